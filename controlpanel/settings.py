@@ -1,0 +1,310 @@
+"""All settings, read from the environment by django-environ. README.md has them in one table."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import django_stubs_ext
+import environ
+from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
+from django.urls import reverse_lazy
+
+from controlpanel.keys import read_or_create
+
+# ModelAdmin[Project] and friends are subscripted at run time too.
+django_stubs_ext.monkeypatch()
+
+env = environ.Env()
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+# --- State: database, keys, embedded cluster, logs -------------------------------------------------------------
+STATE_DIR = Path(env.str("STATE_DIR", default=str(BASE_DIR / "var"))).absolute()
+
+SECRET_KEY = env.str("SECRET_KEY", default="") or read_or_create(STATE_DIR / "secret_key", "django")
+# The first key encrypts, all of them decrypt: put a new one in front to rotate.
+ENCRYPTION_KEYS: list[str] = env.list("ENCRYPTION_KEYS", default=[]) or [
+    read_or_create(STATE_DIR / "encryption_key", "fernet")
+]
+
+DEBUG = env.bool("DEBUG", default=False)
+PORT = env.int("PORT", default=8000)
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+
+# --- Kubernetes ------------------------------------------------------------------------------------------------
+KUBECONFIG = env.str("KUBECONFIG", default="")
+KUBE_CONTEXT = env.str("KUBE_CONTEXT", default="")
+IN_CLUSTER = "KUBERNETES_SERVICE_HOST" in os.environ and not KUBECONFIG
+# Without a cluster of the owner's, the panel talks to the embedded one, over a kubeconfig like any other.
+EMBEDDED_CLUSTER = not KUBECONFIG and not IN_CLUSTER
+EMBEDDED_STATE_DIR = STATE_DIR / "devcluster"
+EMBEDDED_KUBECONFIG = EMBEDDED_STATE_DIR / "kubeconfig"
+KUBE_NAMESPACE = env.str("KUBE_NAMESPACE", default="default")
+KUBE_REQUEST_TIMEOUT_S = env.float("KUBE_REQUEST_TIMEOUT_S", default=8.0)
+
+# --- Databases and sandboxes -----------------------------------------------------------------------------------
+READY_TIMEOUT_S = env.int("READY_TIMEOUT_S", default=120)
+POLL_S = env.float("POLL_S", default=3.0)
+# While the watcher tells us what changes, waiting rows are looked at only this often.
+WATCHED_POLL_S = env.float("WATCHED_POLL_S", default=30.0)
+SETTLED_POLL_S = env.float("SETTLED_POLL_S", default=300.0)
+POSTGRES_VERSION = env.str("POSTGRES_VERSION", default="16.4.0")
+POSTGRES_VERSION_LEGACY = env.str("POSTGRES_VERSION_LEGACY", default="postgresql-14.8.0")
+DATABASE_CPU = env.str("DATABASE_CPU", default="500m")
+DATABASE_MEMORY = env.str("DATABASE_MEMORY", default="512Mi")
+DATABASE_STORAGE = env.str("DATABASE_STORAGE", default="3Gi")
+DATABASE_STORAGE_CLASS = env.str("DATABASE_STORAGE_CLASS", default="")
+# A database outside the panel that a late sandbox may start with, for the projects that allow it.
+DEFAULT_DATABASE_URL = env.str("DEFAULT_DATABASE_URL", default="")
+SANDBOX_IMAGE = env.str("SANDBOX_IMAGE", default="ghcr.io/fullstackagent/fullstack-web-runtime:latest")
+SANDBOX_PORTS: dict[str, int] = {
+    name: int(port)
+    for name, _, port in (pair.partition(":") for pair in env.list("SANDBOX_PORTS", default=["app:3000"]))
+}
+SANDBOX_READINESS_PATH = env.str("SANDBOX_READINESS_PATH", default="/healthz" if EMBEDDED_CLUSTER else "")
+SANDBOX_DOMAIN = env.str("SANDBOX_DOMAIN", default="")
+SANDBOX_CPU = env.str("SANDBOX_CPU", default="500m")
+SANDBOX_MEMORY = env.str("SANDBOX_MEMORY", default="512Mi")
+SANDBOX_STORAGE = env.str("SANDBOX_STORAGE", default="10Gi")
+SANDBOX_STORAGE_CLASS = env.str("SANDBOX_STORAGE_CLASS", default="")
+
+# --- Django ----------------------------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    "unfold",
+    "unfold.contrib.filters",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "django_htmx",
+    "django_q",
+    "csp",
+    "projects",
+    "provisioning",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.middleware.gzip.GZipMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+
+ROOT_URLCONF = "controlpanel.urls"
+WSGI_APPLICATION = "controlpanel.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# A connection for each request or task costs more than the request or task itself.
+CONN_MAX_AGE = 600
+if env.str("DATABASE_URL", default=""):
+    _database: dict[str, Any] = {**env.db("DATABASE_URL"), "CONN_HEALTH_CHECKS": True}
+else:
+    _database = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(STATE_DIR / "panel.sqlite3")}
+if _database["ENGINE"].endswith("sqlite3"):
+    # IMMEDIATE: a transaction that will write takes the lock at its start and waits its turn,
+    # where a deferred one fails with "database is locked" when it finds another writer in between.
+    _database["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-16000;",
+    }
+DATABASES = {"default": {**_database, "CONN_MAX_AGE": CONN_MAX_AGE}}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+REDIS_URL = env.str("REDIS_URL", default="")
+Q_CLUSTER: dict[str, Any] = {
+    "name": "controlpanel",
+    "label": "Queue",
+    "workers": env.int("QUEUE_WORKERS", default=2),
+    # `retry` must exceed `timeout` and the time that a fetched task waits for a worker.
+    "timeout": 60,
+    "retry": 180,
+    "max_attempts": 3,
+    "ack_failures": True,
+    "save_limit": -1,
+    "catch_up": False,
+    "poll": env.float("QUEUE_POLL_S", default=0.05),
+    "queue_limit": 8,
+    "recycle": 5000,
+    **({"redis": REDIS_URL} if REDIS_URL else {"orm": "default"}),
+}
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "projects:list"
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = env.str("TIME_ZONE", default="UTC")
+USE_TZ = True
+
+STATIC_URL = "static/"
+STATIC_ROOT = STATE_DIR / "static"
+# Served straight from the packages: no collectstatic step between a clone and a running panel.
+WHITENOISE_USE_FINDERS = True
+
+# --- Security --------------------------------------------------------------------------------------------------
+# The panel speaks plain http on the loopback address; behind a TLS proxy set HTTPS=true.
+HTTPS = env.bool("HTTPS", default=False)
+SECURE_SSL_REDIRECT = HTTPS
+SECURE_REDIRECT_EXEMPT = [r"^healthz$"]
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
+SECURE_HSTS_PRELOAD = HTTPS
+SESSION_COOKIE_SECURE = HTTPS
+CSRF_COOKIE_SECURE = HTTPS
+SESSION_COOKIE_HTTPONLY = True
+# Two panels on one machine (other ports) must not log each other out: cookies do not know ports.
+SESSION_COOKIE_NAME = f"panel_session_{PORT}"
+CSRF_COOKIE_NAME = f"panel_csrf_{PORT}"
+X_FRAME_OPTIONS = "DENY"
+# 'unsafe-eval' and inline styles are the least that the admin theme's Alpine.js works with.
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "script-src": [SELF, UNSAFE_EVAL],
+        "style-src": [SELF, UNSAFE_INLINE],
+        "img-src": [SELF, "data:"],
+        "object-src": [NONE],
+        "base-uri": [SELF],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+    },
+}
+
+# --- Logs ------------------------------------------------------------------------------------------------------
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "filters": {"redact": {"()": "controlpanel.redaction.RedactingFilter"}},
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "filters": ["redact"], "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="INFO")},
+    "loggers": {
+        "django": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
+        # One line a task is noise at a thousand tasks: the timeline has what happened.
+        "django-q": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
+    },
+}
+
+# --- The admin's look ------------------------------------------------------------------------------------------
+UNFOLD: dict[str, Any] = {
+    "SITE_TITLE": "Control panel",
+    "SITE_HEADER": "Control panel",
+    "SITE_SUBHEADER": "Databases and sandboxes",
+    "SITE_SYMBOL": "database",
+    "SITE_URL": reverse_lazy("projects:list"),
+    "SHOW_HISTORY": True,
+    "SHOW_VIEW_ON_SITE": False,
+    "STYLES": [],
+    "SCRIPTS": [],
+    "SIDEBAR": {
+        "show_search": True,
+        "navigation": [
+            {
+                "title": "Projects",
+                "items": [
+                    {"title": "Live view", "icon": "monitoring", "link": reverse_lazy("projects:list")},
+                    {
+                        "title": "Projects",
+                        "icon": "folder",
+                        "link": reverse_lazy("admin:projects_project_changelist"),
+                        "permission": "projects.permissions.may_view_projects",
+                    },
+                    {
+                        "title": "Databases",
+                        "icon": "database",
+                        "link": reverse_lazy("admin:projects_databasecluster_changelist"),
+                        "permission": "projects.permissions.may_view_projects",
+                    },
+                    {
+                        "title": "Sandboxes",
+                        "icon": "deployed_code",
+                        "link": reverse_lazy("admin:projects_sandbox_changelist"),
+                        "permission": "projects.permissions.may_view_projects",
+                    },
+                    {
+                        "title": "Events",
+                        "icon": "history",
+                        "link": reverse_lazy("admin:projects_event_changelist"),
+                        "permission": "projects.permissions.may_view_projects",
+                    },
+                ],
+            },
+            {
+                "title": "Access",
+                "collapsible": True,
+                "items": [
+                    {
+                        "title": "Users",
+                        "icon": "person",
+                        "link": reverse_lazy("admin:auth_user_changelist"),
+                        "permission": "projects.permissions.is_superuser",
+                    },
+                    {
+                        "title": "Groups",
+                        "icon": "group",
+                        "link": reverse_lazy("admin:auth_group_changelist"),
+                        "permission": "projects.permissions.is_superuser",
+                    },
+                ],
+            },
+            {
+                "title": "Queue",
+                "collapsible": True,
+                "items": [
+                    {
+                        "title": "Waiting tasks",
+                        "icon": "pending_actions",
+                        "link": reverse_lazy("admin:django_q_ormq_changelist"),
+                        "permission": "projects.permissions.is_superuser",
+                    },
+                    {
+                        "title": "Failed tasks",
+                        "icon": "error",
+                        "link": reverse_lazy("admin:django_q_failure_changelist"),
+                        "permission": "projects.permissions.is_superuser",
+                    },
+                    {
+                        "title": "Schedules",
+                        "icon": "schedule",
+                        "link": reverse_lazy("admin:django_q_schedule_changelist"),
+                        "permission": "projects.permissions.is_superuser",
+                    },
+                ],
+            },
+        ],
+    },
+}

@@ -1,0 +1,11 @@
+"""Every address of the panel."""
+
+from django.contrib import admin
+from django.urls import include, path
+from django.views.generic import RedirectView
+
+urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="projects:list"), name="home"),
+    path("admin/", admin.site.urls),
+    path("projects/", include("projects.urls")),
+]

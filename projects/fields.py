@@ -1,0 +1,113 @@
+"""A text field that is encrypted at rest."""
+
+from functools import cache
+from typing import Any
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+from django.db import models
+
+# Says how a stored value was encrypted, so that another scheme can follow without guessing.
+_PREFIX = "fernet:"
+
+
+class UndecryptableValue(Exception):
+    """A stored secret was encrypted with a key that the panel no longer has."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A stored secret can't be decrypted: its key is not among ENCRYPTION_KEYS (or in the key file in "
+            "STATE_DIR). Put the old key back behind the current one, then try again."
+        )
+
+
+@cache
+def _cipher() -> MultiFernet:
+    try:
+        return MultiFernet([Fernet(key) for key in settings.ENCRYPTION_KEYS])
+    except ValueError:
+        raise ImproperlyConfigured(
+            "ENCRYPTION_KEYS holds something that is not a Fernet key. Make one with "
+            "`python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'`."
+        ) from None
+
+
+def _forget_cipher(*, setting: str, **_: Any) -> None:
+    if setting == "ENCRYPTION_KEYS":
+        _cipher.cache_clear()
+
+
+setting_changed.connect(_forget_cipher)
+
+
+def encrypt(value: str) -> str:
+    """Return `value` encrypted with the first key, as stored."""
+    return _PREFIX + _cipher().encrypt(value.encode()).decode()
+
+
+def decrypt(stored: str) -> str:
+    """Return what `encrypt` was given. Raises UndecryptableValue for anything that none of the keys opens."""
+    if not stored.startswith(_PREFIX):
+        raise UndecryptableValue
+    try:
+        return _cipher().decrypt(stored[len(_PREFIX) :].encode()).decode()
+    except InvalidToken:
+        raise UndecryptableValue from None
+
+
+class EncryptedText:
+    """What a row holds: ciphertext that opens only on demand, so that no repr, admin form or dump shows the text."""
+
+    __slots__ = ("stored",)
+
+    def __init__(self, stored: str = "") -> None:
+        self.stored = stored
+
+    @classmethod
+    def of(cls, text: str) -> "EncryptedText":
+        return cls(encrypt(text) if text else "")
+
+    def reveal(self) -> str:
+        """Return the plain text ("" for nothing). Raises UndecryptableValue."""
+        return decrypt(self.stored) if self.stored else ""
+
+    def __bool__(self) -> bool:
+        return bool(self.stored)
+
+    def __str__(self) -> str:
+        return "••••••" if self.stored else ""
+
+    __repr__ = __str__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, EncryptedText) and other.stored == self.stored
+
+    def __hash__(self) -> int:
+        return hash(self.stored)
+
+
+class EncryptedTextField(models.TextField[EncryptedText, EncryptedText]):
+    """Stores ciphertext and gives EncryptedText; takes EncryptedText only, so plain text can't get in by mistake."""
+
+    def from_db_value(self, value: str | None, *_: Any) -> EncryptedText:
+        return EncryptedText(value or "")
+
+    def to_python(self, value: Any) -> EncryptedText:
+        """Take ciphertext as `dumpdata` wrote it, and plain text from anywhere else."""
+        if isinstance(value, EncryptedText):
+            return value
+        if isinstance(value, str) and value.startswith(_PREFIX):
+            return EncryptedText(value)
+        return EncryptedText.of(value or "")
+
+    def value_to_string(self, obj: models.Model) -> str:
+        return self.get_prep_value(self.value_from_object(obj))
+
+    def get_prep_value(self, value: Any) -> str:
+        if isinstance(value, EncryptedText):
+            return value.stored
+        if value in ("", None):
+            return ""
+        raise TypeError(f"{self.name} takes EncryptedText, not plain text.")

@@ -1,0 +1,337 @@
+"""Rows: what people ask for, and what was last observed. Fields, constraints, queries; no I/O beyond them."""
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.validators import RegexValidator
+from django.db import models
+from django.urls import reverse
+from django.utils.functional import cached_property
+
+from projects import naming
+from projects.connection import ENVIRONMENT_NAMES, Connection
+from projects.fields import EncryptedText, EncryptedTextField
+from projects.states import CredentialsSource, DesiredState, Level, Origin, Phase, Reason, Step
+
+
+def validate_name(name: str) -> None:
+    """Raise ValidationError with a sentence that says what to do."""
+    try:
+        naming.clean_name(name)
+    except naming.InvalidName as error:
+        raise ValidationError(str(error), code="invalid_name") from None
+
+
+validate_namespace = RegexValidator(
+    r"\A[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z",
+    "A namespace has up to 63 lower-case letters, digits and hyphens, and starts and ends with a letter or digit.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ReachedStep:
+    """A step of a provisioning; `at` is None until it is reached, `duration_s` counts from the one before."""
+
+    step: Step
+    at: datetime | None
+    duration_s: float | None = None
+    note: str = ""
+
+
+class Observation(models.Model):
+    """What was last seen of something, for people (message) and for programs (phase, reason)."""
+
+    phase = models.CharField(max_length=20, choices=Phase.choices, default=Phase.NEW)
+    reason = models.CharField(max_length=40, choices=Reason.choices, default=Reason.NOT_REQUESTED)
+    message = models.TextField(blank=True)
+
+    class Meta:
+        abstract = True
+
+    @property
+    def is_settled(self) -> bool:
+        return self.phase in Phase.settled()
+
+
+class ProjectQuerySet(models.QuerySet["Project"]):
+    def present(self) -> "ProjectQuerySet":
+        """Projects that are not deleted; the rows of deleted ones stay, so that no name is used twice."""
+        return self.exclude(phase=Phase.DELETED)
+
+    def with_resources(self) -> "ProjectQuerySet":
+        """Fetch each project's live database and sandbox along: three queries whatever the number of rows."""
+        return self.select_related("owner").prefetch_related(
+            models.Prefetch("databases", DatabaseCluster.objects.filter(retired_at=None), "live_databases"),
+            models.Prefetch("sandboxes", Sandbox.objects.filter(retired_at=None), "live_sandboxes"),
+        )
+
+
+class Project(Observation):
+    """What people ask for: a name, an owner, variables, the state they want."""
+
+    uid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    name = models.CharField(
+        max_length=naming.MAX_NAME_LENGTH,
+        validators=[validate_name],
+        help_text="As you write it: letters, digits, spaces, hyphens, underscores and dots.",
+    )
+    kubernetes_name = models.CharField(
+        "Kubernetes name",
+        max_length=naming.MAX_KUBERNETES_NAME_LENGTH,
+        unique=True,
+        editable=False,
+        help_text="Derived once from the name; never used for another project.",
+    )
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="projects")
+    description = models.TextField(blank=True, max_length=2000)
+    namespace = models.CharField(max_length=63, validators=[validate_namespace], blank=True)
+    desired_state = models.CharField(
+        max_length=20, choices=DesiredState.choices, default=DesiredState.REGISTERED, editable=False
+    )
+    default_database_allowed = models.BooleanField(
+        "may start with the default database",
+        default=False,
+        help_text="Where the owner of the panel has set one: the sandbox may start with it when its own database is late.",
+    )
+    delete_adopted = models.BooleanField(default=False, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    requested_at = models.DateTimeField(null=True, editable=False)
+
+    # Intent is counted, so that a pass can say which intent it has carried out.
+    wanted_generation = models.PositiveIntegerField(default=0, editable=False)
+    observed_generation = models.PositiveIntegerField(default=0, editable=False)
+
+    # Scheduling: one task in the queue (queued_at), one pass at a time (lease), the next look (next_pass_at).
+    queued_at = models.DateTimeField(null=True, editable=False)
+    lease_token = models.UUIDField(null=True, editable=False)
+    lease_until = models.DateTimeField(null=True, editable=False)
+    next_pass_at = models.DateTimeField(null=True, editable=False)
+    failures = models.PositiveIntegerField(default=0, editable=False)
+
+    objects = ProjectQuerySet.as_manager()
+
+    # Filled by ProjectQuerySet.with_resources().
+    live_databases: list["DatabaseCluster"]
+    live_sandboxes: list["Sandbox"]
+
+    class Meta:
+        ordering = ["name", "pk"]
+        indexes = [
+            models.Index(fields=["next_pass_at"], name="project_due", condition=models.Q(next_pass_at__isnull=False)),
+            models.Index(fields=["queued_at"], name="project_queued", condition=models.Q(queued_at__isnull=False)),
+            models.Index(fields=["phase", "name"], name="project_phase"),
+            models.Index(fields=["name", "id"], name="project_name"),
+        ]
+        permissions = [
+            ("provision_project", "Can provision and retry projects"),
+            ("reveal_credentials", "Can reveal database credentials"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def clean(self) -> None:
+        """Tidy the name and derive the Kubernetes name. Raises ValidationError in sentences that say what to do."""
+        if self._state.adding:
+            try:
+                self.name = naming.clean_name(self.name)
+                self.kubernetes_name = naming.kubernetes_name(self.name)
+            except naming.InvalidName:
+                return  # the field's own validator says so already
+            taken = Project.objects.filter(kubernetes_name=self.kubernetes_name).first()
+            if taken:
+                raise ValidationError({"name": taken.explain_taken(self.name)})
+        if not self.namespace:
+            self.namespace = settings.KUBE_NAMESPACE
+
+    def explain_taken(self, name: str) -> str:
+        """Say why `name` can't be used beside this project."""
+        if self.phase == Phase.DELETED:
+            return (
+                f"'{name}' is '{self.kubernetes_name}' in Kubernetes, which the deleted project '{self.name}' was; "
+                "such a name is never used again. Choose another name."
+            )
+        if self.name == name:
+            return f"There is a project '{name}' already. Choose another name."
+        return (
+            f"'{name}' is '{self.kubernetes_name}' in Kubernetes, and so is the project '{self.name}'. "
+            "Choose another name."
+        )
+
+    def get_absolute_url(self) -> str:
+        return reverse("projects:detail", args=[self.pk])
+
+    @cached_property
+    def database(self) -> "DatabaseCluster | None":
+        """The live database, if there is one."""
+        if "live_databases" in self.__dict__:
+            return next(iter(self.live_databases), None)
+        return self.databases.filter(retired_at=None).first()
+
+    @cached_property
+    def sandbox(self) -> "Sandbox | None":
+        """The live sandbox, if there is one."""
+        if "live_sandboxes" in self.__dict__:
+            return next(iter(self.live_sandboxes), None)
+        return self.sandboxes.filter(retired_at=None).first()
+
+    @property
+    def is_carried_out(self) -> bool:
+        """Whether the last intent was seen by a pass and nothing more is expected of it."""
+        return self.is_settled and self.observed_generation >= self.wanted_generation
+
+    def steps(self) -> list[ReachedStep]:
+        """Every step of the provisioning in order, with when it was reached and how long it took."""
+        return list(self._steps())
+
+    def _steps(self) -> Iterator[ReachedStep]:
+        database, sandbox = self.database, self.sandbox
+        times = {
+            Step.REQUESTED: self.requested_at,
+            Step.CLUSTER_APPLIED: database and database.applied_at,
+            Step.CLUSTER_RUNNING: database and database.running_at,
+            Step.CREDENTIALS_CAPTURED: database and database.captured_at,
+            Step.CONNECTION_VERIFIED: database and database.verified_at,
+            Step.SANDBOX_APPLIED: sandbox and sandbox.applied_at,
+            Step.SANDBOX_READY: sandbox and sandbox.ready_at,
+        }
+        before = None
+        for step, at in times.items():
+            note = ""
+            if step is Step.CONNECTION_VERIFIED and at is None and database:
+                note = database.verification_note
+            duration_s = max((at - before).total_seconds(), 0.0) if at and before else None
+            yield ReachedStep(step, at, duration_s, note)
+            before = at or before
+
+
+class ProjectVariable(models.Model):
+    """An environment variable of a project's sandbox; its value may be a secret and is stored as one."""
+
+    project = models.ForeignKey(Project, models.CASCADE, related_name="variables")
+    name = models.CharField(
+        max_length=200,
+        validators=[
+            RegexValidator(
+                r"\A[A-Za-z_][A-Za-z0-9_]*\Z",
+                "A variable's name has letters, digits and underscores, and does not start with a digit.",
+            )
+        ],
+    )
+    value = EncryptedTextField(blank=True, default=EncryptedText)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["project", "name"], name="one_variable_of_a_name")]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def clean(self) -> None:
+        if self.name in ENVIRONMENT_NAMES or self.name == "PROJECT_NAME":
+            raise ValidationError({"name": f"{self.name} is set by the panel. Choose another name."})
+
+
+class Resource(Observation):
+    """An object in the cluster that belongs to a project. Retired rows stay, for the record."""
+
+    name = models.CharField(max_length=63)
+    namespace = models.CharField(max_length=63)
+    deadline = models.DateTimeField(null=True, editable=False)
+    wanted_generation = models.PositiveBigIntegerField(default=0, editable=False)
+    observed_generation = models.PositiveBigIntegerField(default=0, editable=False)
+    requested_at = models.DateTimeField(null=True, editable=False)
+    applied_at = models.DateTimeField(null=True, editable=False)
+    retired_at = models.DateTimeField(null=True, editable=False)
+
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class DatabaseCluster(Resource):
+    """One KubeBlocks Cluster and the credentials captured from it."""
+
+    project = models.ForeignKey(Project, models.PROTECT, related_name="databases")
+    origin = models.CharField(max_length=20, choices=Origin.choices, default=Origin.CREATED)
+    api_version = models.CharField(max_length=60, blank=True)
+    object_uid = models.CharField(max_length=64, blank=True)
+    observed_phase = models.CharField("KubeBlocks phase", max_length=30, blank=True)
+    host = models.CharField(max_length=255, blank=True)
+    port = models.PositiveIntegerField(null=True)
+    database = models.CharField(max_length=63, blank=True)
+    username = models.CharField(max_length=63, blank=True)
+    password = EncryptedTextField(blank=True, default=EncryptedText)
+    verification_note = models.TextField(blank=True)
+    running_at = models.DateTimeField(null=True)
+    captured_at = models.DateTimeField(null=True)
+    verified_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name = "database"
+        ordering = ["name", "pk"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["project"], condition=models.Q(retired_at=None), name="one_live_database_a_project"
+            ),
+            models.UniqueConstraint(
+                fields=["namespace", "name"], condition=models.Q(retired_at=None), name="one_project_a_cluster"
+            ),
+        ]
+
+    @property
+    def connection(self) -> Connection | None:
+        """The captured credentials, decrypted; None until they are captured. Raises UndecryptableValue."""
+        if self.captured_at is None or not self.password or self.port is None:
+            return None
+        return Connection(self.host, self.port, self.database, self.username, self.password.reveal())
+
+    @property
+    def is_verified(self) -> bool:
+        return self.verified_at is not None
+
+
+class Sandbox(Resource):
+    """One workload (StatefulSet, Service, Ingresses) that uses the credentials of its project's database."""
+
+    project = models.ForeignKey(Project, models.PROTECT, related_name="sandboxes")
+    credentials = models.CharField(max_length=20, choices=CredentialsSource.choices, default=CredentialsSource.NONE)
+    # Digest of the environment that was applied: when it differs from the wanted one, the sandbox is rolled.
+    environment_digest = models.CharField(max_length=64, blank=True)
+    urls = models.JSONField(default=dict, blank=True)
+    is_simulated = models.BooleanField(default=False)
+    ready_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name_plural = "sandboxes"
+        ordering = ["name", "pk"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["project"], condition=models.Q(retired_at=None), name="one_live_sandbox_a_project"
+            ),
+            models.UniqueConstraint(fields=["namespace", "name"], name="one_sandbox_a_name"),
+        ]
+
+
+class Event(models.Model):
+    """One line of a project's timeline: who or what, when, which resource, what happened."""
+
+    project = models.ForeignKey(Project, models.PROTECT, related_name="events")
+    at = models.DateTimeField()
+    actor = models.CharField(max_length=150, help_text="A user name, or the part of the panel that acted.")
+    resource = models.CharField(max_length=120, blank=True)
+    level = models.CharField(max_length=10, choices=Level.choices, default=Level.INFO)
+    reason = models.CharField(max_length=40)
+    message = models.TextField()
+
+    class Meta:
+        ordering = ["-at", "-pk"]
+        indexes = [models.Index(fields=["project", "-at", "-id"], name="event_timeline")]
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.message}"

@@ -1,0 +1,100 @@
+"""What is wanted and what is seen: the enums that rows, pages and commands share."""
+
+from django.db import models
+
+
+class DesiredState(models.TextChoices):
+    """What people asked for. Only people and policies change it."""
+
+    REGISTERED = "registered", "Registered"
+    RUNNING = "running", "Running"
+    DELETED = "deleted", "Deleted"
+
+
+class Phase(models.TextChoices):
+    """What was last observed of a project, a database or a sandbox. Never stands without a Reason and a message."""
+
+    NEW = "New", "New"
+    WAITING = "Waiting", "Waiting"
+    CREATING = "Creating", "Creating"
+    RUNNING = "Running", "Running"
+    FAILED = "Failed", "Failed"
+    DELETING = "Deleting", "Deleting"
+    DELETED = "Deleted", "Deleted"
+
+    @classmethod
+    def settled(cls) -> frozenset["Phase"]:
+        """Phases in which nothing more is expected to happen by itself; pages stop polling there."""
+        return frozenset({cls.NEW, cls.RUNNING, cls.FAILED, cls.DELETED})
+
+    @classmethod
+    def in_progress(cls) -> frozenset["Phase"]:
+        return frozenset({cls.WAITING, cls.CREATING, cls.DELETING})
+
+
+class Reason(models.TextChoices):
+    """Why a phase is what it is, for programs; the message beside it is for people."""
+
+    NOT_REQUESTED = "NotRequested"
+    REQUESTED = "Requested"
+    WAITING_FOR_DATABASE = "WaitingForDatabase"
+    CLUSTER_APPLIED = "ClusterApplied"
+    CLUSTER_NOT_RUNNING = "ClusterNotRunning"
+    CLUSTER_REJECTED = "ClusterRejected"
+    CLUSTER_MISSING = "ClusterMissing"
+    CLUSTER_DELETING = "ClusterDeleting"
+    CLUSTER_FAILED = "ClusterFailed"
+    CLUSTER_NOT_OURS = "ClusterNotOurs"
+    CLUSTER_AMBIGUOUS = "ClusterAmbiguous"
+    SECRET_MISSING = "SecretMissing"  # noqa: S105 - a reason, not a password
+    SECRET_INCOMPLETE = "SecretIncomplete"  # noqa: S105 - a reason, not a password
+    CONNECTION_REFUSED = "ConnectionRefused"
+    CREDENTIALS_REJECTED = "CredentialsRejected"
+    CAPTURED = "CredentialsCaptured"
+    WAITING_FOR_SANDBOX = "WaitingForSandbox"
+    SANDBOX_NOT_READY = "SandboxNotReady"
+    SANDBOX_READY = "SandboxReady"
+    DEFAULT_CREDENTIALS = "DefaultCredentials"
+    DEADLINE_EXCEEDED = "DeadlineExceeded"
+    READY = "Ready"
+    CLUSTER_UNREACHABLE = "ApiServerUnreachable"
+    CLUSTER_REFUSED = "ApiServerRefused"
+    KUBEBLOCKS_MISSING = "KubeBlocksMissing"
+    INTERNAL_ERROR = "InternalError"
+    DELETING = "Deleting"
+    DELETED = "Deleted"
+
+
+class Origin(models.TextChoices):
+    """Where a database came from; decides what deleting its project does to it."""
+
+    CREATED = "created", "Created by the panel"
+    ADOPTED = "adopted", "Adopted"
+
+
+class CredentialsSource(models.TextChoices):
+    """Which credentials there are: `captured` means read from the cluster, never made up."""
+
+    NONE = "none", "None yet"
+    CAPTURED = "captured", "Captured"
+    DEFAULT = "default", "Default credentials"
+
+
+class Step(models.TextChoices):
+    """The steps of a provisioning, in order."""
+
+    REQUESTED = "requested", "Requested"
+    CLUSTER_APPLIED = "cluster_applied", "Cluster applied"
+    CLUSTER_RUNNING = "cluster_running", "Database running"
+    CREDENTIALS_CAPTURED = "credentials_captured", "Credentials captured"
+    CONNECTION_VERIFIED = "connection_verified", "Connection verified"
+    SANDBOX_APPLIED = "sandbox_applied", "Sandbox applied"
+    SANDBOX_READY = "sandbox_ready", "Sandbox ready"
+
+
+class Level(models.TextChoices):
+    """How much an event asks of its reader."""
+
+    INFO = "info", "Info"
+    WARNING = "warning", "Warning"
+    ERROR = "error", "Error"

@@ -1,0 +1,20 @@
+"""Who is alive: leases and heartbeats of the panel's processes."""
+
+from django.db import models
+
+
+class ProcessLease(models.Model):
+    """A role that one process holds at a time ("watcher", "sweep") or a heartbeat ("queue").
+
+    `token` fences: a holder renews only the lease that still has its token.
+    """
+
+    name = models.CharField(max_length=40, primary_key=True)
+    holder = models.CharField(max_length=200, blank=True)
+    token = models.UUIDField(null=True)
+    renewed_at = models.DateTimeField(null=True)
+    until = models.DateTimeField(null=True)
+    details = models.JSONField(default=dict)
+
+    def __str__(self) -> str:
+        return f"{self.name} held by {self.holder or 'nobody'}"
