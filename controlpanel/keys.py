@@ -36,6 +36,6 @@ def read_or_create(path: Path, generate: str) -> str:
         ) from None
     if not key:
         raise ImproperlyConfigured(
-            f"The key file {path} is empty. Restore it from a backup; delete it only if nothing encrypted is to be kept."
+            f"The key file {path} is empty. Restore it from a backup; delete it only if nothing is encrypted with it."
         )
     return key

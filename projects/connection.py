@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from urllib.parse import quote, unquote, urlsplit
 
 
-class InvalidConnection(ValueError):
+class InvalidConnectionError(ValueError):
     """The URL is not that of a PostgreSQL database with a user and a password. Never quotes the URL."""
 
 
@@ -42,15 +42,15 @@ ENVIRONMENT_NAMES = ("DATABASE_URL", "PGHOST", "PGPORT", "PGUSER", "PGPASSWORD",
 
 
 def parse_url(url: str) -> Connection:
-    """Return the Connection that a `postgresql://` URL describes. Raises InvalidConnection when a part is missing."""
+    """Return the Connection that a `postgresql://` URL describes. Raises InvalidConnectionError when a part is missing."""
     try:
         parts = urlsplit(url)
         port = parts.port or 5432
     except ValueError:
-        raise InvalidConnection("The database URL can't be read: percent-encode its user and password.") from None
+        raise InvalidConnectionError("The database URL can't be read: percent-encode its user and password.") from None
     database = unquote(parts.path.lstrip("/"))
     if parts.scheme not in ("postgres", "postgresql"):
-        raise InvalidConnection("The database URL has to start with postgresql://.")
+        raise InvalidConnectionError("The database URL has to start with postgresql://.")
     missing = [
         name
         for name, value in (
@@ -62,7 +62,7 @@ def parse_url(url: str) -> Connection:
         if not value
     ]
     if missing:
-        raise InvalidConnection(f"The database URL has no {' and no '.join(m.split(' ', 1)[1] for m in missing)}.")
+        raise InvalidConnectionError(f"The database URL has no {' and no '.join(m.split(' ', 1)[1] for m in missing)}.")
     return Connection(
         host=str(parts.hostname),
         port=port,

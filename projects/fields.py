@@ -13,7 +13,7 @@ from django.db import models
 _PREFIX = "fernet:"
 
 
-class UndecryptableValue(Exception):
+class UndecryptableValueError(Exception):
     """A stored secret was encrypted with a key that the panel no longer has."""
 
     def __init__(self) -> None:
@@ -48,13 +48,13 @@ def encrypt(value: str) -> str:
 
 
 def decrypt(stored: str) -> str:
-    """Return what `encrypt` was given. Raises UndecryptableValue for anything that none of the keys opens."""
+    """Return what `encrypt` was given. Raises UndecryptableValueError for anything that none of the keys opens."""
     if not stored.startswith(_PREFIX):
-        raise UndecryptableValue
+        raise UndecryptableValueError
     try:
         return _cipher().decrypt(stored[len(_PREFIX) :].encode()).decode()
     except InvalidToken:
-        raise UndecryptableValue from None
+        raise UndecryptableValueError from None
 
 
 class EncryptedText:
@@ -70,7 +70,7 @@ class EncryptedText:
         return cls(encrypt(text) if text else "")
 
     def reveal(self) -> str:
-        """Return the plain text ("" for nothing). Raises UndecryptableValue."""
+        """Return the plain text ("" for nothing). Raises UndecryptableValueError."""
         return decrypt(self.stored) if self.stored else ""
 
     def __bool__(self) -> bool:

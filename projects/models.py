@@ -22,7 +22,7 @@ def validate_name(name: str) -> None:
     """Raise ValidationError with a sentence that says what to do."""
     try:
         naming.clean_name(name)
-    except naming.InvalidName as error:
+    except naming.InvalidNameError as error:
         raise ValidationError(str(error), code="invalid_name") from None
 
 
@@ -95,7 +95,7 @@ class Project(Observation):
     default_database_allowed = models.BooleanField(
         "may start with the default database",
         default=False,
-        help_text="Where the owner of the panel has set one: the sandbox may start with it when its own database is late.",
+        help_text="If its own database is late, the sandbox may start with the one that the panel's owner has set.",
     )
     delete_adopted = models.BooleanField(default=False, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -140,7 +140,7 @@ class Project(Observation):
             try:
                 self.name = naming.clean_name(self.name)
                 self.kubernetes_name = naming.kubernetes_name(self.name)
-            except naming.InvalidName:
+            except naming.InvalidNameError:
                 return  # the field's own validator says so already
             taken = Project.objects.filter(kubernetes_name=self.kubernetes_name).first()
             if taken:

@@ -10,7 +10,7 @@ _NOT_KUBERNETES = re.compile(r"[^a-z0-9-]")
 _NOT_IN_NAMES = re.compile(r"[^\w .-]")
 
 
-class InvalidName(ValueError):
+class InvalidNameError(ValueError):
     """The name can't be used; the text says what to do."""
 
 
@@ -22,35 +22,37 @@ def legacy_name(name: str) -> str:
 
 def kubernetes_name(name: str) -> str:
     """Return the RFC 1035 label for a project's name: as `legacy_name`, with accents folded, hyphens trimmed
-    and `p-` before a leading digit. Raises InvalidName if nothing is left."""
+    and `p-` before a leading digit. Raises InvalidNameError if nothing is left."""
     folded = unicodedata.normalize("NFKD", name)
     label = _NOT_KUBERNETES.sub("", folded.lower()).strip("-")
     if label[:1].isdigit():
         label = f"p-{label}"
     label = label[:MAX_KUBERNETES_NAME_LENGTH].rstrip("-")
     if not label:
-        raise InvalidName(
-            "This name has no letter a-z and no digit, which its objects in Kubernetes are named after. Add at least one."
+        raise InvalidNameError(
+            "The name has no letter a-z and no digit, and its objects in Kubernetes are named after those. Add one."
         )
     return label
 
 
 def clean_name(name: str) -> str:
-    """Return the name with its white space tidied. Raises InvalidName, in one sentence for people, if it is
+    """Return the name with its white space tidied. Raises InvalidNameError, in one sentence for people, if it is
     empty, longer than 60 characters, or has characters other than letters, digits, spaces, `-`, `_` and `.`."""
     tidy = " ".join(name.split())
     if not tidy:
-        raise InvalidName("The name is empty. Give the project a name, such as 'web-shop'.")
+        raise InvalidNameError("The name is empty. Give the project a name, such as 'web-shop'.")
     if len(tidy) > MAX_NAME_LENGTH:
-        raise InvalidName(f"The name has {len(tidy)} characters. Shorten it to {MAX_NAME_LENGTH} or fewer.")
+        raise InvalidNameError(f"The name has {len(tidy)} characters. Shorten it to {MAX_NAME_LENGTH} or fewer.")
     unusable = sorted(set(_NOT_IN_NAMES.findall(tidy)))
     if unusable:
         shown = " ".join(character if character.isprintable() else f"U+{ord(character):04X}" for character in unusable)
-        raise InvalidName(
+        raise InvalidNameError(
             f"The name has characters that can't be used: {shown}. "
             "Use letters, digits, spaces, hyphens, underscores and dots."
         )
     if not tidy[0].isalnum():
-        raise InvalidName("The name has to start with a letter or a digit. Remove what stands before the first one.")
+        raise InvalidNameError(
+            "The name has to start with a letter or a digit. Remove what stands before the first one."
+        )
     kubernetes_name(tidy)
     return tidy

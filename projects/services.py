@@ -1,0 +1,198 @@
+"""What people ask for: each request saves the intent, an event and the task in one transaction."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+from django.db.models import F
+from django.utils import timezone
+
+from projects.connection import Connection
+from projects.models import Event, Project
+from projects.scheduling import enqueue_pass
+from projects.states import DesiredState, Level, Phase, Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a request: accepted (a task is in the queue) or refused, and why, in a sentence."""
+
+    accepted: bool
+    message: str
+
+
+class RefusedRequestError(Exception):
+    """A request that can't be carried out; the text says why and what else to do."""
+
+
+def record_event(
+    project: Project,
+    *,
+    actor: str,
+    reason: str,
+    message: str,
+    resource: str = "",
+    level: Level = Level.INFO,
+    at: datetime | None = None,
+) -> Event:
+    """Add a line to a project's timeline."""
+    return Event.objects.create(
+        project=project,
+        at=at or timezone.now(),
+        actor=actor,
+        resource=resource,
+        level=level,
+        reason=reason,
+        message=message,
+    )
+
+
+def add_project(name: str, *, actor: str, **fields: object) -> Project:
+    """Register a project under `name`; its Kubernetes name is derived once. Raises ValidationError in sentences."""
+    project = Project(name=name, **fields)
+    project.full_clean()
+    try:
+        with transaction.atomic():
+            project.save(force_insert=True)
+            record_event(project, actor=actor, reason="Registered", message=f"{actor} registered the project.")
+    except IntegrityError:
+        taken = Project.objects.get(kubernetes_name=project.kubernetes_name)
+        raise ValidationError({"name": taken.explain_taken(project.name)}) from None
+    return project
+
+
+def request_provision(project: Project, *, actor: str) -> Outcome:
+    """Ask for the project's database and sandbox. Asking twice is asking once."""
+    now = timezone.now()
+    with transaction.atomic():
+        current = Project.objects.select_for_update().get(pk=project.pk)
+        if current.desired_state == DesiredState.DELETED:
+            return Outcome(False, _explain_deleted(current))
+        if current.desired_state == DesiredState.RUNNING and current.phase in Phase.in_progress():
+            enqueue_pass(current.pk, now=now)
+            return Outcome(True, f"{current.name} is being provisioned already: {current.message}")
+        if current.desired_state == DesiredState.RUNNING and current.phase == Phase.RUNNING:
+            enqueue_pass(current.pk, now=now)
+            return Outcome(True, f"{current.name} is running already; it is checked again.")
+        retried = current.desired_state == DesiredState.RUNNING
+        _save_intent(
+            current, DesiredState.RUNNING, Reason.REQUESTED, "The request is in the queue.", now, requested_at=now
+        )
+        verb = "asked to try again" if retried else "asked for a database and a sandbox"
+        record_event(current, actor=actor, reason=Reason.REQUESTED, message=f"{actor} {verb}.", at=now)
+    return Outcome(True, f"{current.name}: provisioning was put in the queue.")
+
+
+def request_retry(project: Project, *, actor: str) -> Outcome:
+    """Ask for another try with a new deadline. Refused where there is nothing to try again."""
+    now = timezone.now()
+    with transaction.atomic():
+        current = Project.objects.select_for_update().get(pk=project.pk)
+        if current.desired_state == DesiredState.REGISTERED:
+            return Outcome(False, f"{current.name} was never provisioned. Press Provision instead.")
+        if current.phase == Phase.DELETED:
+            return Outcome(False, _explain_deleted(current))
+        phase = Phase.DELETING if current.desired_state == DesiredState.DELETED else Phase.WAITING
+        kept = current.phase if current.phase == Phase.RUNNING else phase
+        _save_intent(
+            current,
+            DesiredState(current.desired_state),
+            Reason.REQUESTED,
+            "Another try is in the queue.",
+            now,
+            phase=Phase(kept),
+        )
+        record_event(current, actor=actor, reason=Reason.REQUESTED, message=f"{actor} asked to try again.", at=now)
+    return Outcome(True, f"{current.name}: another try was put in the queue.")
+
+
+def request_delete(project: Project, *, actor: str, delete_adopted: bool = False) -> Outcome:
+    """Ask for the deletion of the project's sandbox and database. An adopted database is released, not deleted,
+    unless `delete_adopted` says so."""
+    now = timezone.now()
+    with transaction.atomic():
+        current = Project.objects.select_for_update().get(pk=project.pk)
+        if current.phase == Phase.DELETED:
+            return Outcome(False, f"{current.name} is deleted already.")
+        if current.desired_state == DesiredState.DELETED and (current.delete_adopted or not delete_adopted):
+            enqueue_pass(current.pk, now=now)
+            return Outcome(True, f"{current.name} is being deleted already: {current.message}")
+        _save_intent(
+            current,
+            DesiredState.DELETED,
+            Reason.DELETING,
+            "The deletion is in the queue.",
+            now,
+            phase=Phase.DELETING,
+            delete_adopted=delete_adopted,
+        )
+        record_event(
+            current,
+            actor=actor,
+            reason=Reason.DELETING,
+            message=f"{actor} asked for the deletion of the project.",
+            level=Level.WARNING,
+            at=now,
+        )
+    return Outcome(True, f"{current.name}: the deletion was put in the queue.")
+
+
+def reveal_credentials(project: Project, *, actor: str, reason: str) -> Connection:
+    """Return the captured credentials and record who looked at them, and why.
+
+    Raises RefusedRequestError where there are none (default credentials are never shown as the project's own), and
+    UndecryptableValueError where their key is lost.
+    """
+    reason = " ".join(reason.split())[:200]
+    if not reason:
+        raise RefusedRequestError("Say why you need the credentials: the reason stands in the project's timeline.")
+    database = project.database
+    connection = database.connection if database else None
+    if database is None or connection is None:
+        raise RefusedRequestError(
+            f"{project.name} has no captured credentials yet: {project.message or 'it was never provisioned.'}"
+        )
+    record_event(
+        project,
+        actor=actor,
+        resource=f"database {database.name}",
+        level=Level.WARNING,
+        reason="CredentialsRevealed",
+        message=f"{actor} revealed the credentials: {reason}",
+    )
+    return connection
+
+
+def _explain_deleted(project: Project) -> str:
+    return (
+        f"{project.name} is {project.get_phase_display().lower()}, and its name is never used again. "
+        "Add a project under another name."
+    )
+
+
+def _save_intent(
+    project: Project,
+    desired: DesiredState,
+    reason: Reason,
+    message: str,
+    now: datetime,
+    *,
+    phase: Phase = Phase.WAITING,
+    **fields: object,
+) -> None:
+    """Write the intent and put the pass in the queue; the caller holds the transaction."""
+    values: Mapping[str, object] = {
+        "desired_state": desired,
+        "phase": phase,
+        "reason": reason,
+        "message": message,
+        "wanted_generation": F("wanted_generation") + 1,
+        "failures": 0,
+        "next_pass_at": now,
+        **fields,
+    }
+    Project.objects.filter(pk=project.pk).update(**values)
+    enqueue_pass(project.pk, now=now)
+    project.refresh_from_db()

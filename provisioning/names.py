@@ -1,0 +1,113 @@
+"""Names and labels of the objects in the cluster; which of the clusters that exist is a project's. Pure."""
+
+import secrets
+import string
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+from projects.naming import MAX_KUBERNETES_NAME_LENGTH, legacy_name
+
+MANAGER = "controlpanel"
+MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
+INSTANCE_LABEL = "app.kubernetes.io/instance"
+DOMAIN = "controlpanel.fullstackagent.io"
+PROJECT_LABEL = f"{DOMAIN}/project"
+PROJECT_ID_LABEL = f"{DOMAIN}/project-id"
+ENVIRONMENT_ANNOTATION = f"{DOMAIN}/environment"
+# On a Service: where clients reach it, as host:port, when that is not its DNS name (a gateway, a local cluster).
+ENDPOINT_ANNOTATION = f"{DOMAIN}/endpoint"
+# What the predecessor labelled its databases with; cut to 20 characters, so not unique.
+LEGACY_PROJECT_LABEL = "project.fullstackagent.io/name"
+
+# KubeBlocks derives names from a Cluster's: 41 characters are possible with the component "postgresql",
+# 31 for the target of a restore on 1.0.x.
+MAX_CLUSTER_NAME_LENGTH = 30
+_SUFFIX_LENGTH = 6
+_DATABASE_INFIX = "-agentruntime-"
+_SANDBOX_INFIX = "-sandbox-"
+
+
+def _suffix() -> str:
+    return "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(_SUFFIX_LENGTH))
+
+
+def build_database_name(project: str, suffix: str | None = None) -> str:
+    """Return `{project}-agentruntime-{6 of a-z0-9}`, the project's part cut so that 30 characters are enough."""
+    room = MAX_CLUSTER_NAME_LENGTH - len(_DATABASE_INFIX) - _SUFFIX_LENGTH
+    return f"{project[:room].rstrip('-')}{_DATABASE_INFIX}{suffix or _suffix()}"
+
+
+def build_sandbox_name(project: str, suffix: str | None = None) -> str:
+    """Return `{project}-sandbox-{6 of a-z0-9}`: at most 35 characters, so that what derives from it fits in 63."""
+    return f"{project[:MAX_KUBERNETES_NAME_LENGTH].rstrip('-')}{_SANDBOX_INFIX}{suffix or _suffix()}"
+
+
+def owner_labels(project: str, uid: UUID) -> dict[str, str]:
+    """Return the labels that say an object is ours and whose it is."""
+    return {MANAGED_BY_LABEL: MANAGER, PROJECT_LABEL: project, PROJECT_ID_LABEL: str(uid)}
+
+
+def project_id_of(labels: Mapping[str, str] | None) -> str | None:
+    """Return the project id among an object's labels, if the panel put one there."""
+    return (labels or {}).get(PROJECT_ID_LABEL) or None
+
+
+@dataclass(frozen=True, slots=True)
+class ExistingCluster:
+    """A Cluster as a listing shows it."""
+
+    name: str
+    labels: Mapping[str, str]
+    is_deleting: bool = False
+
+
+class AmbiguousClusterError(Exception):
+    """More than one cluster may be the project's; the panel doesn't guess."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = sorted(names)
+        super().__init__(
+            f"More than one database cluster may be this project's: {', '.join(self.names)}. "
+            "Choose with `manage.py adopt NAME --cluster CLUSTER`."
+        )
+
+
+def find_existing_cluster(
+    clusters: Iterable[ExistingCluster], *, kubernetes_name: str, raw_name: str, uid: UUID, taken: Iterable[str] = ()
+) -> ExistingCluster | None:
+    """Return the project's cluster among those of its namespace, or None.
+
+    Our own label decides first, then the predecessor's label, then its name patterns in its order: a name that
+    starts with `{project}-agentruntime-`, the project's Kubernetes name, its raw name. A cluster that is being
+    deleted, is labelled as another project's, or is in `taken` (names that other projects' rows hold) never counts.
+    Raises AmbiguousClusterError when the first rule that matches matches twice.
+    """
+    held = set(taken)
+    candidates = [
+        cluster
+        for cluster in clusters
+        if not cluster.is_deleting and cluster.name not in held and project_id_of(cluster.labels) in (None, str(uid))
+    ]
+    legacy = legacy_name(raw_name)
+    projects = {kubernetes_name, legacy} - {""}
+    rules = (
+        lambda cluster: project_id_of(cluster.labels) == str(uid),
+        lambda cluster: cluster.labels.get(LEGACY_PROJECT_LABEL) in projects,
+        lambda cluster: cluster.name.startswith(tuple(f"{project}{_DATABASE_INFIX}" for project in projects)),
+        lambda cluster: cluster.name in projects,
+        lambda cluster: cluster.name == raw_name,
+    )
+    for rule in rules:
+        matches = [cluster for cluster in candidates if rule(cluster)]
+        if len(matches) > 1:
+            raise AmbiguousClusterError(cluster.name for cluster in matches)
+        if matches:
+            return matches[0]
+    return None
+
+
+def explain_not_found(project: str, kubernetes_name: str, available: Iterable[str]) -> str:
+    """Return the predecessor's sentence for a project without a database."""
+    names = ", ".join(sorted(available)) or "none"
+    return f"No database cluster found for project {project} (k8s name: {kubernetes_name}). Available clusters: {names}"
