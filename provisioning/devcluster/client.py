@@ -1,0 +1,343 @@
+"""A small asynchronous client of any Kubernetes API server: what the stand-ins use to be ordinary controllers.
+
+It knows paths, verbs, patches and watches, and nothing about the server behind them, so that the same stand-ins run
+against the embedded server and against a real kube-apiserver. Objects are plain dicts, as they come from JSON.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import ssl
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+import yaml
+
+Object = dict[str, Any]
+
+PAGE_SIZE = 500
+MERGE_PATCH = "application/merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
+
+
+@dataclass(frozen=True)
+class Resource:
+    """One collection of the API, for example `Resource("apps", "v1", "statefulsets", "StatefulSet")`. The core group
+    is the empty string."""
+
+    group: str
+    version: str
+    plural: str
+    kind: str
+    namespaced: bool = True
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    def path(self, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:
+        """The URL path; without a namespace, that of the collection over all namespaces."""
+        parts = [f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"]
+        if self.namespaced and namespace:
+            parts.append(f"namespaces/{namespace}")
+        parts.append(self.plural)
+        parts.extend(part for part in (name, subresource) if part)
+        return "/".join(parts)
+
+
+PODS = Resource("", "v1", "pods", "Pod")
+SECRETS = Resource("", "v1", "secrets", "Secret")
+SERVICES = Resource("", "v1", "services", "Service")
+CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap")
+CLAIMS = Resource("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim")
+NODES = Resource("", "v1", "nodes", "Node", namespaced=False)
+LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
+STATEFUL_SETS = Resource("apps", "v1", "statefulsets", "StatefulSet")
+ENDPOINT_SLICES = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
+
+
+class ApiError(Exception):
+    """The API server refused. `status` is the HTTP code, `reason` the CamelCase one of the Status object (may be
+    empty)."""
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        super().__init__(f"{status} {reason}: {message}")
+        self.status = status
+        self.reason = reason
+        self.message = message
+
+
+class NotFoundError(ApiError):
+    """404: the object, or the whole resource, does not exist."""
+
+
+class ConflictError(ApiError):
+    """409: changed meanwhile, exists already, or a field belongs to another manager (see `reason`)."""
+
+
+class GoneError(ApiError):
+    """410: the resourceVersion of a watch or a page is too old; list again."""
+
+
+def _error(status: int, body: bytes) -> ApiError:
+    try:
+        parsed = json.loads(body)
+    except ValueError:
+        parsed = None
+    fields = parsed if isinstance(parsed, dict) else {}
+    reason = str(fields.get("reason") or "")
+    message = str(fields.get("message") or body[:300].decode(errors="replace"))
+    kinds: Mapping[int, type[ApiError]] = {404: NotFoundError, 409: ConflictError, 410: GoneError}
+    return kinds.get(status, ApiError)(status, reason, message)
+
+
+@dataclass(frozen=True)
+class Connection:
+    """Where an API server is and how to be let in. `ssl_context` is None for plain HTTP."""
+
+    url: str
+    token: str = ""
+    ssl_context: ssl.SSLContext | None = None
+
+    @classmethod
+    def from_kubeconfig(cls, path: Path) -> Connection:
+        """Read the current context: token, tokenFile, CA and client certificate, inline or as files. Raises
+        ValueError with a sentence."""
+        try:
+            config = yaml.safe_load(path.read_text())
+            context = _named(config["contexts"], config["current-context"])["context"]
+            cluster = _named(config["clusters"], context["cluster"])["cluster"]
+            user = _named(config["users"], context["user"])["user"]
+        except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"The kubeconfig {path} cannot be used ({error!r}): it needs a current-context, a cluster, a user."
+            ) from error
+        token = user.get("token") or ""
+        if not token and user.get("tokenFile"):
+            token = (path.parent / user["tokenFile"]).read_text().strip()
+        context_ssl = _ssl_context(cluster, user, path.parent) if str(cluster["server"]).startswith("https") else None
+        return cls(url=str(cluster["server"]).rstrip("/"), token=token, ssl_context=context_ssl)
+
+
+def _named(entries: list[Object], name: str) -> Object:
+    for entry in entries:
+        if entry["name"] == name:
+            return entry
+    raise KeyError(name)
+
+
+def _ssl_context(cluster: Object, user: Object, base: Path) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if cluster.get("insecure-skip-tls-verify"):
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    elif cluster.get("certificate-authority-data"):
+        context.load_verify_locations(cadata=base64.b64decode(cluster["certificate-authority-data"]).decode())
+    elif cluster.get("certificate-authority"):
+        context.load_verify_locations(cafile=str(base / cluster["certificate-authority"]))
+    if user.get("client-certificate-data"):
+        # The ssl module loads certificates from files only.
+        with tempfile.TemporaryDirectory() as folder:
+            certificate, key = Path(folder, "tls.crt"), Path(folder, "tls.key")
+            certificate.write_bytes(base64.b64decode(user["client-certificate-data"]))
+            key.touch(mode=0o600)
+            key.write_bytes(base64.b64decode(user["client-key-data"]))
+            context.load_cert_chain(certificate, key)
+    elif user.get("client-certificate"):
+        context.load_cert_chain(base / user["client-certificate"], base / user["client-key"])
+    return context
+
+
+class KubeClient:
+    """One identity's view of one API server. Use as `async with`; safe for any number of tasks of one event loop."""
+
+    def __init__(self, connection: Connection, *, user_agent: str, request_timeout_s: float = 15.0) -> None:
+        self.connection = connection
+        self._user_agent = user_agent
+        self._timeout = aiohttp.ClientTimeout(total=request_timeout_s)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        headers = {"User-Agent": self._user_agent, "Accept": "application/json"}
+        if self.connection.token:
+            headers["Authorization"] = f"Bearer {self.connection.token}"
+        connector = aiohttp.TCPConnector(limit=64, ssl=self.connection.ssl_context or True)
+        # trust_env stays off: proxies of the environment must not come between a stand-in and its own API server.
+        self._session = aiohttp.ClientSession(headers=headers, connector=connector, trust_env=False)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            raise RuntimeError("KubeClient is used outside of its `async with` block.")
+        return self._session
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: object = None,
+        content_type: str = "application/json",
+    ) -> Object:
+        """One call. Returns the parsed body; raises ApiError (or a subclass), aiohttp.ClientError or TimeoutError."""
+        data = None if body is None else json.dumps(body).encode()
+        headers = {} if body is None else {"Content-Type": content_type}
+        async with self.session.request(
+            method, self.connection.url + path, params=query, data=data, headers=headers, timeout=self._timeout
+        ) as response:
+            raw = await response.read()
+            if response.status >= 400:
+                raise _error(response.status, raw)
+        parsed = json.loads(raw)
+        if not isinstance(parsed, dict):
+            raise ApiError(502, "InternalError", f"{method} {path} answered with something that is not an object.")
+        return parsed
+
+    async def get(self, resource: Resource, name: str, namespace: str | None = None) -> Object:
+        return await self.request("GET", resource.path(namespace, name))
+
+    async def get_or_none(self, resource: Resource, name: str, namespace: str | None = None) -> Object | None:
+        """None only if the API server says that the object is not there; every other failure raises."""
+        try:
+            return await self.get(resource, name, namespace)
+        except NotFoundError:
+            return None
+
+    async def list_all(
+        self, resource: Resource, namespace: str | None = None, *, labels: str = "", fields: str = ""
+    ) -> tuple[list[Object], str]:
+        """All objects, page by page, and the resourceVersion to watch from. Items get the apiVersion and kind that
+        lists leave out."""
+        items: list[Object] = []
+        token = ""
+        while True:
+            query = {"limit": str(PAGE_SIZE), "labelSelector": labels, "fieldSelector": fields, "continue": token}
+            page = await self.request(
+                "GET", resource.path(namespace), query={key: value for key, value in query.items() if value}
+            )
+            items.extend(
+                {"apiVersion": resource.api_version, "kind": resource.kind, **item} for item in page.get("items") or []
+            )
+            token = page["metadata"].get("continue") or ""
+            if not token:
+                return items, page["metadata"]["resourceVersion"]
+
+    async def create(self, resource: Resource, body: Object, namespace: str | None = None) -> Object:
+        return await self.request("POST", resource.path(namespace), body=_typed(resource, body))
+
+    async def apply(
+        self, resource: Resource, body: Object, *, field_manager: str, subresource: str | None = None
+    ) -> Object:
+        """Server-side apply with force: the fields in `body` become ours, fields that we no longer send go away."""
+        metadata = body["metadata"]
+        return await self.request(
+            "PATCH",
+            resource.path(metadata.get("namespace"), metadata["name"], subresource),
+            query={"fieldManager": field_manager, "force": "true"},
+            body=_typed(resource, body),
+            content_type=APPLY_PATCH,
+        )
+
+    async def merge_patch(
+        self, resource: Resource, name: str, namespace: str | None, patch: Object, *, subresource: str | None = None
+    ) -> Object:
+        return await self.request(
+            "PATCH", resource.path(namespace, name, subresource), body=patch, content_type=MERGE_PATCH
+        )
+
+    async def json_patch(self, resource: Resource, name: str, namespace: str | None, steps: list[Object]) -> Object:
+        return await self.request("PATCH", resource.path(namespace, name), body=steps, content_type=JSON_PATCH)
+
+    async def patch_status(self, resource: Resource, name: str, namespace: str | None, status: Object) -> Object:
+        """Merge `status` into the object's status; keys with None are removed."""
+        return await self.merge_patch(resource, name, namespace, {"status": status}, subresource="status")
+
+    async def delete(
+        self,
+        resource: Resource,
+        name: str,
+        namespace: str | None = None,
+        *,
+        uid: str | None = None,
+        grace_period_s: int | None = None,
+    ) -> bool:
+        """Ask for deletion; False if the object was not there (or another object has its name by now, when `uid` is
+        given)."""
+        options: Object = {"apiVersion": "v1", "kind": "DeleteOptions"}
+        if uid:
+            options["preconditions"] = {"uid": uid}
+        if grace_period_s is not None:
+            options["gracePeriodSeconds"] = grace_period_s
+        try:
+            await self.request("DELETE", resource.path(namespace, name), body=options)
+        except NotFoundError:
+            return False
+        except ConflictError:
+            if uid:
+                return False
+            raise
+        return True
+
+    async def served_version(self, group: str, plural: str, preferred: tuple[str, ...]) -> str | None:
+        """The first of the `preferred` versions in which the API server serves `group/plural`, by its own discovery;
+        None if in none."""
+        for version in preferred:
+            try:
+                found = await self.request("GET", f"/apis/{group}/{version}")
+            except NotFoundError:
+                continue
+            if any(entry.get("name") == plural for entry in found.get("resources") or []):
+                return version
+        return None
+
+    async def watch(
+        self, resource: Resource, *, resource_version: str, labels: str = "", fields: str = "", timeout_s: int = 300
+    ) -> AsyncIterator[tuple[str, Object]]:
+        """Events after `resource_version` over all namespaces, as (type, object), until the server ends the stream.
+
+        Raises GoneError when the version is too old, be it said by the HTTP status or by an ERROR event.
+        """
+        query = {
+            "watch": "1",
+            "resourceVersion": resource_version,
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(timeout_s),
+        }
+        if labels:
+            query["labelSelector"] = labels
+        if fields:
+            query["fieldSelector"] = fields
+        # Bounded in total as well, so that a stream which died without a word is noticed.
+        timeout = aiohttp.ClientTimeout(total=timeout_s + 30, sock_connect=10)
+        async with self.session.get(self.connection.url + resource.path(), params=query, timeout=timeout) as response:
+            if response.status >= 400:
+                raise _error(response.status, await response.read())
+            buffer = b""
+            async for chunk in response.content.iter_any():
+                *lines, buffer = (buffer + chunk).split(b"\n")
+                for line in lines:
+                    if not line.strip():
+                        continue
+                    event = json.loads(line)
+                    if event["type"] == "ERROR":
+                        raise _error(int(event["object"].get("code") or 500), json.dumps(event["object"]).encode())
+                    yield event["type"], event["object"]
+
+
+def _typed(resource: Resource, body: Object) -> Object:
+    return {"apiVersion": resource.api_version, "kind": resource.kind, **body}
