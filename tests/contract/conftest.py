@@ -1,0 +1,112 @@
+"""Fixtures of the contract: one target a run, one namespace a test."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+import pytest
+
+from tests.contract.rest import Access, Answer, Rest
+from tests.contract.targets import Target, open_target
+
+T = TypeVar("T")
+
+EFFECT_DEADLINE_S = 30.0
+"""Garbage collection on a real server takes a second or two; discovery of new kinds as long."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A namespace of the test's own, and the paths in it."""
+
+    name: str
+
+    def path(self, group_version: str, plural: str, *rest: str) -> str:
+        """`place.path("apps/v1", "statefulsets", "web", "status")`; core kinds are of group_version "v1"."""
+        root = "/api/v1" if group_version == "v1" else f"/apis/{group_version}"
+        return "/".join([root, "namespaces", self.name, plural, *rest])
+
+    def core(self, plural: str, *rest: str) -> str:
+        return self.path("v1", plural, *rest)
+
+    def apps(self, plural: str, *rest: str) -> str:
+        return self.path("apps/v1", plural, *rest)
+
+
+@dataclass(frozen=True)
+class Account:
+    """A ServiceAccount that may do nothing yet, and its requests."""
+
+    name: str
+    user: str
+    rest: Rest
+
+
+@pytest.fixture(scope="session")
+def target() -> Iterator[Target]:
+    with open_target() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def api(target: Target) -> Iterator[Rest]:
+    """Requests of the administrator."""
+    rest = Rest(target.access)
+    yield rest
+    rest.close()
+
+
+@pytest.fixture
+def anonymous(target: Target) -> Iterator[Rest]:
+    """Requests that carry no identity."""
+    rest = Rest(Access(target.access.url, ca_file=target.access.ca_file, verify=target.access.verify))
+    yield rest
+    rest.close()
+
+
+@pytest.fixture
+def place(api: Rest) -> Iterator[Place]:
+    """A fresh namespace; its deletion is asked for, not waited for."""
+    namespace = api.create("/api/v1/namespaces", {"metadata": {"generateName": "contract-"}})
+    name = namespace["metadata"]["name"]
+    yield Place(name)
+    api.delete(f"/api/v1/namespaces/{name}")
+
+
+@pytest.fixture
+def account(target: Target, api: Rest, place: Place) -> Iterator[Account]:
+    """A ServiceAccount of the test's namespace, without any right."""
+    api.create(place.core("serviceaccounts"), {"metadata": {"name": "robot"}})
+    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}
+    token = api.create(place.core("serviceaccounts", "robot", "token"), request)["status"]["token"]
+    access = Access(target.access.url, token=token, ca_file=target.access.ca_file, verify=target.access.verify)
+    rest = Rest(access)
+    yield Account("robot", f"system:serviceaccount:{place.name}:robot", rest)
+    rest.close()
+
+
+@pytest.fixture
+def needs_controllers(target: Target) -> None:
+    """Skip where nothing collects garbage: a control plane without kube-controller-manager."""
+    if not target.has_controllers:
+        pytest.skip(f"{target.name} has no controller manager")
+
+
+def eventually(observe: Callable[[], T], accept: Callable[[T], bool], *, timeout_s: float = EFFECT_DEADLINE_S) -> T:
+    """Look until `accept` likes what `observe` returns, and return it; fail with the last sight after the deadline."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        seen = observe()
+        if accept(seen):
+            return seen
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not so after {timeout_s:.0f} s; last seen: {str(seen)[:600]}")
+        time.sleep(0.05)
+
+
+def gone(api: Rest, path: str) -> Answer:
+    """Wait until the object at `path` is gone."""
+    return eventually(lambda: api.get(path), lambda answer: answer.status == 404)

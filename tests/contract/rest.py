@@ -1,0 +1,234 @@
+"""Raw requests to a Kubernetes API server, and answers that read well in assertions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from urllib.parse import urlencode
+
+import urllib3
+
+JSON = "application/json"
+JSON_PATCH = "application/json-patch+json"
+MERGE_PATCH = "application/merge-patch+json"
+STRATEGIC_PATCH = "application/strategic-merge-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
+
+REQUEST_TIMEOUT_S = 30.0
+Verb = Literal["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
+Object = dict[str, Any]
+Params = Mapping[str, str | int | bool]
+
+
+@dataclass(frozen=True)
+class Cause:
+    """One entry of a Status object's details.causes."""
+
+    reason: str
+    field: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: Mapping[str, str]
+    text: str
+
+    @property
+    def body(self) -> Object:
+        decoded = json.loads(self.text)
+        assert isinstance(decoded, dict), f"not a JSON object: {self.text[:200]}"
+        return decoded
+
+    @property
+    def reason(self) -> str | None:
+        return self.body.get("reason")
+
+    @property
+    def message(self) -> str:
+        return str(self.body.get("message", ""))
+
+    @property
+    def details(self) -> Object:
+        return dict(self.body.get("details") or {})
+
+    @property
+    def causes(self) -> list[Cause]:
+        return [
+            Cause(str(cause.get("reason", "")), str(cause.get("field", "")), str(cause.get("message", "")))
+            for cause in self.details.get("causes", [])
+        ]
+
+    @property
+    def warnings(self) -> list[str]:
+        """The texts of `Warning: 299 - "…"` headers."""
+        pieces = self.headers.get("Warning", "").split("299 - ")[1:]
+        return [piece.strip().rstrip(",").strip().strip('"').replace('\\"', '"') for piece in pieces]
+
+    @property
+    def names(self) -> list[str]:
+        """Names of a list's items, in the order given."""
+        return [item["metadata"]["name"] for item in self.body["items"]]
+
+
+@dataclass(frozen=True)
+class Access:
+    """How to reach an API server: its address and one identity."""
+
+    url: str
+    token: str | None = None
+    ca_file: str | None = None
+    client_certificate: str | None = None
+    client_key: str | None = None
+    verify: bool = True
+
+
+@dataclass
+class Rest:
+    """One identity's requests. Nothing is retried or redirected, and no environment variable has a say."""
+
+    access: Access
+    _pool: urllib3.PoolManager = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        tls: dict[str, Any] = {}
+        if self.access.url.startswith("https"):
+            tls = {
+                "ca_certs": self.access.ca_file,
+                "cert_file": self.access.client_certificate,
+                "key_file": self.access.client_key,
+                "cert_reqs": "CERT_REQUIRED" if self.access.verify else "CERT_NONE",
+            }
+        self._pool = urllib3.PoolManager(retries=False, timeout=REQUEST_TIMEOUT_S, maxsize=8, **tls)
+
+    def close(self) -> None:
+        self._pool.clear()
+
+    def call(
+        self,
+        verb: Verb,
+        path: str,
+        body: object = None,
+        *,
+        params: Params | None = None,
+        content_type: str = JSON,
+        accept: str = JSON,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Send one request. `body` is sent as it is when it is text or bytes, else as JSON."""
+        with self._request(verb, path, body, params, content_type, accept, headers) as response:
+            return Answer(response.status, response.headers, response.data.decode())
+
+    def get(self, path: str, **params: str | int | bool) -> Answer:
+        return self.call("GET", path, params=params)
+
+    def post(self, path: str, body: object, **params: str | int | bool) -> Answer:
+        return self.call("POST", path, body, params=params)
+
+    def put(self, path: str, body: object, **params: str | int | bool) -> Answer:
+        return self.call("PUT", path, body, params=params)
+
+    def patch(self, path: str, body: object, content_type: str, **params: str | int | bool) -> Answer:
+        return self.call("PATCH", path, body, content_type=content_type, params=params)
+
+    def merge(self, path: str, body: object, **params: str | int | bool) -> Answer:
+        return self.patch(path, body, MERGE_PATCH, **params)
+
+    def apply(self, path: str, body: object, **params: str | int | bool) -> Answer:
+        return self.patch(path, body, APPLY_PATCH, **params)
+
+    def delete(self, path: str, body: object = None, **params: str | int | bool) -> Answer:
+        return self.call("DELETE", path, body, params=params)
+
+    def create(self, path: str, body: object, **params: str | int | bool) -> Object:
+        """POST that has to succeed; returns the object as stored."""
+        answer = self.post(path, body, **params)
+        assert answer.status == 201, f"POST {path}: {answer.status} {answer.text[:600]}"
+        return answer.body
+
+    def read(self, path: str) -> Object:
+        """GET that has to succeed."""
+        answer = self.get(path)
+        assert answer.status == 200, f"GET {path}: {answer.status} {answer.text[:600]}"
+        return answer.body
+
+    @contextmanager
+    def watch(self, path: str, *, timeout_s: int = 10, **params: str | int | bool) -> Iterator[Iterator[Object]]:
+        """Open a watch and give its events; it ends by itself after `timeout_s` seconds."""
+        query: Params = {"watch": "true", "timeoutSeconds": timeout_s, **params}
+        with self._request("GET", path, None, query, JSON, JSON, None) as response:
+            if response.status != 200:
+                raise AssertionError(f"watch of {path}: {response.status} {response.data.decode()[:600]}")
+            yield _lines(response)
+
+    def watched(self, path: str, count: int, **params: str | int | bool) -> list[Object]:
+        """The first `count` events of a new watch, or fewer where it ends before."""
+        with self.watch(path, **params) as events:
+            return [event for _, event in zip(range(count), events, strict=False)]
+
+    @contextmanager
+    def _request(
+        self,
+        verb: Verb,
+        path: str,
+        body: object,
+        params: Params | None,
+        content_type: str,
+        accept: str,
+        headers: Mapping[str, str] | None,
+    ) -> Iterator[urllib3.BaseHTTPResponse]:
+        sent = {"Accept": accept, **(headers or {})}
+        if self.access.token is not None:
+            sent.setdefault("Authorization", f"Bearer {self.access.token}")
+        payload = None
+        if body is not None:
+            sent["Content-Type"] = content_type
+            payload = body if isinstance(body, str | bytes) else json.dumps(body)
+        response = self._pool.request(
+            verb,
+            self.access.url + path + _query(params),
+            body=payload,
+            headers=sent,
+            redirect=False,
+            preload_content=False,
+        )
+        try:
+            yield response
+        finally:
+            response.close()
+
+
+def _lines(response: urllib3.BaseHTTPResponse) -> Iterator[Object]:
+    """Split a stream of JSON lines, however its chunks fall."""
+    rest = b""
+    for chunk in response.stream(amt=None):
+        *whole, rest = (rest + chunk).split(b"\n")
+        for line in whole:
+            yield json.loads(line)
+
+
+def _query(params: Params | None) -> str:
+    if not params:
+        return ""
+    return "?" + urlencode(
+        {key: str(value).lower() if isinstance(value, bool) else value for key, value in params.items()}
+    )
+
+
+def refusal(answer: Answer) -> tuple[int, str | None, str]:
+    """What a Status says, for comparing in one assertion: HTTP status, reason, message."""
+    assert answer.body["kind"] == "Status", answer.text[:300]
+    assert answer.body["apiVersion"] == "v1"
+    assert answer.body["status"] == "Failure"
+    assert answer.body["code"] == answer.status
+    assert answer.body["metadata"] == {}
+    return answer.status, answer.reason, answer.message
+
+
+def event_types(events: Sequence[Object]) -> list[tuple[str, str]]:
+    """(type, object name) of watch events."""
+    return [(event["type"], event["object"]["metadata"].get("name", "")) for event in events]

@@ -1,0 +1,332 @@
+"""Deletion: finalizers, owners, propagation, collections, and namespaces on their way out."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.contract.conftest import Place, eventually, gone
+from tests.contract.objects import configmap, labelled, pod, statefulset
+from tests.contract.rest import Object, Rest, refusal
+
+HOLD = "contract.invalid/hold"
+
+
+def _held(name: str) -> Object:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "finalizers": [HOLD]}}
+
+
+def _owned_by(owner: Object, name: str, **extra: object) -> Object:
+    reference = {
+        "apiVersion": owner["apiVersion"],
+        "kind": owner["kind"],
+        "name": owner["metadata"]["name"],
+        "uid": owner["metadata"]["uid"],
+        **extra,
+    }
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "ownerReferences": [reference]}}
+
+
+@pytest.fixture
+def maps(place: Place) -> str:
+    return place.core("configmaps")
+
+
+class TestFinalizers:
+    def test_the_object_stays_and_says_so(self, api: Rest, maps: str) -> None:
+        created = api.create(maps, _held("a"))
+        answer = api.delete(f"{maps}/a")
+        assert answer.status == 200
+        assert answer.body["kind"] == "ConfigMap"
+        metadata = api.read(f"{maps}/a")["metadata"]
+        assert metadata["deletionTimestamp"].endswith("Z")
+        assert metadata["deletionGracePeriodSeconds"] == 0
+        assert metadata["finalizers"] == [HOLD]
+        assert metadata["resourceVersion"] != created["metadata"]["resourceVersion"]
+        api.merge(f"{maps}/a", {"metadata": {"finalizers": None}})
+
+    def test_the_last_finalizer_lets_it_go(self, api: Rest, maps: str) -> None:
+        body = _held("a")
+        body["metadata"]["finalizers"].append("contract.invalid/too")
+        api.create(maps, body)
+        api.delete(f"{maps}/a")
+        api.merge(f"{maps}/a", {"metadata": {"finalizers": ["contract.invalid/too"]}})
+        assert api.get(f"{maps}/a").status == 200
+        answer = api.merge(f"{maps}/a", {"metadata": {"finalizers": []}})
+        assert answer.status == 200
+        assert api.get(f"{maps}/a").status == 404
+
+    def test_a_second_delete_changes_nothing(self, api: Rest, maps: str) -> None:
+        api.create(maps, _held("a"))
+        api.delete(f"{maps}/a")
+        first = api.read(f"{maps}/a")
+        assert api.delete(f"{maps}/a").status == 200
+        assert api.read(f"{maps}/a") == first
+        api.merge(f"{maps}/a", {"metadata": {"finalizers": None}})
+
+    def test_none_can_be_added_while_it_goes(self, api: Rest, maps: str) -> None:
+        api.create(maps, _held("a"))
+        api.delete(f"{maps}/a")
+        answer = api.merge(f"{maps}/a", {"metadata": {"finalizers": [HOLD, "contract.invalid/new"]}})
+        assert (answer.status, answer.reason) == (422, "Invalid")
+        assert [(cause.reason, cause.field) for cause in answer.causes] == [
+            ("FieldValueForbidden", "metadata.finalizers")
+        ]
+        api.merge(f"{maps}/a", {"metadata": {"finalizers": None}})
+
+    def test_its_name_is_taken_until_it_is_gone(self, api: Rest, maps: str) -> None:
+        api.create(maps, _held("a"))
+        api.delete(f"{maps}/a")
+        answer = api.post(maps, configmap("a"))
+        message = 'object is being deleted: configmaps "a" already exists'
+        assert refusal(answer) == (409, "AlreadyExists", message)
+        api.merge(f"{maps}/a", {"metadata": {"finalizers": None}})
+
+    def test_it_can_still_be_changed(self, api: Rest, maps: str) -> None:
+        api.create(maps, _held("a"))
+        api.delete(f"{maps}/a")
+        assert api.merge(f"{maps}/a", {"data": {"k": "v"}}).body["data"] == {"k": "v"}
+        api.merge(f"{maps}/a", {"metadata": {"finalizers": None}})
+
+    def test_the_watch_tells_modified_then_deleted(self, api: Rest, maps: str) -> None:
+        version = api.create(maps, _held("a"))["metadata"]["resourceVersion"]
+        api.delete(f"{maps}/a")
+        api.merge(f"{maps}/a", {"metadata": {"finalizers": None}})
+        events = api.watched(maps, 2, resourceVersion=version, fieldSelector="metadata.name=a")
+        assert [event["type"] for event in events] == ["MODIFIED", "DELETED"]
+        assert "deletionTimestamp" in events[0]["object"]["metadata"]
+
+    def test_the_deletion_timestamp_is_not_for_the_client_to_set(self, api: Rest, maps: str) -> None:
+        api.create(maps, configmap("a"))
+        answer = api.merge(f"{maps}/a", {"metadata": {"deletionTimestamp": "2030-01-01T00:00:00Z"}})
+        assert answer.status in (200, 422)
+        assert "deletionTimestamp" not in api.read(f"{maps}/a")["metadata"]
+
+    def test_names_without_a_domain_are_invalid(self, api: Rest, maps: str) -> None:
+        answer = api.post(maps, {"metadata": {"name": "a", "finalizers": ["Hold On"]}})
+        assert (answer.status, answer.reason) == (422, "Invalid")
+        assert answer.causes[0].field == "metadata.finalizers"
+
+    def test_a_bare_name_is_refused(self, api: Rest, maps: str) -> None:
+        answer = api.post(maps, {"metadata": {"name": "a", "finalizers": ["hold"]}})
+        assert answer.status in (201, 422)
+        assert (answer.status == 201) == (api.get(f"{maps}/a").status == 200)
+
+
+@pytest.mark.usefixtures("needs_controllers")
+class TestOwners:
+    def test_dependents_go_with_their_owner(self, api: Rest, maps: str) -> None:
+        owner = api.create(maps, configmap("owner"))
+        api.create(maps, _owned_by(owner, "dependent"))
+        api.delete(f"{maps}/owner")
+        gone(api, f"{maps}/dependent")
+
+    def test_by_default_the_owner_goes_first(self, api: Rest, maps: str) -> None:
+        owner = api.create(maps, configmap("owner"))
+        dependent = _owned_by(owner, "dependent")
+        dependent["metadata"]["finalizers"] = [HOLD]
+        api.create(maps, dependent)
+        api.delete(f"{maps}/owner")
+        assert api.get(f"{maps}/owner").status == 404
+        eventually(lambda: api.read(f"{maps}/dependent")["metadata"], lambda metadata: "deletionTimestamp" in metadata)
+        api.merge(f"{maps}/dependent", {"metadata": {"finalizers": None}})
+        gone(api, f"{maps}/dependent")
+
+    def test_whole_families_go(self, api: Rest, maps: str) -> None:
+        parent = api.create(maps, configmap("parent"))
+        child = api.create(maps, _owned_by(parent, "child"))
+        api.create(maps, _owned_by(child, "grandchild"))
+        api.delete(f"{maps}/parent")
+        gone(api, f"{maps}/grandchild")
+
+    def test_orphans_stay_and_forget_their_owner(self, api: Rest, maps: str) -> None:
+        owner = api.create(maps, configmap("owner"))
+        api.create(maps, _owned_by(owner, "dependent"))
+        api.delete(f"{maps}/owner", propagationPolicy="Orphan")
+        gone(api, f"{maps}/owner")
+        assert "ownerReferences" not in api.read(f"{maps}/dependent")["metadata"]
+
+    def test_in_the_foreground_the_owner_waits_for_blocking_dependents(self, api: Rest, maps: str) -> None:
+        owner = api.create(maps, configmap("owner"))
+        dependent = _owned_by(owner, "dependent", blockOwnerDeletion=True)
+        dependent["metadata"]["finalizers"] = [HOLD]
+        api.create(maps, dependent)
+        answer = api.delete(f"{maps}/owner", propagationPolicy="Foreground")
+        assert answer.status == 200
+        metadata = api.read(f"{maps}/owner")["metadata"]
+        assert metadata["finalizers"] == ["foregroundDeletion"]
+        assert "deletionTimestamp" in metadata
+        eventually(lambda: api.read(f"{maps}/dependent")["metadata"], lambda metadata: "deletionTimestamp" in metadata)
+        assert api.get(f"{maps}/owner").status == 200
+        api.merge(f"{maps}/dependent", {"metadata": {"finalizers": None}})
+        gone(api, f"{maps}/owner")
+
+    def test_the_policy_may_stand_in_the_body(self, api: Rest, maps: str) -> None:
+        owner = api.create(maps, configmap("owner"))
+        api.create(maps, _owned_by(owner, "dependent"))
+        api.delete(f"{maps}/owner", {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Orphan"})
+        gone(api, f"{maps}/owner")
+        assert api.get(f"{maps}/dependent").status == 200
+
+    def test_an_owner_that_never_was_takes_its_dependents_along(self, api: Rest, maps: str) -> None:
+        ghost = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "ghost", "uid": "no-such-uid"}}
+        api.create(maps, _owned_by(ghost, "dependent"))
+        gone(api, f"{maps}/dependent")
+
+    def test_one_owner_of_two_is_enough_to_stay(self, api: Rest, maps: str) -> None:
+        one, two = api.create(maps, configmap("one")), api.create(maps, configmap("two"))
+        body = _owned_by(one, "dependent")
+        body["metadata"]["ownerReferences"] += _owned_by(two, "x")["metadata"]["ownerReferences"]
+        api.create(maps, body)
+        api.delete(f"{maps}/one")
+        references = eventually(
+            lambda: api.read(f"{maps}/dependent")["metadata"]["ownerReferences"], lambda found: len(found) == 1
+        )
+        assert references[0]["name"] == "two"
+
+
+class TestOwnerReferences:
+    @pytest.mark.parametrize("field", ["apiVersion", "kind", "name", "uid"])
+    def test_each_field_is_required(self, api: Rest, maps: str, field: str) -> None:
+        reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": "o", "uid": "u", field: ""}
+        answer = api.post(maps, {"metadata": {"name": "a", "ownerReferences": [reference]}})
+        assert (answer.status, answer.reason) == (422, "Invalid")
+        assert answer.causes[0].field == f"metadata.ownerReferences[0].{field}" or answer.causes[0].field.startswith(
+            "metadata.ownerReferences"
+        )
+
+    def test_only_one_can_be_the_controller(self, api: Rest, maps: str) -> None:
+        references = [
+            {"apiVersion": "v1", "kind": "ConfigMap", "name": name, "uid": name, "controller": True} for name in "ab"
+        ]
+        answer = api.post(maps, {"metadata": {"name": "a", "ownerReferences": references}})
+        assert (answer.status, answer.reason) == (422, "Invalid")
+        assert "Only one reference can have Controller set to true" in answer.message
+
+
+class TestGrace:
+    def test_a_pod_that_was_never_placed_goes_at_once(self, api: Rest, place: Place, needs_controllers: None) -> None:
+        api.create(place.core("serviceaccounts"), {"metadata": {"name": "robot"}})
+        body = pod("p")
+        body["spec"]["serviceAccountName"] = "robot"
+        api.create(place.core("pods"), body)
+        answer = api.delete(place.core("pods", "p"))
+        assert answer.status == 200
+        assert api.get(place.core("pods", "p")).status == 404
+
+    def test_a_placed_pod_waits_for_its_kubelet(self, api: Rest, place: Place, needs_controllers: None) -> None:
+        api.create(place.core("serviceaccounts"), {"metadata": {"name": "robot"}})
+        body = pod("p")
+        body["spec"].update({"serviceAccountName": "robot", "nodeName": "no-such-node"})
+        body["spec"]["tolerations"] = [{"operator": "Exists"}]
+        api.create(place.core("pods"), body)
+        answer = api.delete(place.core("pods", "p"), gracePeriodSeconds=20)
+        assert answer.status == 200
+        assert answer.body["kind"] == "Pod"
+        assert answer.body["metadata"]["deletionGracePeriodSeconds"] == 20
+        assert api.delete(place.core("pods", "p"), gracePeriodSeconds=0).status in (200, 404)
+        gone(api, place.core("pods", "p"))
+
+
+class TestCollections:
+    def test_all_of_a_namespace(self, api: Rest, place: Place) -> None:
+        for name in "abc":
+            api.create(place.core("secrets"), {"metadata": {"name": name}})
+        answer = api.delete(place.core("secrets"))
+        assert (answer.status, answer.body["kind"]) == (200, "SecretList")
+        assert api.get(place.core("secrets")).names == []
+
+    def test_by_label(self, api: Rest, maps: str) -> None:
+        api.create(maps, labelled("a", x="1"))
+        api.create(maps, labelled("b", x="2"))
+        answer = api.delete(maps, labelSelector="x=1")
+        assert answer.names == ["a"]
+        assert [api.get(f"{maps}/{name}").status for name in "ab"] == [404, 200]
+
+    def test_by_field(self, api: Rest, maps: str) -> None:
+        api.create(maps, configmap("a"))
+        api.create(maps, configmap("b"))
+        api.delete(maps, fieldSelector="metadata.name=a")
+        assert [api.get(f"{maps}/{name}").status for name in "ab"] == [404, 200]
+
+    def test_finalizers_hold_here_too(self, api: Rest, maps: str) -> None:
+        api.create(maps, _held("a"))
+        api.delete(maps, fieldSelector="metadata.name=a")
+        assert "deletionTimestamp" in api.read(f"{maps}/a")["metadata"]
+        api.merge(f"{maps}/a", {"metadata": {"finalizers": None}})
+
+    def test_a_dry_run_deletes_nothing(self, api: Rest, place: Place) -> None:
+        api.create(place.core("secrets"), {"metadata": {"name": "a"}})
+        assert api.delete(place.core("secrets"), dryRun="All").status == 200
+        assert api.get(place.core("secrets")).names == ["a"]
+
+
+class TestNamespaces:
+    @pytest.fixture
+    def doomed(self, api: Rest) -> str:
+        return str(api.create("/api/v1/namespaces", {"metadata": {"generateName": "doomed-"}})["metadata"]["name"])
+
+    def test_of_a_new_one(self, api: Rest, doomed: str) -> None:
+        body = api.read(f"/api/v1/namespaces/{doomed}")
+        assert body["status"]["phase"] == "Active"
+        assert body["spec"] == {"finalizers": ["kubernetes"]}
+        assert body["metadata"]["labels"] == {"kubernetes.io/metadata.name": doomed}
+        api.delete(f"/api/v1/namespaces/{doomed}")
+
+    def test_deletion_answers_with_the_terminating_namespace(self, api: Rest, doomed: str) -> None:
+        answer = api.delete(f"/api/v1/namespaces/{doomed}")
+        assert (answer.status, answer.body["kind"]) == (200, "Namespace")
+        assert answer.body["status"]["phase"] == "Terminating"
+        assert "deletionTimestamp" in answer.body["metadata"]
+
+    def test_creating_in_a_terminating_one_is_forbidden(self, api: Rest, doomed: str) -> None:
+        maps = f"/api/v1/namespaces/{doomed}/configmaps"
+        api.create(maps, _held("held"))
+        api.delete(f"/api/v1/namespaces/{doomed}")
+        answer = api.post(maps, configmap("late"))
+        message = (
+            'configmaps "late" is forbidden: unable to create new content in namespace '
+            f"{doomed} because it is being terminated"
+        )
+        assert refusal(answer) == (403, "Forbidden", message)
+        assert answer.details["name"] == "late"
+        assert [(cause.reason, cause.field) for cause in answer.causes] == [
+            ("NamespaceTerminating", "metadata.namespace")
+        ]
+        api.merge(f"{maps}/held", {"metadata": {"finalizers": None}})
+
+    def test_it_takes_its_contents_along(self, api: Rest, doomed: str, needs_controllers: None) -> None:
+        api.create(f"/api/v1/namespaces/{doomed}/configmaps", configmap("a"))
+        api.create(f"/apis/apps/v1/namespaces/{doomed}/statefulsets", statefulset("web"))
+        api.delete(f"/api/v1/namespaces/{doomed}")
+        gone(api, f"/api/v1/namespaces/{doomed}")
+        assert api.get(f"/api/v1/namespaces/{doomed}/configmaps").names == []
+        assert api.get(f"/apis/apps/v1/namespaces/{doomed}/statefulsets").names == []
+
+    def test_it_waits_for_finalizers_in_it(self, api: Rest, doomed: str, needs_controllers: None) -> None:
+        maps = f"/api/v1/namespaces/{doomed}/configmaps"
+        api.create(maps, _held("held"))
+        api.delete(f"/api/v1/namespaces/{doomed}")
+        eventually(lambda: api.get(f"{maps}/held").body["metadata"], lambda metadata: "deletionTimestamp" in metadata)
+        assert api.read(f"/api/v1/namespaces/{doomed}")["status"]["phase"] == "Terminating"
+        api.merge(f"{maps}/held", {"metadata": {"finalizers": None}})
+        gone(api, f"/api/v1/namespaces/{doomed}")
+
+    def test_a_new_one_gets_a_service_account(self, api: Rest, doomed: str, needs_controllers: None) -> None:
+        path = f"/api/v1/namespaces/{doomed}/serviceaccounts/default"
+        eventually(lambda: api.get(path), lambda answer: answer.status == 200)
+        api.delete(f"/api/v1/namespaces/{doomed}")
+
+    def test_the_ones_that_are_always_there(self, api: Rest) -> None:
+        assert {"default", "kube-system", "kube-public", "kube-node-lease"} <= set(api.get("/api/v1/namespaces").names)
+
+    @pytest.mark.parametrize("name", ["default", "kube-system"])
+    def test_some_can_not_be_deleted(self, api: Rest, name: str) -> None:
+        answer = api.delete(f"/api/v1/namespaces/{name}")
+        message = f'namespaces "{name}" is forbidden: this namespace may not be deleted'
+        assert refusal(answer) == (403, "Forbidden", message)
+
+    @pytest.mark.parametrize("name", ["With_Underscore", "a" * 64, "dots.in.it", "-x"])
+    def test_names_are_labels(self, api: Rest, name: str) -> None:
+        answer = api.post("/api/v1/namespaces", {"metadata": {"name": name}})
+        assert (answer.status, answer.reason) == (422, "Invalid")
+        assert {cause.field for cause in answer.causes} == {"metadata.name"}
