@@ -1,0 +1,60 @@
+"""`/healthz`: whether every part of the panel is up, for supervisors, probes and people. No login, no secret."""
+
+import logging
+
+from django.db import DatabaseError, connection
+from django.http import HttpRequest, JsonResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from provisioning import liveness
+from provisioning.models import ProcessLease
+
+logger = logging.getLogger(__name__)
+_GOOD = "ok"
+
+
+@never_cache
+@require_safe
+def healthz(request: HttpRequest) -> JsonResponse:
+    """Answer 200 if the database, the queue and the watcher with its API server are up, else 503; either with every
+    part's sentence: `{"ok": bool, "parts": {name: {"ok": bool, "message": str}}}`."""
+    parts = {"web": _said(True, _GOOD), "database": _check_database()}
+    if parts["database"]["ok"]:
+        try:
+            alive = liveness.read()
+            parts["queue"] = _said(alive.queue.alive, alive.queue.message)
+            parts["watcher"] = _said(alive.watcher.alive, alive.watcher.message)
+            parts["cluster"] = _check_cluster(is_watched=alive.watcher.alive)
+        except DatabaseError:
+            parts["database"] = _said(False, "The panel's tables are missing: run `manage.py migrate`.")
+    good = all(part["ok"] for part in parts.values())
+    return JsonResponse({"ok": good, "parts": parts}, status=200 if good else 503)
+
+
+def _check_database() -> dict[str, object]:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+            cursor.fetchone()
+    except DatabaseError as error:
+        # The driver's words may name hosts and users: they are for the log, not for everybody.
+        logger.warning("The panel's database does not answer: %s", error)
+        return _said(False, "The panel's database does not answer: check that it runs; the web server's log says more.")
+    return _said(True, _GOOD)
+
+
+def _check_cluster(*, is_watched: bool) -> dict[str, object]:
+    """Say what the watcher last found out about the API server: a probe of our own would be one more thing to fail."""
+    if not is_watched:
+        return _said(False, "Whether the API server can be reached is not known while no watcher runs.")
+    lease = ProcessLease.objects.filter(name=liveness.WATCHER).first()
+    details = lease.details if lease else {}
+    if details.get("in_step") is True:
+        return _said(True, _GOOD)
+    trouble = str(details.get("trouble") or "The watcher is still reading what there is in the cluster.")
+    return _said(False, trouble)
+
+
+def _said(good: bool, message: str) -> dict[str, object]:
+    return {"ok": good, "message": message}
