@@ -7,9 +7,11 @@ from typing import Any
 import django_stubs_ext
 import environ
 from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
+from django.core.exceptions import ImproperlyConfigured
 from django.urls import reverse_lazy
 
 from controlpanel.keys import read_or_create
+from projects.connection import Connection, InvalidConnectionError, parse_url
 
 # ModelAdmin[Project] and friends are subscripted at run time too.
 django_stubs_ext.monkeypatch()
@@ -55,7 +57,14 @@ DATABASE_MEMORY = env.str("DATABASE_MEMORY", default="512Mi")
 DATABASE_STORAGE = env.str("DATABASE_STORAGE", default="3Gi")
 DATABASE_STORAGE_CLASS = env.str("DATABASE_STORAGE_CLASS", default="")
 # A database outside the panel that a late sandbox may start with, for the projects that allow it.
-DEFAULT_DATABASE_URL = env.str("DEFAULT_DATABASE_URL", default="")
+DEFAULT_DATABASE: Connection | None = None
+if env.str("DEFAULT_DATABASE_URL", default=""):
+    try:
+        DEFAULT_DATABASE = parse_url(env.str("DEFAULT_DATABASE_URL"))
+    except InvalidConnectionError as error:
+        raise ImproperlyConfigured(f"DEFAULT_DATABASE_URL can't be used. {error}") from None
+# Off only where no database can ever be reached from the panel: it takes longer to find that out than to be told.
+VERIFY_CONNECTIONS = env.bool("VERIFY_CONNECTIONS", default=True)
 SANDBOX_IMAGE = env.str("SANDBOX_IMAGE", default="ghcr.io/fullstackagent/fullstack-web-runtime:latest")
 SANDBOX_PORTS: dict[str, int] = {
     name: int(port)
@@ -220,6 +229,8 @@ LOGGING = {
 }
 
 # --- The admin's look ------------------------------------------------------------------------------------------
+# Who tells the pages whether the panel's own processes are alive.
+PANEL_HEALTH = "provisioning.liveness.read"
 UNFOLD: dict[str, Any] = {
     "SITE_TITLE": "Control panel",
     "SITE_HEADER": "Control panel",

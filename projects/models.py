@@ -98,6 +98,7 @@ class Project(Observation):
         help_text="If its own database is late, the sandbox may start with the one that the panel's owner has set.",
     )
     delete_adopted = models.BooleanField(default=False, editable=False)
+    deletion_deadline = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     requested_at = models.DateTimeField(null=True, editable=False)
 
@@ -113,10 +114,6 @@ class Project(Observation):
     failures = models.PositiveIntegerField(default=0, editable=False)
 
     objects = ProjectQuerySet.as_manager()
-
-    # Filled by ProjectQuerySet.with_resources().
-    live_databases: list["DatabaseCluster"]
-    live_sandboxes: list["Sandbox"]
 
     class Meta:
         ordering = ["name", "pk"]
@@ -168,15 +165,17 @@ class Project(Observation):
     @cached_property
     def database(self) -> "DatabaseCluster | None":
         """The live database, if there is one."""
-        if "live_databases" in self.__dict__:
-            return next(iter(self.live_databases), None)
+        fetched: list[DatabaseCluster] | None = self.__dict__.get("live_databases")
+        if fetched is not None:
+            return next(iter(fetched), None)
         return self.databases.filter(retired_at=None).first()
 
     @cached_property
     def sandbox(self) -> "Sandbox | None":
         """The live sandbox, if there is one."""
-        if "live_sandboxes" in self.__dict__:
-            return next(iter(self.live_sandboxes), None)
+        fetched: list[Sandbox] | None = self.__dict__.get("live_sandboxes")
+        if fetched is not None:
+            return next(iter(fetched), None)
         return self.sandboxes.filter(retired_at=None).first()
 
     @property
@@ -190,15 +189,16 @@ class Project(Observation):
 
     def _steps(self) -> Iterator[ReachedStep]:
         database, sandbox = self.database, self.sandbox
-        times = {
-            Step.REQUESTED: self.requested_at,
-            Step.CLUSTER_APPLIED: database and database.applied_at,
-            Step.CLUSTER_RUNNING: database and database.running_at,
-            Step.CREDENTIALS_CAPTURED: database and database.captured_at,
-            Step.CONNECTION_VERIFIED: database and database.verified_at,
-            Step.SANDBOX_APPLIED: sandbox and sandbox.applied_at,
-            Step.SANDBOX_READY: sandbox and sandbox.ready_at,
-        }
+        times: dict[Step, datetime | None] = dict.fromkeys(Step)
+        times[Step.REQUESTED] = self.requested_at
+        if database:
+            times[Step.CLUSTER_APPLIED] = database.applied_at
+            times[Step.CLUSTER_RUNNING] = database.running_at
+            times[Step.CREDENTIALS_CAPTURED] = database.captured_at
+            times[Step.CONNECTION_VERIFIED] = database.verified_at
+        if sandbox:
+            times[Step.SANDBOX_APPLIED] = sandbox.applied_at
+            times[Step.SANDBOX_READY] = sandbox.ready_at
         before = None
         for step, at in times.items():
             note = ""

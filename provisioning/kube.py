@@ -132,9 +132,9 @@ def load_configuration() -> "Configuration":
     source = settings.KUBECONFIG or str(settings.EMBEDDED_KUBECONFIG)
     try:
         if settings.IN_CLUSTER:
-            load_incluster_config(client_configuration=configuration)
+            load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         else:
-            load_kube_config(
+            load_kube_config(  # type: ignore[no-untyped-call]
                 config_file=source,
                 context=settings.KUBE_CONTEXT or None,
                 client_configuration=configuration,
@@ -257,7 +257,7 @@ class Kube:
     def list_page(self, kind: Kind, namespace: str | None, query: Mapping[str, str]) -> Mapping[str, Any]:
         return self._request("GET", kind.path(namespace), query=query)
 
-    def list(self, kind: Kind, namespace: str | None, *, labels: str = "") -> list[Mapping[str, Any]]:
+    def list_objects(self, kind: Kind, namespace: str | None, *, labels: str = "") -> list[Mapping[str, Any]]:
         """Return every object of a kind that the label selector matches. Raises KubeError."""
         return self.list_with_version(kind, namespace, labels=labels)[0]
 

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from provisioning.credentials import COMPONENT
-from provisioning.names import ENVIRONMENT_ANNOTATION, INSTANCE_LABEL, owner_labels
+from provisioning.names import ENVIRONMENT_ANNOTATION, INSTANCE_LABEL, ORIGIN_LABEL, owner_labels
 
 Manifest = dict[str, Any]
 
@@ -80,7 +80,7 @@ def build_cluster(api_version: str, *, name: str, namespace: str, owner: Owner, 
     return {
         "apiVersion": api_version,
         "kind": "Cluster",
-        "metadata": {"name": name, "namespace": namespace, "labels": owner.labels},
+        "metadata": {"name": name, "namespace": namespace, "labels": {**owner.labels, ORIGIN_LABEL: "created"}},
         "spec": body,
     }
 

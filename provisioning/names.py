@@ -14,6 +14,8 @@ INSTANCE_LABEL = "app.kubernetes.io/instance"
 DOMAIN = "controlpanel.fullstackagent.io"
 PROJECT_LABEL = f"{DOMAIN}/project"
 PROJECT_ID_LABEL = f"{DOMAIN}/project-id"
+# "created" or "adopted": decides, even without the panel's rows, whether deleting the project deletes the Cluster.
+ORIGIN_LABEL = f"{DOMAIN}/origin"
 ENVIRONMENT_ANNOTATION = f"{DOMAIN}/environment"
 # On a Service: where clients reach it, as host:port, when that is not its DNS name (a gateway, a local cluster).
 ENDPOINT_ANNOTATION = f"{DOMAIN}/endpoint"
@@ -43,9 +45,14 @@ def build_sandbox_name(project: str, suffix: str | None = None) -> str:
     return f"{project[:MAX_KUBERNETES_NAME_LENGTH].rstrip('-')}{_SANDBOX_INFIX}{suffix or _suffix()}"
 
 
+def claim_labels(project: str, uid: UUID) -> dict[str, str]:
+    """Return the labels that say whose an object is, whoever made it."""
+    return {PROJECT_LABEL: project, PROJECT_ID_LABEL: str(uid)}
+
+
 def owner_labels(project: str, uid: UUID) -> dict[str, str]:
-    """Return the labels that say an object is ours and whose it is."""
-    return {MANAGED_BY_LABEL: MANAGER, PROJECT_LABEL: project, PROJECT_ID_LABEL: str(uid)}
+    """Return the labels of an object that the panel makes."""
+    return {MANAGED_BY_LABEL: MANAGER, **claim_labels(project, uid)}
 
 
 def project_id_of(labels: Mapping[str, str] | None) -> str | None:

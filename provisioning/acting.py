@@ -1,0 +1,387 @@
+"""The effects of a pass: one function an action. Each is idempotent, and records what it did under the lease."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from projects.connection import Connection
+from projects.fields import EncryptedText
+from projects.models import DatabaseCluster, Project, Sandbox
+from projects.services import record_event
+from projects.states import CredentialsSource, Level, Origin, Phase, Reason
+from provisioning import kube as k
+from provisioning import manifests, observing
+from provisioning.credentials import Missing
+from provisioning.decisions import Action, Verification
+from provisioning.lease import Lease
+from provisioning.names import (
+    ORIGIN_LABEL,
+    PROJECT_ID_LABEL,
+    ExistingCluster,
+    build_database_name,
+    build_sandbox_name,
+    claim_labels,
+    find_existing_cluster,
+    project_id_of,
+)
+from provisioning.observing import World
+from provisioning.readiness import Object, judge_cluster, labels_of, metadata_of, number, text
+from provisioning.verifying import verify_connection
+
+logger = logging.getLogger(__name__)
+PANEL = "panel"
+_NAME_ATTEMPTS = 5
+
+
+@dataclass
+class Scene:
+    """What an action works with: the rows as read under the lease, and the world."""
+
+    lease: Lease
+    world: World
+    project: Project
+    database: DatabaseCluster | None
+    sandbox: Sandbox | None
+
+    @property
+    def owner(self) -> manifests.Owner:
+        return manifests.Owner(self.project.kubernetes_name, self.project.uid)
+
+    def note(self, reason: str, message: str, *, resource: str = "", level: Level = Level.INFO) -> None:
+        record_event(self.project, actor=PANEL, reason=reason, message=message, resource=resource, level=level)
+
+
+def existing_cluster(item: Object) -> ExistingCluster:
+    metadata = metadata_of(item)
+    return ExistingCluster(text(metadata.get("name")), labels_of(item), bool(metadata.get("deletionTimestamp")))
+
+
+def ensure_database(scene: Scene) -> None:
+    """Give the project its database row: of the cluster it has, else of one to be made, under a name stored before
+    the first call. Raises KubeError, AmbiguousClusterError."""
+    project, kube = scene.project, scene.world.kube
+    kind = k.cluster_kind(kube.cluster_api_version())
+    listed = kube.list_objects(kind, project.namespace, labels=f"{PROJECT_ID_LABEL}={project.uid}")
+    listed += kube.list_objects(kind, project.namespace, labels=f"!{PROJECT_ID_LABEL}")
+    clusters = [existing_cluster(item) for item in listed]
+    taken = DatabaseCluster.objects.filter(
+        namespace=project.namespace, name__in=[cluster.name for cluster in clusters], retired_at=None
+    ).values_list("name", flat=True)
+    found = find_existing_cluster(
+        clusters,
+        kubernetes_name=project.kubernetes_name,
+        raw_name=project.name,
+        uid=project.uid,
+        taken=taken,
+    )
+    if found is None:
+        _add_database(scene, Origin.CREATED, lambda: build_database_name(project.kubernetes_name))
+        # The name was chosen just now: there is nothing of that name to look at.
+        scene.world.is_cluster_known = True
+        return
+    is_made_by_us = project_id_of(found.labels) == str(project.uid) and found.labels.get(ORIGIN_LABEL) == "created"
+    _add_database(scene, Origin.CREATED if is_made_by_us else Origin.ADOPTED, lambda: found.name)
+    scene.note("ClusterFound", f"The project has the database cluster {found.name} already; it is used.")
+
+
+def _add_database(scene: Scene, origin: Origin, choose_name: Callable[[], str]) -> None:
+    """Insert the row; the constraints decide who wins a race. Raises IntegrityError if the name stays taken."""
+    for attempt in range(_NAME_ATTEMPTS):
+        try:
+            with transaction.atomic():
+                scene.lease.write()
+                scene.database = DatabaseCluster.objects.create(
+                    project=scene.project,
+                    name=choose_name(),
+                    namespace=scene.project.namespace,
+                    origin=origin,
+                    phase=Phase.WAITING,
+                    reason=Reason.REQUESTED,
+                    requested_at=scene.project.requested_at,
+                )
+                return
+        except IntegrityError:
+            if attempt == _NAME_ATTEMPTS - 1:
+                raise
+
+
+def _live_database(scene: Scene) -> DatabaseCluster:
+    if scene.database is None:
+        raise ValueError("The project has no database row.")
+    return scene.database
+
+
+def apply_cluster(scene: Scene, now: datetime) -> None:
+    """Create the Cluster, or put our labels back on it. Its spec is never sent twice: the operator completes it."""
+    database, world = _live_database(scene), scene.world
+    if world.cluster is not None:
+        _label_cluster(scene, "created")
+        api_version = text(world.cluster.get("apiVersion"))
+    else:
+        api_version = world.kube.cluster_api_version()
+        spec = manifests.DatabaseSpec(
+            service_version=settings.POSTGRES_VERSION,
+            legacy_version=settings.POSTGRES_VERSION_LEGACY,
+            cpu=settings.DATABASE_CPU,
+            memory=settings.DATABASE_MEMORY,
+            storage=settings.DATABASE_STORAGE,
+            storage_class=settings.DATABASE_STORAGE_CLASS,
+        )
+        manifest = manifests.build_cluster(
+            api_version, name=database.name, namespace=database.namespace, owner=scene.owner, spec=spec
+        )
+        world.cluster = world.kube.apply(manifest, "clusters", force=False)
+    _record_cluster(scene, api_version, "ClusterApplied", f"Applied the Cluster {database.name}.", now)
+
+
+def adopt_cluster(scene: Scene, now: datetime) -> None:
+    """Put our labels on a Cluster that somebody else made; nothing else of it is changed."""
+    database = _live_database(scene)
+    _label_cluster(scene, "adopted")
+    api_version = text((scene.world.cluster or {}).get("apiVersion"))
+    _record_cluster(scene, api_version, "ClusterAdopted", f"Adopted the Cluster {database.name}.", now)
+
+
+def _label_cluster(scene: Scene, origin: str) -> None:
+    database, world = _live_database(scene), scene.world
+    labels = {**claim_labels(scene.project.kubernetes_name, scene.project.uid), ORIGIN_LABEL: origin}
+    world.cluster = world.kube.merge_labels(
+        observing.cluster_api(world, database),
+        database.namespace,
+        database.name,
+        labels,
+        uid=text(metadata_of(world.cluster).get("uid")),
+    )
+
+
+def _record_cluster(scene: Scene, api_version: str, reason: str, message: str, now: datetime) -> None:
+    database, world = _live_database(scene), scene.world
+    world.is_cluster_known = True
+    seen = judge_cluster(world.cluster)
+    database.applied_at = database.applied_at or now
+    database.api_version, database.object_uid = api_version, seen.uid
+    database.wanted_generation = seen.generation
+    with transaction.atomic():
+        scene.lease.write()
+        database.save(update_fields=["applied_at", "api_version", "object_uid", "wanted_generation"])
+        scene.note(reason, message, resource=f"Cluster {database.name}")
+
+
+def replace_database(scene: Scene, now: datetime) -> None:
+    """Retire the row of a Cluster that vanished; the next step gives the project a new one."""
+    database = _live_database(scene)
+    with transaction.atomic():
+        scene.lease.write()
+        DatabaseCluster.objects.filter(pk=database.pk).update(retired_at=now, phase=Phase.DELETED)
+        scene.note(
+            "ClusterVanished",
+            f"The Cluster {database.name} is gone; a new one is made under another name.",
+            resource=f"Cluster {database.name}",
+            level=Level.WARNING,
+        )
+    scene.database = None
+    scene.world.forget_cluster()
+
+
+def capture_credentials(scene: Scene, now: datetime) -> None:
+    """Store, encrypted, what the Cluster's Secret says."""
+    database = _live_database(scene)
+    found = observing.observe_connection(scene.world, database)
+    if isinstance(found, Missing):
+        return
+    is_first = database.captured_at is None
+    database.host, database.port, database.database = found.host, found.port, found.database
+    database.username, database.password = found.username, EncryptedText.of(found.password)
+    database.captured_at, database.verified_at, database.verification_note = now, None, ""
+    scene.world.verification = None
+    with transaction.atomic():
+        scene.lease.write()
+        database.save(
+            update_fields=[
+                *("host", "port", "database", "username", "password", "captured_at", "verified_at"),
+                "verification_note",
+            ]
+        )
+        scene.note(
+            "CredentialsCaptured",
+            f"Captured the credentials of {database.name} from its Secret."
+            if is_first
+            else f"The credentials of {database.name} changed in the cluster; captured the new ones.",
+            resource=f"Cluster {database.name}",
+        )
+
+
+def verify_captured(scene: Scene, now: datetime) -> None:
+    """Connect with the captured credentials, and record what came of it."""
+    database = _live_database(scene)
+    connection = database.connection
+    if connection is None:
+        return
+    world = scene.world
+    before = database.verification_note
+    world.verification, world.verification_note = verify_connection(connection)
+    is_verified = world.verification is Verification.VERIFIED
+    database.verification_note = world.verification_note
+    database.verified_at = timezone.now() if is_verified else None
+    with transaction.atomic():
+        scene.lease.write()
+        database.save(update_fields=["verified_at", "verification_note"])
+        if before != world.verification_note:
+            scene.note(
+                "ConnectionVerified" if is_verified else "ConnectionNotVerified",
+                world.verification_note,
+                resource=f"Cluster {database.name}",
+                level=Level.INFO if is_verified else Level.WARNING,
+            )
+
+
+def apply_sandbox(scene: Scene, now: datetime) -> None:
+    """Deploy the sandbox with the captured credentials."""
+    connection = _live_database(scene).connection
+    if connection is None:
+        raise ValueError("A sandbox is applied with captured credentials or not at all.")
+    _apply_sandbox(scene, connection, CredentialsSource.CAPTURED, now)
+
+
+def apply_sandbox_with_default(scene: Scene, now: datetime) -> None:
+    """Deploy the sandbox with the owner's default database, marked as such."""
+    connection = observing.default_connection(scene.project)
+    if connection is None:
+        raise ValueError("The project may not start with a default database.")
+    _apply_sandbox(scene, connection, CredentialsSource.DEFAULT, now)
+
+
+def _apply_sandbox(scene: Scene, connection: Connection, source: CredentialsSource, now: datetime) -> None:
+    sandbox = scene.sandbox or _add_sandbox(scene)
+    variables = observing.project_environment(scene.project)
+    environment = {**variables, **connection.environment}
+    digest = observing.digest_of(variables, connection)
+    spec = manifests.SandboxSpec(
+        image=settings.SANDBOX_IMAGE,
+        ports=settings.SANDBOX_PORTS,
+        cpu=settings.SANDBOX_CPU,
+        memory=settings.SANDBOX_MEMORY,
+        storage=settings.SANDBOX_STORAGE,
+        storage_class=settings.SANDBOX_STORAGE_CLASS,
+        readiness_path=settings.SANDBOX_READINESS_PATH,
+        domain=settings.SANDBOX_DOMAIN,
+    )
+    kube, where = scene.world.kube, (sandbox.name, sandbox.namespace, scene.owner)
+    try:
+        kube.apply(manifests.build_environment_secret(*where, environment), "secrets")
+    except k.RefusedError as error:
+        # An answer about a Secret may quote it.
+        raise k.RefusedError(
+            error.code, error.reason, f"The API server refused the Secret of {sandbox.name}."
+        ) from None
+    kube.apply(manifests.build_service(*where, spec), "services")
+    for ingress in manifests.build_ingresses(*where, spec):
+        kube.apply(ingress, "ingresses")
+    manifest = manifests.build_statefulset(*where, spec, variables=list(environment), digest=digest)
+    scene.world.statefulset = kube.apply(manifest, "statefulsets")
+    scene.world.is_statefulset_known, scene.world.sandbox_note = True, ""
+    is_rolled = sandbox.applied_at is not None
+    sandbox.applied_at, sandbox.ready_at, sandbox.deadline = (
+        now,
+        None,
+        now + timedelta(seconds=settings.READY_TIMEOUT_S),
+    )
+    sandbox.credentials, sandbox.environment_digest = source, digest
+    sandbox.wanted_generation = number(metadata_of(scene.world.statefulset).get("generation"))
+    with transaction.atomic():
+        scene.lease.write()
+        sandbox.save(
+            update_fields=[
+                *("applied_at", "ready_at", "deadline", "credentials", "environment_digest", "wanted_generation"),
+            ]
+        )
+        scene.note(
+            "SandboxApplied",
+            f"{'Restarted' if is_rolled else 'Applied'} the sandbox {sandbox.name} with {source.label.lower()} "
+            f"{'' if source is CredentialsSource.DEFAULT else 'credentials'}".strip()
+            + ".",
+            resource=f"StatefulSet {sandbox.name}",
+            level=Level.WARNING if source is CredentialsSource.DEFAULT else Level.INFO,
+        )
+
+
+def _add_sandbox(scene: Scene) -> Sandbox:
+    """Insert the sandbox's row, with the name that its objects will have."""
+    with transaction.atomic():
+        scene.lease.write()
+        scene.sandbox = Sandbox.objects.create(
+            project=scene.project,
+            name=build_sandbox_name(scene.project.kubernetes_name),
+            namespace=scene.project.namespace,
+            phase=Phase.WAITING,
+            reason=Reason.WAITING_FOR_SANDBOX,
+            requested_at=scene.project.requested_at,
+        )
+    return scene.sandbox
+
+
+def delete_objects(scene: Scene, now: datetime) -> None:
+    """Ask for the deletion of everything that is ours to delete and not going yet."""
+    world = scene.world
+    for (kind, namespace, name), item in world.remaining.items():
+        is_kept = item.is_adopted and not scene.project.delete_adopted
+        if item.is_ours and not item.is_deleting and not is_kept:
+            world.kube.delete(kind, namespace, name)
+    names = ", ".join(item.label for item in world.remaining.values() if item.is_ours and not item.is_deleting)
+    with transaction.atomic():
+        scene.lease.write()
+        scene.note("Deleting", f"Asked for the deletion of {names}.")
+
+
+def release_clusters(scene: Scene, now: datetime) -> None:
+    """Take our labels off the adopted Clusters: they and their data stay."""
+    for (kind, namespace, name), item in scene.world.remaining.items():
+        if not item.is_adopted:
+            continue
+        cluster = scene.world.kube.get_or_none(kind, namespace, name)
+        if cluster is None or project_id_of(labels_of(cluster)) != str(scene.project.uid):
+            continue
+        ours: dict[str, str | None] = dict.fromkeys(
+            (*claim_labels(scene.project.kubernetes_name, scene.project.uid), ORIGIN_LABEL)
+        )
+        uid = text(metadata_of(cluster).get("uid"))
+        scene.world.kube.merge_labels(kind, namespace, name, ours, uid=uid)
+        with transaction.atomic():
+            scene.lease.write()
+            scene.note("ClusterReleased", f"Released the adopted Cluster {name}; it and its data stay.")
+
+
+def finish_deletion(scene: Scene, now: datetime) -> None:
+    """Retire the rows: the deletion is done."""
+    with transaction.atomic():
+        scene.lease.write()
+        for model in (DatabaseCluster, Sandbox):
+            model.objects.filter(project=scene.project, retired_at=None).update(
+                retired_at=now,
+                phase=Phase.DELETED,
+                reason=Reason.DELETED,
+                message="",
+                deadline=None,
+            )
+        DatabaseCluster.objects.filter(project=scene.project).update(password="")
+        if scene.project.phase != Phase.DELETED:
+            scene.note("Deleted", "The sandbox and the database are gone from the cluster.")
+
+
+ACTIONS: dict[Action, Callable[[Scene, datetime], None]] = {
+    Action.APPLY_CLUSTER: apply_cluster,
+    Action.ADOPT_CLUSTER: adopt_cluster,
+    Action.REPLACE_DATABASE: replace_database,
+    Action.CAPTURE_CREDENTIALS: capture_credentials,
+    Action.VERIFY_CONNECTION: verify_captured,
+    Action.APPLY_SANDBOX: apply_sandbox,
+    Action.APPLY_SANDBOX_WITH_DEFAULT: apply_sandbox_with_default,
+    Action.DELETE_OBJECTS: delete_objects,
+    Action.RELEASE_CLUSTER: release_clusters,
+    Action.FINISH_DELETION: finish_deletion,
+}

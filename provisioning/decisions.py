@@ -1,0 +1,394 @@
+"""What to do next, and what to say meanwhile: (wanted, seen, now) to a Decision. Pure.
+
+A pass calls `decide` again after each action, with what it has seen since, until there is no action left.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import assert_never
+
+from projects.states import CredentialsSource, DesiredState, Origin, Phase, Reason
+from provisioning.credentials import Missing
+from provisioning.readiness import Readiness, State, explain_deadline, is_past
+
+# A database that neither answers nor refuses for so long may be behind a network policy that keeps the panel out.
+UNANSWERED_GRACE = timedelta(seconds=15)
+
+
+class Action(Enum):
+    """One step towards what is wanted; each is safe to repeat."""
+
+    APPLY_CLUSTER = "apply_cluster"
+    ADOPT_CLUSTER = "adopt_cluster"
+    REPLACE_DATABASE = "replace_database"
+    CAPTURE_CREDENTIALS = "capture_credentials"
+    VERIFY_CONNECTION = "verify_connection"
+    APPLY_SANDBOX = "apply_sandbox"
+    APPLY_SANDBOX_WITH_DEFAULT = "apply_sandbox_with_default"
+    DELETE_OBJECTS = "delete_objects"
+    RELEASE_CLUSTER = "release_cluster"
+    FINISH_DELETION = "finish_deletion"
+
+
+class Pace(Enum):
+    """How soon to look again when no event asks for it earlier."""
+
+    POLL = "poll"  # nothing will tell us
+    WATCHED = "watched"  # the watcher will tell us, where one runs
+    FAILED = "failed"  # it may heal by itself
+    SETTLED = "settled"  # only drift is left to be found
+    NEVER = "never"
+
+
+class CredentialsSeen(Enum):
+    """How the cluster's Secret compares with the captured credentials."""
+
+    UNKNOWN = "unknown"
+    MISSING = "missing"
+    CHANGED = "changed"
+    SAME = "same"
+
+
+class Verification(Enum):
+    """What came of connecting as the captured user."""
+
+    VERIFIED = "verified"
+    UNREACHABLE = "unreachable"  # no way there from the panel
+    UNANSWERED = "unanswered"  # a way, but no answer in time
+    REFUSED = "refused"  # the server says not now
+    REJECTED = "rejected"  # the server says not you
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What a row is to say. `deadline` is None when nothing is waited for."""
+
+    phase: Phase
+    reason: Reason
+    message: str
+    deadline: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WantedDatabase:
+    """The live DatabaseCluster row, as far as decisions need it."""
+
+    name: str
+    origin: Origin
+    object_uid: str = ""
+    is_applied: bool = False
+    has_run: bool = False
+    captured_at: datetime | None = None
+    is_verified: bool = False
+    deadline: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WantedSandbox:
+    """The live Sandbox row, as far as decisions need it."""
+
+    name: str
+    is_applied: bool = False
+    credentials: CredentialsSource = CredentialsSource.NONE
+    environment_digest: str = ""
+    deadline: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One project's intent and rows. `is_new_intent`: nobody has carried out the last request yet."""
+
+    uid: str
+    desired: DesiredState
+    timeout_s: int
+    is_new_intent: bool = False
+    database: WantedDatabase | None = None
+    sandbox: WantedSandbox | None = None
+    is_default_available: bool = False
+    deletes_adopted: bool = False
+    verifies: bool = True
+    deletion_deadline: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Remaining:
+    """An object of a project that is to be deleted. `is_adopted`: a Cluster that the panel did not make;
+    `is_ours`: the panel deletes it, where others are deleted by who made them and only waited for."""
+
+    label: str
+    is_deleting: bool = False
+    is_adopted: bool = False
+    is_ours: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What this pass has observed so far."""
+
+    cluster: Readiness
+    credentials: CredentialsSeen = CredentialsSeen.UNKNOWN
+    missing: Missing | None = None
+    verification: Verification | None = None
+    verification_note: str = ""
+    sandbox: Readiness | None = None
+    sandbox_note: str = ""
+    # Digest of the environment with the captured credentials, and with the default ones.
+    digest: str = ""
+    default_digest: str = ""
+    remaining: tuple[Remaining, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The next action if there is one, and what the rows are to say until then."""
+
+    action: Action | None
+    project: Status
+    pace: Pace
+    database: Status | None = None
+    sandbox: Status | None = None
+
+
+def decide(wanted: Wanted, seen: Seen, now: datetime) -> Decision:
+    """Return the next action towards what is wanted, given what was seen at `now` (aware)."""
+    match wanted.desired:
+        case DesiredState.REGISTERED:
+            status = Status(Phase.NEW, Reason.NOT_REQUESTED, "Nothing was asked for yet. Press Provision.")
+            return Decision(None, status, Pace.NEVER)
+        case DesiredState.RUNNING:
+            return _decide_running(wanted, seen, now)
+        case DesiredState.DELETED:
+            return _decide_deleted(wanted, seen, now)
+        case _:
+            assert_never(wanted.desired)
+
+
+# --- running ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _DatabaseStep:
+    """Where the database is: usable (action None, status Running), or what to do or wait for."""
+
+    action: Action | None
+    status: Status
+    pace: Pace = Pace.WATCHED
+
+
+def _decide_running(wanted: Wanted, seen: Seen, now: datetime) -> Decision:
+    if wanted.database is None:
+        raise ValueError("A running project has a database row before anything is decided.")
+    step = _decide_database(wanted, wanted.database, seen, now)
+    is_usable = step.status.phase is Phase.RUNNING and step.action is None
+    if is_usable:
+        return _decide_sandbox(wanted, seen, step.status, now)
+    is_late = step.status.phase is Phase.FAILED
+    if is_late and step.action is None and wanted.is_default_available and not _has_captured(wanted.sandbox):
+        return _decide_default_sandbox(wanted, seen, step, now)
+    project = step.status
+    if not is_late:
+        project = replace(project, phase=Phase.WAITING)
+    return Decision(step.action, project, step.pace, database=step.status, sandbox=_pending_sandbox(wanted, step))
+
+
+def _has_captured(sandbox: WantedSandbox | None) -> bool:
+    return sandbox is not None and sandbox.credentials is CredentialsSource.CAPTURED
+
+
+def _pending_sandbox(wanted: Wanted, step: _DatabaseStep) -> Status | None:
+    if wanted.sandbox is None or wanted.sandbox.is_applied:
+        return None
+    return Status(Phase.WAITING, Reason.WAITING_FOR_DATABASE, f"Waits for its database. {step.status.message}")
+
+
+def _decide_database(wanted: Wanted, database: WantedDatabase, seen: Seen, now: datetime) -> _DatabaseStep:
+    cluster = seen.cluster
+    is_unapplied = not database.is_applied and database.origin is Origin.CREATED
+
+    def wait(reason: Reason, message: str, pace: Pace = Pace.WATCHED) -> _DatabaseStep:
+        return _wait_for_database(wanted, database, reason, message, pace, now)
+
+    if cluster.state is State.ABSENT:
+        if is_unapplied:
+            status = Status(Phase.CREATING, Reason.REQUESTED, f"The Cluster {database.name} is being applied.")
+            return _DatabaseStep(Action.APPLY_CLUSTER, status)
+        return _decide_vanished(wanted, database, now)
+    if cluster.owner not in (None, wanted.uid) or (
+        cluster.owner is None and database.object_uid and cluster.uid != database.object_uid
+    ):
+        message = (
+            f"The Cluster {database.name} is not this project's: another owner has made or labelled it. "
+            "Remove that Cluster or its label, or delete this project and add it under another name."
+        )
+        return _DatabaseStep(None, Status(Phase.FAILED, Reason.CLUSTER_NOT_OURS, message), Pace.FAILED)
+    if cluster.state is State.DELETING:
+        return wait(Reason.CLUSTER_DELETING, cluster.message)
+    if cluster.owner is None and database.origin is Origin.ADOPTED:
+        status = Status(Phase.CREATING, Reason.REQUESTED, f"The Cluster {database.name} is being adopted.")
+        return _DatabaseStep(Action.ADOPT_CLUSTER, status)
+    if is_unapplied or (cluster.owner is None and database.origin is Origin.CREATED):
+        status = Status(Phase.CREATING, Reason.REQUESTED, f"The Cluster {database.name} is being applied.")
+        return _DatabaseStep(Action.APPLY_CLUSTER, status)
+    if cluster.state is not State.READY:
+        return wait(cluster.reason, cluster.message)
+    return _decide_credentials(wanted, database, seen, now)
+
+
+def _decide_vanished(wanted: Wanted, database: WantedDatabase, now: datetime) -> _DatabaseStep:
+    """The Cluster was there and is gone. A name is never used again: KubeBlocks has given wrong passwords then."""
+    is_expendable = database.origin is Origin.CREATED and not database.has_run
+    status = Status(
+        Phase.FAILED,
+        Reason.CLUSTER_MISSING,
+        f"The Cluster {database.name} was deleted outside the panel, and its data with it. "
+        "Press Retry to get a new, empty database, or Delete to end the project.",
+    )
+    if wanted.is_new_intent or (is_expendable and not is_past(database.deadline, now)):
+        return _DatabaseStep(Action.REPLACE_DATABASE, status)
+    return _DatabaseStep(None, status, Pace.FAILED)
+
+
+def _wait_for_database(
+    wanted: Wanted, database: WantedDatabase, reason: Reason, message: str, pace: Pace, now: datetime
+) -> _DatabaseStep:
+    timeout = timedelta(seconds=wanted.timeout_s)
+    deadline = now + timeout if wanted.is_new_intent or database.deadline is None else database.deadline
+    if not is_past(deadline, now):
+        return _DatabaseStep(None, Status(Phase.CREATING, reason, message, deadline), pace)
+    late = explain_deadline(wanted.timeout_s, f"The database {database.name}", message)
+    return _DatabaseStep(None, Status(Phase.FAILED, Reason.DEADLINE_EXCEEDED, late, deadline), Pace.FAILED)
+
+
+def _decide_credentials(wanted: Wanted, database: WantedDatabase, seen: Seen, now: datetime) -> _DatabaseStep:
+    """The Cluster is Running: are its credentials captured, and do they work?"""
+
+    def wait(reason: Reason, message: str, pace: Pace) -> _DatabaseStep:
+        return _wait_for_database(wanted, database, reason, message, pace, now)
+
+    running = Status(Phase.RUNNING, Reason.READY, "The database is running, and its credentials are captured.")
+    creating = Status(Phase.CREATING, Reason.CLUSTER_NOT_RUNNING, "The database runs.", database.deadline)
+    match seen.credentials:
+        case CredentialsSeen.CHANGED:
+            return _DatabaseStep(Action.CAPTURE_CREDENTIALS, creating)
+        case CredentialsSeen.MISSING if database.captured_at is None:
+            missing = seen.missing or Missing(Reason.SECRET_MISSING, "The credential Secret does not exist yet.")
+            return wait(missing.reason, missing.message, Pace.WATCHED)
+        case CredentialsSeen.UNKNOWN if database.captured_at is None:
+            raise ValueError("The Secret of a running Cluster is read before anything is decided.")
+        case CredentialsSeen.MISSING | CredentialsSeen.SAME | CredentialsSeen.UNKNOWN:
+            pass
+        case _:
+            assert_never(seen.credentials)
+    if database.is_verified or not wanted.verifies:
+        return _DatabaseStep(None, running)
+    match seen.verification:
+        case None:
+            return _DatabaseStep(Action.VERIFY_CONNECTION, creating)
+        case Verification.VERIFIED | Verification.UNREACHABLE:
+            return _DatabaseStep(None, running)
+        case Verification.UNANSWERED:
+            if database.captured_at and now - database.captured_at >= UNANSWERED_GRACE:
+                return _DatabaseStep(None, running)
+            return wait(Reason.CONNECTION_REFUSED, seen.verification_note, Pace.POLL)
+        case Verification.REFUSED:
+            return wait(Reason.CONNECTION_REFUSED, seen.verification_note, Pace.POLL)
+        case Verification.REJECTED:
+            return wait(Reason.CREDENTIALS_REJECTED, seen.verification_note, Pace.POLL)
+        case _:
+            assert_never(seen.verification)
+
+
+def _decide_sandbox(wanted: Wanted, seen: Seen, database: Status, now: datetime) -> Decision:
+    """The database is usable: the sandbox is to run with exactly its credentials."""
+    sandbox = wanted.sandbox
+    is_current = (
+        sandbox is not None
+        and sandbox.is_applied
+        and sandbox.credentials is CredentialsSource.CAPTURED
+        and seen.sandbox is not None
+        and seen.sandbox.state not in (State.ABSENT, State.DELETING)
+        and seen.sandbox.environment_digest == seen.digest
+        and sandbox.environment_digest == seen.digest
+    )
+    if not is_current and not (seen.sandbox and seen.sandbox.state is State.DELETING):
+        applying = Status(Phase.CREATING, Reason.WAITING_FOR_SANDBOX, "The sandbox is being applied.")
+        return Decision(Action.APPLY_SANDBOX, applying, Pace.WATCHED, database, applying if sandbox else None)
+    status, pace = _sandbox_status(wanted, seen, now)
+    if status.phase is not Phase.RUNNING:
+        return Decision(None, status, pace, database, status)
+    project = Status(Phase.RUNNING, Reason.READY, "The database is up and the sandbox runs with its credentials.")
+    return Decision(None, project, Pace.SETTLED, database, status)
+
+
+def _decide_default_sandbox(wanted: Wanted, seen: Seen, step: _DatabaseStep, now: datetime) -> Decision:
+    """The database is late, and the project may go ahead with the default one meanwhile."""
+    sandbox = wanted.sandbox
+    is_current = (
+        sandbox is not None
+        and sandbox.is_applied
+        and seen.sandbox is not None
+        and seen.sandbox.state is not State.ABSENT
+        and seen.sandbox.environment_digest == seen.default_digest
+    )
+    if not is_current:
+        applying = Status(
+            Phase.CREATING, Reason.DEFAULT_CREDENTIALS, "The sandbox is being applied with default credentials."
+        )
+        return Decision(
+            Action.APPLY_SANDBOX_WITH_DEFAULT, step.status, Pace.FAILED, step.status, applying if sandbox else None
+        )
+    status, _ = _sandbox_status(wanted, seen, now)
+    if status.phase is not Phase.RUNNING:
+        return Decision(None, replace(status, reason=Reason.DEFAULT_CREDENTIALS), Pace.WATCHED, step.status, status)
+    project = Status(
+        Phase.RUNNING,
+        Reason.DEFAULT_CREDENTIALS,
+        f"The sandbox runs with the default database until its own is ready. {step.status.message}",
+    )
+    sandbox_status = replace(status, reason=Reason.DEFAULT_CREDENTIALS, message="Ready, with default credentials.")
+    return Decision(None, project, Pace.FAILED, step.status, sandbox_status)
+
+
+def _sandbox_status(wanted: Wanted, seen: Seen, now: datetime) -> tuple[Status, Pace]:
+    """What the applied sandbox is to say: ready, not yet, or late."""
+    if seen.sandbox is not None and seen.sandbox.state is State.READY:
+        return Status(Phase.RUNNING, Reason.SANDBOX_READY, seen.sandbox.message), Pace.SETTLED
+    message = seen.sandbox.message if seen.sandbox else "The sandbox was not seen yet."
+    message = f"{message} {seen.sandbox_note}".strip()
+    deadline = wanted.sandbox.deadline if wanted.sandbox else None
+    if deadline is None or wanted.is_new_intent:
+        deadline = now + timedelta(seconds=wanted.timeout_s)
+    if not is_past(deadline, now):
+        return Status(Phase.CREATING, Reason.SANDBOX_NOT_READY, message, deadline), Pace.WATCHED
+    late = explain_deadline(wanted.timeout_s, "The sandbox", message)
+    return Status(Phase.FAILED, Reason.DEADLINE_EXCEEDED, late, deadline), Pace.FAILED
+
+
+# --- deleted ---------------------------------------------------------------------------------------------------
+
+
+def _decide_deleted(wanted: Wanted, seen: Seen, now: datetime) -> Decision:
+    """Sandbox and database go together; the deletion is finished when nothing of them is left."""
+    released = [item for item in seen.remaining if item.is_adopted and not wanted.deletes_adopted]
+    doomed = [item for item in seen.remaining if item not in released]
+    names = ", ".join(item.label for item in doomed[:6]) + (f" and {len(doomed) - 6} more" if len(doomed) > 6 else "")
+    deadline = wanted.deletion_deadline
+    if deadline is None or wanted.is_new_intent:
+        deadline = now + timedelta(seconds=wanted.timeout_s)
+    deleting = Status(Phase.DELETING, Reason.DELETING, f"Being deleted: {names}.", deadline)
+    if any(item.is_ours and not item.is_deleting for item in doomed):
+        return Decision(Action.DELETE_OBJECTS, deleting, Pace.POLL, deleting, deleting)
+    if released:
+        return Decision(Action.RELEASE_CLUSTER, deleting, Pace.POLL, deleting, deleting)
+    if not doomed:
+        gone = Status(Phase.DELETED, Reason.DELETED, "Everything of it is gone from the cluster.")
+        return Decision(Action.FINISH_DELETION, gone, Pace.NEVER, gone, gone)
+    if is_past(deadline, now):
+        late = (
+            f"Still there {wanted.timeout_s} s after the deletion was asked for: {names}. Look at their finalizers "
+            "and at the operator that owns them; press Retry to ask again. The panel goes on looking."
+        )
+        failed = Status(Phase.FAILED, Reason.DEADLINE_EXCEEDED, late, deadline)
+        return Decision(None, failed, Pace.FAILED, failed, failed)
+    return Decision(None, deleting, Pace.POLL, deleting, deleting)

@@ -1,0 +1,73 @@
+"""One pass a project at a time: a lease with a fencing token on the project's row."""
+
+import uuid
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.db.models import Q
+
+from projects.models import Project
+from projects.scheduling import enqueue_pass
+
+# Longer than the slowest pass: its requests time out before, and it stops by itself when the lease runs out.
+LEASE = timedelta(seconds=45)
+# What one more step may still take.
+_MARGIN = timedelta(seconds=12)
+
+
+class LeaseLostError(Exception):
+    """A newer pass or a newer intent has taken over; what this pass found out must not be written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to write what a pass saw. Every write is fenced by the token, and by the intent it was claimed for:
+    a pass for "running" must not write over "deleted"."""
+
+    project_id: int
+    token: uuid.UUID
+    until: datetime
+    generation: int = 0
+
+    def has_time_left(self, now: datetime) -> bool:
+        """Whether another step may begin: an effect after the lease's end could undo a newer pass."""
+        return now < self.until - _MARGIN
+
+    def write(self, **values: object) -> None:
+        """Update the project's row if the lease still holds. Raises LeaseLostError. Call it inside a transaction,
+        before the writes to other rows that belong to the same record."""
+        held = Project.objects.filter(pk=self.project_id, lease_token=self.token, wanted_generation=self.generation)
+        if not held.update(**{"lease_token": self.token, **values}):
+            raise LeaseLostError
+
+
+def claim(project_id: int, now: datetime) -> Lease | None:
+    """Take the project's lease and its place in the queue; None while another pass holds it.
+
+    Whoever comes second leaves a note (`next_pass_at`), so that the holder has another pass queued when it ends.
+    """
+    lease = Lease(project_id, uuid.uuid4(), now + LEASE)
+    free = Q(lease_until=None) | Q(lease_until__lte=now)
+    claimed = Project.objects.filter(free, pk=project_id).update(
+        lease_token=lease.token, lease_until=lease.until, queued_at=None, next_pass_at=lease.until
+    )
+    if claimed:
+        generation = Project.objects.values_list("wanted_generation", flat=True).get(pk=project_id)
+        return replace(lease, generation=generation)
+    Project.objects.filter(pk=project_id).update(queued_at=None, next_pass_at=now)
+    return None
+
+
+def release(lease: Lease, *, next_pass_at: datetime | None, now: datetime) -> None:
+    """Give the lease back; look again at `next_pass_at`, or at once if somebody asked for a pass meanwhile."""
+    with transaction.atomic():
+        project = Project.objects.select_for_update().filter(pk=lease.project_id, lease_token=lease.token).first()
+        if project is None:
+            return
+        was_asked = project.next_pass_at != lease.until
+        Project.objects.filter(pk=lease.project_id, lease_token=lease.token).update(
+            lease_token=None, lease_until=None, next_pass_at=now if was_asked else next_pass_at
+        )
+        if was_asked:
+            enqueue_pass(lease.project_id, now=now)

@@ -1,0 +1,116 @@
+"""Which of the panel's processes are alive: leases that they renew, heartbeats that they leave."""
+
+import os
+import socket
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db import IntegrityError
+from django.db.models import Q
+from django.utils import timezone
+
+from provisioning.models import ProcessLease
+
+WATCHER, QUEUE, SWEEP = "watcher", "queue", "sweep"
+# A standby takes over within this time.
+WATCHER_LEASE = timedelta(seconds=12)
+# The watcher puts a heartbeat task in the queue this often; the sweep's schedule does it where there is none.
+BEAT_EVERY = timedelta(seconds=5)
+_QUEUE_SILENCE = timedelta(seconds=30)
+_QUEUE_SILENCE_UNWATCHED = timedelta(seconds=100)
+_BEAT_GRANULARITY = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One of the panel's processes: whether it is alive, a sentence, and the seconds since it was last heard of."""
+
+    alive: bool
+    message: str
+    age_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Liveness:
+    watcher: Part
+    queue: Part
+
+
+def holder_name() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def acquire(name: str, token: uuid.UUID, duration: timedelta, now: datetime, details: dict[str, object]) -> bool:
+    """Take or renew the lease `name`; False while another token holds it."""
+    values = {
+        "holder": holder_name(),
+        "token": token,
+        "renewed_at": now,
+        "until": now + duration,
+        "details": details,
+    }
+    free = Q(token=token) | Q(until=None) | Q(until__lte=now)
+    if ProcessLease.objects.filter(free, name=name).update(**values):
+        return True
+    if ProcessLease.objects.filter(name=name).exists():
+        return False
+    try:
+        ProcessLease.objects.create(name=name, **values)
+    except IntegrityError:
+        return False
+    return True
+
+
+def give_up(name: str, token: uuid.UUID) -> None:
+    """Let a standby take the lease at once."""
+    ProcessLease.objects.filter(name=name, token=token).update(until=None, token=None)
+
+
+def beat_queue() -> None:
+    """Record that a worker of the queue has just run something; at most once a second."""
+    now = timezone.now()
+    stale = Q(renewed_at=None) | Q(renewed_at__lt=now - _BEAT_GRANULARITY)
+    lease = ProcessLease.objects.filter(name=QUEUE).first()
+    if lease is None:
+        ProcessLease.objects.get_or_create(name=QUEUE, defaults={"holder": holder_name(), "renewed_at": now})
+    elif lease.renewed_at is None or lease.renewed_at < now - _BEAT_GRANULARITY:
+        ProcessLease.objects.filter(stale, name=QUEUE).update(holder=holder_name(), renewed_at=now)
+
+
+def is_watched(now: datetime) -> bool:
+    """Whether a watcher leads and its watches are in step with the cluster."""
+    lease = ProcessLease.objects.filter(name=WATCHER, until__gt=now).first()
+    return lease is not None and lease.details.get("in_step") is True
+
+
+def read(now: datetime | None = None) -> Liveness:
+    """Return what is known of the watcher and of the queue's workers."""
+    now = now or timezone.now()
+    leases = {lease.name: lease for lease in ProcessLease.objects.filter(name__in=[WATCHER, QUEUE])}
+    watcher = _read_watcher(leases.get(WATCHER), now)
+    return Liveness(watcher, _read_queue(leases.get(QUEUE), now, is_watched=watcher.alive))
+
+
+def _read_watcher(lease: ProcessLease | None, now: datetime) -> Part:
+    if lease is None or lease.renewed_at is None:
+        return Part(False, "No watcher runs: everything still comes to its end, only slower. Start `manage.py watch`.")
+    age_s = (now - lease.renewed_at).total_seconds()
+    if lease.until is None or lease.until <= now:
+        return Part(False, f"The watcher was last heard of {age_s:.0f} s ago. Start `manage.py watch` again.", age_s)
+    trouble = str(lease.details.get("trouble") or "")
+    if trouble:
+        return Part(True, f"The watcher runs, but: {trouble}", age_s)
+    return Part(True, f"The watcher {lease.holder} leads.", age_s)
+
+
+def _read_queue(lease: ProcessLease | None, now: datetime, *, is_watched: bool) -> Part:
+    if lease is None or lease.renewed_at is None:
+        return Part(False, "No queue worker was ever heard of: nothing happens until `manage.py qcluster` runs.")
+    age = now - lease.renewed_at
+    age_s = age.total_seconds()
+    if age > (_QUEUE_SILENCE if is_watched else _QUEUE_SILENCE_UNWATCHED):
+        return Part(
+            False, f"The queue's workers have been silent for {age_s:.0f} s. Restart `manage.py qcluster`.", age_s
+        )
+    return Part(True, f"A worker was heard of {age_s:.0f} s ago.", age_s)

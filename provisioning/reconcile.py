@@ -1,0 +1,161 @@
+"""One pass for one project: observe, decide, apply, record. Short, repeatable, fenced by a lease; it never waits."""
+
+import logging
+from datetime import datetime
+from typing import assert_never
+
+from django.conf import settings
+from django.utils import timezone
+
+from projects.fields import UndecryptableValueError
+from projects.models import DatabaseCluster, Project, Sandbox
+from projects.states import CredentialsSource, DesiredState, Origin, Phase, Reason
+from provisioning import kube as k
+from provisioning.acting import ACTIONS, Scene, ensure_database
+from provisioning.decisions import Decision, Wanted, WantedDatabase, WantedSandbox, decide
+from provisioning.lease import Lease, LeaseLostError, claim, release
+from provisioning.names import AmbiguousClusterError
+from provisioning.observing import World, default_connection, observe_remaining, observe_running
+from provisioning.recording import Trouble, next_look, record, record_trouble
+
+logger = logging.getLogger(__name__)
+
+# Far more than any flow needs: a decision that never comes to rest is an error, not a busy loop.
+_MOST_STEPS = 20
+_RESTLESS = Trouble(Reason.INTERNAL_ERROR, "A pass did not come to rest; it is tried again. Please report this.")
+
+
+def run_pass(project_id: int) -> None:
+    """Bring the project as near to what is wanted as is possible now, and record what was seen.
+
+    Returns at once while another pass holds the project. Troubles are recorded on the project, never raised; the
+    next look is always scheduled.
+    """
+    now = timezone.now()
+    lease = claim(project_id, now)
+    if lease is None:
+        return
+    following: datetime | None = lease.until
+    try:
+        following = _reconcile(lease)
+    except LeaseLostError:
+        logger.info("Project %s: a newer pass has taken over.", project_id)
+        return
+    finally:
+        release(lease, next_pass_at=following, now=timezone.now())
+
+
+def _reconcile(lease: Lease) -> datetime | None:
+    """Take steps until there is none left; return when to look again."""
+    try:
+        scene = _read_scene(lease)
+        for _ in range(_MOST_STEPS):
+            now = timezone.now()
+            if not lease.has_time_left(now):
+                return now
+            decision = _decide(scene, now)
+            record(scene, decision, now)
+            if decision.action is None:
+                return next_look(decision, now)
+            ACTIONS[decision.action](scene, now)
+            if decision.project.phase is Phase.DELETED:
+                was_deleted = scene.project.phase == Phase.DELETED
+                record(scene, decision, now, is_final=True)
+                return None if was_deleted else next_look(decision, now)
+        return record_trouble(lease, _RESTLESS, timezone.now())
+    except LeaseLostError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever went wrong, the row says so and is looked at again
+        return record_trouble(lease, _explain(error), timezone.now())
+
+
+def _read_scene(lease: Lease) -> Scene:
+    project = Project.objects.with_resources().prefetch_related("variables").get(pk=lease.project_id)
+    return Scene(lease, World(k.connect()), project, project.database, project.sandbox)
+
+
+def _decide(scene: Scene, now: datetime) -> Decision:
+    project = scene.project
+    match DesiredState(project.desired_state):
+        case DesiredState.REGISTERED:
+            return decide(_wanted(scene), observe_remaining(scene.world, project, set()), now)
+        case DesiredState.RUNNING:
+            if scene.database is None:
+                ensure_database(scene)
+            assert scene.database is not None  # noqa: S101 - ensure_database made it
+            return decide(
+                _wanted(scene), observe_running(scene.world, project, scene.database, scene.sandbox, now), now
+            )
+        case DesiredState.DELETED:
+            rows = [*project.databases.all(), *project.sandboxes.all()]
+            namespaces = {row.namespace for row in rows} | {project.namespace}
+            return decide(_wanted(scene), observe_remaining(scene.world, project, namespaces), now)
+        case _ as unknown:
+            assert_never(unknown)
+
+
+def _wanted(scene: Scene) -> Wanted:
+    """Return the rows as plain values."""
+    project, database, sandbox = scene.project, scene.database, scene.sandbox
+    return Wanted(
+        uid=str(project.uid),
+        desired=DesiredState(project.desired_state),
+        timeout_s=settings.READY_TIMEOUT_S,
+        is_new_intent=project.observed_generation < project.wanted_generation,
+        database=_wanted_database(database) if database else None,
+        sandbox=_wanted_sandbox(sandbox) if sandbox else None,
+        is_default_available=default_connection(project) is not None,
+        deletes_adopted=project.delete_adopted,
+        verifies=settings.VERIFY_CONNECTIONS,
+        deletion_deadline=project.deletion_deadline,
+    )
+
+
+def _wanted_database(row: DatabaseCluster) -> WantedDatabase:
+    return WantedDatabase(
+        name=row.name,
+        origin=Origin(row.origin),
+        object_uid=row.object_uid,
+        is_applied=row.applied_at is not None,
+        has_run=row.running_at is not None,
+        captured_at=row.captured_at,
+        is_verified=row.is_verified,
+        deadline=row.deadline,
+    )
+
+
+def _wanted_sandbox(row: Sandbox) -> WantedSandbox:
+    return WantedSandbox(
+        name=row.name,
+        is_applied=row.applied_at is not None,
+        credentials=CredentialsSource(row.credentials),
+        environment_digest=row.environment_digest,
+        deadline=row.deadline,
+    )
+
+
+def _explain(error: Exception) -> Trouble:
+    """Turn what went wrong into a reason and a sentence, without anything secret."""
+    match error:
+        case AmbiguousClusterError():
+            return Trouble(Reason.CLUSTER_AMBIGUOUS, str(error), is_final=True)
+        case k.RefusedError(code=404):
+            missing = "KubeBlocks is not installed in this cluster, or the namespace does not exist"
+            return Trouble(Reason.KUBEBLOCKS_MISSING, f"{missing}. {error}")
+        case k.RefusedError(code=401 | 403 | 429):
+            k.disconnect()
+            return Trouble(Reason.CLUSTER_REFUSED, str(error), retry_after_s=error.retry_after_s)
+        case k.RefusedError(code=400 | 409 | 415 | 422):
+            return Trouble(Reason.CLUSTER_REJECTED, str(error))
+        case k.KubeError():
+            k.disconnect()
+            return Trouble(Reason.CLUSTER_UNREACHABLE, str(error))
+        case UndecryptableValueError():
+            return Trouble(Reason.INTERNAL_ERROR, str(error))
+        case _:
+            logger.exception("A pass failed.", exc_info=error)
+            kind = type(error).__name__
+            return Trouble(
+                Reason.INTERNAL_ERROR,
+                f"The panel made an error of its own ({kind}); its log says more. It tries again by itself.",
+            )

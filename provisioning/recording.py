@@ -1,0 +1,152 @@
+"""What a pass writes: statuses, steps reached, events; and when it wants to be called again."""
+
+import random
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import assert_never
+
+from django.conf import settings
+from django.db import transaction
+
+from projects.models import DatabaseCluster, Project, Sandbox
+from projects.services import record_event
+from projects.states import DesiredState, Level, Phase, Reason
+from provisioning import liveness, observing
+from provisioning.acting import PANEL, Scene
+from provisioning.decisions import Decision, Pace, Status
+from provisioning.lease import LEASE, Lease
+from provisioning.readiness import State, explain_deadline, is_past, judge_cluster, judge_sandbox
+
+_FAILED_POLL_S = 20.0
+_LONGEST_BACKOFF_S = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Something that kept a pass from its end. `is_final`: only a person can mend it."""
+
+    reason: Reason
+    message: str
+    retry_after_s: float | None = None
+    is_final: bool = False
+
+
+def record(scene: Scene, decision: Decision, now: datetime, *, is_final: bool = False) -> None:
+    """Write what was decided to the project's rows, in one transaction under the lease. Raises LeaseLostError.
+
+    While an action is still to come, only the rows' words change; the intent counts as carried out when none is.
+    """
+    project, before = scene.project, Phase(scene.project.phase)
+    _note_steps(scene, decision, now)
+    values: dict[str, object] = {
+        "phase": decision.project.phase,
+        "reason": decision.project.reason,
+        "message": decision.project.message,
+        "failures": 0,
+    }
+    if project.desired_state == DesiredState.DELETED:
+        values["deletion_deadline"] = decision.project.deadline
+    if decision.action is None or is_final:
+        values["observed_generation"] = project.wanted_generation
+    elif decision.project.phase is Phase.DELETED:
+        # Said only when the rows are retired too.
+        return
+    _write(scene, values, decision, now, before)
+
+
+def _write(scene: Scene, values: dict[str, object], decision: Decision, now: datetime, before: Phase) -> None:
+    project = scene.project
+    is_unchanged = all(getattr(project, name) == value for name, value in values.items())
+    with transaction.atomic():
+        if not is_unchanged:
+            scene.lease.write(**values)
+        for row, status in ((scene.database, decision.database), (scene.sandbox, decision.sandbox)):
+            if row is not None and status is not None:
+                _save_status(row, status)
+        after = decision.project.phase
+        if after is not before and after in (Phase.FAILED, Phase.RUNNING):
+            level = Level.ERROR if after is Phase.FAILED else Level.INFO
+            record_event(
+                project,
+                actor=PANEL,
+                reason=decision.project.reason,
+                message=decision.project.message,
+                level=level,
+                at=now,
+            )
+    for name, value in values.items():
+        setattr(project, name, value)
+
+
+def _save_status(row: DatabaseCluster | Sandbox, status: Status) -> None:
+    row.phase, row.reason, row.message, row.deadline = status.phase, status.reason, status.message, status.deadline
+    fields = ["phase", "reason", "message", "deadline", "observed_generation", "wanted_generation"]
+    fields += ["observed_phase", "running_at"] if isinstance(row, DatabaseCluster) else ["ready_at", "urls"]
+    row.save(update_fields=fields)
+
+
+def _note_steps(scene: Scene, decision: Decision, now: datetime) -> None:
+    """Put on the rows which steps were reached; the caller saves them."""
+    world, database, sandbox = scene.world, scene.database, scene.sandbox
+    if database is not None and world.cluster is not None:
+        seen = judge_cluster(world.cluster)
+        database.observed_phase = seen.phase[:30]
+        database.wanted_generation, database.observed_generation = seen.generation, seen.observed_generation
+        if seen.state is State.READY and database.running_at is None:
+            database.running_at = now
+    if sandbox is not None and world.statefulset is not None:
+        rolled = judge_sandbox(world.statefulset)
+        sandbox.wanted_generation, sandbox.observed_generation = rolled.generation, rolled.observed_generation
+        if decision.sandbox is not None and decision.sandbox.phase is Phase.RUNNING:
+            sandbox.urls = observing.observe_urls(world, sandbox)
+            sandbox.ready_at = sandbox.ready_at or now
+
+
+def next_look(decision: Decision, now: datetime) -> datetime | None:
+    """Return when to look again if nothing calls earlier: by pace, but not later than the deadline."""
+    match decision.pace:
+        case Pace.POLL:
+            delay_s = settings.POLL_S
+        case Pace.WATCHED:
+            delay_s = settings.WATCHED_POLL_S if liveness.is_watched(now) else settings.POLL_S
+        case Pace.FAILED:
+            delay_s = _FAILED_POLL_S
+        case Pace.SETTLED:
+            delay_s = settings.SETTLED_POLL_S * random.uniform(0.8, 1.2)  # noqa: S311 - spreads load, no secret
+        case Pace.NEVER:
+            # A pass that lost its lease may still have made something: look once more when it must have ended.
+            return now + 2 * LEASE if decision.project.phase is Phase.DELETED else None
+        case _ as unknown:
+            assert_never(unknown)
+    following = now + timedelta(seconds=delay_s)
+    deadlines = [s.deadline for s in (decision.database, decision.sandbox, decision.project) if s and s.deadline]
+    return min([following, *(deadline for deadline in deadlines if deadline > now)])
+
+
+def record_trouble(lease: Lease, trouble: Trouble, now: datetime) -> datetime:
+    """Say on the project what went wrong, keep what is known, and return when to try again: later each time."""
+    with transaction.atomic():
+        project = Project.objects.select_for_update().get(pk=lease.project_id)
+        phase, reason, message = Phase(project.phase), trouble.reason, trouble.message
+        database = project.databases.filter(retired_at=None).first()
+        deadline = project.deletion_deadline or (database.deadline if database else None)
+        if deadline is None and phase in Phase.in_progress() and project.requested_at:
+            deadline = project.requested_at + timedelta(seconds=settings.READY_TIMEOUT_S)
+        is_late = phase in Phase.in_progress() and is_past(deadline, now)
+        if is_late and not trouble.is_final:
+            reason = Reason.DEADLINE_EXCEEDED
+            message = explain_deadline(settings.READY_TIMEOUT_S, "The project", message)
+        if is_late or trouble.is_final:
+            phase = Phase.FAILED
+        failures = project.failures + 1
+        values: dict[str, object] = {"phase": phase, "reason": reason, "message": message, "failures": failures}
+        if phase is Phase.FAILED:
+            values["observed_generation"] = project.wanted_generation
+        lease.write(**values)
+        if project.reason != reason:
+            record_event(project, actor=PANEL, reason=reason, message=trouble.message, level=Level.WARNING, at=now)
+    backoff_s = min(_LONGEST_BACKOFF_S, settings.POLL_S * 2 ** min(failures - 1, 10))
+    if trouble.is_final:
+        backoff_s = _LONGEST_BACKOFF_S
+    wait_s = max(trouble.retry_after_s or 0.0, backoff_s * random.uniform(0.7, 1.3))  # noqa: S311
+    return now + timedelta(seconds=wait_s)

@@ -1,0 +1,69 @@
+"""The sweep: rows that are due, tasks that got lost, passes that died. It alone brings everything to its end."""
+
+import uuid
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.utils import timezone
+from django_q.brokers import get_broker
+from django_q.brokers.orm import ORM
+from django_q.conf import Conf
+from django_q.models import OrmQ
+from django_q.tasks import async_task
+
+from projects.models import Project
+from projects.scheduling import enqueue_pass
+from provisioning import liveness
+
+_BATCH = 500
+# With an empty queue a task that is not there was lost; with a long one it may only be far behind.
+_LOST_IN_EMPTY_QUEUE = timedelta(seconds=10)
+_LOST_IN_LONG_QUEUE = timedelta(seconds=settings.Q_CLUSTER["retry"] + 60)
+_SWEEP_TASK = "provisioning.tasks.sweep"
+_CHAIN_EVERY = timedelta(seconds=5)
+
+
+class DelayedOrm(ORM):  # type: ignore[misc] # django-q has no types
+    """The ORM broker with a delay: a row is taken once its lock is older than `retry`, so a later lock waits longer."""
+
+    def __init__(self, delay: timedelta) -> None:
+        super().__init__(list_key=Conf.PREFIX)
+        self._delay = delay
+
+    def enqueue(self, task: str) -> int:
+        lock = timezone.now() - timedelta(seconds=Conf.RETRY) + self._delay
+        row = OrmQ.objects.using(Conf.ORM).create(key=self.list_key, payload=task, lock=lock)
+        return int(row.pk)
+
+
+def queue_size() -> int:
+    """Return the number of tasks that wait or are being worked on."""
+    broker = get_broker()
+    if isinstance(broker, ORM):
+        return int(OrmQ.objects.using(Conf.ORM).filter(key=broker.list_key).count())
+    return int(broker.queue_size())
+
+
+def sweep_once(now: datetime) -> int:
+    """Enqueue the passes of rows that are due, oldest first, and of those whose task was lost; return how many."""
+    lost_after = _LOST_IN_LONG_QUEUE if queue_size() else _LOST_IN_EMPTY_QUEUE
+    Project.objects.filter(queued_at__lt=now - lost_after).update(queued_at=None, next_pass_at=now)
+    due = Project.objects.filter(next_pass_at__lte=now, queued_at=None).order_by("next_pass_at")
+    return sum(enqueue_pass(pk, now=now) for pk in list(due.values_list("pk", flat=True)[:_BATCH]))
+
+
+def sweep_without_watcher() -> None:
+    """Sweep from within the queue where no watcher does, and come back in 5 s while anything is waited for.
+
+    The schedule starts this once a minute; a lease sees to it that only one such chain goes on.
+    """
+    now = timezone.now()
+    if liveness.read(now).watcher.alive:
+        return
+    token = uuid.uuid4()
+    if not liveness.acquire(liveness.SWEEP, token, _CHAIN_EVERY - timedelta(seconds=1), now, {}):
+        return
+    sweep_once(now)
+    is_waiting = Project.objects.filter(next_pass_at__lte=now + timedelta(minutes=1)).exists()
+    if is_waiting and not settings.REDIS_URL:
+        async_task(_SWEEP_TASK, broker=DelayedOrm(_CHAIN_EVERY))

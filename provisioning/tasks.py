@@ -1,0 +1,24 @@
+"""What django-q runs: an id in, nothing secret in or out. Each may run twice, and none waits."""
+
+import logging
+
+from provisioning import liveness, reconcile, sweeping
+
+logger = logging.getLogger(__name__)
+
+
+def reconcile_project(project_id: int) -> None:
+    """Run one pass for the project. What goes wrong is recorded on the project, not raised."""
+    liveness.beat_queue()
+    reconcile.run_pass(project_id)
+
+
+def sweep() -> None:
+    """Look for due rows, where no watcher does; scheduled every minute, and by itself in between."""
+    liveness.beat_queue()
+    sweeping.sweep_without_watcher()
+
+
+def beat() -> None:
+    """Prove that the queue's workers are alive."""
+    liveness.beat_queue()

@@ -1,0 +1,283 @@
+"""The watcher: one list+watch a kind and namespace wakes the projects whose objects changed, and a sweep the rest.
+
+One watcher leads, by a lease row; others stand by. It reads raw JSON, writes nothing but tasks and its lease, and
+keeps of each object only a short fingerprint.
+"""
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.db import connection
+from django.db.models import Q
+from django.utils import timezone
+from django_q.tasks import async_task
+
+from projects.models import DatabaseCluster, Project
+from projects.scheduling import enqueue_passes_by_uid
+from projects.states import DesiredState, Phase
+from provisioning import kube as k
+from provisioning import liveness, sweeping
+from provisioning.names import INSTANCE_LABEL, PROJECT_ID_LABEL, project_id_of
+from provisioning.readiness import (
+    Object,
+    State,
+    judge_cluster,
+    judge_sandbox,
+    labels_of,
+    metadata_of,
+    text,
+)
+
+logger = logging.getLogger(__name__)
+
+_RENEW_EVERY_S = 3.0
+_SWEEP_EVERY_S = 3.0
+_WATCH_TIMEOUT_S = 240
+# Watches are not trusted for ever: a lost event is found by the next list.
+_RELIST_EVERY_S = 600.0
+_LONGEST_BACKOFF_S = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A kind that is watched: which objects, what of them matters, and whose they are.
+
+    `fingerprint` maps an object to what a decision depends on; an object that was never seen counts as `unseen`, so
+    that the echo of our own apply wakes nobody. `owners` maps objects to the uids of their projects.
+    """
+
+    name: str
+    kind: Callable[[k.Kube], k.Kind]
+    labels: str
+    fingerprint: Callable[[Object], str]
+    unseen: str
+    owners: Callable[[Iterable[Object]], set[str]]
+
+
+def _labelled_owners(items: Iterable[Object]) -> set[str]:
+    return {owner for owner in (project_id_of(labels_of(item)) for item in items) if owner}
+
+
+def _instance_owners(items: Iterable[Object]) -> set[str]:
+    """Return the projects of the databases that KubeBlocks' Secrets belong to."""
+    names = {labels_of(item).get(INSTANCE_LABEL, "") for item in items}
+    rows = DatabaseCluster.objects.filter(name__in=names, retired_at=None)
+    return {str(uid) for uid in rows.values_list("project__uid", flat=True)}
+
+
+def _cluster_fingerprint(item: Object) -> str:
+    seen = judge_cluster(item)
+    return f"{seen.state.value} {seen.phase} {seen.message if seen.state is State.FAILED else ''}".strip()
+
+
+def _secret_fingerprint(item: Object) -> str:
+    return text(metadata_of(item).get("resourceVersion"))
+
+
+def _sandbox_fingerprint(item: Object) -> str:
+    return judge_sandbox(item).state.value
+
+
+SUBJECTS = (
+    Subject(
+        "clusters",
+        lambda kube: k.cluster_kind(kube.cluster_api_version()),
+        PROJECT_ID_LABEL,
+        _cluster_fingerprint,
+        State.WAITING.value,
+        _labelled_owners,
+    ),
+    Subject(
+        "secrets",
+        lambda kube: k.SECRET,
+        f"app.kubernetes.io/managed-by=kubeblocks,{INSTANCE_LABEL}",
+        _secret_fingerprint,
+        "",
+        _instance_owners,
+    ),
+    Subject(
+        "statefulsets",
+        lambda kube: k.STATEFULSET,
+        PROJECT_ID_LABEL,
+        _sandbox_fingerprint,
+        State.WAITING.value,
+        _labelled_owners,
+    ),
+)
+
+
+class Stream:
+    """One list+watch. Runs in a thread of its own until `stop` is set; its troubles never end it."""
+
+    def __init__(self, subject: Subject, namespace: str, stop: threading.Event) -> None:
+        self.subject, self.namespace, self._stop = subject, namespace, stop
+        self.trouble = ""
+        self.is_in_step = False
+        self._fingerprints: dict[str, str] | None = None
+
+    def run(self) -> None:
+        backoff_s = 1.0
+        try:
+            while not self._stop.is_set():
+                try:
+                    self._follow()
+                    backoff_s = 1.0
+                except k.WatchExpiredError:
+                    continue
+                except Exception as error:
+                    self.is_in_step = False
+                    self.trouble = str(error) if isinstance(error, k.KubeError) else type(error).__name__
+                    if not isinstance(error, k.KubeError):
+                        logger.exception("Watching %s in %s failed.", self.subject.name, self.namespace)
+                    k.disconnect()
+                    self._stop.wait(backoff_s)
+                    backoff_s = min(backoff_s * 2, _LONGEST_BACKOFF_S)
+        finally:
+            connection.close()
+
+    def _follow(self) -> None:
+        """List, then watch until the next list is due."""
+        kube = k.connect()
+        kind = self.subject.kind(kube)
+        items, version = kube.list_with_version(kind, self.namespace, labels=self.subject.labels)
+        self._compare(items)
+        self.is_in_step, self.trouble = True, ""
+        relist_at = time.monotonic() + _RELIST_EVERY_S
+        while not self._stop.is_set() and time.monotonic() < relist_at:
+            events = kube.watch(
+                kind,
+                self.namespace,
+                labels=self.subject.labels,
+                resource_version=version,
+                timeout_s=_WATCH_TIMEOUT_S,
+            )
+            for event in events:
+                version = text(metadata_of(event.object).get("resourceVersion")) or version
+                if event.type != "BOOKMARK":
+                    self._take(event)
+                if self._stop.is_set():
+                    return
+
+    def _key(self, item: Object) -> str:
+        return text(metadata_of(item).get("name"))
+
+    def _compare(self, items: list[Object]) -> None:
+        """Wake the projects of objects that differ from what was known; after a start, of all that is not settled."""
+        before, now = self._fingerprints, {self._key(item): self.subject.fingerprint(item) for item in items}
+        self._fingerprints = now
+        if before is None:
+            self._wake_unsettled(items)
+            return
+        changed = [item for item in items if before.get(self._key(item), self.subject.unseen) != now[self._key(item)]]
+        self._wake(self.subject.owners(changed))
+        if before.keys() - now.keys():
+            self._wake_unsettled(items)
+
+    def _wake_unsettled(self, items: list[Object]) -> None:
+        """After a gap: whoever still waits for something, and whoever runs without an object of this kind in order."""
+        fine = _labelled_owners(item for item in items if self.subject.fingerprint(item).startswith(State.READY.value))
+        projects = Project.objects.filter(namespace=self.namespace).exclude(desired_state=DesiredState.REGISTERED)
+        waiting = projects.exclude(phase__in=[Phase.RUNNING, Phase.DELETED])
+        uids = {str(uid) for uid in waiting.values_list("uid", flat=True)}
+        if self.subject.unseen:
+            running = projects.filter(phase=Phase.RUNNING).values_list("uid", flat=True)
+            uids |= {str(uid) for uid in running} - fine
+        self._wake(uids)
+
+    def _take(self, event: k.WatchEvent) -> None:
+        """Wake the project of one changed object. A broken object costs a log line, not the stream."""
+        try:
+            known = self._fingerprints if self._fingerprints is not None else {}
+            key, fingerprint = self._key(event.object), self.subject.fingerprint(event.object)
+            if event.type == "DELETED":
+                known.pop(key, None)
+            elif known.get(key, self.subject.unseen) == fingerprint:
+                known[key] = fingerprint
+                return
+            else:
+                known[key] = fingerprint
+            self._wake(self.subject.owners([event.object]))
+        except Exception:  # the sweep finds what this event would have told
+            logger.exception("An event of %s in %s could not be used.", self.subject.name, self.namespace)
+
+    def _wake(self, uids: set[str]) -> None:
+        if uids:
+            enqueue_passes_by_uid(sorted(uids), now=timezone.now())
+
+
+class Watcher:
+    """Leads when it can, stands by when it can't. `run` returns when `stop` is set."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        self._stop = stop
+        self._token = uuid.uuid4()
+        self._streams: dict[tuple[str, str], tuple[Stream, threading.Thread]] = {}
+        self._streams_stop = threading.Event()
+
+    def run(self) -> None:
+        logger.info("The watcher stands by.")
+        next_renewal = next_sweep = next_beat = 0.0
+        try:
+            while not self._stop.is_set():
+                tick = time.monotonic()
+                try:
+                    if tick >= next_renewal:
+                        self._lead_or_stand_by()
+                        next_renewal = tick + (_RENEW_EVERY_S if self._is_in_step() else 0.5)
+                    if self._streams and tick >= next_sweep:
+                        sweeping.sweep_once(timezone.now())
+                        next_sweep = tick + _SWEEP_EVERY_S
+                    if self._streams and tick >= next_beat:
+                        async_task("provisioning.tasks.beat")
+                        next_beat = tick + liveness.BEAT_EVERY.total_seconds()
+                except Exception:  # the database may be gone for a while; the watcher outlives that
+                    logger.exception("The watcher could not do its round.")
+                    connection.close()
+                    self._stop.wait(1.0)
+                self._stop.wait(0.2)
+        finally:
+            self._end_streams()
+            liveness.give_up(liveness.WATCHER, self._token)
+            connection.close()
+            logger.info("The watcher has stopped.")
+
+    def _lead_or_stand_by(self) -> None:
+        details: dict[str, object] = {"in_step": self._is_in_step(), "trouble": self._trouble()}
+        if liveness.acquire(liveness.WATCHER, self._token, liveness.WATCHER_LEASE, timezone.now(), details):
+            self._begin_streams()
+        elif self._streams:
+            logger.warning("Another watcher leads; this one stands by.")
+            self._end_streams()
+
+    def _begin_streams(self) -> None:
+        """Watch every namespace that has a project."""
+        if not self._streams:
+            self._streams_stop = threading.Event()
+            logger.info("The watcher leads.")
+        present = Project.objects.filter(~Q(phase=Phase.DELETED)).order_by()
+        namespaces = set(present.values_list("namespace", flat=True).distinct()) | {settings.KUBE_NAMESPACE}
+        for namespace in namespaces:
+            for subject in SUBJECTS:
+                key = (subject.name, namespace)
+                if key in self._streams:
+                    continue
+                stream = Stream(subject, namespace, self._streams_stop)
+                thread = threading.Thread(target=stream.run, name=f"watch-{subject.name}-{namespace}", daemon=True)
+                self._streams[key] = (stream, thread)
+                thread.start()
+
+    def _end_streams(self) -> None:
+        # Threads that wait for their next event are daemons: they end with their connection or with the process.
+        self._streams_stop.set()
+        self._streams.clear()
+
+    def _is_in_step(self) -> bool:
+        return bool(self._streams) and all(stream.is_in_step for stream, _ in self._streams.values())
+
+    def _trouble(self) -> str:
+        return next((stream.trouble for stream, _ in self._streams.values() if stream.trouble), "")
