@@ -1,0 +1,1 @@
+"""A Kubernetes API server of our own, small enough to embed: see docs/contract.md for what holds it to the real one."""

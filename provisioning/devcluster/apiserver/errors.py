@@ -1,0 +1,232 @@
+"""Errors of the Kubernetes API: each becomes a `Status` object with the reason, message and details of the real server (v1.36)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+JsonObject = dict[str, Any]
+Cause = dict[str, str]
+
+
+class ApiError(Exception):
+    """One failed request. `code` is the HTTP status; the rest fills `Status` of `v1`."""
+
+    def __init__(
+        self,
+        code: int,
+        reason: str,
+        message: str,
+        *,
+        details: JsonObject | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.reason = reason
+        self.message = message
+        self.details = details
+        self.headers = headers or {}
+        self.list_metadata: JsonObject = {}
+        """`metadata` of the Status: a fresh continue token beside a 410."""
+
+    def to_status(self) -> JsonObject:
+        """The JSON body of the answer."""
+        status: JsonObject = {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": self.list_metadata,
+            "status": "Failure",
+            "message": self.message,
+        }
+        if self.reason:
+            status["reason"] = self.reason
+        if self.details is not None:
+            status["details"] = self.details
+        status["code"] = self.code
+        return status
+
+
+def qualified(resource: str, group: str) -> str:
+    """`statefulsets` and `apps` → `statefulsets.apps`; core resources stay bare."""
+    return f"{resource}.{group}" if group else resource
+
+
+def build_details(group: str, kind: str, name: str = "", **more: Any) -> JsonObject:
+    """`details` of a Status; empty parts are left out as the real server does."""
+    details: JsonObject = {}
+    if name:
+        details["name"] = name
+    if group:
+        details["group"] = group
+    if kind:
+        details["kind"] = kind
+    details.update(more)
+    return details
+
+
+def bad_request(message: str) -> ApiError:
+    return ApiError(400, "BadRequest", message)
+
+
+def unauthorized() -> ApiError:
+    return ApiError(401, "Unauthorized", "Unauthorized")
+
+
+def forbidden(group: str, resource: str, name: str, why: str) -> ApiError:
+    target = f'{qualified(resource, group)} "{name}"' if name else qualified(resource, group)
+    return ApiError(403, "Forbidden", f"{target} is forbidden: {why}", details=build_details(group, resource, name))
+
+
+def page_not_found() -> ApiError:
+    """A path that no resource serves. The real server answers plain text on some of these; see `server`."""
+    return ApiError(404, "NotFound", "the server could not find the requested resource", details={})
+
+
+def not_found(group: str, resource: str, name: str) -> ApiError:
+    return ApiError(
+        404,
+        "NotFound",
+        f'{qualified(resource, group)} "{name}" not found',
+        details=build_details(group, resource, name),
+    )
+
+
+def method_not_allowed() -> ApiError:
+    return ApiError(
+        405, "MethodNotAllowed", "the server does not allow this method on the requested resource", details={}
+    )
+
+
+def not_acceptable(accepted: str) -> ApiError:
+    return ApiError(
+        406, "NotAcceptable", f"only the following media types are accepted: {accepted}", details=None
+    )
+
+
+def already_exists(group: str, resource: str, name: str) -> ApiError:
+    return ApiError(
+        409,
+        "AlreadyExists",
+        f'{qualified(resource, group)} "{name}" already exists',
+        details=build_details(group, resource, name),
+    )
+
+
+def conflict(group: str, resource: str, name: str, why: str) -> ApiError:
+    return ApiError(
+        409,
+        "Conflict",
+        f'Operation cannot be fulfilled on {qualified(resource, group)} "{name}": {why}',
+        details=build_details(group, resource, name),
+    )
+
+
+STALE_WRITE = "the object has been modified; please apply your changes to the latest version and try again"
+
+
+def expired(message: str) -> ApiError:
+    return ApiError(410, "Expired", message)
+
+
+def too_large(limit: int) -> ApiError:
+    return ApiError(413, "RequestEntityTooLarge", f"Request entity too large: limit is {limit}")
+
+
+def unsupported_media_type(accepted: str, given: str) -> ApiError:
+    return ApiError(
+        415,
+        "UnsupportedMediaType",
+        f"the body of the request was in an unknown format - accepted media types include: {accepted}"
+        if accepted
+        else f"content type {given!r} is not supported",
+    )
+
+
+def invalid(group: str, kind: str, name: str, causes: list[Cause]) -> ApiError:
+    """422 with one cause a field; the message lists them the way `field.ErrorList` does."""
+    texts: list[str] = []
+    for cause in causes:
+        field = cause.get("field", "")
+        text = f"{field}: {cause['message']}" if field else cause["message"]
+        if text not in texts:
+            texts.append(text)
+    joined = texts[0] if len(texts) == 1 else "[" + ", ".join(texts) + "]"
+    kind_text = f"{kind}.{group}" if group else kind
+    return ApiError(
+        422,
+        "Invalid",
+        f'{kind_text} "{name}" is invalid: {joined}',
+        details=build_details(group, kind, name, causes=causes),
+    )
+
+
+def too_many_requests(retry_after_s: int) -> ApiError:
+    return ApiError(
+        429,
+        "TooManyRequests",
+        "The server has received too many requests and has asked us to try again later",
+        details={"retryAfterSeconds": retry_after_s},
+        headers={"Retry-After": str(retry_after_s)},
+    )
+
+
+def internal_error(why: str) -> ApiError:
+    return ApiError(
+        500,
+        "InternalError",
+        f"Internal error occurred: {why}",
+        details={"causes": [{"message": why}]},
+    )
+
+
+def service_unavailable(why: str) -> ApiError:
+    return ApiError(503, "ServiceUnavailable", why)
+
+
+# Causes of 422, with the texts of k8s.io/apimachinery's field package.
+
+
+def cause_required(field: str, detail: str = "") -> Cause:
+    message = "Required value" + (f": {detail}" if detail else "")
+    return {"reason": "FieldValueRequired", "message": message, "field": field}
+
+
+def cause_invalid(field: str, value: Any, detail: str) -> Cause:
+    return {"reason": "FieldValueInvalid", "message": f"Invalid value: {quote_value(value)}: {detail}", "field": field}
+
+
+def cause_forbidden(field: str, detail: str) -> Cause:
+    return {"reason": "FieldValueForbidden", "message": f"Forbidden: {detail}", "field": field}
+
+
+def cause_not_supported(field: str, value: Any, supported: list[str]) -> Cause:
+    listed = ", ".join(f'"{one}"' for one in supported)
+    return {
+        "reason": "FieldValueNotSupported",
+        "message": f"Unsupported value: {quote_value(value)}: supported values: {listed}",
+        "field": field,
+    }
+
+
+def cause_duplicate(field: str, value: Any) -> Cause:
+    return {"reason": "FieldValueDuplicate", "message": f"Duplicate value: {quote_value(value)}", "field": field}
+
+
+def cause_type_invalid(field: str, value: Any, detail: str) -> Cause:
+    return {
+        "reason": "FieldValueTypeInvalid",
+        "message": f"Invalid value: {quote_value(value)}: {detail}",
+        "field": field,
+    }
+
+
+def cause_too_long(field: str, detail: str) -> Cause:
+    return {"reason": "FieldValueTooLong", "message": f"Too long: {detail}", "field": field}
+
+
+def quote_value(value: Any) -> str:
+    """A value as `field.Error` prints it: strings in double quotes, JSON for the rest."""
+    if isinstance(value, (dict, list)):
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False, sort_keys=True)
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,426 @@
+"""Answers to requests: plain paths, resources, and the embedded server's own /devcluster paths."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from . import bodies, discovery, errors, listing, reviews, subresources, tables, watching
+from .errors import JsonObject
+from .faults import Fault
+from .identity import Authenticator, Identity
+from .lifecycle import DeleteOptions
+from .operations import Operations, Patch, Target, WriteOptions, Written, present
+from .rbac import Authorizer
+from .requestinfo import RequestInfo, is_true
+from .resources import ResourceType
+from .store import Record, dump
+
+if TYPE_CHECKING:
+    from .server import ApiServer
+
+
+@dataclass(slots=True)
+class Call:
+    """One request on its way."""
+
+    request: web.Request
+    info: RequestInfo
+    identity: Identity
+    query: Mapping[str, str]
+    fault: Fault | None = None
+    """stale-list, truncated-watch or watch-gone: the handler does these itself."""
+
+
+def respond(body: Any, status: int = 200, warnings: list[str] | None = None) -> web.Response:
+    response = web.Response(
+        status=status, body=body if isinstance(body, bytes) else dump(body), content_type="application/json"
+    )
+    for warning in warnings or ():
+        quoted = warning.replace("\\", "\\\\").replace('"', '\\"')
+        response.headers.add("Warning", f'299 - "{quoted}"')
+    return response
+
+
+class Handlers:
+    def __init__(
+        self, server: ApiServer, authenticator: Authenticator, authorizer: Authorizer, kubernetes_version: str
+    ) -> None:
+        self._server = server
+        self._operations: Operations = server.operations
+        self._authenticator = authenticator
+        self._authorizer = authorizer
+        self._version = kubernetes_version
+        self.address = ""
+
+    # Plain paths
+
+    async def answer_plain(self, call: Call) -> web.StreamResponse:
+        path = call.info.path.rstrip("/") or "/"
+        if path in {"/livez", "/readyz", "/healthz", "/livez/ping", "/readyz/ping", "/healthz/ping"}:
+            return web.Response(text="ok")
+        if call.request.method not in {"GET", "HEAD"}:
+            raise errors.page_not_found() if not path.startswith("/api") else errors.method_not_allowed()
+        registry = self._server.registry
+        parts = path.strip("/").split("/")
+        if path == "/version":
+            return respond(discovery.build_version(self._version))
+        if path == "/":
+            return respond({"paths": ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/readyz", "/version"]})
+        if path == "/openapi/v2":
+            return respond({"swagger": "2.0", "info": {"title": "Kubernetes", "version": self._version}, "paths": {}})
+        if path in {"/api", "/apis"}:
+            if "as=APIGroupDiscoveryList" in call.request.headers.get("Accept", "") and "v=v2" in call.request.headers["Accept"]:
+                response = respond(discovery.build_aggregated(registry, core=path == "/api"))
+                response.headers["Content-Type"] = discovery.AGGREGATED
+                return response
+            if path == "/api":
+                return respond(discovery.build_core_versions(self.address))
+            return respond(discovery.build_groups(registry))
+        if parts[0] == "api" and len(parts) == 2:
+            found = discovery.build_resource_list(registry, "", parts[1])
+        elif parts[0] == "apis" and len(parts) == 3:
+            found = discovery.build_resource_list(registry, parts[1], parts[2])
+        elif parts[0] == "apis" and len(parts) == 2:
+            versions = discovery.group_versions(registry).get(parts[1])
+            found = (
+                {"kind": "APIGroup", "apiVersion": "v1", **discovery.build_group(parts[1], versions)} if versions else None
+            )
+        else:
+            found = None
+        if found is None:
+            return page_not_found_text()
+        return respond(found)
+
+    # Resources
+
+    async def answer_resource(self, call: Call) -> web.StreamResponse:
+        info = call.info
+        kind = self._server.registry.find(info.group, info.version, info.resource)
+        if kind is None:
+            return page_not_found_text()
+        check_acceptable(call.request)
+        if info.subresource and info.subresource not in kind.subresources:
+            return page_not_found_text()
+        if not info.subresource and info.verb not in kind.verbs:
+            raise errors.method_not_allowed()
+        if info.subresource and info.verb not in kind.subresources[info.subresource]["verbs"]:
+            raise errors.method_not_allowed()
+        if kind.namespaced and not info.namespace and info.verb not in {"list", "watch", "create"}:
+            if kind.builtin or info.name:
+                return page_not_found_text()
+            raise errors.method_not_allowed()
+        if not kind.namespaced and info.namespace and kind.plural != "namespaces":
+            return page_not_found_text()
+        if kind.plural.endswith("reviews") and kind.group in {"authorization.k8s.io", "authentication.k8s.io"}:
+            raw = await bodies.read_bytes(call.request)
+            body = bodies.parse_object(raw, bodies.media_type_of(call.request))
+            return respond(reviews.answer(kind, body, call.identity, self._authenticator, self._authorizer), 201)
+        if info.subresource not in ("", "status", "finalize"):
+            return await self._answer_subresource(call, kind)
+        match info.verb:
+            case "get":
+                return self._get(call, kind)
+            case "list":
+                return self._list(call, kind)
+            case "watch":
+                return await self._watch(call, kind)
+            case "create":
+                return await self._create(call, kind)
+            case "update":
+                return await self._update(call, kind)
+            case "patch":
+                return await self._patch(call, kind)
+            case "delete":
+                return await self._delete(call, kind)
+            case "deletecollection":
+                return await self._delete_collection(call, kind)
+            case _:
+                raise errors.method_not_allowed()
+
+    def _target(self, call: Call, kind: ResourceType) -> Target:
+        info = call.info
+        return Target(kind, info.namespace if kind.namespaced else "", info.name, info.subresource)
+
+    def _get(self, call: Call, kind: ResourceType) -> web.Response:
+        record = self._operations.find(self._target(call, kind))
+        style = tables.wanted_style(call.request.headers.get("Accept", ""))
+        if style == "table":
+            return respond(tables.build_table(kind, [record], str(record.revision)))
+        if style == "metadata":
+            return respond(listing.show_metadata(record, kind))
+        return respond(listing.show_plain(record, kind))
+
+    def _list(self, call: Call, kind: ResourceType) -> web.Response:
+        chosen = listing.build_filter(kind, call.info.namespace or None, "", call.query)
+        stale_at = self._server.faults.revision if call.fault is not None and call.fault.kind == "stale-list" else None
+        page = listing.select_page(self._server.store, kind, chosen, call.query, stale_at)
+        style = tables.wanted_style(call.request.headers.get("Accept", ""))
+        if style == "table":
+            return respond(
+                tables.build_table(kind, page.records, str(page.revision), page.continue_token, page.remaining)
+            )
+        if style == "metadata":
+            items = [listing.show_metadata(record, kind) for record in page.records]
+            return respond(listing.build_list(kind, page, items, metadata_only=True))
+        return respond(listing.build_list(kind, page, [_list_item(record, kind) for record in page.records]))
+
+    async def _watch(self, call: Call, kind: ResourceType) -> web.StreamResponse:
+        info, query = call.info, call.query
+        version = query.get("resourceVersion", "")
+        if version and not version.isdigit():
+            raise errors.bad_request(f'Invalid value: "{version}": resource version must be a number')
+        initial_events = is_true(query, "sendInitialEvents")
+        if initial_events and query.get("resourceVersionMatch") != "NotOlderThan":
+            raise errors.invalid(
+                "meta.k8s.io",
+                "ListOptions",
+                "",
+                [errors.cause_forbidden("resourceVersionMatch", 'resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided')],
+            )
+        timeout = query.get("timeoutSeconds", "")
+        style = tables.wanted_style(call.request.headers.get("Accept", ""))
+        watch = watching.WatchRequest(
+            kind=kind,
+            filter=listing.build_filter(kind, info.namespace or None, info.name, query),
+            resource_version=version,
+            bookmarks=is_true(query, "allowWatchBookmarks"),
+            initial_events=initial_events,
+            timeout_s=float(timeout) if timeout.isdigit() and timeout != "0" else None,
+            show=tables.shower(style, kind),
+            gone=call.fault is not None and call.fault.kind == "watch-gone",
+        )
+        truncated = call.fault is not None and call.fault.kind == "truncated-watch"
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        response.enable_chunked_encoding()
+        await response.prepare(call.request)
+        async for lines in watching.stream(self._server.store, watch):
+            if truncated:
+                await response.write(lines[: max(len(lines) // 2, 1)])
+                await asyncio.sleep(0.05)
+                if call.request.transport is not None:
+                    call.request.transport.abort()
+                return response
+            await response.write(lines)
+        with contextlib.suppress(ConnectionError):
+            await response.write_eof()
+        return response
+
+    # Writes
+
+    def _options(self, call: Call) -> WriteOptions:
+        query = call.query
+        explicit = query.get("fieldManager", "")
+        agent = call.request.headers.get("User-Agent", "").partition("/")[0].strip()
+        validation = query.get("fieldValidation", "") or "Warn"
+        causes: list[errors.Cause] = []
+        dry_run = query.get("dryRun", "")
+        if dry_run not in ("", "All"):
+            causes.append(errors.cause_not_supported("dryRun", dry_run, ["All"]))
+        if len(explicit) > 128:
+            causes.append(errors.cause_too_long("fieldManager", "may not be more than 128 bytes"))
+        if validation not in {"Warn", "Strict", "Ignore"}:
+            causes.append(errors.cause_not_supported("fieldValidation", validation, ["Ignore", "Strict", "Warn"]))
+        if causes:
+            what = {"create": "CreateOptions", "update": "UpdateOptions", "patch": "PatchOptions"}.get(call.info.verb, "DeleteOptions")
+            raise errors.invalid("meta.k8s.io", what, "", causes)
+        return WriteOptions(
+            user=call.identity.user,
+            field_manager=explicit or agent or "unknown",
+            explicit_manager=explicit,
+            dry_run=dry_run == "All",
+            field_validation=validation,
+            force=is_true(query, "force"),
+        )
+
+    async def _create(self, call: Call, kind: ResourceType) -> web.Response:
+        options = self._options(call)
+        if call.info.name:
+            raise errors.method_not_allowed()
+        raw = await bodies.read_bytes(call.request)
+        body = bodies.parse_object(raw, bodies.media_type_of(call.request))
+        namespace = call.info.namespace if kind.namespaced else ""
+        if kind.namespaced and not namespace:
+            raise errors.method_not_allowed()
+        written = self._operations.create(kind, namespace, body, options)
+        return await self._respond_written(call, kind, written, options)
+
+    async def _update(self, call: Call, kind: ResourceType) -> web.Response:
+        options = self._options(call)
+        raw = await bodies.read_bytes(call.request)
+        body = bodies.parse_object(raw, bodies.media_type_of(call.request))
+        written = self._operations.update(self._target(call, kind), body, options)
+        return await self._respond_written(call, kind, written, options)
+
+    async def _patch(self, call: Call, kind: ResourceType) -> web.Response:
+        options = self._options(call)
+        patch = await self._read_patch(call, kind)
+        if patch.media_type == "application/apply-patch+yaml":
+            if not options.explicit_manager:
+                raise errors.invalid(
+                    "meta.k8s.io", "PatchOptions", "", [errors.cause_required("fieldManager", "is required for apply patch")]
+                )
+        elif "force" in call.query and is_true(call.query, "force"):
+            raise errors.invalid(
+                "meta.k8s.io", "PatchOptions", "", [errors.cause_forbidden("force", "may not be specified for non-apply patch")]
+            )
+        written = self._operations.patch(self._target(call, kind), patch, options)
+        return await self._respond_written(call, kind, written, options)
+
+    async def _read_patch(self, call: Call, kind: ResourceType) -> Patch:
+        media_type = bodies.media_type_of(call.request)
+        accepted = [one for one in bodies.PATCH_TYPES if "cbor" not in one]
+        if not kind.builtin:
+            accepted.remove("application/strategic-merge-patch+json")
+        if media_type not in accepted:
+            raise errors.unsupported_media_type(", ".join(accepted), media_type)
+        raw = await bodies.read_bytes(call.request)
+        if media_type == "application/apply-patch+yaml":
+            body = bodies.parse_yaml(raw)
+        else:
+            body = bodies.parse_json(raw)
+            if media_type != "application/json-patch+json" and not isinstance(body, dict):
+                raise errors.bad_request("json: cannot unmarshal array into Go value of type map[string]interface {}")
+        return Patch(media_type, body)
+
+    async def _delete(self, call: Call, kind: ResourceType) -> web.Response:
+        if call.info.subresource:
+            raise errors.method_not_allowed()
+        options = await self._delete_options(call)
+        record = self._operations.find(self._target(call, kind))
+        body, gone = self._server.lifecycle.delete(kind, record, options)
+        await self._server.store.committed()
+        body = present(body, kind)
+        if not gone or kind.table in _ANSWERS_OBJECT:
+            return respond(body)
+        return respond(
+            {
+                "kind": "Status",
+                "apiVersion": "v1",
+                "metadata": {},
+                "status": "Success",
+                "details": errors.build_details(kind.group, kind.plural, record.name, uid=record.uid),
+            }
+        )
+
+    async def _delete_collection(self, call: Call, kind: ResourceType) -> web.Response:
+        options = await self._delete_options(call)
+        chosen = listing.build_filter(kind, call.info.namespace or None, "", call.query)
+        page = listing.select_page(self._server.store, kind, chosen, call.query)
+        for record in page.records:
+            current = self._server.store.get(*record.key)
+            if current is not None and current.uid == record.uid:
+                self._server.lifecycle.delete(kind, current, options)
+        await self._server.store.committed()
+        return respond(listing.build_list(kind, page, [_list_item(record, kind) for record in page.records]))
+
+    async def _delete_options(self, call: Call) -> DeleteOptions:
+        raw = await bodies.read_bytes(call.request)
+        body: JsonObject = {}
+        if raw.strip():
+            body = bodies.parse_object(raw, bodies.media_type_of(call.request))
+        return build_delete_options(body, call.query)
+
+    async def _respond_written(
+        self, call: Call, kind: ResourceType, written: Written, options: WriteOptions
+    ) -> web.Response:
+        await self._server.store.committed()
+        if kind.deprecation:
+            options.warnings.insert(0, kind.deprecation)
+        status = 201 if written.created else 200
+        style = tables.wanted_style(call.request.headers.get("Accept", ""))
+        if style != "plain":
+            record = self._server.store.get(kind.table, written.body["metadata"].get("namespace", ""), written.body["metadata"]["name"])
+            if record is not None:
+                shown = tables.shower(style, kind)(record)
+                return respond(shown, status, options.warnings)
+        return respond(written.body, status, options.warnings)
+
+    async def _answer_subresource(self, call: Call, kind: ResourceType) -> web.StreamResponse:
+        return await subresources.answer(self._server, self._authenticator, call, kind)
+
+    # The embedded server's own paths
+
+    async def answer_devcluster(self, call: Call) -> web.StreamResponse:
+        """Faults and counts over HTTP, for system:masters only."""
+        if not call.identity.is_master:
+            raise errors.forbidden("", "", "", "only members of system:masters may use /devcluster paths")
+        return await subresources.answer_devcluster(self._server, call)
+
+
+_ANSWERS_OBJECT = frozenset({"pods", "namespaces", "persistentvolumeclaims", "persistentvolumes", "services", "serviceaccounts", "podtemplates", "resourcequotas"})
+
+
+def _list_item(record: Record, kind: ResourceType) -> bytes:
+    """Items of built-in lists carry no kind and apiVersion."""
+    if not kind.builtin:
+        return listing.show_plain(record, kind)
+    prefix = b'{"apiVersion":"%s","kind":"%s",' % (kind.api_version.encode(), kind.kind.encode())
+    if record.raw.startswith(prefix):
+        return b"{" + record.raw[len(prefix) :]
+    body = record.parse()
+    body.pop("kind", None)
+    body.pop("apiVersion", None)
+    return dump(body)
+
+
+def build_delete_options(body: JsonObject, query: Mapping[str, str]) -> DeleteOptions:
+    """Body first, then query parameters; 400/422 for values that are none."""
+    propagation = body.get("propagationPolicy") or query.get("propagationPolicy", "")
+    if is_true(query, "orphanDependents") or body.get("orphanDependents") is True:
+        propagation = "Orphan"
+    causes: list[errors.Cause] = []
+    if propagation not in ("", "Background", "Foreground", "Orphan"):
+        causes.append(
+            errors.cause_not_supported("propagationPolicy", propagation, ["Foreground", "Background", "Orphan", "nil"])
+        )
+    dry_run = body.get("dryRun") or ([query["dryRun"]] if query.get("dryRun") else [])
+    if dry_run not in ([], ["All"]):
+        causes.append(errors.cause_not_supported("dryRun", dry_run, ["All"]))
+    if causes:
+        raise errors.invalid("meta.k8s.io", "DeleteOptions", "", causes)
+    grace = body.get("gracePeriodSeconds")
+    if grace is None and query.get("gracePeriodSeconds", "").isdigit():
+        grace = int(query["gracePeriodSeconds"])
+    if grace is not None and not isinstance(grace, int):
+        raise errors.bad_request("json: cannot unmarshal string into Go struct field DeleteOptions.gracePeriodSeconds of type int64")
+    preconditions = body.get("preconditions") or {}
+    return DeleteOptions(
+        propagation=propagation,
+        grace_period_s=grace,
+        uid=preconditions.get("uid") or "",
+        resource_version=preconditions.get("resourceVersion") or "",
+        dry_run=bool(dry_run),
+    )
+
+
+def check_acceptable(request: web.Request) -> None:
+    accept = request.headers.get("Accept", "")
+    if not accept:
+        return
+    for part in accept.split(","):
+        media = part.partition(";")[0].strip().lower()
+        if media in {"*/*", "application/*", "application/json", "application/yaml", "text/*"}:
+            return
+    raise errors.not_acceptable("application/json, application/yaml, application/vnd.kubernetes.protobuf, application/cbor")
+
+
+def page_not_found_text() -> web.Response:
+    """Unknown resources get plain text from the real server's router."""
+    return web.Response(status=404, text="404 page not found\n", content_type="text/plain")
+
+
+def parse_fault_body(raw: bytes) -> JsonObject:
+    try:
+        body = json.loads(raw)
+    except ValueError:
+        raise errors.bad_request("a fault is a JSON object such as {\"kind\": \"status\", \"status\": 503}") from None
+    if not isinstance(body, dict):
+        raise errors.bad_request("a fault is a JSON object such as {\"kind\": \"status\", \"status\": 503}")
+    return body

@@ -1,0 +1,353 @@
+"""Endings: deletion with finalizers and grace, garbage collection by ownerReferences, namespaces that empty themselves."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from . import errors
+from .errors import JsonObject
+from .resources import Registry, ResourceType
+from .store import Key, Record, Store
+
+logger = logging.getLogger(__name__)
+
+SYSTEM_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
+_PROTECTED = frozenset(SYSTEM_NAMESPACES[:3])
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteOptions:
+    """Body or query of a DELETE."""
+
+    propagation: str = ""
+    """Background, Foreground, Orphan, or empty for the default (Background)."""
+    grace_period_s: int | None = None
+    uid: str = ""
+    resource_version: str = ""
+    dry_run: bool = False
+
+
+class Lifecycle:
+    """Deletes at once what may go at once; `collect_forever` does the rest, as the controller manager would."""
+
+    def __init__(self, store: Store, registry: Registry) -> None:
+        self.store = store
+        self.registry = registry
+        self._work: deque[Key | str] = deque()
+        self._wake = asyncio.Event()
+
+    # Asked by writes
+
+    def check_namespace(self, kind: ResourceType, namespace: str, name: str) -> None:
+        """404 when the namespace does not exist, 403 when it is going away."""
+        record = self.store.get("namespaces", "", namespace)
+        if record is None:
+            raise errors.not_found("", "namespaces", namespace)
+        if record.deleting:
+            error = errors.forbidden(
+                kind.group,
+                kind.plural,
+                name,
+                f"unable to create new content in namespace {namespace} because it is being terminated",
+            )
+            error.details = {
+                **(error.details or {}),
+                "causes": [
+                    {
+                        "reason": "NamespaceTerminating",
+                        "message": f"namespace {namespace} is being terminated",
+                        "field": "metadata.namespace",
+                    }
+                ],
+            }
+            raise error
+
+    def is_released(self, kind: ResourceType, body: JsonObject) -> bool:
+        """A deleted object whose last finalizer is gone, and whose grace is over."""
+        metadata = body["metadata"]
+        if metadata.get("finalizers") or metadata.get("deletionGracePeriodSeconds"):
+            return False
+        return not (kind.table == "namespaces" and (body.get("spec") or {}).get("finalizers"))
+
+    def note_written(self, kind: ResourceType, body: JsonObject) -> None:
+        """Every write passes here, since it may have added an owner that is gone or released a dependent."""
+        metadata = body["metadata"]
+        if kind.table == "customresourcedefinitions.apiextensions.k8s.io":
+            self.registry.install(body)
+        for owner in metadata.get("ownerReferences") or ():
+            if owner.get("uid") not in self.store.uids:
+                self._push((kind.table, metadata.get("namespace", ""), metadata["name"]))
+                break
+        if "deletionTimestamp" in metadata:
+            self._push((kind.table, metadata.get("namespace", ""), metadata["name"]))
+
+    # Deleting
+
+    def delete(self, kind: ResourceType, record: Record, options: DeleteOptions) -> tuple[JsonObject, bool]:
+        """Answers the object as it stands and whether it is gone."""
+        body = record.parse()
+        metadata = body["metadata"]
+        self._check_preconditions(kind, record, metadata, options)
+        if kind.table == "namespaces" and record.name in _PROTECTED:
+            raise errors.forbidden("", "namespaces", record.name, "this namespace may not be deleted")
+        finalizers = list(metadata.get("finalizers") or ())
+        wanted = {"Foreground": "foregroundDeletion", "Orphan": "orphan"}.get(options.propagation, "")
+        if options.propagation:
+            finalizers = [one for one in finalizers if one not in {"foregroundDeletion", "orphan"}]
+        if wanted and wanted not in finalizers:
+            finalizers.append(wanted)
+        grace_s = self._grace_of(kind, body, options)
+        if options.dry_run:
+            return body, not finalizers
+        if kind.table == "namespaces":
+            return self._terminate_namespace(record, body), False
+        changed = finalizers != (metadata.get("finalizers") or [])
+        if not finalizers and grace_s == 0:
+            return self.finish_deletion(record, body), True
+        if "deletionTimestamp" in metadata:
+            shorter = grace_s < (metadata.get("deletionGracePeriodSeconds") or 0)
+            if not changed and not shorter:
+                return body, False
+        metadata["finalizers"] = finalizers
+        if not finalizers:
+            del metadata["finalizers"]
+        if "deletionTimestamp" not in metadata and kind.has_generation and "generation" in metadata:
+            metadata["generation"] += 1
+        if "deletionTimestamp" not in metadata or grace_s < (metadata.get("deletionGracePeriodSeconds") or 0):
+            metadata["deletionTimestamp"] = _time_text(grace_s)
+            metadata["deletionGracePeriodSeconds"] = grace_s
+        self.store.put(record.key[0], body)
+        self._push(record.key)
+        return body, False
+
+    def _check_preconditions(
+        self, kind: ResourceType, record: Record, metadata: JsonObject, options: DeleteOptions
+    ) -> None:
+        if options.uid and options.uid != record.uid:
+            raise errors.conflict(
+                kind.group,
+                kind.plural,
+                record.name,
+                f"Precondition failed: UID in precondition: {options.uid}, UID in object meta: {record.uid}",
+            )
+        version = metadata["resourceVersion"]
+        if options.resource_version and options.resource_version != version:
+            raise errors.conflict(
+                kind.group,
+                kind.plural,
+                record.name,
+                f"Precondition failed: ResourceVersion in precondition: {options.resource_version}, "
+                f"ResourceVersion in object meta: {version}",
+            )
+
+    def _grace_of(self, kind: ResourceType, body: JsonObject, options: DeleteOptions) -> int:
+        """Only Pods have grace; one that no kubelet has taken goes at once."""
+        if kind.table != "pods":
+            return 0
+        if not (body.get("spec") or {}).get("nodeName") or (body.get("status") or {}).get("phase") in {"Failed", "Succeeded"}:
+            return 0
+        if options.grace_period_s is not None:
+            return max(options.grace_period_s, 0)
+        grace = (body.get("spec") or {}).get("terminationGracePeriodSeconds", 30)
+        return int(grace)
+
+    def finish_deletion(self, record: Record, body: JsonObject | None = None) -> JsonObject:
+        """Remove the object and wake what depends on it. Answers its last form."""
+        final = self.store.remove(record.key)
+        if record.key[0] == "customresourcedefinitions.apiextensions.k8s.io":
+            self._drop_custom_objects(record)
+        if record.uid in self.store.dependents:
+            self._push(record.uid)
+        for owner in record.owners:
+            key = self.store.uids.get(owner)
+            if key is not None:
+                owner_record = self.store.get(*key)
+                if owner_record is not None and owner_record.deleting:
+                    self._push(key)
+        if record.namespace:
+            namespace = self.store.get("namespaces", "", record.namespace)
+            if namespace is not None and namespace.deleting:
+                self._push(namespace.key)
+        if body is not None:
+            return body
+        return final.parse() if final is not None else record.parse()
+
+    def _drop_custom_objects(self, record: Record) -> None:
+        definition = record.parse()
+        table = f"{definition['spec']['names']['plural']}.{definition['spec']['group']}"
+        for one in list(self.store.records(table)):
+            self.store.remove(one.key)
+        self.store.drop_subscriptions(table)
+        self.registry.uninstall(record.name)
+
+    def _terminate_namespace(self, record: Record, body: JsonObject) -> JsonObject:
+        if record.deleting:
+            return body
+        body["metadata"]["deletionTimestamp"] = _time_text(0)
+        body["metadata"].pop("deletionGracePeriodSeconds", None)
+        body.setdefault("status", {})["phase"] = "Terminating"
+        self.store.put("namespaces", body)
+        self._push(record.key)
+        return body
+
+    # In the background
+
+    def _push(self, work: Key | str) -> None:
+        self._work.append(work)
+        self._wake.set()
+
+    async def collect_forever(self) -> None:
+        """Runs until cancelled. One object that cannot be collected is logged and never stops the rest."""
+        for resource in self.store.resources():
+            for record in list(self.store.records(resource)):
+                if record.deleting or any(owner not in self.store.uids for owner in record.owners):
+                    self._push(record.key)
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            batch = 0
+            while self._work:
+                work = self._work.popleft()
+                try:
+                    self._collect(work)
+                except errors.ApiError as error:
+                    logger.warning("garbage collection of %s was refused: %s", work, error.message)
+                except Exception:
+                    logger.exception("garbage collection of %s failed", work)
+                batch += 1
+                if batch % 50 == 0:
+                    await asyncio.sleep(0)
+            with contextlib.suppress(Exception):
+                await self.store.committed()
+
+    def _collect(self, work: Key | str) -> None:
+        if isinstance(work, str):
+            for key in list(self.store.dependents.get(work, ())):
+                self._collect_dependent(key)
+            return
+        record = self.store.get(*work)
+        if record is None:
+            return
+        if work[0] == "namespaces" and record.deleting:
+            self._empty_namespace(record)
+            return
+        if record.deleting:
+            self._advance_deletion(record)
+        elif record.owners:
+            self._collect_dependent(work)
+
+    def _collect_dependent(self, key: Key) -> None:
+        """Delete an object none of whose owners lives; drop the references to those that do not when another does."""
+        record = self.store.get(*key)
+        kind = self.registry.by_table(key[0])
+        if record is None or kind is None or record.deleting:
+            return
+        body = record.parse()
+        living, gone = [], []
+        for owner in body["metadata"].get("ownerReferences") or ():
+            (living if self._owner_lives(owner, record) else gone).append(owner)
+        if not gone:
+            return
+        if living:
+            body["metadata"]["ownerReferences"] = living
+            self.store.put(key[0], body)
+            return
+        self.delete(kind, record, DeleteOptions("Background", uid=record.uid))
+
+    def _owner_lives(self, owner: JsonObject, dependent: Record) -> bool:
+        """Same uid, and in the dependent's namespace or cluster-wide: other owners count as absent."""
+        found = self.store.get_by_uid(owner.get("uid", ""))
+        return found is not None and found.namespace in ("", dependent.namespace)
+
+    def _advance_deletion(self, record: Record) -> None:
+        kind = self.registry.by_table(record.key[0])
+        if kind is None:
+            return
+        body = record.parse()
+        finalizers: list[str] = body["metadata"].get("finalizers") or []
+        if "orphan" in finalizers:
+            self._orphan_dependents(record)
+            self._drop_finalizer(record.key, "orphan")
+        elif "foregroundDeletion" in finalizers:
+            if self._blocking_dependents(record):
+                return
+            self._drop_finalizer(record.key, "foregroundDeletion")
+        elif self.is_released(kind, body):
+            self.finish_deletion(record)
+
+    def _orphan_dependents(self, record: Record) -> None:
+        for key in list(self.store.dependents.get(record.uid, ())):
+            dependent = self.store.get(*key)
+            if dependent is None:
+                continue
+            body = dependent.parse()
+            kept = [one for one in body["metadata"]["ownerReferences"] if one.get("uid") != record.uid]
+            body["metadata"]["ownerReferences"] = kept
+            if not kept:
+                del body["metadata"]["ownerReferences"]
+            self.store.put(key[0], body)
+
+    def _blocking_dependents(self, record: Record) -> bool:
+        """Foreground: dependents are deleted first; those with blockOwnerDeletion hold the owner back."""
+        blocked = False
+        for key in list(self.store.dependents.get(record.uid, ())):
+            dependent = self.store.get(*key)
+            kind = self.registry.by_table(key[0])
+            if dependent is None or kind is None:
+                continue
+            if not dependent.deleting:
+                self.delete(kind, dependent, DeleteOptions("Foreground", uid=dependent.uid))
+                dependent = self.store.get(*key)
+            if dependent is None:
+                continue
+            references = dependent.parse()["metadata"].get("ownerReferences") or ()
+            blocked |= any(one.get("uid") == record.uid and one.get("blockOwnerDeletion") for one in references)
+        return blocked
+
+    def _drop_finalizer(self, key: Key, finalizer: str) -> None:
+        record = self.store.get(*key)
+        kind = self.registry.by_table(key[0])
+        if record is None or kind is None:
+            return
+        body = record.parse()
+        left = [one for one in body["metadata"].get("finalizers") or () if one != finalizer]
+        if left:
+            body["metadata"]["finalizers"] = left
+            self.store.put(key[0], body)
+            return
+        body["metadata"].pop("finalizers", None)
+        if self.is_released(kind, body):
+            self.finish_deletion(record)
+        else:
+            self.store.put(key[0], body)
+
+    def _empty_namespace(self, record: Record) -> None:
+        remaining = 0
+        for table in self.store.resources():
+            kind = self.registry.by_table(table)
+            if kind is None or not kind.namespaced:
+                continue
+            for one in list(self.store.records(table, record.name)):
+                if not one.deleting:
+                    self.delete(kind, one, DeleteOptions("Background", grace_period_s=None))
+                if self.store.get(*one.key) is not None:
+                    remaining += 1
+        if remaining:
+            return
+        body = record.parse()
+        if [one for one in (body.get("spec") or {}).get("finalizers") or () if one != "kubernetes"]:
+            return
+        if body["metadata"].get("finalizers"):
+            if body["spec"].pop("finalizers", None):
+                self.store.put("namespaces", body)
+            return
+        self.finish_deletion(record)
+
+
+def _time_text(after_s: int) -> str:
+    return (datetime.now(UTC) + timedelta(seconds=after_s)).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,198 @@
+"""Lists: selectors, pages that stay consistent, and the shapes in which objects are shown (plain, metadata only)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from . import errors
+from .errors import JsonObject
+from .resources import ResourceType
+from .selectors import parse_field_selector, parse_label_selector
+from .store import Compacted, Record, Store, dump
+from .watching import Filter
+
+_COMMON_FIELDS = ("metadata.name", "metadata.namespace")
+_FIELDS: dict[str, tuple[str, ...]] = {
+    "pods": (
+        "spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName", "spec.hostNetwork",
+        "status.phase", "status.podIP", "status.nominatedNodeName",
+    ),
+    "events": (
+        "involvedObject.kind", "involvedObject.namespace", "involvedObject.name", "involvedObject.uid",
+        "involvedObject.apiVersion", "involvedObject.resourceVersion", "involvedObject.fieldPath", "reason",
+        "reportingComponent", "source", "type",
+    ),
+    "secrets": ("type",),
+    "namespaces": ("status.phase",),
+    "nodes": ("spec.unschedulable",),
+    "services": ("spec.clusterIP", "spec.type"),
+    "jobs.batch": ("status.successful",),
+    "replicasets.apps": ("status.replicas",),
+    "replicationcontrollers": ("status.replicas",),
+    "certificatesigningrequests.certificates.k8s.io": ("spec.signerName",),
+}  # fmt: skip
+_ZERO_FIELDS = {"spec.unschedulable": "false", "spec.hostNetwork": "false", "status.successful": "0", "status.replicas": "0"}
+
+
+def build_filter(kind: ResourceType, namespace: str | None, name: str, query: Mapping[str, str]) -> Filter:
+    """Selectors of the query; 400 when they do not parse or name a field that this kind does not offer."""
+    labels = parse_label_selector(query.get("labelSelector", ""))
+    supported = frozenset((*_COMMON_FIELDS, *_FIELDS.get(kind.table, ()), *kind.selectable_fields))
+    fields = parse_field_selector(query.get("fieldSelector", ""), supported)
+    if name:
+        fields = (*fields, *parse_field_selector(f"metadata.name={name}", supported))
+    return Filter(namespace, labels, fields, _read_field)
+
+
+def _read_field(record: Record, field: str) -> str:
+    if field == "metadata.name":
+        return record.name
+    if field == "metadata.namespace":
+        return record.namespace
+    value: Any = record.parse()
+    if field == "source":
+        return str((value.get("source") or {}).get("component") or value.get("reportingComponent") or "")
+    for part in field.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    if value is None:
+        return _ZERO_FIELDS.get(field, "")
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a list found: its records, the revision it stands for, and how to go on."""
+
+    records: list[Record]
+    revision: int
+    continue_token: str = ""
+    remaining: int | None = None
+
+
+def select_page(store: Store, kind: ResourceType, chosen: Filter, query: Mapping[str, str], stale_at: int | None = None) -> Page:
+    """One page. Tokens hold the revision and the last key, so that pages of one list are consistent; 410 when that revision is forgotten."""
+    limit = _read_limit(query)
+    token = query.get("continue", "")
+    after: tuple[str, str] | None = None
+    revision = store.revision if stale_at is None else stale_at
+    if token:
+        revision, after = _decode_token(token)
+        if query.get("resourceVersion", "") not in ("", "0"):
+            raise errors.bad_request("specifying resource version is not allowed when using continue")
+    else:
+        revision = _read_exact(store, query, revision)
+    try:
+        records = store.records_at(kind.table, chosen.namespace, revision)
+    except Compacted:
+        if token:
+            raise _expired_token(kind, store, after) from None
+        raise errors.expired(f"The resourceVersion for the provided list is too old.") from None
+    if after is not None:
+        records = [record for record in records if record.key[1:] > after]
+    if chosen.labels or chosen.fields:
+        records = [record for record in records if chosen.shows(record)]
+    if not limit or len(records) <= limit:
+        return Page(records, revision)
+    page = records[:limit]
+    remaining = None if chosen.labels or chosen.fields else len(records) - limit
+    return Page(page, revision, _encode_token(revision, page[-1]), remaining)
+
+
+def _read_limit(query: Mapping[str, str]) -> int:
+    try:
+        return max(int(query.get("limit") or "0"), 0)
+    except ValueError:
+        raise errors.bad_request(
+            f'strconv.ParseInt: parsing "{query["limit"]}": invalid syntax'
+        ) from None
+
+
+def _read_exact(store: Store, query: Mapping[str, str], revision: int) -> int:
+    text = query.get("resourceVersion", "")
+    if text in ("", "0"):
+        return revision
+    if not text.isdigit():
+        raise errors.invalid(
+            "meta.k8s.io", "ListOptions", "", [errors.cause_invalid("resourceVersion", text, "strconv.ParseUint: invalid syntax")]
+        )
+    wanted = int(text)
+    if wanted > store.revision:
+        error = errors.ApiError(
+            504,
+            "Timeout",
+            f"Too large resource version: {wanted}, current: {store.revision}",
+            details={
+                "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],
+                "retryAfterSeconds": 1,
+            },
+        )
+        raise error
+    return wanted if query.get("resourceVersionMatch") == "Exact" else revision
+
+
+def _encode_token(revision: int, last: Record) -> str:
+    start = f"{last.namespace}/{last.name}" if last.namespace else last.name
+    payload = dump({"v": "meta.k8s.io/v1", "rv": revision, "start": f"{start}\u0000"})
+    return base64.urlsafe_b64encode(payload).rstrip(b"=").decode()
+
+
+def _decode_token(token: str) -> tuple[int, tuple[str, str]]:
+    try:
+        padded = token + "=" * (-len(token) % 4)
+        payload = json.loads(base64.urlsafe_b64decode(padded))
+        start = str(payload["start"]).rstrip("\u0000")
+        namespace, _, name = start.rpartition("/")
+        return int(payload["rv"]), (namespace, name)
+    except (ValueError, KeyError, TypeError, binascii.Error):
+        raise errors.bad_request("continue key is not valid: illegal base64 data or unexpected form") from None
+
+
+def _expired_token(kind: ResourceType, store: Store, after: tuple[str, str] | None) -> errors.ApiError:
+    """410 with a token that goes on from the same key in a newer snapshot, as the real server offers."""
+    error = errors.expired(
+        "The provided continue parameter is too old to display a consistent list result. You can start a new list without "
+        "the continue parameter, or use the continue token in this response to retrieve the remainder of the results. "
+        "Continuing with the provided token results in an inconsistent list - objects that were created, modified, or "
+        "deleted between the time the first chunk was returned and now may show up in the list."
+    )
+    namespace, name = after or ("", "")
+    start = f"{namespace}/{name}" if namespace else name
+    payload = dump({"v": "meta.k8s.io/v1", "rv": store.revision, "start": f"{start}\u0000"})
+    error.list_metadata = {"continue": base64.urlsafe_b64encode(payload).rstrip(b"=").decode()}
+    return error
+
+
+def show_plain(record: Record, kind: ResourceType) -> bytes:
+    """The object in the version of the request."""
+    if kind.builtin or kind.version == kind.storage_version:
+        return record.raw
+    body = record.parse()
+    body["apiVersion"] = kind.api_version
+    return dump(body)
+
+
+def show_metadata(record: Record, kind: ResourceType) -> bytes:
+    body = record.parse()
+    return dump({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": body["metadata"]})
+
+
+def build_list(kind: ResourceType, page: Page, items: list[bytes], *, metadata_only: bool = False) -> bytes:
+    metadata: JsonObject = {"resourceVersion": str(page.revision)}
+    if page.continue_token:
+        metadata["continue"] = page.continue_token
+    if page.remaining is not None:
+        metadata["remainingItemCount"] = page.remaining
+    if metadata_only:
+        head = {"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1"}
+    elif kind.builtin:
+        head = {"kind": kind.list_kind, "apiVersion": kind.api_version}
+    else:
+        head = {"apiVersion": kind.api_version, "kind": kind.list_kind}
+    return dump({**head, "metadata": metadata})[:-1] + b',"items":[' + b",".join(items) + b"]}"

@@ -1,0 +1,370 @@
+"""Create, read, update, patch and delete: the rules of the generic registry, free of HTTP."""
+
+from __future__ import annotations
+
+import copy
+import secrets
+import uuid
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from . import admission, apply, defaults, errors, validation
+from .errors import ApiError, JsonObject
+from .lifecycle import Lifecycle
+from .patching import json_patch, merge_patch, strategic_merge
+from .resources import Registry, ResourceType
+from .store import Record, Store
+
+_NAME_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+_MAX_GENERATED_BASE = 58
+
+
+@dataclass(slots=True)
+class WriteOptions:
+    """Query parameters of a write."""
+
+    user: str
+    field_manager: str
+    explicit_manager: str = ""
+    dry_run: bool = False
+    field_validation: str = "Warn"
+    force: bool = False
+    warnings: list[str] = field(default_factory=list)
+    """Filled on the way; answered as `Warning: 299` headers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """Media type without parameters and the decoded body."""
+
+    media_type: str
+    body: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One object's address."""
+
+    kind: ResourceType
+    namespace: str
+    name: str
+    subresource: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    body: JsonObject
+    created: bool = False
+
+
+def now_text() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class Operations:
+    """All methods are synchronous: one request changes the store in one turn of the event loop."""
+
+    def __init__(self, store: Store, registry: Registry, lifecycle: Lifecycle) -> None:
+        self.store = store
+        self.registry = registry
+        self.lifecycle = lifecycle
+
+    # Reading
+
+    def find(self, target: Target) -> Record:
+        record = self.store.get(target.kind.table, target.namespace, target.name)
+        if record is None:
+            raise errors.not_found(target.kind.group, target.kind.plural, target.name)
+        return record
+
+    def read(self, target: Target) -> JsonObject:
+        return present(self.find(target).parse(), target.kind)
+
+    # Writing
+
+    def create(self, kind: ResourceType, namespace: str, body: JsonObject, options: WriteOptions, name: str = "") -> Written:
+        """`name` is the one of the URL where a PUT or an apply creates."""
+        admission.check_type(body, kind)
+        metadata = _metadata_of(body)
+        _match_namespace(metadata, kind, namespace)
+        if name and metadata.get("name", "") not in ("", name):
+            raise errors.bad_request(
+                f"the name of the object ({metadata['name']}) does not match the name on the URL ({name})"
+            )
+        if metadata.get("resourceVersion") not in (None, ""):
+            raise errors.internal_error("resourceVersion should not be set on objects to be created")
+        manual_name = name or metadata.get("name") or ""
+        generate = metadata.get("generateName") or ""
+        tries = 8 if generate and not manual_name else 1
+        metadata["name"] = manual_name or _generate_name(generate)
+        if namespace or kind.namespaced:
+            self.lifecycle.check_namespace(kind, namespace, metadata["name"])
+        body = self._prepare_create(kind, body, options)
+        for _ in range(tries - 1):
+            if self.store.get(kind.table, namespace, body["metadata"]["name"]) is None:
+                break
+            body["metadata"]["name"] = _generate_name(generate)
+        metadata = body["metadata"]
+        if self.store.get(kind.table, namespace, metadata["name"]) is not None:
+            raise errors.already_exists(kind.group, kind.plural, metadata["name"])
+        if "managedFields" not in metadata:
+            apply.record_update(
+                {"metadata": {}},
+                body,
+                kind.node,
+                manager=options.field_manager,
+                api_version=kind.api_version,
+                subresource="",
+                now=metadata["creationTimestamp"],
+            )
+        if options.dry_run:
+            return Written(body, created=True)
+        admission.allocate(kind, body, self.store)
+        self._put(kind, body)
+        return Written(body, created=True)
+
+    def _prepare_create(self, kind: ResourceType, body: JsonObject, options: WriteOptions) -> JsonObject:
+        metadata = body["metadata"]
+        for name in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion", "generation"):
+            metadata.pop(name, None)
+        if not (options.explicit_manager and "managedFields" in metadata):
+            metadata.pop("managedFields", None)
+        metadata["uid"] = str(uuid.uuid4())
+        metadata["creationTimestamp"] = now_text()
+        if kind.has_generation:
+            metadata["generation"] = 1
+        body = admission.decode(body, kind, options)
+        defaults.reset_for_create(kind, body)
+        defaults.fill_defaults(kind, body)
+        causes = validation.validate_create(kind, body)
+        if causes:
+            raise errors.invalid(kind.group, kind.kind, body["metadata"].get("name", ""), causes)
+        admission.check_create(kind, body, self.store)
+        return body
+
+    def update(self, target: Target, body: JsonObject, options: WriteOptions) -> Written:
+        kind = target.kind
+        admission.check_type(body, kind)
+        metadata = _metadata_of(body)
+        _match_namespace(metadata, kind, target.namespace)
+        if metadata.get("name", "") == "":
+            raise errors.bad_request("the name of the object must match the name on the URL") if False else _name_required(
+                kind
+            )
+        if metadata["name"] != target.name:
+            raise errors.bad_request(
+                f"the name of the object ({metadata['name']}) does not match the name on the URL ({target.name})"
+            )
+        record = self.store.get(kind.table, target.namespace, target.name)
+        if record is None:
+            if kind.creates_on_update and not target.subresource:
+                metadata.pop("resourceVersion", None)
+                return self.create(kind, target.namespace, body, options, name=target.name)
+            raise errors.not_found(kind.group, kind.plural, target.name)
+        body = admission.decode(body, kind, options)
+        return self._replace(target, record, body, options)
+
+    def patch(self, target: Target, patch: Patch, options: WriteOptions) -> Written:
+        kind = target.kind
+        record = self.store.get(kind.table, target.namespace, target.name)
+        if patch.media_type == "application/apply-patch+yaml":
+            return self._apply(target, record, patch.body, options)
+        if record is None:
+            raise errors.not_found(kind.group, kind.plural, target.name)
+        live = present(record.parse(), kind)
+        match patch.media_type:
+            case "application/json-patch+json":
+                changed = json_patch(live, patch.body)
+            case "application/merge-patch+json":
+                changed = merge_patch(live, patch.body)
+            case _:
+                changed = strategic_merge(live, patch.body, kind.node)
+        admission.check_patched(changed, live, kind)
+        changed = admission.decode(changed, kind, options)
+        return self._replace(target, record, changed, options, patched=True)
+
+    def _apply(self, target: Target, record: Record | None, config: JsonObject, options: WriteOptions) -> Written:
+        kind = target.kind
+        admission.check_apply(config, target.name, target.namespace, kind)
+        now = now_text()
+        if record is None and target.subresource:
+            raise errors.not_found(kind.group, kind.plural, target.name)
+        live = None if record is None else present(record.parse(), kind)
+        uid = config.get("metadata", {}).get("uid")
+        if live is None and uid:
+            raise errors.conflict(
+                kind.group,
+                kind.plural,
+                target.name,
+                f"uid mismatch: the provided object specified uid {uid}, and no existing object was found",
+            )
+        config = admission.decode(config, kind, options)
+        if target.subresource == "status":
+            ignored: tuple[str, ...] = tuple(name for name in config if name not in {"apiVersion", "kind", "metadata", "status"})
+        else:
+            ignored = ("status",) if kind.has_status else ()
+        config_metadata = config.setdefault("metadata", {})
+        config_metadata.setdefault("name", target.name)
+        if kind.namespaced:
+            config_metadata.setdefault("namespace", target.namespace)
+        version = config_metadata.get("resourceVersion")
+        merged = apply.apply_configuration(
+            live,
+            config,
+            kind.node,
+            manager=options.explicit_manager,
+            api_version=kind.api_version,
+            subresource=target.subresource,
+            force=options.force,
+            now=now,
+            ignored=ignored,
+        )
+        if record is None or live is None:
+            merged["apiVersion"], merged["kind"] = kind.api_version, kind.kind
+            return self.create(kind, target.namespace, merged, options, name=target.name)
+        merged["metadata"]["resourceVersion"] = version or live["metadata"]["resourceVersion"]
+        return self._replace(target, record, merged, options, patched=True, applied=True)
+
+    def _replace(
+        self,
+        target: Target,
+        record: Record,
+        body: JsonObject,
+        options: WriteOptions,
+        *,
+        patched: bool = False,
+        applied: bool = False,
+    ) -> Written:
+        """Write `body` over `record`; both are complete objects of the same version."""
+        kind = target.kind
+        live = present(record.parse(), kind)
+        old, new = live["metadata"], _metadata_of(body)
+        self._check_preconditions(kind, target.name, old, new, patched=patched)
+        changed = defaults.merge_for_update(kind, live, body, target.subresource)
+        metadata = changed["metadata"]
+        for name in ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink"):
+            metadata.pop(name, None)
+            if name in old:
+                metadata[name] = old[name]
+        metadata["resourceVersion"] = old["resourceVersion"]
+        defaults.fill_defaults(kind, changed)
+        self._set_generation(kind, live, changed)
+        causes = validation.validate_update(kind, changed, live, target.subresource)
+        if causes:
+            raise errors.invalid(kind.group, kind.kind, target.name, causes)
+        if not applied:
+            given = metadata.pop("managedFields", None)
+            source = live if given != [{}] else {**live, "metadata": {**old, "managedFields": []}}
+            if given == [{}]:
+                metadata.pop("managedFields", None)
+            else:
+                apply.record_update(
+                    source,
+                    changed,
+                    kind.node,
+                    manager=options.field_manager,
+                    api_version=kind.api_version,
+                    subresource=target.subresource,
+                    now=now_text(),
+                )
+        if _same(changed, live):
+            return Written(live)
+        if options.dry_run:
+            return Written(changed)
+        if "deletionTimestamp" in metadata and self.lifecycle.is_released(kind, changed):
+            return Written(self.lifecycle.finish_deletion(record, changed))
+        self._put(kind, changed)
+        return Written(changed)
+
+    def _check_preconditions(
+        self, kind: ResourceType, name: str, old: JsonObject, new: JsonObject, *, patched: bool
+    ) -> None:
+        uid = new.get("uid")
+        if uid and uid != old["uid"]:
+            raise errors.conflict(
+                kind.group,
+                kind.plural,
+                name,
+                f"Precondition failed: UID in precondition: {uid}, UID in object meta: {old['uid']}",
+            )
+        version = new.get("resourceVersion")
+        if not version:
+            if not patched and not kind.builtin:
+                raise errors.invalid(
+                    kind.group,
+                    kind.kind,
+                    name,
+                    [errors.cause_invalid("metadata.resourceVersion", 0, "must be specified for an update")],
+                )
+            return
+        if version != old["resourceVersion"]:
+            raise errors.conflict(kind.group, kind.plural, name, errors.STALE_WRITE)
+
+    def _set_generation(self, kind: ResourceType, live: JsonObject, changed: JsonObject) -> None:
+        if not kind.has_generation:
+            return
+        generation = live["metadata"].get("generation", 1)
+        if admission.intent_of(kind, live) != admission.intent_of(kind, changed):
+            generation += 1
+        changed["metadata"]["generation"] = generation
+
+    def _put(self, kind: ResourceType, body: JsonObject) -> None:
+        if body["apiVersion"] != kind.api_version or kind.storage_version != kind.version:
+            stored = copy.copy(body)
+            stored["apiVersion"] = f"{kind.group}/{kind.storage_version}" if kind.group else kind.storage_version
+            self.store.put(kind.table, stored)
+        else:
+            self.store.put(kind.table, body)
+        self.lifecycle.note_written(kind, body)
+
+
+def present(body: JsonObject, kind: ResourceType) -> JsonObject:
+    """A stored object in the version of the request; all versions share their fields (conversion strategy None)."""
+    body["apiVersion"] = kind.api_version
+    body["kind"] = kind.kind
+    return body
+
+
+def _metadata_of(body: JsonObject) -> JsonObject:
+    metadata = body.get("metadata")
+    if metadata is None:
+        metadata = body["metadata"] = {}
+    if not isinstance(metadata, dict):
+        raise errors.bad_request("metadata must be an object")
+    return metadata
+
+
+def _match_namespace(metadata: JsonObject, kind: ResourceType, namespace: str) -> None:
+    if not kind.namespaced:
+        metadata.pop("namespace", None)
+        return
+    if metadata.get("namespace") not in (None, "", namespace):
+        raise errors.bad_request("the namespace of the provided object does not match the namespace sent on the request")
+    metadata["namespace"] = namespace
+
+
+def _name_required(kind: ResourceType) -> ApiError:
+    return errors.bad_request("name is required")
+
+
+def _generate_name(base: str) -> str:
+    if not base:
+        return ""
+    return base[:_MAX_GENERATED_BASE] + "".join(secrets.choice(_NAME_ALPHABET) for _ in range(5))
+
+
+def _same(one: JsonObject, other: JsonObject) -> bool:
+    """Equal but for the times of managedFields: such a write is a no-op and keeps its resourceVersion."""
+    if one == other:
+        return True
+
+    def without_times(body: JsonObject) -> JsonObject:
+        metadata = dict(body["metadata"])
+        metadata["managedFields"] = [
+            {name: value for name, value in entry.items() if name != "time"}
+            for entry in metadata.get("managedFields") or ()
+        ]
+        return {**body, "metadata": metadata}
+
+    return without_times(one) == without_times(other)

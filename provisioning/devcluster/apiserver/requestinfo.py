@@ -1,0 +1,71 @@
+"""What a request asks for, read from its method and path the way the real server does (RequestInfo)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+_METHOD_VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "GET": "get", "HEAD": "get", "DELETE": "delete"}
+
+
+@dataclass(frozen=True, slots=True)
+class RequestInfo:
+    """`is_resource` is False for /version, discovery and unknown paths; then only verb and path mean something."""
+
+    verb: str
+    path: str
+    is_resource: bool = False
+    group: str = ""
+    version: str = ""
+    resource: str = ""
+    subresource: str = ""
+    namespace: str = ""
+    name: str = ""
+    rest: tuple[str, ...] = ()
+    """What follows the subresource (`proxy` paths)."""
+
+
+def parse_request(method: str, path: str, query: Mapping[str, str]) -> RequestInfo:
+    """`path` is the raw, still encoded path of the URL."""
+    verb = _METHOD_VERBS.get(method, method.lower())
+    parts = [unquote(part) for part in path.strip("/").split("/")] if path.strip("/") else []
+    plain = RequestInfo(verb, path)
+    if parts[:1] == ["api"]:
+        group, parts = "", parts[1:]
+    elif parts[:1] == ["apis"]:
+        if len(parts) < 2:
+            return plain
+        group, parts = parts[1], parts[2:]
+    else:
+        return plain
+    if len(parts) < 2:
+        return plain
+    version, parts = parts[0], parts[1:]
+    namespace = ""
+    if parts[0] == "namespaces" and len(parts) > 1:
+        namespace = parts[1]
+        if len(parts) > 2 and parts[2] not in {"status", "finalize"}:
+            parts = parts[2:]
+    resource = parts[0]
+    name = parts[1] if len(parts) > 1 else ""
+    subresource = parts[2] if len(parts) > 2 else ""
+    if resource == "namespaces":
+        namespace = name
+    if not name:
+        if verb == "get":
+            verb = "watch" if _is_true(query.get("watch", "")) else "list"
+        elif verb == "delete":
+            verb = "deletecollection"
+    elif verb == "get" and not subresource and _is_true(query.get("watch", "")):
+        verb = "watch"
+    return RequestInfo(verb, path, True, group, version, resource, subresource, namespace, name, tuple(parts[3:]))
+
+
+def _is_true(text: str) -> bool:
+    return text.lower() in {"1", "t", "true"}
+
+
+def is_true(query: Mapping[str, str], name: str) -> bool:
+    """A boolean query parameter as Go reads it."""
+    return _is_true(query.get(name, ""))

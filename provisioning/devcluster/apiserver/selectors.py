@@ -1,0 +1,150 @@
+"""Label and field selectors: the query strings of list, watch and collection delete."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from .errors import bad_request
+
+_QUALIFIED_PART = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$")
+_DNS_SUBDOMAIN = re.compile(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+
+
+def is_qualified_name(text: str) -> bool:
+    """A label key: an optional DNS prefix of at most 253 characters and a name of at most 63."""
+    prefix, slash, name = text.rpartition("/")
+    if slash and (len(prefix) > 253 or not _DNS_SUBDOMAIN.match(prefix)):
+        return False
+    return bool(_QUALIFIED_PART.match(name))
+
+
+def is_label_value(text: str) -> bool:
+    return text == "" or bool(_QUALIFIED_PART.match(text))
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """One clause of a label selector. Operators: `=`, `!=`, `in`, `notin`, `exists`, `!`, `gt`, `lt`."""
+
+    key: str
+    operator: str
+    values: tuple[str, ...] = ()
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        value = labels.get(self.key)
+        match self.operator:
+            case "exists":
+                return value is not None
+            case "!":
+                return value is None
+            case "=" | "in":
+                return value is not None and value in self.values
+            case "!=" | "notin":
+                return value is None or value not in self.values
+            case _:
+                try:
+                    number, bound = int(value or ""), int(self.values[0])
+                except ValueError:
+                    return False
+                return number > bound if self.operator == "gt" else number < bound
+
+
+LabelSelector = tuple[Requirement, ...]
+
+_CLAUSE = re.compile(
+    r"""\s*(?:
+        (?P<absent>!)\s*(?P<absent_key>[^\s,=!<>()]+)
+      | (?P<set_key>[^\s,=!<>()]+)\s+(?P<set_operator>in|notin)\s*\((?P<values>[^()]*)\)
+      | (?P<key>[^\s,=!<>()]+)\s*(?P<operator>==|=|!=|<|>)\s*(?P<value>[^\s,=!<>()]*)
+      | (?P<exists_key>[^\s,=!<>()]+)
+    )\s*(?:,|$)""",
+    re.VERBOSE,
+)
+
+
+def parse_label_selector(text: str) -> LabelSelector:
+    """`a=b,c in (d,e),!f` → requirements; a syntax error is a 400 that names the selector."""
+    requirements: list[Requirement] = []
+    position = 0
+    while position < len(text):
+        found = _CLAUSE.match(text, position)
+        if found is None or found.end() == position:
+            raise bad_request(f"unable to parse requirement: found '{text[position:]}', expected: identifier")
+        requirements.append(_build_requirement(found))
+        position = found.end()
+    if text.rstrip().endswith(",") and requirements:
+        raise bad_request("found '', expected: identifier after ','")
+    for requirement in requirements:
+        _check_requirement(requirement)
+    return tuple(requirements)
+
+
+def _build_requirement(found: re.Match[str]) -> Requirement:
+    if found["absent"]:
+        return Requirement(found["absent_key"], "!")
+    if found["set_key"]:
+        values = tuple(value.strip() for value in found["values"].split(","))
+        return Requirement(found["set_key"], found["set_operator"], values)
+    if found["key"]:
+        operator = {"==": "=", ">": "gt", "<": "lt"}.get(found["operator"], found["operator"])
+        return Requirement(found["key"], operator, (found["value"],))
+    return Requirement(found["exists_key"], "exists")
+
+
+def _check_requirement(requirement: Requirement) -> None:
+    if not is_qualified_name(requirement.key):
+        raise bad_request(
+            f'unable to parse requirement: <nil>: Invalid value: "{requirement.key}": name part must consist of '
+            "alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character "
+            "(e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "
+            "'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
+        )
+    for value in requirement.values:
+        if not is_label_value(value):
+            raise bad_request(
+                f'unable to parse requirement: values[0][{requirement.key}]: Invalid value: "{value}": a valid label '
+                "must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and "
+                "end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for "
+                "validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
+            )
+
+
+def labels_match(selector: LabelSelector, labels: Mapping[str, str]) -> bool:
+    return all(requirement.matches(labels) for requirement in selector)
+
+
+@dataclass(frozen=True, slots=True)
+class FieldRequirement:
+    field: str
+    equal: bool
+    value: str
+
+
+FieldSelector = tuple[FieldRequirement, ...]
+
+
+def parse_field_selector(text: str, supported: frozenset[str]) -> FieldSelector:
+    """`metadata.name=a,status.phase!=Running`; a field that the kind does not offer is a 400, as on the real server."""
+    requirements: list[FieldRequirement] = []
+    for clause in _split_unescaped(text):
+        if not clause:
+            continue
+        found = re.match(r"^(.*?)(!=|==|=)(.*)$", clause, re.DOTALL)
+        if found is None:
+            raise bad_request(f"invalid selector: '{text}'; can't understand '{clause}'")
+        field, operator, raw = found.groups()
+        if field not in supported:
+            raise bad_request(f'field label not supported: "{field}"')
+        requirements.append(FieldRequirement(field, operator != "!=", re.sub(r"\\(.)", r"\1", raw)))
+    return tuple(requirements)
+
+
+def _split_unescaped(text: str) -> list[str]:
+    return re.split(r"(?<!\\),", text)
+
+
+def fields_match(selector: FieldSelector, read_field: Callable[[str], str]) -> bool:
+    """`read_field` answers the text of a field, empty when it is not set."""
+    return all((read_field(one.field) == one.value) == one.equal for one in selector)

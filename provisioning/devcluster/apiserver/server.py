@@ -1,0 +1,242 @@
+"""The embedded Kubernetes API server: start, stop, and the path of one request.
+
+A request is authenticated, authorized, struck by a fault if one is set, and answered; whatever goes wrong becomes a Status object, never the end of
+the server. No line of this package logs request bodies or tokens, since Secrets pass through here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import aiohttp
+from aiohttp import web
+
+from . import bootstrap, errors
+from .faults import Fault, Faults, RequestCounts
+from .handlers import Call, Handlers
+from .identity import Authenticator, Identity
+from .lifecycle import Lifecycle
+from .operations import Operations
+from .rbac import Authorizer
+from .requestinfo import RequestInfo, parse_request
+from .resources import Registry
+from .store import Store, dump
+
+__all__ = ["ApiServer", "Identity", "KubeblocksVersion"]
+
+logger = logging.getLogger(__name__)
+
+KubeblocksVersion = Literal["v1.0.2", "v0.9.5", "v0.8.4"]
+SHUTDOWN_TIMEOUT_S = 1.0
+
+
+class ApiServer:
+    """One server over one state directory. `start` and `stop` belong to the loop that serves it."""
+
+    def __init__(
+        self,
+        *,
+        state_dir: Path,
+        tokens: Mapping[str, Identity],
+        crd_dir: Path | None = None,
+        kubernetes_version: str = "v1.36.2",
+        kubeblocks: KubeblocksVersion = "v1.0.2",
+    ) -> None:
+        """`crd_dir`: YAML files of CustomResourceDefinitions to install at start, instead of the reduced KubeBlocks ones of this package."""
+        self.faults = Faults()
+        self.request_counts = RequestCounts()
+        self.registry = Registry()
+        self.store = Store(state_dir / "objects.sqlite3")
+        self.lifecycle = Lifecycle(self.store, self.registry)
+        self.operations = Operations(self.store, self.registry, self.lifecycle)
+        self._state_dir = state_dir
+        self._crd_paths = bootstrap.crd_paths(crd_dir, kubeblocks)
+        self._authenticator = Authenticator(self.store, tokens)
+        self._authorizer = Authorizer(self.store)
+        self._handlers = Handlers(self, self._authenticator, self._authorizer, kubernetes_version)
+        self._runner: web.AppRunner | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self, host: str = "127.0.0.1", port: int = 0) -> int:
+        """Serve; answers the port. OSError when it is taken, sqlite3.Error when the state directory is broken."""
+        self._state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.store.open()
+        try:
+            bootstrap.install_crds(self.operations, self.registry, self._crd_paths)
+            bootstrap.create_system_objects(self.operations)
+            await self.store.committed()
+            runner = web.AppRunner(
+                self._build_application(),
+                access_log=None,
+                shutdown_timeout=SHUTDOWN_TIMEOUT_S,
+                handler_cancellation=True,
+                auto_decompress=True,
+            )
+            await runner.setup()
+            self._runner = runner
+            site = web.TCPSite(runner, host, port, backlog=1024)
+            await site.start()
+        except BaseException:
+            await self.stop()
+            raise
+        self._tasks = [asyncio.create_task(self.lifecycle.collect_forever(), name="garbage-collection")]
+        self._handlers.address = f"{host}:{self._bound_port(runner)}"
+        return self._bound_port(runner)
+
+    async def stop(self) -> None:
+        """Ends open watches and requests within about a second; everything answered so far is on disk."""
+        self.store.drop_subscriptions()
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        self._tasks = []
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+        self.store.close()
+
+    def drop_watches(self, resource: str | None = None) -> int:
+        """Break open watches now (`pods`, `clusters.apps.kubeblocks.io`, or all); answers how many."""
+        return self.store.drop_subscriptions(resource)
+
+    def _build_application(self) -> web.Application:
+        application = web.Application(client_max_size=0)
+        application.router.add_route("*", "/{path:.*}", self._answer)
+        return application
+
+    @staticmethod
+    def _bound_port(runner: web.AppRunner) -> int:
+        return int(runner.addresses[0][1])
+
+    # One request
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        try:
+            return await self._dispatch(request)
+        except errors.ApiError as error:
+            return _respond_error(error)
+        except (asyncio.CancelledError, ConnectionError, aiohttp.ClientError):
+            raise
+        except Exception as error:
+            # The type only: texts of unexpected errors may quote an object, and objects may be Secrets.
+            logger.error("%s %s failed: %s", request.method, request.rel_url.raw_path, type(error).__name__, exc_info=_DEBUG)
+            return _respond_error(errors.internal_error(f"the embedded API server failed with {type(error).__name__}"))
+
+    async def _dispatch(self, request: web.Request) -> web.StreamResponse:
+        query = request.rel_url.query
+        info = parse_request(request.method, request.rel_url.raw_path, query)
+        identity = self._authenticator.identify(request.headers.get("Authorization", ""))
+        if identity is None:
+            if info.path in _PUBLIC_PATHS:
+                identity = Identity("system:anonymous", ("system:unauthenticated",))
+            else:
+                raise errors.unauthorized()
+        self.request_counts.note(info, identity.user)
+        call = Call(request, info, identity, query)
+        if info.path.startswith("/devcluster/"):
+            return await self._handlers.answer_devcluster(call)
+        if not identity.is_master:
+            self._authorizer.check(identity, info)
+        if not info.is_resource:
+            return await self._handlers.answer_plain(call)
+        if self.faults.latency_s:
+            await asyncio.sleep(self.faults.latency_s)
+        fault = self.faults.draw(info, identity.user) if self.faults.rules else None
+        if fault is not None:
+            return await self._answer_with_fault(call, fault)
+        return await self._handlers.answer_resource(call)
+
+    async def _answer_with_fault(self, call: Call, fault: Fault) -> web.StreamResponse:
+        match fault.kind:
+            case "status":
+                raise _fault_error(fault, call.info)
+            case "timeout-before":
+                await asyncio.sleep(fault.seconds)
+                raise _timeout_error(call.info)
+            case "timeout-after":
+                with contextlib.suppress(errors.ApiError):
+                    await self._handlers.answer_resource(call)
+                await asyncio.sleep(fault.seconds)
+                raise _timeout_error(call.info)
+            case "reset-before":
+                return _reset(call.request)
+            case "reset-after":
+                with contextlib.suppress(errors.ApiError):
+                    await self._handlers.answer_resource(call)
+                return _reset(call.request)
+            case "delay":
+                await asyncio.sleep(fault.seconds)
+                return await self._handlers.answer_resource(call)
+            case "slow-body":
+                return await _send_slowly(call.request, await self._handlers.answer_resource(call), fault.seconds)
+            case _:
+                call.fault = fault
+                return await self._handlers.answer_resource(call)
+
+
+_PUBLIC_PATHS = frozenset({"/version", "/livez", "/readyz", "/healthz", "/version/"})
+_DEBUG = False
+
+
+def _respond_error(error: errors.ApiError) -> web.Response:
+    return web.Response(
+        status=error.code, body=dump(error.to_status()), content_type="application/json", headers=error.headers
+    )
+
+
+def _fault_error(fault: Fault, info: RequestInfo) -> errors.ApiError:
+    match fault.status:
+        case 429:
+            return errors.too_many_requests(fault.retry_after_s)
+        case 500:
+            return errors.internal_error("a fault was requested")
+        case 503:
+            return errors.service_unavailable("the server is currently unable to handle the request")
+        case 401:
+            return errors.unauthorized()
+        case 403:
+            return errors.forbidden(info.group, info.resource, info.name, "a fault was requested")
+        case 404:
+            return errors.not_found(info.group, info.resource, info.name)
+        case 409:
+            return errors.conflict(info.group, info.resource, info.name, errors.STALE_WRITE)
+        case 410:
+            return errors.expired("The resourceVersion for the provided list is too old.")
+        case code:
+            return errors.ApiError(code, "", "a fault was requested", details={})
+
+
+def _timeout_error(info: RequestInfo) -> errors.ApiError:
+    return errors.ApiError(
+        504, "Timeout", "Timeout: request did not complete within the allotted timeout", details={}
+    )
+
+
+def _reset(request: web.Request) -> web.Response:
+    """Break the connection without an answer."""
+    if request.transport is not None:
+        request.transport.abort()
+    raise ConnectionResetError
+
+
+async def _send_slowly(request: web.Request, whole: web.StreamResponse, seconds: float) -> web.StreamResponse:
+    if not isinstance(whole, web.Response) or not isinstance(whole.body, bytes):
+        return whole
+    body = whole.body
+    response = web.StreamResponse(status=whole.status, headers={"Content-Type": "application/json"})
+    response.content_length = len(body)
+    await response.prepare(request)
+    pieces = 8
+    step = max(len(body) // pieces, 1)
+    for start in range(0, len(body), step):
+        await response.write(body[start : start + step])
+        await asyncio.sleep(seconds / pieces)
+    await response.write_eof()
+    return response

@@ -1,0 +1,400 @@
+"""Objects of the embedded API server: JSON bytes in memory, SQLite on disk, a bounded history for watches and consistent pages.
+
+Objects are held as serialized JSON, since thousands of parsed objects would cost ten times the memory, and parsed on demand. Every change takes
+the next revision of one counter, as etcd does. Writes of one turn of the event loop are committed together (`committed`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sqlite3
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .errors import JsonObject
+
+HISTORY_BYTES = 8 * 1024 * 1024
+"""How much replaced JSON the history may hold; watches and pages older than that get 410."""
+HISTORY_AGE_S = 300.0
+"""etcd is compacted every five minutes on a real control plane."""
+QUEUE_LIMIT = 20_000
+"""Events that a watcher may lag behind before it is cut off."""
+
+_NO_LABELS: dict[str, str] = {}
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS objects (
+    resource TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL, revision INTEGER NOT NULL, body BLOB NOT NULL,
+    PRIMARY KEY (resource, namespace, name)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS changed (resource TEXT PRIMARY KEY, revision INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+Key = tuple[str, str, str]
+"""(resource key such as `pods` or `clusters.apps.kubeblocks.io`, namespace or empty, name)."""
+
+
+class Compacted(Exception):
+    """The history no longer reaches back to the revision that was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One version of one object."""
+
+    key: Key
+    uid: str
+    revision: int
+    raw: bytes
+    labels: dict[str, str]
+    owners: tuple[str, ...]
+    deleting: bool
+
+    @property
+    def namespace(self) -> str:
+        return self.key[1]
+
+    @property
+    def name(self) -> str:
+        return self.key[2]
+
+    def parse(self) -> JsonObject:
+        """A fresh copy of the object, free to change."""
+        parsed: JsonObject = json.loads(self.raw)
+        return parsed
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One event of the history: ADDED, MODIFIED or DELETED, with the version before it."""
+
+    revision: int
+    kind: str
+    record: Record
+    previous: Record | None
+    at: float
+
+
+@dataclass(slots=True)
+class Table:
+    """All objects of one resource and their recent changes."""
+
+    by_namespace: dict[str, dict[str, Record]] = field(default_factory=dict)
+    history: deque[Change] = field(default_factory=deque)
+    subscriptions: set[Subscription] = field(default_factory=set)
+    compacted: int = 0
+    """The newest revision that the history has forgotten."""
+    sorted_records: list[Record] | None = None
+
+
+class Subscription:
+    """The changes of one resource from now on, in order. `closed` is set when the watcher fell too far behind or was dropped."""
+
+    def __init__(self) -> None:
+        self._changes: deque[Change] = deque()
+        self._wake = asyncio.Event()
+        self.closed = False
+
+    def push(self, change: Change) -> None:
+        if len(self._changes) >= QUEUE_LIMIT:
+            self.close()
+            return
+        self._changes.append(change)
+        self._wake.set()
+
+    def close(self) -> None:
+        self.closed = True
+        self._wake.set()
+
+    async def take(self, timeout_s: float) -> list[Change]:
+        """Whatever is there, at once; waits up to `timeout_s` for the first; empty on timeout or when closed."""
+        if not self._changes and not self.closed:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), timeout_s)
+        self._wake.clear()
+        taken = list(self._changes)
+        self._changes.clear()
+        return taken
+
+
+def dump(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
+
+
+class Store:
+    """Single-threaded: every method belongs to the event loop of the server."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._database: sqlite3.Connection | None = None
+        self._tables: dict[str, Table] = {}
+        self._history: deque[tuple[str, Change]] = deque()
+        self._history_bytes = 0
+        self._pending: dict[Key, Record | None] = {}
+        self._pending_changed: dict[str, int] = {}
+        self._flush: asyncio.Future[None] | None = None
+        self.revision = 1
+        self.uids: dict[str, Key] = {}
+        self.dependents: dict[str, set[Key]] = {}
+
+    # Opening and closing
+
+    def open(self) -> None:
+        """Load everything; sqlite3.Error or OSError when the directory is not usable."""
+        database = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+        self._path.chmod(0o600)  # it holds Secrets
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("PRAGMA synchronous=NORMAL")
+        database.executescript(_SCHEMA)
+        self._database = database
+        for resource, namespace, name, revision, body in database.execute(
+            "SELECT resource, namespace, name, revision, body FROM objects"
+        ):
+            self._index(build_record((resource, namespace, name), json.loads(body), bytes(body), revision))
+        for resource, revision in database.execute("SELECT resource, revision FROM changed"):
+            self.table(resource).compacted = revision
+            self.revision = max(self.revision, revision)
+
+    def close(self) -> None:
+        if self._database is not None:
+            self._write_pending()
+            self._database.close()
+            self._database = None
+
+    def read_fact(self, name: str) -> str | None:
+        row = self._connection().execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def write_fact(self, name: str, value: str) -> None:
+        self._connection().execute("INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)", (name, value))
+
+    def _connection(self) -> sqlite3.Connection:
+        if self._database is None:
+            raise RuntimeError("the store is closed")
+        return self._database
+
+    # Reading
+
+    def table(self, resource: str) -> Table:
+        table = self._tables.get(resource)
+        if table is None:
+            table = self._tables[resource] = Table()
+        return table
+
+    def resources(self) -> list[str]:
+        """Keys of the resources that hold objects."""
+        return [resource for resource, table in self._tables.items() if table.by_namespace]
+
+    def get(self, resource: str, namespace: str, name: str) -> Record | None:
+        return self.table(resource).by_namespace.get(namespace, {}).get(name)
+
+    def get_by_uid(self, uid: str) -> Record | None:
+        key = self.uids.get(uid)
+        return None if key is None else self.get(*key)
+
+    def records(self, resource: str, namespace: str | None = None) -> list[Record]:
+        """In the order of their keys, as etcd lists them. None: of all namespaces."""
+        table = self.table(resource)
+        if namespace is not None:
+            inside = table.by_namespace.get(namespace, {})
+            return [inside[name] for name in sorted(inside)]
+        if table.sorted_records is None:
+            everything = [record for inside in table.by_namespace.values() for record in inside.values()]
+            table.sorted_records = sorted(everything, key=lambda record: record.key)
+        return table.sorted_records
+
+    def records_at(self, resource: str, namespace: str | None, revision: int) -> list[Record]:
+        """The list as it was at `revision`, by undoing the history; Compacted when it does not reach back so far."""
+        table = self.table(resource)
+        if revision < table.compacted:
+            raise Compacted
+        if not table.history or table.history[-1].revision <= revision:
+            return self.records(resource, namespace)
+        undone: dict[Key, Record | None] = {}
+        for change in reversed(table.history):
+            if change.revision <= revision:
+                break
+            undone[change.record.key] = change.previous
+        kept = [record for record in self.records(resource, namespace) if record.key not in undone]
+        kept += [one for one in undone.values() if one is not None and (namespace is None or one.namespace == namespace)]
+        return sorted(kept, key=lambda record: record.key)
+
+    def changes_since(self, resource: str, revision: int) -> list[Change]:
+        """Everything after `revision`; Compacted when some of it is forgotten."""
+        table = self.table(resource)
+        if revision < table.compacted:
+            raise Compacted
+        newer: list[Change] = []
+        for change in reversed(table.history):
+            if change.revision <= revision:
+                break
+            newer.append(change)
+        newer.reverse()
+        return newer
+
+    @contextlib.contextmanager
+    def subscribed(self, resource: str) -> Iterator[Subscription]:
+        table = self.table(resource)
+        subscription = Subscription()
+        table.subscriptions.add(subscription)
+        try:
+            yield subscription
+        finally:
+            table.subscriptions.discard(subscription)
+
+    def drop_subscriptions(self, resource: str | None = None) -> int:
+        """End open watches, of one resource or of all; answers how many."""
+        tables = [self.table(resource)] if resource else list(self._tables.values())
+        subscriptions = [subscription for table in tables for subscription in table.subscriptions]
+        for subscription in subscriptions:
+            subscription.close()
+        return len(subscriptions)
+
+    # Writing
+
+    def put(self, resource: str, body: JsonObject) -> Record:
+        """Create or replace; sets `metadata.resourceVersion`. The caller has checked preconditions."""
+        self.revision += 1
+        metadata = body["metadata"]
+        metadata["resourceVersion"] = str(self.revision)
+        key = (resource, metadata.get("namespace", ""), metadata["name"])
+        previous = self.get(*key)
+        record = build_record(key, body, dump(body), self.revision)
+        self._index(record)
+        self._pending[key] = record
+        self._note(Change(self.revision, "MODIFIED" if previous else "ADDED", record, previous, time.monotonic()))
+        return record
+
+    def remove(self, key: Key) -> Record | None:
+        """Delete; answers the last version, with the revision of the deletion, as its DELETED event shows it."""
+        previous = self.get(*key)
+        if previous is None:
+            return None
+        self.revision += 1
+        body = previous.parse()
+        body["metadata"]["resourceVersion"] = str(self.revision)
+        record = build_record(key, body, dump(body), self.revision)
+        self._unindex(previous)
+        self._pending[key] = None
+        self._note(Change(self.revision, "DELETED", record, previous, time.monotonic()))
+        return record
+
+    async def committed(self) -> None:
+        """Returns when every change so far is in the database file. Callers of the same loop turn share one commit."""
+        if not self._pending and self._flush is None:
+            return
+        if self._flush is None:
+            loop = asyncio.get_running_loop()
+            self._flush = loop.create_future()
+            loop.call_soon(self._commit_batch)
+        await asyncio.shield(self._flush)
+
+    def _commit_batch(self) -> None:
+        flush, self._flush = self._flush, None
+        try:
+            self._write_pending()
+        except sqlite3.Error as error:
+            if flush is not None and not flush.done():
+                flush.set_exception(error)
+            return
+        if flush is not None and not flush.done():
+            flush.set_result(None)
+
+    def _write_pending(self) -> None:
+        if not self._pending:
+            return
+        database = self._connection()
+        pending, self._pending = self._pending, {}
+        changed, self._pending_changed = self._pending_changed, {}
+        database.execute("BEGIN IMMEDIATE")
+        try:
+            database.executemany(
+                "INSERT OR REPLACE INTO objects (resource, namespace, name, revision, body) VALUES (?, ?, ?, ?, ?)",
+                [(*key, record.revision, record.raw) for key, record in pending.items() if record is not None],
+            )
+            database.executemany(
+                "DELETE FROM objects WHERE resource = ? AND namespace = ? AND name = ?",
+                [key for key, record in pending.items() if record is None],
+            )
+            database.executemany(
+                "INSERT OR REPLACE INTO changed (resource, revision) VALUES (?, ?)", list(changed.items())
+            )
+            database.execute("COMMIT")
+        except sqlite3.Error:
+            self._pending = {**pending, **self._pending}
+            self._pending_changed = {**changed, **self._pending_changed}
+            if database.in_transaction:
+                database.execute("ROLLBACK")
+            raise
+
+    def _index(self, record: Record) -> None:
+        resource, namespace, name = record.key
+        table = self.table(resource)
+        previous = table.by_namespace.get(namespace, {}).get(name)
+        if previous is not None:
+            self._unindex(previous)
+        table.by_namespace.setdefault(namespace, {})[name] = record
+        table.sorted_records = None
+        self.uids[record.uid] = record.key
+        for owner in record.owners:
+            self.dependents.setdefault(owner, set()).add(record.key)
+
+    def _unindex(self, record: Record) -> None:
+        resource, namespace, name = record.key
+        table = self.table(resource)
+        inside = table.by_namespace[namespace]
+        inside.pop(name, None)
+        if not inside:
+            del table.by_namespace[namespace]
+        table.sorted_records = None
+        self.uids.pop(record.uid, None)
+        for owner in record.owners:
+            keys = self.dependents.get(owner)
+            if keys is not None:
+                keys.discard(record.key)
+                if not keys:
+                    del self.dependents[owner]
+
+    def _note(self, change: Change) -> None:
+        resource = change.record.key[0]
+        table = self.table(resource)
+        self._pending_changed[resource] = change.revision
+        table.history.append(change)
+        self._history.append((resource, change))
+        self._history_bytes += len(change.record.raw)
+        oldest_kept = change.at - HISTORY_AGE_S
+        while self._history and (self._history_bytes > HISTORY_BYTES or self._history[0][1].at < oldest_kept):
+            self._forget_oldest()
+        for subscription in tuple(table.subscriptions):
+            subscription.push(change)
+
+    def _forget_oldest(self) -> None:
+        resource, change = self._history.popleft()
+        table = self.table(resource)
+        table.history.popleft()
+        table.compacted = change.revision
+        self._history_bytes -= len(change.record.raw)
+
+    def compact(self) -> None:
+        """Forget the whole history, as an etcd compaction does: older watches and pages get 410."""
+        while self._history:
+            self._forget_oldest()
+
+
+def build_record(key: Key, body: JsonObject, raw: bytes, revision: int) -> Record:
+    metadata = body["metadata"]
+    return Record(
+        key=key,
+        uid=metadata.get("uid", ""),
+        revision=revision,
+        raw=raw,
+        labels=metadata.get("labels") or _NO_LABELS,
+        owners=tuple(owner["uid"] for owner in metadata.get("ownerReferences") or () if "uid" in owner),
+        deleting="deletionTimestamp" in metadata,
+    )

@@ -1,0 +1,223 @@
+"""Subresources that are not plain objects (scale, token, log, eviction, binding) and the /devcluster paths."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from . import bodies, errors
+from .errors import JsonObject
+from .identity import Authenticator
+from .lifecycle import DeleteOptions
+from .operations import Patch, Target, WriteOptions
+from .resources import ResourceType
+from .store import Record
+
+if TYPE_CHECKING:
+    from .handlers import Call
+    from .server import ApiServer
+
+LOG_ANNOTATION = "devcluster/log-file"
+"""Set by the stand-in for the kubelet on its Pods: the file that /log shows."""
+MIN_TOKEN_S, DEFAULT_TOKEN_S, MAX_TOKEN_S = 600, 3600, 2**32
+
+
+async def answer(server: ApiServer, authenticator: Authenticator, call: Call, kind: ResourceType) -> web.StreamResponse:
+    from .handlers import build_delete_options, respond
+
+    info = call.info
+    store = server.store
+    record = store.get(kind.table, info.namespace if kind.namespaced else "", info.name)
+    if record is None:
+        raise errors.not_found(kind.group, kind.plural, info.name)
+    match info.subresource:
+        case "scale":
+            return await _answer_scale(server, call, kind, record)
+        case "token":
+            body = await _read_body(call)
+            return respond(_issue_token(authenticator, record, body), 201)
+        case "log":
+            return await _answer_log(call, record)
+        case "eviction":
+            body = await _read_body(call)
+            options = build_delete_options(body.get("deleteOptions") or {}, call.query)
+            server.lifecycle.delete(kind, record, options)
+            await store.committed()
+            return respond({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, 201)
+        case "binding":
+            body = await _read_body(call)
+            pod = record.parse()
+            if pod["spec"].get("nodeName"):
+                raise errors.conflict(
+                    "", "pods/binding", record.name, f'pod {record.name} is already assigned to node "{pod["spec"]["nodeName"]}"'
+                )
+            pod["spec"]["nodeName"] = (body.get("target") or {}).get("name", "")
+            store.put(kind.table, pod)
+            await store.committed()
+            return respond({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, 201)
+        case _:
+            raise errors.method_not_allowed()
+
+
+async def _read_body(call: Call) -> JsonObject:
+    raw = await bodies.read_bytes(call.request)
+    return bodies.parse_object(raw, bodies.media_type_of(call.request))
+
+
+def _issue_token(authenticator: Authenticator, record: Record, body: JsonObject) -> JsonObject:
+    spec = body.get("spec") or {}
+    seconds = spec.get("expirationSeconds", DEFAULT_TOKEN_S)
+    if not isinstance(seconds, int) or isinstance(seconds, bool):
+        raise errors.bad_request("json: cannot unmarshal string into Go struct field TokenRequestSpec.spec.expirationSeconds of type int64")
+    causes = []
+    if seconds < MIN_TOKEN_S:
+        causes.append(errors.cause_invalid("spec.expirationSeconds", seconds, "may not specify a duration less than 10 minutes"))
+    if seconds > MAX_TOKEN_S:
+        causes.append(errors.cause_invalid("spec.expirationSeconds", seconds, "may not specify a duration larger than 2^32 seconds"))
+    if causes:
+        raise errors.invalid("authentication.k8s.io", "TokenRequest", "", causes)
+    audiences = spec.get("audiences") or ["https://kubernetes.default.svc"]
+    token, expires_at = authenticator.issue(record.namespace, record.name, record.uid, audiences, seconds)
+    moment = datetime.fromtimestamp(expires_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {
+        "kind": "TokenRequest",
+        "apiVersion": "authentication.k8s.io/v1",
+        "metadata": {"name": record.name, "namespace": record.namespace},
+        "spec": {"audiences": audiences, "expirationSeconds": seconds, "boundObjectRef": spec.get("boundObjectRef")},
+        "status": {"token": token, "expirationTimestamp": moment},
+    }
+
+
+async def _answer_log(call: Call, record: Record) -> web.Response:
+    """The end of the file that the Pod's annotation names; like the real server an empty text when nothing was written yet."""
+    pod = record.parse()
+    path = (pod["metadata"].get("annotations") or {}).get(LOG_ANNOTATION)
+    container = call.query.get("container", "")
+    names = [one["name"] for one in pod["spec"]["containers"]]
+    if container and container not in names:
+        raise errors.bad_request(f"container {container} is not valid for pod {record.name}")
+    if not path or not call.identity.is_master and not pod["spec"].get("nodeName"):
+        raise errors.bad_request(
+            f'container "{container or names[0]}" in pod "{record.name}" is waiting to start: ContainerCreating'
+        )
+    text = await asyncio.to_thread(_read_tail, Path(path), call.query.get("tailLines", ""), call.query.get("limitBytes", ""))
+    return web.Response(body=text, content_type="text/plain")
+
+
+def _read_tail(path: Path, tail_lines: str, limit_bytes: str, most: int = 1024 * 1024) -> bytes:
+    try:
+        with path.open("rb") as file:
+            file.seek(0, 2)
+            file.seek(max(file.tell() - most, 0))
+            text = file.read()
+    except OSError:
+        return b""
+    if tail_lines.isdigit():
+        lines = text.splitlines(keepends=True)
+        text = b"".join(lines[-int(tail_lines) :]) if tail_lines != "0" else b""
+    return text[: int(limit_bytes)] if limit_bytes.isdigit() else text
+
+
+# Scale
+
+
+async def _answer_scale(server: ApiServer, call: Call, kind: ResourceType, record: Record) -> web.StreamResponse:
+    from .handlers import respond
+
+    body = record.parse()
+    scale = _scale_of(kind, body)
+    if call.info.verb == "get":
+        return respond(scale)
+    raw = await bodies.read_bytes(call.request)
+    media_type = bodies.media_type_of(call.request)
+    if call.info.verb == "update":
+        wanted = bodies.parse_object(raw, media_type)
+        version = (wanted.get("metadata") or {}).get("resourceVersion")
+        if version and version != body["metadata"]["resourceVersion"]:
+            raise errors.conflict(kind.group, kind.plural, record.name, errors.STALE_WRITE)
+        replicas = (wanted.get("spec") or {}).get("replicas", 0)
+    else:
+        from .patching import json_patch, merge_patch
+
+        parsed = bodies.parse_json(raw)
+        wanted = json_patch(scale, parsed) if media_type == "application/json-patch+json" else merge_patch(scale, parsed)
+        replicas = (wanted.get("spec") or {}).get("replicas", 0)
+    if isinstance(replicas, bool) or not isinstance(replicas, int):
+        raise errors.bad_request("json: cannot unmarshal string into Go struct field ScaleSpec.spec.replicas of type int32")
+    if replicas < 0:
+        raise errors.invalid(
+            "autoscaling", "Scale", record.name, [errors.cause_invalid("spec.replicas", replicas, "must be greater than or equal to 0")]
+        )
+    agent = call.request.headers.get("User-Agent", "").partition("/")[0]
+    manager = call.query.get("fieldManager") or agent or "unknown"
+    options = WriteOptions(call.identity.user, manager, dry_run=call.query.get("dryRun") == "All")
+    target = Target(kind, record.namespace, record.name)
+    written = server.operations.patch(
+        target, Patch("application/merge-patch+json", {"spec": {"replicas": replicas}}), options
+    )
+    await server.store.committed()
+    return respond(_scale_of(kind, written.body))
+
+
+def _scale_of(kind: ResourceType, body: JsonObject) -> JsonObject:
+    metadata = body["metadata"]
+    spec, status = body.get("spec") or {}, body.get("status") or {}
+    kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
+    selector: Any = (spec.get("selector") or {}).get("matchLabels") or {}
+    return {
+        "kind": "Scale",
+        "apiVersion": "autoscaling/v1",
+        "metadata": {name: metadata[name] for name in kept if name in metadata},
+        "spec": {"replicas": spec.get("replicas", 1)} if spec.get("replicas", 1) else {},
+        "status": {
+            "replicas": status.get("replicas", 0),
+            "selector": ",".join(f"{name}={value}" for name, value in sorted(selector.items())),
+        },
+    }
+
+
+# /devcluster
+
+
+async def answer_devcluster(server: ApiServer, call: Call) -> web.StreamResponse:
+    """GET, POST and DELETE of faults; GET and DELETE of request counts; POST of compaction and dropped watches."""
+    from .handlers import parse_fault_body, respond
+
+    path, method = call.info.path.rstrip("/"), call.request.method
+    match method, path:
+        case "GET", "/devcluster/faults":
+            return respond({"faults": server.faults.describe(), "latency_s": server.faults.latency_s})
+        case "POST", "/devcluster/faults":
+            body = parse_fault_body(await bodies.read_bytes(call.request))
+            if "latency_s" in body and "kind" not in body:
+                server.faults.latency_s = float(body["latency_s"])
+                return respond({"latency_s": server.faults.latency_s}, 201)
+            if body.get("kind") == "drop-watches":
+                return respond({"dropped": server.drop_watches(body.get("resource") or None)}, 201)
+            if body.get("kind") == "compact":
+                server.store.compact()
+                return respond({"compacted": True}, 201)
+            server.faults.revision = server.store.revision
+            try:
+                fault = server.faults.add(**body)
+            except (TypeError, ValueError) as error:
+                raise errors.bad_request(f"this fault cannot be added: {error}") from None
+            return respond({"id": fault.id}, 201)
+        case "DELETE", "/devcluster/faults":
+            server.faults.clear()
+            return respond({"cleared": True})
+        case "DELETE", _ if path.startswith("/devcluster/faults/") and path.rpartition("/")[2].isdigit():
+            if not server.faults.remove(int(path.rpartition("/")[2])):
+                raise errors.ApiError(404, "NotFound", "There is no fault with this id; GET /devcluster/faults lists them.")
+            return respond({"cleared": True})
+        case "GET", "/devcluster/requests":
+            return respond({"requests": server.request_counts.describe()})
+        case "DELETE", "/devcluster/requests":
+            server.request_counts.clear()
+            return respond({"cleared": True})
+        case _:
+            raise errors.page_not_found()
