@@ -19,13 +19,13 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import string
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from provisioning.devcluster.ports import choose_port, is_free
 from provisioning.devcluster.postgres_binaries import (
     SUPERUSER,
     Binaries,
@@ -37,7 +37,6 @@ from provisioning.devcluster.processes import Child, Children, RunAs, end_stray
 
 log = logging.getLogger(__name__)
 
-HOST = "127.0.0.1"
 STARTS_AT_ONCE = 3
 READY_TIMEOUT_S = 30.0
 STOP_GRACE_S = 2.0
@@ -162,12 +161,7 @@ class PostgresServers:
             return instance
 
     def _free_port(self) -> int:
-        taken = {instance.port for instance in self._instances.values()}
-        while True:
-            # At random, so that several embedded clusters on one machine seldom try the same one at the same time.
-            port = PORTS.start + secrets.randbelow(len(PORTS))
-            if port not in taken and _is_free(port):
-                return port
+        return choose_port(PORTS, {instance.port for instance in self._instances.values()})
 
     async def ensure_running(self, name: str) -> None:
         """Create the instance's data if need be and start it; returns once it takes connections.
@@ -201,7 +195,7 @@ class PostgresServers:
 
     async def _start(self, instance: _Instance) -> None:
         assert self._binaries is not None  # noqa: S101 - _instance() has checked it
-        if not _is_free(instance.port):
+        if not is_free(instance.port):
             instance.port = self._free_port()
             instance.save()
         (instance.data / "postmaster.pid").unlink(missing_ok=True)
@@ -260,6 +254,14 @@ class PostgresServers:
                 self._instances.pop(name, None)
         await asyncio.to_thread(shutil.rmtree, self._root / name, ignore_errors=True)
 
+    async def remove_except(self, names: Collection[str]) -> None:
+        """Delete the data of every instance whose name is not among `names`."""
+        if self._binaries is None or self.unavailable:
+            return
+        for note in self._root.glob("*/instance.json"):
+            if note.parent.name not in names:
+                await self.remove(note.parent.name)
+
     async def close(self) -> None:
         """Stop all servers, at once."""
         await asyncio.gather(*(self.stop(name) for name in list(self._instances)))
@@ -272,16 +274,6 @@ def _says_ready(data: Path) -> bool:
     except OSError:
         return False
     return len(lines) >= 8 and lines[7].strip() == "ready"
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-    return True
 
 
 def _new_password() -> str:

