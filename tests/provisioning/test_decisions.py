@@ -1,0 +1,240 @@
+"""The table of decisions: (wanted, seen, now) to the next action and to what people are told."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from projects.states import CredentialsSource, DesiredState, Origin, Phase, Reason
+from provisioning.credentials import Missing
+from provisioning.decisions import (
+    Action,
+    CredentialsSeen,
+    Pace,
+    Remaining,
+    Seen,
+    Verification,
+    Wanted,
+    WantedDatabase,
+    WantedSandbox,
+    decide,
+)
+from provisioning.readiness import Readiness, State
+
+NOW = datetime(2026, 11, 22, 15, 0, tzinfo=UTC)
+LATER, EARLIER = NOW + timedelta(seconds=60), NOW - timedelta(seconds=1)
+ABSENT = Readiness(State.ABSENT, Reason.CLUSTER_MISSING, "gone")
+CREATING = Readiness(State.WAITING, Reason.CLUSTER_NOT_RUNNING, "phase Creating.", "Creating", "me", "uid")
+RUNNING = Readiness(State.READY, Reason.READY, "up", "Running", "me", "uid")
+NEW = WantedDatabase("aaa-agentruntime-cram74", Origin.CREATED)
+APPLIED = replace(NEW, is_applied=True, object_uid="uid", deadline=LATER)
+CAPTURED = replace(APPLIED, has_run=True, captured_at=NOW)
+VERIFIED = replace(CAPTURED, is_verified=True)
+SANDBOX = WantedSandbox("aaa-sandbox-1", True, CredentialsSource.CAPTURED, "digest", LATER)
+UP = Readiness(State.READY, Reason.SANDBOX_READY, "ready", environment_digest="digest")
+COMING = replace(UP, state=State.WAITING, reason=Reason.SANDBOX_NOT_READY, message="0 of 1.")
+
+
+def wanted(database=NEW, sandbox=None, **changes):
+    return Wanted("me", DesiredState.RUNNING, 120, database=database, sandbox=sandbox, **changes)
+
+
+def running(credentials=CredentialsSeen.SAME, **changes):
+    return Seen(RUNNING, credentials, digest="digest", **changes)
+
+
+MISSING = Missing(Reason.SECRET_MISSING, "no Secret yet")
+STEPS = [
+    ("new", wanted(), Seen(ABSENT), Action.APPLY_CLUSTER),
+    ("made, answer lost", wanted(), Seen(CREATING), Action.APPLY_CLUSTER),
+    ("not up yet", wanted(APPLIED), Seen(CREATING), None),
+    ("labels lost", wanted(APPLIED), Seen(replace(CREATING, owner=None)), Action.APPLY_CLUSTER),
+    (
+        "to adopt",
+        wanted(replace(APPLIED, origin=Origin.ADOPTED)),
+        Seen(replace(RUNNING, owner=None)),
+        Action.ADOPT_CLUSTER,
+    ),
+    ("vanished before it ran", wanted(APPLIED), Seen(ABSENT), Action.REPLACE_DATABASE),
+    ("no Secret", wanted(APPLIED), running(CredentialsSeen.MISSING, missing=MISSING), None),
+    ("Secret there", wanted(APPLIED), running(CredentialsSeen.CHANGED), Action.CAPTURE_CREDENTIALS),
+    ("password changed", wanted(VERIFIED, SANDBOX), running(CredentialsSeen.CHANGED), Action.CAPTURE_CREDENTIALS),
+    ("captured", wanted(CAPTURED), running(), Action.VERIFY_CONNECTION),
+    ("verified", wanted(VERIFIED), running(), Action.APPLY_SANDBOX),
+    ("not told to verify", wanted(CAPTURED, verifies=False), running(), Action.APPLY_SANDBOX),
+    ("out of reach", wanted(CAPTURED), running(verification=Verification.UNREACHABLE), Action.APPLY_SANDBOX),
+    ("refused", wanted(CAPTURED), running(verification=Verification.REFUSED, verification_note="why"), None),
+    ("rejected", wanted(CAPTURED), running(verification=Verification.REJECTED, verification_note="why"), None),
+    ("no answer yet", wanted(CAPTURED), running(verification=Verification.UNANSWERED, verification_note="why"), None),
+    ("sandbox coming", wanted(VERIFIED, SANDBOX), running(sandbox=COMING), None),
+    ("all up", wanted(VERIFIED, SANDBOX), running(sandbox=UP), None),
+    ("sandbox gone", wanted(VERIFIED, SANDBOX), running(sandbox=replace(ABSENT)), Action.APPLY_SANDBOX),
+    (
+        "environment changed",
+        wanted(VERIFIED, SANDBOX),
+        running(sandbox=replace(UP, environment_digest="old")),
+        Action.APPLY_SANDBOX,
+    ),
+    (
+        "default to be replaced",
+        wanted(VERIFIED, replace(SANDBOX, credentials=CredentialsSource.DEFAULT)),
+        running(sandbox=UP),
+        Action.APPLY_SANDBOX,
+    ),
+]
+
+
+@pytest.mark.parametrize(("want", "seen", "action"), [row[1:] for row in STEPS], ids=[row[0] for row in STEPS])
+def test_next_action(want, seen, action):
+    decision = decide(want, seen, NOW)
+    assert decision.action is action
+    assert decision.project.message
+
+
+def test_no_sandbox_before_the_credentials_are_captured_and_checked():
+    for _, want, seen, action in STEPS:
+        if action in (Action.APPLY_SANDBOX, Action.APPLY_SANDBOX_WITH_DEFAULT):
+            assert want.database.captured_at
+            assert seen.cluster.state is State.READY
+
+
+def test_all_up_is_running_and_settled():
+    decision = decide(wanted(VERIFIED, SANDBOX), running(sandbox=UP), NOW)
+    assert decision.project.phase is Phase.RUNNING
+    assert decision.pace is Pace.SETTLED
+    assert decision.database is not None
+    assert decision.database.deadline is None
+
+
+def test_a_wait_starts_its_deadline_and_keeps_it():
+    first = decide(wanted(replace(APPLIED, deadline=None)), Seen(CREATING), NOW)
+    assert first.project.phase is Phase.WAITING
+    assert first.database is not None
+    assert first.database.deadline == NOW + timedelta(seconds=120)
+    second = decide(wanted(APPLIED), Seen(CREATING), NOW + timedelta(seconds=30))
+    assert second.database is not None
+    assert second.database.deadline == LATER
+
+
+def test_when_the_deadline_passes_the_last_thing_seen_is_said():
+    decision = decide(wanted(replace(APPLIED, deadline=EARLIER)), Seen(CREATING), NOW)
+    assert (decision.project.phase, decision.project.reason) == (Phase.FAILED, Reason.DEADLINE_EXCEEDED)
+    assert "phase Creating" in decision.project.message
+    assert "Retry" in decision.project.message
+    assert decision.pace is Pace.FAILED
+
+
+def test_a_late_database_heals_by_itself():
+    late = replace(APPLIED, deadline=EARLIER)
+    assert decide(wanted(late), running(CredentialsSeen.CHANGED), NOW).action is Action.CAPTURE_CREDENTIALS
+    up = replace(VERIFIED, deadline=EARLIER)
+    assert decide(wanted(up, SANDBOX), running(sandbox=UP), NOW).project.phase is Phase.RUNNING
+
+
+def test_retry_starts_a_new_deadline():
+    decision = decide(wanted(replace(APPLIED, deadline=EARLIER), is_new_intent=True), Seen(CREATING), NOW)
+    assert decision.project.phase is Phase.WAITING
+    assert decision.database is not None
+    assert decision.database.deadline == NOW + timedelta(seconds=120)
+
+
+def test_a_failed_phase_is_not_final_before_the_deadline():
+    failed = replace(CREATING, state=State.FAILED, reason=Reason.CLUSTER_FAILED, message="KubeBlocks reports Failed.")
+    decision = decide(wanted(APPLIED), Seen(failed), NOW)
+    assert (decision.project.phase, decision.project.reason) == (Phase.WAITING, Reason.CLUSTER_FAILED)
+
+
+def test_a_database_with_data_that_vanished_is_replaced_only_when_asked():
+    decision = decide(wanted(VERIFIED, SANDBOX), Seen(ABSENT), NOW)
+    assert (decision.action, decision.project.reason) == (None, Reason.CLUSTER_MISSING)
+    assert decide(wanted(VERIFIED, SANDBOX, is_new_intent=True), Seen(ABSENT), NOW).action is Action.REPLACE_DATABASE
+
+
+@pytest.mark.parametrize("owner", ["stranger", None])
+def test_a_strangers_cluster_is_left_alone(owner):
+    stranger = replace(RUNNING, owner=owner, uid="other")
+    decision = decide(wanted(VERIFIED), Seen(stranger, CredentialsSeen.CHANGED), NOW)
+    assert (decision.action, decision.project.reason) == (None, Reason.CLUSTER_NOT_OURS)
+
+
+def test_an_unanswered_connection_is_believed_out_of_reach_after_a_while():
+    seen = running(verification=Verification.UNANSWERED, verification_note="why")
+    assert decide(wanted(CAPTURED), seen, NOW + timedelta(seconds=15)).action is Action.APPLY_SANDBOX
+
+
+LATE = replace(APPLIED, deadline=EARLIER)
+
+
+def test_without_the_default_database_a_late_project_has_no_sandbox():
+    assert decide(wanted(LATE), Seen(CREATING, default_digest=""), NOW).action is None
+
+
+def test_a_late_project_may_go_ahead_with_the_default_database():
+    want = wanted(LATE, is_default_available=True)
+    assert decide(want, Seen(CREATING, default_digest="d"), NOW).action is Action.APPLY_SANDBOX_WITH_DEFAULT
+
+
+def test_not_before_the_database_is_late():
+    assert decide(wanted(APPLIED, is_default_available=True), Seen(CREATING, default_digest="d"), NOW).action is None
+
+
+def test_default_credentials_are_called_so():
+    sandbox = WantedSandbox("s", True, CredentialsSource.DEFAULT, "d", LATER)
+    seen = Seen(CREATING, default_digest="d", sandbox=replace(UP, environment_digest="d"))
+    decision = decide(wanted(LATE, sandbox, is_default_available=True), seen, NOW)
+    assert decision.action is None
+    assert decision.project.reason is Reason.DEFAULT_CREDENTIALS
+    assert decision.database is not None
+    assert decision.database.phase is Phase.FAILED
+
+
+def test_captured_credentials_are_never_given_up_for_default_ones():
+    want = wanted(LATE, SANDBOX, is_default_available=True)
+    assert decide(want, Seen(CREATING, default_digest="d", sandbox=UP), NOW).action is None
+
+
+def test_a_late_sandbox_says_so():
+    want = wanted(VERIFIED, replace(SANDBOX, deadline=EARLIER))
+    decision = decide(want, running(sandbox=COMING, sandbox_note="ImagePullBackOff: x"), NOW)
+    assert decision.project.phase is Phase.FAILED
+    assert "ImagePullBackOff" in decision.project.message
+
+
+def test_nothing_is_done_for_a_project_that_was_only_registered():
+    decision = decide(Wanted("me", DesiredState.REGISTERED, 120), Seen(ABSENT), NOW)
+    assert (decision.action, decision.project.phase, decision.pace) == (None, Phase.NEW, Pace.NEVER)
+
+
+def deleted(*remaining, **changes):
+    return decide(Wanted("me", DesiredState.DELETED, 120, **changes), Seen(ABSENT, remaining=remaining), NOW)
+
+
+CLUSTER = Remaining("Cluster pg1")
+ADOPTED = replace(CLUSTER, is_adopted=True)
+GOING = replace(CLUSTER, is_deleting=True)
+DERIVED = Remaining("PersistentVolumeClaim data-pg1", is_ours=False)
+
+
+def test_deletion_ends_when_nothing_is_left():
+    assert deleted(CLUSTER, DERIVED).action is Action.DELETE_OBJECTS
+    waiting = deleted(GOING, DERIVED)
+    assert (waiting.action, waiting.project.phase) == (None, Phase.DELETING)
+    assert "PersistentVolumeClaim data-pg1" in waiting.project.message
+    assert deleted(DERIVED).project.phase is Phase.DELETING
+    finished = deleted()
+    assert (finished.action, finished.project.phase) == (Action.FINISH_DELETION, Phase.DELETED)
+
+
+def test_an_adopted_cluster_is_released_not_deleted():
+    assert deleted(ADOPTED).action is Action.RELEASE_CLUSTER
+    assert deleted(ADOPTED, Remaining("StatefulSet s")).action is Action.DELETE_OBJECTS
+
+
+def test_an_adopted_cluster_is_deleted_when_told_so():
+    assert deleted(ADOPTED, deletes_adopted=True).action is Action.DELETE_OBJECTS
+
+
+def test_a_deletion_that_is_stuck_says_what_is_left():
+    decision = deleted(GOING, deletion_deadline=EARLIER)
+    assert (decision.project.phase, decision.project.reason) == (Phase.FAILED, Reason.DEADLINE_EXCEEDED)
+    assert "Cluster pg1" in decision.project.message

@@ -1,0 +1,150 @@
+"""Names: derived, unique in form, within KubeBlocks' lengths; and which existing cluster is a project's."""
+
+import re
+import uuid
+
+import pytest
+
+from projects.naming import InvalidNameError, clean_name, kubernetes_name, legacy_name
+from provisioning.names import (
+    LEGACY_PROJECT_LABEL,
+    PROJECT_ID_LABEL,
+    AmbiguousClusterError,
+    ExistingCluster,
+    build_database_name,
+    build_sandbox_name,
+    explain_not_found,
+    find_existing_cluster,
+)
+
+UID = uuid.UUID("11111111-2222-3333-4444-555555555555")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        # The predecessor's table.
+        ("My-Project", "my-project"),
+        ("Test_Project_123", "testproject123"),
+        ("special!@#$%chars", "specialchars"),
+        ("aaa", "aaa"),
+        # Where the predecessor's were no names at all.
+        ("-lead-and-trail-", "lead-and-trail"),
+        ("a-very-long-project-name-indeed", "a-very-long-project"),
+        ("Café Zürich", "cafezurich"),
+        ("2026 budget", "p-2026budget"),
+    ],
+)
+def test_kubernetes_name(name, expected):
+    assert kubernetes_name(name) == expected
+    assert re.fullmatch(r"[a-z]([a-z0-9-]*[a-z0-9])?", expected)
+    assert len(expected) <= 20
+
+
+def test_legacy_name_is_cut_and_not_trimmed():
+    assert legacy_name("a-very-long-project-name-indeed") == "a-very-long-project-"
+    assert legacy_name("проект") == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("", "empty"),
+        ("   ", "empty"),
+        ("x" * 300, "300 characters"),
+        ("проект", "no letter a-z"),
+        ("💥", "💥"),
+        ("../x", "/"),
+        ("..", "start with a letter or a digit"),
+        ("<script>alert(1)</script>", "<"),
+        ("a: [b]", ":"),
+        ("$(reboot)", "$"),
+        ("a;b", ";"),
+        ("a\x00b", "U+0000"),
+        ("a\u202eb", "U+202E"),
+        ("---", "start with a letter or a digit"),
+    ],
+)
+def test_hostile_names_get_a_sentence_that_says_what_to_do(name, says):
+    with pytest.raises(InvalidNameError) as caught:
+        clean_name(name)
+    assert says in str(caught.value)
+    assert str(caught.value).endswith(".")
+
+
+def test_a_name_keeps_its_writing_but_not_its_stray_white_space():
+    assert clean_name("  Web   Shop_2.0 ") == "Web Shop_2.0"
+
+
+@pytest.mark.parametrize("project", ["aaa", "a-very-long-project", "exactly-ten-", "abcdefghi-j"])
+def test_database_names_fit_what_kubeblocks_derives_from_them(project):
+    name = build_database_name(project)
+    assert len(name) <= 30
+    assert re.fullmatch(r"[a-z]([a-z0-9-]*[a-z0-9])?", name)
+    assert re.search(r"[^-]-agentruntime-[a-z0-9]{6}$", name)
+
+
+def test_database_name_of_a_short_project_is_the_predecessors():
+    assert build_database_name("aaa", "cram74") == "aaa-agentruntime-cram74"
+
+
+def test_names_differ_each_time():
+    assert len({build_database_name("aaa") for _ in range(50)}) == 50
+    assert len({build_sandbox_name("aaa") for _ in range(50)}) == 50
+
+
+def cluster(name, *, is_deleting=False, **labels):
+    return ExistingCluster(name, labels, is_deleting)
+
+
+def find(*clusters, raw_name="aaa", taken=()):
+    found = find_existing_cluster(
+        clusters, kubernetes_name=kubernetes_name(raw_name), raw_name=raw_name, uid=UID, taken=taken
+    )
+    return found and found.name
+
+
+OURS = {PROJECT_ID_LABEL: str(UID)}
+LEGACY = {LEGACY_PROJECT_LABEL: "aaa"}
+PREFIXED, NAMED = cluster("aaa-agentruntime-cram74"), cluster("aaa")
+
+
+def test_our_label_comes_first():
+    assert find(NAMED, PREFIXED, cluster("zzz", **LEGACY), cluster("yyy", **OURS)) == "yyy"
+
+
+def test_then_the_predecessors_label():
+    assert find(NAMED, PREFIXED, cluster("aaa-abcdefgh", **LEGACY)) == "aaa-abcdefgh"
+
+
+def test_then_its_name_patterns_in_its_order():
+    assert find(NAMED, PREFIXED) == "aaa-agentruntime-cram74"
+    assert find(NAMED, cluster("other")) == "aaa"
+    assert find(cluster("raw.name"), raw_name="raw.name") == "raw.name"
+
+
+def test_listing_filters_out_what_is_not_the_projects():
+    assert find(cluster("bazi"), cluster("fullstackagent"), cluster("aaab"), cluster("aaa-x")) is None
+
+
+def test_a_strangers_cluster_is_never_taken():
+    stranger = {PROJECT_ID_LABEL: str(uuid.uuid4())}
+    assert find(cluster("aaa", **stranger), cluster("aaa-agentruntime-cram74", **stranger)) is None
+    assert find(NAMED, taken=["aaa"]) is None
+
+
+def test_a_cluster_that_is_being_deleted_does_not_count():
+    assert find(cluster("aaa", is_deleting=True)) is None
+
+
+def test_two_that_match_alike_are_not_guessed_between():
+    with pytest.raises(AmbiguousClusterError) as caught:
+        find(PREFIXED, cluster("aaa-agentruntime-zzzzzz"))
+    assert "aaa-agentruntime-cram74, aaa-agentruntime-zzzzzz" in str(caught.value)
+    assert "adopt" in str(caught.value)
+
+
+def test_the_sentence_for_an_unknown_project():
+    assert explain_not_found("aaa", "aaa", ["fullstackagent", "bazi"]) == (
+        "No database cluster found for project aaa (k8s name: aaa). Available clusters: bazi, fullstackagent"
+    )

@@ -1,0 +1,106 @@
+"""What Clusters and StatefulSets say about themselves, and what they must not be believed."""
+
+import pytest
+
+from projects.states import Reason
+from provisioning.readiness import State, explain_pod, judge_cluster, judge_sandbox
+
+
+def cluster(phase=None, *, generation=2, observed=2, conditions=(), **metadata):
+    status = {"observedGeneration": observed, "conditions": list(conditions)}
+    if phase is not None:
+        status["phase"] = phase
+    return {"metadata": {"name": "pg1", "uid": "u", "generation": generation, **metadata}, "status": status}
+
+
+PRECHECK = {"type": "ProvisioningStarted", "status": "False", "reason": "PreCheckFailed", "message": "no such version"}
+
+
+@pytest.mark.parametrize(
+    ("item", "state", "reason"),
+    [
+        (None, State.ABSENT, Reason.CLUSTER_MISSING),
+        ({}, State.WAITING, Reason.CLUSTER_NOT_RUNNING),
+        ({"metadata": {}, "status": {}}, State.WAITING, Reason.CLUSTER_NOT_RUNNING),
+        (cluster(""), State.WAITING, Reason.CLUSTER_NOT_RUNNING),
+        (cluster("Creating"), State.WAITING, Reason.CLUSTER_NOT_RUNNING),
+        (cluster("Updating"), State.WAITING, Reason.CLUSTER_NOT_RUNNING),
+        (cluster("Stopped"), State.WAITING, Reason.CLUSTER_NOT_RUNNING),
+        (cluster("SomethingNew"), State.WAITING, Reason.CLUSTER_NOT_RUNNING),
+        (cluster("Running"), State.READY, Reason.READY),
+        (cluster("Running", generation=3), State.WAITING, Reason.CLUSTER_NOT_RUNNING),
+        (cluster("Failed"), State.FAILED, Reason.CLUSTER_FAILED),
+        (cluster("Abnormal"), State.FAILED, Reason.CLUSTER_FAILED),
+        (cluster("", conditions=[PRECHECK]), State.FAILED, Reason.CLUSTER_REJECTED),
+        (cluster("Running", deletionTimestamp="2026-11-22T15:00:00Z"), State.DELETING, Reason.CLUSTER_DELETING),
+    ],
+)
+def test_cluster(item, state, reason):
+    seen = judge_cluster(item)
+    assert (seen.state, seen.reason) == (state, reason)
+    assert seen.message
+
+
+def test_the_sticky_condition_ready_does_not_make_a_database_ready():
+    ready = {"type": "Ready", "status": "True", "message": "fine"}
+    assert judge_cluster(cluster("Creating", conditions=[ready])).state is State.WAITING
+
+
+def test_the_message_of_a_refused_spec_is_shown():
+    other = {"type": "ApplyResources", "status": "False", "message": "later"}
+    assert "no such version" in judge_cluster(cluster("", conditions=[other, PRECHECK])).message
+
+
+def test_finalizers_of_a_stuck_deletion_are_shown():
+    seen = judge_cluster(cluster("Deleting", deletionTimestamp="t", finalizers=["cluster.kubeblocks.io/finalizer"]))
+    assert "cluster.kubeblocks.io/finalizer" in seen.message
+
+
+@pytest.mark.parametrize(
+    "junk", [[], "x", 3, {"metadata": 3, "status": []}, {"status": {"phase": 5, "conditions": "x"}}]
+)
+def test_junk_is_not_ready(junk):
+    assert judge_cluster(junk if isinstance(junk, dict) else {"status": junk}).state is State.WAITING
+
+
+def statefulset(*, ready, updated, generation=1, observed=1, current="a", update="a"):
+    return {
+        "metadata": {"name": "s", "generation": generation},
+        "status": {
+            "observedGeneration": observed,
+            "readyReplicas": ready,
+            "updatedReplicas": updated,
+            "currentRevision": current,
+            "updateRevision": update,
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("item", "state"),
+    [
+        (None, State.ABSENT),
+        ({}, State.WAITING),
+        (statefulset(ready=0, updated=1), State.WAITING),
+        (statefulset(ready=1, updated=1), State.READY),
+        (statefulset(ready=1, updated=1, generation=2), State.WAITING),
+        (statefulset(ready=1, updated=0, update="b"), State.WAITING),
+        (statefulset(ready=1, updated=1, update="b"), State.READY),
+    ],
+)
+def test_sandbox(item, state):
+    assert judge_sandbox(item).state is state
+
+
+def test_why_a_pod_waits_in_the_kubelets_words():
+    pod = {
+        "status": {
+            "containerStatuses": [
+                {"state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}},
+            ]
+        }
+    }
+    assert explain_pod(pod) == "ImagePullBackOff: no such image"
+    unscheduled = {"type": "PodScheduled", "status": "False", "message": "0/1 nodes are available"}
+    assert "0/1 nodes" in explain_pod({"status": {"conditions": [unscheduled]}})
+    assert explain_pod(None) == ""
