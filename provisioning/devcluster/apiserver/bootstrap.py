@@ -20,7 +20,7 @@ _OPTIONS = WriteOptions("system:apiserver", "kube-apiserver")
 
 def crd_paths(crd_dir: Path | None, kubeblocks: str) -> list[Path]:
     """Files to install: those of `crd_dir`, or this package's reduced ones for that KubeBlocks release."""
-    directory = crd_dir if crd_dir is not None else _CRDS / ("v1" if kubeblocks.startswith("v1.") else "v1alpha1")
+    directory = crd_dir if crd_dir is not None else _CRDS / kubeblocks
     return sorted([*directory.glob("*.yaml"), *directory.glob("*.yml")])
 
 
