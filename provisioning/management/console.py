@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, OperationalError, ProgrammingError
@@ -115,7 +116,7 @@ def find_projects(names: Sequence[str]) -> list[Project]:
     for name in without_repeats(names):
         project = find_project(name)
         if project is None:
-            unknown.append(_explain_hostile(name) or explain_unknown(name))
+            unknown.append(_explain_hostile(name) or explain_unknown(name, settings.KUBE_NAMESPACE))
         else:
             found[project.pk] = project
     if unknown:

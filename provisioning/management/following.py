@@ -1,0 +1,145 @@
+"""Waiting for requests on the command line: a progress display on a terminal, plain lines elsewhere, an exit code."""
+
+import time
+from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Iterable
+
+from django.conf import settings
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from projects.models import Project
+from projects.states import Phase, Reason, Step
+from provisioning import liveness
+from provisioning.management.console import DONE, FAILED, TIMED_OUT, Follower, PanelCommand, stop, terminal
+from provisioning.summary import credentials_of
+
+_LOOK_EVERY_S = 0.2
+# Beyond a project's own deadline, so that its row can say first what was seen last.
+_PATIENCE_S = 60
+
+
+def add_waiting_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--wait", action="store_true", help="wait until it is done or has failed")
+    parser.add_argument(
+        "--timeout-s",
+        type=positive_seconds,
+        default=float(settings.READY_TIMEOUT_S + _PATIENCE_S),
+        metavar="N",
+        help="give up waiting after N seconds (default: %(default)g); what was asked for goes on all the same",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="one line of JSON for each project on stdout, progress on stderr"
+    )
+
+
+def positive_seconds(text: str) -> float:
+    """Return the seconds that `text` says. Raises ArgumentTypeError for anything but a positive number."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < 10_000_000:
+        raise ArgumentTypeError(f"'{text}' is not a number of seconds above 0")
+    return seconds
+
+
+def warn_if_nobody_works(command: PanelCommand) -> None:
+    """Say on stderr that a request will wait, when the processes that carry it out are not there."""
+    alive = liveness.read()
+    if alive.queue.alive:
+        return
+    who = "The queue does not run" if alive.watcher.alive else "Neither the queue nor the watcher runs"
+    command.say(f"{who}: nothing will happen until `make run` or `manage.py qcluster` does.")
+
+
+def follow(command: PanelCommand, follower: Follower, *, timeout_s: float, as_json: bool, wanted: Phase) -> int:
+    """Follow the rows until every project is carried out or time is up; return the exit code.
+
+    0 when all are in the `wanted` phase; 3 when the rest are late (this wait or their own deadline ran out); 1 when
+    one has failed in another way. Then prints what became of each: JSON on stdout, or a line.
+    """
+    until_s = time.monotonic() + timeout_s
+    stream = command.stderr if as_json else command.stdout
+    try:
+        if stream.isatty():
+            _show_progress(stream, follower, until_s)
+        else:
+            while True:
+                for line in follower.look():
+                    stream.write(line, lambda text: text)
+                    stream.flush()
+                if follower.is_over or time.monotonic() >= until_s:
+                    break
+                time.sleep(_LOOK_EVERY_S)
+    except KeyboardInterrupt:
+        raise stop(130, "Stopped waiting; what was asked for goes on all the same.") from None
+    projects = follower.projects
+    if as_json:
+        command.print_json(projects)
+    else:
+        for project in projects:
+            command.stdout.write(outcome_line(project))
+    late = [project.name for project in projects if not project.is_carried_out]
+    if late:
+        command.say(
+            f"Not done after {timeout_s:g} s: {', '.join(late)}. It goes on; `manage.py status` says how far it is."
+        )
+    return exit_code(projects, wanted)
+
+
+def exit_code(projects: Iterable[Project], wanted: Phase) -> int:
+    """Return 0, 1 or 3: done, failed, timed out; a failure weighs more than a time-out."""
+    others = [project for project in projects if not (project.is_carried_out and project.phase == wanted)]
+    if not others:
+        return DONE
+    is_late = all(not project.is_carried_out or project.reason == Reason.DEADLINE_EXCEEDED for project in others)
+    return TIMED_OUT if is_late else FAILED
+
+
+def outcome_line(project: Project) -> str:
+    """Return what became of a project in one line."""
+    line = f"{project.name}: {project.phase}. {project.message}"
+    database, sandbox = project.database, project.sandbox
+    if project.phase != Phase.RUNNING or database is None:
+        return line
+    verified = "verified" if database.is_verified else f"not verified: {database.verification_note or 'not tried yet'}"
+    facts = [
+        f"database {database.name} at {database.host}:{database.port} "
+        f"(credentials {credentials_of(database, sandbox).value}, {verified.rstrip('.')})"
+    ]
+    if sandbox is not None:
+        urls = " ".join(str(url) for url in sandbox.urls.values())
+        facts.append(f"sandbox {sandbox.name} {urls}".rstrip())
+    return f"{line} {'; '.join(facts)}"
+
+
+def _show_progress(stream: object, follower: Follower, until_s: float) -> None:
+    """Draw a bar of steps for each project until all is over or time is up."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[phase]}: {task.fields[message]}", markup=False),
+    )
+    with Progress(*columns, console=terminal(stream)) as progress:
+        bars = {
+            project.pk: progress.add_task(project.name, total=len(Step), phase=project.phase, message=project.message)
+            for project in follower.projects
+        }
+        while True:
+            follower.look()
+            for project in follower.projects:
+                is_up = project.is_carried_out and project.phase in (Phase.RUNNING, Phase.DELETED)
+                reached = sum(step.at is not None for step in project.steps())
+                progress.update(
+                    bars[project.pk],
+                    completed=len(Step) if is_up else reached,
+                    phase=project.phase,
+                    message=project.message,
+                )
+                if project.is_carried_out:
+                    progress.stop_task(bars[project.pk])
+            if follower.is_over or time.monotonic() >= until_s:
+                return
+            time.sleep(_LOOK_EVERY_S)
