@@ -108,14 +108,14 @@ def without_repeats(names: Iterable[str]) -> list[str]:
 
 def find_projects(names: Sequence[str]) -> list[Project]:
     """Return the projects of these names, each once. Raises CommandError (1) with a sentence for each unknown one."""
-    # Imported here: it may ask the API server, which costs a second that most calls need not pay.
-    from provisioning.adoption import explain_unknown
-
     found: dict[int, Project] = {}
     unknown: list[str] = []
     for name in without_repeats(names):
         project = find_project(name)
         if project is None:
+            # Imported only here: it asks the API server, which costs a second that other calls need not pay.
+            from provisioning.adoption import explain_unknown
+
             unknown.append(_explain_hostile(name) or explain_unknown(name, settings.KUBE_NAMESPACE))
         else:
             found[project.pk] = project
