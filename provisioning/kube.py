@@ -63,39 +63,25 @@ def cluster_kind(api_version: str) -> Kind:
 class KubeError(Exception):
     """A request to the API server failed; the text is a sentence for people and holds no secret."""
 
-    reason = "Unknown"
-    code = 0
-
 
 class UnreachableError(KubeError):
     """No answer: whether the request had an effect is unknown."""
-
-    reason = "Unreachable"
 
 
 class NotConfiguredError(KubeError):
     """There is no usable kubeconfig."""
 
-    reason = "NotConfigured"
 
-
-@dataclass(eq=False)
 class RefusedError(KubeError):
-    """The API server answered with an error status."""
+    """The API server answered with an error status: its code, reason, and Retry-After in seconds if it sent one."""
 
-    code: int
-    reason: str
-    message: str
-    retry_after_s: float | None = None
-
-    def __str__(self) -> str:
-        return self.message
+    def __init__(self, code: int, reason: str, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.code, self.reason, self.retry_after_s = code, reason, retry_after_s
 
 
 class WatchExpiredError(KubeError):
     """410: the resource version is too old; list again."""
-
-    reason = "Expired"
 
 
 _HINTS = {
@@ -115,9 +101,9 @@ def _refusal(status: int, body: bytes, headers: Mapping[str, str]) -> RefusedErr
     hint = _HINTS.get(status, "")
     retry_after = headers.get("Retry-After", "")
     return RefusedError(
-        code=status,
-        reason=text(answer.get("reason")) or str(status),
-        message=f"The API server answered {status}: {said}" + (f" {hint}" if hint else ""),
+        status,
+        text(answer.get("reason")) or str(status),
+        f"The API server answered {status}: {said}" + (f" {hint}" if hint else ""),
         retry_after_s=float(retry_after) if retry_after.isdecimal() else None,
     )
 
