@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -66,8 +67,8 @@ class Answer:
     @property
     def warnings(self) -> list[str]:
         """The texts of `Warning: 299 - "…"` headers."""
-        pieces = self.headers.get("Warning", "").split("299 - ")[1:]
-        return [piece.strip().rstrip(",").strip().strip('"').replace('\\"', '"') for piece in pieces]
+        texts = re.findall(r'299 - "((?:[^"\\]|\\.)*)"', self.headers.get("Warning", ""))
+        return [text.replace('\\"', '"').replace("\\\\", "\\") for text in texts]
 
     @property
     def names(self) -> list[str]:

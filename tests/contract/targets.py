@@ -11,15 +11,16 @@ import os
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import yaml
 
 from tests.contract.controlplane import ControlPlane
-from tests.contract.rest import Access, Rest
+from tests.contract.rest import Access
+from tests.contract.throttling import Throttle, fault_throttle, flow_schema_throttle
 
 EMBEDDED_TOKEN = "contract-admin"
 START_DEADLINE_S = 30.0
@@ -27,11 +28,6 @@ START_DEADLINE_S = 30.0
 
 class TargetError(Exception):
     """The target named by the environment can't be used; the text says why."""
-
-
-class Throttle(Protocol):
-    def __call__(self, user: str) -> AbstractContextManager[None]:
-        """While the context is open, every request of `user` is answered with 429."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +49,11 @@ def open_target() -> Iterator[Target]:
     if kubeconfig:
         with tempfile.TemporaryDirectory(prefix="contract-") as scratch:
             access = load_kubeconfig(Path(kubeconfig), Path(scratch))
-            yield Target(f"the cluster of {kubeconfig}", access, True, _flow_schema_throttle(access))
+            yield Target(f"the cluster of {kubeconfig}", access, True, flow_schema_throttle(access))
     elif assets:
         with ControlPlane(Path(assets)) as plane:
             access = Access(plane.url, token=plane.admin_token, ca_file=str(plane.ca_file))
-            yield Target(f"the binaries in {assets}", access, plane.has_controllers, _flow_schema_throttle(access))
+            yield Target(f"the binaries in {assets}", access, plane.has_controllers, flow_schema_throttle(access))
     else:
         with _embedded_server() as target:
             yield target
@@ -82,7 +78,7 @@ def _embedded_server() -> Iterator[Target]:
             port = wait_for(server.start())
             try:
                 access = Access(f"http://127.0.0.1:{port}", token=EMBEDDED_TOKEN)
-                yield Target("the embedded cluster", access, True, _fault_throttle(access))
+                yield Target("the embedded cluster", access, True, fault_throttle(access))
             finally:
                 wait_for(server.stop())
     finally:
@@ -133,61 +129,3 @@ def _named(config: dict[str, Any], section: str, name: str) -> dict[str, Any]:
         if entry["name"] == name:
             return dict(entry)
     raise TargetError(f"The kubeconfig names {name!r}, which is not among its {section}.")
-
-
-def _flow_schema_throttle(access: Access) -> Throttle:
-    """A real server answers 429 by priority and fairness: a level with no seats, and a schema that leads there."""
-
-    @contextmanager
-    def throttle(user: str) -> Iterator[None]:
-        name = "contract-throttle"
-        base = "/apis/flowcontrol.apiserver.k8s.io/v1"
-        level = {
-            "metadata": {"name": name},
-            "spec": {
-                "type": "Limited",
-                "limited": {"nominalConcurrencyShares": 0, "lendablePercent": 0, "limitResponse": {"type": "Reject"}},
-            },
-        }
-        rule = {
-            "subjects": [{"kind": "User", "user": {"name": user}}],
-            "resourceRules": [
-                {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"], "clusterScope": True, "namespaces": ["*"]}
-            ],
-        }
-        schema = {
-            "metadata": {"name": name},
-            "spec": {
-                "priorityLevelConfiguration": {"name": name},
-                "matchingPrecedence": 1,
-                "distinguisherMethod": {"type": "ByUser"},
-                "rules": [rule],
-            },
-        }
-        admin = Rest(access)
-        try:
-            admin.create(f"{base}/prioritylevelconfigurations", level)
-            admin.create(f"{base}/flowschemas", schema)
-            yield
-        finally:
-            admin.delete(f"{base}/flowschemas/{name}")
-            admin.delete(f"{base}/prioritylevelconfigurations/{name}")
-            admin.close()
-
-    return throttle
-
-
-def _fault_throttle(access: Access) -> Throttle:
-    """The embedded server answers 429 by a fault rule."""
-
-    @contextmanager
-    def throttle(user: str) -> Iterator[None]:
-        admin = Rest(access)
-        try:
-            admin.create("/devcluster/faults", {"user": user, "kind": "status", "status": 429})
-            yield
-        finally:
-            admin.delete("/devcluster/faults")
-            admin.close()
-
-    return throttle

@@ -221,7 +221,18 @@ class TestRules:
 
     def test_the_kind_must_be_given(self, api: Rest, path: str) -> None:
         answer = _apply(api, path, {"metadata": {"name": "a"}, "data": {"k": "1"}})
-        assert (answer.status, answer.reason) == (400, "BadRequest")
+        assert refusal(answer) == (400, "BadRequest", "invalid object type: /, Kind=")
+
+    def test_another_kind_is_refused(self, api: Rest, path: str) -> None:
+        answer = _apply(api, path, {**configmap("a"), "kind": "Secret"})
+        assert refusal(answer) == (400, "BadRequest", "invalid object type: /v1, Kind=Secret")
+
+    def test_a_wrong_json_type_is_an_error_of_the_server(self, api: Rest, path: str) -> None:
+        answer = _apply(api, path, configmap("a", data={"k": 1}))
+        status, reason, message = refusal(answer)
+        assert (status, reason) == (500, None)
+        assert message.startswith("failed to create typed patch object (")
+        assert ".data.k: expected string, got " in message
 
     def test_the_name_must_match(self, api: Rest, path: str) -> None:
         answer = _apply(api, path, configmap("b"))
@@ -236,7 +247,11 @@ class TestRules:
 
     def test_a_uid_keeps_it_from_creating(self, api: Rest, path: str) -> None:
         answer = _apply(api, path, {**configmap("a", data={"k": "2"}), "metadata": {"name": "a", "uid": "gone"}})
-        assert (answer.status, answer.reason) == (409, "Conflict")
+        message = (
+            'Operation cannot be fulfilled on configmaps "a": '
+            "uid mismatch: the provided object specified uid gone, and no existing object was found"
+        )
+        assert refusal(answer) == (409, "Conflict", message)
         assert api.get(path).status == 404
 
     def test_an_old_resource_version_is_a_conflict(self, api: Rest, path: str) -> None:

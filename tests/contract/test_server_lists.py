@@ -170,7 +170,8 @@ class TestPages:
     def test_a_token_with_a_resource_version_is_refused(self, api: Rest, five: str) -> None:
         token = api.get(five, limit=2).body["metadata"]["continue"]
         answer = api.get(five, limit=2, resourceVersion="5", **{"continue": token})
-        assert answer.status in (400, 422)
+        message = "specifying resource version is not allowed when using continue"
+        assert refusal(answer) == (400, "BadRequest", message)
 
 
 class TestResourceVersions:

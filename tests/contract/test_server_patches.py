@@ -227,7 +227,9 @@ class TestStrategicMergePatch:
 
     def test_a_wrong_json_type_is_refused(self, api: Rest, path: str) -> None:
         answer = api.patch(path, {"data": {"k": 1}}, STRATEGIC_PATCH)
-        assert answer.status in (400, 422)
+        assert (answer.status, answer.reason) == (422, "Invalid")
+        assert [(cause.reason, cause.field) for cause in answer.causes] == [("FieldValueInvalid", "patch")]
+        assert answer.message.endswith("cannot convert int64 to string")
 
     def test_conditions_merge_by_type(self, api: Rest, place: Place, needs_controllers: None) -> None:
         api.create(place.core("serviceaccounts"), {"metadata": {"name": "robot"}})

@@ -161,7 +161,7 @@ class TestScale:
 
     def test_a_patch_of_it_changes_the_replicas(self, api: Rest, sts: str) -> None:
         before = api.read(sts)["metadata"]["generation"]
-        paused = api.merge(sts, {"spec": {"updateStrategy": {"type": "OnDelete"}}}).body["metadata"]["generation"]
+        paused = api.merge(sts, {"spec": {"revisionHistoryLimit": 3}}).body["metadata"]["generation"]
         assert paused == before + 1
         answer = api.merge(f"{sts}/scale", {"spec": {"replicas": 3}})
         assert (answer.status, answer.body["spec"]) == (200, {"replicas": 3})
