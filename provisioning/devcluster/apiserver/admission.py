@@ -15,18 +15,23 @@ if TYPE_CHECKING:
 
 
 def check_type(body: JsonObject, kind: ResourceType) -> None:
-    """kind and apiVersion of the body against the URL's; 400 as the real decoder says it."""
-    shown = json.dumps(body, separators=(",", ":"))
-    if not body.get("kind"):
-        raise errors.bad_request(f"Object 'Kind' is missing in '{shown}'")
-    if not body.get("apiVersion"):
+    """kind and apiVersion of the body against the URL's. Built-in kinds may leave them out: the URL decides."""
+    for name, value in (("kind", kind.kind), ("apiVersion", kind.api_version)):
+        if body.get(name):
+            continue
         if not kind.builtin:
-            raise errors.bad_request(f"Object 'apiVersion' is missing in '{shown}'")
-        body["apiVersion"] = kind.api_version
-    if body["kind"] != kind.kind or body["apiVersion"] != kind.api_version:
+            what = "Kind" if name == "kind" else "apiVersion"
+            shown = json.dumps(body, separators=(",", ":"), ensure_ascii=False)
+            raise errors.bad_request(f"Object '{what}' is missing in '{shown}'")
+        body[name] = value
+    given, version = body["kind"], body["apiVersion"]
+    if not isinstance(given, str) or not isinstance(version, str):
+        raise errors.bad_request("couldn't get version/kind; json parse error: apiVersion and kind must be strings")
+    if given != kind.kind or version != kind.api_version:
+        short = version.rpartition("/")[2]
         raise errors.bad_request(
-            f"{body['kind']} in version \"{str(body['apiVersion']).rpartition('/')[2]}\" cannot be handled as a {kind.kind}: "
-            f'no kind "{body["kind"]}" is registered for version "{body["apiVersion"]}"'
+            f'{given} in version "{short}" cannot be handled as a {kind.kind}: '
+            f'no kind "{given}" is registered for version "{version}"'
         )
 
 
