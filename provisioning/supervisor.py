@@ -187,6 +187,7 @@ class Supervisor:
         # A queue's workers go on without their head, and would then be twice as many.
         _kill_group(process.pid, signal.SIGKILL)
         child.process = None
+        (self._run_dir / f"{child.part.name}.json").unlink(missing_ok=True)
         child.failures = 1 if now_s - child.started_at_s > _STEADY_AFTER_S else child.failures + 1
         wait_s = min(_FIRST_BACKOFF_S * 2 ** (child.failures - 1), _LONGEST_BACKOFF_S)
         child.start_again_at_s = now_s + wait_s

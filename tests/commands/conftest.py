@@ -1,0 +1,83 @@
+"""Commands as their users run them: in this process for rows, as programs for streams and exit codes."""
+
+import io
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What became of a command: exit code and streams."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[str]:
+        return self.out.splitlines()
+
+
+def run(*arguments: str) -> Ran:
+    """Run a management command in this process, on the test's database. Its errors become what the shell would see."""
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    try:
+        call_command(*arguments, stdout=out, stderr=err)
+    except CommandError as error:
+        err.write(f"{error}\n")
+        code = error.returncode
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else 1
+    return Ran(code, out.getvalue(), err.getvalue())
+
+
+Program = Callable[..., Ran]
+
+
+def hermetic_environment(state_dir: Path, **more: str) -> dict[str, str]:
+    """Return an environment with nothing of the tester's but what programs need to start."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+    return {**kept, "STATE_DIR": str(state_dir), "DJANGO_SETTINGS_MODULE": "controlpanel.settings", **more}
+
+
+@pytest.fixture(scope="session")
+def migrated_state(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path:
+    """A state directory with an empty panel, to be copied."""
+    state_dir = tmp_path_factory.mktemp("state")
+    subprocess.run(
+        [sys.executable, "manage.py", "migrate", "--verbosity", "0"],
+        cwd=repository,
+        env=hermetic_environment(state_dir),
+        check=True,
+    )
+    return state_dir
+
+
+@pytest.fixture
+def program(migrated_state: Path, tmp_path: Path, repository: Path) -> Program:
+    """Run `manage.py …` as a program, on a panel of its own without queue, watcher and cluster."""
+    state_dir = tmp_path / "state"
+    shutil.copytree(migrated_state, state_dir)
+
+    def run_program(*arguments: str, **environment: str) -> Ran:
+        ended = subprocess.run(
+            [sys.executable, str(repository / "manage.py"), *arguments],
+            cwd=tmp_path,
+            env=hermetic_environment(state_dir, **environment),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return Ran(ended.returncode, ended.stdout, ended.stderr)
+
+    return run_program

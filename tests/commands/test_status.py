@@ -1,0 +1,156 @@
+"""`manage.py status`, `credentials` and `delete`: what they show, hide, refuse and ask for."""
+
+import json
+import os
+import shlex
+import subprocess
+
+import pytest
+
+from projects.connection import Connection
+from projects.models import Event, Project
+from projects.states import DesiredState, Level, Phase
+from tests.commands.conftest import run
+from tests.factories import PASSWORD, DatabaseFactory, ProjectFactory, SandboxFactory, provisioned_project
+
+URL = Connection("10.0.0.7", 5432, "postgres", "postgres", PASSWORD).url
+
+
+@pytest.mark.django_db
+def test_status_lists_what_is_there_without_the_deleted() -> None:
+    provisioned_project(name="shop")
+    ProjectFactory(name="late", failed=True)
+    ProjectFactory(name="gone", deleted=True)
+    ran = run("status")
+    assert ran.code == 0
+    assert [line.split()[0] for line in ran.lines] == ["PROJECT", "late", "shop"]
+    assert "The database was not running within 120 s" in ran.lines[1]
+    assert "10.0.0.7:5432" in ran.lines[2]
+    assert [json.loads(line)["project"] for line in run("status", "--json").lines] == ["late", "shop"]
+
+
+@pytest.mark.django_db
+def test_status_finds_a_project_under_either_name_and_a_deleted_one_by_name() -> None:
+    ProjectFactory(name="Web Shop", running=True)
+    ProjectFactory(name="gone", deleted=True)
+    ran = run("status", "webshop", "Web Shop", "gone", "--json")
+    assert [(line["project"], line["phase"]) for line in map(json.loads, ran.lines)] == [
+        ("Web Shop", "Running"),
+        ("gone", "Deleted"),
+    ]
+
+
+@pytest.mark.django_db
+def test_status_asks_as_few_questions_for_many_projects_as_for_one(django_assert_num_queries: object) -> None:
+    for number in range(12):
+        provisioned_project(name=f"p{number}")
+    with django_assert_num_queries(3):  # type: ignore[operator]
+        run("status", "--json")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("command", [("status",), ("credentials",), ("delete",)], ids=lambda words: words[0])
+def test_an_unknown_name_ends_with_1_and_a_sentence(command: tuple[str, ...]) -> None:
+    ran = run(*command, "nobody")
+    assert (ran.code, ran.out) == (1, "")
+    assert "project nobody" in ran.err
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("form", ["url", "env", "json", None])
+def test_credentials_are_masked_without_reveal(form: str | None) -> None:
+    provisioned_project(name="shop")
+    ran = run("credentials", "shop", *(["--format", form] if form else []))
+    assert ran.code == 0
+    assert "••••••" in ran.out
+    assert "10.0.0.7" in ran.out
+    assert PASSWORD not in ran.out + ran.err
+    assert "canary" not in ran.out + ran.err
+    assert not Event.objects.filter(reason="CredentialsRevealed").exists()
+
+
+@pytest.mark.django_db
+def test_a_revealed_url_stands_alone_on_stdout_and_is_an_event() -> None:
+    project = provisioned_project(name="shop")
+    ran = run("credentials", "shop", "--reveal", "--reason", "restore of a dump", "--format", "url")
+    assert (ran.code, ran.out, ran.err) == (0, f"{URL}\n", "")
+    event = Event.objects.get(project=project, reason="CredentialsRevealed")
+    assert event.actor.startswith("command line (")
+    assert event.level == Level.WARNING
+    assert "restore of a dump" in event.message
+    assert "canary" not in event.message
+
+
+@pytest.mark.django_db
+def test_revealed_env_lines_survive_a_shell() -> None:
+    awkward = 'it\'s "$HOME" `id` \\ ; & é'
+    project = ProjectFactory(name="shop", running=True)
+    from projects.fields import EncryptedText
+
+    DatabaseFactory(project=project, captured=True, password=EncryptedText.of(awkward))
+    ran = run("credentials", "shop", "--reveal", "--reason", "test", "--format", "env")
+    assert all(len(shlex.split(line)) == 1 for line in ran.lines)
+    script = f'{ran.out}\nprintf %s "$PGPASSWORD"'
+    ended = subprocess.run(["bash", "-c", script], capture_output=True, check=True, env={"PATH": os.environ["PATH"]})
+    assert ended.stdout.decode() == awkward
+
+
+@pytest.mark.django_db
+def test_revealed_json_has_every_part() -> None:
+    provisioned_project(name="shop")
+    shown = json.loads(run("credentials", "shop", "--reveal", "--reason", "x", "--format", "json").out)
+    assert (shown["url"], shown["password"], shown["credentials"]) == (URL, PASSWORD, "captured")
+    assert (shown["host"], shown["port"], shown["verified"]) == ("10.0.0.7", 5432, True)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("reason", [[], ["--reason", "  "]])
+def test_a_reveal_needs_a_reason(reason: list[str]) -> None:
+    provisioned_project(name="shop")
+    ran = run("credentials", "shop", "--reveal", *reason)
+    assert (ran.code, ran.out) == (2, "")
+    assert "--reason TEXT" in ran.err
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("reveal", [[], ["--reveal", "--reason", "x"]])
+def test_default_credentials_are_not_shown_as_the_projects_own(reveal: list[str]) -> None:
+    project = ProjectFactory(name="late", failed=True)
+    DatabaseFactory(project=project)
+    SandboxFactory(project=project, credentials="default")
+    ran = run("credentials", "late", *reveal)
+    assert (ran.code, ran.out) == (1, "")
+    assert "late has no captured credentials yet" in ran.err
+    assert "default credentials meanwhile" in ran.err
+
+
+@pytest.mark.django_db
+def test_a_lost_key_is_a_sentence(settings: pytest.FixtureRequest) -> None:
+    from cryptography.fernet import Fernet
+
+    provisioned_project(name="shop")
+    settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode()]  # type: ignore[attr-defined]
+    ran = run("credentials", "shop", "--reveal", "--reason", "x")
+    assert (ran.code, ran.out) == (1, "")
+    assert "ENCRYPTION_KEYS" in ran.err
+
+
+@pytest.mark.django_db
+def test_delete_asks_for_the_deletion_of_all_names_and_only_then() -> None:
+    for name in ("one", "two"):
+        provisioned_project(name=name)
+    assert run("delete", "one", "nobody").code == 1
+    assert not Project.objects.filter(desired_state=DesiredState.DELETED).exists()
+    ran = run("delete", "one", "two", "--with-adopted-database", "--json")
+    assert [json.loads(line)["phase"] for line in ran.lines] == ["Deleting", "Deleting"]
+    assert set(Project.objects.values_list("desired_state", "phase", "delete_adopted")) == {
+        (DesiredState.DELETED, Phase.DELETING, True)
+    }
+
+
+@pytest.mark.django_db
+def test_deleting_what_is_deleted_is_done() -> None:
+    ProjectFactory(name="gone", deleted=True)
+    ran = run("delete", "gone", "--wait", "--timeout-s", "5")
+    assert ran.code == 0
+    assert "gone is deleted already." in ran.out
