@@ -8,6 +8,7 @@ import django_stubs_ext
 import environ
 from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
 from django.core.exceptions import ImproperlyConfigured
+from django.templatetags.static import static
 from django.urls import reverse_lazy
 
 from controlpanel.keys import read_or_create
@@ -239,15 +240,39 @@ UNFOLD: dict[str, Any] = {
     "SITE_URL": reverse_lazy("projects:list"),
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
-    "STYLES": [],
-    "SCRIPTS": [],
+    "STYLES": [lambda _: static("projects/panel.css")],
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda _: static("projects/favicon.svg")}],
+    "SCRIPTS": [lambda _: static("projects/panel.js")],
+    "DASHBOARD_CALLBACK": "projects.dashboard.add_dashboard",
+    # Indigo: apart from the green, red, orange and blue that mean something in a badge.
+    "COLORS": {
+        "primary": {
+            "50": "oklch(96.2% .018 272.314)",
+            "100": "oklch(93% .034 272.788)",
+            "200": "oklch(87% .065 274.039)",
+            "300": "oklch(78.5% .115 274.713)",
+            "400": "oklch(67.3% .182 276.935)",
+            "500": "oklch(58.5% .233 277.117)",
+            "600": "oklch(51.1% .262 276.966)",
+            "700": "oklch(45.7% .24 277.023)",
+            "800": "oklch(39.8% .195 277.366)",
+            "900": "oklch(35.9% .144 278.697)",
+            "950": "oklch(25.7% .09 281.288)",
+        },
+    },
     "SIDEBAR": {
         "show_search": True,
         "navigation": [
             {
                 "title": "Projects",
                 "items": [
-                    {"title": "Live view", "icon": "monitoring", "link": reverse_lazy("projects:list")},
+                    {
+                        "title": "Live view",
+                        "icon": "monitoring",
+                        "link": reverse_lazy("projects:list"),
+                        "active": "projects.dashboard.is_live_view",
+                        "permission": "projects.permissions.may_view_projects",
+                    },
                     {
                         "title": "Projects",
                         "icon": "folder",

@@ -1,4 +1,17 @@
-from django.urls import URLPattern
+"""Addresses of the own pages, below /projects/."""
+
+from django.urls import path
+
+from projects import views
 
 app_name = "projects"
-urlpatterns: list[URLPattern] = []
+urlpatterns = [
+    path("", views.project_list, name="list"),
+    path("add/", views.add, name="add"),
+    path("<int:pk>/", views.project_detail, name="detail"),
+    path("<int:pk>/status/", views.project_status, name="status"),
+    path("<int:pk>/credentials/", views.project_credentials, name="credentials"),
+    path("<int:pk>/provision/", views.provision, name="provision"),
+    path("<int:pk>/retry/", views.retry, name="retry"),
+    path("<int:pk>/delete/", views.delete, name="delete"),
+]

@@ -1,0 +1,290 @@
+"""The admin of projects: lists, filters, read-only status, actions that go through services."""
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.db import IntegrityError, models
+from django.forms import BaseModelFormSet, ModelForm
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from projects import admin_records, display, services
+from projects.admin_records import PhaseFilter, SandboxCredentialsFilter, phase_label, shown
+from projects.forms import ProjectAdminForm, VariableForm
+from projects.models import Project, ProjectVariable
+from projects.scheduling import enqueue_pass
+from projects.services import Outcome
+from projects.states import CredentialsSource, DesiredState, Phase
+from projects.templatetags.panel import ago, spaced
+from projects.views import get_shown_project, project_context
+
+if TYPE_CHECKING:
+    from django.contrib.admin import ModelAdmin, TabularInline
+
+    _ProjectAdmin = ModelAdmin[Project]
+    _VariableInline = TabularInline[ProjectVariable, Project]
+else:
+    from unfold.admin import ModelAdmin as _ProjectAdmin
+    from unfold.admin import TabularInline as _VariableInline
+
+admin_records.register()
+admin.site.index_title = "Overview"
+
+# Beyond so many projects an action says what became of them in groups.
+_LISTED_ONE_BY_ONE = 8
+
+
+class VariableInline(_VariableInline):
+    """The variables of a project's sandbox. Who may change the project may change them."""
+
+    model = ProjectVariable
+    form = VariableForm
+    extra = 0
+    verbose_name = "variable"
+    verbose_name_plural = "environment variables of the sandbox"
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return display.user_may(request.user, "view_project")
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self._may_edit(request, obj)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self._may_edit(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self._may_edit(request, obj)
+
+    def _may_edit(self, request: HttpRequest, project: Project | None) -> bool:
+        if project is None or project.pk is None:
+            return display.user_may(request.user, "add_project") or display.user_may(request.user, "change_project")
+        return display.user_may(request.user, "change_project") and project.desired_state != DesiredState.DELETED
+
+
+@admin.register(Project)
+class ProjectAdmin(_ProjectAdmin):
+    """Projects. Rows are never removed from here: Delete is a request like the others, and the row stays."""
+
+    form = ProjectAdminForm
+    inlines = (VariableInline,)
+    list_display = (
+        "name_shown",
+        "phase_shown",
+        "reason_shown",
+        "desired_shown",
+        "database_shown",
+        "owner",
+        "age_shown",
+        "live_link",
+    )
+    list_display_links = ("name_shown",)
+    list_filter = (
+        PhaseFilter,
+        ("desired_state", admin_records.ChoicesDropdownFilter),
+        ("owner", admin_records.RelatedDropdownFilter),
+        ("namespace", admin_records.AllValuesFilter),
+        SandboxCredentialsFilter,
+    )
+    list_filter_submit = True
+    list_per_page = 25
+    show_full_result_count = False
+    search_fields = ("name", "kubernetes_name", "description", "owner__username")
+    search_help_text = "Search by name, Kubernetes name, description or owner"
+    ordering = ("name", "pk")
+    actions = ("provision_selected", "retry_selected", "delete_selected_projects")
+    fieldsets = (
+        (None, {"fields": ("name", "kubernetes_name", "owner", "description")}),
+        ("Where and how it runs", {"fields": ("namespace", "default_database_allowed")}),
+    )
+    change_form_template = "admin/projects/project/change_form.html"
+
+    # --- What may be done --------------------------------------------------------------------------------------
+
+    def has_delete_permission(self, request: HttpRequest, obj: Project | None = None) -> bool:
+        """Rows stay, so that no name is used twice: nobody removes one, whatever their permissions."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Project | None = None) -> bool:
+        if obj is not None and obj.desired_state == DesiredState.DELETED:
+            return False
+        return super().has_change_permission(request, obj)
+
+    def has_provision_permission(self, request: HttpRequest) -> bool:
+        return display.user_may(request.user, "provision_project")
+
+    def has_request_delete_permission(self, request: HttpRequest) -> bool:
+        return display.user_may(request.user, "delete_project")
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[Project]:
+        return Project.objects.with_resources()
+
+    def get_fieldsets(self, request: HttpRequest, obj: Project | None = None) -> Any:
+        if obj is not None:
+            return super().get_fieldsets(request, obj)
+        return (
+            (None, {"fields": ("name", "owner", "description")}),
+            ("Where and how it runs", {"fields": ("namespace", "default_database_allowed")}),
+        )
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Project | None = None) -> tuple[str, ...]:
+        """The name is for ever; the namespace from the first request on, since objects live there."""
+        if obj is None:
+            return ()
+        if obj.desired_state == DesiredState.REGISTERED:
+            return ("name", "kubernetes_name")
+        return ("name", "kubernetes_name", "namespace")
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        return {"owner": request.user.pk, **super().get_changeform_initial_data(request)}
+
+    # --- Saving ------------------------------------------------------------------------------------------------
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        context = dict(extra_context or {})
+        if object_id and object_id.isdigit() and Project.objects.filter(pk=object_id).exists():
+            project = get_shown_project(int(object_id))
+            context |= {**project_context(request, project), "in_admin": True}
+        try:
+            return super().changeform_view(request, object_id, form_url, context)
+        except IntegrityError:
+            # Someone took the name, or the variable's, between the check and the insert: now the check sees it.
+            return super().changeform_view(request, object_id, form_url, context)
+
+    def save_model(self, request: HttpRequest, obj: Project, form: ModelForm[Project], change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        actor = request.user.get_username()
+        if not change:
+            services.record_event(obj, actor=actor, reason="Registered", message=f"{actor} registered the project.")
+
+    def save_related(
+        self,
+        request: HttpRequest,
+        form: ModelForm[Project],
+        formsets: Iterable[BaseModelFormSet[Any, Any]],
+        change: bool,
+    ) -> None:
+        """Save the variables; a running sandbox gets a pass, which finds and applies what changed."""
+        super().save_related(request, form, list(formsets), change)
+        changed = [*form.changed_data, *(name for formset in formsets for name in _changed_variables(formset))]
+        if not change or not changed:
+            return
+        actor, now = request.user.get_username(), timezone.now()
+        services.record_event(
+            form.instance, actor=actor, reason="Changed", message=f"{actor} changed {', '.join(changed)}.", at=now
+        )
+        if form.instance.desired_state == DesiredState.RUNNING:
+            enqueue_pass(form.instance.pk, now=now)
+
+    # --- Columns -----------------------------------------------------------------------------------------------
+
+    @shown("Project", ordering="name", header=True)
+    def name_shown(self, project: Project) -> list[str]:
+        return [project.name, f"{project.namespace}/{project.kubernetes_name}"]
+
+    @shown("Phase", ordering="phase", label=display.PHASE_COLOURS)
+    def phase_shown(self, project: Project) -> tuple[str, str]:
+        return phase_label(project)
+
+    @shown("Reason", ordering="reason")
+    def reason_shown(self, project: Project) -> SafeString:
+        return format_html('<span title="{}">{}</span>', project.message, spaced(project.reason))
+
+    @shown("Desired", ordering="desired_state")
+    def desired_shown(self, project: Project) -> str:
+        return project.get_desired_state_display()
+
+    @shown("Database")
+    def database_shown(self, project: Project) -> SafeString | str:
+        name = project.database.name if project.database else "–"
+        if project.sandbox and project.sandbox.credentials == CredentialsSource.DEFAULT:
+            return format_html('{} <span class="panel-sub is-warning">default credentials</span>', name)
+        return name
+
+    @shown("Age", ordering="created_at")
+    def age_shown(self, project: Project) -> SafeString:
+        return ago(project.created_at)
+
+    @shown("Live view")
+    def live_link(self, project: Project) -> SafeString:
+        return format_html(
+            '<a class="panel-link" href="{}" aria-label="Live view of {}">Open</a>',
+            project.get_absolute_url(),
+            project.name,
+        )
+
+    # --- Bulk actions ------------------------------------------------------------------------------------------
+
+    @admin.action(description="Provision selected projects", permissions=["provision"])
+    def provision_selected(self, request: HttpRequest, queryset: models.QuerySet[Project]) -> None:
+        self._request_each(request, queryset, services.request_provision, "put in the queue")
+
+    @admin.action(description="Retry selected projects", permissions=["provision"])
+    def retry_selected(self, request: HttpRequest, queryset: models.QuerySet[Project]) -> None:
+        self._request_each(request, queryset, services.request_retry, "put in the queue for another try")
+
+    @admin.action(description="Delete selected projects…", permissions=["request_delete"])
+    def delete_selected_projects(self, request: HttpRequest, queryset: models.QuerySet[Project]) -> HttpResponse | None:
+        """Ask first, with a page that says what will be deleted and what kept; then request each deletion."""
+        if request.POST.get("confirmed") == "yes":
+            delete_adopted = "delete_adopted" in request.POST
+
+            def request_delete(project: Project, *, actor: str) -> Outcome:
+                return services.request_delete(project, actor=actor, delete_adopted=delete_adopted)
+
+            self._request_each(request, queryset, request_delete, "put in the queue for deletion")
+            return None
+        projects = list(queryset)
+        present = [project for project in projects if project.phase != Phase.DELETED]
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"Delete {len(present)} project{'' if len(present) == 1 else 's'}?",
+            "opts": self.opts,
+            "projects": projects,
+            "deletions": [(project, display.deletion_summary(project)) for project in present],
+            "has_adopted": any(display.is_adopted(project.database) for project in present),
+            "select_across": request.POST.get("select_across", "0"),
+            "action_checkbox_name": ACTION_CHECKBOX_NAME,
+        }
+        return TemplateResponse(request, "admin/projects/project/delete_projects.html", context)
+
+    def _request_each(
+        self,
+        request: HttpRequest,
+        projects: Iterable[Project],
+        request_one: Callable[..., Outcome],
+        accepted_as: str,
+    ) -> None:
+        """Make the request for each project and say what became of it: one by one, or grouped where there are many."""
+        actor = request.user.get_username()
+        outcomes = [(project, request_one(project, actor=actor)) for project in projects]
+        accepted = [(project, outcome) for project, outcome in outcomes if outcome.accepted]
+        refused = [outcome for _, outcome in outcomes if not outcome.accepted]
+        if len(accepted) <= _LISTED_ONE_BY_ONE:
+            for _, outcome in accepted:
+                messages.success(request, outcome.message)
+        else:
+            names = ", ".join(project.name for project, _ in accepted)
+            messages.success(request, f"{len(accepted)} projects were {accepted_as}: {names}.")
+        if len(refused) <= _LISTED_ONE_BY_ONE:
+            for outcome in refused:
+                messages.warning(request, outcome.message)
+        else:
+            lines = format_html_join("", "<br>{}", ((outcome.message,) for outcome in refused))
+            messages.warning(request, format_html("{} projects were refused:{}", len(refused), lines))
+
+
+def _changed_variables(formset: BaseModelFormSet[Any, Any]) -> list[str]:
+    """Return the names, never the values, of the variables that a saved formset added, changed or removed."""
+    touched = [*formset.new_objects, *(row for row, _ in formset.changed_objects), *formset.deleted_objects]
+    return [f"the variable {row}" for row in touched if isinstance(row, ProjectVariable)]

@@ -1,0 +1,359 @@
+"""The admin of what the panel records (databases, sandboxes, events, queue), read-only, and of users and groups."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from django.contrib import admin
+from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.models import Group, User
+from django.db import models
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django_q.models import Failure, OrmQ, Schedule, Success
+from unfold.contrib.filters.admin import (
+    AllValuesCheckboxFilter,
+    ChoicesDropdownFilter,
+    DropdownFilter,
+    RelatedDropdownFilter,
+)
+from unfold.decorators import display as unfold_display
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+
+from controlpanel.redaction import redact
+from projects import display
+from projects.models import DatabaseCluster, Event, Observation, Sandbox
+from projects.states import CredentialsSource, Phase
+from projects.templatetags.panel import ago, spaced
+
+if TYPE_CHECKING:
+    from django.contrib.admin import ModelAdmin
+
+    _AnyAdmin = ModelAdmin[Any]
+    _DjangoUserAdmin = DjangoUserAdmin[User]
+    _Filter = admin.SimpleListFilter
+else:
+    from unfold.admin import ModelAdmin as _AnyAdmin
+
+    _DjangoUserAdmin = DjangoUserAdmin
+    _Filter = DropdownFilter
+
+__all__ = [
+    "AllValuesFilter",
+    "ChoicesDropdownFilter",
+    "PhaseFilter",
+    "RelatedDropdownFilter",
+    "SandboxCredentialsFilter",
+    "phase_label",
+    "register",
+    "shown",
+]
+
+AllValuesFilter = AllValuesCheckboxFilter
+
+
+_Column = TypeVar("_Column", bound=Callable[..., Any])
+
+
+def shown(
+    description: str, *, ordering: str | None = None, label: dict[str, str] | None = None, header: bool | None = None
+) -> Callable[[_Column], _Column]:
+    """Mark a method as a column of the admin; the theme's own decorator, with types."""
+    decorate: Callable[[_Column], _Column] = unfold_display(
+        description=description, ordering=ordering, label=label, header=header
+    )
+    return decorate
+
+
+def phase_label(row: Observation) -> tuple[str, str]:
+    """Return what the admin's label column takes: the key of its colour, and its text."""
+    return row.phase, row.get_phase_display()
+
+
+class PhaseFilter(_Filter):
+    """Filters by phase; deleted projects are hidden until someone asks for them."""
+
+    title = "phase"
+    parameter_name = "phase"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [*((value, str(label)) for value, label in Phase.choices), ("any", "Any, deleted ones too")]
+
+    def queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
+        value = self.value()
+        if value == "any":
+            return queryset
+        if value in Phase.values:
+            return queryset.filter(phase=value)
+        return queryset.exclude(phase=Phase.DELETED)
+
+
+class SandboxCredentialsFilter(_Filter):
+    """Filters projects by the credentials that their live sandbox runs with."""
+
+    title = "sandbox's credentials"
+    parameter_name = "credentials"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(value, str(label)) for value, label in CredentialsSource.choices]
+
+    def queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
+        if self.value() not in CredentialsSource.values:
+            return queryset
+        live = Sandbox.objects.filter(retired_at=None, credentials=self.value())
+        return queryset.filter(pk__in=live.values("project"))
+
+
+class LiveFilter(_Filter):
+    """Hides the retired rows of earlier databases and sandboxes until someone asks for them."""
+
+    title = "rows"
+    parameter_name = "rows"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("any", "Live and retired"), ("retired", "Retired only")]
+
+    def queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
+        match self.value():
+            case "any":
+                return queryset
+            case "retired":
+                return queryset.exclude(retired_at=None)
+            case _:
+                return queryset.filter(retired_at=None)
+
+
+class RecordAdmin(_AnyAdmin):
+    """Rows that the panel writes: to be read by whoever may view projects, changed by nobody."""
+
+    list_per_page = 25
+    list_filter_submit = True
+    show_full_result_count = False
+    actions = None
+
+    def has_add_permission(self, request: HttpRequest, *_: Any) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return display.user_may(request.user, "view_project")
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return self.has_view_permission(request)
+
+    @shown("Project", ordering="project__name")
+    def project_link(self, row: DatabaseCluster | Sandbox | Event) -> SafeString:
+        return format_html('<a class="panel-link" href="{}">{}</a>', row.project.get_absolute_url(), row.project)
+
+
+class ResourceAdmin(RecordAdmin):
+    """A database or a sandbox."""
+
+    list_filter: ClassVar[tuple[Any, ...]] = (("phase", ChoicesDropdownFilter), LiveFilter)
+    list_select_related = ("project",)
+    search_fields = ("name", "project__name", "project__kubernetes_name")
+
+    @shown("Phase", ordering="phase", label=display.PHASE_COLOURS)
+    def phase_shown(self, row: DatabaseCluster | Sandbox) -> tuple[str, str]:
+        return phase_label(row)
+
+    @shown("Reason", ordering="reason")
+    def reason_shown(self, row: DatabaseCluster | Sandbox) -> SafeString:
+        return format_html('<span title="{}">{}</span>', row.message, spaced(row.reason))
+
+    @shown("Requested", ordering="requested_at")
+    def requested_shown(self, row: DatabaseCluster | Sandbox) -> SafeString:
+        return ago(row.requested_at)
+
+
+class DatabaseClusterAdmin(ResourceAdmin):
+    list_display = (
+        "name",
+        "project_link",
+        "phase_shown",
+        "reason_shown",
+        "observed_phase",
+        "origin_shown",
+        "credentials_shown",
+        "requested_shown",
+    )
+    list_filter = (("phase", ChoicesDropdownFilter), ("origin", ChoicesDropdownFilter), LiveFilter)
+    fieldsets = (
+        (None, {"fields": ("name", "namespace", "project_link", "origin")}),
+        ("Status", {"fields": ("phase", "reason", "message", "observed_phase", "deadline")}),
+        (
+            "Connection",
+            {
+                "fields": (
+                    "host",
+                    "port",
+                    "database",
+                    "username",
+                    "credentials_shown",
+                    "verified_at",
+                    "verification_note",
+                )
+            },
+        ),
+        (
+            "Steps",
+            {"fields": ("requested_at", "applied_at", "running_at", "captured_at", "retired_at")},
+        ),
+        ("In the cluster", {"fields": ("api_version", "object_uid", "wanted_generation", "observed_generation")}),
+    )
+
+    @shown("Origin", ordering="origin")
+    def origin_shown(self, row: DatabaseCluster) -> str:
+        return row.get_origin_display()
+
+    @shown("Credentials", label=display.CREDENTIALS_COLOURS)
+    def credentials_shown(self, row: DatabaseCluster) -> tuple[str, str]:
+        source = CredentialsSource.CAPTURED if row.captured_at else CredentialsSource.NONE
+        return source.value, str(source.label)
+
+
+class SandboxAdmin(ResourceAdmin):
+    list_display = (
+        "name",
+        "project_link",
+        "phase_shown",
+        "reason_shown",
+        "credentials_shown",
+        "is_simulated",
+        "requested_shown",
+    )
+    list_filter = (("phase", ChoicesDropdownFilter), ("credentials", ChoicesDropdownFilter), LiveFilter)
+    fieldsets = (
+        (None, {"fields": ("name", "namespace", "project_link", "is_simulated")}),
+        ("Status", {"fields": ("phase", "reason", "message", "deadline", "credentials_shown", "urls_shown")}),
+        ("Steps", {"fields": ("requested_at", "applied_at", "ready_at", "retired_at")}),
+        ("In the cluster", {"fields": ("wanted_generation", "observed_generation")}),
+    )
+
+    @shown("Credentials", ordering="credentials", label=display.CREDENTIALS_COLOURS)
+    def credentials_shown(self, row: Sandbox) -> tuple[str, str]:
+        return row.credentials, row.get_credentials_display()
+
+    @shown("Addresses")
+    def urls_shown(self, row: Sandbox) -> str:
+        return ", ".join(display.linkable_urls(row).values()) or "–"
+
+
+class EventAdmin(RecordAdmin):
+    list_display = ("at_shown", "project_link", "level_shown", "reason_shown", "message", "actor", "resource")
+    list_display_links = ("at_shown",)
+    list_filter = (("level", ChoicesDropdownFilter), ("reason", AllValuesFilter))
+    list_select_related = ("project",)
+    search_fields = ("project__name", "message", "actor", "reason")
+    fields = ("at", "project_link", "level", "reason", "message", "actor", "resource")
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
+        """A project's page links to all of its events."""
+        return lookup == "project__id__exact" or super().lookup_allowed(lookup, value, request)
+
+    @shown("When", ordering="at")
+    def at_shown(self, event: Event) -> SafeString:
+        return ago(event.at)
+
+    @shown("Level", ordering="level", label=display.LEVEL_COLOURS)
+    def level_shown(self, event: Event) -> tuple[str, str]:
+        return event.level, event.get_level_display()
+
+    @shown("Reason", ordering="reason")
+    def reason_shown(self, event: Event) -> str:
+        return spaced(event.reason)
+
+
+class QueueRecordAdmin(RecordAdmin):
+    """The queue's own rows: what runs when, never what is in a task. For superusers."""
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return bool(request.user.is_active and request.user.is_superuser)
+
+
+class WaitingTaskAdmin(QueueRecordAdmin):
+    list_display = ("task_shown", "function_shown", "due_shown")
+    fields = ("task_shown", "function_shown", "due_shown")
+    ordering = ("lock",)
+
+    @shown("Task")
+    def task_shown(self, row: OrmQ) -> str:
+        return str(row.name())
+
+    @shown("Function")
+    def function_shown(self, row: OrmQ) -> str:
+        return str(row.func())
+
+    @shown("Due", ordering="lock")
+    def due_shown(self, row: OrmQ) -> SafeString:
+        return ago(row.lock)
+
+
+class TaskRecordAdmin(QueueRecordAdmin):
+    list_display: ClassVar[tuple[str, ...]] = ("name", "func", "started_shown", "took_shown", "attempt_count")
+    fields: tuple[str, ...] = ("name", "func", "started", "stopped", "attempt_count")
+    search_fields = ("name", "func")
+    ordering = ("-started",)
+
+    @shown("Started", ordering="started")
+    def started_shown(self, row: Success | Failure) -> SafeString:
+        return ago(row.started)
+
+    @shown("Took")
+    def took_shown(self, row: Success | Failure) -> str:
+        return f"{row.time_taken():.2f} s"
+
+
+class FailedTaskAdmin(TaskRecordAdmin):
+    list_display = (*TaskRecordAdmin.list_display, "error_shown")
+    fields = (*TaskRecordAdmin.fields, "error_shown")
+
+    @shown("Error")
+    def error_shown(self, row: Failure) -> str:
+        """The last line of the traceback, with anything like a password masked."""
+        lines = str(row.result or "").strip().splitlines()
+        return redact(lines[-1])[:300] if lines else "–"
+
+
+class ScheduleRecordAdmin(QueueRecordAdmin):
+    list_display = ("name", "func", "schedule_type", "minutes", "next_run_shown", "repeats")
+    fields = ("name", "func", "schedule_type", "minutes", "next_run", "repeats")
+
+    @shown("Next run", ordering="next_run")
+    def next_run_shown(self, row: Schedule) -> SafeString:
+        return ago(row.next_run)
+
+
+class UserAdmin(_DjangoUserAdmin, _AnyAdmin):
+    form = UserChangeForm
+    add_form = UserCreationForm
+    change_password_form = AdminPasswordChangeForm
+
+
+class GroupAdmin(DjangoGroupAdmin, _AnyAdmin):
+    pass
+
+
+def register() -> None:
+    """Register everything but the projects on the theme's ModelAdmin, in place of what other apps registered."""
+    ours: dict[type[models.Model], type[Any]] = {
+        DatabaseCluster: DatabaseClusterAdmin,
+        Sandbox: SandboxAdmin,
+        Event: EventAdmin,
+        OrmQ: WaitingTaskAdmin,
+        Success: TaskRecordAdmin,
+        Failure: FailedTaskAdmin,
+        Schedule: ScheduleRecordAdmin,
+        User: UserAdmin,
+        Group: GroupAdmin,
+    }
+    for model, model_admin in ours.items():
+        if admin.site.is_registered(model):
+            admin.site.unregister(model)
+        admin.site.register(model, model_admin)

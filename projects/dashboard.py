@@ -1,0 +1,50 @@
+"""The admin's first page: how many projects are in which phase, and what needs attention."""
+
+from typing import Any
+
+from django.db.models import Count
+from django.http import HttpRequest
+from django.urls import reverse
+
+from projects import display
+from projects.models import Event, Project, Sandbox
+from projects.states import CredentialsSource, Phase
+
+_ATTENTION_SHOWN = 6
+_EVENTS_SHOWN = 8
+
+
+def is_live_view(request: HttpRequest) -> bool:
+    """Whether the sidebar's "Live view" is where we are: the admin's own addresses hold "/projects/" too."""
+    return request.path.startswith(reverse("projects:list"))
+
+
+def add_dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """Add what the first page shows to its context; nothing of projects for those who may not see them."""
+    context["may_view_projects"] = display.user_may(request.user, "view_project")
+    if not context["may_view_projects"]:
+        return context
+    counts: dict[str, int] = dict(Project.objects.order_by().values_list("phase").annotate(Count("pk")))
+    present = Project.objects.present().select_related("owner")
+    failed = present.filter(phase=Phase.FAILED)
+    on_default = Sandbox.objects.filter(retired_at=None, credentials=CredentialsSource.DEFAULT).select_related(
+        "project"
+    )
+    list_url = reverse("projects:list")
+    context |= {
+        "tiles": [
+            (label, sum(counts.get(phase, 0) for phase in phases), colour, f"{list_url}{query}")
+            for label, phases, colour, query in (
+                ("Running", (Phase.RUNNING,), "success", f"?phase={Phase.RUNNING}"),
+                ("In progress", tuple(Phase.in_progress()), "info", ""),
+                ("Failed", (Phase.FAILED,), "danger", f"?phase={Phase.FAILED}"),
+                ("Not provisioned", (Phase.NEW,), "default", f"?phase={Phase.NEW}"),
+            )
+        ],
+        "failed": failed[:_ATTENTION_SHOWN],
+        "failed_count": counts.get(Phase.FAILED, 0),
+        "on_default": on_default[:_ATTENTION_SHOWN],
+        "recent_events": Event.objects.select_related("project")[:_EVENTS_SHOWN],
+        "may_add": display.user_may(request.user, "add_project"),
+    }
+    return context

@@ -1,0 +1,246 @@
+"""How rows are shown: badges, the wait and its deadline, what to press, what changed. Reads rows, never the cluster."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol, cast
+
+from django.conf import settings
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.db import models
+from django.utils.module_loading import import_string
+
+from projects.models import DatabaseCluster, Project, ReachedStep, Resource, Sandbox
+from projects.states import CredentialsSource, DesiredState, Level, Origin, Phase
+
+# Label colours of the admin's theme.
+PHASE_COLOURS: dict[str, str] = {
+    Phase.NEW: "default",
+    Phase.WAITING: "info",
+    Phase.CREATING: "info",
+    Phase.RUNNING: "success",
+    Phase.FAILED: "danger",
+    Phase.DELETING: "warning",
+    Phase.DELETED: "default",
+}
+LEVEL_COLOURS: dict[str, str] = {Level.INFO: "info", Level.WARNING: "warning", Level.ERROR: "danger"}
+CREDENTIALS_COLOURS: dict[str, str] = {
+    CredentialsSource.NONE: "default",
+    CredentialsSource.CAPTURED: "success",
+    CredentialsSource.DEFAULT: "warning",
+}
+
+# Scheduling changes with every pass and is nothing that a page shows.
+_UNSHOWN_FIELDS = frozenset(
+    {"queued_at", "lease_token", "lease_until", "next_pass_at", "failures", "password", "environment_digest", "uid"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """What a project waits for, since when, and until when patience lasts."""
+
+    what: str
+    since: datetime
+    deadline: datetime
+
+    @property
+    def total_s(self) -> int:
+        return max(1, round((self.deadline - self.since).total_seconds()))
+
+    def elapsed_s(self, now: datetime) -> int:
+        """Seconds waited so far, never negative."""
+        return max(0, int((now - self.since).total_seconds()))
+
+    def is_over(self, now: datetime) -> bool:
+        return now > self.deadline
+
+
+def current_wait(project: Project) -> Wait | None:
+    """Return what an unsettled project waits for; None where nothing with a deadline is under way."""
+    if project.phase not in Phase.in_progress():
+        return None
+    resources: Iterable[tuple[str, Resource | None]] = (
+        ("the database", project.database),
+        ("the sandbox", project.sandbox),
+    )
+    for what, resource in resources:
+        if resource and resource.deadline and not resource.is_settled:
+            since = resource.requested_at or project.requested_at
+            if since and since < resource.deadline:
+                return Wait(what, since, resource.deadline)
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """A button: which request it makes, what stands on it, and whether it is the one to press now."""
+
+    name: str
+    label: str
+    icon: str
+    is_primary: bool = False
+
+
+PROVISION = Action("provision", "Provision", "play_arrow", is_primary=True)
+RETRY = Action("retry", "Retry", "refresh", is_primary=True)
+TRY_AGAIN = Action("retry", "Retry", "refresh")
+CHECK = Action("provision", "Check again", "refresh")
+DELETE = Action("delete", "Delete", "delete")
+
+
+def available_actions(project: Project, user: AbstractBaseUser | AnonymousUser) -> list[Action]:
+    """Return the buttons that make sense in the project's state and that the user may press."""
+    actions: list[Action] = []
+    if project.phase == Phase.DELETED:
+        return actions
+    if user_may(user, "provision_project"):
+        match project.desired_state:
+            case DesiredState.REGISTERED:
+                actions.append(PROVISION)
+            case DesiredState.RUNNING if project.phase == Phase.RUNNING:
+                actions.append(CHECK)
+            case _:
+                actions.append(RETRY if project.phase == Phase.FAILED else TRY_AGAIN)
+    if user_may(user, "delete_project") and project.desired_state != DesiredState.DELETED:
+        actions.append(DELETE)
+    return actions
+
+
+def user_may(user: AbstractBaseUser | AnonymousUser, codename: str) -> bool:
+    """Whether the user has the permission `projects.<codename>`."""
+    return bool(cast("AnonymousUser", user).has_perm(f"projects.{codename}"))
+
+
+@dataclass(frozen=True, slots=True)
+class StepLine:
+    """A step as a page shows it. `state` is done, current, failed, skipped or open."""
+
+    step: ReachedStep
+    state: str
+    icon: str
+
+
+_STEP_ICONS = {
+    "done": "check_circle",
+    "current": "progress_activity",
+    "failed": "error",
+    "skipped": "do_not_disturb_on",
+    "open": "radio_button_unchecked",
+}
+
+
+def step_lines(project: Project) -> list[StepLine]:
+    """Return every step with its state: the first one not reached is where the project is, or where it failed."""
+    steps = project.steps()
+    last_reached = max((index for index, step in enumerate(steps) if step.at), default=-1)
+    wants_more = project.desired_state == DesiredState.RUNNING and project.phase != Phase.RUNNING
+    lines: list[StepLine] = []
+    for index, step in enumerate(steps):
+        if step.at:
+            state = "done"
+        elif step.note and index < last_reached:
+            state = "skipped"
+        elif wants_more:
+            state = "failed" if project.phase == Phase.FAILED else "current"
+            wants_more = False
+        else:
+            state = "open"
+        lines.append(StepLine(step, state, _STEP_ICONS[state]))
+    return lines
+
+
+def total_duration_s(project: Project) -> float | None:
+    """Return the seconds from the request to the ready sandbox; None until it is ready."""
+    first, *_, last = project.steps()
+    return (last.at - first.at).total_seconds() if first.at and last.at and last.at > first.at else None
+
+
+def linkable_urls(sandbox: Sandbox | None) -> dict[str, str]:
+    """Return the sandbox's addresses by port name, those of http and https only."""
+    urls: dict[str, str] = sandbox.urls if sandbox else {}
+    return {name: url for name, url in urls.items() if url.startswith(("http://", "https://"))}
+
+
+def next_move(project: Project) -> str:
+    """Return, in a sentence, what a person can do now; "" where nothing needs to be done."""
+    match project.phase:
+        case Phase.NEW:
+            return "Press Provision to give it a database and a sandbox."
+        case Phase.FAILED if project.desired_state == DesiredState.DELETED:
+            return "Press Retry to try the deletion again."
+        case Phase.FAILED:
+            return "Press Retry for another try with a new deadline. If the cause goes away, it heals by itself."
+        case Phase.WAITING | Phase.CREATING:
+            return "Nothing needs to be pressed: this page follows along."
+        case Phase.DELETED:
+            return "Its row and timeline stay, so that its name is never used again."
+        case _:
+            return ""
+
+
+def deletion_summary(project: Project) -> list[tuple[str, str, bool]]:
+    """Return what deleting a project does: (resource, sentence, whether a checkbox decides it), a line each."""
+    lines: list[tuple[str, str, bool]] = []
+    if project.sandbox:
+        lines.append((f"Sandbox {project.sandbox.name}", "will be deleted with its storage.", False))
+    if project.database:
+        name = f"Database {project.database.name}"
+        if is_adopted(project.database):
+            lines.append((name, "was adopted: it is released and kept, unless you tick the box below.", True))
+        else:
+            lines.append((name, "will be deleted with all of its data.", False))
+    if not lines:
+        lines.append(("No database and no sandbox", "exist yet: only the project is marked as deleted.", False))
+    return lines
+
+
+def is_adopted(database: DatabaseCluster | None) -> bool:
+    return database is not None and database.origin == Origin.ADOPTED
+
+
+def version_of(project: Project) -> str:
+    """Return a digest of everything that the project's page shows: equal digests, equal pages.
+
+    Expects the annotation `last_event_id`, so that a page of rows needs no query for each.
+    """
+    parts: list[str] = [str(getattr(project, "last_event_id", ""))]
+    rows: tuple[models.Model | None, ...] = (project, project.database, project.sandbox)
+    for row in rows:
+        if row is None:
+            parts.append("-")
+            continue
+        parts += [
+            f"{field.attname}={getattr(row, field.attname)!r}"
+            for field in row._meta.concrete_fields
+            if field.name not in _UNSHOWN_FIELDS
+        ]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+class PartHealth(Protocol):
+    """Whether a part of the panel is alive; if not, the message says what that means and what to do."""
+
+    @property
+    def alive(self) -> bool: ...
+
+    @property
+    def message(self) -> str: ...
+
+
+class PanelHealth(Protocol):
+    @property
+    def watcher(self) -> PartHealth: ...
+
+    @property
+    def queue(self) -> PartHealth: ...
+
+
+def panel_warnings() -> list[str]:
+    """Return a sentence for each part of the panel that is not running. PANEL_HEALTH names the function that knows."""
+    path: str = getattr(settings, "PANEL_HEALTH", "")
+    if not path:
+        return []
+    health: PanelHealth = import_string(path)()
+    return [part.message for part in (health.queue, health.watcher) if not part.alive]

@@ -1,0 +1,115 @@
+"""Forms of the admin and of the own pages: sentences for whatever can't be used, and no secret sent to a browser."""
+
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from unfold.widgets import (
+    UnfoldAdminPasswordWidget,
+    UnfoldAdminTextareaWidget,
+    UnfoldAdminTextInputWidget,
+    UnfoldBooleanSwitchWidget,
+)
+
+from projects import naming
+from projects.fields import EncryptedText
+from projects.models import Project, ProjectVariable
+
+if TYPE_CHECKING:
+    ProjectModelForm = forms.ModelForm[Project]
+    VariableModelForm = forms.ModelForm[ProjectVariable]
+else:
+    ProjectModelForm = VariableModelForm = forms.ModelForm
+
+NAME_HELP = "Letters, digits, spaces, hyphens, underscores and dots, up to 60. It can't be changed later."
+NAMESPACE_HELP = "Where its objects live in Kubernetes. Leave it empty for the panel's own."
+
+
+class ProjectNameField(forms.CharField):
+    """A project's name: any text is answered with the name, tidied, or with a sentence that says what to do."""
+
+    widget = UnfoldAdminTextInputWidget
+
+    def __init__(self, **options: Any) -> None:
+        # A length limit in the browser would cut a pasted name in silence.
+        options.pop("max_length", None)
+        super().__init__(**{**options, "help_text": NAME_HELP})
+
+    def clean(self, value: Any) -> str:
+        try:
+            return naming.clean_name(str(value or ""))
+        except naming.InvalidNameError as error:
+            raise ValidationError(str(error), code="invalid_name") from None
+
+
+class ProjectAdminForm(ProjectModelForm):
+    """The admin's form: a name only when adding, a namespace that may be left to the panel's default."""
+
+    class Meta:
+        model = Project
+        fields = ("name", "owner", "description", "namespace", "default_database_allowed")
+        field_classes = {"name": ProjectNameField}
+        widgets = {"description": UnfoldAdminTextareaWidget(attrs={"rows": 3})}
+        help_texts = {"namespace": NAMESPACE_HELP}
+
+
+class AddProjectForm(ProjectModelForm):
+    """The own page's form. Whoever adds a project owns it."""
+
+    class Meta:
+        model = Project
+        fields = ("name", "description", "namespace", "default_database_allowed")
+        field_classes = {"name": ProjectNameField}
+        widgets = {
+            "name": UnfoldAdminTextInputWidget(attrs={"autofocus": True, "autocomplete": "off"}),
+            "description": UnfoldAdminTextareaWidget(attrs={"rows": 3}),
+            "namespace": UnfoldAdminTextInputWidget(attrs={"autocomplete": "off"}),
+            "default_database_allowed": UnfoldBooleanSwitchWidget(),
+        }
+        help_texts = {
+            "description": "What it is for. Optional.",
+            "namespace": NAMESPACE_HELP,
+        }
+
+
+class VariableForm(VariableModelForm):
+    """A variable whose stored value never goes to the browser: an empty field keeps it, a new value replaces it."""
+
+    value = forms.CharField(
+        required=False,
+        strip=False,
+        widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "new-password"}),
+    )
+
+    class Meta:
+        model = ProjectVariable
+        fields = ("name", "value")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # The row's EncryptedText must not become the field's initial value.
+        self.initial.pop("value", None)
+        if self.instance.pk and self.instance.value:
+            self.fields["value"].widget.attrs["placeholder"] = "•••••• kept unless you type a new one"
+
+    def clean_value(self) -> EncryptedText:
+        """Encrypt what was typed; keep what is stored where nothing was. Null characters can't be in an environment."""
+        typed: str = self.cleaned_data["value"]
+        if "\0" in typed:
+            raise ValidationError("The value has a null character, which no environment variable can hold.")
+        if not typed and self.instance.pk:
+            return self.instance.value
+        return EncryptedText.of(typed)
+
+
+class RevealForm(forms.Form):
+    """Why someone wants to see the credentials."""
+
+    reason = forms.CharField(
+        label="Why do you need them?",
+        max_length=200,
+        widget=UnfoldAdminTextInputWidget(
+            attrs={"autocomplete": "off", "placeholder": "e.g. connecting psql to debug"}
+        ),
+        error_messages={"required": "Say why you need the credentials: the reason stands in the project's timeline."},
+    )

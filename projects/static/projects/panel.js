@@ -1,0 +1,131 @@
+// Small behaviours of the panel's pages: clocks that tick, copy buttons, credentials that hide themselves.
+(function () {
+  "use strict";
+
+  let clockOffsetMs = 0; // the server's clock minus the browser's
+  let connectionLost = false;
+
+  function now() {
+    return Date.now() + clockOffsetMs;
+  }
+
+  // The same texts as templatetags/panel.py writes.
+  function relativeText(at) {
+    const seconds = Math.round((now() - at) / 1000);
+    const distance = Math.abs(seconds);
+    if (distance < 1) return "now";
+    let text;
+    if (distance < 60) text = distance + " s";
+    else if (distance < 3600) text = Math.floor(distance / 60) + " min";
+    else if (distance < 86400) text = Math.floor(distance / 3600) + " h";
+    else {
+      const days = Math.floor(distance / 86400);
+      text = days + (days === 1 ? " day" : " days");
+    }
+    return seconds > 0 ? text + " ago" : "in " + text;
+  }
+
+  function write(element, text) {
+    if (element && element.textContent !== text) element.textContent = text;
+  }
+
+  function tick() {
+    document.querySelectorAll("time[data-ago]").forEach(function (element) {
+      write(element, relativeText(Date.parse(element.dateTime)));
+    });
+    document.querySelectorAll("[data-deadline]").forEach(function (element) {
+      const since = Date.parse(element.dataset.since);
+      const total = Date.parse(element.dataset.deadline) - since;
+      const elapsed = Math.max(0, now() - since);
+      const isLate = elapsed > total;
+      element.classList.toggle("is-late", isLate);
+      element.querySelector(".panel-bar span").style.width = Math.min(100, (100 * elapsed) / total) + "%";
+      write(element.querySelector("[data-elapsed]"), Math.floor(elapsed / 1000) + " s");
+      element.querySelector("[data-late]").hidden = !isLate;
+      element.querySelector("[data-patient]").hidden = isLate;
+    });
+    document.querySelectorAll("[data-hide-after-s]").forEach(function (element) {
+      if (!element.dataset.hideAt) {
+        element.dataset.hideAt = String(Date.now() + 1000 * Number(element.dataset.hideAfterS));
+      }
+      const left = Math.ceil((Number(element.dataset.hideAt) - Date.now()) / 1000);
+      if (left <= 0) hideCredentials(element);
+      else write(element.querySelector("[data-hide-in]"), left + " s");
+    });
+  }
+
+  function hideCredentials(element) {
+    const card = element.closest("#credentials");
+    // Gone at once, whether or not the server answers.
+    element.remove();
+    if (card) htmx.ajax("GET", card.getAttribute("hx-get"), { target: "#credentials", swap: "outerHTML" });
+  }
+
+  function copy(button) {
+    const text = document.getElementById(button.dataset.copy).textContent;
+    const done = function () {
+      const icon = button.firstElementChild;
+      icon.textContent = "check";
+      announce("Copied.");
+      setTimeout(function () {
+        icon.textContent = "content_copy";
+      }, 1500);
+    };
+    if (navigator.clipboard && window.isSecureContext) {
+      navigator.clipboard.writeText(text).then(done);
+      return;
+    }
+    // Plain http on another host than localhost has no clipboard API.
+    const area = document.createElement("textarea");
+    area.value = text;
+    area.className = "panel-visually-hidden";
+    document.body.append(area);
+    area.select();
+    if (document.execCommand("copy")) done();
+    area.remove();
+    button.focus();
+  }
+
+  function announce(text) {
+    write(document.getElementById("announcement"), text);
+  }
+
+  function setConnectionLost(isLost) {
+    if (isLost === connectionLost) return;
+    connectionLost = isLost;
+    document.documentElement.classList.toggle("panel-connection-lost", isLost);
+    if (isLost) announce("The panel does not answer. What you see may be out of date.");
+  }
+
+  function readClock(root) {
+    const element = root.querySelector("[data-now]");
+    if (element) clockOffsetMs = Date.parse(element.dataset.now) - Date.now();
+  }
+
+  document.addEventListener("click", function (event) {
+    const button = event.target.closest("[data-copy]");
+    if (button) copy(button);
+  });
+
+  document.addEventListener("htmx:afterSwap", function () {
+    readClock(document);
+    tick();
+    const status = document.querySelector("[data-announcement]");
+    if (status) announce(status.dataset.announcement);
+  });
+  document.addEventListener("htmx:afterRequest", function (event) {
+    const status = event.detail.xhr ? event.detail.xhr.status : 0;
+    setConnectionLost(status === 0 || status >= 500);
+  });
+
+  // A page that comes back from the browser's own memory shows nothing that was revealed before.
+  window.addEventListener("pageshow", function (event) {
+    if (event.persisted && document.querySelector("[data-hide-after-s]")) window.location.reload();
+  });
+
+  document.addEventListener("DOMContentLoaded", function () {
+    readClock(document);
+    tick();
+    setInterval(tick, 1000);
+  });
+})();

@@ -1,0 +1,100 @@
+"""Tags of the panel's own pages: badges, relative times, durations."""
+
+from datetime import datetime
+
+from django import template
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from unfold.settings import get_config
+
+from projects import display
+
+register = template.Library()
+
+_STEPS = ((60, 1, "s"), (3600, 60, "min"), (86_400, 3600, "h"))
+
+
+def relative_text(at: datetime, now: datetime) -> str:
+    """Return a short distance such as `34 s ago` or `in 2 min`. panel.js writes the same text."""
+    seconds = round((now - at).total_seconds())
+    distance = abs(seconds)
+    if distance < 1:
+        return "now"
+    for below, size, unit in _STEPS:
+        if distance < below:
+            text = f"{distance // size} {unit}"
+            break
+    else:
+        days = distance // 86_400
+        text = f"{days} day{'' if days == 1 else 's'}"
+    return f"{text} ago" if seconds > 0 else f"in {text}"
+
+
+@register.simple_tag
+def ago(at: datetime | None, empty: str = "–") -> SafeString:
+    """A <time> with the distance to now; the full moment is its title. panel.js keeps it current."""
+    if at is None:
+        return format_html("{}", empty)
+    local = timezone.localtime(at)
+    return format_html(
+        '<time datetime="{}" title="{}" data-ago>{}</time>',
+        at.isoformat(),
+        local.strftime("%d %b %Y, %H:%M:%S %Z"),
+        relative_text(at, timezone.now()),
+    )
+
+
+@register.filter
+def duration(seconds: float | None) -> str:
+    """Return a duration as people read it: `0.4 s`, `34 s`, `2 min 5 s`, `3 h 10 min`."""
+    if seconds is None:
+        return ""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+@register.filter
+def phase_colour(phase: str) -> str:
+    return display.PHASE_COLOURS.get(phase, "default")
+
+
+@register.filter
+def level_colour(level: str) -> str:
+    return display.LEVEL_COLOURS.get(level, "default")
+
+
+@register.filter
+def spaced(reason: str) -> str:
+    """Return a CamelCase reason as words: `ClusterNotRunning` → `Cluster not running`."""
+    words = "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in reason).strip()
+    return words[:1].upper() + words[1:]
+
+
+@register.simple_tag
+def panel_warnings() -> list[str]:
+    return display.panel_warnings()
+
+
+@register.filter
+def duration_whole(seconds: float) -> str:
+    """Return a duration without fractions: `120 s`, `10 min`."""
+    return f"{seconds:.0f} s" if seconds <= 300 or seconds % 60 else f"{seconds / 60:.0f} min"
+
+
+@register.simple_tag
+def theme_colours() -> SafeString:
+    """The theme's colours as the admin's pages have them, for pages that no view gave a context."""
+    colours: dict[str, dict[str, str]] = get_config("UNFOLD")["COLORS"]
+    lines = format_html_join(
+        "",
+        "--color-{}-{}: {};",
+        ((name, weight, value) for name, weights in colours.items() for weight, value in weights.items()),
+    )
+    return format_html("<style>:root {{ {} }}</style>", lines)

@@ -1,0 +1,305 @@
+"""The HTMX pages: they read rows, and change things only through services. Page and refresh share one fragment."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any
+from urllib.parse import urlencode
+
+from django.contrib import admin, messages
+from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.paginator import Paginator
+from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.cache import patch_vary_headers
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django_htmx.http import HttpResponseClientRedirect, trigger_client_event
+from django_htmx.middleware import HtmxDetails
+
+from projects import display, services
+from projects.connection import Connection
+from projects.fields import UndecryptableValueError
+from projects.forms import AddProjectForm, RevealForm
+from projects.models import Event, Project
+from projects.services import Outcome, RefusedRequestError
+from projects.states import CredentialsSource, Phase
+
+ROWS_A_PAGE = 25
+EVENTS_SHOWN = 50
+REVEALED_FOR_S = 60
+
+
+class PanelRequest(HttpRequest):
+    """A request as the middleware leaves it."""
+
+    htmx: HtmxDetails
+
+
+View = Callable[..., HttpResponse]
+
+
+def staff_page(codename: str) -> Callable[[View], View]:
+    """Let in staff with the permission `projects.<codename>`: the anonymous log in first, others get a 403.
+
+    A fragment's request can't follow a redirect (the log-in page would land inside the page): htmx is told to go there.
+    """
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        def guarded(request: PanelRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            user = request.user
+            if not user.is_authenticated:
+                if request.htmx:
+                    back = request.htmx.current_url_abs_path or reverse("projects:list")
+                    return HttpResponseClientRedirect(redirect_to_login(back).url)
+                return redirect_to_login(
+                    request.get_full_path() if request.method == "GET" else reverse("projects:list")
+                )
+            if not user.is_staff or not user.has_perm("projects.view_project") or not display.user_may(user, codename):
+                raise PermissionDenied
+            response = view(request, *args, **kwargs)
+            # The same address answers with a page or a fragment.
+            patch_vary_headers(response, ("HX-Request",))
+            response.headers.setdefault("Cache-Control", "no-store")
+            return response
+
+        return guarded
+
+    return decorate
+
+
+def _page(request: PanelRequest, template: str, context: dict[str, Any], status: int = 200) -> HttpResponse:
+    """Render a page inside the admin's shell: its sidebar, colours and messages."""
+    return render(request, template, {**admin.site.each_context(request), **context}, status=status)
+
+
+def _wants_fragment(request: PanelRequest) -> bool:
+    return bool(request.htmx) and not request.htmx.history_restore_request
+
+
+# --- The list --------------------------------------------------------------------------------------------------
+
+
+def with_last_event(projects: QuerySet[Project]) -> QuerySet[Project]:
+    """Annotate each project with the id of its latest event, as `display.version_of` expects."""
+    latest = Event.objects.filter(project=OuterRef("pk")).order_by("-pk").values("pk")[:1]
+    return projects.annotate(last_event_id=Subquery(latest))
+
+
+@require_GET
+@staff_page("view_project")
+def project_list(request: PanelRequest) -> HttpResponse:
+    """All projects, searched and filtered. As a fragment it answers 204 while nothing changed since `seen`."""
+    query = request.GET.get("q", "").replace("\0", "").strip()[:100]
+    phase = request.GET.get("phase", "")
+    if phase not in Phase.values:
+        phase = ""
+    found = Project.objects.filter(
+        Q(name__icontains=query) | Q(kubernetes_name__icontains=query) | Q(owner__username__icontains=query)
+        if query
+        else Q()
+    )
+    counts = dict(found.order_by().values_list("phase").annotate(Count("pk")))
+    shown = found.filter(phase=phase) if phase else found.exclude(phase=Phase.DELETED)
+    page = Paginator(with_last_event(shown.with_resources()), ROWS_A_PAGE).get_page(request.GET.get("page"))
+    rows = [(project, display.available_actions(project, request.user)) for project in page]
+    warnings = display.panel_warnings()
+    versions = "".join(display.version_of(project) for project, _ in rows)
+    version = hashlib.sha256(f"{versions}{counts}{page.number}{warnings}".encode()).hexdigest()[:16]
+    if _wants_fragment(request) and request.GET.get("seen") == version:
+        return HttpResponse(status=204)
+    filters = {"q": query, "phase": phase}
+    chips = [("", "All", sum(count for key, count in counts.items() if key != Phase.DELETED))]
+    chips += [(key, str(label), counts.get(key, 0)) for key, label in Phase.choices]
+    context = {
+        "title": "Live view",
+        "page": page,
+        "rows": rows,
+        "query": query,
+        "phase": phase,
+        "chips": [(key, label, count, _query({**filters, "phase": key})) for key, label, count in chips],
+        "page_query": _query(filters),
+        "refresh_url": _query({**filters, "page": page.number, "seen": version}),
+        "is_live": any(not project.is_carried_out for project in page),
+        "has_any": bool(counts),
+        "may_add": display.user_may(request.user, "add_project"),
+        "panel_warnings": warnings,
+        "now": timezone.now(),
+    }
+    if _wants_fragment(request):
+        return render(request, "projects/_list.html", context)
+    return _page(request, "projects/list.html", context)
+
+
+def _query(values: Mapping[str, object]) -> str:
+    return "?" + urlencode({key: value for key, value in values.items() if value})
+
+
+# --- One project -----------------------------------------------------------------------------------------------
+
+
+def get_shown_project(pk: int) -> Project:
+    """Return the project with everything its page shows. Raises Http404."""
+    return get_object_or_404(with_last_event(Project.objects.with_resources()), pk=pk)
+
+
+def project_context(request: HttpRequest, project: Project) -> dict[str, Any]:
+    """Return what the fragments of a project's page need, in the own page and in the admin alike."""
+    events = list(project.events.all()[: EVENTS_SHOWN + 1])
+    captured = _captured_mark(project)
+    refresh_url = reverse("projects:status", args=[project.pk])
+    return {
+        "project": project,
+        "database": project.database,
+        "sandbox": project.sandbox,
+        "sandbox_urls": display.linkable_urls(project.sandbox),
+        "uses_default": bool(project.sandbox and project.sandbox.credentials == CredentialsSource.DEFAULT),
+        "actions": display.available_actions(project, request.user),
+        "next_move": display.next_move(project),
+        "wait": display.current_wait(project),
+        "step_lines": display.step_lines(project),
+        "total_s": display.total_duration_s(project),
+        "events": events[:EVENTS_SHOWN],
+        "has_more_events": len(events) > EVENTS_SHOWN,
+        "is_live": not project.is_carried_out,
+        "refresh_url": f"{refresh_url}{_query({'seen': display.version_of(project), 'captured': captured})}",
+        "may_reveal": display.user_may(request.user, "reveal_credentials"),
+        "reveal_form": RevealForm(),
+        "now": timezone.now(),
+    }
+
+
+def _captured_mark(project: Project) -> str:
+    """Return what changes when other credentials are captured, so that the card is fetched again only then."""
+    database = project.database
+    return f"{database.pk}-{database.captured_at.timestamp():.0f}" if database and database.captured_at else "none"
+
+
+@require_GET
+@staff_page("view_project")
+def project_detail(request: PanelRequest, pk: int) -> HttpResponse:
+    project = get_shown_project(pk)
+    return _page(
+        request, "projects/detail.html", {**project_context(request, project), "title": f"Project {project.name}"}
+    )
+
+
+@require_GET
+@staff_page("view_project")
+def project_status(request: PanelRequest, pk: int) -> HttpResponse:
+    """The part of the page that follows the project: 204 while nothing changed since `seen`.
+
+    The credentials are a part of their own, so that a refresh never wipes what was revealed or a reason half typed.
+    """
+    project = get_shown_project(pk)
+    if request.GET.get("seen") == display.version_of(project):
+        return HttpResponse(status=204)
+    context = project_context(request, project)
+    response = render(request, "projects/_status.html", {**context, "is_refresh": True})
+    if request.GET.get("captured", "none") != _captured_mark(project):
+        trigger_client_event(response, "credentials-captured")
+    return response
+
+
+@require_http_methods(["GET", "POST"])
+@staff_page("view_project")
+def project_credentials(request: PanelRequest, pk: int) -> HttpResponse:
+    """The credentials, masked; revealed to a POST that says why, by someone who may, and on the record."""
+    project = get_shown_project(pk)
+    context: dict[str, Any] = {}
+    if request.method == "POST":
+        if not display.user_may(request.user, "reveal_credentials"):
+            raise PermissionDenied
+        context = _reveal(request, project)
+        project = get_shown_project(pk)
+    context = {**project_context(request, project), **context}
+    if _wants_fragment(request):
+        response = render(request, "projects/_credentials.html", context)
+        if "connection" in context:
+            trigger_client_event(response, "projects-changed")
+    else:
+        response = _page(request, "projects/detail.html", {**context, "title": f"Project {project.name}"})
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _reveal(request: PanelRequest, project: Project) -> dict[str, Any]:
+    """Return the context that shows the credentials, or the sentence that says why they can't be shown."""
+    form = RevealForm(request.POST)
+    if not form.is_valid():
+        return {"reveal_form": form}
+    try:
+        connection: Connection = services.reveal_credentials(
+            project, actor=request.user.get_username(), reason=form.cleaned_data["reason"]
+        )
+    except (RefusedRequestError, UndecryptableValueError) as error:
+        form.add_error("reason", str(error))
+        return {"reveal_form": form}
+    return {"connection": connection, "revealed_for_s": REVEALED_FOR_S}
+
+
+# --- Requests --------------------------------------------------------------------------------------------------
+
+
+def _answer(request: PanelRequest, project: Project, outcome: Outcome) -> HttpResponse:
+    """Say what became of a request: as a notice beside the page that stays, or with the project's page."""
+    if request.htmx:
+        response = render(request, "projects/_notice.html", {"outcome": outcome})
+        return trigger_client_event(response, "projects-changed")
+    level = messages.SUCCESS if outcome.accepted else messages.WARNING
+    messages.add_message(request, level, outcome.message)
+    return redirect(project)
+
+
+@require_POST
+@staff_page("provision_project")
+def provision(request: PanelRequest, pk: int) -> HttpResponse:
+    project = get_object_or_404(Project, pk=pk)
+    return _answer(request, project, services.request_provision(project, actor=request.user.get_username()))
+
+
+@require_POST
+@staff_page("provision_project")
+def retry(request: PanelRequest, pk: int) -> HttpResponse:
+    project = get_object_or_404(Project, pk=pk)
+    return _answer(request, project, services.request_retry(project, actor=request.user.get_username()))
+
+
+@require_http_methods(["GET", "POST"])
+@staff_page("delete_project")
+def delete(request: PanelRequest, pk: int) -> HttpResponse:
+    """GET says what would be deleted and what kept; POST asks for it."""
+    project = get_shown_project(pk)
+    if request.method == "POST":
+        outcome = services.request_delete(
+            project, actor=request.user.get_username(), delete_adopted="delete_adopted" in request.POST
+        )
+        messages.add_message(request, messages.SUCCESS if outcome.accepted else messages.WARNING, outcome.message)
+        return redirect(project)
+    context = {
+        "title": f"Delete {project.name}",
+        "project": project,
+        "deletions": [(project, display.deletion_summary(project))],
+        "has_adopted": display.is_adopted(project.database),
+    }
+    return _page(request, "projects/delete.html", context)
+
+
+@require_http_methods(["GET", "POST"])
+@staff_page("add_project")
+def add(request: PanelRequest) -> HttpResponse:
+    """Register a project; whoever adds it owns it."""
+    form = AddProjectForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        try:
+            project = services.add_project(actor=request.user.get_username(), owner=request.user, **form.cleaned_data)
+        except ValidationError as error:
+            form.add_error(None if "name" not in error.message_dict else "name", error.messages)
+        else:
+            messages.success(request, f"{project.name} was added. Press Provision to give it a database and a sandbox.")
+            return redirect(project)
+    return _page(request, "projects/add.html", {"title": "Add project", "form": form}, 422 if form.errors else 200)
