@@ -1,0 +1,429 @@
+"""The main job on the embedded cluster: real PostgreSQL, real sandboxes, the production client, nothing patched."""
+
+import base64
+import json
+import urllib.request
+from datetime import timedelta
+
+import psycopg
+import pytest
+from django.conf import settings as django_settings
+from django.utils import timezone
+
+from projects.connection import Connection
+from projects.fields import EncryptedText
+from projects.models import DatabaseCluster, Event, Project, ProjectVariable, Sandbox
+from projects.services import add_project, request_delete, request_provision, request_retry
+from projects.states import CredentialsSource, Origin, Phase, Reason, Step
+from provisioning import kube
+from provisioning.adoption import explain_unknown, list_clusters, request_adopt
+from provisioning.devcluster.scenarios import NEVER, Scenario
+from provisioning.manifests import CLUSTER_V1, environment_secret_name
+from provisioning.names import ENDPOINT_ANNOTATION, PROJECT_ID_LABEL
+from provisioning.reconcile import run_pass
+from tests.conftest import follow, is_running
+
+pytestmark = pytest.mark.django_db
+
+CLUSTERS = kube.cluster_kind(CLUSTER_V1)
+
+
+def start(name, **fields):
+    project = add_project(name, actor="tester", **fields)
+    assert request_provision(project, actor="tester").accepted
+    return Project.objects.get(pk=project.pk)
+
+
+def sandbox_environment(project):
+    secret = kube.connect().get_or_none(kube.SECRET, "default", environment_secret_name(project.sandbox.name))
+    assert secret is not None
+    return {key: base64.b64decode(value).decode() for key, value in secret["data"].items()}
+
+
+def is_restarted_since(before):
+    return lambda project: is_running(project) and project.sandbox.applied_at != before.sandbox.applied_at
+
+
+def expire(project):
+    """Let the deadlines pass."""
+    past = timezone.now() - timedelta(seconds=1)
+    DatabaseCluster.objects.filter(project=project).update(deadline=past)
+    Sandbox.objects.filter(project=project).update(deadline=past)
+
+
+# The predecessor's ten tests, with assertions that can fail.
+
+
+def test_create_the_database_and_wait(provisioned):
+    database = provisioned.database
+    assert database.name.startswith(f"{provisioned.kubernetes_name[:10]}-agentruntime-")
+    assert database.phase == Phase.RUNNING
+    assert database.is_verified
+    assert list_clusters("default")
+
+
+def test_create_the_sandbox_with_the_credentials_that_came_back(provisioned):
+    captured = provisioned.database.connection
+    environment = sandbox_environment(provisioned)
+    assert {name: environment[name] for name in captured.environment} == captured.environment
+    with psycopg.connect(environment["DATABASE_URL"]) as session:
+        assert session.execute("SELECT current_user").fetchone() == ("postgres",)
+
+
+def test_the_sandbox_becomes_running_and_its_page_shows_the_servers_version(provisioned):
+    assert provisioned.sandbox.phase == Phase.RUNNING
+    with urllib.request.urlopen(provisioned.sandbox.urls["app"], timeout=10) as answer:  # noqa: S310
+        page = answer.read().decode()
+    with psycopg.connect(provisioned.database.connection.url) as session:
+        version = session.info.parameter_status("server_version")
+    assert version in page
+    assert provisioned.database.connection.password not in page
+
+
+def test_read_the_credentials_again_and_get_the_same(provisioned):
+    before = provisioned.database.connection
+    request_provision(provisioned, actor="tester")
+    again = follow(provisioned, lambda project: project.is_carried_out)
+    assert again.database.connection == before
+    assert again.sandbox.applied_at == provisioned.sandbox.applied_at
+
+
+def test_clean_up_everything(provisioned):
+    request_delete(provisioned, actor="tester")
+    gone = follow(provisioned, lambda project: project.phase == Phase.DELETED)
+    client = kube.connect()
+    selector = f"{PROJECT_ID_LABEL}={gone.uid}"
+    for kind in (CLUSTERS, kube.STATEFULSET, kube.SERVICE, kube.SECRET, kube.PVC, kube.POD):
+        assert client.list_objects(kind, "default", labels=selector) == []
+    assert not DatabaseCluster.objects.filter(project=gone, retired_at=None).exists()
+    assert not any(row.password for row in DatabaseCluster.objects.filter(project=gone))
+
+
+def test_an_unknown_projects_error_lists_the_clusters(provisioned):
+    sentence = explain_unknown("zzz", "default")
+    assert sentence.startswith("No database cluster found for project zzz (k8s name: zzz). Available clusters: ")
+    assert provisioned.database.name in sentence
+
+
+def test_listing_and_filtering_clusters(provisioned):
+    names = [cluster.name for cluster in list_clusters("default")]
+    assert names.count(provisioned.database.name) == 1
+
+
+# (An existing cluster's credentials, the name table and the connection string's form: test_credentials, test_names.)
+
+
+def test_every_step_is_recorded_in_order(provisioned):
+    steps = provisioned.steps()
+    assert [step.step for step in steps] == list(Step)
+    times = [step.at for step in steps]
+    assert None not in times
+    assert times == sorted(times)
+
+
+def test_the_sandboxes_password_is_in_no_pod_template(provisioned):
+    statefulset = kube.connect().get_or_none(kube.STATEFULSET, "default", provisioned.sandbox.name)
+    text = json.dumps(statefulset)
+    assert provisioned.database.connection.password not in text
+    names = [entry["name"] for entry in statefulset["spec"]["template"]["spec"]["containers"][0]["env"]]
+    assert {"DATABASE_URL", "PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE", "PROJECT_NAME"} <= set(names)
+
+
+def test_legacy_kubeblocks_is_written_and_read_in_its_own_way(legacy_embedded_cluster, use_cluster, unique_name):
+    use_cluster(legacy_embedded_cluster.kubeconfig)
+    project = follow(start(unique_name), is_running)
+    assert project.database.api_version == "apps.kubeblocks.io/v1alpha1"
+    with psycopg.connect(project.database.connection.url) as session:
+        assert session.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_the_operators_own_fields_are_never_lost(provisioned):
+    cluster = kube.connect().get_or_none(CLUSTERS, "default", provisioned.database.name)
+    run_pass(provisioned.pk)
+    again = kube.connect().get_or_none(CLUSTERS, "default", provisioned.database.name)
+    assert again["spec"] == cluster["spec"]
+    assert again["spec"]["componentSpecs"][0].get("componentDef")
+
+
+# Each of the predecessor's failures that lies in the flow (its numbers).
+
+
+@pytest.mark.parametrize("secret", ["empty-password", "half", "undefined"])
+def test_1_2_half_a_secret_never_reaches_a_pod_and_heals(cluster, unique_name, secret):
+    cluster.set_scenario("half", Scenario(match=f"{unique_name}-*", secret=secret))
+    project = follow(start(unique_name), lambda p: p.reason == Reason.SECRET_INCOMPLETE)
+    assert project.sandbox is None
+    assert project.database.captured_at is None
+    cluster.set_scenario("half", None)
+    assert follow(project, is_running).sandbox.credentials == CredentialsSource.CAPTURED
+
+
+def test_1_a_late_secret_is_waited_for(cluster, unique_name):
+    cluster.set_scenario("late", Scenario(match=f"{unique_name}-*", secret_after_s=NEVER))
+    project = follow(start(unique_name), lambda p: p.reason == Reason.SECRET_MISSING)
+    assert (project.phase, project.sandbox) == (Phase.WAITING, None)
+    cluster.set_scenario("late", None)
+    follow(project, is_running)
+
+
+def test_4_a_passing_api_error_is_said_and_heals(cluster, unique_name):
+    fault = cluster.faults.add("status", status=503, resource="clusters", user="admin")
+    project = follow(start(unique_name), lambda p: p.failures > 0)
+    assert "503" in project.message
+    assert project.phase == Phase.WAITING
+    assert project.next_pass_at > timezone.now() - timedelta(seconds=1)
+    cluster.faults.remove(fault.id)
+    assert follow(project, is_running).failures == 0
+
+
+def test_5_the_deadline_says_what_was_seen_last_and_heals(cluster, unique_name):
+    cluster.set_scenario("never", Scenario(match=f"{unique_name}-*", running_after_s=NEVER))
+    project = follow(start(unique_name), lambda p: p.database and p.database.deadline is not None)
+    expire(project)
+    late = follow(project, lambda p: p.phase == Phase.FAILED)
+    assert late.reason == Reason.DEADLINE_EXCEEDED
+    assert "phase Creating" in late.message
+    assert late.next_pass_at is not None
+    cluster.set_scenario("never", None)
+    follow(late, is_running)
+
+
+def test_5_a_refused_spec_shows_the_operators_message(cluster, unique_name, settings):
+    settings.POSTGRES_VERSION = "99.9.9"
+    project = follow(start(unique_name), lambda p: p.reason == Reason.CLUSTER_REJECTED)
+    assert "99.9.9" in project.message
+
+
+def test_6_a_delete_during_a_create_is_not_overwritten(cluster, unique_name):
+    project = follow(start(unique_name), lambda p: p.database and p.database.applied_at)
+    request_delete(project, actor="tester")
+    gone = follow(project, lambda p: p.phase == Phase.DELETED)
+    assert not [c for c in list_clusters("default") if c.name.startswith(f"{unique_name}-")]
+    run_pass(gone.pk)
+    assert Project.objects.get(pk=gone.pk).phase == Phase.DELETED
+
+
+def test_8_asking_twice_makes_one(cluster, unique_name):
+    project = start(unique_name)
+    assert request_provision(project, actor="another").accepted
+    follow(project, is_running)
+    assert len([c for c in list_clusters("default") if c.name.startswith(f"{unique_name}-")]) == 1
+    assert DatabaseCluster.objects.filter(project=project).count() == 1
+    assert Sandbox.objects.filter(project=project).count() == 1
+
+
+def apply_foreign_cluster(name, labels=None):
+    manifest = {
+        "apiVersion": CLUSTER_V1,
+        "kind": "Cluster",
+        "metadata": {"name": name, "namespace": "default", "labels": labels or {}},
+        "spec": {
+            "clusterDef": "postgresql",
+            "topology": "replication",
+            "terminationPolicy": "Delete",
+            "componentSpecs": [
+                {
+                    "name": "postgresql",
+                    "serviceVersion": "16.4.0",
+                    "replicas": 1,
+                    "resources": {"limits": {"cpu": "500m", "memory": "512Mi"}},
+                    "volumeClaimTemplates": [
+                        {
+                            "name": "data",
+                            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+                        }
+                    ],
+                }
+            ],
+        },
+    }
+    return kube.connect().apply(manifest, "clusters")
+
+
+def test_8_a_database_that_exists_is_used_and_never_deleted_unless_told(cluster, unique_name):
+    name = f"{unique_name}-agentruntime-abc123"
+    apply_foreign_cluster(name)
+    project = follow(start(unique_name), is_running)
+    assert (project.database.name, project.database.origin) == (name, Origin.ADOPTED)
+    request_delete(project, actor="tester")
+    follow(project, lambda p: p.phase == Phase.DELETED)
+    left = kube.connect().get_or_none(CLUSTERS, "default", name)
+    assert left is not None
+    assert PROJECT_ID_LABEL not in left["metadata"].get("labels", {})
+
+
+def test_8_an_adopted_database_is_deleted_when_told_so(cluster, unique_name):
+    name = f"{unique_name}-db-abcdefgh"
+    apply_foreign_cluster(name, {"project.fullstackagent.io/name": unique_name})
+    project = follow(start(unique_name), is_running)
+    assert project.database.name == name
+    request_delete(project, actor="tester", delete_adopted=True)
+    follow(project, lambda p: p.phase == Phase.DELETED)
+    assert kube.connect().get_or_none(CLUSTERS, "default", name) is None
+
+
+def test_adopting_by_name(cluster, unique_name, provisioned):
+    name = f"made-by-hand-{unique_name[-6:]}"
+    apply_foreign_cluster(name)
+    project = add_project(f"{unique_name}a", actor="tester")
+    assert not request_adopt(project, "no-such-cluster", actor="tester").accepted
+    assert not request_adopt(project, provisioned.database.name, actor="tester").accepted
+    assert request_adopt(project, name, actor="tester").accepted
+    running = follow(project, is_running)
+    assert running.database.origin == Origin.ADOPTED
+    assert running.database.is_verified
+
+
+def test_9_an_unreachable_cluster_leaves_the_row_and_says_so(cluster, unique_name, use_cluster, tmp_path):
+    project = start(unique_name)
+    broken = tmp_path / "kubeconfig"
+    broken.write_text(cluster.kubeconfig.read_text().replace(cluster.url, "http://127.0.0.1:9"))
+    use_cluster(broken)
+    run_pass(project.pk)
+    seen = Project.objects.get(pk=project.pk)
+    assert (seen.phase, seen.reason) == (Phase.WAITING, Reason.CLUSTER_UNREACHABLE)
+    assert "can't be reached" in seen.message
+    use_cluster(cluster.kubeconfig)
+    follow(project, is_running)
+
+
+def test_10_a_removed_variable_leaves_the_pod(cluster, provisioned):
+    ProjectVariable.objects.create(project=provisioned, name="EXTRA", value=EncryptedText.of("v1"))
+    with_variable = follow(provisioned, is_restarted_since(provisioned))
+    assert sandbox_environment(with_variable)["EXTRA"] == "v1"
+    ProjectVariable.objects.filter(project=provisioned).delete()
+    without = follow(with_variable, is_restarted_since(with_variable))
+    assert "EXTRA" not in sandbox_environment(without)
+    assert sandbox_environment(without)["DATABASE_URL"] == without.database.connection.url
+
+
+def test_11_the_password_is_encrypted_at_rest_and_in_no_row_or_event(provisioned):
+    from django.db import connection
+
+    password = provisioned.database.connection.password
+    with connection.cursor() as cursor:
+        for table in connection.introspection.table_names(cursor):
+            cursor.execute(f"SELECT * FROM {connection.ops.quote_name(table)}")  # noqa: S608 - our own table names
+            assert password not in repr(cursor.fetchall()), table
+
+
+# Fallbacks, and what else may happen behind the panel's back.
+
+
+def default_database(project):
+    real = project.database.connection
+    return Connection(real.host, real.port, real.database, real.username, real.password)
+
+
+def test_default_credentials_are_marked_and_replaced(cluster, provisioned, unique_name, settings):
+    settings.DEFAULT_DATABASE = default_database(provisioned)
+    name = f"{unique_name}b"
+    cluster.set_scenario("late", Scenario(match=f"{name}-*", running_after_s=NEVER))
+    project = follow(start(name, default_database_allowed=True), lambda p: p.database and p.database.deadline)
+    assert project.sandbox is None
+    expire(project)
+    early = follow(project, is_running)
+    assert early.reason == Reason.DEFAULT_CREDENTIALS
+    assert early.sandbox.credentials == CredentialsSource.DEFAULT
+    assert early.database.connection is None
+    assert early.database.captured_at is None
+    cluster.set_scenario("late", None)
+    own = follow(early, lambda p: is_running(p) and p.reason == Reason.READY)
+    assert own.sandbox.credentials == CredentialsSource.CAPTURED
+    assert sandbox_environment(own)["DATABASE_URL"] == own.database.connection.url
+    assert own.database.connection != settings.DEFAULT_DATABASE
+
+
+def test_without_permission_there_is_no_default_database(cluster, provisioned, unique_name, settings):
+    settings.DEFAULT_DATABASE = default_database(provisioned)
+    name = f"{unique_name}c"
+    cluster.set_scenario("late", Scenario(match=f"{name}-*", running_after_s=NEVER))
+    project = follow(start(name), lambda p: p.database and p.database.deadline)
+    expire(project)
+    late = follow(project, lambda p: p.phase == Phase.FAILED)
+    assert late.sandbox is None
+
+
+def test_running_with_nothing_behind_the_service_is_not_believed(cluster, unique_name):
+    cluster.set_scenario("hollow", Scenario(match=f"{unique_name}-*", no_endpoints=True))
+    project = follow(start(unique_name), lambda p: p.reason == Reason.CONNECTION_REFUSED)
+    assert project.sandbox is None
+    cluster.set_scenario("hollow", None)
+    follow(project, is_running)
+
+
+def test_a_wrong_password_is_not_believed(cluster, provisioned):
+    connection = provisioned.database.connection
+    with psycopg.connect(connection.url, autocommit=True) as session:
+        session.execute("ALTER ROLE postgres PASSWORD 'changed-behind-the-panels-back'")
+    DatabaseCluster.objects.filter(project=provisioned).update(verified_at=None)
+    seen = follow(provisioned, lambda p: p.reason == Reason.CREDENTIALS_REJECTED)
+    assert "does not accept" in seen.message
+    assert connection.password not in seen.message
+
+
+def test_an_endpoint_that_the_panel_cannot_reach_is_recorded_as_not_verified(cluster, provisioned):
+    """In a cluster whose DNS the panel doesn't share, the sandbox still gets the real credentials."""
+    client, database = kube.connect(), provisioned.database
+    name = f"{database.name}-postgresql-postgresql"
+    service = client.get_or_none(kube.SERVICE, "default", name)
+    service = {key: service[key] for key in ("apiVersion", "kind")} | {
+        "metadata": {"name": name, "namespace": "default", "annotations": {ENDPOINT_ANNOTATION: "nowhere.invalid:5432"}}
+    }
+    client.apply(service, "services")
+    seen = follow(provisioned, lambda p: p.database.host == "nowhere.invalid" and p.sandbox.applied_at)
+    assert seen.database.verified_at is None
+    assert seen.database.verification_note.startswith("Not verified")
+    assert sandbox_environment(seen)["PGHOST"] == "nowhere.invalid"
+
+
+def test_a_cluster_deleted_behind_the_panels_back_is_not_silently_replaced(cluster, provisioned):
+    client = kube.connect()
+    client.delete(CLUSTERS, "default", provisioned.database.name)
+    gone = follow(provisioned, lambda p: p.reason == Reason.CLUSTER_MISSING)
+    assert "Retry" in gone.message
+    request_retry(gone, actor="tester")
+    again = follow(gone, is_running)
+    assert again.database.name != provisioned.database.name
+    assert DatabaseCluster.objects.filter(project=gone).count() == 2
+
+
+def test_a_sandbox_deleted_behind_the_panels_back_comes_back(cluster, provisioned):
+    kube.connect().delete(kube.STATEFULSET, "default", provisioned.sandbox.name)
+    back = follow(provisioned, is_restarted_since(provisioned))
+    assert back.sandbox.name == provisioned.sandbox.name
+
+
+def test_an_apply_whose_answer_was_lost_makes_no_second_cluster(cluster, unique_name):
+    cluster.faults.add("reset-after", verb="patch", resource="clusters", user="admin", count=2)
+    project = follow(start(unique_name), is_running)
+    assert len([c for c in list_clusters("default") if c.name.startswith(f"{unique_name}-")]) == 1
+    assert DatabaseCluster.objects.filter(project=project).count() == 1
+
+
+def test_ambiguous_clusters_are_not_guessed_between(cluster, unique_name):
+    for suffix in ("abc123", "def456"):
+        apply_foreign_cluster(f"{unique_name}-agentruntime-{suffix}")
+    project = follow(start(unique_name), lambda p: p.phase == Phase.FAILED)
+    assert project.reason == Reason.CLUSTER_AMBIGUOUS
+    assert "adopt" in project.message
+    assert request_adopt(project, f"{unique_name}-agentruntime-def456", actor="tester").accepted
+    assert follow(project, is_running).database.name == f"{unique_name}-agentruntime-def456"
+
+
+def test_the_timeline_tells_the_story(provisioned):
+    reasons = list(Event.objects.filter(project=provisioned).order_by("at", "pk").values_list("reason", flat=True))
+    assert reasons == [
+        "Registered",
+        "Requested",
+        "ClusterApplied",
+        "CredentialsCaptured",
+        "ConnectionVerified",
+        "SandboxApplied",
+        "Ready",
+    ]
+
+
+def test_the_project_is_found_in_its_namespace(provisioned):
+    assert provisioned.namespace == django_settings.KUBE_NAMESPACE
+    assert provisioned.database.namespace == provisioned.namespace

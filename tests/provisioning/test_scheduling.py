@@ -1,0 +1,212 @@
+"""Tasks, leases and the sweep: one task a project at most, one pass at a time, nothing lost."""
+
+import uuid
+from datetime import timedelta
+
+import pytest
+from django.db import transaction
+from django.utils import timezone
+from django_q.conf import Conf
+from django_q.models import OrmQ, Schedule
+
+from projects.models import Project
+from projects.scheduling import enqueue_pass
+from projects.services import add_project, request_delete, request_provision
+from projects.states import DesiredState, Phase
+from provisioning import liveness, tasks
+from provisioning.lease import LEASE, LeaseLostError, claim, release
+from provisioning.models import ProcessLease
+from provisioning.schedules import ensure_schedules
+from provisioning.sweeping import queue_size, sweep_once, sweep_without_watcher
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def project():
+    return add_project("aaa", actor="tester")
+
+
+def queued_calls():
+    return [(row.func(), row.task()["args"]) for row in OrmQ.objects.order_by("pk")]
+
+
+def pass_of(project):
+    return ("provisioning.tasks.reconcile_project", (project.pk,))
+
+
+def test_a_request_is_intent_event_and_one_task(project):
+    assert request_provision(project, actor="ann").accepted
+    assert request_provision(project, actor="bob").accepted
+    project.refresh_from_db()
+    assert project.desired_state == DesiredState.RUNNING
+    assert queued_calls() == [pass_of(project)]
+
+
+def test_nothing_is_queued_when_the_transaction_fails(project):
+    savepoint = transaction.savepoint()
+    request_provision(project, actor="ann")
+    transaction.savepoint_rollback(savepoint)
+    project.refresh_from_db()
+    assert project.desired_state == DesiredState.REGISTERED
+    assert queued_calls() == []
+
+
+def test_a_task_holds_an_id_and_nothing_else(project):
+    request_provision(project, actor="ann")
+    task = OrmQ.objects.get().task()
+    assert task["args"] == (project.pk,)
+    assert task["kwargs"] == {}
+
+
+def test_only_one_pass_at_a_time(project):
+    now = timezone.now()
+    first = claim(project.pk, now)
+    assert first is not None
+    assert claim(project.pk, now) is None
+    later = claim(project.pk, now + LEASE + timedelta(seconds=1))
+    assert later is not None
+    with pytest.raises(LeaseLostError):
+        first.write(message="too late")
+    later.write(message="mine")
+    project.refresh_from_db()
+    assert project.message == "mine"
+
+
+def test_a_pass_for_an_older_intent_writes_nothing(project):
+    request_provision(project, actor="ann")
+    lease = claim(project.pk, timezone.now())
+    assert lease is not None
+    request_delete(project, actor="bob")
+    with pytest.raises(LeaseLostError):
+        lease.write(phase=Phase.RUNNING)
+    project.refresh_from_db()
+    assert project.phase == Phase.DELETING
+
+
+def test_who_comes_second_is_not_forgotten(project):
+    now = timezone.now()
+    lease = claim(project.pk, now)
+    assert lease is not None
+    assert claim(project.pk, now) is None
+    release(lease, next_pass_at=now + timedelta(hours=1), now=now)
+    assert queued_calls() == [pass_of(project)]
+
+
+def test_release_schedules_the_next_look(project):
+    now = timezone.now()
+    lease = claim(project.pk, now)
+    assert lease is not None
+    release(lease, next_pass_at=now + timedelta(hours=1), now=now)
+    project.refresh_from_db()
+    assert (project.lease_token, project.next_pass_at) == (None, now + timedelta(hours=1))
+    assert queued_calls() == []
+
+
+def test_the_sweep_finds_what_is_due_and_only_that(project):
+    now = timezone.now()
+    other = add_project("bbb", actor="tester")
+    Project.objects.filter(pk=project.pk).update(next_pass_at=now - timedelta(seconds=1))
+    Project.objects.filter(pk=other.pk).update(next_pass_at=now + timedelta(seconds=60))
+    assert sweep_once(now) == 1
+    assert sweep_once(now) == 0
+    assert queued_calls() == [pass_of(project)]
+
+
+def test_the_sweep_finds_a_pass_that_died(project):
+    now = timezone.now()
+    assert claim(project.pk, now) is not None
+    assert sweep_once(now + timedelta(seconds=1)) == 0
+    assert sweep_once(now + LEASE + timedelta(seconds=1)) == 1
+
+
+def test_the_sweep_finds_a_task_that_was_lost(project):
+    now = timezone.now()
+    enqueue_pass(project.pk, now=now)
+    OrmQ.objects.all().delete()
+    assert sweep_once(now + timedelta(seconds=5)) == 0
+    assert sweep_once(now + timedelta(seconds=11)) == 1
+
+
+def test_a_task_that_only_waits_long_is_not_doubled(project):
+    now = timezone.now()
+    enqueue_pass(project.pk, now=now)
+    assert sweep_once(now + timedelta(seconds=60)) == 0
+    assert queue_size() == 1
+
+
+def test_the_sweep_is_fair_to_the_oldest(project):
+    now = timezone.now()
+    projects = [add_project(f"p{i}", actor="tester") for i in range(5)]
+    for age, row in enumerate(projects):
+        Project.objects.filter(pk=row.pk).update(next_pass_at=now - timedelta(seconds=age))
+    sweep_once(now)
+    assert queued_calls() == [pass_of(row) for row in reversed(projects)]
+
+
+def test_without_a_watcher_the_queue_sweeps_for_itself_and_comes_back(project):
+    now = timezone.now()
+    Project.objects.filter(pk=project.pk).update(next_pass_at=now)
+    sweep_without_watcher()
+    calls = queued_calls()
+    assert pass_of(project) in calls
+    assert ("provisioning.tasks.sweep", ()) in calls
+    chained = OrmQ.objects.last()
+    available_at = chained.lock + timedelta(seconds=Conf.RETRY)
+    assert timedelta(seconds=3) < available_at - now < timedelta(seconds=7)
+    # The schedule's next call finds the chain going, and starts no second one.
+    sweep_without_watcher()
+    assert len(queued_calls()) == len(calls)
+
+
+def test_with_a_watcher_the_queue_leaves_the_sweep_to_it(project):
+    now = timezone.now()
+    Project.objects.filter(pk=project.pk).update(next_pass_at=now)
+    assert liveness.acquire(liveness.WATCHER, uuid.uuid4(), liveness.WATCHER_LEASE, now, {"in_step": True})
+    sweep_without_watcher()
+    assert queued_calls() == []
+
+
+def test_the_sweep_is_on_the_schedule_once():
+    ensure_schedules()
+    ensure_schedules()
+    schedule = Schedule.objects.get(func="provisioning.tasks.sweep")
+    assert (schedule.schedule_type, schedule.minutes) == (Schedule.MINUTES, 1)
+
+
+def test_one_watcher_leads_and_another_takes_over_in_time():
+    now, one, two = timezone.now(), uuid.uuid4(), uuid.uuid4()
+    assert liveness.acquire("watcher", one, liveness.WATCHER_LEASE, now, {})
+    assert not liveness.acquire("watcher", two, liveness.WATCHER_LEASE, now, {})
+    assert liveness.acquire("watcher", one, liveness.WATCHER_LEASE, now + timedelta(seconds=5), {})
+    assert timedelta(seconds=15) >= liveness.WATCHER_LEASE
+    late = now + timedelta(seconds=6) + liveness.WATCHER_LEASE
+    assert liveness.acquire("watcher", two, liveness.WATCHER_LEASE, late, {})
+    assert not liveness.acquire("watcher", one, liveness.WATCHER_LEASE, late, {})
+
+
+def test_liveness_says_what_is_missing_and_what_to_start():
+    nothing = liveness.read()
+    assert not nothing.watcher.alive
+    assert "manage.py watch" in nothing.watcher.message
+    assert not nothing.queue.alive
+    assert "manage.py qcluster" in nothing.queue.message
+    tasks.beat()
+    assert liveness.read().queue.alive
+    assert not liveness.read(timezone.now() + timedelta(minutes=5)).queue.alive
+
+
+def test_a_queue_that_fell_silent_is_noticed_within_half_a_minute_under_a_watcher():
+    now = timezone.now()
+    tasks.beat()
+    later = now + timedelta(seconds=31)
+    liveness.acquire(liveness.WATCHER, uuid.uuid4(), liveness.WATCHER_LEASE, later, {})
+    assert not liveness.read(later).queue.alive
+
+
+def test_the_heartbeat_is_written_at_most_once_a_second(django_assert_num_queries):
+    tasks.beat()
+    before = ProcessLease.objects.get(name=liveness.QUEUE).renewed_at
+    with django_assert_num_queries(1):
+        tasks.beat()
+    assert ProcessLease.objects.get(name=liveness.QUEUE).renewed_at == before
