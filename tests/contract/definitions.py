@@ -1,0 +1,73 @@
+"""CustomResourceDefinitions for tests: installed under a group of their own, so that no cluster's own are touched."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from tests.contract.conftest import Place, eventually
+from tests.contract.rest import Object, Rest
+
+DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A custom resource as it was installed."""
+
+    group: str
+    versions: tuple[str, ...]
+    """Those served, in the order of the definition."""
+    plural: str
+    kind: str
+
+    def path(self, place: Place, *rest: str, version: str | None = None) -> str:
+        return place.path(f"{self.group}/{version or self.versions[0]}", self.plural, *rest)
+
+    def body(self, name: str, spec: object, version: str | None = None, **extra: object) -> Object:
+        api_version = f"{self.group}/{version or self.versions[0]}"
+        return {"apiVersion": api_version, "kind": self.kind, "metadata": {"name": name}, "spec": spec, **extra}
+
+
+@contextmanager
+def installed(api: Rest, definition: Object) -> Iterator[Resource]:
+    """Install a definition, wait until every version is served, and remove it (with its objects) in the end."""
+    spec = definition["spec"]
+    served = tuple(version["name"] for version in spec["versions"] if version["served"])
+    resource = Resource(spec["group"], served, spec["names"]["plural"], spec["names"]["kind"])
+    api.create(DEFINITIONS, definition)
+    try:
+        eventually(lambda: api.get(f"{DEFINITIONS}/{definition['metadata']['name']}"), lambda a: _established(a.body))
+        for version in served:
+            listing = f"/apis/{resource.group}/{version}/{resource.plural}"
+            eventually(lambda listing=listing: api.get(listing), lambda answer: answer.status == 200)  # type: ignore[misc]
+        yield resource
+    finally:
+        api.delete(f"{DEFINITIONS}/{definition['metadata']['name']}")
+
+
+def _established(definition: Object) -> bool:
+    conditions = definition.get("status", {}).get("conditions") or []
+    return {"Established", "NamesAccepted"} <= {item["type"] for item in conditions if item["status"] == "True"}
+
+
+def regrouped(definition: Object, group: str) -> Object:
+    """The same definition under another group: schema and names as they are, no webhook, nothing of a status."""
+    copied = copy.deepcopy(definition)
+    copied["spec"]["group"] = group
+    copied["metadata"] = {"name": f"{copied['spec']['names']['plural']}.{group}"}
+    copied["spec"].pop("conversion", None)
+    copied["spec"].pop("preserveUnknownFields", None)
+    copied.pop("status", None)
+    return copied
+
+
+def read_definitions(directory: Path) -> dict[str, Object]:
+    """The definitions of a directory of YAML files, by plural name."""
+    found = [yaml.load(path.read_text(), yaml.CSafeLoader) for path in sorted(directory.glob("*.yaml"))]
+    return {definition["spec"]["names"]["plural"]: definition for definition in found}
