@@ -1,6 +1,7 @@
 """Fixtures that several parts of the suite share: an embedded cluster with real databases, and a project on it."""
 
 import itertools
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,21 @@ from provisioning.devcluster.scenarios import Scenario
 from provisioning.reconcile import run_pass
 
 _numbers = itertools.count(1)
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave the browser tests out where there is no browser, and say so."""
+    if CHROMIUM is None:
+        skip = pytest.mark.skip(reason="There is no Chromium on the PATH: apt install chromium.")
+        for item in items:
+            if item.get_closest_marker("browser"):
+                item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    return Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="session")

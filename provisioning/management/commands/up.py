@@ -38,6 +38,7 @@ from provisioning.supervisor import Part, Supervisor, SupervisorError, lock
 SAMPLE = "demo"
 _START_TIMEOUT_S = 60.0
 _TICK_S = 0.1
+_HEALTH_EVERY_S = 0.25
 _WATCHDOG_EVERY_S = 5.0
 # The watcher asks the queue for a sign every 5 s, a schedule every minute: a queue that gives none for so long hangs
 # (django-q2's issue 23: it does when an idle worker is killed).
@@ -76,6 +77,8 @@ class Command(PanelCommand):
     def _run(self, sample: bool) -> None:
         supervisor = Supervisor(settings.STATE_DIR, self._environment(), settings.BASE_DIR, self._print)
         supervisor.prepare()
+        # whitenoise warns of a directory that is not there, though its finders serve all files.
+        settings.STATIC_ROOT.mkdir(exist_ok=True)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._count_signal)
         try:
@@ -127,7 +130,7 @@ class Command(PanelCommand):
             if not self.signals:
                 self._print(f"Not everything is up after {_START_TIMEOUT_S:g} s: {health.explain()} Still trying.")
             while not self.signals and not health.is_good():
-                self._pause(supervisor)
+                self._pause(supervisor, _HEALTH_EVERY_S)
         if self.signals:
             return
         self._print(f"The panel is ready: {health.url}")
@@ -143,7 +146,7 @@ class Command(PanelCommand):
         while not self.signals and time.monotonic() < until_s:
             if is_ready():
                 return True
-            self._pause(supervisor)
+            self._pause(supervisor, _HEALTH_EVERY_S)
             if supervisor.failures_of(name) >= _TRIES_AT_START:
                 raise SupervisorError(
                     f"The panel can't start: its part '{name}' ended {_TRIES_AT_START} times. The last line of its "
@@ -156,8 +159,8 @@ class Command(PanelCommand):
             )
         return False
 
-    def _pause(self, supervisor: Supervisor) -> None:
-        time.sleep(_TICK_S)
+    def _pause(self, supervisor: Supervisor, pause_s: float = _TICK_S) -> None:
+        time.sleep(pause_s)
         if not self.signals:
             supervisor.tend()
 

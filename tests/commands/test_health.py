@@ -1,0 +1,61 @@
+"""/healthz: 200 when all parts are up, else 503 that names the part."""
+
+import uuid
+from datetime import timedelta
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from provisioning import liveness
+from provisioning.models import ProcessLease
+
+pytestmark = pytest.mark.django_db
+
+
+def bring_up(details: dict[str, object]) -> None:
+    now = timezone.now()
+    assert liveness.acquire(liveness.WATCHER, uuid.uuid4(), timedelta(seconds=10), now, details)
+    liveness.beat_queue()
+
+
+def test_all_parts_up_is_200_for_everybody(client: Client) -> None:
+    bring_up({"in_step": True})
+    answer = client.get("/healthz")
+    assert answer.status_code == 200
+    assert answer.json()["ok"] is True
+    assert set(answer.json()["parts"]) == {"web", "database", "queue", "watcher", "cluster"}
+    assert "no-store" in answer["Cache-Control"]
+
+
+def test_nothing_but_the_web_server_is_503(client: Client) -> None:
+    answer = client.get("/healthz")
+    assert answer.status_code == 503
+    parts = answer.json()["parts"]
+    assert {name for name, part in parts.items() if part["ok"]} == {"web", "database"}
+    assert "manage.py qcluster" in parts["queue"]["message"]
+    assert "manage.py watch" in parts["watcher"]["message"]
+
+
+def test_an_api_server_out_of_reach_is_503_with_its_sentence(client: Client) -> None:
+    trouble = "The API server https://10.0.0.1 can't be reached: nothing accepts connections there."
+    bring_up({"in_step": False, "trouble": trouble})
+    answer = client.get("/healthz")
+    assert answer.status_code == 503
+    assert answer.json()["parts"]["cluster"] == {"ok": False, "message": trouble}
+
+
+@pytest.mark.parametrize("name", [liveness.WATCHER, liveness.QUEUE])
+def test_a_part_that_fell_silent_is_503(client: Client, name: str) -> None:
+    bring_up({"in_step": True})
+    long_ago = timezone.now() - timedelta(minutes=5)
+    ProcessLease.objects.filter(name=name).update(renewed_at=long_ago, until=long_ago)
+    answer = client.get("/healthz")
+    assert answer.status_code == 503
+    assert answer.json()["parts"][name]["ok"] is False
+
+
+def test_probes_need_no_tls_and_may_only_look(client: Client, settings: object) -> None:
+    settings.SECURE_SSL_REDIRECT = True  # type: ignore[attr-defined]
+    assert client.get("/healthz").status_code == 503
+    assert client.post("/healthz").status_code == 405

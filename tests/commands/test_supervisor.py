@@ -1,0 +1,193 @@
+"""The supervisor, with small programs in place of the panel's: started again, ended whole, never the wrong ones."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from provisioning.supervisor import Part, Supervisor, SupervisorError, end_leftovers, lock
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Reads /proc.")
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def await_true(condition: Callable[[], object], timeout_s: float = 10.0) -> None:
+    until_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < until_s, "It did not come true in time."
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def supervisor(tmp_path: Path, said: list[str]) -> Iterator[Supervisor]:
+    made = Supervisor(tmp_path / "state", dict(os.environ), tmp_path, said.append)
+    made.prepare()
+    yield made
+    made.stop(("part",), is_urgent=lambda: True)
+
+
+def shell(script: str, stop_timeout_s: float = 2.0) -> Part:
+    return Part("part", "The part", ("bash", "-c", script), stop_timeout_s)
+
+
+def pid_in(path: Path) -> int:
+    await_true(lambda: path.exists() and path.read_text().strip())
+    return int(path.read_text())
+
+
+def test_a_part_that_dies_is_started_again_with_all_that_it_started(
+    supervisor: Supervisor, tmp_path: Path, said: list[str]
+) -> None:
+    supervisor.start(shell("sleep 300 & echo $! > child; echo $$ > leader; wait"))
+    child, leader = pid_in(tmp_path / "child"), pid_in(tmp_path / "leader")
+    (tmp_path / "leader").unlink()
+    os.kill(leader, signal.SIGKILL)
+    await_true(lambda: (supervisor.tend(), said)[1])
+    assert not is_alive(child)
+    assert said == [
+        "The part ended unexpectedly (killed by SIGKILL); it is started again in 0.5 s. "
+        f"Its log: {supervisor.log_of('part')}"
+    ]
+    assert supervisor.uptime_s("part") == 0.0
+    await_true(lambda: (supervisor.tend(), (tmp_path / "leader").exists())[1])
+    assert pid_in(tmp_path / "leader") != leader
+    assert supervisor.uptime_s("part") > 0.0
+
+
+def test_the_pause_before_another_try_grows(supervisor: Supervisor, said: list[str]) -> None:
+    supervisor.start(shell("echo no luck; exit 7"))
+    await_true(lambda: (supervisor.tend(), supervisor.failures_of("part") == 3)[1])
+    assert [line.partition("again in ")[2].split(".  ")[0].split(" s.")[0] for line in said] == ["0.5", "1", "2"]
+    assert all("exit code 7" in line for line in said)
+    assert supervisor.last_words_of("part") == "no luck"
+
+
+def test_stopping_is_polite_first_and_leaves_nothing(supervisor: Supervisor, tmp_path: Path) -> None:
+    supervisor.start(shell("trap 'echo bye > goodbye; exit 0' TERM; sleep 300 & echo $! > child; wait"))
+    child = pid_in(tmp_path / "child")
+    supervisor.stop(("part",))
+    assert (tmp_path / "goodbye").read_text() == "bye\n"
+    await_true(lambda: not is_alive(child))
+    assert not list((tmp_path / "state" / "run").glob("*.json"))
+
+
+def test_who_does_not_want_to_stop_is_killed_in_time(supervisor: Supervisor, tmp_path: Path) -> None:
+    supervisor.start(shell("trap '' TERM; echo $$ > leader; while :; do sleep 0.1; done", stop_timeout_s=0.5))
+    leader = pid_in(tmp_path / "leader")
+    started_s = time.monotonic()
+    supervisor.stop(("part",))
+    assert 0.5 <= time.monotonic() - started_s < 3.0
+    assert not is_alive(leader)
+
+
+def test_a_hanging_part_is_restarted_at_once(supervisor: Supervisor, tmp_path: Path, said: list[str]) -> None:
+    supervisor.start(shell("trap '' TERM; echo $$ > leader; while :; do sleep 0.1; done"))
+    leader = pid_in(tmp_path / "leader")
+    supervisor.restart("part", "The part hangs.")
+    assert not is_alive(leader)
+    assert said == ["The part hangs. It is started again."]
+    assert supervisor.uptime_s("part") > 0.0
+
+
+def test_parts_end_when_their_supervisor_is_killed(tmp_path: Path, repository: Path) -> None:
+    script = (
+        "import os, pathlib, time\n"
+        "from provisioning.supervisor import Part, Supervisor\n"
+        f"here = pathlib.Path({str(tmp_path)!r})\n"
+        "supervisor = Supervisor(here / 'state', dict(os.environ), here, print)\n"
+        "supervisor.prepare()\n"
+        "supervisor.start(Part('part', 'The part', ('bash', '-c', 'echo $$ > leader; exec sleep 300')))\n"
+        "time.sleep(300)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], cwd=repository) as process:
+        leader = pid_in(tmp_path / "leader")
+        process.kill()
+    await_true(lambda: not is_alive(leader))
+
+
+def test_what_an_earlier_supervisor_left_is_ended_and_nothing_else(tmp_path: Path, said: list[str]) -> None:
+    """A queue's workers outlive their killed head; a pid may be another program's by now."""
+    first = Supervisor(tmp_path / "state", dict(os.environ), tmp_path, said.append)
+    first.prepare()
+    first.start(shell("(trap '' TERM; sleep 300) & echo $! > child; echo $$ > leader; wait"))
+    child, leader = pid_in(tmp_path / "child"), pid_in(tmp_path / "leader")
+    record = tmp_path / "state" / "run" / "part.json"
+    foreign = tmp_path / "foreign.json"
+    with subprocess.Popen(["sleep", "300"], start_new_session=True) as bystander:
+        try:
+            foreign.write_text(json.dumps({**json.loads(record.read_text()), "pid": bystander.pid}))
+            assert end_leftovers(foreign, patience_s=0.1) is False
+            assert bystander.poll() is None
+            os.kill(leader, signal.SIGKILL)
+            assert is_alive(child)
+            assert end_leftovers(record, patience_s=0.2) is True
+            await_true(lambda: not is_alive(child))
+        finally:
+            bystander.kill()
+    first.stop(("part",), is_urgent=lambda: True)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"pid": "x"}', '{"pid": 1, "started": null, "token": ""}'])
+def test_a_broken_record_ends_nobody(tmp_path: Path, content: str) -> None:
+    record = tmp_path / "part.json"
+    record.write_text(content)
+    assert end_leftovers(record, patience_s=0.1) is False
+
+
+def test_one_supervisor_a_state_directory(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "up.lock"
+    with (
+        lock(path, "process 1, port 8000"),
+        pytest.raises(SupervisorError, match=r"runs already on .* \(process 1, port 8000\)"),
+        lock(path, "process 2"),
+    ):
+        pytest.fail("Two hold one lock.")
+    with lock(path, "process 3"):
+        assert path.read_text() == "process 3"
+
+
+def test_a_state_directory_that_is_a_file_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("")
+    with pytest.raises(SupervisorError, match="Point STATE_DIR at a directory"):
+        Supervisor(tmp_path / "state", {}, tmp_path, print).prepare()
+    with (
+        pytest.raises(SupervisorError, match="Point STATE_DIR at a directory"),
+        lock(tmp_path / "state" / "run" / "up.lock", ""),
+    ):
+        pytest.fail("Locked in a directory that is a file.")
+
+
+def test_a_program_that_is_not_there_is_a_sentence(supervisor: Supervisor) -> None:
+    with pytest.raises(SupervisorError, match="The part can't be started: /nowhere/program: No such file"):
+        supervisor.start(Part("part", "The part", ("/nowhere/program",)))
+
+
+def test_logs_of_the_last_starts_are_kept(tmp_path: Path) -> None:
+    logs = tmp_path / "logs"
+    for number in range(6):
+        supervisor = Supervisor(tmp_path, dict(os.environ), tmp_path, print)
+        supervisor.prepare()
+        (logs / "web.log").write_text(f"start {number}")
+    assert {path.name: path.read_text() for path in logs.iterdir()} == {
+        "web.log": "start 5",
+        "web.log.1": "start 4",
+        "web.log.2": "start 3",
+        "web.log.3": "start 2",
+    }
