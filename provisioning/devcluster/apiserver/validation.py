@@ -1,20 +1,156 @@
-"""Value rules of objects: causes of a 422."""
+"""Value rules of objects: causes of a 422. Metadata here, kinds in the `rules_` modules, custom resources in `crd_rules`."""
 
 from __future__ import annotations
 
-from . import errors
-from .errors import Cause, JsonObject
+from collections.abc import Callable
+
+from . import crd_rules, names, rules_access, rules_config, rules_network, rules_pods, rules_workloads
+from .errors import Cause, JsonObject, cause_forbidden, cause_invalid, cause_required, cause_too_long
 from .resources import ResourceType
+
+_TOTAL_ANNOTATION_BYTES = 256 * 1024
+_STANDARD_FINALIZERS = {"kubernetes", "orphan", "foregroundDeletion"}
+_LABEL_NAMED = {"namespaces", "services", "statefulsets.apps"}
+
+_CREATE: dict[str, Callable[[JsonObject], list[Cause]]] = {
+    "pods": rules_pods.check_pod,
+    "configmaps": rules_config.check_config_map,
+    "secrets": rules_config.check_secret,
+    "persistentvolumeclaims": rules_config.check_claim,
+    "resourcequotas": rules_config.check_quota,
+    "leases.coordination.k8s.io": rules_config.check_lease,
+    "events": rules_config.check_event,
+    "services": rules_network.check_service,
+    "ingresses.networking.k8s.io": rules_network.check_ingress,
+    "networkpolicies.networking.k8s.io": rules_network.check_network_policy,
+    "statefulsets.apps": rules_workloads.check_stateful_set,
+    "deployments.apps": rules_workloads.check_deployment,
+    "replicasets.apps": rules_workloads.check_replica_set,
+    "daemonsets.apps": rules_workloads.check_daemon_set,
+    "jobs.batch": rules_workloads.check_job,
+    "cronjobs.batch": rules_workloads.check_cron_job,
+    "poddisruptionbudgets.policy": rules_workloads.check_disruption_budget,
+    "roles.rbac.authorization.k8s.io": rules_access.check_role,
+    "clusterroles.rbac.authorization.k8s.io": rules_access.check_role,
+    "rolebindings.rbac.authorization.k8s.io": rules_access.check_binding,
+    "clusterrolebindings.rbac.authorization.k8s.io": rules_access.check_binding,
+    "customresourcedefinitions.apiextensions.k8s.io": crd_rules.check_definition,
+}
+_UPDATE: dict[str, Callable[[JsonObject, JsonObject], list[Cause]]] = {
+    "configmaps": rules_config.check_config_map_update,
+    "secrets": rules_config.check_secret_update,
+    "persistentvolumeclaims": rules_config.check_claim_update,
+    "services": rules_network.check_service_update,
+    "pods": rules_pods.check_pod_update,
+    "statefulsets.apps": rules_workloads.check_stateful_set_update,
+    "deployments.apps": rules_workloads.check_selector_update,
+    "replicasets.apps": rules_workloads.check_selector_update,
+    "daemonsets.apps": rules_workloads.check_selector_update,
+    "jobs.batch": rules_workloads.check_job_update,
+    "rolebindings.rbac.authorization.k8s.io": rules_access.check_binding_update,
+    "clusterrolebindings.rbac.authorization.k8s.io": rules_access.check_binding_update,
+    "storageclasses.storage.k8s.io": rules_config.check_storage_class_update,
+}
+_STATUS: dict[str, Callable[[JsonObject], list[Cause]]] = {
+    "statefulsets.apps": rules_workloads.check_stateful_set_status,
+}
 
 
 def validate_create(kind: ResourceType, body: JsonObject) -> list[Cause]:
     """Causes of refusal; empty when the object may be created."""
-    causes: list[Cause] = []
-    metadata = body["metadata"]
-    if not metadata.get("name"):
-        causes.append(errors.cause_required("metadata.name", "name or generateName is required"))
-    return causes
+    causes = _check_metadata(kind, body["metadata"])
+    if not kind.builtin:
+        return causes + crd_rules.check_custom(kind, body, None)
+    check = _CREATE.get(kind.table)
+    return causes + (check(body) if check is not None else [])
 
 
 def validate_update(kind: ResourceType, body: JsonObject, live: JsonObject, subresource: str) -> list[Cause]:
-    return []
+    """`body` is the whole object as it would be written over `live`."""
+    causes = _check_metadata_update(kind, body["metadata"], live["metadata"])
+    if not kind.builtin:
+        return causes + crd_rules.check_custom(kind, body, live, subresource)
+    if subresource:
+        check_status = _STATUS.get(kind.table)
+        return causes + (check_status(body) if check_status is not None and subresource == "status" else [])
+    check, compare = _CREATE.get(kind.table), _UPDATE.get(kind.table)
+    if check is not None and kind.table != "pods":
+        causes += check(body)
+    if compare is not None:
+        causes += compare(body, live)
+    return causes
+
+
+def _check_metadata(kind: ResourceType, metadata: JsonObject) -> list[Cause]:
+    causes: list[Cause] = []
+    name = metadata.get("name") or ""
+    if not name:
+        causes.append(cause_required("metadata.name", "name or generateName is required"))
+    else:
+        causes += [cause_invalid("metadata.name", name, fault) for fault in _name_faults(kind, name)]
+    causes += names.check_labels(metadata.get("labels"), "metadata.labels")
+    return causes + _check_shared_metadata(metadata)
+
+
+def _name_faults(kind: ResourceType, name: str) -> list[str]:
+    if kind.builtin and kind.table in _LABEL_NAMED:
+        return names.label_faults(name)
+    if kind.builtin and kind.group == "rbac.authorization.k8s.io":
+        return names.path_segment_faults(name)
+    return names.subdomain_faults(name)
+
+
+def _check_shared_metadata(metadata: JsonObject) -> list[Cause]:
+    causes: list[Cause] = []
+    size = 0
+    for key, value in (metadata.get("annotations") or {}).items():
+        causes += [cause_invalid("metadata.annotations", key, fault) for fault in names.qualified_faults(key.lower())]
+        size += len(key.encode()) + len(value.encode("utf-8", "surrogatepass"))
+    if size > _TOTAL_ANNOTATION_BYTES:
+        causes.append(cause_too_long("metadata.annotations", f"may not be more than {_TOTAL_ANNOTATION_BYTES} bytes"))
+    controllers = 0
+    for owner in metadata.get("ownerReferences") or ():
+        for field in ("apiVersion", "kind", "name", "uid"):
+            if not owner.get(field):
+                detail = "version must not be empty" if field == "apiVersion" else "must not be empty"
+                causes.append(cause_invalid(f"metadata.ownerReferences.{field}", "", detail))
+        controllers += bool(owner.get("controller"))
+    if controllers > 1:
+        causes.append(
+            cause_invalid(
+                "metadata.ownerReferences",
+                metadata["ownerReferences"],
+                "Only one reference can have Controller set to true. Found \"true\" in references for "
+                + " and ".join(f"{one.get('kind')}/{one.get('name')}" for one in metadata["ownerReferences"] if one.get("controller")),
+            )
+        )
+    for index, finalizer in enumerate(metadata.get("finalizers") or ()):
+        causes += [cause_invalid("metadata.finalizers", finalizer, fault) for fault in names.qualified_faults(finalizer)]
+        if "/" not in finalizer and finalizer not in _STANDARD_FINALIZERS:
+            causes.append(
+                cause_invalid(
+                    f"metadata.finalizers[{index}]",
+                    finalizer,
+                    "name is neither a standard finalizer name nor is it fully qualified",
+                )
+            )
+    return causes
+
+
+def _check_metadata_update(kind: ResourceType, new: JsonObject, old: JsonObject) -> list[Cause]:
+    causes = names.check_labels(new.get("labels"), "metadata.labels") if new.get("labels") != old.get("labels") else []
+    causes += _check_shared_metadata({name: value for name, value in new.items() if old.get(name) != value})
+    if "deletionTimestamp" in old:
+        added = [one for one in new.get("finalizers") or () if one not in (old.get("finalizers") or ())]
+        if added:
+            causes.append(
+                cause_forbidden(
+                    "metadata.finalizers",
+                    f"no new finalizers can be added if the object is being deleted, found new finalizers []string{{{', '.join(_go(one) for one in added)}}}",
+                )
+            )
+    return causes
+
+
+def _go(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,325 @@
+"""Value rules of Pods and Pod templates."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from . import names
+from .errors import (
+    Cause,
+    JsonObject,
+    cause_duplicate,
+    cause_forbidden,
+    cause_invalid,
+    cause_not_supported,
+    cause_required,
+)
+from .quantities import value_of
+
+_ENV_NAME_TEXT = "a valid environment variable name must consist only of printable ASCII characters other than '='"
+_RESOURCES = {"cpu", "memory", "ephemeral-storage"}
+_RESTART_POLICIES = ["Always", "OnFailure", "Never"]
+_DNS_POLICIES = ["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"]
+_PULL_POLICIES = ["Always", "IfNotPresent", "Never"]
+_PROTOCOLS = ["SCTP", "TCP", "UDP"]
+_VALUE_SOURCES = ("fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef")
+_FIELD_PATHS = {
+    "metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName", "status.hostIP",
+    "status.hostIPs", "status.podIP", "status.podIPs",
+}  # fmt: skip
+_HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc")
+_MAX_ID = 2**31 - 1
+
+
+def check_pod(body: JsonObject) -> list[Cause]:
+    return check_pod_spec(body.get("spec") or {}, "spec")
+
+
+def check_pod_update(body: JsonObject, live: JsonObject) -> list[Cause]:
+    """Little of a Pod's spec may change: images, deadlines (down), tolerations (added)."""
+    new, old = _fixed_part(body.get("spec") or {}), _fixed_part(live.get("spec") or {})
+    if new != old:
+        return [
+            cause_forbidden(
+                "spec",
+                "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,"
+                "`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),"
+                "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)",
+            )
+        ]
+    return []
+
+
+def _fixed_part(spec: JsonObject) -> JsonObject:
+    fixed = {
+        name: value
+        for name, value in spec.items()
+        if name not in {"activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds", "schedulingGates"}
+    }
+    for name in ("containers", "initContainers"):
+        if name in fixed:
+            fixed[name] = [{key: value for key, value in one.items() if key != "image"} for one in fixed[name]]
+    return fixed
+
+
+def check_pod_spec(spec: JsonObject, field: str, claims: tuple[str, ...] = ()) -> list[Cause]:
+    """`claims`: volumes that a StatefulSet's volumeClaimTemplates add."""
+    causes, volumes = _check_volumes(spec.get("volumes") or [], f"{field}.volumes")
+    volumes |= set(claims)
+    containers = spec.get("containers") or []
+    if not containers:
+        causes.append(cause_required(f"{field}.containers"))
+    seen: set[str] = set()
+    for kind in ("containers", "initContainers"):
+        for index, container in enumerate(spec.get(kind) or ()):
+            where = f"{field}.{kind}[{index}]"
+            causes += _check_container(container, where, volumes)
+            name = container.get("name")
+            if name and name in seen:
+                causes.append(cause_duplicate(f"{where}.name", name))
+            seen.add(name or "")
+    if spec.get("restartPolicy") not in _RESTART_POLICIES:
+        causes.append(cause_not_supported(f"{field}.restartPolicy", spec.get("restartPolicy"), _RESTART_POLICIES))
+    if spec.get("dnsPolicy") not in _DNS_POLICIES:
+        causes.append(cause_not_supported(f"{field}.dnsPolicy", spec.get("dnsPolicy"), _DNS_POLICIES))
+    causes += names.check_labels(spec.get("nodeSelector"), f"{field}.nodeSelector")
+    causes += _check_ids(spec.get("securityContext") or {}, f"{field}.securityContext")
+    if spec.get("serviceAccountName"):
+        causes += [
+            cause_invalid(f"{field}.serviceAccountName", spec["serviceAccountName"], fault)
+            for fault in names.subdomain_faults(spec["serviceAccountName"])
+        ]
+    if "activeDeadlineSeconds" in spec and not 1 <= spec["activeDeadlineSeconds"] <= _MAX_ID:
+        causes.append(
+            cause_invalid(
+                f"{field}.activeDeadlineSeconds", spec["activeDeadlineSeconds"], f"must be between 1 and {_MAX_ID}, inclusive"
+            )
+        )
+    return causes
+
+
+def _check_ids(context: JsonObject, field: str) -> list[Cause]:
+    return [
+        cause_invalid(f"{field}.{name}", context[name], f"must be between 0 and {_MAX_ID}, inclusive")
+        for name in ("runAsUser", "runAsGroup", "fsGroup")
+        if name in context and not 0 <= context[name] <= _MAX_ID
+    ]
+
+
+def _check_volumes(volumes: list[JsonObject], field: str) -> tuple[list[Cause], set[str]]:
+    causes: list[Cause] = []
+    seen: set[str] = set()
+    for index, volume in enumerate(volumes):
+        where = f"{field}[{index}]"
+        name = volume.get("name") or ""
+        if not name:
+            causes.append(cause_required(f"{where}.name"))
+        else:
+            causes += [cause_invalid(f"{where}.name", name, fault) for fault in names.label_faults(name)]
+        if name in seen:
+            causes.append(cause_duplicate(f"{where}.name", name))
+        seen.add(name)
+        kinds = [one for one in volume if one != "name"]
+        order = [one for one in _VOLUME_ORDER if one in kinds] + [one for one in kinds if one not in _VOLUME_ORDER]
+        causes += [cause_forbidden(f"{where}.{one}", "may not specify more than 1 volume type") for one in order[1:]]
+        secret = volume.get("secret")
+        if isinstance(secret, dict) and not secret.get("secretName"):
+            causes.append(cause_required(f"{where}.secret.secretName"))
+        config_map = volume.get("configMap")
+        if isinstance(config_map, dict) and len(order) == 1 and not config_map.get("name"):
+            causes.append(cause_required(f"{where}.configMap.name"))
+        claim = volume.get("persistentVolumeClaim")
+        if isinstance(claim, dict) and not claim.get("claimName"):
+            causes.append(cause_required(f"{where}.persistentVolumeClaim.claimName"))
+    return causes, seen
+
+
+_VOLUME_ORDER = ("emptyDir", "hostPath", "secret", "nfs", "persistentVolumeClaim", "configMap", "downwardAPI", "projected")
+
+
+def _check_container(container: JsonObject, field: str, volumes: set[str]) -> list[Cause]:
+    causes: list[Cause] = []
+    name = container.get("name") or ""
+    if not name:
+        causes.append(cause_required(f"{field}.name"))
+    else:
+        causes += [cause_invalid(f"{field}.name", name, fault) for fault in names.label_faults(name)]
+    image = container.get("image") or ""
+    if not image:
+        causes.append(cause_required(f"{field}.image"))
+    elif image != image.strip() and not image.strip():
+        causes.append(cause_required(f"{field}.image"))
+    if container.get("imagePullPolicy") not in _PULL_POLICIES:
+        causes.append(
+            cause_not_supported(f"{field}.imagePullPolicy", container.get("imagePullPolicy"), _PULL_POLICIES)
+        )
+    causes += _check_ports(container.get("ports") or [], f"{field}.ports")
+    causes += _check_env(container.get("env") or [], f"{field}.env")
+    for index, one in enumerate(container.get("envFrom") or ()):
+        for kind in ("secretRef", "configMapRef"):
+            if kind in one and not (one[kind] or {}).get("name"):
+                causes.append(cause_required(f"{field}.envFrom[{index}].{kind}.name"))
+        if not {"secretRef", "configMapRef"} & set(one):
+            causes.append(
+                cause_invalid(f"{field}.envFrom[{index}]", "", "must specify one of: `configMapRef` or `secretRef`")
+            )
+    causes += check_resources(container.get("resources") or {}, f"{field}.resources")
+    paths: set[str] = set()
+    for index, mount in enumerate(container.get("volumeMounts") or ()):
+        causes += _check_mount(mount, f"{field}.volumeMounts[{index}]", volumes, paths)
+    for kind in ("livenessProbe", "readinessProbe", "startupProbe"):
+        if isinstance(container.get(kind), dict):
+            causes += _check_probe(container[kind], f"{field}.{kind}", kind)
+    context = container.get("securityContext") or {}
+    causes += _check_ids(context, f"{field}.securityContext")
+    if context.get("privileged") and context.get("allowPrivilegeEscalation") is False:
+        causes.append(
+            cause_invalid(
+                f"{field}.securityContext", context, "cannot set `allowPrivilegeEscalation` to false and `privileged` to true"
+            )
+        )
+    return causes
+
+
+def _check_mount(mount: JsonObject, field: str, volumes: set[str], paths: set[str]) -> list[Cause]:
+    causes: list[Cause] = []
+    name, path = mount.get("name") or "", mount.get("mountPath") or ""
+    if not name:
+        causes.append(cause_required(f"{field}.name"))
+    if name not in volumes:
+        causes.append({"reason": "FieldValueNotFound", "message": f'Not found: "{name}"', "field": f"{field}.name"})
+    if not path:
+        causes.append(cause_required(f"{field}.mountPath"))
+    elif path in paths:
+        causes.append(cause_invalid(f"{field}.mountPath", path, "must be unique"))
+    paths.add(path)
+    return causes
+
+
+def _check_ports(ports: list[JsonObject], field: str) -> list[Cause]:
+    causes: list[Cause] = []
+    seen: set[str] = set()
+    for index, port in enumerate(ports):
+        where = f"{field}[{index}]"
+        name = port.get("name")
+        if name:
+            faults = names.port_name_faults(name)
+            causes += [cause_invalid(f"{where}.name", name, fault) for fault in faults]
+            if not faults and name in seen:
+                causes.append(cause_duplicate(f"{where}.name", name))
+            seen.add(name)
+        number = port.get("containerPort", 0)
+        if number == 0:
+            causes.append(cause_required(f"{where}.containerPort"))
+        else:
+            causes += [cause_invalid(f"{where}.containerPort", number, fault) for fault in names.port_faults(number)]
+        if port.get("hostPort"):
+            causes += [
+                cause_invalid(f"{where}.hostPort", port["hostPort"], fault) for fault in names.port_faults(port["hostPort"])
+            ]
+        if port.get("protocol") not in _PROTOCOLS:
+            causes.append(cause_not_supported(f"{where}.protocol", port.get("protocol"), _PROTOCOLS))
+    return causes
+
+
+def _check_env(variables: list[JsonObject], field: str) -> list[Cause]:
+    causes: list[Cause] = []
+    for index, variable in enumerate(variables):
+        where = f"{field}[{index}]"
+        name = variable.get("name") or ""
+        if not name:
+            causes.append(cause_required(f"{where}.name"))
+        elif not re.fullmatch(r"[ -<>-~]+", name):
+            causes.append(cause_invalid(f"{where}.name", name, _ENV_NAME_TEXT))
+        source = variable.get("valueFrom")
+        if source is None:
+            continue
+        causes += _check_value_source(variable, source, f"{where}.valueFrom")
+    return causes
+
+
+def _check_value_source(variable: JsonObject, source: JsonObject, field: str) -> list[Cause]:
+    given = [one for one in _VALUE_SOURCES if source.get(one) is not None]
+    causes: list[Cause] = []
+    if not given:
+        causes.append(
+            cause_invalid(
+                field,
+                "",
+                "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`",
+            )
+        )
+    if given and variable.get("value"):
+        causes.append(cause_invalid(field, "", "may not be specified when `value` is not empty"))
+    if len(given) > 1:
+        causes.append(cause_invalid(field, "", "may not have more than one field specified at a time"))
+    for kind in ("configMapKeyRef", "secretKeyRef"):
+        reference = source.get(kind)
+        if reference is None:
+            continue
+        key = reference.get("key") or ""
+        if not reference.get("name"):
+            causes.append(cause_required(f"{field}.{kind}.name"))
+        if not key:
+            causes.append(cause_required(f"{field}.{kind}.key"))
+        else:
+            causes += [cause_invalid(f"{field}.{kind}.key", key, fault) for fault in names.config_key_faults(key)]
+    reference = source.get("fieldRef")
+    if reference is not None:
+        path = reference.get("fieldPath") or ""
+        if not path:
+            causes.append(cause_required(f"{field}.fieldRef.fieldPath"))
+        elif not re.fullmatch(r"metadata\.(labels|annotations)\['.+'\]", path) and path not in _FIELD_PATHS:
+            if path in {"metadata.labels", "metadata.annotations"}:
+                causes.append(cause_not_supported(f"{field}.fieldRef.fieldPath", path, sorted(_FIELD_PATHS)))
+            else:
+                causes.append(
+                    cause_invalid(
+                        f"{field}.fieldRef.fieldPath", path, f"error converting fieldPath: field label not supported: {path}"
+                    )
+                )
+    return causes
+
+
+def check_resources(resources: JsonObject, field: str) -> list[Cause]:
+    causes: list[Cause] = []
+    limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
+    for kind, amounts in (("limits", limits), ("requests", requests)):
+        for name, amount in amounts.items():
+            where = f"{field}.{kind}[{name}]"
+            if "/" not in name and name not in _RESOURCES and not name.startswith("hugepages-"):
+                causes.append(cause_invalid(where, name, "must be a standard resource type or fully qualified"))
+                causes.append(cause_invalid(where, name, "must be a standard resource for containers"))
+            if value_of(amount) < 0:
+                causes.append(cause_invalid(where, amount, "must be greater than or equal to 0"))
+    for name, amount in requests.items():
+        if name in limits and value_of(amount) > value_of(limits[name]):
+            causes.append(
+                cause_invalid(f"{field}.requests", amount, f"must be less than or equal to {name} limit of {limits[name]}")
+            )
+    return causes
+
+
+def _check_probe(probe: JsonObject, field: str, kind: str) -> list[Cause]:
+    causes: list[Cause] = []
+    given = [one for one in _HANDLERS if probe.get(one) is not None]
+    if not given:
+        causes.append(cause_required(field, "must specify a handler type"))
+    causes += [cause_forbidden(f"{field}.{one}", "may not specify more than 1 handler type") for one in given[1:]]
+    for one in given[:1]:
+        if one in {"httpGet", "tcpSocket"}:
+            causes += check_port_or_name(probe[one].get("port", 0), f"{field}.{one}.port")
+        if one == "exec" and not probe["exec"].get("command"):
+            causes.append(cause_required(f"{field}.exec.command"))
+    for name in ("initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"):
+        if probe.get(name, 0) < 0:
+            causes.append(cause_invalid(f"{field}.{name}", probe[name], "must be greater than or equal to 0"))
+    if kind != "readinessProbe" and probe.get("successThreshold", 1) > 1:
+        causes.append(cause_invalid(f"{field}.successThreshold", probe["successThreshold"], "must be 1"))
+    return causes
+
+
+def check_port_or_name(port: Any, field: str) -> list[Cause]:
+    faults = names.port_name_faults(port) if isinstance(port, str) else names.port_faults(port)
+    return [cause_invalid(field, port, fault) for fault in faults]
