@@ -178,7 +178,7 @@ def test_4_a_passing_api_error_is_said_and_heals(cluster, unique_name):
 
 def test_5_the_deadline_says_what_was_seen_last_and_heals(cluster, unique_name):
     cluster.set_scenario("never", Scenario(match=f"{unique_name}-*", running_after_s=NEVER))
-    project = follow(start(unique_name), lambda p: p.database and p.database.deadline is not None)
+    project = follow(start(unique_name), lambda p: p.database and p.database.observed_phase == "Creating")
     expire(project)
     late = follow(project, lambda p: p.phase == Phase.FAILED)
     assert late.reason == Reason.DEADLINE_EXCEEDED

@@ -28,7 +28,7 @@ def project():
 
 
 def queued_calls():
-    return [(row.func(), row.task()["args"]) for row in OrmQ.objects.order_by("pk")]
+    return [(row.task["func"], row.task["args"]) for row in OrmQ.objects.order_by("pk")]
 
 
 def pass_of(project):
@@ -54,7 +54,7 @@ def test_nothing_is_queued_when_the_transaction_fails(project):
 
 def test_a_task_holds_an_id_and_nothing_else(project):
     request_provision(project, actor="ann")
-    task = OrmQ.objects.get().task()
+    task = OrmQ.objects.get().task
     assert task["args"] == (project.pk,)
     assert task["kwargs"] == {}
 
