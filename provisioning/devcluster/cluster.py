@@ -64,6 +64,7 @@ class Options:
     postgres: Literal["real", "none"] = "real"
     sandboxes: Literal["process", "simulated", "none"] = "process"
     ready_after_s: float = 0.5
+    is_ephemeral: bool = False
 
     @property
     def kubeconfig(self) -> Path:
@@ -94,7 +95,9 @@ class Running:
 def _lock(state_dir: Path) -> IO[str]:
     """Hold the state directory for this process, until the file is closed."""
     try:
-        state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        state_dir.mkdir(parents=True, exist_ok=True)
+        # Others may pass through to the servers' data, which belongs to another user than root, but not look around.
+        state_dir.chmod(0o711)
         handle = (state_dir / "lock").open("a+")
     except OSError as error:
         raise ClusterError(
@@ -248,6 +251,8 @@ async def _run_stand_ins(
             await kubelet.close()
         if postgres is not None:
             await postgres.close()
+            if options.is_ephemeral:
+                postgres.discard()
 
 
 async def _all_ready(events: list[asyncio.Event]) -> None:

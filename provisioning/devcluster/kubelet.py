@@ -45,11 +45,12 @@ log = logging.getLogger(__name__)
 SELECTOR = "app.kubernetes.io/managed-by=controlpanel"
 ENDPOINT_ANNOTATION = "controlpanel.fullstackagent.io/endpoint."
 SIMULATED_ANNOTATION = "devcluster/simulated"
+# The embedded API server answers a Pod's `log` from the file that this names.
+LOG_ANNOTATION = "devcluster/log-file"
 PORTS = range(11000, 21000)
 SOURCE_ROOT = Path(__file__).resolve().parents[2]
 # kubelet waits 10 s to 5 min before a restart; shorter here, where people watch.
 FIRST_BACK_OFF_S, MAX_BACK_OFF_S = 2.0, 30.0
-STARTS_AT_ONCE = 4
 
 Mode = Literal["process", "simulated"]
 
@@ -85,7 +86,6 @@ class Kubelet:
         self._mode = mode
         self._ready_after_s = ready_after_s
         self._runs: dict[Key, _Run] = {}
-        self._starts = asyncio.Semaphore(STARTS_AT_ONCE)
         self._probe_session: aiohttp.ClientSession | None = None
         self.queue = Workqueue("kubelet", self._reconcile, workers=32)
         self._service_queue = Workqueue("kubelet services", self._annotate_service, workers=8)
@@ -96,7 +96,7 @@ class Kubelet:
 
     async def run(self) -> None:
         """Until cancelled; the processes are ended by `Children.close()` or by `close()`."""
-        self._root.mkdir(parents=True, exist_ok=True)
+        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
         await self._end_strays()
         async with aiohttp.ClientSession(trust_env=False) as self._probe_session, asyncio.TaskGroup() as group:
             group.create_task(self._node.run())
@@ -188,14 +188,17 @@ class Kubelet:
         except MissingSourceError as error:
             run.problem, run.is_ready = str(error), False
             return 1.0
-        if SIMULATED_ANNOTATION not in (pod["metadata"].get("annotations") or {}):
-            patch = {"metadata": {"annotations": {SIMULATED_ANNOTATION: "true"}}}
-            await self._client.merge_patch(PODS, key.name, key.namespace, patch)
+        await self._annotate_pod(pod, SIMULATED_ANNOTATION, "true")
         if (left_s := run.due_at - time.time()) > 0:
             return left_s
         run.is_ready = True
         run.started_at = run.started_at or _now()
         return None
+
+    async def _annotate_pod(self, pod: Object, name: str, value: str) -> None:
+        if (pod["metadata"].get("annotations") or {}).get(name) != value:
+            key = key_of(pod)
+            await self._client.merge_patch(PODS, key.name, key.namespace, {"metadata": {"annotations": {name: value}}})
 
     async def _environment(self, pod: Object) -> dict[str, str]:
         resources = {"Secret": SECRETS, "ConfigMap": CONFIG_MAPS}
@@ -224,8 +227,8 @@ class Kubelet:
             run.problem = str(error)
             return 1.0
         run.problem = ""
-        async with self._starts:
-            self._start(key, pod, run, environment)
+        await self._annotate_pod(pod, LOG_ANNOTATION, str(run.folder / "sandbox.log"))
+        self._start(key, pod, run, environment)
         return None
 
     def _start(self, key: Key, pod: Object, run: _Run, environment: dict[str, str]) -> None:

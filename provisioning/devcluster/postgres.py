@@ -42,6 +42,8 @@ READY_TIMEOUT_S = 30.0
 STOP_GRACE_S = 2.0
 # Below the range from which Linux takes the ports of outgoing connections, so that those do not get in the way.
 PORTS = range(21000, 31000)
+TEMPORARY_PREFIX = "controlpanel-postgres-"
+OWNER_NOTE = "state-directory"
 
 
 @dataclass
@@ -107,12 +109,14 @@ class PostgresServers:
             recorded = Path(note.read_text().strip())
             if recorded.is_dir() and recorded.stat().st_uid == os.geteuid():
                 return recorded
+        _remove_forsaken()
         wanted.mkdir(mode=0o711, parents=True, exist_ok=True)
         if self._run_as.run(["test", "-x", str(wanted)]).returncode == 0:
             return wanted
         # The state directory lies below a directory that only we may enter, such as /root.
-        elsewhere = Path(tempfile.mkdtemp(prefix="controlpanel-postgres-"))
+        elsewhere = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX))
         elsewhere.chmod(0o711)
+        (elsewhere / OWNER_NOTE).write_text(str(self._state_dir))
         if self._run_as.run(["test", "-x", str(elsewhere)]).returncode != 0:
             raise PostgresUnavailableError(
                 f"PostgreSQL must not run as root, and user id {self._run_as.uid} can reach neither {wanted} nor "
@@ -262,9 +266,22 @@ class PostgresServers:
             if note.parent.name not in names:
                 await self.remove(note.parent.name)
 
+    def discard(self) -> None:
+        """Delete all data, of servers that were stopped before."""
+        if self._root != self._state_dir:
+            shutil.rmtree(self._root, ignore_errors=True)
+
     async def close(self) -> None:
         """Stop all servers, at once."""
         await asyncio.gather(*(self.stop(name) for name in list(self._instances)))
+
+
+def _remove_forsaken() -> None:
+    """Remove data that was put into the system's temporary directory for a state directory that is gone."""
+    for note in Path(tempfile.gettempdir()).glob(f"{TEMPORARY_PREFIX}*/{OWNER_NOTE}"):
+        with contextlib.suppress(OSError):
+            if note.stat().st_uid == os.geteuid() and not Path(note.read_text()).exists():
+                shutil.rmtree(note.parent, ignore_errors=True)
 
 
 def _says_ready(data: Path) -> bool:
