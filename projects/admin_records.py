@@ -210,7 +210,7 @@ class DatabaseClusterAdmin(ResourceAdmin):
 
     @shown("Origin", ordering="origin")
     def origin_shown(self, row: DatabaseCluster) -> str:
-        return row.get_origin_display()
+        return row.origin.capitalize()
 
     @shown("Credentials", label=display.CREDENTIALS_COLOURS)
     def credentials_shown(self, row: DatabaseCluster) -> tuple[str, str]:
@@ -296,8 +296,8 @@ class WaitingTaskAdmin(QueueRecordAdmin):
 
 
 class TaskRecordAdmin(QueueRecordAdmin):
-    list_display: ClassVar[tuple[str, ...]] = ("name", "func", "started_shown", "took_shown", "attempt_count")
-    fields: tuple[str, ...] = ("name", "func", "started", "stopped", "attempt_count")
+    list_display: tuple[str, ...] = ("name", "func", "started_shown", "took_shown", "attempt_count")
+    fields: ClassVar[tuple[str, ...]] = ("name", "func", "started", "stopped", "attempt_count")
     search_fields = ("name", "func")
     ordering = ("-started",)
 

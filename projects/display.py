@@ -1,9 +1,8 @@
 """How rows are shown: badges, the wait and its deadline, what to press, what changed. Reads rows, never the cluster."""
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol, cast
 
 from django.conf import settings
@@ -11,7 +10,7 @@ from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.db import models
 from django.utils.module_loading import import_string
 
-from projects.models import DatabaseCluster, Project, ReachedStep, Resource, Sandbox
+from projects.models import DatabaseCluster, Project, ReachedStep, Sandbox
 from projects.states import CredentialsSource, DesiredState, Level, Origin, Phase
 
 # Label colours of the admin's theme.
@@ -39,38 +38,37 @@ _UNSHOWN_FIELDS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """What a project waits for, since when, and until when patience lasts."""
+    """What a project waits for, since when, until when patience lasts, and what happens by then."""
 
     what: str
     since: datetime
     deadline: datetime
+    promise: str
 
     @property
-    def total_s(self) -> int:
-        return max(1, round((self.deadline - self.since).total_seconds()))
-
-    def elapsed_s(self, now: datetime) -> int:
-        """Seconds waited so far, never negative."""
-        return max(0, int((now - self.since).total_seconds()))
-
-    def is_over(self, now: datetime) -> bool:
-        return now > self.deadline
+    def total_s(self) -> float:
+        return (self.deadline - self.since).total_seconds()
 
 
 def current_wait(project: Project) -> Wait | None:
-    """Return what an unsettled project waits for; None where nothing with a deadline is under way."""
+    """Return what an unsettled project waits for; None where nothing with a deadline is under way.
+
+    A deadline is READY_TIMEOUT_S after the wait's start, which is not the first request: Retry starts another one.
+    """
     if project.phase not in Phase.in_progress():
         return None
-    resources: Iterable[tuple[str, Resource | None]] = (
-        ("the database", project.database),
-        ("the sandbox", project.sandbox),
-    )
-    for what, resource in resources:
-        if resource and resource.deadline and not resource.is_settled:
-            since = resource.requested_at or project.requested_at
-            if since and since < resource.deadline:
-                return Wait(what, since, resource.deadline)
+    if project.desired_state == DesiredState.DELETED:
+        return _wait("the deletion", project.deletion_deadline, "It is done by then, or the panel says why.")
+    for what, resource in (("the database", project.database), ("the sandbox", project.sandbox)):
+        if resource and not resource.is_settled:
+            return _wait(what, resource.deadline, "It is up by then, or the panel says why.")
     return None
+
+
+def _wait(what: str, deadline: datetime | None, promise: str) -> Wait | None:
+    if deadline is None:
+        return None
+    return Wait(what, deadline - timedelta(seconds=settings.READY_TIMEOUT_S), deadline, promise)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,360 @@
+"""The admin: lists, forms, what is masked, who may see what."""
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+from django.urls import reverse
+from django_q.models import OrmQ
+
+from projects.fields import EncryptedText
+from projects.models import DatabaseCluster, Event, Project, ProjectVariable, Sandbox
+from tests.factories import (
+    PASSWORD,
+    ProjectFactory,
+    SandboxFactory,
+    UserFactory,
+    VariableFactory,
+    provisioned_project,
+)
+
+pytestmark = pytest.mark.django_db
+
+LIST = "admin:projects_project_changelist"
+ADD = "admin:projects_project_add"
+CHANGE = "admin:projects_project_change"
+NO_VARIABLES = {"variables-TOTAL_FORMS": "0", "variables-INITIAL_FORMS": "0"}
+
+
+def variable_rows(project: Project, *rows: tuple[ProjectVariable | None, str, str]) -> dict[str, str]:
+    """Return the inline's form data: (row or None for a new one, name, value as typed)."""
+    data = {
+        "variables-TOTAL_FORMS": str(len(rows)),
+        "variables-INITIAL_FORMS": str(sum(row is not None for row, _, _ in rows)),
+        "owner": "",
+        "description": project.description,
+        "namespace": project.namespace,
+    }
+    for index, (row, name, value) in enumerate(rows):
+        data |= {f"variables-{index}-name": name, f"variables-{index}-value": value}
+        data |= {f"variables-{index}-id": str(row.pk) if row else "", f"variables-{index}-project": str(project.pk)}
+    return data
+
+
+# --- Lists -----------------------------------------------------------------------------------------------------
+
+
+def test_list_queries_do_not_grow_with_rows(admin, django_assert_max_num_queries):
+    for _ in range(25):
+        provisioned_project(owner=UserFactory.create())
+    admin.get(reverse(LIST))
+    with django_assert_max_num_queries(10):
+        body = admin.get(reverse(LIST)).content.decode()
+    assert body.count("Live view of project-") == 25
+
+
+@pytest.mark.parametrize("model", ["databasecluster", "sandbox", "event"])
+def test_queries_of_the_other_lists_do_not_grow_with_rows(admin, model, django_assert_max_num_queries):
+    for _ in range(12):
+        provisioned_project()
+    with django_assert_max_num_queries(8):
+        assert admin.get(reverse(f"admin:projects_{model}_changelist")).status_code == 200
+
+
+def test_deleted_projects_are_hidden_until_asked_for(admin):
+    ProjectFactory.create(name="alpha")
+    ProjectFactory.create(name="gamma", deleted=True)
+
+    def names(query: str) -> list[str]:
+        return [project.name for project in admin.get(reverse(LIST) + query).context["cl"].result_list]
+
+    assert names("") == ["alpha"]
+    assert names("?phase=Deleted") == ["gamma"]
+    assert names("?phase=any") == ["alpha", "gamma"]
+
+
+def test_filters_by_owner_namespace_desired_state_and_default_credentials(admin):
+    zoe = UserFactory.create(username="zoe")
+    ProjectFactory.create(name="alpha", owner=zoe)
+    ProjectFactory.create(name="beta", namespace="other", running=True)
+    SandboxFactory.create(project=ProjectFactory.create(name="gamma", running=True), credentials="default")
+
+    def names(query: str) -> list[str]:
+        return [project.name for project in admin.get(reverse(LIST) + query).context["cl"].result_list]
+
+    assert names(f"?owner__id__exact={zoe.pk}") == ["alpha"]
+    assert names("?namespace=other") == ["beta"]
+    assert names("?desired_state__exact=running") == ["beta", "gamma"]
+    assert names("?credentials=default") == ["gamma"]
+    assert names("?q=alph") == ["alpha"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "admin:index",
+        "admin:auth_user_changelist",
+        "admin:auth_group_changelist",
+        "admin:auth_user_add",
+        "admin:django_q_ormq_changelist",
+        "admin:django_q_failure_changelist",
+        "admin:django_q_success_changelist",
+        "admin:django_q_schedule_changelist",
+    ],
+)
+def test_every_page_of_the_sidebar_opens(admin, url):
+    assert admin.get(reverse(url)).status_code == 200
+
+
+# --- Adding and changing ---------------------------------------------------------------------------------------
+
+
+def test_add_form_registers_the_project_and_its_variables(admin):
+    page = admin.get(reverse(ADD))
+    assert page.context["adminform"].form.initial["owner"] == User.objects.get(username="root").pk
+    response = admin.post(
+        reverse(ADD),
+        {
+            **variable_rows(ProjectFactory.build(), (None, "API_KEY", PASSWORD)),
+            "variables-0-project": "",
+            "name": " Web  Shop ",
+            "owner": User.objects.get().pk,
+            "namespace": "",
+        },
+    )
+    assert response.status_code == 302, response.context["errors"]
+    project = Project.objects.get()
+    assert (project.name, project.kubernetes_name, project.namespace) == ("Web Shop", "webshop", "default")
+    assert project.variables.get().value.reveal() == PASSWORD
+    assert [event.reason for event in project.events.all()] == ["Registered"]
+    assert PASSWORD not in "".join(Event.objects.values_list("message", flat=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("", "The name is empty"),
+        ("x" * 300, "The name has 300 characters"),
+        ("../x", "characters that can&#x27;t be used: /"),
+        ("<script>alert(1)</script>", "characters that can&#x27;t be used"),
+        ("a\0b", "U+0000"),
+        ("漢字", "no letter a-z and no digit"),
+        ("TAKEN", "and so is the project &#x27;taken&#x27;"),
+        ("gone", "such a name is never used again"),
+    ],
+)
+def test_names_that_cannot_be_used_get_a_sentence(admin, name, sentence):
+    ProjectFactory.create(name="taken")
+    ProjectFactory.create(name="Gone", deleted=True)
+    response = admin.post(reverse(ADD), {**NO_VARIABLES, "name": name})
+    assert response.status_code == 200
+    body = response.content.decode()
+    assert sentence in body
+    assert "<script>alert" not in body
+    assert Project.objects.count() == 2
+
+
+def test_a_name_taken_between_the_check_and_the_insert_gets_a_sentence(admin, monkeypatch):
+    """The rival's row is there, and only the first check is too early to see it."""
+    rival = ProjectFactory.create(name="aaa")
+    clean = Project.clean
+    checks = []
+
+    def clean_too_early(self: Project) -> None:
+        checks.append(self.name)
+        if len(checks) == 1:
+            Project.objects.filter(pk=rival.pk).update(kubernetes_name="not-there-yet")
+        clean(self)
+        Project.objects.filter(pk=rival.pk).update(kubernetes_name="aaa")
+
+    monkeypatch.setattr(Project, "clean", clean_too_early)
+    response = admin.post(reverse(ADD), {**NO_VARIABLES, "name": "aaa", "owner": ""})
+    assert checks == ["aaa", "aaa"]
+    assert response.status_code == 200
+    assert "There is a project &#x27;aaa&#x27; already. Choose another name." in response.content.decode()
+    assert Project.objects.count() == 1
+
+
+def test_the_name_is_for_ever_and_the_namespace_from_the_first_request_on(admin):
+    project = ProjectFactory.create(name="aaa", running=True)
+    data = {**NO_VARIABLES, "name": "other", "namespace": "other", "owner": "", "description": "changed"}
+    assert admin.post(reverse(CHANGE, args=[project.pk]), data).status_code == 302
+    project.refresh_from_db()
+    assert (project.name, project.namespace, project.description) == ("aaa", "default", "changed")
+
+
+def test_variables_keep_their_value_unless_a_new_one_is_typed(admin):
+    project = ProjectFactory.create(running=True)
+    kept = VariableFactory.create(project=project, name="KEPT")
+    replaced = VariableFactory.create(project=project, name="REPLACED")
+    url = reverse(CHANGE, args=[project.pk])
+    body = admin.get(url).content.decode()
+    assert "KEPT" in body
+    assert "canary" not in body
+
+    response = admin.post(url, variable_rows(project, (kept, "KEPT", ""), (replaced, "REPLACED", "new value")))
+    assert response.status_code == 302
+    kept.refresh_from_db()
+    replaced.refresh_from_db()
+    assert kept.value.reveal() == PASSWORD
+    assert replaced.value.reveal() == "new value"
+    event = project.events.get()
+    assert event.message == "root changed the variable REPLACED."
+    assert OrmQ.objects.count() == 1, "a running sandbox gets a pass that applies the change"
+
+
+def test_saving_nothing_enqueues_nothing(admin):
+    project = ProjectFactory.create(running=True)
+    variable = VariableFactory.create(project=project, name="KEPT")
+    admin.post(reverse(CHANGE, args=[project.pk]), variable_rows(project, (variable, "KEPT", "")))
+    assert not OrmQ.objects.exists()
+    assert not Event.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"), [("1ST", "does not start with a digit"), ("PGHOST", "PGHOST is set by the panel")]
+)
+def test_variable_names_that_cannot_be_used_get_a_sentence(admin, name, sentence):
+    project = ProjectFactory.create()
+    response = admin.post(reverse(CHANGE, args=[project.pk]), variable_rows(project, (None, name, PASSWORD)))
+    assert response.status_code == 200
+    assert sentence in response.content.decode()
+    assert "canary" not in response.content.decode()
+
+
+def test_a_renamed_variable_that_collides_gets_a_sentence(admin):
+    project = ProjectFactory.create()
+    first = VariableFactory.create(project=project, name="FIRST")
+    second = VariableFactory.create(project=project, name="SECOND")
+    response = admin.post(
+        reverse(CHANGE, args=[project.pk]), variable_rows(project, (first, "SECOND", ""), (second, "SECOND", ""))
+    )
+    assert response.status_code == 200
+    assert "duplicate" in response.content.decode()
+
+
+# --- Masks -----------------------------------------------------------------------------------------------------
+
+
+def test_the_password_is_on_no_page_of_the_admin(admin):
+    project = provisioned_project()
+    VariableFactory.create(project=project)
+    urls = [reverse(LIST), reverse("admin:index"), reverse(CHANGE, args=[project.pk])]
+    for model, row in (("databasecluster", project.database), ("sandbox", project.sandbox)):
+        assert row is not None
+        urls += [
+            reverse(f"admin:projects_{model}_changelist"),
+            reverse(f"admin:projects_{model}_change", args=[row.pk]),
+        ]
+    database = project.database
+    assert database is not None
+    for url in urls:
+        body = admin.get(url).content.decode()
+        assert "canary" not in body, url
+        assert database.password.stored not in body, url
+        assert "gAAAA" not in body, f"ciphertext on {url}"
+
+
+@pytest.mark.parametrize("model", ["databasecluster", "sandbox", "event"])
+def test_records_are_read_only(admin, model):
+    project = provisioned_project()
+    event = Event.objects.create(project=project, at=project.created_at, actor="x", reason="X", message="y")
+    row = {"databasecluster": project.database, "sandbox": project.sandbox, "event": event}[model]
+    assert row is not None
+    url = reverse(f"admin:projects_{model}_change", args=[row.pk])
+    assert admin.get(url).status_code == 200
+    assert admin.post(url, {"name": "other"}).status_code == 403
+    assert admin.post(reverse(f"admin:projects_{model}_delete", args=[row.pk]), {"post": "yes"}).status_code == 403
+    assert admin.get(reverse(f"admin:projects_{model}_add")).status_code == 403
+
+
+def test_no_row_of_a_project_is_removed_from_here(admin):
+    project = ProjectFactory.create()
+    assert admin.post(reverse("admin:projects_project_delete", args=[project.pk]), {"post": "yes"}).status_code == 403
+    admin.post(reverse(LIST), {"action": "delete_selected", "_selected_action": [project.pk], "post": "yes"})
+    assert Project.objects.filter(pk=project.pk).exists()
+
+
+def test_waiting_tasks_show_no_arguments(admin):
+    project = ProjectFactory.create(name="aaa")
+    admin.post(reverse(LIST), {"action": "provision_selected", "_selected_action": [project.pk]})
+    task = OrmQ.objects.get()
+    body = admin.get(reverse("admin:django_q_ormq_changelist")).content.decode()
+    assert "provisioning.tasks.reconcile_project" in body
+    assert task.payload not in body
+    assert task.payload not in admin.get(reverse("admin:django_q_ormq_change", args=[task.pk])).content.decode()
+
+
+def test_the_queue_is_for_superusers():
+    permissions = Permission.objects.filter(content_type__app_label="django_q")
+    user = UserFactory.create(permissions=["view_project"])
+    user.user_permissions.add(*permissions)
+    client = Client()
+    client.force_login(user)
+    assert client.get(reverse("admin:django_q_ormq_changelist")).status_code == 403
+
+
+# --- A project's page ------------------------------------------------------------------------------------------
+
+
+def test_the_page_shows_status_steps_timeline_and_masked_credentials(admin):
+    project = provisioned_project(name="aaa")
+    Event.objects.create(
+        project=project, at=project.created_at, actor="pass", reason="SandboxReady", message="The sandbox answers."
+    )
+    body = admin.get(reverse(CHANGE, args=[project.pk])).content.decode()
+    for text in ("The database and the sandbox are running.", "Connection verified", "+12 s", "10.0.0.7", "••••••"):
+        assert text in body
+    assert "The sandbox answers." in body
+    assert f'hx-get="{reverse("projects:status", args=[project.pk])}' in body
+
+
+def test_opening_a_page_changes_nothing(admin):
+    project = ProjectFactory.create(waiting=True)
+    admin.get(reverse(CHANGE, args=[project.pk]))
+    for name in ("provision", "retry"):
+        assert admin.get(reverse(CHANGE, args=[project.pk]).replace("change", name)).status_code in (302, 404)
+    assert not OrmQ.objects.exists()
+    assert not Event.objects.exists()
+
+
+def test_a_deleted_project_can_be_read_but_not_changed(admin):
+    project = ProjectFactory.create(deleted=True, name="aaa")
+    url = reverse(CHANGE, args=[project.pk])
+    assert admin.get(url).status_code == 200
+    assert admin.post(url, {**NO_VARIABLES, "description": "changed"}).status_code == 403
+
+
+def test_staff_without_permission_get_403_and_anonymous_log_in():
+    project = ProjectFactory.create()
+    for url in (reverse(LIST), reverse(CHANGE, args=[project.pk])):
+        assert staff_without_permission().get(url).status_code == 403
+        assert Client().get(url).headers["Location"].startswith(reverse("admin:login"))
+
+
+def staff_without_permission() -> Client:
+    client = Client()
+    client.force_login(UserFactory.create())
+    return client
+
+
+def test_the_first_page_says_what_needs_attention(admin):
+    ProjectFactory.create(name="broken", failed=True, message="The addon postgresql is not installed.")
+    SandboxFactory.create(project=ProjectFactory.create(name="late", waiting=True), credentials="default")
+    body = admin.get(reverse("admin:index")).content.decode()
+    assert "The addon postgresql is not installed." in body
+    assert "Default credentials" in body
+    assert "late" in body
+
+
+def test_the_first_page_shows_no_projects_to_those_who_may_not_see_them():
+    ProjectFactory.create(name="broken", failed=True, message="The addon postgresql is not installed.")
+    body = staff_without_permission().get(reverse("admin:index")).content.decode()
+    assert "The addon postgresql is not installed." not in body
+
+
+def test_rows_of_the_factories_are_encrypted():
+    project = provisioned_project()
+    database = DatabaseCluster.objects.get(project=project)
+    assert isinstance(database.password, EncryptedText)
+    assert "canary" not in database.password.stored
+    assert Sandbox.objects.get(project=project).credentials == "captured"

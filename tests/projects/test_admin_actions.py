@@ -1,0 +1,134 @@
+"""The admin's bulk actions: what they enqueue, what they refuse and say, who may run them."""
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from django_q.models import OrmQ
+
+from projects.models import Project
+from projects.states import DesiredState, Phase
+from tests.factories import (
+    DatabaseFactory,
+    ProjectFactory,
+    UserFactory,
+    provisioned_project,
+)
+
+pytestmark = pytest.mark.django_db
+
+LIST = "admin:projects_project_changelist"
+ADD = "admin:projects_project_add"
+CHANGE = "admin:projects_project_change"
+NO_VARIABLES = {"variables-TOTAL_FORMS": "0", "variables-INITIAL_FORMS": "0"}
+
+
+def staff(*permissions: str) -> Client:
+    client = Client()
+    client.force_login(UserFactory.create(permissions=list(permissions), username="maria"))
+    return client
+
+
+def run_action(client: Client, action: str, *projects: Project, **data: str):
+    return client.post(
+        reverse(LIST), {"action": action, "_selected_action": [p.pk for p in projects], **data}, follow=True
+    )
+
+
+def messages_of(response) -> list[str]:
+    return [str(message) for message in response.context["messages"]]
+
+
+# --- Bulk actions ----------------------------------------------------------------------------------------------
+
+
+def test_bulk_provision_reports_each_project(admin):
+    fresh = ProjectFactory.create(name="aaa")
+    running = ProjectFactory.create(name="bbb", waiting=True)
+    deleted = ProjectFactory.create(name="ccc", deleted=True)
+    response = run_action(admin, "provision_selected", fresh, running, deleted, phase="any")
+    assert messages_of(response)[:2] == [
+        "aaa: provisioning was put in the queue.",
+        f"bbb is being provisioned already: {running.message}",
+    ]
+    fresh.refresh_from_db()
+    assert fresh.desired_state == DesiredState.RUNNING
+    assert {task.task["args"] for task in OrmQ.objects.all()} == {(fresh.pk,), (running.pk,)}
+
+
+def test_refusals_say_why(admin):
+    never = ProjectFactory.create(name="aaa")
+    failed = ProjectFactory.create(name="bbb", failed=True)
+    response = run_action(admin, "retry_selected", never, failed)
+    assert messages_of(response) == [
+        "bbb: another try was put in the queue.",
+        "aaa was never provisioned. Press Provision instead.",
+    ]
+    assert OrmQ.objects.get().task["args"] == (failed.pk,)
+
+
+def test_many_projects_are_reported_in_groups(admin):
+    projects = [ProjectFactory.create(name=f"new-{n:02}") for n in range(20)]
+    projects += [ProjectFactory.create(name=f"old-{n:02}", failed=True) for n in range(2)]
+    response = run_action(admin, "retry_selected", *projects[:12], *projects[20:])
+    retried, first_retried, refused = messages_of(response)
+    assert (retried, first_retried) == (
+        "old-00: another try was put in the queue.",
+        "old-01: another try was put in the queue.",
+    )
+    assert refused.startswith("12 projects were refused:")
+    assert refused.count("was never provisioned. Press Provision instead.") == 12
+
+    response = run_action(admin, "provision_selected", *projects[:20])
+    (accepted,) = messages_of(response)
+    assert accepted.startswith("20 projects were put in the queue: new-00, new-01,")
+    assert OrmQ.objects.count() == 22
+
+
+def test_bulk_delete_asks_first_and_says_what_is_kept(admin):
+    created = provisioned_project(name="aaa")
+    adopted = ProjectFactory.create(name="bbb", running=True)
+    DatabaseFactory.create(project=adopted, captured=True, origin="adopted")
+    gone = ProjectFactory.create(name="ccc", deleted=True)
+
+    response = run_action(admin, "delete_selected_projects", created, adopted, gone)
+    body = response.content.decode()
+    assert "Delete 2 projects?" in body
+    assert "aaa-agentruntime-abc123</strong> will be deleted with all of its data" in body
+    assert "bbb-agentruntime-abc123</strong> was adopted: it is released and kept" in body
+    assert not OrmQ.objects.exists()
+
+    run_action(admin, "delete_selected_projects", created, adopted, confirmed="yes")
+    for project in (created, adopted):
+        project.refresh_from_db()
+        assert (project.desired_state, project.phase) == (DesiredState.DELETED, Phase.DELETING)
+        assert not project.delete_adopted
+    assert OrmQ.objects.count() == 2
+
+
+def test_bulk_delete_of_adopted_databases_when_ticked(admin):
+    adopted = ProjectFactory.create(running=True)
+    DatabaseFactory.create(project=adopted, captured=True, origin="adopted")
+    run_action(admin, "delete_selected_projects", adopted, confirmed="yes", delete_adopted="yes")
+    adopted.refresh_from_db()
+    assert adopted.delete_adopted
+
+
+@pytest.mark.parametrize(
+    ("permissions", "offered"),
+    [
+        (("view_project",), set()),
+        (("view_project", "provision_project"), {"provision_selected", "retry_selected"}),
+        (("view_project", "delete_project"), {"delete_selected_projects"}),
+    ],
+)
+def test_actions_are_offered_to_those_who_may(permissions, offered):
+    project = ProjectFactory.create()
+    client = staff(*permissions)
+    form = client.get(reverse(LIST)).context["action_form"]
+    choices = {value for value, _ in form.fields["action"].choices if value} if form else set()
+    assert choices == offered
+    for action in {"provision_selected", "retry_selected", "delete_selected_projects"} - offered:
+        run_action(client, action, project, confirmed="yes")
+    project.refresh_from_db()
+    assert project.desired_state == DesiredState.REGISTERED
+    assert not OrmQ.objects.exists()
