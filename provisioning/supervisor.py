@@ -111,14 +111,17 @@ class Supervisor:
         running = child is not None and child.process is not None and child.process.poll() is None
         return time.monotonic() - child.started_at_s if child and running else 0.0
 
-    def tend(self) -> None:
-        """Notice parts that died, and start those whose back-off is over. Never blocks."""
+    def tend(self) -> list[str]:
+        """Notice parts that died, and start those whose back-off is over. Never blocks; returns who has died."""
         now_s = time.monotonic()
+        died = []
         for child in self._children.values():
             if child.process is not None and child.process.poll() is not None:
                 self._note_death(child, now_s)
+                died.append(child.part.name)
             elif child.start_again_at_s is not None and now_s >= child.start_again_at_s:
                 self._spawn(child)
+        return died
 
     def restart(self, name: str, why: str) -> None:
         """Kill a part with all that it started, and start it again at once; `why` is said."""
@@ -127,7 +130,7 @@ class Supervisor:
             return
         _kill_group(child.process.pid, signal.SIGKILL)
         child.process.wait()
-        self.say(f"{why} It is started again.")
+        self.say(f"{why} {child.part.title} is started again.")
         self._spawn(child)
 
     def stop(self, *order: Sequence[str], is_urgent: Callable[[], bool] = lambda: False) -> None:

@@ -60,7 +60,7 @@ def test_a_part_that_dies_is_started_again_with_all_that_it_started(
     (tmp_path / "leader").unlink()
     os.kill(leader, signal.SIGKILL)
     await_true(lambda: (supervisor.tend(), said)[1])
-    assert not is_alive(child)
+    await_true(lambda: not is_alive(child))
     assert said == [
         "The part ended unexpectedly (killed by SIGKILL); it is started again in 0.5 s. "
         f"Its log: {supervisor.log_of('part')}"
@@ -102,7 +102,7 @@ def test_a_hanging_part_is_restarted_at_once(supervisor: Supervisor, tmp_path: P
     leader = pid_in(tmp_path / "leader")
     supervisor.restart("part", "The part hangs.")
     assert not is_alive(leader)
-    assert said == ["The part hangs. It is started again."]
+    assert said == ["The part hangs. The part is started again."]
     assert supervisor.uptime_s("part") > 0.0
 
 

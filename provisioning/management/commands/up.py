@@ -1,5 +1,6 @@
 """`manage.py up`: the whole panel, its embedded cluster included, under one supervisor."""
 
+import contextlib
 import errno
 import http.client
 import json
@@ -161,8 +162,9 @@ class Command(PanelCommand):
 
     def _pause(self, supervisor: Supervisor, pause_s: float = _TICK_S) -> None:
         time.sleep(pause_s)
-        if not self.signals:
-            supervisor.tend()
+        if not self.signals and supervisor.tend():
+            with contextlib.suppress(DatabaseError):
+                forget_the_dead()
 
     def _prepare_database(self) -> None:
         try:
@@ -346,7 +348,7 @@ def _manage(*arguments: str) -> tuple[str, ...]:
 
 
 def embedded_cluster() -> Part:
-    return Part("devcluster", "The embedded cluster", _manage("devcluster"), stop_timeout_s=5.0)
+    return Part("devcluster", "The embedded cluster", _manage("devcluster"), stop_timeout_s=6.0)
 
 
 def queue() -> Part:
