@@ -54,6 +54,7 @@ class Options:
     `port` 0 takes the port of the last time, or any. `running_after_s` and `secret_after_s` count from a Cluster's
     creation. `postgres` "none": Clusters become Running with nothing behind them. `sandboxes` "simulated": Pods run
     nothing and are Ready `ready_after_s` after they were seen; "none": nothing runs Pods.
+    `is_ephemeral` removes the databases at the end.
     """
 
     state_dir: Path

@@ -170,17 +170,21 @@ class KubeBlocksStandIn:
         if cluster["metadata"].get("deletionTimestamp"):
             return await self._delete(cluster, memory)
         scenario = self._scenarios.of(*key)
-        decision = decide(cluster, self._observe(cluster, memory), scenario)
+        observed = self._observe(cluster, memory)
+        decision = decide(cluster, observed, scenario)
         await self._write_back(cluster, decision)
         await self._drive_server(cluster, memory, decision)
         if decision.wants_objects:
-            await self._write_objects(cluster, memory, decision)
+            is_serving = decision.wants_server and observed.server == "answering"
+            await self._write_objects(cluster, memory, is_serving=is_serving)
         if decision.wants_secret:
             await self._write_secret(cluster, scenario.secret)
         # Decided again: the server may have come up, or gone, meanwhile.
-        observed = self._observe(cluster, memory)
+        first, observed = decision, self._observe(cluster, memory)
         decision = decide(cluster, observed, scenario)
         await self._write_status(cluster, decision)
+        if first.wants_secret != decision.wants_secret:
+            return 0.0  # its moment came while we were writing
         waits = [decision.again_s, memory.updating_until - time.time() if observed.is_updating else None]
         if decision.phase == "Running" and observed.server not in ("answering", "absent"):
             waits.append(0.5)
@@ -246,7 +250,7 @@ class KubeBlocksStandIn:
         if FINALIZER not in finalizers:
             steps.append({"op": "add", "path": "/metadata/finalizers", "value": [*finalizers, FINALIZER]})
         if decision.wants_objects and not is_legacy(cluster):
-            if spec.get("clusterDef") and not spec.get("topology"):
+            if spec.get("clusterDef") and "topology" not in spec:
                 steps.append({"op": "add", "path": "/spec/topology", "value": TOPOLOGY})
             for index, component in enumerate(spec.get("componentSpecs") or []):
                 path = f"/spec/componentSpecs/{index}"
@@ -263,9 +267,8 @@ class KubeBlocksStandIn:
             )
             cluster["metadata"], cluster["spec"] = fresh["metadata"], fresh["spec"]
 
-    async def _write_objects(self, cluster: Object, memory: _Memory, decision: Decision) -> None:
+    async def _write_objects(self, cluster: Object, memory: _Memory, *, is_serving: bool) -> None:
         """Services, endpoints and claims, once and whenever something in them changes."""
-        is_serving = decision.phase == "Running" and decision.wants_server
         servers = self._servers
         endpoint = f"{LOOPBACK}:{servers.port_of(instance_name(cluster))}" if servers else ""
         claims = build_claims(cluster)

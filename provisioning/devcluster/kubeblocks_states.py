@@ -209,6 +209,8 @@ def build_status(cluster: Object, decision: Decision, now: str) -> Object:
     if decision.phase:
         component: Object = {"phase": decision.phase}
         if cluster["apiVersion"].endswith("/v1"):
+            if decision.phase == "Abnormal":
+                component["phase"] = "Failed"  # v1 knows no abnormal component
             component |= {"observedGeneration": metadata["generation"], "upToDate": decision.phase != "Updating"}
         else:
             component["podsReady"] = decision.phase == "Running"

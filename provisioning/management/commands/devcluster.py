@@ -22,8 +22,8 @@ def _seconds(text: str) -> float:
 
 class Command(BaseCommand):
     help = (
-        "Run a small Kubernetes API server on 127.0.0.1 with a KubeBlocks stand-in, a real PostgreSQL for each database "
-        "and a local process for each sandbox. For development: use KUBECONFIG for a real cluster."
+        "Run a small Kubernetes API server on 127.0.0.1 with a KubeBlocks stand-in, a real PostgreSQL for each "
+        "database and a local process for each sandbox. For development: use KUBECONFIG for a real cluster."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
