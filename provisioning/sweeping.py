@@ -16,9 +16,10 @@ from projects.scheduling import enqueue_pass
 from provisioning import liveness
 
 _BATCH = 500
-# With an empty queue a task that is not there was lost; with a long one it may only be far behind.
-_LOST_IN_EMPTY_QUEUE = timedelta(seconds=10)
-_LOST_IN_LONG_QUEUE = timedelta(seconds=settings.Q_CLUSTER["retry"] + 60)
+# A task that did not begin by then was lost with its worker (the queue would give it out again only after `retry`), or
+# it is far behind others: so each task in the queue is allowed for. One too many is a short pass that finds nothing.
+_LOST_AFTER = timedelta(seconds=10)
+_SLOWEST_PASS = timedelta(seconds=0.5)
 _SWEEP_TASK = "provisioning.tasks.sweep"
 _CHAIN_EVERY = timedelta(seconds=5)
 
@@ -46,7 +47,7 @@ def queue_size() -> int:
 
 def sweep_once(now: datetime) -> int:
     """Enqueue the passes of rows that are due, oldest first, and of those whose task was lost; return how many."""
-    lost_after = _LOST_IN_LONG_QUEUE if queue_size() else _LOST_IN_EMPTY_QUEUE
+    lost_after = _LOST_AFTER + queue_size() * _SLOWEST_PASS
     Project.objects.filter(queued_at__lt=now - lost_after).update(queued_at=None, next_pass_at=now)
     due = Project.objects.filter(next_pass_at__lte=now, queued_at=None).order_by("next_pass_at")
     return sum(enqueue_pass(pk, now=now) for pk in list(due.values_list("pk", flat=True)[:_BATCH]))

@@ -128,11 +128,19 @@ def test_the_sweep_finds_a_task_that_was_lost(project):
     assert sweep_once(now + timedelta(seconds=11)) == 1
 
 
-def test_a_task_that_only_waits_long_is_not_doubled(project):
+def test_a_task_that_died_with_its_worker_is_found_before_the_queue_gives_it_out_again(project):
     now = timezone.now()
     enqueue_pass(project.pk, now=now)
+    OrmQ.objects.update(lock=now)
+    assert sweep_once(now + timedelta(seconds=11)) == 1
+
+
+def test_a_task_that_is_only_far_behind_is_not_doubled(project):
+    now = timezone.now()
+    for number in range(200):
+        enqueue_pass(add_project(f"p{number}", actor="tester").pk, now=now)
     assert sweep_once(now + timedelta(seconds=60)) == 0
-    assert queue_size() == 1
+    assert queue_size() == 200
 
 
 def test_the_sweep_is_fair_to_the_oldest(project):
