@@ -11,6 +11,7 @@ import socket
 import sys
 import time
 from argparse import ArgumentParser, BooleanOptionalAction
+from collections.abc import Iterable
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -33,6 +34,7 @@ from provisioning.management.console import (
     sentences,
     stop,
 )
+from provisioning.management.following import positive_seconds
 from provisioning.models import ProcessLease
 from provisioning.supervisor import Part, Supervisor, SupervisorError, lock
 
@@ -64,8 +66,21 @@ class Command(PanelCommand):
             "cluster only)",
         )
 
+        for moment, meaning in (("running", "is Running"), ("secret", "has its credentials")):
+            parser.add_argument(
+                f"--{moment}-after-s",
+                type=positive_seconds,
+                metavar="N",
+                help=f"embedded cluster: a database {meaning} N seconds after it was applied",
+            )
+
     def handle(self, *, host: str, port: int, sample: bool, **options: Any) -> None:
         self.host, self.port = host, port
+        self.clock = [
+            f"--{moment}-after-s={options[f'{moment}_after_s']:g}"
+            for moment in ("running", "secret")
+            if options[f"{moment}_after_s"] is not None
+        ]
         self.signals = 0
         check_address(host, port)
         try:
@@ -117,7 +132,7 @@ class Command(PanelCommand):
         before = _identity(settings.EMBEDDED_KUBECONFIG)
         if settings.EMBEDDED_CLUSTER:
             self._print("Starting the embedded cluster …")
-            supervisor.start(embedded_cluster())
+            supervisor.start(embedded_cluster(self.clock))
         self._prepare_database()
         is_first = self._is_first_start()
         self._make_administrator()
@@ -347,8 +362,8 @@ def _manage(*arguments: str) -> tuple[str, ...]:
     return (sys.executable, str(settings.BASE_DIR / "manage.py"), *arguments)
 
 
-def embedded_cluster() -> Part:
-    return Part("devcluster", "The embedded cluster", _manage("devcluster"), stop_timeout_s=6.0)
+def embedded_cluster(options: Iterable[str] = ()) -> Part:
+    return Part("devcluster", "The embedded cluster", _manage("devcluster", *options), stop_timeout_s=6.0)
 
 
 def queue() -> Part:
