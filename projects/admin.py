@@ -211,7 +211,7 @@ class ProjectAdmin(_ProjectAdmin):
             return format_html('{} <span class="panel-sub is-warning">default credentials</span>', name)
         return name
 
-    @shown("Age", ordering="created_at")
+    @shown("Added", ordering="created_at")
     def age_shown(self, project: Project) -> SafeString:
         return ago(project.created_at)
 
@@ -227,11 +227,11 @@ class ProjectAdmin(_ProjectAdmin):
 
     @admin.action(description="Provision selected projects", permissions=["provision"])
     def provision_selected(self, request: HttpRequest, queryset: models.QuerySet[Project]) -> None:
-        self._request_each(request, queryset, services.request_provision, "put in the queue")
+        self._request_each(request, queryset, services.request_provision)
 
     @admin.action(description="Retry selected projects", permissions=["provision"])
     def retry_selected(self, request: HttpRequest, queryset: models.QuerySet[Project]) -> None:
-        self._request_each(request, queryset, services.request_retry, "put in the queue for another try")
+        self._request_each(request, queryset, services.request_retry)
 
     @admin.action(description="Delete selected projects…", permissions=["request_delete"])
     def delete_selected_projects(self, request: HttpRequest, queryset: models.QuerySet[Project]) -> HttpResponse | None:
@@ -242,7 +242,7 @@ class ProjectAdmin(_ProjectAdmin):
             def request_delete(project: Project, *, actor: str) -> Outcome:
                 return services.request_delete(project, actor=actor, delete_adopted=delete_adopted)
 
-            self._request_each(request, queryset, request_delete, "put in the queue for deletion")
+            self._request_each(request, queryset, request_delete)
             return None
         projects = list(queryset)
         present = [project for project in projects if project.phase != Phase.DELETED]
@@ -263,25 +263,31 @@ class ProjectAdmin(_ProjectAdmin):
         request: HttpRequest,
         projects: Iterable[Project],
         request_one: Callable[..., Outcome],
-        accepted_as: str,
     ) -> None:
         """Make the request for each project and say what became of it: one by one, or grouped where there are many."""
         actor = request.user.get_username()
         outcomes = [(project, request_one(project, actor=actor)) for project in projects]
-        accepted = [(project, outcome) for project, outcome in outcomes if outcome.accepted]
-        refused = [outcome for _, outcome in outcomes if not outcome.accepted]
-        if len(accepted) <= _LISTED_ONE_BY_ONE:
-            for _, outcome in accepted:
-                messages.success(request, outcome.message)
-        else:
-            names = ", ".join(project.name for project, _ in accepted)
-            messages.success(request, f"{len(accepted)} projects were {accepted_as}: {names}.")
-        if len(refused) <= _LISTED_ONE_BY_ONE:
-            for outcome in refused:
-                messages.warning(request, outcome.message)
-        else:
-            lines = format_html_join("", "<br>{}", ((outcome.message,) for outcome in refused))
-            messages.warning(request, format_html("{} projects were refused:{}", len(refused), lines))
+        for say, accepted in ((messages.success, True), (messages.warning, False)):
+            kind = [(project, outcome) for project, outcome in outcomes if outcome.accepted is accepted]
+            if len(kind) <= _LISTED_ONE_BY_ONE:
+                for _, outcome in kind:
+                    say(request, outcome.message)
+            else:
+                say(request, _grouped(kind))
+
+
+def _grouped(outcomes: list[tuple[Project, Outcome]]) -> SafeString:
+    """Return a line for each thing that was said, with the names of all the projects that it was said of."""
+    names: dict[str, list[str]] = {}
+    for project, outcome in outcomes:
+        names.setdefault(outcome.message.removeprefix(f"{project.name}:").removeprefix(f"{project.name} "), []).append(
+            project.name
+        )
+    lines = [
+        (f"{len(of)} projects" if len(of) > 1 else of[0], said.strip(), f" ({', '.join(of)})" if len(of) > 1 else "")
+        for said, of in names.items()
+    ]
+    return format_html_join("", "<p><strong>{}</strong>: {}{}</p>", lines)
 
 
 def _changed_variables(formset: BaseModelFormSet[Any, Any]) -> list[str]:

@@ -76,6 +76,7 @@ class PhaseFilter(_Filter):
 
     title = "phase"
     parameter_name = "phase"
+    all_option = ["", "All but deleted ones"]
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [*((value, str(label)) for value, label in Phase.choices), ("any", "Any, deleted ones too")]

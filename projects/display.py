@@ -198,12 +198,12 @@ def is_adopted(database: DatabaseCluster | None) -> bool:
     return database is not None and database.origin == Origin.ADOPTED
 
 
-def version_of(project: Project) -> str:
-    """Return a digest of everything that the project's page shows: equal digests, equal pages.
+def version_of(project: Project, *others: object) -> str:
+    """Return a digest of everything that the project's page shows, `others` included: equal digests, equal pages.
 
     Expects the annotation `last_event_id`, so that a page of rows needs no query for each.
     """
-    parts: list[str] = [str(getattr(project, "last_event_id", ""))]
+    parts: list[str] = [str(getattr(project, "last_event_id", "")), repr(others)]
     rows: tuple[models.Model | None, ...] = (project, project.database, project.sandbox)
     for row in rows:
         if row is None:

@@ -131,7 +131,7 @@ def project_list(request: PanelRequest) -> HttpResponse:
         "now": timezone.now(),
     }
     if _wants_fragment(request):
-        return render(request, "projects/_list.html", context)
+        return render(request, "projects/_list.html", {**context, "is_refresh": True})
     return _page(request, "projects/list.html", context)
 
 
@@ -152,6 +152,7 @@ def project_context(request: HttpRequest, project: Project) -> dict[str, Any]:
     events = list(project.events.all()[: EVENTS_SHOWN + 1])
     captured = _captured_mark(project)
     refresh_url = reverse("projects:status", args=[project.pk])
+    warnings = display.panel_warnings()
     return {
         "project": project,
         "database": project.database,
@@ -166,9 +167,10 @@ def project_context(request: HttpRequest, project: Project) -> dict[str, Any]:
         "events": events[:EVENTS_SHOWN],
         "has_more_events": len(events) > EVENTS_SHOWN,
         "is_live": not project.is_carried_out,
-        "refresh_url": f"{refresh_url}{_query({'seen': display.version_of(project), 'captured': captured})}",
+        "refresh_url": f"{refresh_url}{_query({'seen': display.version_of(project, warnings), 'captured': captured})}",
         "may_reveal": display.user_may(request.user, "reveal_credentials"),
         "reveal_form": RevealForm(),
+        "panel_warnings": warnings,
         "now": timezone.now(),
     }
 
@@ -196,7 +198,7 @@ def project_status(request: PanelRequest, pk: int) -> HttpResponse:
     The credentials are a part of their own, so that a refresh never wipes what was revealed or a reason half typed.
     """
     project = get_shown_project(pk)
-    if request.GET.get("seen") == display.version_of(project):
+    if request.GET.get("seen") == display.version_of(project, display.panel_warnings()):
         return HttpResponse(status=204)
     context = project_context(request, project)
     response = render(request, "projects/_status.html", {**context, "is_refresh": True})

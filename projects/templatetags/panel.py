@@ -1,6 +1,7 @@
 """Tags of the panel's own pages: badges, relative times, durations."""
 
 from datetime import datetime
+from itertools import zip_longest
 
 from django import template
 from django.utils import timezone
@@ -98,3 +99,16 @@ def theme_colours() -> SafeString:
         ((name, weight, value) for name, weights in colours.items() for weight, value in weights.items()),
     )
     return format_html("<style>:root {{ {} }}</style>", lines)
+
+
+@register.filter
+def with_code(text: str) -> SafeString:
+    """Return a sentence with what stands between backticks as <code>; everything is escaped."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        return format_html("{}", text)
+    return format_html_join("", "{}{}", ((part, _code(code)) for part, code in zip_longest(parts[::2], parts[1::2])))
+
+
+def _code(text: str | None) -> SafeString:
+    return format_html("<code>{}</code>", text) if text else SafeString("")

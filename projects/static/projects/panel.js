@@ -44,6 +44,7 @@
       element.querySelector("[data-late]").hidden = !isLate;
       element.querySelector("[data-patient]").hidden = isLate;
     });
+    expireNotices();
     document.querySelectorAll("[data-hide-after-s]").forEach(function (element) {
       if (!element.dataset.hideAt) {
         element.dataset.hideAt = String(Date.now() + 1000 * Number(element.dataset.hideAfterS));
@@ -59,6 +60,13 @@
     // Gone at once, whether or not the server answers.
     element.remove();
     if (card) htmx.ajax("GET", card.getAttribute("hx-get"), { target: "#credentials", swap: "outerHTML" });
+  }
+
+  function expireNotices() {
+    document.querySelectorAll("#notices .panel-notice").forEach(function (notice) {
+      if (!notice.dataset.until) notice.dataset.until = String(Date.now() + 8000);
+      else if (Date.now() > Number(notice.dataset.until)) notice.remove();
+    });
   }
 
   function copy(button) {
