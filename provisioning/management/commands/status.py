@@ -21,7 +21,7 @@ class Command(PanelCommand):
         if json:
             self.print_json(projects)
         elif not projects:
-            self.say("There are no projects yet. Add one: manage.py provision NAME")
+            self.say("There are no projects. Add one: manage.py provision NAME")
         elif self.stdout.isatty():
             terminal(self.stdout).print(table_of(projects))
         else:
