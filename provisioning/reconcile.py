@@ -142,8 +142,11 @@ def _explain(error: Exception) -> Trouble:
         case k.RefusedError(code=404):
             missing = "KubeBlocks is not installed in this cluster, or the namespace does not exist"
             return Trouble(Reason.KUBEBLOCKS_MISSING, f"{missing}. {error}")
-        case k.RefusedError(code=401 | 403 | 429):
+        case k.RefusedError(code=401):
+            # The token was rotated or ran out: the next pass reads the kubeconfig anew.
             k.disconnect()
+            return Trouble(Reason.CLUSTER_REFUSED, str(error))
+        case k.RefusedError(code=403 | 429):
             return Trouble(Reason.CLUSTER_REFUSED, str(error), retry_after_s=error.retry_after_s)
         case k.RefusedError(code=400 | 409 | 415 | 422):
             return Trouble(Reason.CLUSTER_REJECTED, str(error))
