@@ -18,11 +18,13 @@ help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
 
 setup: $(VENV)/.installed ## Make .venv with everything that the panel runs on
+	@:
 setup-dev: $(VENV)/.installed-dev ## The same with everything that tests and checks need
+	@:
 
 $(VENV)/.installed: requirements.txt
-	@if [ -z "$(PYTHON)" ]; then \
-		echo "The panel needs Python 3.11 or newer, and there is none on the PATH. Install it (Debian: apt install python3 python3-venv), or name one: make $(or $(MAKECMDGOALS),setup) PYTHON=/path/to/python3" >&2; exit 1; fi
+	@if ! "$(or $(PYTHON),false)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+		echo "The panel needs Python 3.11 or newer, and $(if $(PYTHON),$(PYTHON) is none,there is none on the PATH). Install it (Debian: apt install python3 python3-venv), or name one: make $(or $(MAKECMDGOALS),setup) PYTHON=/path/to/python3" >&2; exit 1; fi
 	@if ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
 		if ! "$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null; then \
 			echo "$$("$(PYTHON)" --version) has no venv module. Install it (Debian: apt install python3-venv), then run make again." >&2; exit 1; fi; \
