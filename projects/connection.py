@@ -42,7 +42,7 @@ ENVIRONMENT_NAMES = ("DATABASE_URL", "PGHOST", "PGPORT", "PGUSER", "PGPASSWORD",
 
 
 def parse_url(url: str) -> Connection:
-    """Return the Connection that a `postgresql://` URL describes. Raises InvalidConnectionError if a part is missing."""
+    """Return the Connection that a `postgresql://` URL describes. InvalidConnectionError if a part is missing."""
     try:
         parts = urlsplit(url)
         port = parts.port or 5432
