@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from . import decoding, errors
 from .errors import JsonObject
-from .resources import ResourceType
+from .resources import ResourceType, builtin_resources
 from .store import Store
 
 if TYPE_CHECKING:
     from .operations import WriteOptions
+
+
+_SCHEME = 'in scheme "pkg/runtime/scheme.go:111"'
 
 
 def check_type(body: JsonObject, kind: ResourceType) -> None:
@@ -27,12 +31,26 @@ def check_type(body: JsonObject, kind: ResourceType) -> None:
     given, version = body["kind"], body["apiVersion"]
     if not isinstance(given, str) or not isinstance(version, str):
         raise errors.bad_request("couldn't get version/kind; json parse error: apiVersion and kind must be strings")
-    if given != kind.kind or version != kind.api_version:
-        short = version.rpartition("/")[2]
-        raise errors.bad_request(
-            f'{given} in version "{short}" cannot be handled as a {kind.kind}: '
-            f'no kind "{given}" is registered for version "{version}"'
-        )
+    if given == kind.kind and version == kind.api_version:
+        return
+    if not kind.builtin:
+        group = version.rpartition("/")[0]
+        why = f"the API version in the data ({version}) does not match the expected API version ({kind.api_version})"
+        if version == kind.api_version:
+            why = f"{given}.{group} \"{body.get('metadata', {}).get('name', '')}\" is invalid: kind: Invalid value: \"{given}\": must be {kind.kind}"
+            cause = errors.cause_invalid("kind", given, f"must be {kind.kind}")
+            raise errors.invalid(group, given, body.get("metadata", {}).get("name", ""), [cause])
+        raise errors.bad_request(why)
+    short = version.rpartition("/")[2]
+    if version == kind.api_version and _is_builtin_kind(version, given):
+        why = f"converting ({short}.{given}) to ({kind.group.partition('.')[0] or 'core'}.{kind.kind}): unknown conversion"
+    else:
+        why = f'no kind "{given}" is registered for version "{version}" {_SCHEME}'
+    raise errors.bad_request(f'{given} in version "{short}" cannot be handled as a {kind.kind}: {why}')
+
+
+def _is_builtin_kind(api_version: str, kind: str) -> bool:
+    return any(one.api_version == api_version and one.kind == kind for one in builtin_resources())
 
 
 def check_patched(changed: JsonObject, live: JsonObject, kind: ResourceType) -> None:
@@ -53,9 +71,13 @@ def check_patched(changed: JsonObject, live: JsonObject, kind: ResourceType) -> 
 
 
 def check_apply(config: Any, name: str, namespace: str, kind: ResourceType) -> None:
+    """400 for a configuration of another type, name or namespace."""
     if not isinstance(config, dict):
         raise errors.bad_request("error decoding YAML: the body is not an object")
-    check_type(config, kind)
+    given = (config.get("apiVersion") or "", config.get("kind") or "")
+    if given != (kind.api_version, kind.kind):
+        group, _, version = str(given[0]).rpartition("/")
+        raise errors.bad_request(f"invalid object type: {group}/{version}, Kind={given[1]}")
     metadata = config.get("metadata") or {}
     if not isinstance(metadata, dict):
         raise errors.bad_request("metadata must be an object")
@@ -68,8 +90,76 @@ def check_apply(config: Any, name: str, namespace: str, kind: ResourceType) -> N
 
 
 def decode(body: JsonObject, kind: ResourceType, options: WriteOptions) -> JsonObject:
-    """Types checked (400), unknown fields dropped and warned of (or refused, with `fieldValidation=Strict`)."""
-    return decoding.decode_object(body, kind, options.field_validation, options.warnings)
+    """A body of POST or PUT: types checked (400), unknown fields dropped and warned of (or refused, with `fieldValidation=Strict`)."""
+    return decoding.decode_request(body, kind, options.field_validation, options.warnings)
+
+
+def decode_patched(changed: JsonObject, kind: ResourceType, options: WriteOptions, patch: Any, *, strategic: bool) -> JsonObject:
+    """The result of a patch: what does not decode is a 422 on the field `patch`. Secrets are never quoted."""
+    try:
+        return decoding.decode_object(changed, kind, options.field_validation, options.warnings)
+    except decoding.DecodeError as error:
+        text = error.text
+        shown = json.dumps(changed, separators=(",", ":"), ensure_ascii=False)
+        given, wanted = error.types
+        if strategic and given and not error.strict:
+            shown = go_text(patch)
+            text = f"cannot convert {_GO_NAMES.get(given.partition(' ')[0], given)} to {wanted}"
+        if kind.table == "secrets":
+            shown = "<secret contents redacted>"
+        raise errors.invalid_patch(shown, text) from None
+
+
+def decode_applied(config: JsonObject, kind: ResourceType, options: WriteOptions) -> JsonObject:
+    """An applied configuration. Apply needs a type for every field: what has none is a 500, as on the real server."""
+    name = (config.get("metadata") or {}).get("name", "")
+    namespace = (config.get("metadata") or {}).get("namespace", "")
+    warnings: list[str] = []
+    prefix = f"failed to create typed patch object ({namespace}/{name}; {kind.api_version if kind.group else '/' + kind.version}, Kind={kind.kind}): "
+    try:
+        decoded = decoding.decode_object(config, kind, "Warn", warnings)
+    except decoding.DecodeError as error:
+        found = re.search(r"into Go struct field [^.]+\.(\S+) of type (\S+)$", error.text)
+        if found is None:
+            raise errors.failure(500, prefix + error.text) from None
+        path, value = _first_of_wrong_type(config, found[1])
+        wanted = {"bool": "boolean", "int32": "numeric", "int64": "numeric"}.get(found[2], found[2])
+        raise errors.failure(500, f"{prefix}.{path}: expected {wanted}, got &value.valueUnstructured{{Value:{value}}}") from None
+    unknown = [one for one in warnings if one.startswith("unknown field ")]
+    if unknown and kind.builtin:
+        field = unknown[0].removeprefix('unknown field "').rstrip('"')
+        raise errors.failure(500, f"{prefix}.{field}: field not declared in schema")
+    if warnings and options.field_validation == "Strict":
+        raise errors.bad_request(f"strict decoding error: {', '.join(warnings)}")
+    if options.field_validation != "Ignore":
+        options.warnings += warnings
+    return decoded
+
+
+def _first_of_wrong_type(config: JsonObject, path: str) -> tuple[str, str]:
+    """The path with the key of a map's entry, and the value found there, redacted in Secrets by never descending into `data` values of them."""
+    value: Any = config
+    for part in path.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    if isinstance(value, dict):
+        for key, one in value.items():
+            if not isinstance(one, str):
+                return f"{path}.{key}", "<redacted>" if config.get("kind") == "Secret" else go_text(one)
+    return path, "<redacted>" if config.get("kind") == "Secret" else go_text(value)
+
+
+_GO_NAMES = {"number": "int64", "string": "string", "bool": "bool", "array": "[]interface {}", "object": "map[string]interface {}"}
+
+
+def go_text(value: Any) -> str:
+    """A value as Go's %v prints it: `map[data:map[k:1]]`."""
+    if isinstance(value, dict):
+        return "map[" + " ".join(f"{name}:{go_text(one)}" for name, one in sorted(value.items())) + "]"
+    if isinstance(value, list):
+        return "[" + " ".join(go_text(one) for one in value) + "]"
+    if value is None:
+        return "<nil>"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def intent_of(kind: ResourceType, body: JsonObject) -> JsonObject:
@@ -77,27 +167,67 @@ def intent_of(kind: ResourceType, body: JsonObject) -> JsonObject:
     return {name: value for name, value in body.items() if name not in {"metadata", "status", "apiVersion", "kind"}}
 
 
-def check_create(kind: ResourceType, body: JsonObject, store: Store) -> None:
-    """Rules that look at other objects."""
+def fill_from_others(kind: ResourceType, body: JsonObject, store: Store) -> None:
+    """What admission takes from other objects: a Pod's ServiceAccount. 403 when the Pod names one that does not exist."""
+    if kind.table != "pods" or not kind.builtin:
+        return
+    spec, namespace = body.setdefault("spec", {}), body["metadata"].get("namespace", "")
+    account = spec.get("serviceAccountName") or "default"
+    if store.get("serviceaccounts", namespace, account) is None:
+        raise errors.forbidden(
+            "",
+            "pods",
+            body["metadata"].get("name", ""),
+            f'error looking up service account {namespace}/{account}: serviceaccount "{account}" not found',
+        )
+    spec["serviceAccountName"] = account
+    tolerations = spec.setdefault("tolerations", [])
+    for key in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"):
+        if not any(one.get("key") in (None, "", key) for one in tolerations):
+            tolerations.append({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300})
+    spec.setdefault("priority", 0)
+    spec.setdefault("preemptionPolicy", "PreemptLowerPriority")
 
 
-def allocate(kind: ResourceType, body: JsonObject, store: Store) -> None:
-    """Cluster addresses of Services, once the object is sure to be written."""
-    if kind.builtin and kind.table == "services":
+class ServiceAddresses:
+    """Cluster addresses of Services, 10.96.0.0/16. Taken ones are read off the store once, then remembered."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._used: set[str] = set()
+        self._next = 0
+
+    def take(self) -> str:
+        """A free address; it stays taken even when the write then fails, which only costs a number."""
+        if self._next == 0:
+            self._rebuild()
+        for _ in range(_ADDRESSES):
+            address = f"10.96.{self._next // 256}.{self._next % 256}"
+            usable = self._next % 256 not in {0, 255} and address not in self._used
+            self._next += 1
+            if self._next >= _ADDRESSES:
+                self._rebuild()
+            if usable:
+                self._used.add(address)
+                return address
+        raise errors.internal_error("failed to allocate a serviceIP: range is full")
+
+    def _rebuild(self) -> None:
+        self._used = {record.parse()["spec"].get("clusterIP", "") for record in self._store.records("services")}
+        self._next = 10
+
+    def allocate(self, kind: ResourceType, body: JsonObject) -> None:
+        """Give a new Service its address, unless it asks for one or for none."""
+        if not kind.builtin or kind.table != "services":
+            return
         spec = body["spec"]
-        if spec.get("type") != "ExternalName" and not spec.get("clusterIP"):
-            address = free_cluster_ip(store)
+        if spec.get("type") == "ExternalName":
+            return
+        if not spec.get("clusterIP"):
+            address = self.take()
             spec["clusterIP"], spec["clusterIPs"] = address, [address]
+        elif spec["clusterIP"] != "None":
+            self._used.add(spec["clusterIP"])
 
 
-def free_cluster_ip(store: Store) -> str:
-    """The next free address of 10.96.0.0/16."""
-    used = {record.parse()["spec"].get("clusterIP") for record in store.records("services")}
-    start = int(store.read_fact("next-cluster-ip") or "10")
-    for offset in range(65_000):
-        number = (start + offset) % 65_000
-        address = f"10.96.{number // 256}.{number % 256}"
-        if number % 256 not in {0, 255} and address not in used:
-            store.write_fact("next-cluster-ip", str(number + 1))
-            return address
-    raise errors.internal_error("failed to allocate a serviceIP: range is full")
+_ADDRESSES = 65_000

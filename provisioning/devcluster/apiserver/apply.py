@@ -300,7 +300,7 @@ def _prune(merged: JsonObject, dropped: Fields, others: list[ManagedEntry], node
     for entry in others:
         for path in entry.fields:
             kept.update(path[:length] for length in range(1, len(path) + 1))
-    for path in sorted(dropped, key=len, reverse=True):
+    for path in sorted(dropped, key=len):  # whole items first: without its key an item could not be found again
         if path not in kept:
             _remove_path(merged, path, node)
 

@@ -9,9 +9,9 @@ import yaml
 from aiohttp import web
 
 from . import errors
+from .patching import go_kind
 
 BODY_LIMIT = 3 * 1024 * 1024
-JSON_TYPES = ("application/json", "application/yaml", "application/vnd.kubernetes.protobuf", "application/cbor")
 PATCH_TYPES = (
     "application/json-patch+json",
     "application/merge-patch+json",
@@ -39,27 +39,98 @@ def media_type_of(request: web.Request) -> str:
     return request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
 
-def parse_object(raw: bytes, media_type: str) -> dict[str, Any]:
+def parse_object(raw: bytes, media_type: str, kind: str = "") -> dict[str, Any]:
     """The body of a create or update; 415 for protobuf (an embedded server speaks JSON only), 400 when it does not parse."""
     if media_type in {"", "application/json", "text/json"}:
-        parsed = parse_json(raw)
+        try:
+            parsed = load_json(raw)
+        except JsonError as error:
+            raise _unrecognized(raw, kind, str(error)) from None
     elif media_type in {"application/yaml", "text/yaml"}:
         parsed = parse_yaml(raw)
     else:
-        raise errors.unsupported_media_type("application/json, application/yaml", media_type)
+        raise errors.unsupported_media_type()
     if not isinstance(parsed, dict):
-        raise errors.bad_request(
-            "couldn't get version/kind; json parse error: json: cannot unmarshal "
-            f"{_json_name(parsed)} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; "
-            'Kind string "json:\\"kind,omitempty\\"" }'
-        )
+        into = 'struct { APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }'
+        raise _unrecognized(raw, kind, f"json: cannot unmarshal {go_kind(parsed)} into Go value of type {into}")
     return parsed
+
+
+class JsonError(ValueError):
+    """The text is not JSON; the message is close to what Go's decoder says."""
+
+
+class Repeated(dict[str, Any]):
+    """A JSON object that names a key more than once; the last value won."""
+
+    repeated: tuple[str, ...] = ()
+
+
+def load_json(raw: bytes) -> Any:
+    """Like json.loads, but refuses NaN and Infinity and marks objects with repeated keys (`Repeated`)."""
+    if not raw.strip():
+        raise JsonError("unexpected end of JSON input")
+    try:
+        return json.loads(raw, object_pairs_hook=_build_object, parse_constant=_refuse_constant)
+    except UnicodeDecodeError:
+        raise JsonError("invalid UTF-8 in JSON text") from None
+    except json.JSONDecodeError as error:
+        raise JsonError(_go_syntax_error(error)) from None
+    except RecursionError:
+        raise JsonError("exceeded max depth") from None
+    except ValueError as error:
+        raise JsonError(str(error)) from None
+
+
+def _build_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    built = dict(pairs)
+    if len(built) == len(pairs):
+        return built
+    names = [name for name, _ in pairs]
+    marked = Repeated(built)
+    marked.repeated = tuple(dict.fromkeys(name for name in names if names.count(name) > 1))
+    return marked
+
+
+def _refuse_constant(text: str) -> Any:
+    raise ValueError(f"invalid character '{text[0]}' looking for beginning of value")
+
+
+def _go_syntax_error(error: json.JSONDecodeError) -> str:
+    text, position = error.doc, error.pos
+    while position < len(text) and text[position] in " \t\r\n":
+        position += 1
+    if position >= len(text):
+        return "unexpected end of JSON input"
+    where = {
+        "Expecting property name enclosed in double quotes": "looking for beginning of object key string",
+        "Expecting value": "looking for beginning of value",
+        "Extra data": "after top-level value",
+        "Expecting ':' delimiter": "after object key",
+        "Expecting ',' delimiter": "after object key:value pair",
+    }.get(error.msg, "in string literal")
+    return f"invalid character '{text[position]}' {where}"
+
+
+def _unrecognized(raw: bytes, kind: str, why: str) -> errors.ApiError:
+    """The decoder's own words; it shows the body as text when it looks like an object, else in hex. Long bodies are cut: they may hold Secrets."""
+    shown = "<empty>" if not raw else raw[:64].decode("utf-8", "replace") if raw[:1] == b"{" else raw[:64].hex()
+    prefix = f"the object provided is unrecognized (must be of type {kind}): " if kind else ""
+    return errors.bad_request(f"{prefix}couldn't get version/kind; json parse error: {why} ({shown})")
+
+
+def parse_patch(raw: bytes) -> Any:
+    """The JSON of a patch; 400 when it does not parse."""
+    try:
+        return load_json(raw)
+    except JsonError as error:
+        raise errors.bad_request(f"error decoding patch: {error}") from None
 
 
 def parse_json(raw: bytes) -> Any:
     try:
-        return json.loads(raw)
-    except (ValueError, RecursionError) as error:
+        return load_json(raw)
+    except JsonError as error:
         raise errors.bad_request(f"couldn't get version/kind; json parse error: {error}") from None
 
 
@@ -82,17 +153,3 @@ _PlainLoader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-
-
-def _json_name(value: Any) -> str:
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "bool"
-        case int() | float():
-            return "number"
-        case str():
-            return "string"
-        case _:
-            return "array"

@@ -6,110 +6,102 @@ are judged later (422, `crd_rules`).
 
 from __future__ import annotations
 
+import base64
+import binascii
 import copy
+import re
 from typing import Any
 
 from . import errors
+from .bodies import Repeated
 from .errors import JsonObject
+from .patching import go_kind
 from .quantities import QuantityError, canonical
 from .resources import ResourceType, builtin_types
 from .schema import ANY, Node
 
 _GO_TYPES = {"string": "string", "boolean": "bool", "quantity": "resource.Quantity", "time": "string", "bytes": "[]uint8"}
+_GO_ZERO: dict[str, Any] = {"string": "", "integer": 0, "boolean": False, "object": {}, "array": []}
+_MICRO_TIMES = {"renewTime", "acquireTime", "eventTime"}
 MAX_REPORTED = 10
 
 
-class _Mismatch(Exception):
-    """A JSON value of the wrong type for a built-in field."""
+class DecodeError(Exception):
+    """The text of Go's decoder, without the prefix that names the kind. `strict`: only unknown or repeated fields are wrong."""
+
+    def __init__(self, text: str, *, strict: bool = False, types: tuple[str, str] = ("", "")) -> None:
+        super().__init__(text)
+        self.text = text
+        self.strict = strict
+        self.types = types
+        """JSON type given and Go type wanted, of a mismatch."""
 
 
 class Decoder:
-    """One walk over one body; collects the unknown fields on the way."""
+    """One walk over one body; collects the unknown and repeated fields on the way."""
 
-    def __init__(self, kind: ResourceType) -> None:
-        self.kind = kind
-        self.unknown: list[str] = []
+    def __init__(self) -> None:
+        self.complaints: list[str] = []
 
     def builtin(self, value: Any, node: Node, path: str, owner: str) -> Any:
-        """`owner` is the Go struct that error texts name."""
+        """`owner` is the Go struct that holds the field, for error texts."""
         match node.kind:
             case "any":
                 return value
             case "object":
                 if not isinstance(value, dict):
-                    raise _Mismatch(_text(value, owner, path, "map[string]string" if node.additional else "v1.Object"))
+                    raise _mismatch(value, owner, path, _go_type(node))
                 if node.preserve_unknown:
                     return value
-                return self._builtin_object(value, node, path)
+                return self._builtin_object(value, node, path, owner)
             case "array":
                 if not isinstance(value, list):
-                    raise _Mismatch(_text(value, owner, path, "[]" + _go_type(node.items or ANY)))
+                    raise _mismatch(value, owner, path, _go_type(node))
                 items = node.items or ANY
                 return [
-                    self.builtin(one, items, f"{path}[{index}]", owner) if one is not None else _zero(items)
+                    self.builtin(one, items, f"{path}[{index}]", owner) if one is not None else _GO_ZERO.get(items.kind)
                     for index, one in enumerate(value)
                 ]
-            case "string" | "bytes":
-                if not isinstance(value, str):
-                    raise _Mismatch(_text(value, owner, path, _go_type(node)))
-            case "time":
-                if not isinstance(value, str):
-                    raise _Mismatch(_text(value, owner, path, "string"))
-            case "boolean":
-                if not isinstance(value, bool):
-                    raise _Mismatch(_text(value, owner, path, "bool"))
-            case "integer":
-                if isinstance(value, float) and value.is_integer():
-                    value = int(value)
-                if isinstance(value, bool) or not isinstance(value, int) or abs(value) >= 2 ** (node.int_bits - 1) + 1:
-                    raise _Mismatch(_text(value, owner, path, _go_type(node)))
-            case "number":
-                if isinstance(value, bool) or not isinstance(value, (int, float)):
-                    raise _Mismatch(_text(value, owner, path, "float64"))
-            case "int-or-string" | "quantity":
-                if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-                    raise _Mismatch(_text(value, owner, path, _go_type(node)))
-                if node.kind == "quantity":
-                    return _read_quantity(value)
-        return value
+            case _:
+                return _decode_scalar(value, node, path, owner)
 
-    def _builtin_object(self, value: JsonObject, node: Node, path: str) -> JsonObject:
+    def _builtin_object(self, value: JsonObject, node: Node, path: str, owner: str) -> JsonObject:
+        self._note_repeated(value, path)
         decoded: JsonObject = {}
         properties, additional = node.properties, node.additional
+        owner = node.type_name or owner
         for name, one in value.items():
             inner = f"{path}.{name}" if path else name
-            child = properties.get(name) or additional
-            if child is None:
-                self.unknown.append(inner)
-            elif one is None:
-                if additional is not None:
-                    decoded[name] = _zero(child)
-            else:
-                decoded[name] = self.builtin(one, child, inner, "")
+            child = properties.get(name)
+            if child is None and additional is not None:
+                decoded[name] = (
+                    _GO_ZERO.get(additional.kind) if one is None else self.builtin(one, additional, path, owner)
+                )
+            elif child is None:
+                self.complaints.append(f'unknown field "{inner}"')
+            elif one is not None:
+                decoded[name] = self.builtin(one, child, inner, owner)
         return decoded
 
     def custom(self, value: Any, node: Node, path: str) -> Any:
         """Prune and default one value of a custom resource. Values of a wrong type pass: validation names them."""
-        if isinstance(value, dict) and node.kind in {"object", "any", "int-or-string"}:
-            if node.kind != "object":
-                return value
+        if isinstance(value, dict) and node.kind == "object":
             return self._custom_object(value, node, path)
         if isinstance(value, list) and node.kind == "array" and node.items is not None:
             return [self.custom(one, node.items, f"{path}[{index}]") for index, one in enumerate(value)]
         return value
 
     def _custom_object(self, value: JsonObject, node: Node, path: str) -> JsonObject:
+        self._note_repeated(value, path)
         decoded: JsonObject = {}
         for name, one in value.items():
             inner = f"{path}.{name}" if path else name
             child = node.properties.get(name) or node.additional
             if child is None:
-                if node.embedded and name in {"apiVersion", "kind", "metadata"}:
-                    decoded[name] = one
-                elif node.preserve_unknown:
+                if node.preserve_unknown or (node.embedded and name in {"apiVersion", "kind", "metadata"}):
                     decoded[name] = one
                 else:
-                    self.unknown.append(inner)
+                    self.complaints.append(f'unknown field "{inner}"')
                 continue
             if one is None and not child.nullable and child.has_default:
                 continue
@@ -119,31 +111,43 @@ class Decoder:
                 decoded[name] = self.custom(copy.deepcopy(child.default), child, f"{path}.{name}")
         return decoded
 
+    def _note_repeated(self, value: JsonObject, path: str) -> None:
+        if isinstance(value, Repeated):
+            prefix = f"{path}." if path else ""
+            self.complaints += [f'duplicate field "{prefix}{name}"' for name in value.repeated]
+
 
 def decode_object(body: JsonObject, kind: ResourceType, mode: str, warnings: list[str]) -> JsonObject:
-    """Answers the typed object. `mode` is fieldValidation: Strict refuses unknown fields, Warn adds to `warnings`, Ignore is silent."""
-    decoder = Decoder(kind)
+    """Answers the typed object; DecodeError when it has none. `mode` is fieldValidation: Strict refuses unknown and repeated fields, Warn
+    adds to `warnings`, Ignore is silent."""
+    decoder = Decoder()
     body.setdefault("metadata", {})
-    try:
-        if kind.builtin:
-            decoded = decoder.builtin(body, kind.node, "", kind.kind)
-        else:
-            metadata = decoder.builtin(body.get("metadata", {}), builtin_types().node("meta.v1.ObjectMeta"), "metadata", "ObjectMeta")
-            rest = {name: value for name, value in body.items() if name != "metadata"}
-            decoded = decoder.custom(rest, kind.node, "")
-            decoded["metadata"] = metadata
-    except _Mismatch as error:
-        prefix = f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: '
-        raise errors.bad_request(prefix + str(error)) from None
-    _drop_empty_metadata(decoded["metadata"])
-    if decoder.unknown and mode != "Ignore":
-        texts = [f'unknown field "{one}"' for one in sorted(decoder.unknown)]
-        if mode == "Strict":
-            prefix = f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: ' if kind.builtin else ""
-            raise errors.bad_request(f"{prefix}strict decoding error: {', '.join(texts[:MAX_REPORTED])}")
-        warnings += texts[:MAX_REPORTED]
+    if kind.builtin:
+        decoded = decoder.builtin(body, kind.node, "", kind.kind)
+    else:
+        node = builtin_types().node("meta.v1.ObjectMeta")
+        metadata = decoder.builtin(body["metadata"], node, "metadata", "ObjectMeta")
+        decoded = decoder.custom({name: value for name, value in body.items() if name != "metadata"}, kind.schema, "")
+        decoded["metadata"] = metadata
+    _drop_empty_metadata(decoded.setdefault("metadata", {}))
+    complaints = list(dict.fromkeys(decoder.complaints))
+    if complaints and mode == "Strict":
+        raise DecodeError(f"strict decoding error: {', '.join(complaints[:MAX_REPORTED])}", strict=True)
+    if mode != "Ignore":
+        warnings += complaints[:MAX_REPORTED]
     ordered: JsonObject = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": decoded["metadata"]}
     return ordered | decoded
+
+
+def decode_request(body: JsonObject, kind: ResourceType, mode: str, warnings: list[str]) -> JsonObject:
+    """`decode_object` for bodies of POST and PUT: errors are a 400 that names the kind."""
+    try:
+        return decode_object(body, kind, mode, warnings)
+    except DecodeError as error:
+        if error.strict and not kind.builtin:
+            raise errors.bad_request(error.text) from None
+        prefix = f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: '
+        raise errors.bad_request(prefix + error.text) from None
 
 
 def _drop_empty_metadata(metadata: JsonObject) -> None:
@@ -152,34 +156,88 @@ def _drop_empty_metadata(metadata: JsonObject) -> None:
             del metadata[name]
 
 
-def _zero(node: Node) -> Any:
-    return {"string": "", "integer": 0, "boolean": False, "object": {}, "array": []}.get(node.kind)
+def _decode_scalar(value: Any, node: Node, path: str, owner: str) -> Any:
+    match node.kind:
+        case "string":
+            good = isinstance(value, str)
+        case "bytes":
+            if isinstance(value, str):
+                return _check_base64(value)
+            good = False
+        case "time":
+            if isinstance(value, str):
+                return _check_time(value, path)
+            good = False
+        case "boolean":
+            good = isinstance(value, bool)
+        case "integer":
+            if isinstance(value, float) and value.is_integer():
+                value = int(value)
+            bound = 2 ** (node.int_bits - 1)
+            good = isinstance(value, int) and not isinstance(value, bool) and -bound <= value < bound
+        case "number":
+            good = isinstance(value, (int, float)) and not isinstance(value, bool)
+        case "quantity":
+            if isinstance(value, (int, float, str)) and not isinstance(value, bool):
+                return _check_quantity(value)
+            good = False
+        case _:
+            good = isinstance(value, (int, str)) and not isinstance(value, bool)
+    if not good:
+        raise _mismatch(value, owner, path, _go_type(node))
+    return value
 
 
 def _go_type(node: Node) -> str:
-    if node.kind == "integer":
-        return f"int{node.int_bits}"
-    if node.kind == "int-or-string":
-        return "intstr.IntOrString"
-    if node.kind == "array":
-        return "[]" + _go_type(node.items or ANY)
-    return _GO_TYPES.get(node.kind, "v1.Object")
+    match node.kind:
+        case "integer":
+            return f"int{node.int_bits}"
+        case "int-or-string":
+            return "intstr.IntOrString"
+        case "array":
+            return "[]" + _go_type(node.items or ANY)
+        case "object":
+            if node.additional is not None:
+                return "map[string]" + _go_type(node.additional)
+            return f"v1.{node.type_name or 'Object'}"
+        case kind:
+            return _GO_TYPES.get(kind, "interface {}")
 
 
-def _text(value: Any, owner: str, path: str, wanted: str) -> str:
-    if isinstance(value, bool):
-        given = "bool"
-    elif isinstance(value, (int, float)):
-        given = f"number {value}" if wanted.startswith("int") else "number"
-    else:
-        given = {"dict": "object", "list": "array", "str": "string"}.get(type(value).__name__, "value")
-    where = f"{owner}.{path}" if owner else path
-    return f"json: cannot unmarshal {given} into Go struct field {where} of type {wanted}"
+def _mismatch(value: Any, owner: str, path: str, wanted: str) -> DecodeError:
+    given = go_kind(value)
+    if given == "number" and wanted.startswith("int"):
+        given = f"number {value}"
+    where = re.sub(r"\[\d+\]", "", path)
+    text = f"json: cannot unmarshal {given} into Go struct field {owner}.{where} of type {wanted}"
+    return DecodeError(text, types=(given, wanted))
 
 
-def _read_quantity(value: Any) -> str:
-    """Canonical text; a quantity that does not parse is a 400, since it fails in the decoder."""
+def _check_base64(text: str) -> str:
+    try:
+        base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        bad = next((index for index, one in enumerate(text) if not (one.isascii() and (one.isalnum() or one in "+/="))), len(text))
+        raise DecodeError(f"illegal base64 data at input byte {bad}") from None
+    return text
+
+
+_SECONDS = re.compile(r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:\d{2})$")
+_MICROS = re.compile(r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}(Z|[+-]\d{2}:\d{2})$")
+
+
+def _check_time(text: str, path: str) -> str:
+    """RFC 3339; leases and events count microseconds and insist on six digits."""
+    micro = path.rpartition(".")[2] in _MICRO_TIMES
+    form, layout = (_MICROS, "2006-01-02T15:04:05.000000Z07:00") if micro else (_SECONDS, "2006-01-02T15:04:05Z07:00")
+    if form.match(text):
+        return text
+    rest, wanted = (text, "2006") if not re.match(r"^\d{4}", text) else (text[19:], ".000000" if micro else "Z07:00")
+    raise DecodeError(f'parsing time "{text}" as "{layout}": cannot parse "{rest}" as "{wanted}"')
+
+
+def _check_quantity(value: Any) -> str:
     try:
         return canonical(value)
     except QuantityError as error:
-        raise _Mismatch(str(error)) from None
+        raise DecodeError(str(error)) from None

@@ -48,10 +48,30 @@ def reset_for_create(kind: ResourceType, body: JsonObject) -> None:
             body["status"] = {"currentReplicas": 0, "desiredReplicas": 0}
         case "poddisruptionbudgets.policy":
             body["status"] = {"disruptionsAllowed": 0, "currentHealthy": 0, "desiredHealthy": 0, "expectedPods": 0}
+        case "customresourcedefinitions.apiextensions.k8s.io":
+            body["status"] = _established(body)
         case "deployments.apps" | "jobs.batch" | "cronjobs.batch" | "nodes" | "resourcequotas":
             body["status"] = {}
         case _:
             pass
+
+
+def _established(body: JsonObject) -> JsonObject:
+    """A definition is served as soon as it is written."""
+    spec, now = body.get("spec") or {}, body["metadata"].get("creationTimestamp")
+    conditions = [
+        {"type": kind, "status": "True", "lastTransitionTime": now, "reason": reason, "message": message}
+        for kind, reason, message in (
+            ("NamesAccepted", "NoConflicts", "no conflicts found"),
+            ("Established", "InitialNamesAccepted", "the initial names have been accepted"),
+        )
+    ]
+    stored = [one.get("name") for one in spec.get("versions") or () if one.get("storage")]
+    names = dict(spec.get("names") or {})
+    if names.get("kind"):
+        set_default(names, "singular", names["kind"].lower())
+        set_default(names, "listKind", names["kind"] + "List")
+    return {"conditions": conditions, "acceptedNames": names, "storedVersions": stored}
 
 
 def fill_defaults(kind: ResourceType, body: JsonObject) -> None:

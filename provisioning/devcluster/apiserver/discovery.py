@@ -57,6 +57,16 @@ def _version_order(version: str) -> tuple[int, int, int, str]:
     return (0, -int(digits), 0, "") if digits.isdigit() else (3, 0, 0, version)
 
 
+def build_paths(registry: Registry) -> list[str]:
+    """What / lists."""
+    paths = {"/api", "/apis", "/healthz", "/livez", "/readyz", "/openapi/v2", "/version"}
+    for group, versions in group_versions(registry).items():
+        if group:
+            paths.add(f"/apis/{group}")
+        paths |= {f"/apis/{group}/{version}" if group else f"/api/{version}" for version in versions}
+    return sorted(paths)
+
+
 def build_group(group: str, versions: list[str]) -> JsonObject:
     entries = [{"groupVersion": f"{group}/{version}", "version": version} for version in versions]
     return {"name": group, "versions": entries, "preferredVersion": entries[0]}

@@ -98,10 +98,18 @@ def method_not_allowed() -> ApiError:
     )
 
 
-def not_acceptable(accepted: str) -> ApiError:
-    return ApiError(
-        406, "NotAcceptable", f"only the following media types are accepted: {accepted}", details=None
-    )
+MEDIA_TYPES = "application/json, application/yaml, application/vnd.kubernetes.protobuf"
+"""What the real server offers; protobuf is named in texts only, this server does not speak it."""
+
+
+def not_acceptable() -> ApiError:
+    message = f"406: Not Acceptable\n\nAvailable representations: {MEDIA_TYPES}"
+    return ApiError(406, "NotAcceptable", message, details={})
+
+
+def failure(code: int, message: str) -> ApiError:
+    """A Status without reason: what the real server answers when a plain Go error reaches its top."""
+    return ApiError(code, "", message)
 
 
 def already_exists(group: str, resource: str, name: str) -> ApiError:
@@ -133,14 +141,22 @@ def too_large(limit: int) -> ApiError:
     return ApiError(413, "RequestEntityTooLarge", f"Request entity too large: limit is {limit}")
 
 
-def unsupported_media_type(accepted: str, given: str) -> ApiError:
+def unsupported_media_type() -> ApiError:
     return ApiError(
         415,
         "UnsupportedMediaType",
-        f"the body of the request was in an unknown format - accepted media types include: {accepted}"
-        if accepted
-        else f"content type {given!r} is not supported",
+        f"the body of the request was in an unknown format - accepted media types include: {MEDIA_TYPES}",
     )
+
+
+def unsupported_patch_type(accepted: list[str]) -> ApiError:
+    """Custom resources name the types; built-in ones answer the bare text."""
+    message = (
+        f"the body of the request was in an unknown format - accepted media types include: {', '.join(accepted)}"
+        if accepted
+        else "415: Unsupported Media Type"
+    )
+    return ApiError(415, "UnsupportedMediaType", message, details=None if accepted else {})
 
 
 def invalid(group: str, kind: str, name: str, causes: list[Cause]) -> ApiError:
@@ -169,6 +185,17 @@ def too_many_requests(retry_after_s: int) -> ApiError:
         details={"retryAfterSeconds": retry_after_s},
         headers={"Retry-After": str(retry_after_s)},
     )
+
+
+def unprocessable_patch() -> ApiError:
+    return ApiError(422, "Invalid", "the server rejected our request due to an error in our request", details={})
+
+
+def invalid_patch(shown: str, why: str) -> ApiError:
+    """A patch whose result does not decode: 422 on the nameless field `patch`."""
+    message = f"Invalid value: {quote_value(shown)}: {why}"
+    cause = {"reason": "FieldValueInvalid", "message": message, "field": "patch"}
+    return ApiError(422, "Invalid", f' "" is invalid: patch: {message}', details={"causes": [cause]})
 
 
 def internal_error(why: str) -> ApiError:

@@ -17,7 +17,8 @@ from .faults import Fault
 from .identity import Authenticator, Identity
 from .lifecycle import DeleteOptions
 from .operations import Operations, Patch, Target, WriteOptions, Written, present
-from .rbac import Authorizer
+from .patching import go_kind
+from .rbac import Access, Authorizer, refusal
 from .requestinfo import RequestInfo, is_true
 from .resources import ResourceType
 from .store import Record, dump
@@ -72,7 +73,7 @@ class Handlers:
         if path == "/version":
             return respond(discovery.build_version(self._version))
         if path == "/":
-            return respond({"paths": ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/readyz", "/version"]})
+            return respond({"paths": discovery.build_paths(registry)})
         if path == "/openapi/v2":
             return respond({"swagger": "2.0", "info": {"title": "Kubernetes", "version": self._version}, "paths": {}})
         if path in {"/api", "/apis"}:
@@ -83,6 +84,7 @@ class Handlers:
             if path == "/api":
                 return respond(discovery.build_core_versions(self.address))
             return respond(discovery.build_groups(registry))
+        found: JsonObject | None
         if parts[0] == "api" and len(parts) == 2:
             found = discovery.build_resource_list(registry, "", parts[1])
         elif parts[0] == "apis" and len(parts) == 3:
@@ -104,20 +106,24 @@ class Handlers:
         info = call.info
         kind = self._server.registry.find(info.group, info.version, info.resource)
         if kind is None:
+            if any(one.group == info.group for one in self._server.registry.types()):
+                raise errors.page_not_found()
             return page_not_found_text()
         check_acceptable(call.request)
-        if info.subresource and info.subresource not in kind.subresources:
-            return page_not_found_text()
+        if info.rest or (info.subresource and info.subresource not in kind.subresources):
+            raise errors.page_not_found()
+        if call.request.method not in {"GET", "POST", "PUT", "PATCH", "DELETE"}:
+            raise errors.method_not_allowed()
         if not info.subresource and info.verb not in kind.verbs:
             raise errors.method_not_allowed()
         if info.subresource and info.verb not in kind.subresources[info.subresource]["verbs"]:
             raise errors.method_not_allowed()
-        if kind.namespaced and not info.namespace and info.verb not in {"list", "watch", "create"}:
-            if kind.builtin or info.name:
-                return page_not_found_text()
+        if not info.name and info.verb in {"update", "patch"}:
             raise errors.method_not_allowed()
+        if kind.namespaced and not info.namespace and info.verb not in {"list", "watch", "create"}:
+            raise errors.page_not_found() if info.name else errors.method_not_allowed()
         if not kind.namespaced and info.namespace and kind.plural != "namespaces":
-            return page_not_found_text()
+            raise errors.page_not_found()
         if kind.plural.endswith("reviews") and kind.group in {"authorization.k8s.io", "authentication.k8s.io"}:
             raw = await bodies.read_bytes(call.request)
             body = bodies.parse_object(raw, bodies.media_type_of(call.request))
@@ -149,6 +155,9 @@ class Handlers:
         return Target(kind, info.namespace if kind.namespaced else "", info.name, info.subresource)
 
     def _get(self, call: Call, kind: ResourceType) -> web.Response:
+        version = call.query.get("resourceVersion", "")
+        if version.isdigit():
+            listing.check_reached(self._server.store, int(version))
         record = self._operations.find(self._target(call, kind))
         style = tables.wanted_style(call.request.headers.get("Accept", ""))
         if style == "table":
@@ -158,6 +167,7 @@ class Handlers:
         return respond(listing.show_plain(record, kind))
 
     def _list(self, call: Call, kind: ResourceType) -> web.Response:
+        listing.check_list_options(call.query, watch=False)
         chosen = listing.build_filter(kind, call.info.namespace or None, "", call.query)
         stale_at = self._server.faults.revision if call.fault is not None and call.fault.kind == "stale-list" else None
         page = listing.select_page(self._server.store, kind, chosen, call.query, stale_at)
@@ -174,16 +184,10 @@ class Handlers:
     async def _watch(self, call: Call, kind: ResourceType) -> web.StreamResponse:
         info, query = call.info, call.query
         version = query.get("resourceVersion", "")
+        listing.check_list_options(query, watch=True)
         if version and not version.isdigit():
-            raise errors.bad_request(f'Invalid value: "{version}": resource version must be a number')
+            raise errors.failure(500, listing.bad_version(version))
         initial_events = is_true(query, "sendInitialEvents")
-        if initial_events and query.get("resourceVersionMatch") != "NotOlderThan":
-            raise errors.invalid(
-                "meta.k8s.io",
-                "ListOptions",
-                "",
-                [errors.cause_forbidden("resourceVersionMatch", 'resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided')],
-            )
         timeout = query.get("timeoutSeconds", "")
         style = tables.wanted_style(call.request.headers.get("Accept", ""))
         watch = watching.WatchRequest(
@@ -222,11 +226,11 @@ class Handlers:
         causes: list[errors.Cause] = []
         dry_run = query.get("dryRun", "")
         if dry_run not in ("", "All"):
-            causes.append(errors.cause_not_supported("dryRun", dry_run, ["All"]))
+            causes.append(errors.cause_not_supported("dryRun", [dry_run], ["All"]))
         if len(explicit) > 128:
             causes.append(errors.cause_too_long("fieldManager", "may not be more than 128 bytes"))
         if validation not in {"Warn", "Strict", "Ignore"}:
-            causes.append(errors.cause_not_supported("fieldValidation", validation, ["Ignore", "Strict", "Warn"]))
+            causes.append(errors.cause_not_supported("fieldValidation", validation, ["", "Ignore", "Strict", "Warn"]))
         if causes:
             what = {"create": "CreateOptions", "update": "UpdateOptions", "patch": "PatchOptions"}.get(call.info.verb, "DeleteOptions")
             raise errors.invalid("meta.k8s.io", what, "", causes)
@@ -244,17 +248,19 @@ class Handlers:
         if call.info.name:
             raise errors.method_not_allowed()
         raw = await bodies.read_bytes(call.request)
-        body = bodies.parse_object(raw, bodies.media_type_of(call.request))
+        body = bodies.parse_object(raw, bodies.media_type_of(call.request), kind.kind)
         namespace = call.info.namespace if kind.namespaced else ""
         if kind.namespaced and not namespace:
             raise errors.method_not_allowed()
+        self._authorizer.check_grants(kind, body, call.identity, namespace)
         written = self._operations.create(kind, namespace, body, options)
         return await self._respond_written(call, kind, written, options)
 
     async def _update(self, call: Call, kind: ResourceType) -> web.Response:
         options = self._options(call)
         raw = await bodies.read_bytes(call.request)
-        body = bodies.parse_object(raw, bodies.media_type_of(call.request))
+        body = bodies.parse_object(raw, bodies.media_type_of(call.request), kind.kind)
+        self._authorizer.check_grants(kind, body, call.identity, call.info.namespace)
         written = self._operations.update(self._target(call, kind), body, options)
         return await self._respond_written(call, kind, written, options)
 
@@ -270,8 +276,21 @@ class Handlers:
             raise errors.invalid(
                 "meta.k8s.io", "PatchOptions", "", [errors.cause_forbidden("force", "may not be specified for non-apply patch")]
             )
-        written = self._operations.patch(self._target(call, kind), patch, options)
+        target = self._target(call, kind)
+        if patch.media_type == "application/apply-patch+yaml" and not call.identity.is_master:
+            self._check_may_create(call, target)
+        self._authorizer.check_grants(kind, patch.body, call.identity, call.info.namespace)
+        written = self._operations.patch(target, patch, options)
         return await self._respond_written(call, kind, written, options)
+
+    def _check_may_create(self, call: Call, target: Target) -> None:
+        """An apply of what is missing takes the right to create it."""
+        if self._server.store.get(target.kind.table, target.namespace, target.name) is not None:
+            return
+        info = call.info
+        wanted = Access("create", info.group, info.resource, info.namespace, info.name)
+        if not self._authorizer.allows(call.identity, wanted):
+            raise refusal(call.identity, wanted)
 
     async def _read_patch(self, call: Call, kind: ResourceType) -> Patch:
         media_type = bodies.media_type_of(call.request)
@@ -279,14 +298,16 @@ class Handlers:
         if not kind.builtin:
             accepted.remove("application/strategic-merge-patch+json")
         if media_type not in accepted:
-            raise errors.unsupported_media_type(", ".join(accepted), media_type)
+            raise errors.unsupported_patch_type([] if kind.builtin else accepted)
         raw = await bodies.read_bytes(call.request)
         if media_type == "application/apply-patch+yaml":
             body = bodies.parse_yaml(raw)
         else:
-            body = bodies.parse_json(raw)
+            body = bodies.parse_patch(raw)
             if media_type != "application/json-patch+json" and not isinstance(body, dict):
-                raise errors.bad_request("json: cannot unmarshal array into Go value of type map[string]interface {}")
+                prefix = "" if media_type.startswith("application/strategic") else "error decoding patch: "
+                given = go_kind(body)
+                raise errors.bad_request(f"{prefix}json: cannot unmarshal {given} into Go value of type map[string]interface {{}}")
         return Patch(media_type, body)
 
     async def _delete(self, call: Call, kind: ResourceType) -> web.Response:
@@ -382,12 +403,16 @@ def build_delete_options(body: JsonObject, query: Mapping[str, str]) -> DeleteOp
         )
     dry_run = body.get("dryRun") or ([query["dryRun"]] if query.get("dryRun") else [])
     if dry_run not in ([], ["All"]):
-        causes.append(errors.cause_not_supported("dryRun", dry_run, ["All"]))
+        causes.append(errors.cause_not_supported("dryRun", [dry_run], ["All"]))
     if causes:
         raise errors.invalid("meta.k8s.io", "DeleteOptions", "", causes)
     grace = body.get("gracePeriodSeconds")
-    if grace is None and query.get("gracePeriodSeconds", "").isdigit():
-        grace = int(query["gracePeriodSeconds"])
+    if grace is None and query.get("gracePeriodSeconds"):
+        try:
+            grace = int(query["gracePeriodSeconds"])
+        except ValueError:
+            text = query["gracePeriodSeconds"]
+            raise errors.bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
     if grace is not None and not isinstance(grace, int):
         raise errors.bad_request("json: cannot unmarshal string into Go struct field DeleteOptions.gracePeriodSeconds of type int64")
     preconditions = body.get("preconditions") or {}
@@ -406,9 +431,20 @@ def check_acceptable(request: web.Request) -> None:
         return
     for part in accept.split(","):
         media = part.partition(";")[0].strip().lower()
-        if media in {"*/*", "application/*", "application/json", "application/yaml", "text/*"}:
+        if media in {"*/*", "application/*", "application/json", "application/yaml"}:
             return
-    raise errors.not_acceptable("application/json, application/yaml, application/vnd.kubernetes.protobuf, application/cbor")
+    raise errors.not_acceptable()
+
+
+def wants_yaml(accept: str) -> bool:
+    """Whether the client asks for YAML before JSON."""
+    for part in accept.split(","):
+        media = part.partition(";")[0].strip().lower()
+        if media == "application/yaml":
+            return True
+        if media in {"application/json", "*/*", "application/*"}:
+            return False
+    return False
 
 
 def page_not_found_text() -> web.Response:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -40,8 +41,23 @@ class Lifecycle:
         self.registry = registry
         self._work: deque[Key | str] = deque()
         self._wake = asyncio.Event()
+        self.create_in_namespace: Callable[[str, str, JsonObject], None] = lambda plural, namespace, body: None
+        """Set by Operations: creates one of the objects that every namespace gets."""
 
     # Asked by writes
+
+    def populate_namespace(self, namespace: str) -> None:
+        """The default ServiceAccount and the cluster's CA, as the controller manager gives them to a new namespace."""
+        self.create_in_namespace("serviceaccounts", namespace, {"metadata": {"name": "default"}})
+        note = "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints."
+        self.create_in_namespace(
+            "configmaps",
+            namespace,
+            {
+                "metadata": {"name": "kube-root-ca.crt", "annotations": {"kubernetes.io/description": note}},
+                "data": {"ca.crt": ""},
+            },
+        )
 
     def check_namespace(self, kind: ResourceType, namespace: str, name: str) -> None:
         """404 when the namespace does not exist, 403 when it is going away."""
@@ -129,21 +145,31 @@ class Lifecycle:
         self, kind: ResourceType, record: Record, metadata: JsonObject, options: DeleteOptions
     ) -> None:
         if options.uid and options.uid != record.uid:
-            raise errors.conflict(
-                kind.group,
-                kind.plural,
-                record.name,
-                f"Precondition failed: UID in precondition: {options.uid}, UID in object meta: {record.uid}",
+            raise self._precondition_failed(
+                kind,
+                record,
+                f"the UID in the precondition ({options.uid}) does not match the UID in record ({record.uid}). "
+                "The object might have been deleted and then recreated",
             )
         version = metadata["resourceVersion"]
         if options.resource_version and options.resource_version != version:
-            raise errors.conflict(
-                kind.group,
-                kind.plural,
-                record.name,
-                f"Precondition failed: ResourceVersion in precondition: {options.resource_version}, "
-                f"ResourceVersion in object meta: {version}",
+            raise self._precondition_failed(
+                kind,
+                record,
+                f"the ResourceVersion in the precondition ({options.resource_version}) does not match the ResourceVersion in "
+                f"record ({version}). The object might have been modified",
             )
+
+    @staticmethod
+    def _precondition_failed(kind: ResourceType, record: Record, why: str) -> errors.ApiError:
+        """Unlike other conflicts this one names the kind."""
+        what = f"{kind.kind}.{kind.group}" if kind.group else kind.kind
+        return errors.ApiError(
+            409,
+            "Conflict",
+            f'Operation cannot be fulfilled on {what} "{record.name}": {why}',
+            details=errors.build_details(kind.group, kind.kind, record.name),
+        )
 
     def _grace_of(self, kind: ResourceType, body: JsonObject, options: DeleteOptions) -> int:
         """Only Pods have grace; one that no kubelet has taken goes at once."""

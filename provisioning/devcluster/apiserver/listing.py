@@ -93,7 +93,7 @@ def select_page(store: Store, kind: ResourceType, chosen: Filter, query: Mapping
     except Compacted:
         if token:
             raise _expired_token(kind, store, after) from None
-        raise errors.expired(f"The resourceVersion for the provided list is too old.") from None
+        raise errors.expired("The resourceVersion for the provided list is too old.") from None
     if after is not None:
         records = [record for record in records if record.key[1:] > after]
     if chosen.labels or chosen.fields:
@@ -109,9 +109,7 @@ def _read_limit(query: Mapping[str, str]) -> int:
     try:
         return max(int(query.get("limit") or "0"), 0)
     except ValueError:
-        raise errors.bad_request(
-            f'strconv.ParseInt: parsing "{query["limit"]}": invalid syntax'
-        ) from None
+        raise errors.bad_request(f'strconv.ParseInt: parsing "{query["limit"]}": invalid syntax') from None
 
 
 def _read_exact(store: Store, query: Mapping[str, str], revision: int) -> int:
@@ -119,22 +117,64 @@ def _read_exact(store: Store, query: Mapping[str, str], revision: int) -> int:
     if text in ("", "0"):
         return revision
     if not text.isdigit():
-        raise errors.invalid(
-            "meta.k8s.io", "ListOptions", "", [errors.cause_invalid("resourceVersion", text, "strconv.ParseUint: invalid syntax")]
-        )
+        raise errors.bad_request(f"invalid resource version: {bad_version(text)}")
     wanted = int(text)
-    if wanted > store.revision:
-        error = errors.ApiError(
-            504,
-            "Timeout",
-            f"Too large resource version: {wanted}, current: {store.revision}",
-            details={
-                "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],
-                "retryAfterSeconds": 1,
-            },
-        )
-        raise error
+    check_reached(store, wanted)
     return wanted if query.get("resourceVersionMatch") == "Exact" else revision
+
+
+def bad_version(text: str) -> str:
+    return f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'
+
+
+def check_reached(store: Store, wanted: int) -> None:
+    """504 for a resourceVersion of the future."""
+    if wanted <= store.revision:
+        return
+    raise errors.ApiError(
+        504,
+        "Timeout",
+        f"Timeout: Too large resource version: {wanted}, current: {store.revision}",
+        details={
+            "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],
+            "retryAfterSeconds": 1,
+        },
+    )
+
+
+def check_list_options(query: Mapping[str, str], *, watch: bool) -> None:
+    """422 for combinations that make no sense."""
+    match, version = query.get("resourceVersionMatch", ""), query.get("resourceVersion", "")
+    causes: list[errors.Cause] = []
+    field = "resourceVersionMatch"
+    if "sendInitialEvents" in query and query["sendInitialEvents"] != "":
+        if not watch:
+            causes.append(errors.cause_forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list"))
+        elif match != "NotOlderThan":
+            causes.append(
+                errors.cause_forbidden(
+                    field, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
+                )
+            )
+    elif match and watch:
+        causes.append(
+            errors.cause_forbidden(field, "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided")
+        )
+    elif match:
+        if not version:
+            causes.append(
+                errors.cause_forbidden(field, "resourceVersionMatch is forbidden unless resourceVersion is provided")
+            )
+        elif query.get("continue"):
+            causes.append(errors.cause_forbidden(field, "resourceVersionMatch is forbidden when continue is provided"))
+        elif match not in {"Exact", "NotOlderThan"}:
+            causes.append(errors.cause_not_supported(field, match, ["Exact", "NotOlderThan", ""]))
+        elif match == "Exact" and version == "0":
+            causes.append(
+                errors.cause_forbidden(field, 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"')
+            )
+    if causes:
+        raise errors.invalid("meta.k8s.io", "ListOptions", "", causes)
 
 
 def _encode_token(revision: int, last: Record) -> str:
@@ -151,7 +191,7 @@ def _decode_token(token: str) -> tuple[int, tuple[str, str]]:
         namespace, _, name = start.rpartition("/")
         return int(payload["rv"]), (namespace, name)
     except (ValueError, KeyError, TypeError, binascii.Error):
-        raise errors.bad_request("continue key is not valid: illegal base64 data or unexpected form") from None
+        raise errors.bad_request("invalid continue token: continue key is not valid: not a token of this server") from None
 
 
 def _expired_token(kind: ResourceType, store: Store, after: tuple[str, str] | None) -> errors.ApiError:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from . import admission, apply, defaults, errors, validation
-from .errors import ApiError, JsonObject
+from .errors import JsonObject
 from .lifecycle import Lifecycle
 from .patching import json_patch, merge_patch, strategic_merge
 from .resources import Registry, ResourceType
@@ -69,6 +69,8 @@ class Operations:
         self.store = store
         self.registry = registry
         self.lifecycle = lifecycle
+        self.addresses = admission.ServiceAddresses(store)
+        lifecycle.create_in_namespace = self._create_in_namespace
 
     # Reading
 
@@ -93,7 +95,7 @@ class Operations:
                 f"the name of the object ({metadata['name']}) does not match the name on the URL ({name})"
             )
         if metadata.get("resourceVersion") not in (None, ""):
-            raise errors.internal_error("resourceVersion should not be set on objects to be created")
+            raise errors.failure(500, "resourceVersion should not be set on objects to be created")
         manual_name = name or metadata.get("name") or ""
         generate = metadata.get("generateName") or ""
         tries = 8 if generate and not manual_name else 1
@@ -106,8 +108,13 @@ class Operations:
                 break
             body["metadata"]["name"] = _generate_name(generate)
         metadata = body["metadata"]
-        if self.store.get(kind.table, namespace, metadata["name"]) is not None:
-            raise errors.already_exists(kind.group, kind.plural, metadata["name"])
+        existing = self.store.get(kind.table, namespace, metadata["name"])
+        if existing is not None:
+            error = errors.already_exists(kind.group, kind.plural, metadata["name"])
+            if existing.deleting:
+                error.message = f"object is being deleted: {error.message}"
+            raise error
+        self.addresses.allocate(kind, body)
         if "managedFields" not in metadata:
             apply.record_update(
                 {"metadata": {}},
@@ -120,9 +127,17 @@ class Operations:
             )
         if options.dry_run:
             return Written(body, created=True)
-        admission.allocate(kind, body, self.store)
         self._put(kind, body)
+        if kind.table == "namespaces":
+            self.lifecycle.populate_namespace(metadata["name"])
         return Written(body, created=True)
+
+    def _create_in_namespace(self, plural: str, namespace: str, body: JsonObject) -> None:
+        """What the controller manager puts into each namespace; a collision means that it is there already."""
+        kind = self.registry.find("", "v1", plural)
+        if kind is None or self.store.get(plural, namespace, body["metadata"]["name"]) is not None:
+            return
+        self.create(kind, namespace, body, WriteOptions("system:kube-controller-manager", "kube-controller-manager"))
 
     def _prepare_create(self, kind: ResourceType, body: JsonObject, options: WriteOptions) -> JsonObject:
         metadata = body["metadata"]
@@ -136,11 +151,11 @@ class Operations:
             metadata["generation"] = 1
         body = admission.decode(body, kind, options)
         defaults.reset_for_create(kind, body)
+        admission.fill_from_others(kind, body, self.store)
         defaults.fill_defaults(kind, body)
         causes = validation.validate_create(kind, body)
         if causes:
             raise errors.invalid(kind.group, kind.kind, body["metadata"].get("name", ""), causes)
-        admission.check_create(kind, body, self.store)
         return body
 
     def update(self, target: Target, body: JsonObject, options: WriteOptions) -> Written:
@@ -149,8 +164,8 @@ class Operations:
         metadata = _metadata_of(body)
         _match_namespace(metadata, kind, target.namespace)
         if metadata.get("name", "") == "":
-            raise errors.bad_request("the name of the object must match the name on the URL") if False else _name_required(
-                kind
+            raise errors.bad_request(
+                f"the name of the object ({target.name} based on URL) was undeterminable: name must be provided"
             )
         if metadata["name"] != target.name:
             raise errors.bad_request(
@@ -181,7 +196,8 @@ class Operations:
             case _:
                 changed = strategic_merge(live, patch.body, kind.node)
         admission.check_patched(changed, live, kind)
-        changed = admission.decode(changed, kind, options)
+        strategic = patch.media_type == "application/strategic-merge-patch+json"
+        changed = admission.decode_patched(changed, kind, options, patch.body, strategic=strategic)
         return self._replace(target, record, changed, options, patched=True)
 
     def _apply(self, target: Target, record: Record | None, config: JsonObject, options: WriteOptions) -> Written:
@@ -199,7 +215,7 @@ class Operations:
                 target.name,
                 f"uid mismatch: the provided object specified uid {uid}, and no existing object was found",
             )
-        config = admission.decode(config, kind, options)
+        config = admission.decode_applied(config, kind, options)
         if target.subresource == "status":
             ignored: tuple[str, ...] = tuple(name for name in config if name not in {"apiVersion", "kind", "metadata", "status"})
         else:
@@ -240,7 +256,7 @@ class Operations:
         kind = target.kind
         live = present(record.parse(), kind)
         old, new = live["metadata"], _metadata_of(body)
-        self._check_preconditions(kind, target.name, old, new, patched=patched)
+        self._check_preconditions(target, old, new, patched=patched)
         changed = defaults.merge_for_update(kind, live, body, target.subresource)
         metadata = changed["metadata"]
         for name in ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink"):
@@ -277,17 +293,30 @@ class Operations:
         self._put(kind, changed)
         return Written(changed)
 
-    def _check_preconditions(
-        self, kind: ResourceType, name: str, old: JsonObject, new: JsonObject, *, patched: bool
-    ) -> None:
+    def _check_preconditions(self, target: Target, old: JsonObject, new: JsonObject, *, patched: bool) -> None:
+        """A PUT with another uid conflicts, a patch may not change it; a resourceVersion must be the current one."""
+        kind, name = target.kind, target.name
         uid = new.get("uid")
-        if uid and uid != old["uid"]:
+        if patched:
+            causes = [
+                errors.cause_invalid(f"metadata.{field}", new[field], "field is immutable")
+                for field in ("uid", "deletionTimestamp")
+                if new.get(field) and new[field] != old.get(field)
+            ]
+            if causes:
+                raise errors.invalid(kind.group, kind.kind, name, [*causes, *causes])
+        elif uid and uid != old["uid"]:
+            place = f"{target.namespace}/{name}" if target.namespace else name
             raise errors.conflict(
                 kind.group,
                 kind.plural,
                 name,
-                f"Precondition failed: UID in precondition: {uid}, UID in object meta: {old['uid']}",
+                f"StorageError: invalid object, Code: 4, Key: /registry/{kind.plural}/{place}, ResourceVersion: 0, "
+                f"AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {old['uid']}",
             )
+        elif new.get("deletionTimestamp") and new["deletionTimestamp"] != old.get("deletionTimestamp"):
+            cause = errors.cause_invalid("metadata.deletionTimestamp", new["deletionTimestamp"], "field is immutable")
+            raise errors.invalid(kind.group, kind.kind, name, [cause, cause])
         version = new.get("resourceVersion")
         if not version:
             if not patched and not kind.builtin:
@@ -298,6 +327,8 @@ class Operations:
                     [errors.cause_invalid("metadata.resourceVersion", 0, "must be specified for an update")],
                 )
             return
+        if not version.isdigit():
+            raise errors.failure(500, f'strconv.ParseUint: parsing "{version}": invalid syntax')
         if version != old["resourceVersion"]:
             raise errors.conflict(kind.group, kind.plural, name, errors.STALE_WRITE)
 
@@ -342,10 +373,6 @@ def _match_namespace(metadata: JsonObject, kind: ResourceType, namespace: str) -
     if metadata.get("namespace") not in (None, "", namespace):
         raise errors.bad_request("the namespace of the provided object does not match the namespace sent on the request")
     metadata["namespace"] = namespace
-
-
-def _name_required(kind: ResourceType) -> ApiError:
-    return errors.bad_request("name is required")
 
 
 def _generate_name(base: str) -> str:

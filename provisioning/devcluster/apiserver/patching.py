@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from .errors import ApiError, JsonObject, bad_request
+from .errors import ApiError, JsonObject, bad_request, invalid_patch, unprocessable_patch
 from .schema import Node
 
 MAX_JSON_PATCH_OPERATIONS = 10_000
@@ -27,7 +27,9 @@ def merge_patch(target: Any, patch: Any) -> Any:
 def json_patch(target: JsonObject, operations: Any) -> JsonObject:
     """RFC 6902. A malformed patch is a 400; one that does not fit the object a 422 without reason details, as on the real server."""
     if not isinstance(operations, list):
-        raise bad_request("json: cannot unmarshal object into Go value of type jsonpatch.Patch")
+        raise bad_request(
+            f"error decoding patch: json: cannot unmarshal {go_kind(operations)} into Go value of type []handlers.jsonPatchOp"
+        )
     if len(operations) > MAX_JSON_PATCH_OPERATIONS:
         raise ApiError(
             413,
@@ -45,7 +47,9 @@ def json_patch(target: JsonObject, operations: Any) -> JsonObject:
 
 
 def _unprocessable(why: str) -> ApiError:
-    return ApiError(422, "Invalid", f"the server rejected our request due to an error in our request: {why}", details={})
+    """The real server names no detail; `why` is for whoever reads this code."""
+    del why
+    return unprocessable_patch()
 
 
 def _apply_operation(document: Any, operation: JsonObject) -> Any:
@@ -62,7 +66,8 @@ def _apply_operation(document: Any, operation: JsonObject) -> Any:
             if path == "":
                 return copy.deepcopy(operation.get("value"))
             parent, key = _parent_of(document, path)
-            _read_child(parent, key, path)
+            if isinstance(parent, list):
+                _read_child(parent, key, path)
             _write_child(parent, key, copy.deepcopy(operation.get("value")))
             return document
         case "move":
@@ -151,6 +156,17 @@ def _remove(document: Any, path: str) -> tuple[Any, Any]:
     else:
         del parent[key]
     return document, value
+
+
+def go_kind(value: Any) -> str:
+    """What Go's decoder calls a JSON value in its errors."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "bool"
+    if isinstance(value, (int, float)):
+        return "number"
+    return {dict: "object", list: "array", str: "string"}[type(value)]
 
 
 # Strategic merge patch

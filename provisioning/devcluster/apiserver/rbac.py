@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from . import errors
 from .errors import JsonObject
 from .identity import Identity
 from .requestinfo import RequestInfo
+from .resources import ResourceType
 from .store import Record, Store
 
 _GROUP = "rbac.authorization.k8s.io"
@@ -50,27 +52,70 @@ class Authorizer:
     def allows(self, identity: Identity, access: Access) -> bool:
         if identity.is_master:
             return True
-        return any(_rule_allows(rule, access) for rule in self.rules_for(identity, access.namespace))
+        return any(_rule_allows(rule, access) for rule, _ in self.grants_for(identity, access.namespace))
+
+    def reason(self, identity: Identity, access: Access) -> str | None:
+        """Why it is allowed, as access reviews say it; None when it is not."""
+        if identity.is_master:
+            return ""
+        return next((why for rule, why in self.grants_for(identity, access.namespace) if _rule_allows(rule, access)), None)
+
+    def check_grants(self, kind: ResourceType, body: JsonObject, identity: Identity, namespace: str) -> None:
+        """Nobody writes a Role with rights that they do not hold: 403."""
+        if identity.is_master or kind.group != _GROUP or kind.plural not in {"roles", "clusterroles"}:
+            return
+        rules = body.get("rules") if isinstance(body, dict) else None
+        missing = [
+            rule
+            for rule in rules or ()
+            if isinstance(rule, dict) and not all(self.allows(identity, one) for one in _accesses_of(rule, namespace))
+        ]
+        name = (body.get("metadata") or {}).get("name", "") if isinstance(body, dict) else ""
+        if missing and not self.allows(identity, Access("escalate", _GROUP, kind.plural, namespace, name)):
+            listed = "\n".join(json.dumps(rule, separators=(",", ":")) for rule in missing)
+            groups = " ".join(f'"{group}"' for group in identity.groups)
+            raise errors.forbidden(
+                kind.group,
+                kind.plural,
+                name,
+                f'user "{identity.user}" (groups=[{groups}]) is attempting to grant RBAC permissions not currently held:\n{listed}',
+            )
 
     def rules_for(self, identity: Identity, namespace: str) -> Iterator[JsonObject]:
         """All rules that hold for this user in this namespace ("" for the whole cluster)."""
+        for rule, _ in self.grants_for(identity, namespace):
+            yield rule
+
+    def grants_for(self, identity: Identity, namespace: str) -> Iterator[tuple[JsonObject, str]]:
+        """The same with the binding that gives each."""
         for record in self._store.records(f"clusterrolebindings.{_GROUP}"):
             yield from self._bound_rules(record, identity, "")
         if namespace:
             for record in self._store.records(f"rolebindings.{_GROUP}", namespace):
                 yield from self._bound_rules(record, identity, namespace)
 
-    def _bound_rules(self, record: Record, identity: Identity, namespace: str) -> Iterator[JsonObject]:
+    def _bound_rules(self, record: Record, identity: Identity, namespace: str) -> Iterator[tuple[JsonObject, str]]:
         binding = self._parse(record)
-        if not any(_is_subject(one, identity, namespace) for one in binding.get("subjects") or ()):
+        subject = next((one for one in binding.get("subjects") or () if _is_subject(one, identity, namespace)), None)
+        if subject is None:
             return
         reference = binding.get("roleRef") or {}
         if reference.get("kind") == "ClusterRole":
             role = self._store.get(f"clusterroles.{_GROUP}", "", reference.get("name", ""))
         else:
             role = self._store.get(f"roles.{_GROUP}", namespace, reference.get("name", ""))
-        if role is not None:
-            yield from self._parse(role).get("rules") or ()
+        if role is None:
+            return
+        kind, name = ("RoleBinding", f"{record.name}/{namespace}") if namespace else ("ClusterRoleBinding", record.name)
+        whom = subject.get("name", "")
+        if subject.get("kind") == "ServiceAccount":
+            whom = f"{whom}/{subject.get('namespace') or namespace}"
+        why = (
+            f'RBAC: allowed by {kind} "{name}" of {reference.get("kind")} "{role.name}" '
+            f'to {subject.get("kind")} "{whom}"'
+        )
+        for rule in self._parse(role).get("rules") or ():
+            yield rule, why
 
     def _parse(self, record: Record) -> JsonObject:
         known = self._parsed.get(record.uid)
@@ -111,6 +156,17 @@ def _rule_allows(rule: JsonObject, access: Access) -> bool:
         return False
     names = rule.get("resourceNames") or ()
     return not names or access.name in names
+
+
+def _accesses_of(rule: JsonObject, namespace: str) -> Iterator[Access]:
+    """Every single right that a rule gives."""
+    for verb in rule.get("verbs") or ():
+        for path in rule.get("nonResourceURLs") or ():
+            yield Access(verb, path=path)
+        for group in rule.get("apiGroups") or ():
+            for resource in rule.get("resources") or ():
+                for name in rule.get("resourceNames") or ("",):
+                    yield Access(verb, group, resource, namespace, name)
 
 
 def _path_matches(pattern: str, path: str) -> bool:

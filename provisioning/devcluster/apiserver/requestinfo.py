@@ -42,6 +42,8 @@ def parse_request(method: str, path: str, query: Mapping[str, str]) -> RequestIn
     if len(parts) < 2:
         return plain
     version, parts = parts[0], parts[1:]
+    if parts[0] == "watch" and len(parts) > 1:  # the old form of watches, still served
+        verb, parts = "watch", parts[1:]
     namespace = ""
     if parts[0] == "namespaces" and len(parts) > 1:
         namespace = parts[1]
@@ -57,8 +59,6 @@ def parse_request(method: str, path: str, query: Mapping[str, str]) -> RequestIn
             verb = "watch" if _is_true(query.get("watch", "")) else "list"
         elif verb == "delete":
             verb = "deletecollection"
-    elif verb == "get" and not subresource and _is_true(query.get("watch", "")):
-        verb = "watch"
     return RequestInfo(verb, path, True, group, version, resource, subresource, namespace, name, tuple(parts[3:]))
 
 

@@ -53,9 +53,7 @@ def _review_access(kind: ResourceType, spec: JsonObject, identity: Identity, aut
     path: JsonObject | None = spec.get("nonResourceAttributes")
     if (resource is None) == (path is None):
         detail = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
-        raise errors.invalid(
-            kind.group, kind.kind, "", [errors.cause_invalid("spec.resourceAttributes", resource, detail)]
-        )
+        raise errors.invalid(kind.group, "", "", [errors.cause_invalid("spec.resourceAttributes", resource, detail)])
     if path is not None:
         access = Access(path.get("verb", ""), path=path.get("path", ""))
     else:
@@ -70,8 +68,10 @@ def _review_access(kind: ResourceType, spec: JsonObject, identity: Identity, aut
             attributes.get("namespace", ""),
             attributes.get("name", ""),
         )
-    allowed = authorizer.allows(identity, access)
-    return {"allowed": True} if allowed else {"allowed": False}
+    reason = authorizer.reason(identity, access)
+    if reason is None:
+        return {"allowed": False}
+    return {"allowed": True, "reason": reason} if reason else {"allowed": True}
 
 
 def _review_rules(spec: JsonObject, identity: Identity, authorizer: Authorizer) -> JsonObject:

@@ -162,7 +162,7 @@ def _check_container(container: JsonObject, field: str, volumes: set[str]) -> li
                 causes.append(cause_required(f"{field}.envFrom[{index}].{kind}.name"))
         if not {"secretRef", "configMapRef"} & set(one):
             causes.append(
-                cause_invalid(f"{field}.envFrom[{index}]", "", "must specify one of: `configMapRef` or `secretRef`")
+                cause_invalid(f"{field}.envFrom", "", "must specify one of: `configMapRef` or `secretRef`")
             )
     causes += check_resources(container.get("resources") or {}, f"{field}.resources")
     paths: set[str] = set()

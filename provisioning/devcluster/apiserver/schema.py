@@ -41,6 +41,8 @@ class Node:
     rules: JsonObject | None = None
     """The raw OpenAPI schema of a custom resource, for value rules (enum, pattern, minimum, CEL …)."""
     int_bits: int = 64
+    type_name: str = ""
+    """Go's name of a built-in struct, for error texts."""
 
     @property
     def is_struct(self) -> bool:
@@ -111,7 +113,12 @@ class TypeTable:
             scalar = Node(definition)  # type: ignore[arg-type]
             self._nodes[name] = scalar
             return scalar
-        node = Node("object", required=tuple(definition.get("required", ())), atomic=bool(definition.get("atomic")))
+        node = Node(
+            "object",
+            required=tuple(definition.get("required", ())),
+            atomic=bool(definition.get("atomic")),
+            type_name=name.rpartition(".")[2],
+        )
         self._nodes[name] = node  # before its children: types may contain themselves
         for prop, spec in definition.get("properties", {}).items():
             node.properties[prop] = self._build(spec)
@@ -148,5 +155,6 @@ class TypeTable:
             atomic=bool(spec.get("atomic", target.atomic)),
             retain_keys=bool(spec.get("retain_keys")),
             preserve_unknown=target.preserve_unknown,
+            type_name=target.type_name,
         )
         return copy

@@ -101,6 +101,11 @@ def _check_requirement(requirement: Requirement) -> None:
             "(e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "
             "'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
         )
+    if requirement.operator in {"gt", "lt"} and not re.fullmatch(r"[+-]?\d+", requirement.values[0]):
+        raise bad_request(
+            f'unable to parse requirement: values[0][{requirement.key}]: Invalid value: "{requirement.values[0]}": '
+            "for 'Gt', 'Lt' operators, the value must be an integer"
+        )
     for value in requirement.values:
         if not is_label_value(value):
             raise bad_request(
@@ -136,7 +141,11 @@ def parse_field_selector(text: str, supported: frozenset[str]) -> FieldSelector:
             raise bad_request(f"invalid selector: '{text}'; can't understand '{clause}'")
         field, operator, raw = found.groups()
         if field not in supported:
-            raise bad_request(f'field label not supported: "{field}"')
+            if supported <= {"metadata.name", "metadata.namespace"}:
+                raise bad_request(
+                    f'"{field}" is not a known field selector: only "metadata.name", "metadata.namespace"'
+                )
+            raise bad_request(f"field label not supported: {field}")
         requirements.append(FieldRequirement(field, operator != "!=", re.sub(r"\\(.)", r"\1", raw)))
     return tuple(requirements)
 

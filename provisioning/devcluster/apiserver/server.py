@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
+import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 import aiohttp
+import yaml
 from aiohttp import web
 
 from . import bootstrap, errors
 from .faults import Fault, Faults, RequestCounts
-from .handlers import Call, Handlers
-from .identity import Authenticator, Identity
+from .handlers import Call, Handlers, wants_yaml
+from .identity import AUTHENTICATED, Authenticator, Identity, service_account_identity
 from .lifecycle import Lifecycle
 from .operations import Operations
-from .rbac import Authorizer
+from .rbac import Access, Authorizer, access_of, refusal
 from .requestinfo import RequestInfo, parse_request
 from .resources import Registry
 from .store import Store, dump
@@ -132,26 +135,49 @@ class ApiServer:
     async def _dispatch(self, request: web.Request) -> web.StreamResponse:
         query = request.rel_url.query
         info = parse_request(request.method, request.rel_url.raw_path, query)
-        identity = self._authenticator.identify(request.headers.get("Authorization", ""))
+        authorization = request.headers.get("Authorization", "")
+        identity = self._authenticator.identify(authorization) if authorization else _ANONYMOUS
         if identity is None:
-            if info.path in _PUBLIC_PATHS:
-                identity = Identity("system:anonymous", ("system:unauthenticated",))
-            else:
-                raise errors.unauthorized()
+            raise errors.unauthorized()
+        if "Impersonate-User" in request.headers:
+            identity = self._impersonate(request, identity, info)
         self.request_counts.note(info, identity.user)
         call = Call(request, info, identity, query)
         if info.path.startswith("/devcluster/"):
             return await self._handlers.answer_devcluster(call)
+        fault = self.faults.draw(info, identity.user) if self.faults.rules else None
+        if fault is not None and fault.kind == "status" and fault.status == 429:
+            return _too_many_requests(fault)
         if not identity.is_master:
             self._authorizer.check(identity, info)
-        if not info.is_resource:
-            return await self._handlers.answer_plain(call)
-        if self.faults.latency_s:
+        if self.faults.latency_s and info.is_resource:
             await asyncio.sleep(self.faults.latency_s)
-        fault = self.faults.draw(info, identity.user) if self.faults.rules else None
         if fault is not None:
             return await self._answer_with_fault(call, fault)
-        return await self._handlers.answer_resource(call)
+        return await self._answer_call(call)
+
+    async def _answer_call(self, call: Call) -> web.StreamResponse:
+        if not call.info.is_resource:
+            return await self._handlers.answer_plain(call)
+        response = await self._handlers.answer_resource(call)
+        if isinstance(response, web.Response) and wants_yaml(call.request.headers.get("Accept", "")):
+            _turn_into_yaml(response)
+        return response
+
+    def _impersonate(self, request: web.Request, identity: Identity, info: RequestInfo) -> Identity:
+        """Act as someone else; 403 unless the right to impersonate is held."""
+        user = request.headers["Impersonate-User"]
+        wanted = [Access("impersonate", "", "users", "", user)]
+        groups = tuple(request.headers.getall("Impersonate-Group", []))
+        wanted += [Access("impersonate", "", "groups", "", group) for group in groups]
+        if not all(self._authorizer.allows(identity, one) for one in wanted):
+            access = access_of(info)
+            verb = f"impersonate-on:user-info:{access.verb}"
+            raise refusal(identity, dataclasses.replace(access, verb=verb))
+        parts = user.split(":")
+        if user.startswith("system:serviceaccount:") and len(parts) == 4 and not groups:
+            return service_account_identity(parts[2], parts[3])
+        return Identity(user, (*groups, AUTHENTICATED))
 
     async def _answer_with_fault(self, call: Call, fault: Fault) -> web.StreamResponse:
         match fault.kind:
@@ -162,26 +188,26 @@ class ApiServer:
                 raise _timeout_error(call.info)
             case "timeout-after":
                 with contextlib.suppress(errors.ApiError):
-                    await self._handlers.answer_resource(call)
+                    await self._answer_call(call)
                 await asyncio.sleep(fault.seconds)
                 raise _timeout_error(call.info)
             case "reset-before":
                 return _reset(call.request)
             case "reset-after":
                 with contextlib.suppress(errors.ApiError):
-                    await self._handlers.answer_resource(call)
+                    await self._answer_call(call)
                 return _reset(call.request)
             case "delay":
                 await asyncio.sleep(fault.seconds)
-                return await self._handlers.answer_resource(call)
+                return await self._answer_call(call)
             case "slow-body":
-                return await _send_slowly(call.request, await self._handlers.answer_resource(call), fault.seconds)
+                return await _send_slowly(call.request, await self._answer_call(call), fault.seconds)
             case _:
                 call.fault = fault
-                return await self._handlers.answer_resource(call)
+                return await self._answer_call(call)
 
 
-_PUBLIC_PATHS = frozenset({"/version", "/livez", "/readyz", "/healthz", "/version/"})
+_ANONYMOUS = Identity("system:anonymous", ("system:unauthenticated",))
 _DEBUG = False
 
 
@@ -193,8 +219,6 @@ def _respond_error(error: errors.ApiError) -> web.Response:
 
 def _fault_error(fault: Fault, info: RequestInfo) -> errors.ApiError:
     match fault.status:
-        case 429:
-            return errors.too_many_requests(fault.retry_after_s)
         case 500:
             return errors.internal_error("a fault was requested")
         case 503:
@@ -211,6 +235,24 @@ def _fault_error(fault: Fault, info: RequestInfo) -> errors.ApiError:
             return errors.expired("The resourceVersion for the provided list is too old.")
         case code:
             return errors.ApiError(code, "", "a fault was requested", details={})
+
+
+def _too_many_requests(fault: Fault) -> web.Response:
+    """Priority and fairness answers plain text, not a Status."""
+    return web.Response(
+        status=429,
+        text="Too many requests, please try again later.\n",
+        content_type="text/plain",
+        headers={"Retry-After": str(fault.retry_after_s)},
+    )
+
+
+def _turn_into_yaml(response: web.Response) -> None:
+    if response.content_type != "application/json" or not isinstance(response.body, bytes):
+        return
+    text = yaml.safe_dump(json.loads(response.body), sort_keys=True, allow_unicode=True)
+    response.body = text.encode()
+    response.content_type = "application/yaml"
 
 
 def _timeout_error(info: RequestInfo) -> errors.ApiError:

@@ -80,7 +80,7 @@ def _issue_token(authenticator: Authenticator, record: Record, body: JsonObject)
         causes.append(errors.cause_invalid("spec.expirationSeconds", seconds, "may not specify a duration larger than 2^32 seconds"))
     if causes:
         raise errors.invalid("authentication.k8s.io", "TokenRequest", "", causes)
-    audiences = spec.get("audiences") or ["https://kubernetes.default.svc"]
+    audiences = spec.get("audiences") or ["https://kubernetes.default.svc.cluster.local"]
     token, expires_at = authenticator.issue(record.namespace, record.name, record.uid, audiences, seconds)
     moment = datetime.fromtimestamp(expires_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return {

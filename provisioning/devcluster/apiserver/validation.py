@@ -88,6 +88,12 @@ def _check_metadata(kind: ResourceType, metadata: JsonObject) -> list[Cause]:
         causes.append(cause_required("metadata.name", "name or generateName is required"))
     else:
         causes += [cause_invalid("metadata.name", name, fault) for fault in _name_faults(kind, name)]
+    if metadata.get("generateName"):
+        base = metadata["generateName"].rstrip("-") or metadata["generateName"]
+        generated = [
+            cause_invalid("metadata.generateName", metadata["generateName"], fault) for fault in _name_faults(kind, base)
+        ]
+        causes = generated + causes
     causes += names.check_labels(metadata.get("labels"), "metadata.labels")
     return causes + _check_shared_metadata(metadata)
 
