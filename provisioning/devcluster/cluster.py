@@ -19,7 +19,6 @@ import secrets
 import sqlite3
 import threading
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -28,19 +27,15 @@ from typing import IO, Any, Literal, Self
 import yaml
 
 from provisioning.devcluster.client import CONFIG_MAPS, Connection, KubeClient, NotFoundError
-from provisioning.devcluster.kubeblocks import KubeBlocksStandIn, Timing
-from provisioning.devcluster.kubelet import Kubelet
+from provisioning.devcluster.kubeblocks import Timing
 from provisioning.devcluster.ports import LOOPBACK, is_free
-from provisioning.devcluster.postgres import PostgresServers
-from provisioning.devcluster.processes import Children
 from provisioning.devcluster.scenarios import CONFIG_MAP, NAMESPACE, Scenario
 from provisioning.devcluster.server import MASTERS, ApiServer, Faults, Identity, KubeblocksVersion
-from provisioning.devcluster.statefulsets import StatefulSetController
+from provisioning.devcluster.stand_ins import STAND_INS, StandInOptions, run_stand_ins
 
 log = logging.getLogger(__name__)
 
 ADMIN = "admin"
-STAND_INS = ("kubeblocks", "statefulsets", "kubelet")
 
 
 class ClusterError(Exception):
@@ -183,17 +178,21 @@ async def run_cluster(
         url = f"http://{LOOPBACK}:{port}"
         try:
             _write_private(options.state_dir / "identity.json", json.dumps({**identity, "port": port}))
-            async with AsyncExitStack() as stack:
-                children = Children()
-                await children.open()
-                stack.push_async_callback(children.close)
-                admin = await stack.enter_async_context(_client(url, identity["token"], ADMIN))
+            async with _client(url, identity["token"], ADMIN) as admin:
                 running = Running(server, url, identity["token"], options.kubeconfig, admin)
-                clients = {
-                    name: await stack.enter_async_context(_client(url, token, name))
-                    for name, token in stand_in_tokens.items()
-                }
-                await _run_stand_ins(options, clients, children, running, stop_event, on_ready)
+
+                async def announce(problem: str) -> None:
+                    running.problem = problem
+                    _write_private(options.kubeconfig, build_kubeconfig(url, running.token))
+                    if on_ready and (waiting := on_ready(running)) is not None:
+                        await waiting
+
+                await run_stand_ins(
+                    _stand_in_options(options),
+                    lambda name: _client(url, stand_in_tokens[name], name),
+                    stop_event=stop_event,
+                    on_ready=announce,
+                )
         finally:
             await server.stop()
 
@@ -202,63 +201,15 @@ def _client(url: str, token: str, name: str) -> KubeClient:
     return KubeClient(Connection(url, token), user_agent=f"devcluster-{name}")
 
 
-async def _run_stand_ins(
-    options: Options,
-    clients: dict[str, KubeClient],
-    children: Children,
-    running: Running,
-    stop_event: asyncio.Event,
-    on_ready: Callable[[Running], Awaitable[None] | None] | None,
-) -> None:
-    postgres: PostgresServers | None = None
-    if options.postgres == "real":
-        postgres = PostgresServers(options.state_dir, children, on_exit=lambda name: operator.server_exited(name))
-        await postgres.open()
-        running.problem = postgres.unavailable
-    timing = Timing(options.running_after_s, options.secret_after_s)
-    operator = KubeBlocksStandIn(clients["kubeblocks"], postgres, timing)
-    controller = StatefulSetController(clients["statefulsets"])
-    parts: list[KubeBlocksStandIn | StatefulSetController | Kubelet] = [operator, controller]
-    kubelet: Kubelet | None = None
-    if options.sandboxes != "none":
-        kubelet = Kubelet(
-            clients["kubelet"],
-            children,
-            options.state_dir,
-            mode=options.sandboxes,
-            ready_after_s=options.ready_after_s,
-        )
-        parts.append(kubelet)
-    tasks = [asyncio.create_task(part.run(), name=type(part).__name__) for part in parts]
-    stopping = asyncio.create_task(_all_ready([stop_event]))
-    try:
-        readying = asyncio.create_task(_all_ready([part.ready for part in parts]))
-        await asyncio.wait({readying, stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
-        if readying.done():
-            _write_private(options.kubeconfig, build_kubeconfig(running.url, running.token))
-            if on_ready and (waiting := on_ready(running)) is not None:
-                await waiting
-            await asyncio.wait({stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
-        readying.cancel()
-        for task in tasks:
-            if task.done():
-                await task  # a part that ends by itself has failed: say why
-    finally:
-        stopping.cancel()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        if kubelet is not None:
-            await kubelet.close()
-        if postgres is not None:
-            await postgres.close()
-            if options.is_ephemeral:
-                postgres.discard()
-
-
-async def _all_ready(events: list[asyncio.Event]) -> None:
-    for event in events:
-        await event.wait()
+def _stand_in_options(options: Options) -> StandInOptions:
+    return StandInOptions(
+        state_dir=options.state_dir,
+        timing=Timing(options.running_after_s, options.secret_after_s),
+        postgres=options.postgres,
+        sandboxes=options.sandboxes,
+        ready_after_s=options.ready_after_s,
+        is_ephemeral=options.is_ephemeral,
+    )
 
 
 class EmbeddedCluster:

