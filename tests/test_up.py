@@ -77,7 +77,7 @@ class Panel:
 
     @property
     def url(self) -> str:
-        return f"http://localhost:{self.port}/"
+        return f"http://127.0.0.1:{self.port}/"
 
     def await_said(self, text: str, timeout_s: float = START_TIMEOUT_S) -> None:
         def is_said() -> bool:

@@ -11,7 +11,7 @@ import socket
 import sys
 import time
 from argparse import ArgumentParser, BooleanOptionalAction
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -40,6 +40,7 @@ from provisioning.supervisor import Part, Supervisor, SupervisorError, lock
 
 SAMPLE = "demo"
 _START_TIMEOUT_S = 60.0
+_HEALTH_PATIENCE_S = 20.0
 _TICK_S = 0.1
 _HEALTH_EVERY_S = 0.25
 _WATCHDOG_EVERY_S = 5.0
@@ -142,9 +143,9 @@ class Command(PanelCommand):
         supervisor.start(queue())
         supervisor.start(watcher())
         health = Health(self.host, self.port)
-        if not self._await(supervisor, "web", health.is_good):
+        if not self._await(supervisor, "web", health.is_good, _HEALTH_PATIENCE_S):
             if not self.signals:
-                self._print(f"Not everything is up after {_START_TIMEOUT_S:g} s: {health.explain()} Still trying.")
+                self._print(f"Not everything is up after {_HEALTH_PATIENCE_S:g} s: {health.explain()} Still trying.")
             while not self.signals and not health.is_good():
                 self._pause(supervisor, _HEALTH_EVERY_S)
         if self.signals:
@@ -153,12 +154,14 @@ class Command(PanelCommand):
         if is_first and sample:
             self._provision_sample(supervisor)
 
-    def _await(self, supervisor: Supervisor, name: str, is_ready: Any) -> bool:
+    def _await(
+        self, supervisor: Supervisor, name: str, is_ready: Callable[[], bool], timeout_s: float = _START_TIMEOUT_S
+    ) -> bool:
         """Tend the parts until `is_ready`, a signal or the time-out; return whether it is.
 
         Raises SupervisorError when the part `name` can't start: it died several times in a row.
         """
-        until_s = time.monotonic() + _START_TIMEOUT_S
+        until_s = time.monotonic() + timeout_s
         while not self.signals and time.monotonic() < until_s:
             if is_ready():
                 return True
@@ -170,7 +173,7 @@ class Command(PanelCommand):
                 )
         if not self.signals and name == "devcluster":
             raise SupervisorError(
-                f"The embedded cluster was not up within {_START_TIMEOUT_S:g} s. The last line of its log, "
+                f"The embedded cluster was not up within {timeout_s:g} s. The last line of its log, "
                 f"{supervisor.log_of(name)}: {supervisor.last_words_of(name) or '(empty)'}"
             )
         return False
@@ -277,7 +280,7 @@ class Health:
 
     def __init__(self, host: str, port: int) -> None:
         self._address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port  # noqa: S104 - not bound here
-        name = "localhost" if self._address[0] in ("127.0.0.1", "::1") else host
+        name = self._address[0]
         self.url = f"http://{f'[{name}]' if ':' in name else name}:{port}/"
         self._said: dict[str, Any] = {}
 
