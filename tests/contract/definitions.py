@@ -42,18 +42,12 @@ def installed(api: Rest, definition: Object) -> Iterator[Resource]:
     resource = Resource(spec["group"], served, spec["names"]["plural"], spec["names"]["kind"])
     api.create(DEFINITIONS, definition)
     try:
-        eventually(lambda: api.get(f"{DEFINITIONS}/{definition['metadata']['name']}"), lambda a: _established(a.body))
         for version in served:
             listing = f"/apis/{resource.group}/{version}/{resource.plural}"
             eventually(lambda listing=listing: api.get(listing), lambda answer: answer.status == 200)  # type: ignore[misc]
         yield resource
     finally:
         api.delete(f"{DEFINITIONS}/{definition['metadata']['name']}")
-
-
-def _established(definition: Object) -> bool:
-    conditions = definition.get("status", {}).get("conditions") or []
-    return {"Established", "NamesAccepted"} <= {item["type"] for item in conditions if item["status"] == "True"}
 
 
 def regrouped(definition: Object, group: str) -> Object:
