@@ -7,12 +7,13 @@ from typing import Any
 import django_stubs_ext
 import environ
 from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.templatetags.static import static
 from django.urls import reverse_lazy
 
 from controlpanel.keys import read_or_create
 from projects.connection import Connection, InvalidConnectionError, parse_url
+from projects.ports import parse_ports
 
 # ModelAdmin[Project] and friends are subscripted at run time too.
 django_stubs_ext.monkeypatch()
@@ -67,12 +68,17 @@ if env.str("DEFAULT_DATABASE_URL", default=""):
 # Off only where no database can ever be reached from the panel: it takes longer to find that out than to be told.
 VERIFY_CONNECTIONS = env.bool("VERIFY_CONNECTIONS", default=True)
 SANDBOX_IMAGE = env.str("SANDBOX_IMAGE", default="ghcr.io/fullstackagent/fullstack-web-runtime:latest")
-SANDBOX_PORTS: dict[str, int] = {
-    name: int(port)
-    for name, _, port in (pair.partition(":") for pair in env.list("SANDBOX_PORTS", default=["app:3000"]))
-}
+SANDBOX_PORTS = env.str("SANDBOX_PORTS", default="app:3000")
+try:
+    parse_ports(SANDBOX_PORTS)
+except ValidationError as error:
+    raise ImproperlyConfigured(f"SANDBOX_PORTS can't be used. {error.messages[0]}") from None
 SANDBOX_READINESS_PATH = env.str("SANDBOX_READINESS_PATH", default="/healthz" if EMBEDDED_CLUSTER else "")
+SANDBOX_COMMAND = env.str("SANDBOX_COMMAND", default="")
 SANDBOX_DOMAIN = env.str("SANDBOX_DOMAIN", default="")
+SANDBOX_INGRESS_CLASS = env.str("SANDBOX_INGRESS_CLASS", default="")
+SANDBOX_TLS_SECRET = env.str("SANDBOX_TLS_SECRET", default="")
+SANDBOX_CLUSTER_ISSUER = env.str("SANDBOX_CLUSTER_ISSUER", default="")
 SANDBOX_CPU = env.str("SANDBOX_CPU", default="500m")
 SANDBOX_MEMORY = env.str("SANDBOX_MEMORY", default="512Mi")
 SANDBOX_STORAGE = env.str("SANDBOX_STORAGE", default="10Gi")

@@ -15,6 +15,7 @@ from django.utils.functional import cached_property
 from projects import naming
 from projects.connection import ENVIRONMENT_NAMES, Connection
 from projects.fields import EncryptedText, EncryptedTextField
+from projects.sandbox_template import SandboxTemplate
 from projects.states import CredentialsSource, DesiredState, Level, Origin, Phase, Reason, Step
 
 
@@ -64,7 +65,7 @@ class ProjectQuerySet(models.QuerySet["Project"]):
 
     def with_resources(self) -> "ProjectQuerySet":
         """Fetch each project's live database and sandbox along: three queries whatever the number of rows."""
-        return self.select_related("owner").prefetch_related(
+        return self.select_related("owner", "template").prefetch_related(
             models.Prefetch("databases", DatabaseCluster.objects.filter(retired_at=None), "live_databases"),
             models.Prefetch("sandboxes", Sandbox.objects.filter(retired_at=None), "live_sandboxes"),
         )
@@ -91,6 +92,15 @@ class Project(Observation):
     namespace = models.CharField(max_length=63, validators=[validate_namespace], blank=True)
     desired_state = models.CharField(
         max_length=20, choices=DesiredState.choices, default=DesiredState.REGISTERED, editable=False
+    )
+    template = models.ForeignKey(
+        SandboxTemplate,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="projects",
+        verbose_name="sandbox template",
+        help_text="What its sandbox runs. Without one, the panel's settings decide.",
     )
     default_database_allowed = models.BooleanField(
         "may start with the default database",
@@ -303,6 +313,9 @@ class Sandbox(Resource):
     credentials = models.CharField(max_length=20, choices=CredentialsSource.choices, default=CredentialsSource.NONE)
     # Digest of the environment that was applied: when it differs from the wanted one, the sandbox is rolled.
     environment_digest = models.CharField(max_length=64, blank=True)
+    # As it was made with: a StatefulSet's claims can't be changed.
+    storage = models.CharField(max_length=20, blank=True)
+    storage_class = models.CharField(max_length=253, blank=True)
     urls = models.JSONField(default=dict, blank=True)
     is_simulated = models.BooleanField(default=False)
     ready_at = models.DateTimeField(null=True)

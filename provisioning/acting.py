@@ -20,6 +20,7 @@ from provisioning.credentials import Missing
 from provisioning.decisions import Action, Verification
 from provisioning.lease import Lease
 from provisioning.names import (
+    INSTANCE_LABEL,
     ORIGIN_LABEL,
     PROJECT_ID_LABEL,
     ExistingCluster,
@@ -31,6 +32,7 @@ from provisioning.names import (
 )
 from provisioning.observing import World
 from provisioning.readiness import Object, judge_cluster, labels_of, metadata_of, number, text
+from provisioning.sandboxes import build_spec
 from provisioning.verifying import verify_connection
 
 logger = logging.getLogger(__name__)
@@ -258,19 +260,11 @@ def apply_sandbox_with_default(scene: Scene, now: datetime) -> None:
 
 def _apply_sandbox(scene: Scene, connection: Connection, source: CredentialsSource, now: datetime) -> None:
     sandbox = scene.sandbox or _add_sandbox(scene)
+    is_rolled = sandbox.applied_at is not None
     variables = observing.project_environment(scene.project)
     environment = {**variables, **connection.environment}
-    digest = observing.digest_of(variables, connection)
-    spec = manifests.SandboxSpec(
-        image=settings.SANDBOX_IMAGE,
-        ports=settings.SANDBOX_PORTS,
-        cpu=settings.SANDBOX_CPU,
-        memory=settings.SANDBOX_MEMORY,
-        storage=settings.SANDBOX_STORAGE,
-        storage_class=settings.SANDBOX_STORAGE_CLASS,
-        readiness_path=settings.SANDBOX_READINESS_PATH,
-        domain=settings.SANDBOX_DOMAIN,
-    )
+    spec = build_spec(scene.project, sandbox)
+    digest = observing.digest_of(variables, connection, spec)
     kube, where = scene.world.kube, (sandbox.name, sandbox.namespace, scene.owner)
     try:
         kube.apply(manifests.build_environment_secret(*where, environment), "secrets")
@@ -280,12 +274,14 @@ def _apply_sandbox(scene: Scene, connection: Connection, source: CredentialsSour
             error.code, error.reason, f"The API server refused the Secret of {sandbox.name}."
         ) from None
     kube.apply(manifests.build_service(*where, spec), "services")
-    for ingress in manifests.build_ingresses(*where, spec):
+    ingresses = manifests.build_ingresses(*where, spec)
+    for ingress in ingresses:
         kube.apply(ingress, "ingresses")
+    if is_rolled:
+        _remove_other_ingresses(scene, sandbox, {str(metadata_of(ingress)["name"]) for ingress in ingresses})
     manifest = manifests.build_statefulset(*where, spec, variables=list(environment), digest=digest)
     scene.world.statefulset = kube.apply(manifest, "statefulsets")
     scene.world.is_statefulset_known, scene.world.sandbox_note = True, ""
-    is_rolled = sandbox.applied_at is not None
     sandbox.applied_at, sandbox.ready_at, sandbox.deadline = (
         now,
         None,
@@ -310,8 +306,18 @@ def _apply_sandbox(scene: Scene, connection: Connection, source: CredentialsSour
         )
 
 
+def _remove_other_ingresses(scene: Scene, sandbox: Sandbox, wanted: set[str]) -> None:
+    """Remove the Ingresses of ports that the sandbox no longer has."""
+    kube = scene.world.kube
+    for item in kube.list_objects(k.INGRESS, sandbox.namespace, labels=f"{INSTANCE_LABEL}={sandbox.name}"):
+        name = text(metadata_of(item).get("name"))
+        if name not in wanted and project_id_of(labels_of(item)) == str(scene.project.uid):
+            kube.delete(k.INGRESS, sandbox.namespace, name)
+
+
 def _add_sandbox(scene: Scene) -> Sandbox:
     """Insert the sandbox's row, with the name that its objects will have."""
+    spec = build_spec(scene.project)
     with transaction.atomic():
         scene.lease.write()
         scene.sandbox = Sandbox.objects.create(
@@ -320,6 +326,8 @@ def _add_sandbox(scene: Scene) -> Sandbox:
             namespace=scene.project.namespace,
             phase=Phase.WAITING,
             reason=Reason.WAITING_FOR_SANDBOX,
+            storage=spec.storage,
+            storage_class=spec.storage_class,
             requested_at=scene.project.requested_at,
         )
     return scene.sandbox

@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -51,7 +51,19 @@ class SandboxSpec:
     storage_class: str = ""
     readiness_path: str = ""
     domain: str = ""
-    command: tuple[str, ...] = field(default=())
+    ingress_class: str = ""
+    tls_secret: str = ""
+    cluster_issuer: str = ""
+    command: tuple[str, ...] = ()
+
+    @property
+    def fingerprint(self) -> str:
+        """Whatever restarts a sandbox when it changes: all but the storage, which can't."""
+        return repr(replace(self, storage="", storage_class="", ports=dict(self.ports)))
+
+    @property
+    def scheme(self) -> str:
+        return "https" if self.tls_secret or self.cluster_issuer else "http"
 
 
 def build_cluster(api_version: str, *, name: str, namespace: str, owner: Owner, spec: DatabaseSpec) -> Manifest:
@@ -124,33 +136,25 @@ def ingress_host(sandbox: str, port_name: str, domain: str) -> str:
 
 
 def build_ingresses(name: str, namespace: str, owner: Owner, spec: SandboxSpec) -> list[Manifest]:
-    """Return one Ingress a public port, or none without a domain."""
-    if not spec.domain:
-        return []
-    return [
-        {
-            "apiVersion": "networking.k8s.io/v1",
-            "kind": "Ingress",
-            "metadata": {"name": f"{name}-{port_name}", "namespace": namespace, "labels": _labels(name, owner)},
-            "spec": {
-                "rules": [
-                    {
-                        "host": ingress_host(name, port_name, spec.domain),
-                        "http": {
-                            "paths": [
-                                {
-                                    "path": "/",
-                                    "pathType": "Prefix",
-                                    "backend": {"service": {"name": name, "port": {"name": port_name}}},
-                                }
-                            ]
-                        },
-                    }
-                ]
-            },
-        }
-        for port_name in spec.ports
-    ]
+    """Return one Ingress a public port, or none without a domain. TLS comes from one Secret for all (a wildcard), or
+    from cert-manager, a certificate a port."""
+    return [_build_ingress(name, namespace, owner, spec, port_name) for port_name in spec.ports if spec.domain]
+
+
+def _build_ingress(name: str, namespace: str, owner: Owner, spec: SandboxSpec, port_name: str) -> Manifest:
+    host = ingress_host(name, port_name, spec.domain)
+    backend = {"service": {"name": name, "port": {"name": port_name}}}
+    body: Manifest = {
+        "rules": [{"host": host, "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}]
+    }
+    metadata: Manifest = {"name": f"{name}-{port_name}", "namespace": namespace, "labels": _labels(name, owner)}
+    if spec.ingress_class:
+        body["ingressClassName"] = spec.ingress_class
+    if spec.scheme == "https":
+        body["tls"] = [{"hosts": [host], "secretName": spec.tls_secret or f"{name}-{port_name}-tls"}]
+    if spec.cluster_issuer:
+        metadata["annotations"] = {"cert-manager.io/cluster-issuer": spec.cluster_issuer}
+    return {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": metadata, "spec": body}
 
 
 def build_statefulset(

@@ -19,7 +19,7 @@ from provisioning.credentials import (
     service_names,
 )
 from provisioning.decisions import CredentialsSeen, Remaining, Seen, Verification
-from provisioning.manifests import CLUSTER_V1, ingress_host
+from provisioning.manifests import CLUSTER_V1, SandboxSpec, ingress_host
 from provisioning.names import ENDPOINT_ANNOTATION, INSTANCE_LABEL, ORIGIN_LABEL, PROJECT_ID_LABEL
 from provisioning.readiness import (
     Object,
@@ -32,6 +32,7 @@ from provisioning.readiness import (
     metadata_of,
     text,
 )
+from provisioning.sandboxes import build_spec
 
 # Asking why a pod is not ready is worth a request only when it takes longer than it should.
 _POD_PATIENCE = timedelta(seconds=8)
@@ -85,7 +86,7 @@ def observe_running(
             pods = world.kube.list_objects(k.POD, sandbox.namespace, labels=f"{INSTANCE_LABEL}={sandbox.name}")
             world.sandbox_note = next((note for note in map(explain_pod, pods) if note), "")
     variables = project_environment(project)
-    captured, default = database.connection, default_connection(project)
+    captured, default, spec = database.connection, default_connection(project), build_spec(project, sandbox)
     return Seen(
         cluster=cluster,
         credentials=credentials,
@@ -94,8 +95,8 @@ def observe_running(
         verification_note=world.verification_note,
         sandbox=judge_sandbox(world.statefulset) if world.is_statefulset_known else None,
         sandbox_note=world.sandbox_note,
-        digest=digest_of(variables, captured) if captured else "",
-        default_digest=digest_of(variables, default) if default else "",
+        digest=digest_of(variables, captured, spec) if captured else "",
+        default_digest=digest_of(variables, default, spec) if default else "",
     )
 
 
@@ -128,29 +129,23 @@ def project_environment(project: Project) -> dict[str, str]:
     return {**variables, "PROJECT_NAME": project.name}
 
 
-def digest_of(variables: Mapping[str, str], connection: Connection) -> str:
-    return environment_digest({**variables, **connection.environment, "": _template_fingerprint()}, settings.SECRET_KEY)
+def digest_of(variables: Mapping[str, str], connection: Connection, spec: SandboxSpec) -> str:
+    """Return the digest of all that a sandbox is made of: when it changes, the sandbox is restarted."""
+    return environment_digest({**variables, **connection.environment, "": spec.fingerprint}, settings.SECRET_KEY)
 
 
-def _template_fingerprint() -> str:
-    """What else of the settings the pod template is made of: a new image rolls the sandboxes as well."""
-    return repr((settings.SANDBOX_IMAGE, settings.SANDBOX_PORTS, settings.SANDBOX_READINESS_PATH))
-
-
-def observe_urls(world: World, sandbox: Sandbox) -> dict[str, str]:
+def observe_urls(world: World, project: Project, sandbox: Sandbox) -> dict[str, str]:
     """Return where people reach the sandbox's ports: {port name: URL}. Raises KubeError."""
-    if settings.SANDBOX_DOMAIN:
-        return {
-            port: f"https://{ingress_host(sandbox.name, port, settings.SANDBOX_DOMAIN)}/"
-            for port in settings.SANDBOX_PORTS
-        }
+    spec = build_spec(project, sandbox)
+    if spec.domain:
+        return {port: f"{spec.scheme}://{ingress_host(sandbox.name, port, spec.domain)}/" for port in spec.ports}
     service = world.kube.get_or_none(k.SERVICE, sandbox.namespace, sandbox.name)
     annotations = annotations_of(service)
     return {
         port: f"http://{annotations[f'{ENDPOINT_ANNOTATION}.{port}']}/"
         if f"{ENDPOINT_ANNOTATION}.{port}" in annotations
         else f"http://{sandbox.name}.{sandbox.namespace}.svc:{number}/"
-        for port, number in settings.SANDBOX_PORTS.items()
+        for port, number in spec.ports.items()
     }
 
 

@@ -98,7 +98,7 @@ def _note_steps(scene: Scene, decision: Decision, now: datetime) -> None:
         rolled = judge_sandbox(world.statefulset)
         sandbox.wanted_generation, sandbox.observed_generation = rolled.generation, rolled.observed_generation
         if decision.sandbox is not None and decision.sandbox.phase is Phase.RUNNING:
-            sandbox.urls = observing.observe_urls(world, sandbox)
+            sandbox.urls = observing.observe_urls(world, scene.project, sandbox)
             sandbox.ready_at = sandbox.ready_at or now
 
 
