@@ -1,9 +1,10 @@
-"""`/healthz`: whether every part of the panel is up, for supervisors, probes and people. No login, no secret."""
+"""`/healthz`: whether every part of the panel is up, for supervisors, monitoring and people. `/livez`: whether this web
+server answers, for the probes of Kubernetes. No login, no secret."""
 
 import logging
 
 from django.db import DatabaseError, connection
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
@@ -12,6 +13,13 @@ from provisioning.models import ProcessLease
 
 logger = logging.getLogger(__name__)
 _GOOD = "ok"
+
+
+@never_cache
+@require_safe
+def livez(request: HttpRequest) -> HttpResponse:
+    """Answer 200 as long as requests are answered at all: what else is missing, no restart of the web server mends."""
+    return HttpResponse("ok\n", content_type="text/plain")
 
 
 @never_cache
