@@ -105,7 +105,7 @@ def find_binaries(run_as: RunAs) -> Binaries:
     for folder in candidates:
         if version := _version(folder, run_as):
             return Binaries(folder, version)
-    for folder in candidates:
+        # Copied rather than passed over: what a wheel brings is the version that this project was tested with.
         copied = _copied_to_reach(folder)
         if version := _version(copied, run_as):
             return Binaries(copied, version)
