@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
+import secrets
 from typing import TYPE_CHECKING, Any
 
-from . import decoding, errors
+from . import decoding, errors, typed
 from .errors import JsonObject
+from .patching import go_text
 from .resources import ResourceType, builtin_resources
 from .store import Store
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from .operations import WriteOptions
 
 
+NAME_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+"""What generated names end in: no vowels, so that they spell nothing."""
+_TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105: a path, not a secret
 _SCHEME = 'in scheme "pkg/runtime/scheme.go:111"'
 
 
@@ -23,10 +27,13 @@ def check_type(body: JsonObject, kind: ResourceType) -> None:
     for name, value in (("kind", kind.kind), ("apiVersion", kind.api_version)):
         if body.get(name):
             continue
-        if not kind.builtin:
-            what = "Kind" if name == "kind" else "apiVersion"
+        if not kind.builtin and name == "kind":
             shown = json.dumps(body, separators=(",", ":"), ensure_ascii=False)
-            raise errors.bad_request(f"Object '{what}' is missing in '{shown}'")
+            raise errors.bad_request(f"Object 'Kind' is missing in '{shown}'")
+        if not kind.builtin:
+            raise errors.bad_request(
+                f"the API version in the data () does not match the expected API version ({kind.api_version})"
+            )
         body[name] = value
     given, version = body["kind"], body["apiVersion"]
     if not isinstance(given, str) or not isinstance(version, str):
@@ -111,55 +118,21 @@ def decode_patched(changed: JsonObject, kind: ResourceType, options: WriteOption
 
 
 def decode_applied(config: JsonObject, kind: ResourceType, options: WriteOptions) -> JsonObject:
-    """An applied configuration. Apply needs a type for every field: what has none is a 500, as on the real server."""
-    name = (config.get("metadata") or {}).get("name", "")
-    namespace = (config.get("metadata") or {}).get("namespace", "")
-    warnings: list[str] = []
-    prefix = f"failed to create typed patch object ({namespace}/{name}; {kind.api_version if kind.group else '/' + kind.version}, Kind={kind.kind}): "
+    """An applied configuration, without defaults. Apply needs a type for every field: what does not fit is a 500, as on the real server."""
+    metadata = config.get("metadata") or {}
+    version = f"{kind.group}/{kind.version}"  # the core group shows as an empty name before the slash
+    fault = typed.first_fault(config, kind.node, "", secret=kind.builtin and kind.table == "secrets")
+    if fault is not None:
+        place = f"{metadata.get('namespace', '')}/{metadata.get('name', '')}"
+        raise errors.failure(500, f"failed to create typed patch object ({place}; {version}, Kind={kind.kind}): {fault}")
     try:
-        decoded = decoding.decode_object(config, kind, "Warn", warnings)
+        return decoding.decode_object(config, kind, options.field_validation, options.warnings, defaults=False)
     except decoding.DecodeError as error:
-        found = re.search(r"into Go struct field [^.]+\.(\S+) of type (\S+)$", error.text)
-        if found is None:
-            raise errors.failure(500, prefix + error.text) from None
-        path, value = _first_of_wrong_type(config, found[1])
-        wanted = {"bool": "boolean", "int32": "numeric", "int64": "numeric"}.get(found[2], found[2])
-        raise errors.failure(500, f"{prefix}.{path}: expected {wanted}, got &value.valueUnstructured{{Value:{value}}}") from None
-    unknown = [one for one in warnings if one.startswith("unknown field ")]
-    if unknown and kind.builtin:
-        field = unknown[0].removeprefix('unknown field "').rstrip('"')
-        raise errors.failure(500, f"{prefix}.{field}: field not declared in schema")
-    if warnings and options.field_validation == "Strict":
-        raise errors.bad_request(f"strict decoding error: {', '.join(warnings)}")
-    if options.field_validation != "Ignore":
-        options.warnings += warnings
-    return decoded
-
-
-def _first_of_wrong_type(config: JsonObject, path: str) -> tuple[str, str]:
-    """The path with the key of a map's entry, and the value found there, redacted in Secrets by never descending into `data` values of them."""
-    value: Any = config
-    for part in path.split("."):
-        value = value.get(part) if isinstance(value, dict) else None
-    if isinstance(value, dict):
-        for key, one in value.items():
-            if not isinstance(one, str):
-                return f"{path}.{key}", "<redacted>" if config.get("kind") == "Secret" else go_text(one)
-    return path, "<redacted>" if config.get("kind") == "Secret" else go_text(value)
+        prefix = f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: '
+        raise errors.bad_request(prefix + error.text) from None
 
 
 _GO_NAMES = {"number": "int64", "string": "string", "bool": "bool", "array": "[]interface {}", "object": "map[string]interface {}"}
-
-
-def go_text(value: Any) -> str:
-    """A value as Go's %v prints it: `map[data:map[k:1]]`."""
-    if isinstance(value, dict):
-        return "map[" + " ".join(f"{name}:{go_text(one)}" for name, one in sorted(value.items())) + "]"
-    if isinstance(value, list):
-        return "[" + " ".join(go_text(one) for one in value) + "]"
-    if value is None:
-        return "<nil>"
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def intent_of(kind: ResourceType, body: JsonObject) -> JsonObject:
@@ -180,13 +153,35 @@ def fill_from_others(kind: ResourceType, body: JsonObject, store: Store) -> None
             body["metadata"].get("name", ""),
             f'error looking up service account {namespace}/{account}: serviceaccount "{account}" not found',
         )
-    spec["serviceAccountName"] = account
+    spec["serviceAccountName"] = spec["serviceAccount"] = account
+    _mount_account_token(spec)
     tolerations = spec.setdefault("tolerations", [])
     for key in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"):
         if not any(one.get("key") in (None, "", key) for one in tolerations):
             tolerations.append({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300})
     spec.setdefault("priority", 0)
     spec.setdefault("preemptionPolicy", "PreemptLowerPriority")
+
+
+def _mount_account_token(spec: JsonObject) -> None:
+    """The projected token volume that admission gives to every container, unless the Pod declines it."""
+    if spec.get("automountServiceAccountToken") is False:
+        return
+    name = "kube-api-access-" + "".join(secrets.choice(NAME_ALPHABET) for _ in range(5))
+    sources = [
+        {"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}},
+        {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+        {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}]}},
+    ]
+    used = False
+    for container in [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]:
+        mounts = container.setdefault("volumeMounts", [])
+        if any(one.get("mountPath") == _TOKEN_PATH for one in mounts):
+            continue
+        mounts.append({"name": name, "readOnly": True, "mountPath": _TOKEN_PATH})
+        used = True
+    if used:
+        spec.setdefault("volumes", []).append({"name": name, "projected": {"sources": sources, "defaultMode": 420}})
 
 
 class ServiceAddresses:

@@ -60,8 +60,8 @@ def key_element(item: JsonObject, node: Node) -> str:
     return "k:" + json.dumps(keys, separators=(",", ":"), sort_keys=True)
 
 
-def collect_fields(body: JsonObject, node: Node) -> dict[Path, Any]:
-    """All owned paths of an object with their values."""
+def collect_fields(body: JsonObject, node: Node, *, containers: bool = False) -> dict[Path, Any]:
+    """All owned paths of an object with their values. `containers`: also the presence of maps, which updates own and applies do not."""
     found: dict[Path, Any] = {}
     for name, value in body.items():
         if name in {"apiVersion", "kind"}:
@@ -72,18 +72,20 @@ def collect_fields(body: JsonObject, node: Node) -> dict[Path, Any]:
             if not value:
                 continue
         path = (f"f:{name}",)
-        _collect(value, child, path, found)
+        _collect(value, child, path, found, containers)
         if value is None or value == {} or name not in node.properties:
             found.setdefault(path, _PRESENT)
     return found
 
 
-def _collect(value: Any, node: Node, path: Path, found: dict[Path, Any]) -> None:
+def _collect(value: Any, node: Node, path: Path, found: dict[Path, Any], containers: bool) -> None:
     if isinstance(value, dict) and not node.atomic:
+        if containers and (node.additional is not None or not node.type_name):
+            found[path] = _PRESENT
         for name, one in value.items():
             inner = (*path, f"f:{name}")
             child = node.properties.get(name)
-            _collect(one, child or node.additional or ANY, inner, found)
+            _collect(one, child or node.additional or ANY, inner, found, containers)
             if one is None or one == {} or child is None:
                 found.setdefault(inner, _PRESENT)
     elif isinstance(value, list) and node.kind == "array" and node.list_type != "atomic":
@@ -91,7 +93,7 @@ def _collect(value: Any, node: Node, path: Path, found: dict[Path, Any]) -> None
         for one in value:
             if node.list_type == "map" and isinstance(one, dict):
                 inner = (*path, key_element(one, node))
-                _collect(one, items, inner, found)
+                _collect(one, items, inner, found, containers)
                 found.setdefault(inner, _PRESENT)
             else:
                 inner = (*path, "v:" + json.dumps(one, separators=(",", ":"), sort_keys=True))
@@ -172,7 +174,7 @@ def record_update(
     live: JsonObject, changed: JsonObject, node: Node, *, manager: str, api_version: str, subresource: str, now: str
 ) -> None:
     """After a create, update or patch: what changed belongs to `manager` now. Writes `changed`'s managedFields."""
-    before, after = collect_fields(live, node), collect_fields(changed, node)
+    before, after = collect_fields(live, node, containers=True), collect_fields(changed, node, containers=True)
     touched = {path for path, value in after.items() if path not in before or before[path] != value}
     removed = before.keys() - after.keys()
     entries = read_entries(live)
@@ -216,7 +218,7 @@ def apply_configuration(
     others = [entry for entry in entries if entry.identity != mine.identity]
     if previous is not None:
         _prune(merged, previous.fields - mine.fields, others, node)
-    before, after = collect_fields(base, node), collect_fields(merged, node)
+    before, after = collect_fields(base, node, containers=True), collect_fields(merged, node, containers=True)
     touched = {path for path, value in after.items() if path not in before or before[path] != value}
     conflicts = [(entry, path) for entry in others for path in sorted(entry.fields & touched)]
     if conflicts and not force:

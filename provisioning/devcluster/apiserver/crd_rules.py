@@ -25,6 +25,10 @@ from .schema import Node
 
 logger = logging.getLogger(__name__)
 
+_BLOCKING = {
+    "FieldValueNotSupported", "FieldValueRequired", "FieldValueTooLong", "FieldValueTooMany", "FieldValueTypeInvalid",
+}  # fmt: skip
+"""Faults of shape: CEL rules would stumble over such values."""
 _UNCHECKED = (
     "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation"
 )
@@ -37,9 +41,9 @@ def check_custom(kind: ResourceType, body: JsonObject, live: JsonObject | None, 
         if name not in {"apiVersion", "kind", "metadata"} and name in body:
             _check_value(body[name], child, name, causes)
     causes += [cause_required(name) for name in kind.schema.required if name not in body]
-    if causes:
+    if any(cause["reason"] in _BLOCKING for cause in causes):
         if _has_cel(kind.schema):
-            causes.append({"reason": "FieldValueInvalid", "message": f"Invalid value: {_UNCHECKED}", "field": ""})
+            causes.append({"reason": "FieldValueInvalid", "message": f"Invalid value: null: {_UNCHECKED}", "field": "<nil>"})
         return causes
     _check_cel(body, live, kind.schema, "", causes)
     return causes

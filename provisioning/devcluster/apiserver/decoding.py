@@ -40,8 +40,9 @@ class DecodeError(Exception):
 class Decoder:
     """One walk over one body; collects the unknown and repeated fields on the way."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, defaults: bool = True) -> None:
         self.complaints: list[str] = []
+        self._defaults = defaults
 
     def builtin(self, value: Any, node: Node, path: str, owner: str) -> Any:
         """`owner` is the Go struct that holds the field, for error texts."""
@@ -103,10 +104,10 @@ class Decoder:
                 else:
                     self.complaints.append(f'unknown field "{inner}"')
                 continue
-            if one is None and not child.nullable and child.has_default:
+            if one is None and not child.nullable and child.kind != "any":
                 continue
             decoded[name] = self.custom(one, child, inner)
-        for name, child in node.properties.items():
+        for name, child in node.properties.items() if self._defaults else ():
             if child.has_default and name not in decoded:
                 decoded[name] = self.custom(copy.deepcopy(child.default), child, f"{path}.{name}")
         return decoded
@@ -117,10 +118,15 @@ class Decoder:
             self.complaints += [f'duplicate field "{prefix}{name}"' for name in value.repeated]
 
 
-def decode_object(body: JsonObject, kind: ResourceType, mode: str, warnings: list[str]) -> JsonObject:
-    """Answers the typed object; DecodeError when it has none. `mode` is fieldValidation: Strict refuses unknown and repeated fields, Warn
-    adds to `warnings`, Ignore is silent."""
-    decoder = Decoder()
+def decode_object(
+    body: JsonObject, kind: ResourceType, mode: str, warnings: list[str], *, defaults: bool = True
+) -> JsonObject:
+    """Answers the typed object; DecodeError when it has none.
+
+    `mode` is fieldValidation: Strict refuses unknown and repeated fields, Warn adds to `warnings`, Ignore is silent. `defaults`: fill in those of
+    a custom resource's schema (an applied configuration owns only what it says).
+    """
+    decoder = Decoder(defaults=defaults)
     body.setdefault("metadata", {})
     if kind.builtin:
         decoded = decoder.builtin(body, kind.node, "", kind.kind)
@@ -129,7 +135,7 @@ def decode_object(body: JsonObject, kind: ResourceType, mode: str, warnings: lis
         metadata = decoder.builtin(body["metadata"], node, "metadata", "ObjectMeta")
         decoded = decoder.custom({name: value for name, value in body.items() if name != "metadata"}, kind.schema, "")
         decoded["metadata"] = metadata
-    _drop_empty_metadata(decoded.setdefault("metadata", {}))
+    drop_empty_metadata(decoded.setdefault("metadata", {}))
     complaints = list(dict.fromkeys(decoder.complaints))
     if complaints and mode == "Strict":
         raise DecodeError(f"strict decoding error: {', '.join(complaints[:MAX_REPORTED])}", strict=True)
@@ -144,13 +150,11 @@ def decode_request(body: JsonObject, kind: ResourceType, mode: str, warnings: li
     try:
         return decode_object(body, kind, mode, warnings)
     except DecodeError as error:
-        if error.strict and not kind.builtin:
-            raise errors.bad_request(error.text) from None
         prefix = f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: '
         raise errors.bad_request(prefix + error.text) from None
 
 
-def _drop_empty_metadata(metadata: JsonObject) -> None:
+def drop_empty_metadata(metadata: JsonObject) -> None:
     for name in ("labels", "annotations", "finalizers", "ownerReferences", "generateName", "namespace", "resourceVersion", "uid"):
         if name in metadata and not metadata[name]:
             del metadata[name]

@@ -99,6 +99,8 @@ def merge_for_update(kind: ResourceType, live: JsonObject, body: JsonObject, sub
         return changed
     changed = dict(body)
     changed["metadata"] = dict(body["metadata"])
+    if kind.builtin and kind.table == "services":
+        changed["spec"] = _keep_addresses(live.get("spec") or {}, dict(body.get("spec") or {}))
     if kind.has_status:
         _copy_or_drop(changed, live, "status")
     if kind.builtin and kind.table == "namespaces":
@@ -116,6 +118,24 @@ def _metadata_on_status(kind: ResourceType, live: JsonObject, body: JsonObject) 
             if name in old:
                 metadata[name] = old[name]
     return metadata
+
+
+def _keep_addresses(old: JsonObject, new: JsonObject) -> JsonObject:
+    """A Service that leaves out what the server gave it keeps it; the two forms of its address follow each other."""
+    if "ExternalName" in {new.get("type"), old.get("type")} and new.get("type", "ClusterIP") != old.get("type"):
+        return new
+    if not new.get("clusterIP") and not new.get("clusterIPs"):
+        for name in ("clusterIP", "clusterIPs"):
+            if name in old:
+                new[name] = old[name]
+    elif new.get("clusterIP") != old.get("clusterIP") and new.get("clusterIPs") == old.get("clusterIPs"):
+        new["clusterIPs"] = [new["clusterIP"]] if new.get("clusterIP") else []
+    elif new.get("clusterIPs") != old.get("clusterIPs") and new.get("clusterIP") == old.get("clusterIP") and new.get("clusterIPs"):
+        new["clusterIP"] = new["clusterIPs"][0]
+    for name in ("ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy", "sessionAffinity", "type"):
+        if name in old and not new.get(name):
+            new[name] = old[name]
+    return new
 
 
 def _copy_or_drop(into: JsonObject, source: JsonObject, name: str) -> None:

@@ -255,5 +255,5 @@ def cause_too_long(field: str, detail: str) -> Cause:
 def quote_value(value: Any) -> str:
     """A value as `field.Error` prints it: strings in double quotes, JSON for the rest."""
     if isinstance(value, (dict, list)):
-        return json.dumps(value, separators=(",", ":"), ensure_ascii=False, sort_keys=True)
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
     return json.dumps(value, ensure_ascii=False)

@@ -43,7 +43,7 @@ def build_filter(kind: ResourceType, namespace: str | None, name: str, query: Ma
     """Selectors of the query; 400 when they do not parse or name a field that this kind does not offer."""
     labels = parse_label_selector(query.get("labelSelector", ""))
     supported = frozenset((*_COMMON_FIELDS, *_FIELDS.get(kind.table, ()), *kind.selectable_fields))
-    fields = parse_field_selector(query.get("fieldSelector", ""), supported)
+    fields = parse_field_selector(query.get("fieldSelector", ""), supported, custom=not kind.builtin)
     if name:
         fields = (*fields, *parse_field_selector(f"metadata.name={name}", supported))
     return Filter(namespace, labels, fields, _read_field)

@@ -60,7 +60,9 @@ def longer_than(limit: int) -> str:
 def label_faults(text: str) -> list[str]:
     """RFC 1123 label: Services, containers, namespaces."""
     faults = [longer_than(63)] if len(text) > 63 else []
-    return faults if _LABEL.match(text) else [*faults, LABEL_TEXT]
+    if _LABEL.match(text):
+        return faults
+    return [*faults, "must not contain dots" if _SUBDOMAIN.match(text) else LABEL_TEXT]
 
 
 def subdomain_faults(text: str) -> list[str]:

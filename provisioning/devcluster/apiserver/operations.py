@@ -9,14 +9,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from . import admission, apply, defaults, errors, validation
+from . import admission, apply, decoding, defaults, errors, validation
 from .errors import JsonObject
 from .lifecycle import Lifecycle
 from .patching import json_patch, merge_patch, strategic_merge
 from .resources import Registry, ResourceType
 from .store import Record, Store
 
-_NAME_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 _MAX_GENERATED_BASE = 58
 
 
@@ -264,6 +263,10 @@ class Operations:
             if name in old:
                 metadata[name] = old[name]
         metadata["resourceVersion"] = old["resourceVersion"]
+        if applied and not kind.builtin:
+            changed = decoding.decode_object(changed, kind, "Ignore", [])
+            metadata = changed["metadata"]
+        decoding.drop_empty_metadata(metadata)
         defaults.fill_defaults(kind, changed)
         self._set_generation(kind, live, changed)
         causes = validation.validate_update(kind, changed, live, target.subresource)
@@ -378,7 +381,7 @@ def _match_namespace(metadata: JsonObject, kind: ResourceType, namespace: str) -
 def _generate_name(base: str) -> str:
     if not base:
         return ""
-    return base[:_MAX_GENERATED_BASE] + "".join(secrets.choice(_NAME_ALPHABET) for _ in range(5))
+    return base[:_MAX_GENERATED_BASE] + "".join(secrets.choice(admission.NAME_ALPHABET) for _ in range(5))
 
 
 def _same(one: JsonObject, other: JsonObject) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from .errors import ApiError, JsonObject, bad_request, invalid_patch, unprocessable_patch
+from .errors import ApiError, JsonObject, bad_request, unprocessable_patch
 from .schema import Node
 
 MAX_JSON_PATCH_OPERATIONS = 10_000
@@ -167,6 +167,17 @@ def go_kind(value: Any) -> str:
     if isinstance(value, (int, float)):
         return "number"
     return {dict: "object", list: "array", str: "string"}[type(value)]
+
+
+def go_text(value: Any) -> str:
+    """A value as Go's %v prints it: `map[data:map[k:1]]`."""
+    if isinstance(value, dict):
+        return "map[" + " ".join(f"{name}:{go_text(one)}" for name, one in sorted(value.items())) + "]"
+    if isinstance(value, list):
+        return "[" + " ".join(go_text(one) for one in value) + "]"
+    if value is None:
+        return "<nil>"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 # Strategic merge patch

@@ -19,6 +19,7 @@ from .rules_pods import check_port_or_name
 _PROTOCOLS = ["SCTP", "TCP", "UDP"]
 _SERVICE_TYPES = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"]
 _PATH_TYPES = ["Exact", "ImplementationSpecific", "Prefix"]
+_BAD_IN_PATHS = ("//", "/./", "/../", "%2f", "%2F")
 SERVICE_RANGE = ipaddress.ip_network("10.96.0.0/16")
 NODE_PORTS = range(30_000, 32_768)
 
@@ -168,6 +169,13 @@ def _check_ingress_rule(rule: JsonObject, field: str) -> list[Cause]:
             causes.append(cause_not_supported(f"{where}.pathType", kind, _PATH_TYPES))
         elif not text.startswith("/") and (kind != "ImplementationSpecific" or text):
             causes.append(cause_invalid(f"{where}.path", text, "must be an absolute path"))
+        elif kind != "ImplementationSpecific":
+            causes += [
+                cause_invalid(f"{where}.path", text, f"must not contain '{bad}'") for bad in _BAD_IN_PATHS if bad in text
+            ]
+            causes += [
+                cause_invalid(f"{where}.path", text, f"cannot end with '{bad}'") for bad in ("/..", "/.") if text.endswith(bad)
+            ]
         causes += _check_backend(path.get("backend") or {}, f"{where}.backend")
     return causes
 
@@ -204,6 +212,17 @@ def _check_backend(backend: JsonObject, field: str) -> list[Cause]:
     return causes
 
 
+def _check_block(block: JsonObject, field: str) -> list[Cause]:
+    cidr = block.get("cidr") or ""
+    if not cidr:
+        return [cause_required(f"{field}.cidr")]
+    try:
+        ipaddress.ip_network(cidr, strict=False)
+    except ValueError:
+        return [cause_invalid(f"{field}.cidr", cidr, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)")]
+    return []
+
+
 def check_network_policy(body: JsonObject) -> list[Cause]:
     spec = body.get("spec") or {}
     causes = names.check_label_selector(spec.get("podSelector"), "spec.podSelector")
@@ -220,7 +239,9 @@ def check_network_policy(body: JsonObject) -> list[Cause]:
             for position, peer in enumerate((rule or {}).get(peers) or ()):
                 if not peer:
                     causes.append(cause_required(f"{where}.{peers}[{position}]", "must specify a peer"))
-                elif "ipBlock" in peer and len(peer) > 1:
+                elif "ipBlock" in peer and len(peer) == 1:
+                    causes += _check_block(peer["ipBlock"], f"{where}.{peers}[{position}].ipBlock")
+                elif "ipBlock" in peer:
                     causes.append(
                         cause_forbidden(
                             f"{where}.{peers}[{position}]", "may not specify both ipBlock and another peer"

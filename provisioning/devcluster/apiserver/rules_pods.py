@@ -30,6 +30,14 @@ _FIELD_PATHS = {
 }  # fmt: skip
 _HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc")
 _MAX_ID = 2**31 - 1
+_CONTEXT_FIELDS = {
+    "capabilities": "Capabilities", "privileged": "Privileged", "seLinuxOptions": "SELinuxOptions", "windowsOptions": "WindowsOptions",
+    "runAsUser": "RunAsUser", "runAsGroup": "RunAsGroup", "runAsNonRoot": "RunAsNonRoot", "readOnlyRootFilesystem": "ReadOnlyRootFilesystem",
+    "allowPrivilegeEscalation": "AllowPrivilegeEscalation", "procMount": "ProcMount", "seccompProfile": "SeccompProfile",
+    "appArmorProfile": "AppArmorProfile",
+}  # fmt: skip
+_SECCOMP_TYPES = ["Localhost", "RuntimeDefault", "Unconfined"]
+_EFFECTS = ["NoSchedule", "PreferNoSchedule", "NoExecute"]
 
 
 def check_pod(body: JsonObject) -> list[Cause]:
@@ -85,6 +93,7 @@ def check_pod_spec(spec: JsonObject, field: str, claims: tuple[str, ...] = ()) -
         causes.append(cause_not_supported(f"{field}.dnsPolicy", spec.get("dnsPolicy"), _DNS_POLICIES))
     causes += names.check_labels(spec.get("nodeSelector"), f"{field}.nodeSelector")
     causes += _check_ids(spec.get("securityContext") or {}, f"{field}.securityContext")
+    causes += _check_tolerations(spec.get("tolerations") or [], f"{field}.tolerations")
     if spec.get("serviceAccountName"):
         causes += [
             cause_invalid(f"{field}.serviceAccountName", spec["serviceAccountName"], fault)
@@ -100,11 +109,49 @@ def check_pod_spec(spec: JsonObject, field: str, claims: tuple[str, ...] = ()) -
 
 
 def _check_ids(context: JsonObject, field: str) -> list[Cause]:
-    return [
+    """What the security contexts of Pods and containers share."""
+    causes = [
         cause_invalid(f"{field}.{name}", context[name], f"must be between 0 and {_MAX_ID}, inclusive")
         for name in ("runAsUser", "runAsGroup", "fsGroup")
         if name in context and not 0 <= context[name] <= _MAX_ID
     ]
+    profile = context.get("seccompProfile")
+    if profile is not None:
+        kind = profile.get("type") or ""
+        if not kind:
+            causes.append(cause_required(f"{field}.seccompProfile.type", "type is required when seccompProfile is set"))
+        elif kind not in _SECCOMP_TYPES:
+            causes.append(cause_not_supported(f"{field}.seccompProfile.type", kind, _SECCOMP_TYPES))
+        elif kind == "Localhost" and not profile.get("localhostProfile"):
+            causes.append(
+                cause_required(f"{field}.seccompProfile.localhostProfile", "must be set when seccomp type is Localhost")
+            )
+    return causes
+
+
+def _check_tolerations(tolerations: list[JsonObject], field: str) -> list[Cause]:
+    causes: list[Cause] = []
+    for index, one in enumerate(tolerations):
+        where, operator = f"{field}[{index}]", one.get("operator") or "Equal"
+        if one.get("key"):
+            causes += [cause_invalid(f"{where}.key", one["key"], fault) for fault in names.qualified_faults(one["key"])]
+        elif operator != "Exists":
+            causes.append(
+                cause_invalid(
+                    f"{where}.operator",
+                    one.get("operator", ""),
+                    "operator must be Exists when `key` is empty, which means \"match all values and all keys\"",
+                )
+            )
+        if operator == "Exists" and one.get("value"):
+            causes.append(
+                cause_invalid(f"{where}.operator", one, "value must be empty when `operator` is 'Exists'")
+            )
+        elif operator not in {"Equal", "Exists"}:
+            causes.append(cause_not_supported(f"{where}.operator", operator, ["Equal", "Exists"]))
+        if one.get("effect") and one["effect"] not in _EFFECTS:
+            causes.append(cause_not_supported(f"{where}.effect", one["effect"], _EFFECTS))
+    return causes
 
 
 def _check_volumes(volumes: list[JsonObject], field: str) -> tuple[list[Cause], set[str]]:
@@ -176,7 +223,9 @@ def _check_container(container: JsonObject, field: str, volumes: set[str]) -> li
     if context.get("privileged") and context.get("allowPrivilegeEscalation") is False:
         causes.append(
             cause_invalid(
-                f"{field}.securityContext", context, "cannot set `allowPrivilegeEscalation` to false and `privileged` to true"
+                f"{field}.securityContext",
+                {go: context.get(name) for name, go in _CONTEXT_FIELDS.items()},
+                "cannot set `allowPrivilegeEscalation` to false and `privileged` to true",
             )
         )
     return causes
@@ -259,8 +308,8 @@ def _check_value_source(variable: JsonObject, source: JsonObject, field: str) ->
         if reference is None:
             continue
         key = reference.get("key") or ""
-        if not reference.get("name"):
-            causes.append(cause_required(f"{field}.{kind}.name"))
+        name = reference.get("name") or ""
+        causes += [cause_invalid(f"{field}.{kind}.name", name, fault) for fault in names.subdomain_faults(name)]
         if not key:
             causes.append(cause_required(f"{field}.{kind}.key"))
         else:

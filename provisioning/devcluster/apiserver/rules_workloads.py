@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from . import names
-from .errors import Cause, JsonObject, cause_forbidden, cause_invalid, cause_not_supported, cause_required
+from .errors import (
+    Cause,
+    JsonObject,
+    cause_forbidden,
+    cause_invalid,
+    cause_not_supported,
+    cause_required,
+    quote_value,
+)
 from .rules_config import check_claim_spec
 from .rules_pods import check_pod_spec
 
@@ -40,7 +48,7 @@ def _check_template(
             cause_invalid("spec.template.metadata.labels", labels, "`selector` does not match template `labels`")
         )
     if labels:
-        causes += names.check_labels(labels, "spec.template.labels")
+        causes += names.check_labels(labels, "spec.template.labels") * 2  # the real server looks twice
     pod = template.get("spec") or {}
     if not pod:
         causes.append(cause_required("spec.template.spec.containers"))
@@ -72,7 +80,18 @@ def check_stateful_set(body: JsonObject) -> list[Cause]:
     service = spec.get("serviceName")
     if service:
         causes += [cause_invalid("spec.serviceName", service, fault) for fault in names.label_faults(service)]
-    causes += _check_selector(spec, "statefulset")
+    if spec.get("minReadySeconds", 0) < 0:
+        causes.append(cause_invalid("spec.minReadySeconds", spec["minReadySeconds"], _NOT_NEGATIVE))
+    retention = spec.get("persistentVolumeClaimRetentionPolicy") or {}
+    causes += [
+        cause_not_supported(f"spec.persistentVolumeClaimRetentionPolicy.{name}", retention[name], ["Retain", "Delete"])
+        for name in ("whenDeleted", "whenScaled")
+        if retention.get(name, "Retain") not in {"Retain", "Delete"}
+    ]
+    selector_causes = _check_selector(spec, "statefulset")
+    causes += selector_causes
+    if any(".matchExpressions" in cause["field"] for cause in selector_causes):
+        return [*causes, {"reason": "FieldValueInvalid", "message": f"Invalid value: {quote_value(spec['selector'])}", "field": "spec.selector"}]
     templates = spec.get("volumeClaimTemplates") or []
     claims = tuple((one.get("metadata") or {}).get("name", "") for one in templates)
     causes += _check_template(spec, "StatefulSet", claims=claims)

@@ -130,7 +130,7 @@ class FieldRequirement:
 FieldSelector = tuple[FieldRequirement, ...]
 
 
-def parse_field_selector(text: str, supported: frozenset[str]) -> FieldSelector:
+def parse_field_selector(text: str, supported: frozenset[str], *, custom: bool = False) -> FieldSelector:
     """`metadata.name=a,status.phase!=Running`; a field that the kind does not offer is a 400, as on the real server."""
     requirements: list[FieldRequirement] = []
     for clause in _split_unescaped(text):
@@ -141,7 +141,7 @@ def parse_field_selector(text: str, supported: frozenset[str]) -> FieldSelector:
             raise bad_request(f"invalid selector: '{text}'; can't understand '{clause}'")
         field, operator, raw = found.groups()
         if field not in supported:
-            if supported <= {"metadata.name", "metadata.namespace"}:
+            if not custom and supported <= {"metadata.name", "metadata.namespace"}:
                 raise bad_request(
                     f'"{field}" is not a known field selector: only "metadata.name", "metadata.namespace"'
                 )

@@ -88,8 +88,8 @@ class Table:
     by_namespace: dict[str, dict[str, Record]] = field(default_factory=dict)
     history: deque[Change] = field(default_factory=deque)
     subscriptions: set[Subscription] = field(default_factory=set)
-    compacted: int = 0
-    """The newest revision that the history has forgotten."""
+    compacted: int = 2
+    """The newest revision that the history has forgotten; the very first ones belong to the birth of the cluster."""
     sorted_records: list[Record] | None = None
 
 
