@@ -1,0 +1,77 @@
+"""Secrets at rest: encrypted with the first key, opened by any, and never shown by accident."""
+
+import pytest
+from cryptography.fernet import Fernet
+from django.core import serializers
+from django.core.exceptions import ImproperlyConfigured
+
+from projects.fields import EncryptedText, UndecryptableValueError
+from projects.models import ProjectVariable
+from projects.services import add_project
+
+pytestmark = pytest.mark.django_db
+CANARY = "canary-9f8e7d"
+
+
+@pytest.fixture
+def variable():
+    project = add_project("aaa", actor="tester")
+    return ProjectVariable.objects.create(project=project, name="TOKEN", value=EncryptedText.of(CANARY))
+
+
+def test_what_is_stored_is_not_what_was_given(variable):
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT value FROM projects_projectvariable")
+        stored = cursor.fetchone()[0]
+    assert CANARY not in stored
+    assert ProjectVariable.objects.get().value.reveal() == CANARY
+
+
+def test_nothing_shows_it_by_accident(variable):
+    value = ProjectVariable.objects.get().value
+    for shown in (str(value), repr(value), f"{value}", serializers.serialize("json", [variable])):
+        assert CANARY not in shown
+
+
+def test_an_export_can_be_read_back(variable):
+    exported = serializers.serialize("json", [variable])
+    variable.delete()
+    next(iter(serializers.deserialize("json", exported))).save()
+    assert ProjectVariable.objects.get().value.reveal() == CANARY
+
+
+def test_plain_text_is_refused(variable):
+    variable.value = CANARY
+    with pytest.raises(TypeError) as caught:
+        variable.save()
+    assert CANARY not in str(caught.value)
+
+
+def test_an_older_key_still_opens_and_a_new_one_encrypts(variable, settings):
+    old = settings.ENCRYPTION_KEYS
+    settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode(), *old]
+    assert ProjectVariable.objects.get().value.reveal() == CANARY
+    new = EncryptedText.of("other")
+    settings.ENCRYPTION_KEYS = old
+    with pytest.raises(UndecryptableValueError):
+        new.reveal()
+
+
+def test_a_lost_key_is_one_clear_sentence(variable, settings):
+    settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
+    with pytest.raises(UndecryptableValueError, match="ENCRYPTION_KEYS"):
+        ProjectVariable.objects.get().value.reveal()
+
+
+def test_a_broken_key_says_how_to_make_one(settings):
+    settings.ENCRYPTION_KEYS = ["not-a-key"]
+    with pytest.raises(ImproperlyConfigured, match="generate_key"):
+        EncryptedText.of("x")
+
+
+def test_tampered_ciphertext_is_not_taken_for_plain_text(variable):
+    ProjectVariable.objects.update(value=EncryptedText("plain"))
+    with pytest.raises(UndecryptableValueError):
+        ProjectVariable.objects.get().value.reveal()
