@@ -72,9 +72,9 @@ def staff_page(codename: str) -> Callable[[View], View]:
     return decorate
 
 
-def _page(request: PanelRequest, template: str, context: dict[str, Any], status: int = 200) -> HttpResponse:
+def _page(request: PanelRequest, template: str, context: dict[str, Any]) -> HttpResponse:
     """Render a page inside the admin's shell: its sidebar, colours and messages."""
-    return render(request, template, {**admin.site.each_context(request), **context}, status=status)
+    return render(request, template, {**admin.site.each_context(request), **context})
 
 
 def _wants_fragment(request: PanelRequest) -> bool:
@@ -304,4 +304,4 @@ def add(request: PanelRequest) -> HttpResponse:
         else:
             messages.success(request, f"{project.name} was added. Press Provision to give it a database and a sandbox.")
             return redirect(project)
-    return _page(request, "projects/add.html", {"title": "Add project", "form": form}, 422 if form.errors else 200)
+    return _page(request, "projects/add.html", {"title": "Add project", "form": form})

@@ -1,0 +1,175 @@
+"""What only a browser shows: pages that follow, credentials that hide, focus that stays, no error in the console."""
+
+import re
+from datetime import timedelta
+
+import pytest
+from django.db.models import Max
+from django.utils import timezone
+from django_q.models import OrmQ
+from playwright.sync_api import Page, expect
+
+from projects.models import DatabaseCluster, Event, Project
+from projects.states import Phase, Reason
+from tests.factories import PASSWORD, DatabaseFactory, EventFactory, ProjectFactory, SandboxFactory, provisioned_project
+
+
+def open_project(panel: Page, project: Project) -> None:
+    panel.goto(panel.url.split("/projects/")[0] + project.get_absolute_url())
+
+
+def test_add_and_provision_from_the_pages(panel: Page) -> None:
+    panel.get_by_role("link", name="Add project").first.click()
+    panel.locator("[name=name]").fill("../x")
+    panel.get_by_role("button", name="Add project").click()
+    expect(panel.get_by_text("The name has characters that can't be used: /")).to_be_visible()
+
+    panel.locator("[name=name]").fill("aaa")
+    panel.get_by_role("button", name="Add project").click()
+    expect(panel.get_by_text("aaa was added. Press Provision")).to_be_visible()
+    panel.get_by_role("button", name="Provision aaa").click()
+    expect(panel.locator("#notices")).to_have_text("check_circle aaa: provisioning was put in the queue.")
+    expect(panel.locator("#project-status")).to_contain_text("The request is in the queue.")
+    assert OrmQ.objects.count() == 1
+
+
+def test_a_project_page_follows_to_the_end_and_then_stops_asking(panel: Page) -> None:
+    database = DatabaseFactory.create(project__name="aaa")
+    project = database.project
+    open_project(panel, project)
+    expect(panel.locator("[data-elapsed]")).to_have_text("1 s", timeout=5000)
+    expect(panel.locator(".panel-steps .is-current")).to_contain_text("Database running")
+    expect(panel.get_by_text("None yet: they are read from the cluster")).to_be_visible()
+
+    now = timezone.now()
+    DatabaseCluster.objects.filter(pk=database.pk).update(
+        phase=Phase.RUNNING, running_at=now, captured_at=now, verified_at=now, host="10.0.0.7", port=5432
+    )
+    expect(panel.locator(".panel-steps .is-current")).to_contain_text("Sandbox applied")
+    expect(panel.locator("#credentials")).to_contain_text("10.0.0.7")
+
+    SandboxFactory.create(project=project)
+    EventFactory.create(project=project, message="The sandbox answers for the first time.")
+    Project.objects.filter(pk=project.pk).update(
+        phase=Phase.RUNNING, reason=Reason.READY, message="The database and the sandbox are running."
+    )
+    expect(panel.locator("#project-status")).to_contain_text("The database and the sandbox are running.")
+    expect(panel.locator("#timeline")).to_contain_text("The sandbox answers for the first time.")
+    expect(panel.locator("#announcement")).to_have_text("aaa: Running. The database and the sandbox are running.")
+
+    asked: list[str] = []
+    panel.on("request", lambda request: asked.append(request.url))
+    panel.wait_for_timeout(3500)
+    assert asked == []
+
+
+def test_the_list_follows_and_then_stops_asking(panel: Page) -> None:
+    project = ProjectFactory.create(name="aaa", waiting=True)
+    panel.reload()
+    row = panel.get_by_role("row", name="aaa")
+    expect(row).to_contain_text("Waiting")
+    Project.objects.filter(pk=project.pk).update(phase=Phase.RUNNING)
+    expect(row).to_contain_text("Running")
+    asked: list[str] = []
+    panel.on("request", lambda request: asked.append(request.url))
+    panel.wait_for_timeout(3500)
+    assert asked == []
+
+
+def test_a_refresh_keeps_what_is_typed_and_focused(panel: Page) -> None:
+    project = provisioned_project(name="aaa")
+    Project.objects.filter(pk=project.pk).update(phase=Phase.WAITING)
+    open_project(panel, project)
+    reason = panel.get_by_label("Why do you need them?")
+    reason.fill("half a rea")
+    EventFactory.create(project=project, message="Something happened meanwhile.")
+    expect(panel.locator("#timeline")).to_contain_text("Something happened meanwhile.")
+    expect(reason).to_have_value("half a rea")
+    expect(reason).to_be_focused()
+
+
+def test_the_search_finds_while_typing_and_keeps_the_filter(panel: Page) -> None:
+    for name in ("alpha", "beta"):
+        ProjectFactory.create(name=name, failed=True)
+    ProjectFactory.create(name="alphabet")
+    panel.reload()
+    panel.get_by_role("link", name="Failed 2").click()
+    expect(panel.get_by_role("row")).to_have_count(3)
+    panel.get_by_label("Search by project or owner").press_sequentially("alph", delay=30)
+    expect(panel.get_by_role("row")).to_have_count(2)
+    expect(panel).to_have_url(re.compile("q=alph&phase=Failed|phase=Failed&q=alph"))
+    panel.go_back()
+    expect(panel.get_by_role("row")).to_have_count(3)
+
+
+def test_reveal_shows_copies_and_hides_again(panel: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("projects.views.REVEALED_FOR_S", 4)
+    project = provisioned_project(name="aaa")
+    open_project(panel, project)
+    assert PASSWORD not in panel.content()
+    panel.get_by_label("Why do you need them?").fill("connecting psql")
+    panel.get_by_role("button", name="Reveal").click()
+    expect(panel.locator("#credential-password")).to_have_text(PASSWORD)
+    expect(panel.locator("#timeline")).to_contain_text("root revealed the credentials: connecting psql")
+
+    panel.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    panel.get_by_role("button", name="Copy the password").click()
+    assert panel.evaluate("navigator.clipboard.readText()") == PASSWORD
+
+    expect(panel.locator("#credential-password")).to_have_count(0, timeout=8000)
+    assert PASSWORD not in panel.content()
+    expect(panel.locator("#credentials")).to_contain_text("••••••")
+    history = panel.evaluate("JSON.stringify({...localStorage}) + JSON.stringify({...sessionStorage})")
+    assert "canary" not in history
+
+
+def test_someone_logged_out_meanwhile_is_led_to_the_login_page(panel: Page) -> None:
+    open_project(panel, DatabaseFactory.create(project__name="aaa").project)
+    panel.context.clear_cookies()
+    panel.wait_for_url("**/admin/login/?next=/projects/*/")
+
+
+def test_a_panel_that_does_not_answer_is_said(panel: Page, errors: list[str]) -> None:
+    open_project(panel, DatabaseFactory.create(project__name="aaa").project)
+    panel.route("**/status/**", lambda route: route.abort())
+    expect(panel.locator("html.panel-connection-lost")).to_have_count(1)
+    panel.unroute("**/status/**")
+    expect(panel.locator("html.panel-connection-lost")).to_have_count(0)
+    assert errors
+    errors.clear()
+
+
+def test_bulk_provision_in_the_admin(panel: Page) -> None:
+    for name in ("aaa", "bbb"):
+        ProjectFactory.create(name=name)
+    panel.goto(panel.url.replace("/projects/", "/admin/projects/project/"))
+    panel.locator("thead input[type=checkbox]").click()
+    panel.locator("select[name=action]").select_option("provision_selected")
+    panel.get_by_role("button", name="Run").click()
+    expect(panel.get_by_text("aaa: provisioning was put in the queue.")).to_be_visible()
+    expect(panel.get_by_text("bbb: provisioning was put in the queue.")).to_be_visible()
+    assert OrmQ.objects.count() == 2
+
+
+def test_the_admins_page_of_a_project_follows_too(panel: Page) -> None:
+    project = ProjectFactory.create(name="aaa")
+    panel.goto(panel.url.replace("/projects/", f"/admin/projects/project/{project.pk}/change/"))
+    panel.get_by_role("button", name="Provision aaa").click()
+    expect(panel.locator("#project-status")).to_contain_text("The request is in the queue.")
+    Project.objects.filter(pk=project.pk).update(message="KubeBlocks says Creating.")
+    expect(panel.locator("#project-status")).to_contain_text("KubeBlocks says Creating.")
+    assert Event.objects.aggregate(latest=Max("at"))["latest"] < timezone.now() + timedelta(seconds=1)
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_is_wider_than_the_window(panel: Page, width: int, scheme: str) -> None:
+    project = ProjectFactory.create(name="a" * 60, failed=True, message="x" * 300)
+    DatabaseFactory.create(project=project, name="b" * 60, message="y" * 300)
+    panel.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    panel.set_viewport_size({"width": width, "height": 800})
+    base = panel.url.split("/projects/")[0]
+    for path in ("/projects/", project.get_absolute_url(), "/projects/add/", f"{project.get_absolute_url()}delete/"):
+        panel.goto(base + path)
+        assert panel.evaluate("document.documentElement.scrollWidth") <= width, path
+        assert panel.evaluate("document.documentElement.classList.contains('dark')") is (scheme == "dark")
