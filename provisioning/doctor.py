@@ -150,7 +150,7 @@ def _examine_cluster() -> Iterator[Finding]:
         yield _ok("kubeblocks", f"{cluster.api_version} is served; the panel uses it.")
         yield _examine_permissions(kube, cluster)
         count = len(kube.list_objects(cluster, settings.KUBE_NAMESPACE))
-        yield _ok("namespace", f"{count} database clusters are in namespace {settings.KUBE_NAMESPACE}.")
+        yield _ok("namespace", f"Database clusters in namespace {settings.KUBE_NAMESPACE}: {count}.")
     except k.NotConfiguredError as error:
         yield _failed("configuration", str(error))
     except k.RefusedError as error:

@@ -5,7 +5,8 @@ from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Iterable
 
 from django.conf import settings
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
 from projects.models import Project
 from projects.states import Phase, Reason, Step
@@ -62,7 +63,7 @@ def follow(command: PanelCommand, follower: Follower, *, timeout_s: float, as_js
     stream = command.stderr if as_json else command.stdout
     try:
         if stream.isatty():
-            _show_progress(stream, follower, until_s)
+            _show_progress(stream, follower, until_s, wanted)
         else:
             while True:
                 for line in follower.look():
@@ -113,31 +114,28 @@ def outcome_line(project: Project) -> str:
     return f"{line} {'; '.join(facts)}"
 
 
-def _show_progress(stream: object, follower: Follower, until_s: float) -> None:
-    """Draw a bar of steps for each project until all is over or time is up."""
+def _show_progress(stream: object, follower: Follower, until_s: float, wanted: Phase) -> None:
+    """Draw a bar for each project until all is over or time is up: its steps, or whether it is gone."""
+    widest = max(len(project.name) for project in follower.projects)
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=20),
-        TextColumn("{task.completed}/{task.total}"),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[phase]}: {task.fields[message]}", markup=False),
+        TextColumn("{task.description}", table_column=Column(min_width=widest, no_wrap=True), markup=False),
+        BarColumn(bar_width=20, table_column=Column(min_width=20)),
+        MofNCompleteColumn(table_column=Column(min_width=3)),
+        TimeElapsedColumn(table_column=Column(min_width=7)),
+        TextColumn(
+            "{task.fields[said]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"), markup=False
+        ),
     )
-    with Progress(*columns, console=terminal(stream)) as progress:
-        bars = {
-            project.pk: progress.add_task(project.name, total=len(Step), phase=project.phase, message=project.message)
-            for project in follower.projects
-        }
+    total = len(Step) if wanted is Phase.RUNNING else 1
+    with Progress(*columns, console=terminal(stream), expand=True) as progress:
+        bars = {project.pk: progress.add_task(project.name, total=total, said="") for project in follower.projects}
         while True:
             follower.look()
             for project in follower.projects:
-                is_up = project.is_carried_out and project.phase in (Phase.RUNNING, Phase.DELETED)
-                reached = sum(step.at is not None for step in project.steps())
-                progress.update(
-                    bars[project.pk],
-                    completed=len(Step) if is_up else reached,
-                    phase=project.phase,
-                    message=project.message,
-                )
+                is_done = project.is_carried_out and project.phase == wanted
+                reached = sum(step.at is not None for step in project.steps()) if wanted is Phase.RUNNING else 0
+                said = f"{project.phase}: {project.message}"
+                progress.update(bars[project.pk], completed=total if is_done else reached, said=said)
                 if project.is_carried_out:
                     progress.stop_task(bars[project.pk])
             if follower.is_over or time.monotonic() >= until_s:
