@@ -1,4 +1,7 @@
-"""What happens to a body between the wire and the rules: type checks, unknown fields, allocation of addresses, checks against other objects."""
+"""What happens to a body between the wire and the rules.
+
+Type checks, unknown fields, allocation of addresses, checks against other objects.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
 
 NAME_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 """What generated names end in: no vowels, so that they spell nothing."""
-_TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105: a path, not a secret
+_TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105
 _SCHEME = 'in scheme "pkg/runtime/scheme.go:111"'
 
 
@@ -44,13 +47,13 @@ def check_type(body: JsonObject, kind: ResourceType) -> None:
         group = version.rpartition("/")[0]
         why = f"the API version in the data ({version}) does not match the expected API version ({kind.api_version})"
         if version == kind.api_version:
-            why = f"{given}.{group} \"{body.get('metadata', {}).get('name', '')}\" is invalid: kind: Invalid value: \"{given}\": must be {kind.kind}"
             cause = errors.cause_invalid("kind", given, f"must be {kind.kind}")
             raise errors.invalid(group, given, body.get("metadata", {}).get("name", ""), [cause])
         raise errors.bad_request(why)
     short = version.rpartition("/")[2]
     if version == kind.api_version and _is_builtin_kind(version, given):
-        why = f"converting ({short}.{given}) to ({kind.group.partition('.')[0] or 'core'}.{kind.kind}): unknown conversion"
+        package = kind.group.partition(".")[0] or "core"
+        why = f"converting ({short}.{given}) to ({package}.{kind.kind}): unknown conversion"
     else:
         why = f'no kind "{given}" is registered for version "{version}" {_SCHEME}'
     raise errors.bad_request(f'{given} in version "{short}" cannot be handled as a {kind.kind}: {why}')
@@ -74,7 +77,9 @@ def check_patched(changed: JsonObject, live: JsonObject, kind: ResourceType) -> 
             f"the name of the object ({metadata.get('name')}) does not match the name on the URL ({old['name']})"
         )
     if metadata.get("namespace", "") != old.get("namespace", ""):
-        raise errors.bad_request("the namespace of the provided object does not match the namespace sent on the request")
+        raise errors.bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request"
+        )
 
 
 def check_apply(config: Any, name: str, namespace: str, kind: ResourceType) -> None:
@@ -89,19 +94,28 @@ def check_apply(config: Any, name: str, namespace: str, kind: ResourceType) -> N
     if not isinstance(metadata, dict):
         raise errors.bad_request("metadata must be an object")
     if metadata.get("name", name) != name:
-        raise errors.bad_request(f"the name of the object ({metadata['name']}) does not match the name on the URL ({name})")
+        raise errors.bad_request(
+            f"the name of the object ({metadata['name']}) does not match the name on the URL ({name})"
+        )
     if kind.namespaced and metadata.get("namespace", namespace) not in ("", namespace):
-        raise errors.bad_request("the namespace of the provided object does not match the namespace sent on the request")
+        raise errors.bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request"
+        )
     if metadata.get("managedFields"):
         raise errors.bad_request("metadata.managedFields must be nil")
 
 
 def decode(body: JsonObject, kind: ResourceType, options: WriteOptions) -> JsonObject:
-    """A body of POST or PUT: types checked (400), unknown fields dropped and warned of (or refused, with `fieldValidation=Strict`)."""
+    """A body of POST or PUT.
+
+    Types checked (400), unknown fields dropped and warned of (or refused, with `fieldValidation=Strict`).
+    """
     return decoding.decode_request(body, kind, options.field_validation, options.warnings)
 
 
-def decode_patched(changed: JsonObject, kind: ResourceType, options: WriteOptions, patch: Any, *, strategic: bool) -> JsonObject:
+def decode_patched(
+    changed: JsonObject, kind: ResourceType, options: WriteOptions, patch: Any, *, strategic: bool
+) -> JsonObject:
     """The result of a patch: what does not decode is a 422 on the field `patch`. Secrets are never quoted."""
     try:
         return decoding.decode_object(changed, kind, options.field_validation, options.warnings)
@@ -118,13 +132,18 @@ def decode_patched(changed: JsonObject, kind: ResourceType, options: WriteOption
 
 
 def decode_applied(config: JsonObject, kind: ResourceType, options: WriteOptions) -> JsonObject:
-    """An applied configuration, without defaults. Apply needs a type for every field: what does not fit is a 500, as on the real server."""
+    """An applied configuration, without defaults. Apply needs a type for every field.
+
+    What does not fit is a 500, as on the real server.
+    """
     metadata = config.get("metadata") or {}
     version = f"{kind.group}/{kind.version}"  # the core group shows as an empty name before the slash
     fault = typed.first_fault(config, kind.node, "", secret=kind.builtin and kind.table == "secrets")
     if fault is not None:
         place = f"{metadata.get('namespace', '')}/{metadata.get('name', '')}"
-        raise errors.failure(500, f"failed to create typed patch object ({place}; {version}, Kind={kind.kind}): {fault}")
+        raise errors.failure(
+            500, f"failed to create typed patch object ({place}; {version}, Kind={kind.kind}): {fault}"
+        )
     try:
         return decoding.decode_object(config, kind, options.field_validation, options.warnings, defaults=False)
     except decoding.DecodeError as error:
@@ -132,7 +151,13 @@ def decode_applied(config: JsonObject, kind: ResourceType, options: WriteOptions
         raise errors.bad_request(prefix + error.text) from None
 
 
-_GO_NAMES = {"number": "int64", "string": "string", "bool": "bool", "array": "[]interface {}", "object": "map[string]interface {}"}
+_GO_NAMES = {
+    "number": "int64",
+    "string": "string",
+    "bool": "bool",
+    "array": "[]interface {}",
+    "object": "map[string]interface {}",
+}
 
 
 def intent_of(kind: ResourceType, body: JsonObject) -> JsonObject:
@@ -141,7 +166,10 @@ def intent_of(kind: ResourceType, body: JsonObject) -> JsonObject:
 
 
 def fill_from_others(kind: ResourceType, body: JsonObject, store: Store) -> None:
-    """What admission takes from other objects: a Pod's ServiceAccount. 403 when the Pod names one that does not exist."""
+    """What admission takes from other objects: a Pod's ServiceAccount.
+
+    403 when the Pod names one that does not exist.
+    """
     if kind.table != "pods" or not kind.builtin:
         return
     spec, namespace = body.setdefault("spec", {}), body["metadata"].get("namespace", "")
@@ -171,7 +199,11 @@ def _mount_account_token(spec: JsonObject) -> None:
     sources = [
         {"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}},
         {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
-        {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}]}},
+        {
+            "downwardAPI": {
+                "items": [{"path": "namespace", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}]
+            }
+        },
     ]
     used = False
     for container in [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]:

@@ -1,6 +1,7 @@
 """Field ownership (`metadata.managedFields`) and server-side apply, after the rules of structured-merge-diff v6.
 
-A set of fields is a dict from path to value: paths are tuples of `fieldsV1` elements (`f:spec`, `k:{"name":"app"}`, `v:"x"`), values tell whether a
+A set of fields is a dict from path to value: paths are tuples of `fieldsV1` elements (`f:spec`, `k:{"name":"app"}`,
+`v:"x"`), values tell whether a
 field changed. A path to a list item or a map entry is a member of its own beside its children.
 """
 
@@ -21,7 +22,8 @@ Fields = set[Path]
 _PRESENT = object()
 """Value of a path that stands for the presence of a container."""
 _UNOWNED_META = {
-    "name", "namespace", "creationTimestamp", "selfLink", "uid", "clusterName", "generation", "managedFields", "resourceVersion",
+    "name", "namespace", "creationTimestamp", "selfLink", "uid", "clusterName", "generation", "managedFields",
+    "resourceVersion",
 }  # fmt: skip
 
 
@@ -49,7 +51,10 @@ class ManagedEntry:
 
 
 def key_element(item: JsonObject, node: Node) -> str:
-    """The path element of an item of a list map. Keys with a default (a port's protocol) are filled in as the server does before."""
+    """The path element of an item of a list map.
+
+    Keys with a default (a port's protocol) are filled in as the server does before.
+    """
     keys: JsonObject = {}
     for name in node.map_keys:
         value = item.get(name)
@@ -61,7 +66,10 @@ def key_element(item: JsonObject, node: Node) -> str:
 
 
 def collect_fields(body: JsonObject, node: Node, *, containers: bool = False) -> dict[Path, Any]:
-    """All owned paths of an object with their values. `containers`: also the presence of maps, which updates own and applies do not."""
+    """All owned paths of an object with their values. `containers`.
+
+    Also the presence of maps, which updates own and applies do not.
+    """
     found: dict[Path, Any] = {}
     for name, value in body.items():
         if name in {"apiVersion", "kind"}:
@@ -205,7 +213,8 @@ def apply_configuration(
 ) -> JsonObject:
     """Merge an applied configuration into the live object; answers the new object with its managedFields.
 
-    `ignored` are top-level fields that this request may not set (`status` on the main resource). ApiError 409 with a cause a field when another
+    `ignored` are top-level fields that this request may not set (`status` on the main resource). ApiError 409 with a
+    cause a field when another
     manager owns what would change and `force` is off.
     """
     applied = {name: value for name, value in config.items() if name not in ignored}

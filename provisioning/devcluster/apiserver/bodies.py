@@ -40,7 +40,10 @@ def media_type_of(request: web.Request) -> str:
 
 
 def parse_object(raw: bytes, media_type: str, kind: str = "") -> dict[str, Any]:
-    """The body of a create or update; 415 for protobuf (an embedded server speaks JSON only), 400 when it does not parse."""
+    """The body of a create or update.
+
+    415 for protobuf (an embedded server speaks JSON only), 400 when it does not parse.
+    """
     if media_type in {"", "application/json", "text/json"}:
         try:
             parsed = load_json(raw)
@@ -113,7 +116,10 @@ def _go_syntax_error(error: json.JSONDecodeError) -> str:
 
 
 def _unrecognized(raw: bytes, kind: str, why: str) -> errors.ApiError:
-    """The decoder's own words; it shows the body as text when it looks like an object, else in hex. Long bodies are cut: they may hold Secrets."""
+    """The decoder's own words; it shows the body as text when it looks like an object, else in hex.
+
+    Long bodies are cut: they may hold Secrets.
+    """
     shown = "<empty>" if not raw else raw[:64].decode("utf-8", "replace") if raw[:1] == b"{" else raw[:64].hex()
     prefix = f"the object provided is unrecognized (must be of type {kind}): " if kind else ""
     return errors.bad_request(f"{prefix}couldn't get version/kind; json parse error: {why} ({shown})")
@@ -140,7 +146,7 @@ def parse_yaml(raw: bytes) -> Any:
     except (ValueError, RecursionError):
         pass
     try:
-        return yaml.load(raw, Loader=_PlainLoader)  # noqa: S506: a SafeLoader without timestamps
+        return yaml.load(raw, Loader=_PlainLoader)  # noqa: S506
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise errors.bad_request(f"error decoding YAML: {error}") from None
 

@@ -95,10 +95,24 @@ def _create_missing(operations: Operations, kind: ResourceType, namespace: str, 
     try:
         operations.create(kind, namespace, {"apiVersion": kind.api_version, "kind": kind.kind, **body}, _OPTIONS)
     except ApiError as error:
-        logger.warning("the system object %s %s could not be created: %s", kind.plural, body["metadata"]["name"], error.message)
+        logger.warning(
+            "the system object %s %s could not be created: %s", kind.plural, body["metadata"]["name"], error.message
+        )
 
 
-_DISCOVERY_PATHS = ["/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez", "/openapi", "/openapi/*", "/readyz", "/version", "/version/"]
+_DISCOVERY_PATHS = [
+    "/api",
+    "/api/*",
+    "/apis",
+    "/apis/*",
+    "/healthz",
+    "/livez",
+    "/openapi",
+    "/openapi/*",
+    "/readyz",
+    "/version",
+    "/version/",
+]
 _READ = ["get", "list", "watch"]
 _WRITE = ["create", "delete", "deletecollection", "patch", "update"]
 _CLUSTER_ROLES: list[tuple[str, list[JsonObject], list[str]]] = [
@@ -131,10 +145,14 @@ _CLUSTER_ROLES: list[tuple[str, list[JsonObject], list[str]]] = [
             {
                 "apiGroups": ["", "apps", "batch", "networking.k8s.io", "policy", "autoscaling", "discovery.k8s.io"],
                 "resources": [
-                    "bindings", "configmaps", "endpoints", "events", "limitranges", "namespaces", "persistentvolumeclaims", "pods",
-                    "pods/log", "pods/status", "replicationcontrollers", "resourcequotas", "serviceaccounts", "services",
-                    "controllerrevisions", "daemonsets", "deployments", "replicasets", "statefulsets", "cronjobs", "jobs",
-                    "ingresses", "networkpolicies", "poddisruptionbudgets", "horizontalpodautoscalers", "endpointslices",
+                    "bindings", "configmaps", "endpoints", "events", "limitranges", "namespaces",
+                    "persistentvolumeclaims", "pods",
+                    "pods/log", "pods/status", "replicationcontrollers", "resourcequotas", "serviceaccounts",
+                    "services",
+                    "controllerrevisions", "daemonsets", "deployments", "replicasets", "statefulsets", "cronjobs",
+                    "jobs",
+                    "ingresses", "networkpolicies", "poddisruptionbudgets", "horizontalpodautoscalers",
+                    "endpointslices",
                 ],
                 "verbs": _READ,
             }
@@ -147,8 +165,10 @@ _CLUSTER_ROLES: list[tuple[str, list[JsonObject], list[str]]] = [
             {
                 "apiGroups": ["", "apps", "batch", "networking.k8s.io", "policy", "autoscaling"],
                 "resources": [
-                    "configmaps", "events", "persistentvolumeclaims", "pods", "pods/log", "pods/exec", "replicationcontrollers",
-                    "secrets", "serviceaccounts", "services", "daemonsets", "deployments", "deployments/scale", "replicasets",
+                    "configmaps", "events", "persistentvolumeclaims", "pods", "pods/log", "pods/exec",
+                    "replicationcontrollers",
+                    "secrets", "serviceaccounts", "services", "daemonsets", "deployments", "deployments/scale",
+                    "replicasets",
                     "statefulsets", "statefulsets/scale", "cronjobs", "jobs", "ingresses", "networkpolicies",
                     "poddisruptionbudgets", "horizontalpodautoscalers",
                 ],

@@ -1,7 +1,8 @@
 """The part of CEL (Common Expression Language) that validation rules of CustomResourceDefinitions use.
 
-Literals, operators, field and index access, `has`, the macros all, exists, exists_one, filter and map, and string and size functions. What is beyond
-raises CelUnsupported, so that a rule can be left out with a warning instead of being judged wrongly.
+Literals, operators, field and index access, `has`, the macros all, exists, exists_one, filter and map, and string and
+size functions. What is beyond
+raises CelUnsupportedError, so that a rule can be left out with a warning instead of being judged wrongly.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ class CelError(Exception):
     """The expression fails on this value (no such key, wrong types): the real server refuses the object then."""
 
 
-class CelUnsupported(Exception):
+class CelUnsupportedError(Exception):
     """The expression uses something that this interpreter does not know."""
 
 
@@ -41,11 +42,11 @@ _MACROS = {"all", "exists", "exists_one", "filter", "map"}
 
 @lru_cache(maxsize=512)
 def compile_rule(text: str) -> Node:
-    """The rule as a function of its variables (`self`, `oldSelf`); CelUnsupported when it does not parse."""
+    """The rule as a function of its variables (`self`, `oldSelf`); CelUnsupportedError when it does not parse."""
     parser = _Parser(_tokenize(text))
     node = parser.ternary()
     if parser.peek() != ("end", ""):
-        raise CelUnsupported(f"unexpected {parser.peek()[1]!r}")
+        raise CelUnsupportedError(f"unexpected {parser.peek()[1]!r}")
     return node
 
 
@@ -56,7 +57,7 @@ def _tokenize(text: str) -> list[tuple[str, str]]:
     while position < len(text):
         found = _TOKEN.match(text, position)
         if found is None or found.end() == position:
-            raise CelUnsupported(f"cannot read {text[position:position + 10]!r}")
+            raise CelUnsupportedError(f"cannot read {text[position : position + 10]!r}")
         kind = found.lastgroup or ""
         value = found[kind]
         if kind == "name" and value == "in":
@@ -88,7 +89,7 @@ class _Parser:
 
     def _expect(self, operator: str) -> None:
         if not self._accept(operator):
-            raise CelUnsupported(f"expected {operator!r}, found {self.peek()[1]!r}")
+            raise CelUnsupportedError(f"expected {operator!r}, found {self.peek()[1]!r}")
 
     def ternary(self) -> Node:
         condition = self._binary(0)
@@ -169,7 +170,7 @@ class _Parser:
         if text == "[":
             items = self._arguments("]")
             return lambda scope: [item(scope) for item in items]
-        raise CelUnsupported(f"unexpected {text!r}")
+        raise CelUnsupportedError(f"unexpected {text!r}")
 
     def _name(self, text: str) -> Node:
         if text in {"true", "false", "null"}:
@@ -193,7 +194,7 @@ def _bool(value: Value) -> bool:
 def _variable(name: str) -> Node:
     def read(scope: Scope) -> Value:
         if name not in scope:
-            raise CelUnsupported(f"unknown variable {name!r}")
+            raise CelUnsupportedError(f"unknown variable {name!r}")
         return scope[name]
 
     return read
@@ -222,7 +223,7 @@ def _field(target: Node, name: str) -> Node:
 def _has(node: Node) -> Node:
     presence = getattr(node, "presence", None)
     if presence is None:
-        raise CelUnsupported("has() takes a field")
+        raise CelUnsupportedError("has() takes a field")
     target, key = presence
 
     def ask(scope: Scope) -> Value:
@@ -353,7 +354,7 @@ _FUNCTIONS: dict[str, Callable[..., Value]] = {
 def _call(name: str, arguments: list[Node]) -> Node:
     function = _FUNCTIONS.get(name)
     if function is None:
-        raise CelUnsupported(f"unknown function {name!r}")
+        raise CelUnsupportedError(f"unknown function {name!r}")
 
     def run(scope: Scope) -> Value:
         try:

@@ -1,4 +1,7 @@
-"""Custom resources against their openAPIV3Schema, in the words of the real server; and CustomResourceDefinitions themselves."""
+"""Custom resources against their openAPIV3Schema, in the words of the real server.
+
+And CustomResourceDefinitions themselves.
+"""
 
 from __future__ import annotations
 
@@ -30,12 +33,16 @@ _BLOCKING = {
 }  # fmt: skip
 """Faults of shape: CEL rules would stumble over such values."""
 _UNCHECKED = (
-    "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation"
+    "some validation rules were not checked because the object was invalid; "
+    "correct the existing errors to complete validation"
 )
 
 
 def check_custom(kind: ResourceType, body: JsonObject, live: JsonObject | None, subresource: str = "") -> list[Cause]:
-    """`live` is the object before an update, for rules that compare. CEL rules run only on objects whose shape is right."""
+    """`live` is the object before an update, for rules that compare.
+
+    CEL rules run only on objects whose shape is right.
+    """
     causes: list[Cause] = []
     for name, child in kind.schema.properties.items():
         if name not in {"apiVersion", "kind", "metadata"} and name in body:
@@ -43,7 +50,9 @@ def check_custom(kind: ResourceType, body: JsonObject, live: JsonObject | None, 
     causes += [cause_required(name) for name in kind.schema.required if name not in body]
     if any(cause["reason"] in _BLOCKING for cause in causes):
         if _has_cel(kind.schema):
-            causes.append({"reason": "FieldValueInvalid", "message": f"Invalid value: null: {_UNCHECKED}", "field": "<nil>"})
+            causes.append(
+                {"reason": "FieldValueInvalid", "message": f"Invalid value: null: {_UNCHECKED}", "field": "<nil>"}
+            )
         return causes
     _check_cel(body, live, kind.schema, "", causes)
     return causes
@@ -80,7 +89,9 @@ def _check_value(value: Any, node: Node, path: str, causes: list[Cause]) -> None
                 return
             _check_string(value, rules, path, causes)
         case "integer":
-            if isinstance(value, bool) or not (isinstance(value, int) or (isinstance(value, float) and value.is_integer())):
+            if isinstance(value, bool) or not (
+                isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+            ):
                 causes.append(_type_cause(path, _json_type(value), "integer"))
                 return
             _check_number(value, rules, path, causes)
@@ -104,15 +115,15 @@ def _check_value(value: Any, node: Node, path: str, causes: list[Cause]) -> None
     enum = rules.get("enum")
     if enum is not None and value not in enum:
         causes.append(cause_not_supported(path, value, [str(one) for one in enum]))
-    for junction in rules.get("allOf") or ():
-        if "enum" in junction and value not in junction["enum"]:
-            causes.append(cause_not_supported(path, value, [str(one) for one in junction["enum"]]))
+    causes += [
+        cause_not_supported(path, value, [str(one) for one in junction["enum"]])
+        for junction in rules.get("allOf") or ()
+        if "enum" in junction and value not in junction["enum"]
+    ]
 
 
 def _check_object(value: JsonObject, node: Node, path: str, causes: list[Cause]) -> None:
-    for name in node.required:
-        if name not in value:
-            causes.append(cause_required(f"{path}.{name}"))
+    causes += [cause_required(f"{path}.{name}") for name in node.required if name not in value]
     rules = node.rules or {}
     if "maxProperties" in rules and len(value) > rules["maxProperties"]:
         causes.append(_counted(path, "Too many", len(value), rules["maxProperties"]))
@@ -138,7 +149,11 @@ def _check_array(value: list[Any], node: Node, path: str, causes: list[Cause]) -
             _check_value(one, node.items, f"{path}[{index}]", causes)
         if node.list_type == "atomic":
             continue
-        key = {name: one.get(name) for name in node.map_keys} if node.list_type == "map" and isinstance(one, dict) else one
+        key = (
+            {name: one.get(name) for name in node.map_keys}
+            if node.list_type == "map" and isinstance(one, dict)
+            else one
+        )
         if key in seen:
             causes.append(cause_duplicate(f"{path}[{index}]", key))
         seen.append(key)
@@ -156,9 +171,7 @@ def _check_string(value: str, rules: JsonObject, path: str, causes: list[Cause])
     if "maxLength" in rules and len(value) > rules["maxLength"]:
         causes.append(cause_too_long(path, f"may not be more than {rules['maxLength']} bytes"))
     if "minLength" in rules and len(value) < rules["minLength"]:
-        causes.append(
-            cause_invalid(path, value, f"{path} in body should be at least {rules['minLength']} chars long")
-        )
+        causes.append(cause_invalid(path, value, f"{path} in body should be at least {rules['minLength']} chars long"))
     pattern = rules.get("pattern")
     if pattern and _compiled(pattern).search(value) is None:
         causes.append(cause_invalid(path, value, f"{path} in body should match '{pattern}'"))
@@ -181,16 +194,20 @@ def _is_moment(text: str) -> bool:
 
 
 def _check_number(value: float, rules: JsonObject, path: str, causes: list[Cause]) -> None:
-    if "minimum" in rules and (value < rules["minimum"] or (rules.get("exclusiveMinimum") and value == rules["minimum"])):
+    if "minimum" in rules and (
+        value < rules["minimum"] or (rules.get("exclusiveMinimum") and value == rules["minimum"])
+    ):
         word = "greater than" if rules.get("exclusiveMinimum") else "greater than or equal to"
         causes.append(cause_invalid(path, value, f"{path} in body should be {word} {rules['minimum']}"))
-    if "maximum" in rules and (value > rules["maximum"] or (rules.get("exclusiveMaximum") and value == rules["maximum"])):
+    if "maximum" in rules and (
+        value > rules["maximum"] or (rules.get("exclusiveMaximum") and value == rules["maximum"])
+    ):
         word = "less than" if rules.get("exclusiveMaximum") else "less than or equal to"
         causes.append(cause_invalid(path, value, f"{path} in body should be {word} {rules['maximum']}"))
     if "multipleOf" in rules and value % rules["multipleOf"]:
         causes.append(cause_invalid(path, value, f"{path} in body should be a multiple of {rules['multipleOf']}"))
     if rules.get("format") == "int32" and not -(2**31) <= value < 2**31:
-        causes.append(cause_invalid(path, value, f"{path} in body must be of type int32: \"{value}\""))
+        causes.append(cause_invalid(path, value, f'{path} in body must be of type int32: "{value}"'))
 
 
 def _type_cause(path: str, given: str, wanted: str) -> Cause:
@@ -256,7 +273,7 @@ def _judge(rule: JsonObject, value: Any, old: Any, path: str) -> Cause | None:
         if cel.compile_rule(text)(scope) is True:
             return None
         message = rule.get("message") or f"failed rule: {text.strip()}"
-    except cel.CelUnsupported as error:
+    except cel.CelUnsupportedError as error:
         logger.warning("a validation rule at %s is not checked: %s", path or "the object", error)
         return None
     except cel.CelError as error:
@@ -280,22 +297,20 @@ def check_definition(body: JsonObject) -> list[Cause]:
     wanted = f"{names.get('plural', '')}.{spec.get('group', '')}"
     if body["metadata"].get("name") != wanted:
         causes.append(
-            cause_invalid("metadata.name", body["metadata"].get("name"), "must be spec.names.plural+\".\"+spec.group")
+            cause_invalid("metadata.name", body["metadata"].get("name"), 'must be spec.names.plural+"."+spec.group')
         )
     if not spec.get("group"):
         causes.append(cause_required("spec.group"))
     if spec.get("scope") not in {"Namespaced", "Cluster"}:
         causes.append(cause_not_supported("spec.scope", spec.get("scope", ""), ["Cluster", "Namespaced"]))
-    for name in ("plural", "kind"):
-        if not names.get(name):
-            causes.append(cause_required(f"spec.names.{name}"))
+    causes += [cause_required(f"spec.names.{name}") for name in ("plural", "kind") if not names.get(name)]
     if names.get("plural"):
-        causes += [cause_invalid("spec.names.plural", names["plural"], fault) for fault in label_faults(names["plural"])]
+        causes += [
+            cause_invalid("spec.names.plural", names["plural"], fault) for fault in label_faults(names["plural"])
+        ]
     versions = spec.get("versions") or []
     if sum(bool(one.get("storage")) for one in versions) != 1:
-        causes.append(
-            cause_invalid("spec.versions", [], "must have exactly one version marked as storage version")
-        )
+        causes.append(cause_invalid("spec.versions", [], "must have exactly one version marked as storage version"))
     for index, version in enumerate(versions):
         if not (version.get("schema") or {}).get("openAPIV3Schema"):
             causes.append(cause_required(f"spec.versions[{index}].schema.openAPIV3Schema", "schemas are required"))

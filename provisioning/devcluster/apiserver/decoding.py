@@ -1,6 +1,7 @@
 """From JSON to a typed object: wrong JSON types are a 400, unknown fields are dropped with a warning or refused.
 
-Built-in kinds are decoded as Go structs are (nulls vanish); custom resources are pruned by their schema and get its defaults, and their values
+Built-in kinds are decoded as Go structs are (nulls vanish); custom resources are pruned by their schema and get its
+defaults, and their values
 are judged later (422, `crd_rules`).
 """
 
@@ -20,14 +21,23 @@ from .quantities import QuantityError, canonical
 from .resources import ResourceType, builtin_types
 from .schema import ANY, Node
 
-_GO_TYPES = {"string": "string", "boolean": "bool", "quantity": "resource.Quantity", "time": "string", "bytes": "[]uint8"}
+_GO_TYPES = {
+    "string": "string",
+    "boolean": "bool",
+    "quantity": "resource.Quantity",
+    "time": "string",
+    "bytes": "[]uint8",
+}
 _GO_ZERO: dict[str, Any] = {"string": "", "integer": 0, "boolean": False, "object": {}, "array": []}
 _MICRO_TIMES = {"renewTime", "acquireTime", "eventTime"}
 MAX_REPORTED = 10
 
 
 class DecodeError(Exception):
-    """The text of Go's decoder, without the prefix that names the kind. `strict`: only unknown or repeated fields are wrong."""
+    """The text of Go's decoder, without the prefix that names the kind. `strict`.
+
+    Only unknown or repeated fields are wrong.
+    """
 
     def __init__(self, text: str, *, strict: bool = False, types: tuple[str, str] = ("", "")) -> None:
         super().__init__(text)
@@ -123,7 +133,8 @@ def decode_object(
 ) -> JsonObject:
     """Answers the typed object; DecodeError when it has none.
 
-    `mode` is fieldValidation: Strict refuses unknown and repeated fields, Warn adds to `warnings`, Ignore is silent. `defaults`: fill in those of
+    `mode` is fieldValidation: Strict refuses unknown and repeated fields, Warn adds to `warnings`, Ignore is silent.
+    `defaults`: fill in those of
     a custom resource's schema (an applied configuration owns only what it says).
     """
     decoder = Decoder(defaults=defaults)
@@ -155,7 +166,16 @@ def decode_request(body: JsonObject, kind: ResourceType, mode: str, warnings: li
 
 
 def drop_empty_metadata(metadata: JsonObject) -> None:
-    for name in ("labels", "annotations", "finalizers", "ownerReferences", "generateName", "namespace", "resourceVersion", "uid"):
+    for name in (
+        "labels",
+        "annotations",
+        "finalizers",
+        "ownerReferences",
+        "generateName",
+        "namespace",
+        "resourceVersion",
+        "uid",
+    ):
         if name in metadata and not metadata[name]:
             del metadata[name]
 
@@ -221,7 +241,10 @@ def _check_base64(text: str) -> str:
     try:
         base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        bad = next((index for index, one in enumerate(text) if not (one.isascii() and (one.isalnum() or one in "+/="))), len(text))
+        bad = next(
+            (index for index, one in enumerate(text) if not (one.isascii() and (one.isalnum() or one in "+/="))),
+            len(text),
+        )
         raise DecodeError(f"illegal base64 data at input byte {bad}") from None
     return text
 

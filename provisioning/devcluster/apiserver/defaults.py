@@ -109,7 +109,9 @@ def merge_for_update(kind: ResourceType, live: JsonObject, body: JsonObject, sub
 
 
 def _metadata_on_status(kind: ResourceType, live: JsonObject, body: JsonObject) -> JsonObject:
-    """Built-in strategies let labels and annotations through on /status (not those of apps, networking, policy), finalizers for Pods not."""
+    """Built-in strategies let labels and annotations through on /status (not those of apps, networking, policy),
+    finalizers for Pods not.
+    """
     metadata = dict(body["metadata"])
     old = live["metadata"]
     if kind.table in {"pods"}:
@@ -130,7 +132,11 @@ def _keep_addresses(old: JsonObject, new: JsonObject) -> JsonObject:
                 new[name] = old[name]
     elif new.get("clusterIP") != old.get("clusterIP") and new.get("clusterIPs") == old.get("clusterIPs"):
         new["clusterIPs"] = [new["clusterIP"]] if new.get("clusterIP") else []
-    elif new.get("clusterIPs") != old.get("clusterIPs") and new.get("clusterIP") == old.get("clusterIP") and new.get("clusterIPs"):
+    elif (
+        new.get("clusterIPs") != old.get("clusterIPs")
+        and new.get("clusterIP") == old.get("clusterIP")
+        and new.get("clusterIPs")
+    ):
         new["clusterIP"] = new["clusterIPs"][0]
     for name in ("ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy", "sessionAffinity", "type"):
         if name in old and not new.get(name):

@@ -1,4 +1,7 @@
-"""Errors of the Kubernetes API: each becomes a `Status` object with the reason, message and details of the real server (v1.36)."""
+"""Errors of the Kubernetes API.
+
+Each becomes a `Status` object with the reason, message and details of the real server (v1.36).
+"""
 
 from __future__ import annotations
 

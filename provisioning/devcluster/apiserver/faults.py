@@ -40,7 +40,10 @@ delay            everything works, `seconds` later
 
 @dataclass(slots=True)
 class Fault:
-    """Empty fields match everything. Without `count` the rule stays; `probability` is drawn per request from the seeded generator."""
+    """Empty fields match everything. Without `count` the rule stays.
+
+    `probability` is drawn per request from the seeded generator.
+    """
 
     kind: FaultKind
     verb: str = ""
@@ -82,7 +85,7 @@ class Faults:
     _ids: Any = field(init=False)
 
     def __post_init__(self) -> None:
-        self._random = random.Random(self.seed)  # noqa: S311: repeatable faults, not secrets
+        self._random = random.Random(self.seed)  # noqa: S311
         self._ids = itertools.count(1)
 
     def add(self, kind: FaultKind, **conditions: Any) -> Fault:

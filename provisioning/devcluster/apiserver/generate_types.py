@@ -1,8 +1,10 @@
-"""Writes `builtin_types.json`: field names, types, list keys and verbs of the built-in API, from Kubernetes' own OpenAPI document.
+"""Writes `builtin_types.json`: field names, types, list keys and verbs of the built-in API, from Kubernetes' own
+OpenAPI document.
 
     python -m provisioning.devcluster.apiserver.generate_types api/openapi-spec/swagger.json
 
-The document comes with the Go module k8s.io/kubernetes (Apache-2.0). Only facts are kept (names, types, required, merge keys), no texts.
+The document comes with the Go module k8s.io/kubernetes (Apache-2.0). Only facts are kept (names, types, required,
+merge keys), no texts.
 """
 
 from __future__ import annotations

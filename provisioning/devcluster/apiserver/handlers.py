@@ -77,7 +77,10 @@ class Handlers:
         if path == "/openapi/v2":
             return respond({"swagger": "2.0", "info": {"title": "Kubernetes", "version": self._version}, "paths": {}})
         if path in {"/api", "/apis"}:
-            if "as=APIGroupDiscoveryList" in call.request.headers.get("Accept", "") and "v=v2" in call.request.headers["Accept"]:
+            if (
+                "as=APIGroupDiscoveryList" in call.request.headers.get("Accept", "")
+                and "v=v2" in call.request.headers["Accept"]
+            ):
                 response = respond(discovery.build_aggregated(registry, core=path == "/api"))
                 response.headers["Content-Type"] = discovery.AGGREGATED
                 return response
@@ -92,7 +95,9 @@ class Handlers:
         elif parts[0] == "apis" and len(parts) == 2:
             versions = discovery.group_versions(registry).get(parts[1])
             found = (
-                {"kind": "APIGroup", "apiVersion": "v1", **discovery.build_group(parts[1], versions)} if versions else None
+                {"kind": "APIGroup", "apiVersion": "v1", **discovery.build_group(parts[1], versions)}
+                if versions
+                else None
             )
         else:
             found = None
@@ -232,7 +237,9 @@ class Handlers:
         if validation not in {"Warn", "Strict", "Ignore"}:
             causes.append(errors.cause_not_supported("fieldValidation", validation, ["", "Ignore", "Strict", "Warn"]))
         if causes:
-            what = {"create": "CreateOptions", "update": "UpdateOptions", "patch": "PatchOptions"}.get(call.info.verb, "DeleteOptions")
+            what = {"create": "CreateOptions", "update": "UpdateOptions", "patch": "PatchOptions"}.get(
+                call.info.verb, "DeleteOptions"
+            )
             raise errors.invalid("meta.k8s.io", what, "", causes)
         return WriteOptions(
             user=call.identity.user,
@@ -270,11 +277,17 @@ class Handlers:
         if patch.media_type == "application/apply-patch+yaml":
             if not options.explicit_manager:
                 raise errors.invalid(
-                    "meta.k8s.io", "PatchOptions", "", [errors.cause_required("fieldManager", "is required for apply patch")]
+                    "meta.k8s.io",
+                    "PatchOptions",
+                    "",
+                    [errors.cause_required("fieldManager", "is required for apply patch")],
                 )
         elif "force" in call.query and is_true(call.query, "force"):
             raise errors.invalid(
-                "meta.k8s.io", "PatchOptions", "", [errors.cause_forbidden("force", "may not be specified for non-apply patch")]
+                "meta.k8s.io",
+                "PatchOptions",
+                "",
+                [errors.cause_forbidden("force", "may not be specified for non-apply patch")],
             )
         target = self._target(call, kind)
         if patch.media_type == "application/apply-patch+yaml" and not call.identity.is_master:
@@ -307,7 +320,9 @@ class Handlers:
             if media_type != "application/json-patch+json" and not isinstance(body, dict):
                 prefix = "" if media_type.startswith("application/strategic") else "error decoding patch: "
                 given = go_kind(body)
-                raise errors.bad_request(f"{prefix}json: cannot unmarshal {given} into Go value of type map[string]interface {{}}")
+                raise errors.bad_request(
+                    f"{prefix}json: cannot unmarshal {given} into Go value of type map[string]interface {{}}"
+                )
         return Patch(media_type, body)
 
     async def _delete(self, call: Call, kind: ResourceType) -> web.Response:
@@ -357,7 +372,9 @@ class Handlers:
         status = 201 if written.created else 200
         style = tables.wanted_style(call.request.headers.get("Accept", ""))
         if style != "plain":
-            record = self._server.store.get(kind.table, written.body["metadata"].get("namespace", ""), written.body["metadata"]["name"])
+            record = self._server.store.get(
+                kind.table, written.body["metadata"].get("namespace", ""), written.body["metadata"]["name"]
+            )
             if record is not None:
                 shown = tables.shower(style, kind)(record)
                 return respond(shown, status, options.warnings)
@@ -375,7 +392,18 @@ class Handlers:
         return await subresources.answer_devcluster(self._server, call)
 
 
-_ANSWERS_OBJECT = frozenset({"pods", "namespaces", "persistentvolumeclaims", "persistentvolumes", "services", "serviceaccounts", "podtemplates", "resourcequotas"})
+_ANSWERS_OBJECT = frozenset(
+    {
+        "pods",
+        "namespaces",
+        "persistentvolumeclaims",
+        "persistentvolumes",
+        "services",
+        "serviceaccounts",
+        "podtemplates",
+        "resourcequotas",
+    }
+)
 
 
 def _list_item(record: Record, kind: ResourceType) -> bytes:
@@ -414,7 +442,9 @@ def build_delete_options(body: JsonObject, query: Mapping[str, str]) -> DeleteOp
             text = query["gracePeriodSeconds"]
             raise errors.bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
     if grace is not None and not isinstance(grace, int):
-        raise errors.bad_request("json: cannot unmarshal string into Go struct field DeleteOptions.gracePeriodSeconds of type int64")
+        raise errors.bad_request(
+            "json: cannot unmarshal string into Go struct field DeleteOptions.gracePeriodSeconds of type int64"
+        )
     preconditions = body.get("preconditions") or {}
     return DeleteOptions(
         propagation=propagation,
@@ -456,7 +486,7 @@ def parse_fault_body(raw: bytes) -> JsonObject:
     try:
         body = json.loads(raw)
     except ValueError:
-        raise errors.bad_request("a fault is a JSON object such as {\"kind\": \"status\", \"status\": 503}") from None
+        raise errors.bad_request('a fault is a JSON object such as {"kind": "status", "status": 503}') from None
     if not isinstance(body, dict):
-        raise errors.bad_request("a fault is a JSON object such as {\"kind\": \"status\", \"status\": 503}")
+        raise errors.bad_request('a fault is a JSON object such as {"kind": "status", "status": 503}')
     return body

@@ -81,7 +81,11 @@ class Authenticator:
             payload = signed.partition(".")[2]
             claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
             account = claims["kubernetes.io"]
-            namespace, name, uid = account["namespace"], account["serviceaccount"]["name"], account["serviceaccount"]["uid"]
+            namespace, name, uid = (
+                account["namespace"],
+                account["serviceaccount"]["name"],
+                account["serviceaccount"]["uid"],
+            )
         except (ValueError, KeyError, TypeError):
             return None
         record = self._store.get("serviceaccounts", namespace, name)

@@ -1,4 +1,7 @@
-"""Endings: deletion with finalizers and grace, garbage collection by ownerReferences, namespaces that empty themselves."""
+"""Endings.
+
+Deletion with finalizers and grace, garbage collection by ownerReferences, namespaces that empty themselves.
+"""
 
 from __future__ import annotations
 
@@ -156,7 +159,8 @@ class Lifecycle:
             raise self._precondition_failed(
                 kind,
                 record,
-                f"the ResourceVersion in the precondition ({options.resource_version}) does not match the ResourceVersion in "
+                f"the ResourceVersion in the precondition ({options.resource_version}) does not match the "
+                f"ResourceVersion in "
                 f"record ({version}). The object might have been modified",
             )
 
@@ -175,7 +179,10 @@ class Lifecycle:
         """Only Pods have grace; one that no kubelet has taken goes at once."""
         if kind.table != "pods":
             return 0
-        if not (body.get("spec") or {}).get("nodeName") or (body.get("status") or {}).get("phase") in {"Failed", "Succeeded"}:
+        if not (body.get("spec") or {}).get("nodeName") or (body.get("status") or {}).get("phase") in {
+            "Failed",
+            "Succeeded",
+        }:
             return 0
         if options.grace_period_s is not None:
             return max(options.grace_period_s, 0)
@@ -274,7 +281,8 @@ class Lifecycle:
         if record is None or kind is None or record.deleting:
             return
         body = record.parse()
-        living, gone = [], []
+        living: list[JsonObject] = []
+        gone: list[JsonObject] = []
         for owner in body["metadata"].get("ownerReferences") or ():
             (living if self._owner_lives(owner, record) else gone).append(owner)
         if not gone:

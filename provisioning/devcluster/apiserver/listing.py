@@ -13,7 +13,7 @@ from . import errors
 from .errors import JsonObject
 from .resources import ResourceType
 from .selectors import parse_field_selector, parse_label_selector
-from .store import Compacted, Record, Store, dump
+from .store import CompactedError, Record, Store, dump
 from .watching import Filter
 
 _COMMON_FIELDS = ("metadata.name", "metadata.namespace")
@@ -36,7 +36,12 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     "replicationcontrollers": ("status.replicas",),
     "certificatesigningrequests.certificates.k8s.io": ("spec.signerName",),
 }  # fmt: skip
-_ZERO_FIELDS = {"spec.unschedulable": "false", "spec.hostNetwork": "false", "status.successful": "0", "status.replicas": "0"}
+_ZERO_FIELDS = {
+    "spec.unschedulable": "false",
+    "spec.hostNetwork": "false",
+    "status.successful": "0",
+    "status.replicas": "0",
+}
 
 
 def build_filter(kind: ResourceType, namespace: str | None, name: str, query: Mapping[str, str]) -> Filter:
@@ -76,8 +81,13 @@ class Page:
     remaining: int | None = None
 
 
-def select_page(store: Store, kind: ResourceType, chosen: Filter, query: Mapping[str, str], stale_at: int | None = None) -> Page:
-    """One page. Tokens hold the revision and the last key, so that pages of one list are consistent; 410 when that revision is forgotten."""
+def select_page(
+    store: Store, kind: ResourceType, chosen: Filter, query: Mapping[str, str], stale_at: int | None = None
+) -> Page:
+    """One page. Tokens hold the revision and the last key, so that pages of one list are consistent.
+
+    410 when that revision is forgotten.
+    """
     limit = _read_limit(query)
     token = query.get("continue", "")
     after: tuple[str, str] | None = None
@@ -90,7 +100,7 @@ def select_page(store: Store, kind: ResourceType, chosen: Filter, query: Mapping
         revision = _read_exact(store, query, revision)
     try:
         records = store.records_at(kind.table, chosen.namespace, revision)
-    except Compacted:
+    except CompactedError:
         if token:
             raise _expired_token(kind, store, after) from None
         raise errors.expired("The resourceVersion for the provided list is too old.") from None
@@ -152,13 +162,13 @@ def check_list_options(query: Mapping[str, str], *, watch: bool) -> None:
             causes.append(errors.cause_forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list"))
         elif match != "NotOlderThan":
             causes.append(
-                errors.cause_forbidden(
-                    field, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
-                )
+                errors.cause_forbidden(field, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")
             )
     elif match and watch:
         causes.append(
-            errors.cause_forbidden(field, "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided")
+            errors.cause_forbidden(
+                field, "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
+            )
         )
     elif match:
         if not version:
@@ -191,13 +201,16 @@ def _decode_token(token: str) -> tuple[int, tuple[str, str]]:
         namespace, _, name = start.rpartition("/")
         return int(payload["rv"]), (namespace, name)
     except (ValueError, KeyError, TypeError, binascii.Error):
-        raise errors.bad_request("invalid continue token: continue key is not valid: not a token of this server") from None
+        raise errors.bad_request(
+            "invalid continue token: continue key is not valid: not a token of this server"
+        ) from None
 
 
 def _expired_token(kind: ResourceType, store: Store, after: tuple[str, str] | None) -> errors.ApiError:
     """410 with a token that goes on from the same key in a newer snapshot, as the real server offers."""
     error = errors.expired(
-        "The provided continue parameter is too old to display a consistent list result. You can start a new list without "
+        "The provided continue parameter is too old to display a consistent list result. You can start a new "
+        "list without "
         "the continue parameter, or use the continue token in this response to retrieve the remainder of the results. "
         "Continuing with the provided token results in an inconsistent list - objects that were created, modified, or "
         "deleted between the time the first chunk was returned and now may show up in the list."

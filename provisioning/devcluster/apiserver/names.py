@@ -1,4 +1,7 @@
-"""Syntax rules for names, labels and ports, with the texts of k8s.io/apimachinery/pkg/util/validation. Each answers the faults it finds."""
+"""Syntax rules for names, labels and ports, with the texts of k8s.io/apimachinery/pkg/util/validation.
+
+Each answers the faults it finds.
+"""
 
 from __future__ import annotations
 
@@ -20,34 +23,42 @@ _PORT_NAME = re.compile(r"^[-a-z0-9]+$")
 _PATH_SEGMENT_BAD = ("/", "%")
 
 LABEL_TEXT = (
-    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric "
+    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and "
+    "end with an alphanumeric "
     f"character (e.g. 'my-name',  or '123-abc', regex used for validation is '{_LABEL_FORM}')"
 )
 SUBDOMAIN_TEXT = (
-    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an "
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must "
+    "start and end with an "
     f"alphanumeric character (e.g. 'example.com', regex used for validation is '{_SUBDOMAIN_FORM}')"
 )
 WILDCARD_TEXT = (
-    "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist of lower case alphanumeric "
+    "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist "
+    "of lower case alphanumeric "
     "characters, '-' or '.' and end with an alphanumeric character (e.g. '*.example.com', regex used for validation is "
     rf"'\*\.{_SUBDOMAIN_FORM}')"
 )
 QUALIFIED_TEXT = (
-    "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. "
+    "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an "
+    "alphanumeric character (e.g. "
     "'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
 )
 _LABEL_KEY_TEXT = (
-    "a valid label key must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. "
-    "'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]') with an optional DNS "
+    "a valid label key must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an "
+    "alphanumeric character (e.g. "
+    "'MyName',  or 'my.name',  or '123-abc', regex used for validation is "
+    "'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]') with an optional DNS "
     "subdomain prefix and '/' (e.g. 'example.com/MyName')"
 )
 LABEL_VALUE_TEXT = (
-    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an "
+    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must "
+    "start and end with an "
     "alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is "
     "'(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
 )
 CONFIG_KEY_TEXT = (
-    "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used "
+    "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or "
+    "'KEY_NAME',  or 'key-name', regex used "
     "for validation is '[-._a-zA-Z0-9]+')"
 )
 IP_TEXT = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
@@ -173,7 +184,9 @@ def check_label_selector(selector: JsonObject | None, field: str) -> list[Cause]
             )
         elif operator not in {"In", "NotIn", "Exists", "DoesNotExist"}:
             causes.append(cause_invalid(f"{where}.operator", operator, "not a valid selector operator"))
-        causes += [cause_invalid(f"{where}.key", one.get("key", ""), fault) for fault in qualified_faults(one.get("key", ""))]
+        causes += [
+            cause_invalid(f"{where}.key", one.get("key", ""), fault) for fault in qualified_faults(one.get("key", ""))
+        ]
     return causes
 
 

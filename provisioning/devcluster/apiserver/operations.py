@@ -84,7 +84,9 @@ class Operations:
 
     # Writing
 
-    def create(self, kind: ResourceType, namespace: str, body: JsonObject, options: WriteOptions, name: str = "") -> Written:
+    def create(
+        self, kind: ResourceType, namespace: str, body: JsonObject, options: WriteOptions, name: str = ""
+    ) -> Written:
         """`name` is the one of the URL where a PUT or an apply creates."""
         admission.check_type(body, kind)
         metadata = _metadata_of(body)
@@ -216,7 +218,9 @@ class Operations:
             )
         config = admission.decode_applied(config, kind, options)
         if target.subresource == "status":
-            ignored: tuple[str, ...] = tuple(name for name in config if name not in {"apiVersion", "kind", "metadata", "status"})
+            ignored: tuple[str, ...] = tuple(
+                name for name in config if name not in {"apiVersion", "kind", "metadata", "status"}
+            )
         else:
             ignored = ("status",) if kind.has_status else ()
         config_metadata = config.setdefault("metadata", {})
@@ -258,7 +262,14 @@ class Operations:
         self._check_preconditions(target, old, new, patched=patched)
         changed = defaults.merge_for_update(kind, live, body, target.subresource)
         metadata = changed["metadata"]
-        for name in ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink"):
+        for name in (
+            "uid",
+            "creationTimestamp",
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
+            "generation",
+            "selfLink",
+        ):
             metadata.pop(name, None)
             if name in old:
                 metadata[name] = old[name]
@@ -315,7 +326,8 @@ class Operations:
                 kind.plural,
                 name,
                 f"StorageError: invalid object, Code: 4, Key: /registry/{kind.plural}/{place}, ResourceVersion: 0, "
-                f"AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {old['uid']}",
+                f"AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: "
+                f"{old['uid']}",
             )
         elif new.get("deletionTimestamp") and new["deletionTimestamp"] != old.get("deletionTimestamp"):
             cause = errors.cause_invalid("metadata.deletionTimestamp", new["deletionTimestamp"], "field is immutable")
@@ -374,7 +386,9 @@ def _match_namespace(metadata: JsonObject, kind: ResourceType, namespace: str) -
         metadata.pop("namespace", None)
         return
     if metadata.get("namespace") not in (None, "", namespace):
-        raise errors.bad_request("the namespace of the provided object does not match the namespace sent on the request")
+        raise errors.bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request"
+        )
     metadata["namespace"] = namespace
 
 

@@ -25,10 +25,14 @@ def merge_patch(target: Any, patch: Any) -> Any:
 
 
 def json_patch(target: JsonObject, operations: Any) -> JsonObject:
-    """RFC 6902. A malformed patch is a 400; one that does not fit the object a 422 without reason details, as on the real server."""
+    """RFC 6902. A malformed patch is a 400.
+
+    One that does not fit the object a 422 without reason details, as on the real server.
+    """
     if not isinstance(operations, list):
         raise bad_request(
-            f"error decoding patch: json: cannot unmarshal {go_kind(operations)} into Go value of type []handlers.jsonPatchOp"
+            f"error decoding patch: json: cannot unmarshal {go_kind(operations)} into Go value of type "
+            f"[]handlers.jsonPatchOp"
         )
     if len(operations) > MAX_JSON_PATCH_OPERATIONS:
         raise ApiError(
@@ -166,7 +170,7 @@ def go_kind(value: Any) -> str:
         return "bool"
     if isinstance(value, (int, float)):
         return "number"
-    return {dict: "object", list: "array", str: "string"}[type(value)]
+    return "object" if isinstance(value, dict) else "array" if isinstance(value, list) else "string"
 
 
 def go_text(value: Any) -> str:
@@ -186,7 +190,10 @@ _DIRECTIVES = ("$patch", "$retainKeys")
 
 
 def strategic_merge(target: Any, patch: JsonObject, node: Node | None) -> JsonObject:
-    """Merge by the type's own rules: lists with a merge key merge by it, `$patch`, `$deleteFromPrimitiveList`, `$setElementOrder`, `$retainKeys`."""
+    """Merge by the type's own rules.
+
+    Lists with a merge key merge by it, `$patch`, `$deleteFromPrimitiveList`, `$setElementOrder`, `$retainKeys`.
+    """
     current: JsonObject = dict(target) if isinstance(target, dict) else {}
     directive = patch.get("$patch")
     if directive == "replace":

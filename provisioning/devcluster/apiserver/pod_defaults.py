@@ -88,7 +88,10 @@ def _fill_volume(volume: JsonObject) -> None:
         token = source.get("serviceAccountToken")
         if isinstance(token, dict):
             set_default(token, "expirationSeconds", 3600)
-    for one in [volume.get("downwardAPI") or {}, *[s.get("downwardAPI") or {} for s in (volume.get("projected") or {}).get("sources") or ()]]:
+    for one in [
+        volume.get("downwardAPI") or {},
+        *[s.get("downwardAPI") or {} for s in (volume.get("projected") or {}).get("sources") or ()],
+    ]:
         for item in one.get("items") or ():
             if isinstance(item.get("fieldRef"), dict):
                 set_default(item["fieldRef"], "apiVersion", "v1")

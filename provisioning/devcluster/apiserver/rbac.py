@@ -58,7 +58,9 @@ class Authorizer:
         """Why it is allowed, as access reviews say it; None when it is not."""
         if identity.is_master:
             return ""
-        return next((why for rule, why in self.grants_for(identity, access.namespace) if _rule_allows(rule, access)), None)
+        return next(
+            (why for rule, why in self.grants_for(identity, access.namespace) if _rule_allows(rule, access)), None
+        )
 
     def check_grants(self, kind: ResourceType, body: JsonObject, identity: Identity, namespace: str) -> None:
         """Nobody writes a Role with rights that they do not hold: 403."""
@@ -78,7 +80,8 @@ class Authorizer:
                 kind.group,
                 kind.plural,
                 name,
-                f'user "{identity.user}" (groups=[{groups}]) is attempting to grant RBAC permissions not currently held:\n{listed}',
+                f'user "{identity.user}" (groups=[{groups}]) is attempting to grant RBAC permissions not '
+                f"currently held:\n{listed}",
             )
 
     def rules_for(self, identity: Identity, namespace: str) -> Iterator[JsonObject]:
@@ -152,7 +155,11 @@ def _rule_allows(rule: JsonObject, access: Access) -> bool:
         return False
     resources = rule.get("resources") or ()
     subresource = access.resource.partition("/")[2]
-    if "*" not in resources and access.resource not in resources and not (subresource and f"*/{subresource}" in resources):
+    if (
+        "*" not in resources
+        and access.resource not in resources
+        and not (subresource and f"*/{subresource}" in resources)
+    ):
         return False
     names = rule.get("resourceNames") or ()
     return not names or access.name in names
@@ -182,5 +189,6 @@ def refusal(identity: Identity, access: Access) -> errors.ApiError:
             403, "Forbidden", f'forbidden: User "{identity.user}" cannot {access.verb} path "{access.path}"', details={}
         )
     scope = f'in the namespace "{access.namespace}"' if access.namespace else "at the cluster scope"
-    why = f'User "{identity.user}" cannot {access.verb} resource "{access.resource}" in API group "{access.group}" {scope}'
+    wish = f'cannot {access.verb} resource "{access.resource}" in API group "{access.group}" {scope}'
+    why = f'User "{identity.user}" {wish}'
     return errors.forbidden(access.group, access.resource.partition("/")[0], access.name, why)

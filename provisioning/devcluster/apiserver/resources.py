@@ -47,14 +47,25 @@ _IN_CATEGORY_ALL = {
     "horizontalpodautoscalers", "cronjobs", "jobs",
 }  # fmt: skip
 _WITHOUT_GENERATION = {
-    "configmaps", "secrets", "events", "namespaces", "nodes", "endpoints", "services", "serviceaccounts", "persistentvolumes",
+    "configmaps", "secrets", "events", "namespaces", "nodes", "endpoints", "services", "serviceaccounts",
+    "persistentvolumes",
     "persistentvolumeclaims", "resourcequotas", "limitranges", "podtemplates", "roles", "rolebindings", "clusterroles",
-    "clusterrolebindings", "leases", "storageclasses", "controllerrevisions", "endpointslices", "certificatesigningrequests",
+    "clusterrolebindings", "leases", "storageclasses", "controllerrevisions", "endpointslices",
+    "certificatesigningrequests",
     "csidrivers", "csinodes", "csistoragecapacities", "volumeattachments", "apiservices", "horizontalpodautoscalers",
     "runtimeclasses", "ipaddresses", "servicecidrs", "deviceclasses", "resourceclaims", "resourceclaimtemplates",
     "volumeattributesclasses", "componentstatuses",
 }  # fmt: skip
-_CREATED_BY_UPDATE = {"leases", "events", "roles", "rolebindings", "clusterroles", "clusterrolebindings", "endpoints", "limitranges"}
+_CREATED_BY_UPDATE = {
+    "leases",
+    "events",
+    "roles",
+    "rolebindings",
+    "clusterroles",
+    "clusterrolebindings",
+    "endpoints",
+    "limitranges",
+}
 
 
 @dataclass(slots=True)
@@ -154,7 +165,8 @@ def build_custom_resources(definition: JsonObject) -> list[ResourceType]:
         subresources: dict[str, Any] = {}
         if "status" in (version.get("subresources") or {}):
             subresources["status"] = {
-                "kind": names["kind"], "group": spec["group"], "version": version["name"], "verbs": ["get", "patch", "update"],
+                "kind": names["kind"], "group": spec["group"], "version": version["name"],
+                "verbs": ["get", "patch", "update"],
             }  # fmt: skip
         if "scale" in (version.get("subresources") or {}):
             subresources["scale"] = {
@@ -182,7 +194,8 @@ def build_custom_resources(definition: JsonObject) -> list[ResourceType]:
                 printer_columns=list(version.get("additionalPrinterColumns") or []),
                 storage_version=storage,
                 deprecation=(
-                    version.get("deprecationWarning") or f"{spec['group']}/{version['name']} {names['kind']} is deprecated"
+                    version.get("deprecationWarning")
+                    or f"{spec['group']}/{version['name']} {names['kind']} is deprecated"
                 )
                 if version.get("deprecated")
                 else "",

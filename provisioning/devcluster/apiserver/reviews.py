@@ -1,4 +1,7 @@
-"""Questions about access: SelfSubjectAccessReview, SelfSubjectRulesReview, SubjectAccessReview, TokenReview, SelfSubjectReview."""
+"""Questions about access.
+
+SelfSubjectAccessReview, SelfSubjectRulesReview, SubjectAccessReview, TokenReview, SelfSubjectReview.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,10 @@ def answer(
             other = Identity(spec.get("user") or "", tuple(spec.get("groups") or ()))
             if not other.user and not other.groups:
                 raise errors.invalid(
-                    kind.group, kind.kind, "", [errors.cause_invalid("spec.user", "", "at least one of user or group must be specified")]
+                    kind.group,
+                    kind.kind,
+                    "",
+                    [errors.cause_invalid("spec.user", "", "at least one of user or group must be specified")],
                 )
             result["status"] = _review_access(kind, spec, other, authorizer)
         case "SelfSubjectRulesReview":

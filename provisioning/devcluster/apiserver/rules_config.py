@@ -119,11 +119,7 @@ def check_claim_spec(spec: JsonObject, field: str) -> list[Cause]:
         cause_not_supported(f"{field}.accessModes", mode, _ACCESS_MODES) for mode in modes if mode not in _ACCESS_MODES
     ]
     if "ReadWriteOncePod" in modes and len(modes) > 1:
-        causes.append(
-            cause_forbidden(
-                f"{field}.accessModes", "may not use ReadWriteOncePod with other access modes"
-            )
-        )
+        causes.append(cause_forbidden(f"{field}.accessModes", "may not use ReadWriteOncePod with other access modes"))
     storage = ((spec.get("resources") or {}).get("requests") or {}).get("storage")
     if storage is None:
         causes.append(cause_required(f"{field}.resources[storage]"))
@@ -151,15 +147,14 @@ def check_claim_update(body: JsonObject, live: JsonObject) -> list[Cause]:
     wanted, had = _storage_of(new), _storage_of(old)
     if bound and new.get("resources") != old.get("resources"):
         if wanted is not None and had is not None and wanted < had:
-            return [
-                cause_forbidden("spec.resources.requests.storage", "field can not be less than status.capacity")
-            ]
+            return [cause_forbidden("spec.resources.requests.storage", "field can not be less than status.capacity")]
         new["resources"] = old.get("resources")
     if new != old:
         return [
             cause_forbidden(
                 "spec",
-                "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims",
+                "spec is immutable after creation except resources.requests and volumeAttributesClassName for "
+                "bound claims",
             )
         ]
     return []
@@ -194,7 +189,9 @@ def check_lease(body: JsonObject) -> list[Cause]:
     spec = body.get("spec") or {}
     causes: list[Cause] = []
     if "leaseDurationSeconds" in spec and spec["leaseDurationSeconds"] <= 0:
-        causes.append(cause_invalid("spec.leaseDurationSeconds", spec["leaseDurationSeconds"], "must be greater than 0"))
+        causes.append(
+            cause_invalid("spec.leaseDurationSeconds", spec["leaseDurationSeconds"], "must be greater than 0")
+        )
     if spec.get("leaseTransitions", 0) < 0:
         causes.append(
             cause_invalid("spec.leaseTransitions", spec["leaseTransitions"], "must be greater than or equal to 0")

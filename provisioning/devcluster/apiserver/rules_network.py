@@ -93,14 +93,23 @@ def _check_service_ports(ports: list[JsonObject], kind: str | None) -> list[Caus
                 cause_invalid(
                     f"{where}.nodePort",
                     port["nodePort"],
-                    f"provided port is not in the valid range. The range of valid ports is {NODE_PORTS.start}-{NODE_PORTS.stop - 1}",
+                    f"provided port is not in the valid range. The range of valid ports is "
+                    f"{NODE_PORTS.start}-{NODE_PORTS.stop - 1}",
                 )
             )
         if (number, protocol) in seen_ports:
-            shown = {"Name": "", "Protocol": protocol, "AppProtocol": None, "Port": number, "TargetPort": 0, "NodePort": 0}
+            shown = {
+                "Name": "",
+                "Protocol": protocol,
+                "AppProtocol": None,
+                "Port": number,
+                "TargetPort": 0,
+                "NodePort": 0,
+            }
             cause = cause_duplicate(where, shown)
             cause["message"] = (
-                f'Duplicate value: {{"Name":"","Protocol":"{protocol}","AppProtocol":null,"Port":{number},"TargetPort":0,"NodePort":0}}'
+                f'Duplicate value: {{"Name":"","Protocol":"{protocol}","AppProtocol":null,"Port":{number},'
+                '"TargetPort":0,"NodePort":0}'
             )
             causes.append(cause)
         seen_ports.add((number, protocol))
@@ -171,10 +180,14 @@ def _check_ingress_rule(rule: JsonObject, field: str) -> list[Cause]:
             causes.append(cause_invalid(f"{where}.path", text, "must be an absolute path"))
         elif kind != "ImplementationSpecific":
             causes += [
-                cause_invalid(f"{where}.path", text, f"must not contain '{bad}'") for bad in _BAD_IN_PATHS if bad in text
+                cause_invalid(f"{where}.path", text, f"must not contain '{bad}'")
+                for bad in _BAD_IN_PATHS
+                if bad in text
             ]
             causes += [
-                cause_invalid(f"{where}.path", text, f"cannot end with '{bad}'") for bad in ("/..", "/.") if text.endswith(bad)
+                cause_invalid(f"{where}.path", text, f"cannot end with '{bad}'")
+                for bad in ("/..", "/.")
+                if text.endswith(bad)
             ]
         causes += _check_backend(path.get("backend") or {}, f"{where}.backend")
     return causes
@@ -243,9 +256,7 @@ def check_network_policy(body: JsonObject) -> list[Cause]:
                     causes += _check_block(peer["ipBlock"], f"{where}.{peers}[{position}].ipBlock")
                 elif "ipBlock" in peer:
                     causes.append(
-                        cause_forbidden(
-                            f"{where}.{peers}[{position}]", "may not specify both ipBlock and another peer"
-                        )
+                        cause_forbidden(f"{where}.{peers}[{position}]", "may not specify both ipBlock and another peer")
                     )
     causes += [
         cause_not_supported(f"spec.policyTypes[{index}]", one, ["Ingress", "Egress"])

@@ -31,9 +31,12 @@ _FIELD_PATHS = {
 _HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc")
 _MAX_ID = 2**31 - 1
 _CONTEXT_FIELDS = {
-    "capabilities": "Capabilities", "privileged": "Privileged", "seLinuxOptions": "SELinuxOptions", "windowsOptions": "WindowsOptions",
-    "runAsUser": "RunAsUser", "runAsGroup": "RunAsGroup", "runAsNonRoot": "RunAsNonRoot", "readOnlyRootFilesystem": "ReadOnlyRootFilesystem",
-    "allowPrivilegeEscalation": "AllowPrivilegeEscalation", "procMount": "ProcMount", "seccompProfile": "SeccompProfile",
+    "capabilities": "Capabilities", "privileged": "Privileged", "seLinuxOptions": "SELinuxOptions",
+    "windowsOptions": "WindowsOptions",
+    "runAsUser": "RunAsUser", "runAsGroup": "RunAsGroup", "runAsNonRoot": "RunAsNonRoot",
+    "readOnlyRootFilesystem": "ReadOnlyRootFilesystem",
+    "allowPrivilegeEscalation": "AllowPrivilegeEscalation", "procMount": "ProcMount",
+    "seccompProfile": "SeccompProfile",
     "appArmorProfile": "AppArmorProfile",
 }  # fmt: skip
 _SECCOMP_TYPES = ["Localhost", "RuntimeDefault", "Unconfined"]
@@ -51,7 +54,8 @@ def check_pod_update(body: JsonObject, live: JsonObject) -> list[Cause]:
         return [
             cause_forbidden(
                 "spec",
-                "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,"
+                "pod updates may not change fields other than "
+                "`spec.containers[*].image`,`spec.initContainers[*].image`,"
                 "`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),"
                 "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)",
             )
@@ -102,7 +106,9 @@ def check_pod_spec(spec: JsonObject, field: str, claims: tuple[str, ...] = ()) -
     if "activeDeadlineSeconds" in spec and not 1 <= spec["activeDeadlineSeconds"] <= _MAX_ID:
         causes.append(
             cause_invalid(
-                f"{field}.activeDeadlineSeconds", spec["activeDeadlineSeconds"], f"must be between 1 and {_MAX_ID}, inclusive"
+                f"{field}.activeDeadlineSeconds",
+                spec["activeDeadlineSeconds"],
+                f"must be between 1 and {_MAX_ID}, inclusive",
             )
         )
     return causes
@@ -140,13 +146,11 @@ def _check_tolerations(tolerations: list[JsonObject], field: str) -> list[Cause]
                 cause_invalid(
                     f"{where}.operator",
                     one.get("operator", ""),
-                    "operator must be Exists when `key` is empty, which means \"match all values and all keys\"",
+                    'operator must be Exists when `key` is empty, which means "match all values and all keys"',
                 )
             )
         if operator == "Exists" and one.get("value"):
-            causes.append(
-                cause_invalid(f"{where}.operator", one, "value must be empty when `operator` is 'Exists'")
-            )
+            causes.append(cause_invalid(f"{where}.operator", one, "value must be empty when `operator` is 'Exists'"))
         elif operator not in {"Equal", "Exists"}:
             causes.append(cause_not_supported(f"{where}.operator", operator, ["Equal", "Exists"]))
         if one.get("effect") and one["effect"] not in _EFFECTS:
@@ -182,7 +186,16 @@ def _check_volumes(volumes: list[JsonObject], field: str) -> tuple[list[Cause], 
     return causes, seen
 
 
-_VOLUME_ORDER = ("emptyDir", "hostPath", "secret", "nfs", "persistentVolumeClaim", "configMap", "downwardAPI", "projected")
+_VOLUME_ORDER = (
+    "emptyDir",
+    "hostPath",
+    "secret",
+    "nfs",
+    "persistentVolumeClaim",
+    "configMap",
+    "downwardAPI",
+    "projected",
+)
 
 
 def _check_container(container: JsonObject, field: str, volumes: set[str]) -> list[Cause]:
@@ -193,14 +206,10 @@ def _check_container(container: JsonObject, field: str, volumes: set[str]) -> li
     else:
         causes += [cause_invalid(f"{field}.name", name, fault) for fault in names.label_faults(name)]
     image = container.get("image") or ""
-    if not image:
-        causes.append(cause_required(f"{field}.image"))
-    elif image != image.strip() and not image.strip():
+    if not image.strip():
         causes.append(cause_required(f"{field}.image"))
     if container.get("imagePullPolicy") not in _PULL_POLICIES:
-        causes.append(
-            cause_not_supported(f"{field}.imagePullPolicy", container.get("imagePullPolicy"), _PULL_POLICIES)
-        )
+        causes.append(cause_not_supported(f"{field}.imagePullPolicy", container.get("imagePullPolicy"), _PULL_POLICIES))
     causes += _check_ports(container.get("ports") or [], f"{field}.ports")
     causes += _check_env(container.get("env") or [], f"{field}.env")
     for index, one in enumerate(container.get("envFrom") or ()):
@@ -208,9 +217,7 @@ def _check_container(container: JsonObject, field: str, volumes: set[str]) -> li
             if kind in one and not (one[kind] or {}).get("name"):
                 causes.append(cause_required(f"{field}.envFrom[{index}].{kind}.name"))
         if not {"secretRef", "configMapRef"} & set(one):
-            causes.append(
-                cause_invalid(f"{field}.envFrom", "", "must specify one of: `configMapRef` or `secretRef`")
-            )
+            causes.append(cause_invalid(f"{field}.envFrom", "", "must specify one of: `configMapRef` or `secretRef`"))
     causes += check_resources(container.get("resources") or {}, f"{field}.resources")
     paths: set[str] = set()
     for index, mount in enumerate(container.get("volumeMounts") or ()):
@@ -265,7 +272,8 @@ def _check_ports(ports: list[JsonObject], field: str) -> list[Cause]:
             causes += [cause_invalid(f"{where}.containerPort", number, fault) for fault in names.port_faults(number)]
         if port.get("hostPort"):
             causes += [
-                cause_invalid(f"{where}.hostPort", port["hostPort"], fault) for fault in names.port_faults(port["hostPort"])
+                cause_invalid(f"{where}.hostPort", port["hostPort"], fault)
+                for fault in names.port_faults(port["hostPort"])
             ]
         if port.get("protocol") not in _PROTOCOLS:
             causes.append(cause_not_supported(f"{where}.protocol", port.get("protocol"), _PROTOCOLS))
@@ -296,7 +304,8 @@ def _check_value_source(variable: JsonObject, source: JsonObject, field: str) ->
             cause_invalid(
                 field,
                 "",
-                "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`",
+                "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or "
+                "`fileKeyRef`",
             )
         )
     if given and variable.get("value"):
@@ -325,7 +334,9 @@ def _check_value_source(variable: JsonObject, source: JsonObject, field: str) ->
             else:
                 causes.append(
                     cause_invalid(
-                        f"{field}.fieldRef.fieldPath", path, f"error converting fieldPath: field label not supported: {path}"
+                        f"{field}.fieldRef.fieldPath",
+                        path,
+                        f"error converting fieldPath: field label not supported: {path}",
                     )
                 )
     return causes
@@ -345,7 +356,9 @@ def check_resources(resources: JsonObject, field: str) -> list[Cause]:
     for name, amount in requests.items():
         if name in limits and value_of(amount) > value_of(limits[name]):
             causes.append(
-                cause_invalid(f"{field}.requests", amount, f"must be less than or equal to {name} limit of {limits[name]}")
+                cause_invalid(
+                    f"{field}.requests", amount, f"must be less than or equal to {name} limit of {limits[name]}"
+                )
             )
     return causes
 

@@ -17,7 +17,8 @@ from .rules_pods import check_pod_spec
 
 _NOT_NEGATIVE = "must be greater than or equal to 0"
 _STATEFUL_SET_CHANGES = (
-    "replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit", "persistentVolumeClaimRetentionPolicy",
+    "replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit",
+    "persistentVolumeClaimRetentionPolicy",
     "minReadySeconds",
 )  # fmt: skip
 
@@ -70,7 +71,9 @@ def check_stateful_set(body: JsonObject) -> list[Cause]:
     causes: list[Cause] = []
     if spec.get("podManagementPolicy") not in {"OrderedReady", "Parallel"}:
         causes.append(
-            cause_invalid("spec.podManagementPolicy", spec.get("podManagementPolicy"), "must be 'OrderedReady' or 'Parallel'")
+            cause_invalid(
+                "spec.podManagementPolicy", spec.get("podManagementPolicy"), "must be 'OrderedReady' or 'Parallel'"
+            )
         )
     strategy = spec.get("updateStrategy") or {}
     if strategy.get("type") not in {"RollingUpdate", "OnDelete"}:
@@ -91,7 +94,14 @@ def check_stateful_set(body: JsonObject) -> list[Cause]:
     selector_causes = _check_selector(spec, "statefulset")
     causes += selector_causes
     if any(".matchExpressions" in cause["field"] for cause in selector_causes):
-        return [*causes, {"reason": "FieldValueInvalid", "message": f"Invalid value: {quote_value(spec['selector'])}", "field": "spec.selector"}]
+        return [
+            *causes,
+            {
+                "reason": "FieldValueInvalid",
+                "message": f"Invalid value: {quote_value(spec['selector'])}",
+                "field": "spec.selector",
+            },
+        ]
     templates = spec.get("volumeClaimTemplates") or []
     claims = tuple((one.get("metadata") or {}).get("name", "") for one in templates)
     causes += _check_template(spec, "StatefulSet", claims=claims)
@@ -121,12 +131,16 @@ def check_stateful_set_status(body: JsonObject) -> list[Cause]:
     replicas = status.get("replicas", 0)
     causes: list[Cause] = []
     counted = ("readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas")
-    for name in ("replicas", *counted, "observedGeneration"):
-        if status.get(name, 0) < 0:
-            causes.append(cause_invalid(f"status.{name}", status[name], _NOT_NEGATIVE))
-    for name in counted:
-        if status.get(name, 0) > replicas:
-            causes.append(cause_invalid(f"status.{name}", status.get(name, 0), "cannot be greater than status.replicas"))
+    causes += [
+        cause_invalid(f"status.{name}", status[name], _NOT_NEGATIVE)
+        for name in ("replicas", *counted, "observedGeneration")
+        if status.get(name, 0) < 0
+    ]
+    causes += [
+        cause_invalid(f"status.{name}", status.get(name, 0), "cannot be greater than status.replicas")
+        for name in counted
+        if status.get(name, 0) > replicas
+    ]
     if status.get("availableReplicas", 0) > status.get("readyReplicas", 0):
         causes.append(
             cause_invalid(
@@ -168,18 +182,18 @@ def check_job(body: JsonObject) -> list[Cause]:
 
 def _check_job_spec(spec: JsonObject, field: str) -> list[Cause]:
     causes: list[Cause] = []
-    for name in ("parallelism", "completions", "backoffLimit", "activeDeadlineSeconds", "ttlSecondsAfterFinished"):
-        if spec.get(name, 0) < 0:
-            causes.append(cause_invalid(f"{field}.{name}", spec[name], _NOT_NEGATIVE))
+    causes += [
+        cause_invalid(f"{field}.{name}", spec[name], _NOT_NEGATIVE)
+        for name in ("parallelism", "completions", "backoffLimit", "activeDeadlineSeconds", "ttlSecondsAfterFinished")
+        if spec.get(name, 0) < 0
+    ]
     template = (spec.get("template") or {}).get("spec") or {}
     if not template.get("containers"):
         causes.append(cause_required(f"{field}.template.spec.containers"))
         return causes
     causes += check_pod_spec(template, f"{field}.template.spec")
     if template.get("restartPolicy") not in {"OnFailure", "Never"}:
-        causes.append(
-            cause_required(f"{field}.template.spec.restartPolicy", 'valid values: "OnFailure", "Never"')
-        )
+        causes.append(cause_required(f"{field}.template.spec.restartPolicy", 'valid values: "OnFailure", "Never"'))
     return causes
 
 

@@ -1,6 +1,7 @@
 """Types of objects: one `Node` tree for built-in kinds (compact table) and for custom resources (openAPIV3Schema).
 
-A node says what JSON a field may hold, how lists and maps merge (server-side apply, strategic merge), and, for custom resources, which values are
+A node says what JSON a field may hold, how lists and maps merge (server-side apply, strategic merge), and, for custom
+resources, which values are
 valid. It knows nothing of requests; `validate.py` and `apply.py` walk it.
 """
 
@@ -147,7 +148,7 @@ class TypeTable:
                 merge=bool(spec.get("merge")),
             )
         target = self._build(spec["of"])
-        copy = Node(
+        return Node(
             target.kind,
             properties=target.properties,
             additional=target.additional,
@@ -157,4 +158,3 @@ class TypeTable:
             preserve_unknown=target.preserve_unknown,
             type_name=target.type_name,
         )
-        return copy

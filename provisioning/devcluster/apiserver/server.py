@@ -1,6 +1,7 @@
 """The embedded Kubernetes API server: start, stop, and the path of one request.
 
-A request is authenticated, authorized, struck by a fault if one is set, and answered; whatever goes wrong becomes a Status object, never the end of
+A request is authenticated, authorized, struck by a fault if one is set, and answered; whatever goes wrong becomes a
+Status object, never the end of
 the server. No line of this package logs request bodies or tokens, since Secrets pass through here.
 """
 
@@ -50,7 +51,11 @@ class ApiServer:
         kubernetes_version: str = "v1.36.2",
         kubeblocks: KubeblocksVersion = "v1.0.2",
     ) -> None:
-        """`crd_dir`: YAML files of CustomResourceDefinitions to install at start, instead of the reduced KubeBlocks ones of this package."""
+        """`crd_dir`.
+
+        YAML files of CustomResourceDefinitions to install at start, instead of the reduced KubeBlocks ones of this
+        package.
+        """
         self.faults = Faults()
         self.request_counts = RequestCounts()
         self.registry = Registry()
@@ -129,7 +134,9 @@ class ApiServer:
             raise
         except Exception as error:
             # The type only: texts of unexpected errors may quote an object, and objects may be Secrets.
-            logger.error("%s %s failed: %s", request.method, request.rel_url.raw_path, type(error).__name__, exc_info=_DEBUG)
+            logger.error(
+                "%s %s failed: %s", request.method, request.rel_url.raw_path, type(error).__name__, exc_info=_DEBUG
+            )
             return _respond_error(errors.internal_error(f"the embedded API server failed with {type(error).__name__}"))
 
     async def _dispatch(self, request: web.Request) -> web.StreamResponse:
@@ -256,9 +263,7 @@ def _turn_into_yaml(response: web.Response) -> None:
 
 
 def _timeout_error(info: RequestInfo) -> errors.ApiError:
-    return errors.ApiError(
-        504, "Timeout", "Timeout: request did not complete within the allotted timeout", details={}
-    )
+    return errors.ApiError(504, "Timeout", "Timeout: request did not complete within the allotted timeout", details={})
 
 
 def _reset(request: web.Request) -> web.Response:

@@ -1,7 +1,10 @@
-"""Objects of the embedded API server: JSON bytes in memory, SQLite on disk, a bounded history for watches and consistent pages.
+"""Objects of the embedded API server: JSON bytes in memory, SQLite on disk, a bounded history for watches and
+consistent pages.
 
-Objects are held as serialized JSON, since thousands of parsed objects would cost ten times the memory, and parsed on demand. Every change takes
-the next revision of one counter, as etcd does. Writes of one turn of the event loop are committed together (`committed`).
+Objects are held as serialized JSON, since thousands of parsed objects would cost ten times the memory, and parsed on
+demand. Every change takes
+the next revision of one counter, as etcd does. Writes of one turn of the event loop are committed together
+(`committed`).
 """
 
 from __future__ import annotations
@@ -40,7 +43,7 @@ Key = tuple[str, str, str]
 """(resource key such as `pods` or `clusters.apps.kubeblocks.io`, namespace or empty, name)."""
 
 
-class Compacted(Exception):
+class CompactedError(Exception):
     """The history no longer reaches back to the revision that was asked for."""
 
 
@@ -94,7 +97,10 @@ class Table:
 
 
 class Subscription:
-    """The changes of one resource from now on, in order. `closed` is set when the watcher fell too far behind or was dropped."""
+    """The changes of one resource from now on, in order.
+
+    `closed` is set when the watcher fell too far behind or was dropped.
+    """
 
     def __init__(self) -> None:
         self._changes: deque[Change] = deque()
@@ -210,10 +216,10 @@ class Store:
         return table.sorted_records
 
     def records_at(self, resource: str, namespace: str | None, revision: int) -> list[Record]:
-        """The list as it was at `revision`, by undoing the history; Compacted when it does not reach back so far."""
+        """The list as it was at `revision`, by undoing the history; CompactedError when that ends before."""
         table = self.table(resource)
         if revision < table.compacted:
-            raise Compacted
+            raise CompactedError
         if not table.history or table.history[-1].revision <= revision:
             return self.records(resource, namespace)
         undone: dict[Key, Record | None] = {}
@@ -222,14 +228,16 @@ class Store:
                 break
             undone[change.record.key] = change.previous
         kept = [record for record in self.records(resource, namespace) if record.key not in undone]
-        kept += [one for one in undone.values() if one is not None and (namespace is None or one.namespace == namespace)]
+        kept += [
+            one for one in undone.values() if one is not None and (namespace is None or one.namespace == namespace)
+        ]
         return sorted(kept, key=lambda record: record.key)
 
     def changes_since(self, resource: str, revision: int) -> list[Change]:
-        """Everything after `revision`; Compacted when some of it is forgotten."""
+        """Everything after `revision`; CompactedError when some of it is forgotten."""
         table = self.table(resource)
         if revision < table.compacted:
-            raise Compacted
+            raise CompactedError
         newer: list[Change] = []
         for change in reversed(table.history):
             if change.revision <= revision:

@@ -12,7 +12,6 @@ from aiohttp import web
 from . import bodies, errors
 from .errors import JsonObject
 from .identity import Authenticator
-from .lifecycle import DeleteOptions
 from .operations import Patch, Target, WriteOptions
 from .resources import ResourceType
 from .store import Record
@@ -47,18 +46,25 @@ async def answer(server: ApiServer, authenticator: Authenticator, call: Call, ki
             options = build_delete_options(body.get("deleteOptions") or {}, call.query)
             server.lifecycle.delete(kind, record, options)
             await store.committed()
-            return respond({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, 201)
+            return respond(
+                {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, 201
+            )
         case "binding":
             body = await _read_body(call)
             pod = record.parse()
             if pod["spec"].get("nodeName"):
                 raise errors.conflict(
-                    "", "pods/binding", record.name, f'pod {record.name} is already assigned to node "{pod["spec"]["nodeName"]}"'
+                    "",
+                    "pods/binding",
+                    record.name,
+                    f'pod {record.name} is already assigned to node "{pod["spec"]["nodeName"]}"',
                 )
             pod["spec"]["nodeName"] = (body.get("target") or {}).get("name", "")
             store.put(kind.table, pod)
             await store.committed()
-            return respond({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, 201)
+            return respond(
+                {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, 201
+            )
         case _:
             raise errors.method_not_allowed()
 
@@ -72,12 +78,20 @@ def _issue_token(authenticator: Authenticator, record: Record, body: JsonObject)
     spec = body.get("spec") or {}
     seconds = spec.get("expirationSeconds", DEFAULT_TOKEN_S)
     if not isinstance(seconds, int) or isinstance(seconds, bool):
-        raise errors.bad_request("json: cannot unmarshal string into Go struct field TokenRequestSpec.spec.expirationSeconds of type int64")
+        raise errors.bad_request(
+            "json: cannot unmarshal string into Go struct field TokenRequestSpec.spec.expirationSeconds of type int64"
+        )
     causes = []
     if seconds < MIN_TOKEN_S:
-        causes.append(errors.cause_invalid("spec.expirationSeconds", seconds, "may not specify a duration less than 10 minutes"))
+        causes.append(
+            errors.cause_invalid("spec.expirationSeconds", seconds, "may not specify a duration less than 10 minutes")
+        )
     if seconds > MAX_TOKEN_S:
-        causes.append(errors.cause_invalid("spec.expirationSeconds", seconds, "may not specify a duration larger than 2^32 seconds"))
+        causes.append(
+            errors.cause_invalid(
+                "spec.expirationSeconds", seconds, "may not specify a duration larger than 2^32 seconds"
+            )
+        )
     if causes:
         raise errors.invalid("authentication.k8s.io", "TokenRequest", "", causes)
     audiences = spec.get("audiences") or ["https://kubernetes.default.svc.cluster.local"]
@@ -93,18 +107,23 @@ def _issue_token(authenticator: Authenticator, record: Record, body: JsonObject)
 
 
 async def _answer_log(call: Call, record: Record) -> web.Response:
-    """The end of the file that the Pod's annotation names; like the real server an empty text when nothing was written yet."""
+    """The end of the file that the Pod's annotation names.
+
+    Like the real server an empty text when nothing was written yet.
+    """
     pod = record.parse()
     path = (pod["metadata"].get("annotations") or {}).get(LOG_ANNOTATION)
     container = call.query.get("container", "")
     names = [one["name"] for one in pod["spec"]["containers"]]
     if container and container not in names:
         raise errors.bad_request(f"container {container} is not valid for pod {record.name}")
-    if not path or not call.identity.is_master and not pod["spec"].get("nodeName"):
+    if not path:
         raise errors.bad_request(
             f'container "{container or names[0]}" in pod "{record.name}" is waiting to start: ContainerCreating'
         )
-    text = await asyncio.to_thread(_read_tail, Path(path), call.query.get("tailLines", ""), call.query.get("limitBytes", ""))
+    text = await asyncio.to_thread(
+        _read_tail, Path(path), call.query.get("tailLines", ""), call.query.get("limitBytes", "")
+    )
     return web.Response(body=text, content_type="text/plain")
 
 
@@ -144,13 +163,20 @@ async def _answer_scale(server: ApiServer, call: Call, kind: ResourceType, recor
         from .patching import json_patch, merge_patch
 
         parsed = bodies.parse_json(raw)
-        wanted = json_patch(scale, parsed) if media_type == "application/json-patch+json" else merge_patch(scale, parsed)
+        wanted = (
+            json_patch(scale, parsed) if media_type == "application/json-patch+json" else merge_patch(scale, parsed)
+        )
         replicas = (wanted.get("spec") or {}).get("replicas", 0)
     if isinstance(replicas, bool) or not isinstance(replicas, int):
-        raise errors.bad_request("json: cannot unmarshal string into Go struct field ScaleSpec.spec.replicas of type int32")
+        raise errors.bad_request(
+            "json: cannot unmarshal string into Go struct field ScaleSpec.spec.replicas of type int32"
+        )
     if replicas < 0:
         raise errors.invalid(
-            "autoscaling", "Scale", record.name, [errors.cause_invalid("spec.replicas", replicas, "must be greater than or equal to 0")]
+            "autoscaling",
+            "Scale",
+            record.name,
+            [errors.cause_invalid("spec.replicas", replicas, "must be greater than or equal to 0")],
         )
     agent = call.request.headers.get("User-Agent", "").partition("/")[0]
     manager = call.query.get("fieldManager") or agent or "unknown"
@@ -212,7 +238,9 @@ async def answer_devcluster(server: ApiServer, call: Call) -> web.StreamResponse
             return respond({"cleared": True})
         case "DELETE", _ if path.startswith("/devcluster/faults/") and path.rpartition("/")[2].isdigit():
             if not server.faults.remove(int(path.rpartition("/")[2])):
-                raise errors.ApiError(404, "NotFound", "There is no fault with this id; GET /devcluster/faults lists them.")
+                raise errors.ApiError(
+                    404, "NotFound", "There is no fault with this id; GET /devcluster/faults lists them."
+                )
             return respond({"cleared": True})
         case "GET", "/devcluster/requests":
             return respond({"requests": server.request_counts.describe()})

@@ -51,7 +51,11 @@ def build_table(
         rows.append(
             {
                 "cells": [_cell(read, body) for _, _, read in columns],
-                "object": {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": body["metadata"]},
+                "object": {
+                    "kind": "PartialObjectMetadata",
+                    "apiVersion": "meta.k8s.io/v1",
+                    "metadata": body["metadata"],
+                },
             }
         )
     definitions = [
@@ -103,6 +107,10 @@ def age_of(text: str | None) -> str:
 
 _NAME: Column = ("Name", "string", _path("metadata", "name"))
 _AGE: Column = ("Age", "string", lambda body: age_of(body["metadata"].get("creationTimestamp")))
+
+
+def _age_at(read: Callable[[JsonObject], Any]) -> Callable[[JsonObject], Any]:
+    return lambda body: age_of(read(body))
 
 
 def _ready(body: JsonObject) -> str:
@@ -167,7 +175,11 @@ _BUILTIN: dict[str, list[Column]] = {
     ],
     "ingresses.networking.k8s.io": [
         ("Class", "string", _path("spec", "ingressClassName")),
-        ("Hosts", "string", lambda body: ",".join(one.get("host", "*") for one in body["spec"].get("rules") or []) or "*"),
+        (
+            "Hosts",
+            "string",
+            lambda body: ",".join(one.get("host", "*") for one in body["spec"].get("rules") or []) or "*",
+        ),
     ],
     "events": [
         ("Type", "string", _path("type", default="")),
@@ -189,7 +201,7 @@ def _columns_of(kind: ResourceType) -> list[Column]:
     for one in kind.printer_columns:
         names = [part for part in one.get("jsonPath", "").strip(".").split(".") if part]
         if one.get("type") == "date":
-            columns.append((one["name"], "date", lambda body, read=_path(*names): age_of(read(body))))
+            columns.append((one["name"], "date", _age_at(_path(*names))))
         else:
             columns.append((one["name"], one.get("type", "string"), _path(*names)))
     if not kind.printer_columns:

@@ -9,13 +9,17 @@ from .patching import go_text
 from .schema import Node
 
 _EXPECTED = {
-    "string": "string", "bytes": "string", "time": "string", "integer": "numeric (int or float)", "number": "numeric (int or float)",
+    "string": "string", "bytes": "string", "time": "string", "integer": "numeric (int or float)",
+    "number": "numeric (int or float)",
     "boolean": "boolean",
 }  # fmt: skip
 
 
 def first_fault(value: Any, node: Node, path: str, *, secret: bool = False) -> str | None:
-    """The first misfit in the words of structured-merge-diff (`.data.k: expected string, got …`); None when all fits. `secret`: name no values."""
+    """The first misfit in the words of structured-merge-diff (`.data.k: expected string, got …`).
+
+    None when all fits. `secret`: name no values.
+    """
     if value is None or node.kind == "any":
         return None
     if node.kind == "object":
@@ -86,7 +90,10 @@ def _array_fault(value: Any, node: Node, path: str, secret: bool) -> str | None:
             keys = {key: one[key] for key in node.map_keys if key in one}
             if not keys:
                 missing = node.map_keys[0] if node.map_keys else ""
-                return f'{path}: element {index}: associative list with keys has an element that omits key field "{missing}" (and doesn\'t have default value)'
+                return (
+                    f"{path}: element {index}: associative list with keys has an element that omits key field "
+                    f'"{missing}" (and doesn\'t have default value)'
+                )
             if "protocol" in node.map_keys:
                 keys.setdefault("protocol", "TCP")
             where = f"{path}[" + ",".join(f"{key}={json.dumps(keys[key])}" for key in sorted(keys)) + "]"

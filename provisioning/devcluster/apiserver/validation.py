@@ -1,4 +1,7 @@
-"""Value rules of objects: causes of a 422. Metadata here, kinds in the `rules_` modules, custom resources in `crd_rules`."""
+"""Value rules of objects: causes of a 422.
+
+Metadata here, kinds in the `rules_` modules, custom resources in `crd_rules`.
+"""
 
 from __future__ import annotations
 
@@ -91,7 +94,8 @@ def _check_metadata(kind: ResourceType, metadata: JsonObject) -> list[Cause]:
     if metadata.get("generateName"):
         base = metadata["generateName"].rstrip("-") or metadata["generateName"]
         generated = [
-            cause_invalid("metadata.generateName", metadata["generateName"], fault) for fault in _name_faults(kind, base)
+            cause_invalid("metadata.generateName", metadata["generateName"], fault)
+            for fault in _name_faults(kind, base)
         ]
         causes = generated + causes
     causes += names.check_labels(metadata.get("labels"), "metadata.labels")
@@ -126,12 +130,18 @@ def _check_shared_metadata(metadata: JsonObject) -> list[Cause]:
             cause_invalid(
                 "metadata.ownerReferences",
                 metadata["ownerReferences"],
-                "Only one reference can have Controller set to true. Found \"true\" in references for "
-                + " and ".join(f"{one.get('kind')}/{one.get('name')}" for one in metadata["ownerReferences"] if one.get("controller")),
+                'Only one reference can have Controller set to true. Found "true" in references for '
+                + " and ".join(
+                    f"{one.get('kind')}/{one.get('name')}"
+                    for one in metadata["ownerReferences"]
+                    if one.get("controller")
+                ),
             )
         )
     for index, finalizer in enumerate(metadata.get("finalizers") or ()):
-        causes += [cause_invalid("metadata.finalizers", finalizer, fault) for fault in names.qualified_faults(finalizer)]
+        causes += [
+            cause_invalid("metadata.finalizers", finalizer, fault) for fault in names.qualified_faults(finalizer)
+        ]
         if "/" not in finalizer and finalizer not in _STANDARD_FINALIZERS:
             causes.append(
                 cause_invalid(
@@ -152,7 +162,8 @@ def _check_metadata_update(kind: ResourceType, new: JsonObject, old: JsonObject)
             causes.append(
                 cause_forbidden(
                     "metadata.finalizers",
-                    f"no new finalizers can be added if the object is being deleted, found new finalizers []string{{{', '.join(_go(one) for one in added)}}}",
+                    f"no new finalizers can be added if the object is being deleted, found new finalizers "
+                    f"[]string{{{', '.join(_go(one) for one in added)}}}",
                 )
             )
     return causes

@@ -12,7 +12,7 @@ from . import errors
 from .errors import JsonObject
 from .resources import ResourceType
 from .selectors import FieldSelector, LabelSelector, fields_match, labels_match
-from .store import Change, Compacted, Record, Store, dump
+from .store import Change, CompactedError, Record, Store, dump
 
 BOOKMARK_INTERVAL_S = 60.0
 MIN_TIMEOUT_S = 1800.0
@@ -97,7 +97,7 @@ async def stream(store: Store, request: WatchRequest) -> AsyncIterator[bytes]:
             revision = int(start)
             try:
                 replay = store.changes_since(table, revision)
-            except Compacted:
+            except CompactedError:
                 yield gone_line(f"too old resource version: {revision} ({store.table(table).compacted + 1})")
                 return
             lines = [line for change in replay if (line := _line_of(change, request)) is not None]
