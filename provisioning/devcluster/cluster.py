@@ -224,7 +224,7 @@ class EmbeddedCluster:
         self._running: Running | None = None
         self._errors: list[Exception] = []
 
-    def start(self, timeout_s: float = 30.0) -> Self:
+    def start(self, timeout_s: float = 60.0) -> Self:
         """Returns when everything serves. ClusterError or TimeoutError otherwise."""
         self._is_up.clear()
         self._errors.clear()

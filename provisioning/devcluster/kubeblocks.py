@@ -53,7 +53,7 @@ from provisioning.devcluster.opsrequests import OpsRequests
 from provisioning.devcluster.ports import LOOPBACK
 from provisioning.devcluster.postgres import PostgresServers
 from provisioning.devcluster.postgres_binaries import PostgresUnavailableError
-from provisioning.devcluster.reflector import Key, Reflector, Workqueue, key_of
+from provisioning.devcluster.reflector import PASSING_ERRORS, Key, Reflector, Workqueue, key_of
 from provisioning.devcluster.scenarios import CONFIG_MAP, NAMESPACE, Scenarios, SecretVariant
 
 log = logging.getLogger(__name__)
@@ -120,7 +120,7 @@ class KubeBlocksStandIn:
             self.ready.set()
 
     async def _served_version(self) -> str | None:
-        with contextlib.suppress(OSError, TimeoutError):
+        with contextlib.suppress(*PASSING_ERRORS):
             return await self._client.served_version(GROUP, "clusters", ("v1", "v1alpha1"))
         return None
 

@@ -8,11 +8,12 @@ gives it time.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from datetime import UTC, datetime
 from typing import Protocol
 
 from provisioning.devcluster.client import KubeClient, NotFoundError, Object, Resource
-from provisioning.devcluster.reflector import Key, Reflector, Workqueue
+from provisioning.devcluster.reflector import PASSING_ERRORS, Key, Reflector, Workqueue
 
 GROUPS = ("operations.kubeblocks.io", "apps.kubeblocks.io")
 TERMINAL = ("Succeed", "Failed", "Cancelled", "Aborted")
@@ -57,12 +58,10 @@ class OpsRequests:
             tasks.create_task(self._queue.run())
 
     async def _served_group(self) -> str | None:
-        try:
+        with contextlib.suppress(*PASSING_ERRORS):
             for group in GROUPS:
                 if await self._client.served_version(group, "opsrequests", ("v1alpha1",)):
                     return group
-        except (OSError, TimeoutError):
-            pass
         return None
 
     async def _reconcile(self, key: Key) -> float | None:

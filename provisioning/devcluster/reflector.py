@@ -77,7 +77,7 @@ class Reflector:
                 delay_s = 0.1
                 version = await self._follow(version)
             except GoneError:
-                continue
+                log.debug("The watch of %s is too old; listing again.", self.resource.plural)
             except NotFoundError:
                 log.warning("The API server does not serve %s; looking again in %.1f s.", self.resource.plural, delay_s)
             except PASSING_ERRORS as error:

@@ -20,6 +20,7 @@ from provisioning.devcluster.cluster import ClusterError, EmbeddedCluster, Optio
 from provisioning.devcluster.ports import is_free
 from provisioning.devcluster.processes import command_line_of
 from tests.devcluster.standin_api import Api, wait_for
+from tests.devcluster.test_standin_sandboxes import container_status, create_sandbox, process_of, wait_ready
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -86,6 +87,42 @@ def test_a_restart_keeps_address_credentials_and_data(tmp_path):
 
         wait_for(note, lambda seen: seen == "still here")
         assert api.phase("kept") == "Running"
+
+
+def test_a_restart_starts_the_sandboxes_again(tmp_path):
+    options = quick(tmp_path, is_ephemeral=True)
+    with EmbeddedCluster(quick(tmp_path)) as cluster:
+        api = Api(cluster)
+        api.create_cluster("base")
+        api.wait_phase("base", "Running")
+        wait_for(lambda: api.secret("base-postgresql-account-postgres"), bool)
+        url = api.database_url("base").partition("?")[0]
+        create_sandbox(api, "again", env=[{"name": "DATABASE_URL", "value": url}])
+        wait_ready(api, "again")
+        process = process_of(api, "again")
+    assert "sandbox_app" not in command_line_of(process)
+    with EmbeddedCluster(options) as cluster:
+        api = Api(cluster)
+        wait_for(lambda: container_status(api, "again-0"), lambda seen: seen["restartCount"] == 1 and seen["ready"])
+        assert process_of(api, "again") != process
+
+
+def test_the_stand_ins_outlive_an_api_server_in_trouble(tmp_path):
+    with EmbeddedCluster(quick(tmp_path, is_ephemeral=True)) as cluster:
+        api = Api(cluster)
+        for user in ("system:kubeblocks", "system:kubelet", "system:statefulsets"):
+            cluster.faults.add("status", user=user, status=500, probability=0.4)
+            cluster.faults.add("reset-after", user=user, probability=0.2)
+        api.create_cluster("tough")
+        cluster.server.drop_watches()
+        create_sandbox(api, "tough-box", env=[{"name": "DATABASE_URL", "value": "postgresql://u:p@127.0.0.1:9/d"}])
+        wait_for(
+            lambda: container_status(api, "tough-box-0").get("state", {}), lambda seen: "running" in seen, timeout_s=40
+        )
+        api.wait_phase("tough", "Running", timeout_s=40)
+        cluster.faults.clear()
+        wait_for(lambda: api.secret("tough-postgresql-account-postgres"), bool)
+        assert api.query("tough", "SELECT 1") == 1
 
 
 def test_the_kubeconfig_is_private_and_complete(tmp_path):
