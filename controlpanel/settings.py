@@ -298,6 +298,12 @@ UNFOLD: dict[str, Any] = {
                         "permission": "projects.permissions.may_view_projects",
                     },
                     {
+                        "title": "Sandbox templates",
+                        "icon": "deployed_code_history",
+                        "link": reverse_lazy("admin:projects_sandboxtemplate_changelist"),
+                        "permission": "projects.permissions.may_view_templates",
+                    },
+                    {
                         "title": "Events",
                         "icon": "history",
                         "link": reverse_lazy("admin:projects_event_changelist"),

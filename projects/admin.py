@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from projects import admin_records, display, services
+from projects import admin_records, admin_templates, display, services
 from projects.admin_records import PhaseFilter, SandboxCredentialsFilter, phase_label, shown
 from projects.forms import ProjectAdminForm, VariableForm
 from projects.models import Project, ProjectVariable
@@ -33,6 +33,7 @@ else:
     from unfold.admin import TabularInline as _VariableInline
 
 admin_records.register()
+admin_templates.register()
 admin.site.index_title = "Overview"
 
 # Beyond so many projects an action says what became of them in groups.
@@ -99,7 +100,7 @@ class ProjectAdmin(_ProjectAdmin):
     actions = ("provision_selected", "retry_selected", "delete_selected_projects")
     fieldsets = (
         (None, {"fields": ("name", "kubernetes_name", "owner", "description")}),
-        ("Where and how it runs", {"fields": ("namespace", "default_database_allowed")}),
+        ("Where and how it runs", {"fields": ("namespace", "template", "default_database_allowed")}),
     )
     change_form_template = "admin/projects/project/change_form.html"
 
@@ -128,7 +129,7 @@ class ProjectAdmin(_ProjectAdmin):
             return super().get_fieldsets(request, obj)
         return (
             (None, {"fields": ("name", "owner", "description")}),
-            ("Where and how it runs", {"fields": ("namespace", "default_database_allowed")}),
+            ("Where and how it runs", {"fields": ("namespace", "template", "default_database_allowed")}),
         )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Project | None = None) -> tuple[str, ...]:

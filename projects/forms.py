@@ -6,6 +6,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from unfold.widgets import (
     UnfoldAdminPasswordWidget,
+    UnfoldAdminSelectWidget,
     UnfoldAdminTextareaWidget,
     UnfoldAdminTextInputWidget,
     UnfoldBooleanSwitchWidget,
@@ -47,7 +48,7 @@ class ProjectAdminForm(ProjectModelForm):
 
     class Meta:
         model = Project
-        fields = ("name", "owner", "description", "namespace", "default_database_allowed")
+        fields = ("name", "owner", "description", "namespace", "template", "default_database_allowed")
         field_classes = {"name": ProjectNameField}
         widgets = {"description": UnfoldAdminTextareaWidget(attrs={"rows": 3})}
         help_texts = {"namespace": NAMESPACE_HELP}
@@ -58,18 +59,27 @@ class AddProjectForm(ProjectModelForm):
 
     class Meta:
         model = Project
-        fields = ("name", "description", "namespace", "default_database_allowed")
+        fields = ("name", "description", "namespace", "template", "default_database_allowed")
         field_classes = {"name": ProjectNameField}
         widgets = {
             "name": UnfoldAdminTextInputWidget(attrs={"autofocus": True, "autocomplete": "off"}),
             "description": UnfoldAdminTextareaWidget(attrs={"rows": 3}),
             "namespace": UnfoldAdminTextInputWidget(attrs={"autocomplete": "off"}),
+            "template": UnfoldAdminSelectWidget(),
             "default_database_allowed": UnfoldBooleanSwitchWidget(),
         }
         help_texts = {
             "description": "What it is for. Optional.",
             "namespace": NAMESPACE_HELP,
         }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        template = self.fields["template"]
+        if isinstance(template, forms.ModelChoiceField):
+            template.empty_label = "None: as the panel's settings say"
+            if template.queryset is None or not template.queryset.exists():
+                del self.fields["template"]
 
 
 class VariableForm(VariableModelForm):
