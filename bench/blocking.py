@@ -1,0 +1,52 @@
+"""The obvious design, to compare with: one task makes the Cluster, polls until it runs, and makes the sandbox.
+
+As the predecessor waited: every 3 s, up to 120 s. It is given the panel's own client and manifests, and is spared
+everything else: rows, events, leases, the wait for the sandbox.
+"""
+
+import time
+import uuid
+
+from provisioning import kube as k
+from provisioning import manifests
+from provisioning.credentials import component_of, read_connection, service_names
+from provisioning.readiness import State, judge_cluster
+
+_POLL_S = 3.0
+_TIMEOUT_S = 120.0
+
+
+def warm_up() -> None:
+    """Make the worker's client, and let the other worker have a turn."""
+    k.connect().cluster_api_version()
+    time.sleep(0.5)
+
+
+def provision(name: str) -> None:
+    """Bring one project up, holding the worker all the while. Raises TimeoutError after 120 s."""
+    kube, owner, namespace = k.connect(), manifests.Owner(name, uuid.uuid4()), "default"
+    cluster_name, sandbox_name = f"{name}-agentruntime-abc123", f"{name}-sandbox-abc123"
+    spec = manifests.DatabaseSpec("16.4.0", "postgresql-14.8.0", "500m", "512Mi", "3Gi", "")
+    api_version = kube.cluster_api_version()
+    kind = k.cluster_kind(api_version)
+    manifest = manifests.build_cluster(api_version, name=cluster_name, namespace=namespace, owner=owner, spec=spec)
+    kube.apply(manifest, "clusters", force=False)
+    end = time.monotonic() + _TIMEOUT_S
+    while judge_cluster(cluster := kube.get_or_none(kind, namespace, cluster_name)).state is not State.READY:
+        if time.monotonic() > end:
+            raise TimeoutError(f"The database of {name} was not ready within {_TIMEOUT_S:.0f} s.")
+        time.sleep(_POLL_S)
+    component = component_of(cluster)
+    secrets = kube.list_objects(k.SECRET, namespace, labels=f"app.kubernetes.io/instance={cluster_name}")
+    service = kube.get_or_none(k.SERVICE, namespace, service_names(cluster_name, component, api_version)[0])
+    connection = read_connection(secrets, service, cluster=cluster_name, component=component, namespace=namespace)
+    environment = getattr(connection, "environment", None)
+    if environment is None:
+        raise RuntimeError(f"The database of {name} runs without credentials.")
+    sandbox = manifests.SandboxSpec("example/runtime", {"app": 3000}, "500m", "512Mi", "10Gi")
+    where = (sandbox_name, namespace, owner)
+    kube.apply(manifests.build_environment_secret(*where, environment), "secrets")
+    kube.apply(manifests.build_service(*where, sandbox), "services")
+    kube.apply(
+        manifests.build_statefulset(*where, sandbox, variables=list(environment), digest="bench"), "statefulsets"
+    )
