@@ -220,7 +220,7 @@ def apply_configuration(
     applied = {name: value for name, value in config.items() if name not in ignored}
     wanted = collect_fields(applied, node).keys()
     base: JsonObject = live if live is not None else {"metadata": {}}
-    merged = merge_typed(base, applied, node)
+    merged: JsonObject = merge_typed(base, applied, node)
     entries = read_entries(base)
     mine = ManagedEntry(manager, "Apply", api_version, subresource, now, set(wanted))
     previous = next((entry for entry in entries if entry.identity == mine.identity), None)

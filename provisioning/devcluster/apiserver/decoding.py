@@ -140,7 +140,7 @@ def decode_object(
     decoder = Decoder(defaults=defaults)
     body.setdefault("metadata", {})
     if kind.builtin:
-        decoded = decoder.builtin(body, kind.node, "", kind.kind)
+        decoded: JsonObject = decoder.builtin(body, kind.node, "", kind.kind)
     else:
         node = builtin_types().node("meta.v1.ObjectMeta")
         metadata = decoder.builtin(body["metadata"], node, "metadata", "ObjectMeta")

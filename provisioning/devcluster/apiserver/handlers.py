@@ -4,49 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from . import bodies, discovery, errors, listing, reviews, subresources, tables, watching
+from .calls import Call, build_delete_options, build_write_options, check_acceptable, page_not_found_text, respond
 from .errors import JsonObject
-from .faults import Fault
-from .identity import Authenticator, Identity
+from .identity import Authenticator
 from .lifecycle import DeleteOptions
-from .operations import Operations, Patch, Target, WriteOptions, Written, present
+from .objects import present
+from .operations import Operations, Patch, Target, WriteOptions, Written
 from .patching import go_kind
 from .rbac import Access, Authorizer, refusal
-from .requestinfo import RequestInfo, is_true
+from .records import Record, dump
+from .requestinfo import is_true
 from .resources import ResourceType
-from .store import Record, dump
 
 if TYPE_CHECKING:
     from .server import ApiServer
-
-
-@dataclass(slots=True)
-class Call:
-    """One request on its way."""
-
-    request: web.Request
-    info: RequestInfo
-    identity: Identity
-    query: Mapping[str, str]
-    fault: Fault | None = None
-    """stale-list, truncated-watch or watch-gone: the handler does these itself."""
-
-
-def respond(body: Any, status: int = 200, warnings: list[str] | None = None) -> web.Response:
-    response = web.Response(
-        status=status, body=body if isinstance(body, bytes) else dump(body), content_type="application/json"
-    )
-    for warning in warnings or ():
-        quoted = warning.replace("\\", "\\\\").replace('"', '\\"')
-        response.headers.add("Warning", f'299 - "{quoted}"')
-    return response
 
 
 class Handlers:
@@ -223,35 +199,8 @@ class Handlers:
 
     # Writes
 
-    def _options(self, call: Call) -> WriteOptions:
-        query = call.query
-        explicit = query.get("fieldManager", "")
-        agent = call.request.headers.get("User-Agent", "").partition("/")[0].strip()
-        validation = query.get("fieldValidation", "") or "Warn"
-        causes: list[errors.Cause] = []
-        dry_run = query.get("dryRun", "")
-        if dry_run not in ("", "All"):
-            causes.append(errors.cause_not_supported("dryRun", [dry_run], ["All"]))
-        if len(explicit) > 128:
-            causes.append(errors.cause_too_long("fieldManager", "may not be more than 128 bytes"))
-        if validation not in {"Warn", "Strict", "Ignore"}:
-            causes.append(errors.cause_not_supported("fieldValidation", validation, ["", "Ignore", "Strict", "Warn"]))
-        if causes:
-            what = {"create": "CreateOptions", "update": "UpdateOptions", "patch": "PatchOptions"}.get(
-                call.info.verb, "DeleteOptions"
-            )
-            raise errors.invalid("meta.k8s.io", what, "", causes)
-        return WriteOptions(
-            user=call.identity.user,
-            field_manager=explicit or agent or "unknown",
-            explicit_manager=explicit,
-            dry_run=dry_run == "All",
-            field_validation=validation,
-            force=is_true(query, "force"),
-        )
-
     async def _create(self, call: Call, kind: ResourceType) -> web.Response:
-        options = self._options(call)
+        options = build_write_options(call)
         if call.info.name:
             raise errors.method_not_allowed()
         raw = await bodies.read_bytes(call.request)
@@ -264,7 +213,7 @@ class Handlers:
         return await self._respond_written(call, kind, written, options)
 
     async def _update(self, call: Call, kind: ResourceType) -> web.Response:
-        options = self._options(call)
+        options = build_write_options(call)
         raw = await bodies.read_bytes(call.request)
         body = bodies.parse_object(raw, bodies.media_type_of(call.request), kind.kind)
         self._authorizer.check_grants(kind, body, call.identity, call.info.namespace)
@@ -272,7 +221,7 @@ class Handlers:
         return await self._respond_written(call, kind, written, options)
 
     async def _patch(self, call: Call, kind: ResourceType) -> web.Response:
-        options = self._options(call)
+        options = build_write_options(call)
         patch = await self._read_patch(call, kind)
         if patch.media_type == "application/apply-patch+yaml":
             if not options.explicit_manager:
@@ -417,76 +366,3 @@ def _list_item(record: Record, kind: ResourceType) -> bytes:
     body.pop("kind", None)
     body.pop("apiVersion", None)
     return dump(body)
-
-
-def build_delete_options(body: JsonObject, query: Mapping[str, str]) -> DeleteOptions:
-    """Body first, then query parameters; 400/422 for values that are none."""
-    propagation = body.get("propagationPolicy") or query.get("propagationPolicy", "")
-    if is_true(query, "orphanDependents") or body.get("orphanDependents") is True:
-        propagation = "Orphan"
-    causes: list[errors.Cause] = []
-    if propagation not in ("", "Background", "Foreground", "Orphan"):
-        causes.append(
-            errors.cause_not_supported("propagationPolicy", propagation, ["Foreground", "Background", "Orphan", "nil"])
-        )
-    dry_run = body.get("dryRun") or ([query["dryRun"]] if query.get("dryRun") else [])
-    if dry_run not in ([], ["All"]):
-        causes.append(errors.cause_not_supported("dryRun", [dry_run], ["All"]))
-    if causes:
-        raise errors.invalid("meta.k8s.io", "DeleteOptions", "", causes)
-    grace = body.get("gracePeriodSeconds")
-    if grace is None and query.get("gracePeriodSeconds"):
-        try:
-            grace = int(query["gracePeriodSeconds"])
-        except ValueError:
-            text = query["gracePeriodSeconds"]
-            raise errors.bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
-    if grace is not None and not isinstance(grace, int):
-        raise errors.bad_request(
-            "json: cannot unmarshal string into Go struct field DeleteOptions.gracePeriodSeconds of type int64"
-        )
-    preconditions = body.get("preconditions") or {}
-    return DeleteOptions(
-        propagation=propagation,
-        grace_period_s=grace,
-        uid=preconditions.get("uid") or "",
-        resource_version=preconditions.get("resourceVersion") or "",
-        dry_run=bool(dry_run),
-    )
-
-
-def check_acceptable(request: web.Request) -> None:
-    accept = request.headers.get("Accept", "")
-    if not accept:
-        return
-    for part in accept.split(","):
-        media = part.partition(";")[0].strip().lower()
-        if media in {"*/*", "application/*", "application/json", "application/yaml"}:
-            return
-    raise errors.not_acceptable()
-
-
-def wants_yaml(accept: str) -> bool:
-    """Whether the client asks for YAML before JSON."""
-    for part in accept.split(","):
-        media = part.partition(";")[0].strip().lower()
-        if media == "application/yaml":
-            return True
-        if media in {"application/json", "*/*", "application/*"}:
-            return False
-    return False
-
-
-def page_not_found_text() -> web.Response:
-    """Unknown resources get plain text from the real server's router."""
-    return web.Response(status=404, text="404 page not found\n", content_type="text/plain")
-
-
-def parse_fault_body(raw: bytes) -> JsonObject:
-    try:
-        body = json.loads(raw)
-    except ValueError:
-        raise errors.bad_request('a fault is a JSON object such as {"kind": "status", "status": 503}') from None
-    if not isinstance(body, dict):
-        raise errors.bad_request('a fault is a JSON object such as {"kind": "status", "status": 503}')
-    return body

@@ -15,8 +15,9 @@ from datetime import UTC, datetime, timedelta
 
 from . import errors
 from .errors import JsonObject
+from .records import Key, Record
 from .resources import Registry, ResourceType
-from .store import Key, Record, Store
+from .store import Store
 
 logger = logging.getLogger(__name__)
 

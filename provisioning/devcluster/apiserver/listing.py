@@ -11,9 +11,10 @@ from typing import Any
 
 from . import errors
 from .errors import JsonObject
+from .records import CompactedError, Record, dump
 from .resources import ResourceType
 from .selectors import parse_field_selector, parse_label_selector
-from .store import CompactedError, Record, Store, dump
+from .store import Store
 from .watching import Filter
 
 _COMMON_FIELDS = ("metadata.name", "metadata.namespace")

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import copy
-import secrets
 import uuid
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 from . import admission, apply, decoding, defaults, errors, validation
 from .errors import JsonObject
 from .lifecycle import Lifecycle
+from .merging import merge_for_update
+from .objects import generate_name, is_same, match_namespace, metadata_of, now_text, present
 from .patching import json_patch, merge_patch, strategic_merge
+from .records import Record
 from .resources import Registry, ResourceType
-from .store import Record, Store
-
-_MAX_GENERATED_BASE = 58
+from .store import Store
 
 
 @dataclass(slots=True)
@@ -57,10 +56,6 @@ class Written:
     created: bool = False
 
 
-def now_text() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 class Operations:
     """All methods are synchronous: one request changes the store in one turn of the event loop."""
 
@@ -89,8 +84,8 @@ class Operations:
     ) -> Written:
         """`name` is the one of the URL where a PUT or an apply creates."""
         admission.check_type(body, kind)
-        metadata = _metadata_of(body)
-        _match_namespace(metadata, kind, namespace)
+        metadata = metadata_of(body)
+        match_namespace(metadata, kind, namespace)
         if name and metadata.get("name", "") not in ("", name):
             raise errors.bad_request(
                 f"the name of the object ({metadata['name']}) does not match the name on the URL ({name})"
@@ -100,14 +95,14 @@ class Operations:
         manual_name = name or metadata.get("name") or ""
         generate = metadata.get("generateName") or ""
         tries = 8 if generate and not manual_name else 1
-        metadata["name"] = manual_name or _generate_name(generate)
+        metadata["name"] = manual_name or generate_name(generate)
         if namespace or kind.namespaced:
             self.lifecycle.check_namespace(kind, namespace, metadata["name"])
         body = self._prepare_create(kind, body, options)
         for _ in range(tries - 1):
             if self.store.get(kind.table, namespace, body["metadata"]["name"]) is None:
                 break
-            body["metadata"]["name"] = _generate_name(generate)
+            body["metadata"]["name"] = generate_name(generate)
         metadata = body["metadata"]
         existing = self.store.get(kind.table, namespace, metadata["name"])
         if existing is not None:
@@ -162,8 +157,8 @@ class Operations:
     def update(self, target: Target, body: JsonObject, options: WriteOptions) -> Written:
         kind = target.kind
         admission.check_type(body, kind)
-        metadata = _metadata_of(body)
-        _match_namespace(metadata, kind, target.namespace)
+        metadata = metadata_of(body)
+        match_namespace(metadata, kind, target.namespace)
         if metadata.get("name", "") == "":
             raise errors.bad_request(
                 f"the name of the object ({target.name} based on URL) was undeterminable: name must be provided"
@@ -258,9 +253,9 @@ class Operations:
         """Write `body` over `record`; both are complete objects of the same version."""
         kind = target.kind
         live = present(record.parse(), kind)
-        old, new = live["metadata"], _metadata_of(body)
+        old, new = live["metadata"], metadata_of(body)
         self._check_preconditions(target, old, new, patched=patched)
-        changed = defaults.merge_for_update(kind, live, body, target.subresource)
+        changed = merge_for_update(kind, live, body, target.subresource)
         metadata = changed["metadata"]
         for name in (
             "uid",
@@ -298,7 +293,7 @@ class Operations:
                     subresource=target.subresource,
                     now=now_text(),
                 )
-        if _same(changed, live):
+        if is_same(changed, live):
             return Written(live)
         if options.dry_run:
             return Written(changed)
@@ -363,52 +358,3 @@ class Operations:
         else:
             self.store.put(kind.table, body)
         self.lifecycle.note_written(kind, body)
-
-
-def present(body: JsonObject, kind: ResourceType) -> JsonObject:
-    """A stored object in the version of the request; all versions share their fields (conversion strategy None)."""
-    body["apiVersion"] = kind.api_version
-    body["kind"] = kind.kind
-    return body
-
-
-def _metadata_of(body: JsonObject) -> JsonObject:
-    metadata = body.get("metadata")
-    if metadata is None:
-        metadata = body["metadata"] = {}
-    if not isinstance(metadata, dict):
-        raise errors.bad_request("metadata must be an object")
-    return metadata
-
-
-def _match_namespace(metadata: JsonObject, kind: ResourceType, namespace: str) -> None:
-    if not kind.namespaced:
-        metadata.pop("namespace", None)
-        return
-    if metadata.get("namespace") not in (None, "", namespace):
-        raise errors.bad_request(
-            "the namespace of the provided object does not match the namespace sent on the request"
-        )
-    metadata["namespace"] = namespace
-
-
-def _generate_name(base: str) -> str:
-    if not base:
-        return ""
-    return base[:_MAX_GENERATED_BASE] + "".join(secrets.choice(admission.NAME_ALPHABET) for _ in range(5))
-
-
-def _same(one: JsonObject, other: JsonObject) -> bool:
-    """Equal but for the times of managedFields: such a write is a no-op and keeps its resourceVersion."""
-    if one == other:
-        return True
-
-    def without_times(body: JsonObject) -> JsonObject:
-        metadata = dict(body["metadata"])
-        metadata["managedFields"] = [
-            {name: value for name, value in entry.items() if name != "time"}
-            for entry in metadata.get("managedFields") or ()
-        ]
-        return {**body, "metadata": metadata}
-
-    return without_times(one) == without_times(other)

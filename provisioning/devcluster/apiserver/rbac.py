@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from . import errors
 from .errors import JsonObject
 from .identity import Identity
+from .records import Record
 from .requestinfo import RequestInfo
 from .resources import ResourceType
-from .store import Record, Store
+from .store import Store
 
 _GROUP = "rbac.authorization.k8s.io"
 

@@ -21,15 +21,17 @@ import yaml
 from aiohttp import web
 
 from . import bootstrap, errors
+from .calls import Call, wants_yaml
 from .faults import Fault, Faults, RequestCounts
-from .handlers import Call, Handlers, wants_yaml
+from .handlers import Handlers
 from .identity import AUTHENTICATED, Authenticator, Identity, service_account_identity
 from .lifecycle import Lifecycle
 from .operations import Operations
 from .rbac import Access, Authorizer, access_of, refusal
+from .records import dump
 from .requestinfo import RequestInfo, parse_request
 from .resources import Registry
-from .store import Store, dump
+from .store import Store
 
 __all__ = ["ApiServer", "Identity", "KubeblocksVersion"]
 

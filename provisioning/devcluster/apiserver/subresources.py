@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from . import bodies, errors
+from .calls import Call, build_delete_options, parse_fault_body, respond
 from .errors import JsonObject
 from .identity import Authenticator
 from .operations import Patch, Target, WriteOptions
+from .patching import json_patch, merge_patch
+from .records import Record
 from .resources import ResourceType
-from .store import Record
 
 if TYPE_CHECKING:
-    from .handlers import Call
     from .server import ApiServer
 
 LOG_ANNOTATION = "devcluster/log-file"
@@ -26,8 +27,6 @@ MIN_TOKEN_S, DEFAULT_TOKEN_S, MAX_TOKEN_S = 600, 3600, 2**32
 
 
 async def answer(server: ApiServer, authenticator: Authenticator, call: Call, kind: ResourceType) -> web.StreamResponse:
-    from .handlers import build_delete_options, respond
-
     info = call.info
     store = server.store
     record = store.get(kind.table, info.namespace if kind.namespaced else "", info.name)
@@ -145,8 +144,6 @@ def _read_tail(path: Path, tail_lines: str, limit_bytes: str, most: int = 1024 *
 
 
 async def _answer_scale(server: ApiServer, call: Call, kind: ResourceType, record: Record) -> web.StreamResponse:
-    from .handlers import respond
-
     body = record.parse()
     scale = _scale_of(kind, body)
     if call.info.verb == "get":
@@ -160,8 +157,6 @@ async def _answer_scale(server: ApiServer, call: Call, kind: ResourceType, recor
             raise errors.conflict(kind.group, kind.plural, record.name, errors.STALE_WRITE)
         replicas = (wanted.get("spec") or {}).get("replicas", 0)
     else:
-        from .patching import json_patch, merge_patch
-
         parsed = bodies.parse_json(raw)
         wanted = (
             json_patch(scale, parsed) if media_type == "application/json-patch+json" else merge_patch(scale, parsed)
@@ -211,8 +206,6 @@ def _scale_of(kind: ResourceType, body: JsonObject) -> JsonObject:
 
 async def answer_devcluster(server: ApiServer, call: Call) -> web.StreamResponse:
     """GET, POST and DELETE of faults; GET and DELETE of request counts; POST of compaction and dropped watches."""
-    from .handlers import parse_fault_body, respond
-
     path, method = call.info.path.rstrip("/"), call.request.method
     match method, path:
         case "GET", "/devcluster/faults":

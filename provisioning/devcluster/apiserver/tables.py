@@ -8,8 +8,8 @@ from typing import Any
 
 from . import listing
 from .errors import JsonObject
+from .records import Record, dump
 from .resources import ResourceType
-from .store import Record, dump
 from .watching import Show
 
 Column = tuple[str, str, Callable[[JsonObject], Any]]

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from . import errors
 from .errors import JsonObject
+from .records import Change, CompactedError, Record, dump
 from .resources import ResourceType
 from .selectors import FieldSelector, LabelSelector, fields_match, labels_match
-from .store import Change, CompactedError, Record, Store, dump
+from .store import Store
 
 BOOKMARK_INTERVAL_S = 60.0
 MIN_TIMEOUT_S = 1800.0
