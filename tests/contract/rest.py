@@ -166,9 +166,9 @@ class Rest:
                 raise AssertionError(f"watch of {path}: {response.status} {response.data.decode()[:600]}")
             yield _lines(response)
 
-    def watched(self, path: str, count: int, **params: str | int | bool) -> list[Object]:
+    def watched(self, path: str, count: int, *, timeout_s: int = 10, **params: str | int | bool) -> list[Object]:
         """The first `count` events of a new watch, or fewer where it ends before."""
-        with self.watch(path, **params) as events:
+        with self.watch(path, timeout_s=timeout_s, **params) as events:
             return [event for _, event in zip(range(count), events, strict=False)]
 
     @contextmanager

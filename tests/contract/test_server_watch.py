@@ -142,8 +142,9 @@ class TestBookmarks:
     def test_the_initial_events_end_with_one(self, api: Rest, path: str) -> None:
         for name in "ab":
             api.create(path, _secret(name))
-        params = {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan", "allowWatchBookmarks": "true"}
-        events = api.watched(path, 3, **params)
+        events = api.watched(
+            path, 3, sendInitialEvents=True, resourceVersionMatch="NotOlderThan", allowWatchBookmarks=True
+        )
         assert sorted(event_types(events[:2])) == [("ADDED", "a"), ("ADDED", "b")]
         assert events[2]["type"] == "BOOKMARK"
         metadata = events[2]["object"]["metadata"]
