@@ -45,7 +45,7 @@ run: setup ## Start everything: embedded cluster, queue, watcher, web server (PO
 	@exec $(BIN)/python manage.py up $(ARGS)
 
 test: setup-dev browser ## Run the tests (PYTEST_ARGS=… for pytest)
-	@$(BIN)/python -m pytest --ds=tests.settings $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 browser:
 	@if command -v chromium >/dev/null; then exit 0; fi; \

@@ -1,5 +1,5 @@
 # A real Kubernetes control plane for everyone who develops, and the contract suite (docs/contract.md).
-CONTRACT := $(BIN)/python -m pytest --ds=tests.settings tests/contract
+CONTRACT := $(BIN)/python -m pytest tests/contract
 ASSETS := $(BIN)/python -m tests.contract.kube_assets
 
 .PHONY: kube-assets test-contract test-contract-embedded test-contract-real

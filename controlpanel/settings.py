@@ -11,6 +11,7 @@ from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.templatetags.static import static
 from django.urls import reverse_lazy
 
+from controlpanel.environment import seconds, whole_number
 from controlpanel.keys import read_or_create
 from projects.connection import Connection, InvalidConnectionError, parse_url
 from projects.ports import parse_ports
@@ -31,7 +32,7 @@ ENCRYPTION_KEYS: list[str] = env.list("ENCRYPTION_KEYS", default=[]) or [
 ]
 
 DEBUG = env.bool("DEBUG", default=False)
-PORT = env.int("PORT", default=8000)
+PORT = whole_number(env, "PORT", default=8000, most=65535)
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
@@ -44,14 +45,14 @@ EMBEDDED_CLUSTER = not KUBECONFIG and not IN_CLUSTER
 EMBEDDED_STATE_DIR = STATE_DIR / "devcluster"
 EMBEDDED_KUBECONFIG = EMBEDDED_STATE_DIR / "kubeconfig"
 KUBE_NAMESPACE = env.str("KUBE_NAMESPACE", default="default")
-KUBE_REQUEST_TIMEOUT_S = env.float("KUBE_REQUEST_TIMEOUT_S", default=8.0)
+KUBE_REQUEST_TIMEOUT_S = seconds(env, "KUBE_REQUEST_TIMEOUT_S", default=8.0)
 
 # --- Databases and sandboxes -----------------------------------------------------------------------------------
-READY_TIMEOUT_S = env.int("READY_TIMEOUT_S", default=120)
-POLL_S = env.float("POLL_S", default=3.0)
+READY_TIMEOUT_S = whole_number(env, "READY_TIMEOUT_S", default=120)
+POLL_S = seconds(env, "POLL_S", default=3.0)
 # While the watcher tells us what changes, waiting rows are looked at only this often.
-WATCHED_POLL_S = env.float("WATCHED_POLL_S", default=30.0)
-SETTLED_POLL_S = env.float("SETTLED_POLL_S", default=300.0)
+WATCHED_POLL_S = seconds(env, "WATCHED_POLL_S", default=30.0)
+SETTLED_POLL_S = seconds(env, "SETTLED_POLL_S", default=300.0)
 POSTGRES_VERSION = env.str("POSTGRES_VERSION", default="16.4.0")
 POSTGRES_VERSION_LEGACY = env.str("POSTGRES_VERSION_LEGACY", default="postgresql-14.8.0")
 DATABASE_CPU = env.str("DATABASE_CPU", default="500m")
@@ -138,6 +139,8 @@ TEMPLATES = [
 CONN_MAX_AGE = 600
 if env.str("DATABASE_URL", default=""):
     _database: dict[str, Any] = {**env.db("DATABASE_URL"), "CONN_HEALTH_CHECKS": True}
+    if "ENGINE" not in _database:
+        raise ImproperlyConfigured("DATABASE_URL can't be read. Write it as postgresql://user:password@host:5432/name.")
 else:
     _database = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(STATE_DIR / "panel.sqlite3")}
 if _database["ENGINE"].endswith("sqlite3"):
@@ -155,7 +158,7 @@ REDIS_URL = env.str("REDIS_URL", default="")
 Q_CLUSTER: dict[str, Any] = {
     "name": "controlpanel",
     "label": "Queue",
-    "workers": env.int("QUEUE_WORKERS", default=2),
+    "workers": whole_number(env, "QUEUE_WORKERS", default=2, most=200),
     # `retry` must exceed `timeout` and the time that a fetched task waits for a worker.
     "timeout": 60,
     "retry": 180,
@@ -163,7 +166,7 @@ Q_CLUSTER: dict[str, Any] = {
     "ack_failures": True,
     "save_limit": -1,
     "catch_up": False,
-    "poll": env.float("QUEUE_POLL_S", default=0.05),
+    "poll": seconds(env, "QUEUE_POLL_S", default=0.05),
     "queue_limit": 8,
     "recycle": 5000,
     **({"redis": REDIS_URL} if REDIS_URL else {"orm": "default"}),

@@ -204,16 +204,19 @@ class Kube:
 
     def _unreachable(self, error: Exception) -> UnreachableError:
         match error:
-            case urllib3.exceptions.ConnectTimeoutError() | urllib3.exceptions.ReadTimeoutError():
-                why = "it did not answer in time"
+            # The narrow classes first: in urllib3 they are kinds of ConnectTimeoutError.
             case urllib3.exceptions.NameResolutionError():
                 why = "its name can't be resolved"
+            case urllib3.exceptions.SSLError() if "WRONG_VERSION_NUMBER" in str(error):
+                why = "it does not speak TLS; check http:// and https:// in the kubeconfig"
             case urllib3.exceptions.SSLError():
                 why = "its certificate is not trusted; check the CA in the kubeconfig"
             case urllib3.exceptions.ProxyError():
                 why = "the proxy refused; check HTTPS_PROXY and NO_PROXY"
             case urllib3.exceptions.NewConnectionError():
                 why = "nothing accepts connections there"
+            case urllib3.exceptions.ConnectTimeoutError() | urllib3.exceptions.ReadTimeoutError():
+                why = "it did not answer in time"
             case _:
                 why = "the connection broke"
         return UnreachableError(f"The API server {self.host} can't be reached: {why}. The panel tries again by itself.")

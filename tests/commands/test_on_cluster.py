@@ -179,7 +179,7 @@ def _no_context(cluster: EmbeddedCluster) -> str:
         (_no_context, "configuration", "gone"),
         (_closed, "api server", "nothing accepts connections there"),
         (_unresolvable, "api server", "its name can't be resolved"),
-        (_wrong_protocol, "api server", "certificate"),
+        (_wrong_protocol, "api server", "does not speak TLS"),
         (_wrong_token, "api server", "answered 401"),
     ],
     ids=["no file", "empty", "not yaml", "no context", "closed port", "no such host", "no tls", "wrong token"],
