@@ -1,0 +1,310 @@
+"""deploy/: what the manifests promise, checked against Kubernetes' own schemas and against the code they configure."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from uuid import UUID
+
+import kubernetes_validate  # type: ignore[import-untyped]
+import pytest
+import yaml
+
+from provisioning.doctor import _CLUSTER_VERBS, _PERMISSIONS
+from provisioning.kube import cluster_kind
+from provisioning.manifests import (
+    CLUSTER_V1,
+    Owner,
+    SandboxSpec,
+    build_environment_secret,
+    build_ingresses,
+    build_service,
+    build_statefulset,
+)
+from tests.deploy.assembly import assemble, containers_of, find, pod_specs, read_documents
+
+DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
+KUBERNETES_VERSIONS = ("1.28", "1.32", "1.36")
+BASE = assemble(DEPLOY / "base")
+EXAMPLE = assemble(DEPLOY / "example")
+OWNER = Owner("aaa", UUID(int=7))
+SPEC = SandboxSpec(
+    image="registry.example.com/web:1",
+    ports={"app": 3000, "admin": 3001},
+    cpu="500m",
+    memory="512Mi",
+    storage="10Gi",
+    storage_class="fast",
+    readiness_path="/healthz",
+    domain="example.com",
+    ingress_class="nginx",
+    tls_secret="wildcard",
+    cluster_issuer="letsencrypt",
+    command=("run", "--now"),
+)
+
+
+def built_by_the_panel():
+    """Everything that provisioning/manifests.py makes of kinds that Kubernetes itself knows, full and bare."""
+    bare = SandboxSpec(image="web:1", ports={}, cpu="1", memory="1Gi", storage="1Gi")
+    for spec in (SPEC, bare):
+        yield build_environment_secret("aaa-sandbox", "databases", OWNER, {"DATABASE_URL": "postgresql://…"})
+        yield from build_ingresses("aaa-sandbox", "databases", OWNER, spec)
+        yield build_statefulset(
+            "aaa-sandbox", "databases", OWNER, spec, variables=["DATABASE_URL", "PGHOST"], digest="d"
+        )
+    yield build_service("aaa-sandbox", "databases", OWNER, SPEC)
+
+
+def label(manifest):
+    return f"{manifest['kind']}-{manifest['metadata']['name']}" if "kind" in manifest else "?"
+
+
+# --- schemas ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", KUBERNETES_VERSIONS)
+@pytest.mark.parametrize("manifest", EXAMPLE, ids=label)
+def test_kubernetes_accepts_what_is_deployed(manifest, version):
+    kubernetes_validate.validate(manifest, version, strict=True)
+
+
+@pytest.mark.parametrize("version", KUBERNETES_VERSIONS)
+@pytest.mark.parametrize("manifest", list(built_by_the_panel()), ids=label)
+def test_kubernetes_accepts_what_the_panel_applies(manifest, version):
+    kubernetes_validate.validate(manifest, version, strict=True)
+
+
+def test_the_schemas_refuse_what_is_wrong():
+    wrong = json.loads(json.dumps(find(EXAMPLE, "Deployment", "controlpanel-web")))
+    wrong["spec"]["template"]["spec"]["containers"][0]["readinesProbe"] = {}
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(wrong, KUBERNETES_VERSIONS[-1], strict=True)
+
+
+def test_every_manifest_file_is_part_of_the_example():
+    assembled = {(item["kind"], item["metadata"]["name"]) for item in EXAMPLE}
+    for path in DEPLOY.rglob("*.yaml"):
+        for document in read_documents(path):
+            if document["apiVersion"].startswith("kustomize."):
+                continue
+            assert (document["kind"], document["metadata"]["name"]) in assembled, path
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="There is no kubectl to compare with.")
+@pytest.mark.parametrize("name", ["base", "example"])
+def test_kustomize_assembles_the_same(name):
+    built = subprocess.run(
+        ["kubectl", "kustomize", str(DEPLOY / name)], check=True, capture_output=True, text=True, timeout=60
+    )
+    theirs = [document for document in yaml.safe_load_all(built.stdout) if document]
+
+    def sort(manifests):
+        return sorted(json.dumps(manifest, sort_keys=True) for manifest in manifests)
+
+    assert sort(theirs) == sort(assemble(DEPLOY / name))
+
+
+# --- Pods ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "spec"), list(pod_specs(EXAMPLE)), ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_pods_keep_to_the_restricted_standard(name, spec):
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["securityContext"]["runAsUser"] > 0
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys()
+    assert all(volume.keys() == {"name", "emptyDir"} for volume in spec["volumes"])
+    for container in [*spec.get("initContainers", []), *spec["containers"]]:
+        security = container["securityContext"]
+        assert security["allowPrivilegeEscalation"] is False
+        assert security["readOnlyRootFilesystem"] is True
+        assert security["capabilities"] == {"drop": ["ALL"]}
+        assert "memory" in container["resources"]["limits"]
+        assert {"cpu", "memory"} <= container["resources"]["requests"].keys()
+
+
+def test_only_pods_that_talk_to_the_cluster_hold_a_token():
+    holders = {name for name, spec in pod_specs(EXAMPLE) if spec["automountServiceAccountToken"]}
+    assert holders == {f"Deployment controlpanel-{part}" for part in ("web", "queue", "watcher")}
+    assert find(EXAMPLE, "ServiceAccount", "controlpanel")["automountServiceAccountToken"] is False
+
+
+def test_one_pinned_image_for_all():
+    images = {container["image"] for container in containers_of(EXAMPLE)}
+    assert images == {"registry.example.com/controlpanel:0.1.0"}
+
+
+def test_selectors_find_their_pods_and_no_others():
+    labels = dict(template_labels())
+    for kind in ("Service", "PodDisruptionBudget", "Deployment"):
+        for manifest in (item for item in EXAMPLE if item["kind"] == kind):
+            selector = manifest["spec"]["selector"]
+            wanted = selector.get("matchLabels", selector).items()
+            found = [name for name, found in labels.items() if wanted <= found.items()]
+            component = manifest["metadata"]["labels"]["app.kubernetes.io/component"]
+            assert found == [f"Deployment controlpanel-{component}"], manifest["metadata"]
+
+
+def template_labels():
+    for manifest in EXAMPLE:
+        if "template" in manifest.get("spec", {}):
+            name = f"{manifest['kind']} {manifest['metadata']['name']}"
+            yield name, manifest["spec"]["template"]["metadata"]["labels"]
+
+
+def test_the_watcher_has_a_standby_and_the_web_server_a_second_one():
+    assert find(EXAMPLE, "Deployment", "controlpanel-watcher")["spec"]["replicas"] == 2
+    assert find(EXAMPLE, "Deployment", "controlpanel-web")["spec"]["replicas"] == 2
+
+
+# --- network ---------------------------------------------------------------------------------------------------
+
+
+def test_only_the_ingress_controller_reaches_only_the_web_server():
+    policies = [item["spec"] for item in EXAMPLE if item["kind"] == "NetworkPolicy"]
+    everyone = [spec for spec in policies if spec["podSelector"]["matchLabels"].keys() == {"app.kubernetes.io/name"}]
+    assert len(everyone) == 1
+    assert set(everyone[0]["policyTypes"]) == {"Ingress", "Egress"}
+    assert "ingress" not in everyone[0]
+    assert all(labels["app.kubernetes.io/name"] == "controlpanel" for _, labels in template_labels())
+    (web,) = [spec for spec in policies if spec not in everyone]
+    assert web["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "web"
+    (rule,) = web["ingress"]
+    assert rule["from"]
+    assert rule["ports"] == [{"protocol": "TCP", "port": "http"}]
+
+
+def test_egress_names_its_ports():
+    egress = find(EXAMPLE, "NetworkPolicy", "controlpanel")["spec"]["egress"]
+    assert all(rule["ports"] for rule in egress)
+    assert {port["port"] for rule in egress for port in rule["ports"]} == {53, 443, 6443, 5432, 6379}
+
+
+# --- rights ----------------------------------------------------------------------------------------------------
+
+
+def granted():
+    return {
+        (group, resource, verb)
+        for rule in find(BASE, "Role", "controlpanel")["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+def test_the_role_grants_what_the_doctor_asks_for():
+    asked = ((cluster_kind(CLUSTER_V1), _CLUSTER_VERBS), *_PERMISSIONS)
+    assert granted() == {(kind.group, kind.plural, verb) for kind, verbs in asked for verb in verbs}
+
+
+def test_nothing_is_granted_wholesale_or_beyond_the_projects_namespace():
+    assert not any("*" in grant for grant in granted())
+    assert not [item for item in EXAMPLE if item["kind"] in ("ClusterRole", "ClusterRoleBinding")]
+    namespace = find(EXAMPLE, "ConfigMap", "controlpanel")["data"]["KUBE_NAMESPACE"]
+    for kind in ("Role", "RoleBinding"):
+        assert find(EXAMPLE, kind, "controlpanel")["metadata"]["namespace"] == namespace
+    (subject,) = find(EXAMPLE, "RoleBinding", "controlpanel")["subjects"]
+    account = find(EXAMPLE, "ServiceAccount", "controlpanel")["metadata"]
+    assert (subject["name"], subject["namespace"]) == (account["name"], account["namespace"])
+    assert {spec["serviceAccountName"] for _, spec in pod_specs(EXAMPLE)} == {account["name"]}
+
+
+# --- settings --------------------------------------------------------------------------------------------------
+
+
+def environment(tmp_path, **secrets):
+    """The environment of a Pod of the example, with the Secret filled in."""
+    config = find(EXAMPLE, "ConfigMap", "controlpanel")["data"]
+    return {
+        "PATH": os.environ["PATH"],
+        "STATE_DIR": str(tmp_path),
+        "KUBERNETES_SERVICE_HOST": "10.96.0.1",
+        "KUBERNETES_SERVICE_PORT": "443",
+        **config,
+        **secrets,
+    }
+
+
+def run_in_pod(variables, *arguments):
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=DEPLOY.parent, env=variables, capture_output=True, text=True, timeout=120
+    )
+
+
+KEYS = {
+    "SECRET_KEY": "0123456789abcdefghijklmnopqrstuvwxyz" * 2,
+    "ENCRYPTION_KEYS": "3YUpxsEPt2RqWQ3e9Z2pmj4mKjX9mU2kYSXU5bHk9p0=",
+}
+
+
+@pytest.mark.parametrize("kind", ["ConfigMap", "Secret"])
+def test_what_is_configured_is_what_settings_read(kind, repository):
+    manifest = find(EXAMPLE, kind, "controlpanel")
+    text = (repository / "controlpanel" / "settings.py").read_text()
+    for name in {**manifest.get("data", {}), **manifest.get("stringData", {})}:
+        assert f'("{name}"' in text, name
+
+
+def test_the_example_holds_no_secret():
+    secret = find(EXAMPLE, "Secret", "controlpanel")
+    assert "data" not in secret
+    assert all(value.endswith("FILL-IN") for value in secret["stringData"].values())
+
+
+def test_an_installation_passes_djangos_deployment_checks(tmp_path):
+    variables = environment(tmp_path, DATABASE_URL=f"sqlite:///{tmp_path}/panel.sqlite3", **KEYS)
+    done = run_in_pod(variables, "manage.py", "check", "--deploy", "--fail-level", "WARNING")
+    assert done.returncode == 0, done.stderr
+
+
+ASK = """
+import sys, json
+from django.core.wsgi import get_wsgi_application
+import os
+os.environ["DJANGO_SETTINGS_MODULE"] = "controlpanel.settings"
+get_wsgi_application()
+from django.test import Client
+path, headers = sys.argv[1], json.loads(sys.argv[2])
+answer = Client().get(path, headers=headers)
+print(answer.status_code, answer.content.decode().strip())
+"""
+
+
+@pytest.mark.parametrize("probe", ["readinessProbe", "livenessProbe"])
+def test_the_web_servers_probes_are_answered_without_a_database(tmp_path, probe):
+    (container,) = find(EXAMPLE, "Deployment", "controlpanel-web")["spec"]["template"]["spec"]["containers"]
+    get = container[probe]["httpGet"]
+    assert get["port"] in {port["name"] for port in container["ports"]}
+    headers = {header["name"]: header["value"] for header in get["httpHeaders"]}
+    variables = environment(tmp_path, DATABASE_URL="postgres://nobody:none@127.0.0.1:1/none", **KEYS)
+    (tmp_path / "static").mkdir()
+    done = run_in_pod(variables, "-c", ASK, get["path"], json.dumps(headers))
+    assert done.stdout.strip() == "200 ok", done.stderr
+
+
+def test_commands_of_the_manifests_exist():
+    from django.core.management import get_commands
+
+    commands = set(get_commands())
+    called = [
+        call[2]
+        for container in containers_of(EXAMPLE)
+        for call in (container.get("args"), container.get("livenessProbe", {}).get("exec", {}).get("command"))
+        if call
+    ]
+    assert sorted(called) == ["alive", "alive", "migrate", "qcluster", "watch"]
+    assert set(called) <= commands
+
+
+def test_without_a_database_nothing_is_restarted(tmp_path):
+    variables = environment(tmp_path, DATABASE_URL="postgres://nobody:none@127.0.0.1:1/none", **KEYS)
+    for part in ("queue", "watcher"):
+        done = run_in_pod(variables, "manage.py", "alive", part)
+        assert done.returncode == 0
+        assert done.stderr.startswith("The panel's database does not answer")
