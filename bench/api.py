@@ -14,7 +14,7 @@ import yaml
 
 CLUSTERS = "/apis/apps.kubeblocks.io/v1/namespaces/default/clusters"
 STATEFULSETS = "/apis/apps/v1/namespaces/default/statefulsets"
-SECRETS = "/api/v1/namespaces/default/secrets"  # noqa: S105 - a path
+SECRETS = "/api/v1/namespaces/default/secrets"
 _PANEL = "admin"
 _READS = frozenset({"get", "list"})
 

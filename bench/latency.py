@@ -121,8 +121,8 @@ def run(
             "never_ready": never_ready,
         },
         [
-            f"{backend.label}, 2 workers, VERIFY_CONNECTIONS=false; {still_waiting} of {never_ready} databases that never "
-            "become ready waited beside them.",
+            f"{backend.label}, 2 workers, VERIFY_CONNECTIONS=false; {still_waiting} of {never_ready} databases that "
+            "never become ready waited beside them.",
             "From the moment at which the status write is sent to the StatefulSet's arrival at a watch of the bench.",
             f"CPU seconds: {cpu}",
         ],
