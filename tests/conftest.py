@@ -89,7 +89,7 @@ def unique_name() -> str:
     return f"p{next(_numbers)}x"
 
 
-def follow(project: Project, until: Callable[[Project], bool], timeout_s: float = 30.0) -> Project:
+def follow(project: Project, until: Callable[[Project], object], timeout_s: float = 30.0) -> Project:
     """Run passes of the project, as the queue would, until `until` says so; fail with its last words otherwise."""
     end = time.monotonic() + timeout_s
     while True:

@@ -7,48 +7,184 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('projects', '0001_initial'),
+        ("projects", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='SandboxTemplate',
+            name="SandboxTemplate",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=60, unique=True)),
-                ('description', models.TextField(blank=True, max_length=2000)),
-                ('image', models.CharField(help_text='registry/name:tag; pin it by digest where it matters.', max_length=300)),
-                ('command', models.CharField(blank=True, help_text="Instead of the image's own; words as in a shell.", max_length=500)),
-                ('ports', models.CharField(default='app:3000', help_text='name:number, …; the main one first.', max_length=300, validators=[projects.sandbox_template.validate_ports])),
-                ('readiness_path', models.CharField(blank=True, help_text='Path on the first port that answers 200 when it is ready; without one, the port has to open.', max_length=200, validators=[django.core.validators.RegexValidator('\\A/\\S*\\Z', 'A path starts with a slash and has no spaces: /healthz')])),
-                ('cpu', models.CharField(default='500m', max_length=20, validators=[django.core.validators.RegexValidator('\\A[0-9]+(\\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?\\Z', 'Write an amount as Kubernetes does: 500m, 0.5, 512Mi, 10Gi.')], verbose_name='CPU')),
-                ('memory', models.CharField(default='512Mi', max_length=20, validators=[django.core.validators.RegexValidator('\\A[0-9]+(\\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?\\Z', 'Write an amount as Kubernetes does: 500m, 0.5, 512Mi, 10Gi.')])),
-                ('storage', models.CharField(default='10Gi', max_length=20, validators=[django.core.validators.RegexValidator('\\A[0-9]+(\\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?\\Z', 'Write an amount as Kubernetes does: 500m, 0.5, 512Mi, 10Gi.')])),
-                ('storage_class', models.CharField(blank=True, max_length=253, validators=[django.core.validators.RegexValidator('\\A([a-z0-9]([a-z0-9-]*[a-z0-9])?\\.)*[a-z0-9]([a-z0-9-]*[a-z0-9])?\\Z', 'A domain has lower-case letters, digits, hyphens and dots, such as sandboxes.example.org.')])),
-                ('domain', models.CharField(blank=True, help_text='With it, each port gets an Ingress at {sandbox}-{port}.{domain}.', max_length=150, validators=[django.core.validators.RegexValidator('\\A([a-z0-9]([a-z0-9-]*[a-z0-9])?\\.)*[a-z0-9]([a-z0-9-]*[a-z0-9])?\\Z', 'A domain has lower-case letters, digits, hyphens and dots, such as sandboxes.example.org.')])),
-                ('ingress_class', models.CharField(blank=True, max_length=253, validators=[django.core.validators.RegexValidator('\\A([a-z0-9]([a-z0-9-]*[a-z0-9])?\\.)*[a-z0-9]([a-z0-9-]*[a-z0-9])?\\Z', 'A domain has lower-case letters, digits, hyphens and dots, such as sandboxes.example.org.')])),
-                ('tls_secret', models.CharField(blank=True, help_text='For all ports: a wildcard.', max_length=253, validators=[django.core.validators.RegexValidator('\\A([a-z0-9]([a-z0-9-]*[a-z0-9])?\\.)*[a-z0-9]([a-z0-9-]*[a-z0-9])?\\Z', 'A domain has lower-case letters, digits, hyphens and dots, such as sandboxes.example.org.')], verbose_name='TLS Secret')),
-                ('cluster_issuer', models.CharField(blank=True, help_text='cert-manager makes each port a certificate of its own.', max_length=253, validators=[django.core.validators.RegexValidator('\\A([a-z0-9]([a-z0-9-]*[a-z0-9])?\\.)*[a-z0-9]([a-z0-9-]*[a-z0-9])?\\Z', 'A domain has lower-case letters, digits, hyphens and dots, such as sandboxes.example.org.')])),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(max_length=60, unique=True)),
+                ("description", models.TextField(blank=True, max_length=2000)),
+                (
+                    "image",
+                    models.CharField(help_text="registry/name:tag; pin it by digest where it matters.", max_length=300),
+                ),
+                (
+                    "command",
+                    models.CharField(
+                        blank=True, help_text="Instead of the image's own; words as in a shell.", max_length=500
+                    ),
+                ),
+                (
+                    "ports",
+                    models.CharField(
+                        default="app:3000",
+                        help_text="name:number, …; the main one first.",
+                        max_length=300,
+                        validators=[projects.sandbox_template.validate_ports],
+                    ),
+                ),
+                (
+                    "readiness_path",
+                    models.CharField(
+                        blank=True,
+                        help_text="Path on the first port that answers 200 when it is ready; without one, the port has to open.",
+                        max_length=200,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "\\A/\\S*\\Z", "A path starts with a slash and has no spaces: /healthz"
+                            )
+                        ],
+                    ),
+                ),
+                (
+                    "cpu",
+                    models.CharField(
+                        default="500m",
+                        max_length=20,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "\\A[0-9]+(\\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?\\Z",
+                                "Write an amount as Kubernetes does: 500m, 0.5, 512Mi, 10Gi.",
+                            )
+                        ],
+                        verbose_name="CPU",
+                    ),
+                ),
+                (
+                    "memory",
+                    models.CharField(
+                        default="512Mi",
+                        max_length=20,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "\\A[0-9]+(\\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?\\Z",
+                                "Write an amount as Kubernetes does: 500m, 0.5, 512Mi, 10Gi.",
+                            )
+                        ],
+                    ),
+                ),
+                (
+                    "storage",
+                    models.CharField(
+                        default="10Gi",
+                        max_length=20,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "\\A[0-9]+(\\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?\\Z",
+                                "Write an amount as Kubernetes does: 500m, 0.5, 512Mi, 10Gi.",
+                            )
+                        ],
+                    ),
+                ),
+                (
+                    "storage_class",
+                    models.CharField(
+                        blank=True,
+                        max_length=253,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "\\A([a-z0-9]([a-z0-9-]*[a-z0-9])?\\.)*[a-z0-9]([a-z0-9-]*[a-z0-9])?\\Z",
+                                "A domain has lower-case letters, digits, hyphens and dots, such as sandboxes.example.org.",
+                            )
+                        ],
+                    ),
+                ),
+                (
+                    "domain",
+                    models.CharField(
+                        blank=True,
+                        help_text="With it, each port gets an Ingress at {sandbox}-{port}.{domain}.",
+                        max_length=150,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "\\A([a-z0-9]([a-z0-9-]*[a-z0-9])?\\.)*[a-z0-9]([a-z0-9-]*[a-z0-9])?\\Z",
+                                "A domain has lower-case letters, digits, hyphens and dots, such as sandboxes.example.org.",
+                            )
+                        ],
+                    ),
+                ),
+                (
+                    "ingress_class",
+                    models.CharField(
+                        blank=True,
+                        max_length=253,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "\\A([a-z0-9]([a-z0-9-]*[a-z0-9])?\\.)*[a-z0-9]([a-z0-9-]*[a-z0-9])?\\Z",
+                                "A domain has lower-case letters, digits, hyphens and dots, such as sandboxes.example.org.",
+                            )
+                        ],
+                    ),
+                ),
+                (
+                    "tls_secret",
+                    models.CharField(
+                        blank=True,
+                        help_text="For all ports: a wildcard.",
+                        max_length=253,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "\\A([a-z0-9]([a-z0-9-]*[a-z0-9])?\\.)*[a-z0-9]([a-z0-9-]*[a-z0-9])?\\Z",
+                                "A domain has lower-case letters, digits, hyphens and dots, such as sandboxes.example.org.",
+                            )
+                        ],
+                        verbose_name="TLS Secret",
+                    ),
+                ),
+                (
+                    "cluster_issuer",
+                    models.CharField(
+                        blank=True,
+                        help_text="cert-manager makes each port a certificate of its own.",
+                        max_length=253,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "\\A([a-z0-9]([a-z0-9-]*[a-z0-9])?\\.)*[a-z0-9]([a-z0-9-]*[a-z0-9])?\\Z",
+                                "A domain has lower-case letters, digits, hyphens and dots, such as sandboxes.example.org.",
+                            )
+                        ],
+                    ),
+                ),
             ],
             options={
-                'ordering': ['name'],
+                "ordering": ["name"],
             },
         ),
         migrations.AddField(
-            model_name='sandbox',
-            name='storage',
+            model_name="sandbox",
+            name="storage",
             field=models.CharField(blank=True, max_length=20),
         ),
         migrations.AddField(
-            model_name='sandbox',
-            name='storage_class',
+            model_name="sandbox",
+            name="storage_class",
             field=models.CharField(blank=True, max_length=253),
         ),
         migrations.AddField(
-            model_name='project',
-            name='template',
-            field=models.ForeignKey(blank=True, help_text="What its sandbox runs. Without one, the panel's settings decide.", null=True, on_delete=django.db.models.deletion.PROTECT, related_name='projects', to='projects.sandboxtemplate', verbose_name='sandbox template'),
+            model_name="project",
+            name="template",
+            field=models.ForeignKey(
+                blank=True,
+                help_text="What its sandbox runs. Without one, the panel's settings decide.",
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="projects",
+                to="projects.sandboxtemplate",
+                verbose_name="sandbox template",
+            ),
         ),
     ]
