@@ -238,7 +238,7 @@ class EmbeddedCluster:
             raise self._errors[0]
         return self
 
-    def stop(self, timeout_s: float = 15.0) -> None:
+    def stop(self, timeout_s: float = 60.0) -> None:
         """Ends everything that it started; the state stays."""
         if self._loop is not None and self._stop_event is not None:
             with contextlib.suppress(RuntimeError):  # the loop is closed already
