@@ -44,7 +44,7 @@ def test_status_finds_a_project_under_either_name_and_a_deleted_one_by_name() ->
 def test_status_asks_as_few_questions_for_many_projects_as_for_one(django_assert_num_queries: object) -> None:
     for number in range(12):
         provisioned_project(name=f"p{number}")
-    with django_assert_num_queries(3):  # type: ignore[operator]
+    with django_assert_num_queries(3):
         run("status", "--json")
 
 
