@@ -248,7 +248,7 @@ def test_what_is_configured_is_what_settings_read(kind, repository):
     manifest = find(EXAMPLE, kind, "controlpanel")
     text = (repository / "controlpanel" / "settings.py").read_text()
     for name in {**manifest.get("data", {}), **manifest.get("stringData", {})}:
-        assert f'("{name}"' in text, name
+        assert f'"{name}"' in text, name
 
 
 def test_the_example_holds_no_secret():
