@@ -35,6 +35,7 @@ else:
 admin_records.register()
 admin_templates.register()
 admin.site.index_title = "Overview"
+admin.site.empty_value_display = "–"
 
 # Beyond so many projects an action says what became of them in groups.
 _LISTED_ONE_BY_ONE = 8

@@ -118,6 +118,7 @@ class StepLine:
     step: ReachedStep
     state: str
     icon: str
+    duration_s: float | None
 
 
 _STEP_ICONS = {
@@ -145,7 +146,9 @@ def step_lines(project: Project) -> list[StepLine]:
             wants_more = False
         else:
             state = "open"
-        lines.append(StepLine(step, state, _STEP_ICONS[state]))
+        # Nothing new had to be done for a step that an earlier request had reached.
+        is_earlier = bool(step.at and project.requested_at and step.at < project.requested_at)
+        lines.append(StepLine(step, state, _STEP_ICONS[state], None if is_earlier else step.duration_s))
     return lines
 
 
