@@ -381,6 +381,16 @@ class TestRequests:
         created = api.create(path, widgets.body("a", {"size": 1}))
         assert api.watched(path, 1, resourceVersion=start) == [{"type": "ADDED", "object": created}]
 
+    def test_a_watch_from_long_ago_is_gone(self, api: Rest, widgets: Resource, path: str) -> None:
+        """No server can replay this kind from version 1: it was defined long after."""
+        api.create(path, widgets.body("a", {"size": 1}))
+        (event,) = api.watched(path, 1, resourceVersion="1")
+        assert event["type"] == "ERROR"
+        status = event["object"]
+        assert (status["kind"], status["status"]) == ("Status", "Failure")
+        assert (status["code"], status["reason"]) == (410, "Expired")
+        assert status["message"].startswith("too old resource version: 1 (")
+
 
 class TestStatus:
     def test_a_create_drops_it(self, api: Rest, widgets: Resource, path: str) -> None:

@@ -174,16 +174,6 @@ class TestBookmarks:
 
 
 class TestVersionsOutOfReach:
-    def test_one_long_gone_is_an_error_event(self, api: Rest, path: str, place: Place) -> None:
-        """Version 1 is older than any window of any server that has just made a namespace or two."""
-        api.create(path, _secret("a"))
-        (event,) = api.watched(path, 1, resourceVersion="1")
-        assert event["type"] == "ERROR"
-        status = event["object"]
-        assert (status["kind"], status["status"]) == ("Status", "Failure")
-        assert (status["code"], status["reason"]) == (410, "Expired")
-        assert status["message"].startswith("too old resource version: 1 (")
-
     def test_one_that_is_no_number_is_500(self, api: Rest, path: str) -> None:
         answer = api.get(path, watch=True, resourceVersion="abc")
         message = 'resourceVersion: Invalid value: "abc": strconv.ParseUint: parsing "abc": invalid syntax'

@@ -1,0 +1,296 @@
+"""The panel as its ServiceAccount: the Role in deploy/ holds what a whole life takes, and nothing else."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from django.utils import timezone
+
+from projects.models import Project, Sandbox
+from projects.services import add_project, request_delete, request_provision
+from projects.states import Origin, Phase, Reason
+from provisioning import kube as k
+from provisioning.adoption import list_clusters, request_adopt
+from provisioning.doctor import Finding, Verdict, examine
+from provisioning.liveness import is_watched
+from provisioning.manifests import CLUSTER_V1
+from provisioning.watch import Watcher
+from tests.conftest import follow, is_running
+from tests.contract.conftest import Place, eventually
+from tests.contract.panel_target import install_kubeblocks, stand_ins
+from tests.contract.recorder import Permission, Recorder, recording
+from tests.contract.rest import Object, Rest
+from tests.contract.targets import Target
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
+
+BASE = Path(__file__).resolve().parents[2] / "deploy" / "base"
+REVIEWS = "/apis/authorization.k8s.io/v1"
+DEADLINE_S = 60.0
+# What doctor asks about itself with; Kubernetes grants it to every account.
+REVIEW_PERMISSION: Permission = ("authorization.k8s.io", "selfsubjectaccessreviews", "create")
+
+
+@dataclass
+class Installation:
+    """The panel's account and Role, as deploy/ has them, in namespaces of the test's own."""
+
+    account: str
+    role: Object
+    kubeconfig: Path
+    recorder: Recorder
+
+    @property
+    def granted(self) -> set[Permission]:
+        return permissions_of(self.role["rules"])
+
+
+def permissions_of(rules: list[Object]) -> set[Permission]:
+    return {
+        (group, resource, verb)
+        for rule in rules
+        for group in rule.get("apiGroups", [])
+        for resource in rule.get("resources", [])
+        for verb in rule["verbs"]
+    }
+
+
+def deployed(file: str, namespaces: dict[str, str]) -> list[Object]:
+    """The documents of a file of deploy/base, moved to other namespaces."""
+
+    def move(value: Any) -> Any:
+        match value:
+            case dict():
+                return {key: namespaces[child] if key == "namespace" else move(child) for key, child in value.items()}
+            case list():
+                return [move(child) for child in value]
+            case _:
+                return value
+
+    return [move(document) for document in yaml.safe_load_all((BASE / file).read_text())]
+
+
+def install(api: Rest, panel: str, projects: str) -> Object:
+    """Create the ServiceAccount, Role and RoleBinding of deploy/; return the Role."""
+    namespaces = {"controlpanel": panel, "databases": projects}
+    (account,) = deployed("serviceaccount.yaml", namespaces)
+    role, binding = deployed("role.yaml", namespaces)
+    api.create(f"/api/v1/namespaces/{panel}/serviceaccounts", account)
+    rbac = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{projects}"
+    api.create(f"{rbac}/roles", role)
+    api.create(f"{rbac}/rolebindings", binding)
+    return role
+
+
+def token_of(api: Rest, namespace: str, account: str) -> str:
+    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}
+    answer = api.create(f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token", request)
+    return str(answer["status"]["token"])
+
+
+def write_kubeconfig(folder: Path, url: str, token: str) -> Path:
+    (folder / "token").write_text(token)
+    path = folder / "kubeconfig"
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "panel",
+        "contexts": [{"name": "panel", "context": {"cluster": "panel", "user": "panel"}}],
+        "clusters": [{"name": "panel", "cluster": {"server": url}}],
+        "users": [{"name": "panel", "user": {"tokenFile": "token"}}],
+    }
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+@pytest.fixture
+def panel_namespace(api: Rest) -> Iterator[str]:
+    name = api.create("/api/v1/namespaces", {"metadata": {"generateName": "contract-panel-"}})["metadata"]["name"]
+    yield name
+    api.delete(f"/api/v1/namespaces/{name}")
+
+
+@pytest.fixture
+def installation(
+    target: Target,
+    api: Rest,
+    place: Place,
+    panel_namespace: str,
+    tmp_path: Path,
+    use_cluster: Callable[[Path], None],
+    settings: Any,
+) -> Iterator[Installation]:
+    install_kubeblocks(api, "v1.0.2")
+    with stand_ins(target, api, tmp_path / "stand-ins"), recording(target.access) as recorder:
+        role = install(api, panel_namespace, place.name)
+        token = token_of(api, panel_namespace, "controlpanel")
+        kubeconfig = write_kubeconfig(tmp_path, recorder.url, token)
+        settings.KUBE_NAMESPACE = place.name
+        use_cluster(kubeconfig)
+        installed = Installation(f"{panel_namespace}:controlpanel", role, kubeconfig, recorder)
+        # A Role takes a moment until every part of a real server goes by it.
+        eventually(lambda: k.connect().may("list", k.POD, place.name), bool)
+        yield installed
+
+
+@contextmanager
+def watching() -> Iterator[None]:
+    """Run the watcher, and return when its streams are in step."""
+    stop = threading.Event()
+    thread = threading.Thread(target=Watcher(stop).run, name="watcher", daemon=True)
+    thread.start()
+    try:
+        eventually(lambda: is_watched(timezone.now()), bool)
+        yield
+    finally:
+        stop.set()
+        thread.join(10)
+
+
+def start(name: str) -> Project:
+    project = add_project(name, actor="tester")
+    assert request_provision(project, actor="tester").accepted
+    return Project.objects.get(pk=project.pk)
+
+
+def queued(project: Project) -> bool:
+    return Project.objects.get(pk=project.pk).queued_at is not None
+
+
+def drift(api: Rest, place: Place, project: Project) -> Project:
+    """Delete the sandbox's StatefulSet behind the panel's back; the watcher wakes a pass, which makes it again."""
+    assert project.sandbox is not None
+    before = project.sandbox.applied_at
+    Project.objects.filter(pk=project.pk).update(queued_at=None)
+    api.delete(place.apps("statefulsets", project.sandbox.name))
+    eventually(lambda: queued(project), bool)
+    seen = follow(project, lambda p: bool(p.sandbox and p.sandbox.applied_at != before), DEADLINE_S)
+    # Whoever waits longer than usual is told why: the Pod is looked at.
+    Sandbox.objects.filter(project=seen).update(applied_at=timezone.now() - timedelta(seconds=60))
+    return follow(seen, is_running, DEADLINE_S)
+
+
+def foreign_cluster(place: Place, name: str) -> Object:
+    amount = {"cpu": "500m", "memory": "512Mi"}
+    claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    component = {
+        "name": "postgresql",
+        "serviceVersion": "16.4.0",
+        "replicas": 1,
+        "resources": {"limits": amount, "requests": amount},
+        "volumeClaimTemplates": [{"name": "data", "spec": claim}],
+    }
+    return {
+        "apiVersion": CLUSTER_V1,
+        "kind": "Cluster",
+        "metadata": {"name": name, "namespace": place.name},
+        "spec": {
+            "clusterDef": "postgresql",
+            "topology": "replication",
+            "terminationPolicy": "Delete",
+            "componentSpecs": [component],
+        },
+    }
+
+
+def permissions_finding() -> Finding:
+    (found,) = [finding for finding in examine() if finding.subject == "permissions"]
+    return found
+
+
+def live_a_whole_life(api: Rest, place: Place, settings: Any, unique_name: str) -> None:
+    """Everything that the panel does in a cluster: provision, watch, mend, adopt, release, delete, diagnose."""
+    made = follow(start(f"{unique_name}a"), is_running, DEADLINE_S)
+    assert made.sandbox is not None
+    with watching():
+        settings.SANDBOX_DOMAIN = "apps.example.com"
+        public = follow(start(f"{unique_name}b"), is_running, DEADLINE_S)
+        made = drift(api, place, made)
+    clusters = place.path(CLUSTER_V1, "clusters")
+    api.create(clusters, foreign_cluster(place, "made-by-hand"))
+    adopting = add_project(f"{unique_name}c", actor="tester")
+    assert request_adopt(adopting, "made-by-hand", actor="tester").accepted
+    adopted = follow(adopting, is_running, DEADLINE_S)
+    assert adopted.database is not None
+    assert adopted.database.origin == Origin.ADOPTED
+    assert len(list_clusters(place.name)) == 3
+    for project in (made, public, adopted):
+        request_delete(project, actor="tester")
+    for project in (made, public, adopted):
+        follow(project, lambda p: p.phase == Phase.DELETED, DEADLINE_S)
+    assert api.get(f"{clusters}/made-by-hand").status == 200
+    assert [cluster.name for cluster in list_clusters(place.name)] == ["made-by-hand"]
+    assert permissions_finding().verdict is Verdict.OK
+
+
+def test_a_whole_life_takes_exactly_the_role(
+    installation: Installation, api: Rest, place: Place, settings: Any, unique_name: str
+) -> None:
+    live_a_whole_life(api, place, settings, unique_name)
+    recorder = installation.recorder
+    assert recorder.refused == []
+    needed = recorder.permissions - {REVIEW_PERMISSION}
+    assert sorted(installation.granted - needed) == [], "granted, but never needed"
+    assert sorted(needed - installation.granted) == [], "needed, but not granted by the Role"
+    assert {request.namespace for request in recorder.requests} <= {place.name, ""}
+
+
+def rules_of(rest: Rest, namespace: str) -> set[Permission]:
+    """What `kubectl auth can-i --list` shows of resources."""
+    status = rest.create(f"{REVIEWS}/selfsubjectrulesreviews", {"spec": {"namespace": namespace}})["status"]
+    assert status["incomplete"] is False
+    return permissions_of(status["resourceRules"])
+
+
+def test_the_account_may_do_nothing_else(
+    installation: Installation, target: Target, api: Rest, place: Place, panel_namespace: str
+) -> None:
+    access = target.access
+
+    def rest_of(account: str) -> Rest:
+        token = token_of(api, panel_namespace, account)
+        return Rest(type(access)(access.url, token=token, ca_file=access.ca_file, verify=access.verify))
+
+    api.create(f"/api/v1/namespaces/{panel_namespace}/serviceaccounts", {"metadata": {"name": "nobody"}})
+    panel, nobody = rest_of("controlpanel"), rest_of("nobody")
+    try:
+        everyones = rules_of(nobody, place.name)
+        assert rules_of(panel, place.name) - everyones == installation.granted
+        assert rules_of(panel, panel_namespace) == everyones
+        assert rules_of(panel, "kube-system") == everyones
+    finally:
+        panel.close()
+        nobody.close()
+
+
+@pytest.mark.parametrize(
+    ("group", "resource", "verb"),
+    [("apps.kubeblocks.io", "clusters", "create"), ("apps.kubeblocks.io", "clusters", "list"), ("", "secrets", "list")],
+)
+def test_a_missing_permission_is_told(
+    installation: Installation, api: Rest, place: Place, unique_name: str, group: str, resource: str, verb: str
+) -> None:
+    """So that the first test would fail if one were missing: the panel can't do without, and says which it is."""
+    role = copy.deepcopy(installation.role)
+    for rule in role["rules"]:
+        if rule["apiGroups"] == [group] and rule["resources"] == [resource]:
+            rule["verbs"] = [one for one in rule["verbs"] if one != verb]
+    path = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{place.name}/roles/{role['metadata']['name']}"
+    assert api.put(path, role).status == 200
+    kind = {"clusters": k.cluster_kind(CLUSTER_V1), "secrets": k.SECRET}[resource]
+    eventually(lambda: k.connect().may(verb, kind, place.name), lambda may: not may)
+    found = permissions_finding()
+    assert found.verdict is Verdict.FAILED
+    assert f"may not {verb} {resource} in namespace {place.name}" in found.message
+    project = follow(start(unique_name), lambda p: p.reason == Reason.CLUSTER_REFUSED, DEADLINE_S)
+    assert f'cannot {verb} resource "{resource}"' in project.message
+    assert "doctor" in project.message
