@@ -208,6 +208,8 @@ def build_statefulset(
         "spec": {
             "replicas": 1,
             "serviceName": name,
+            # OrderedReady would never replace a pod that is not ready: a broken sandbox could not be mended.
+            "podManagementPolicy": "Parallel",
             "selector": {"matchLabels": {INSTANCE_LABEL: name}},
             "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Delete", "whenScaled": "Retain"},
             "template": {

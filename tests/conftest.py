@@ -37,16 +37,8 @@ def repository() -> Path:
 @pytest.fixture(scope="session")
 def embedded_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedCluster]:
     """An embedded cluster with KubeBlocks 1.0.2, real PostgreSQL and real sandboxes, for the whole run."""
-    options = Options(state_dir=tmp_path_factory.mktemp("cluster"), running_after_s=0.2, secret_after_s=0.1)
-    with EmbeddedCluster(options) as cluster:
-        yield cluster
-
-
-@pytest.fixture(scope="session")
-def legacy_embedded_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedCluster]:
-    """The same with KubeBlocks 0.9.5: v1alpha1 and conn-credential Secrets."""
     options = Options(
-        state_dir=tmp_path_factory.mktemp("legacy"), kubeblocks="v0.9.5", running_after_s=0.2, secret_after_s=0.1
+        state_dir=tmp_path_factory.mktemp("cluster"), running_after_s=0.2, secret_after_s=0.1, is_ephemeral=True
     )
     with EmbeddedCluster(options) as cluster:
         yield cluster

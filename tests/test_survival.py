@@ -22,7 +22,7 @@ PROJECTS = [f"s{number}" for number in range(4)]
 @pytest.fixture
 def slow_cluster(tmp_path, use_cluster):
     """Databases that take three seconds, their Secrets half a second more."""
-    options = Options(state_dir=tmp_path / "cluster", running_after_s=3.0, secret_after_s=3.5)
+    options = Options(state_dir=tmp_path / "cluster", running_after_s=3.0, secret_after_s=3.5, is_ephemeral=True)
     with EmbeddedCluster(options) as cluster:
         use_cluster(cluster.kubeconfig)
         yield cluster
