@@ -16,6 +16,7 @@ import pytest
 
 from provisioning.devcluster.client import Connection
 from provisioning.devcluster.kubeblocks import Timing
+from provisioning.devcluster.pod_status import NODE
 from provisioning.devcluster.stand_ins import StandInOptions, connect_to, run_stand_ins
 from tests.contract.conftest import eventually
 from tests.contract.definitions import DEFINITIONS, read_definitions
@@ -42,7 +43,8 @@ def stand_ins(target: Target, api: Rest, state_dir: Path) -> Iterator[None]:
     """Run the operator and the kubelet on `target`; skip where there are nodes: real kubelets run Pods there."""
     if not target.has_controllers:
         pytest.skip(f"{target.name} has no controller manager, so nothing makes Pods of StatefulSets")
-    nodes = [node["metadata"]["name"] for node in api.read("/api/v1/nodes")["items"]]
+    names = {str(node["metadata"]["name"]) for node in api.read("/api/v1/nodes")["items"]}
+    nodes = sorted(names - {NODE})
     if nodes:
         pytest.skip(f"{target.name} has nodes ({', '.join(nodes[:3])}): stand-ins would get in the way of theirs")
     # The embedded server is alone; a real one comes with the controller manager.

@@ -119,9 +119,17 @@ def panel_namespace(api: Rest) -> Iterator[str]:
     api.delete(f"/api/v1/namespaces/{name}")
 
 
+@pytest.fixture(scope="module")
+def cluster_with_stand_ins(target: Target, api: Rest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    """The target with KubeBlocks' kinds, and with what brings Clusters and Pods to life."""
+    install_kubeblocks(api, "v1.0.2")
+    with stand_ins(target, api, tmp_path_factory.mktemp("stand-ins")):
+        yield target
+
+
 @pytest.fixture
 def installation(
-    target: Target,
+    cluster_with_stand_ins: Target,
     api: Rest,
     place: Place,
     panel_namespace: str,
@@ -129,8 +137,7 @@ def installation(
     use_cluster: Callable[[Path], None],
     settings: Any,
 ) -> Iterator[Installation]:
-    install_kubeblocks(api, "v1.0.2")
-    with stand_ins(target, api, tmp_path / "stand-ins"), recording(target.access) as recorder:
+    with recording(cluster_with_stand_ins.access) as recorder:
         role = install(api, panel_namespace, place.name)
         token = token_of(api, panel_namespace, "controlpanel")
         kubeconfig = write_kubeconfig(tmp_path, recorder.url, token)
