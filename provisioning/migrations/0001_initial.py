@@ -4,22 +4,20 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='ProcessLease',
+            name="ProcessLease",
             fields=[
-                ('name', models.CharField(max_length=40, primary_key=True, serialize=False)),
-                ('holder', models.CharField(blank=True, max_length=200)),
-                ('token', models.UUIDField(null=True)),
-                ('renewed_at', models.DateTimeField(null=True)),
-                ('until', models.DateTimeField(null=True)),
-                ('details', models.JSONField(default=dict)),
+                ("name", models.CharField(max_length=40, primary_key=True, serialize=False)),
+                ("holder", models.CharField(blank=True, max_length=200)),
+                ("token", models.UUIDField(null=True)),
+                ("renewed_at", models.DateTimeField(null=True)),
+                ("until", models.DateTimeField(null=True)),
+                ("details", models.JSONField(default=dict)),
             ],
         ),
     ]
