@@ -26,14 +26,14 @@ from provisioning.manifests import CLUSTER_V1
 from provisioning.watch import Watcher
 from tests.conftest import follow, is_running
 from tests.contract.conftest import Place, eventually
-from tests.contract.panel_target import install_kubeblocks, stand_ins
-from tests.contract.recorder import Permission, Recorder, recording
-from tests.contract.rest import Object, Rest
-from tests.contract.targets import Target
+from tests.contract.panel.clusters import PanelCluster
+from tests.contract.panel.recorder import Permission, Recorder, recording
+from tests.contract.rest import Access, Object, Rest
+from tests.contract.targets import load_kubeconfig
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 
-BASE = Path(__file__).resolve().parents[2] / "deploy" / "base"
+BASE = Path(__file__).resolve().parents[3] / "deploy" / "base"
 REVIEWS = "/apis/authorization.k8s.io/v1"
 DEADLINE_S = 60.0
 # What doctor asks about itself with; Kubernetes grants it to every account.
@@ -119,17 +119,22 @@ def panel_namespace(api: Rest) -> Iterator[str]:
     api.delete(f"/api/v1/namespaces/{name}")
 
 
-@pytest.fixture(scope="module")
-def cluster_with_stand_ins(target: Target, api: Rest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
-    """The target with KubeBlocks' kinds, and with what brings Clusters and Pods to life."""
-    install_kubeblocks(api, "v1.0.2")
-    with stand_ins(target, api, tmp_path_factory.mktemp("stand-ins")):
-        yield target
+@pytest.fixture(scope="session")
+def access(panel_cluster: PanelCluster, tmp_path_factory: pytest.TempPathFactory) -> Access:
+    return load_kubeconfig(panel_cluster.kubeconfig, tmp_path_factory.mktemp("access"))
+
+
+@pytest.fixture(scope="session")
+def api(access: Access) -> Iterator[Rest]:
+    """Requests of the administrator."""
+    rest = Rest(access)
+    yield rest
+    rest.close()
 
 
 @pytest.fixture
 def installation(
-    cluster_with_stand_ins: Target,
+    access: Access,
     api: Rest,
     place: Place,
     panel_namespace: str,
@@ -137,7 +142,7 @@ def installation(
     use_cluster: Callable[[Path], None],
     settings: Any,
 ) -> Iterator[Installation]:
-    with recording(cluster_with_stand_ins.access) as recorder:
+    with recording(access) as recorder:
         role = install(api, panel_namespace, place.name)
         token = token_of(api, panel_namespace, "controlpanel")
         kubeconfig = write_kubeconfig(tmp_path, recorder.url, token)
@@ -259,13 +264,11 @@ def rules_of(rest: Rest, namespace: str) -> set[Permission]:
 
 
 def test_the_account_may_do_nothing_else(
-    installation: Installation, target: Target, api: Rest, place: Place, panel_namespace: str
+    installation: Installation, access: Access, api: Rest, place: Place, panel_namespace: str
 ) -> None:
-    access = target.access
-
     def rest_of(account: str) -> Rest:
         token = token_of(api, panel_namespace, account)
-        return Rest(type(access)(access.url, token=token, ca_file=access.ca_file, verify=access.verify))
+        return Rest(Access(access.url, token=token, ca_file=access.ca_file, verify=access.verify))
 
     api.create(f"/api/v1/namespaces/{panel_namespace}/serviceaccounts", {"metadata": {"name": "nobody"}})
     panel, nobody = rest_of("controlpanel"), rest_of("nobody")
