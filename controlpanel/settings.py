@@ -189,8 +189,7 @@ TIME_ZONE = env.str("TIME_ZONE", default="UTC")
 USE_TZ = True
 
 STATIC_URL = "static/"
-STATIC_ROOT = STATE_DIR / "static"
-# Served straight from the packages: no collectstatic step between a clone and a running panel.
+# Served straight from the packages: no collectstatic step between a clone and a running panel, so no STATIC_ROOT either.
 WHITENOISE_USE_FINDERS = True
 
 # --- Security --------------------------------------------------------------------------------------------------

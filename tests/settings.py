@@ -36,9 +36,6 @@ from controlpanel.settings import *  # noqa: E402, F403
 # The strong default costs a quarter of a second for each user of each test.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
-# whitenoise warns of a directory that is not there.
-STATIC_ROOT.mkdir()  # noqa: F405
-
 # A file, not memory: tests with threads and live servers wait for each other's writes as production does.
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):  # noqa: F405
     DATABASES["default"]["TEST"] = {"NAME": f"{_STATE_DIR}/test.sqlite3"}  # noqa: F405

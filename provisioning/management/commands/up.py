@@ -94,8 +94,6 @@ class Command(PanelCommand):
     def _run(self, sample: bool) -> None:
         supervisor = Supervisor(settings.STATE_DIR, self._environment(), settings.BASE_DIR, self._print)
         supervisor.prepare()
-        # whitenoise warns of a directory that is not there, though its finders serve all files.
-        settings.STATIC_ROOT.mkdir(exist_ok=True)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._count_signal)
         try:
