@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -49,6 +49,8 @@ class Scene:
     project: Project
     database: DatabaseCluster | None
     sandbox: Sandbox | None
+    # Fields of the rows above that differ from what is stored.
+    unsaved: dict[DatabaseCluster | Sandbox, set[str]] = field(default_factory=dict)
 
     @property
     def owner(self) -> manifests.Owner:

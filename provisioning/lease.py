@@ -61,13 +61,10 @@ def claim(project_id: int, now: datetime) -> Lease | None:
 
 def release(lease: Lease, *, next_pass_at: datetime | None, now: datetime) -> None:
     """Give the lease back; look again at `next_pass_at`, or at once if somebody asked for a pass meanwhile."""
+    mine = Project.objects.filter(pk=lease.project_id, lease_token=lease.token)
+    # Nobody asked: what the claim wrote still stands.
+    if mine.filter(next_pass_at=lease.until).update(lease_token=None, lease_until=None, next_pass_at=next_pass_at):
+        return
     with transaction.atomic():
-        project = Project.objects.select_for_update().filter(pk=lease.project_id, lease_token=lease.token).first()
-        if project is None:
-            return
-        was_asked = project.next_pass_at != lease.until
-        Project.objects.filter(pk=lease.project_id, lease_token=lease.token).update(
-            lease_token=None, lease_until=None, next_pass_at=now if was_asked else next_pass_at
-        )
-        if was_asked:
+        if mine.update(lease_token=None, lease_until=None, next_pass_at=now):
             enqueue_pass(lease.project_id, now=now)

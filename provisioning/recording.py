@@ -13,7 +13,7 @@ from projects.services import record_event
 from projects.states import DesiredState, Level, Phase, Reason
 from provisioning import liveness, observing
 from provisioning.acting import PANEL, Scene
-from provisioning.decisions import Decision, Pace, Status
+from provisioning.decisions import Decision, Pace
 from provisioning.lease import LEASE, Lease
 from provisioning.readiness import State, explain_deadline, is_past, judge_cluster, judge_sandbox
 
@@ -34,20 +34,23 @@ class Trouble:
 def record(scene: Scene, decision: Decision, now: datetime, *, is_final: bool = False) -> None:
     """Write what was decided to the project's rows, in one transaction under the lease. Raises LeaseLostError.
 
-    While an action is still to come, only the rows' words change; the intent counts as carried out when none is.
+    While an action is still to come, only the rows' words change, and only where the phase does: the action's own
+    record follows at once. The intent counts as carried out when there is none.
     """
     project, before = scene.project, Phase(scene.project.phase)
+    is_resting = decision.action is None or is_final
     _note_steps(scene, decision, now)
+    if not is_resting and project.desired_state == DesiredState.RUNNING and decision.project.phase is before:
+        return
     values: dict[str, object] = {
         "phase": decision.project.phase,
         "reason": decision.project.reason,
         "message": decision.project.message,
-        "failures": 0,
     }
     if project.desired_state == DesiredState.DELETED:
         values["deletion_deadline"] = decision.project.deadline
-    if decision.action is None or is_final:
-        values["observed_generation"] = project.wanted_generation
+    if is_resting:
+        values |= {"failures": 0, "observed_generation": project.wanted_generation}
     elif decision.project.phase is Phase.DELETED:
         # Said only when the rows are retired too.
         return
@@ -56,15 +59,27 @@ def record(scene: Scene, decision: Decision, now: datetime, *, is_final: bool = 
 
 def _write(scene: Scene, values: dict[str, object], decision: Decision, now: datetime, before: Phase) -> None:
     project = scene.project
-    is_unchanged = all(getattr(project, name) == value for name, value in values.items())
+    is_changed = any(getattr(project, name) != value for name, value in values.items())
+    after = decision.project.phase
+    is_news = after is not before and after in (Phase.FAILED, Phase.RUNNING)
+    for row, status in ((scene.database, decision.database), (scene.sandbox, decision.sandbox)):
+        if row is not None and status is not None:
+            _set(
+                scene,
+                row,
+                phase=status.phase,
+                reason=status.reason,
+                message=status.message,
+                deadline=status.deadline,
+            )
+    unsaved = [(row, names) for row in (scene.database, scene.sandbox) if row and (names := scene.unsaved.get(row))]
+    if not (is_changed or is_news or unsaved):
+        return
     with transaction.atomic():
-        if not is_unchanged:
-            scene.lease.write(**values)
-        for row, status in ((scene.database, decision.database), (scene.sandbox, decision.sandbox)):
-            if row is not None and status is not None:
-                _save_status(row, status)
-        after = decision.project.phase
-        if after is not before and after in (Phase.FAILED, Phase.RUNNING):
+        scene.lease.write(**(values if is_changed else {}))
+        for row, names in unsaved:
+            row.save(update_fields=names)
+        if is_news:
             level = Level.ERROR if after is Phase.FAILED else Level.INFO
             record_event(
                 project,
@@ -74,32 +89,39 @@ def _write(scene: Scene, values: dict[str, object], decision: Decision, now: dat
                 level=level,
                 at=now,
             )
+    scene.unsaved.clear()
     for name, value in values.items():
         setattr(project, name, value)
 
 
-def _save_status(row: DatabaseCluster | Sandbox, status: Status) -> None:
-    row.phase, row.reason, row.message, row.deadline = status.phase, status.reason, status.message, status.deadline
-    fields = ["phase", "reason", "message", "deadline", "observed_generation", "wanted_generation"]
-    fields += ["observed_phase", "running_at"] if isinstance(row, DatabaseCluster) else ["ready_at", "urls"]
-    row.save(update_fields=fields)
+def _set(scene: Scene, row: DatabaseCluster | Sandbox, **values: object) -> None:
+    """Put values on a row, and remember those that differ from what is stored."""
+    for name, value in values.items():
+        if getattr(row, name) != value:
+            setattr(row, name, value)
+            scene.unsaved.setdefault(row, set()).add(name)
 
 
 def _note_steps(scene: Scene, decision: Decision, now: datetime) -> None:
-    """Put on the rows which steps were reached; the caller saves them."""
+    """Put on the rows which steps were reached."""
     world, database, sandbox = scene.world, scene.database, scene.sandbox
     if database is not None and world.cluster is not None:
         seen = judge_cluster(world.cluster)
-        database.observed_phase = seen.phase[:30]
-        database.wanted_generation, database.observed_generation = seen.generation, seen.observed_generation
+        _set(
+            scene,
+            database,
+            observed_phase=seen.phase[:30],
+            wanted_generation=seen.generation,
+            observed_generation=seen.observed_generation,
+        )
         if seen.state is State.READY and database.running_at is None:
-            database.running_at = now
+            _set(scene, database, running_at=now)
     if sandbox is not None and world.statefulset is not None:
         rolled = judge_sandbox(world.statefulset)
-        sandbox.wanted_generation, sandbox.observed_generation = rolled.generation, rolled.observed_generation
+        _set(scene, sandbox, wanted_generation=rolled.generation, observed_generation=rolled.observed_generation)
         if decision.sandbox is not None and decision.sandbox.phase is Phase.RUNNING:
-            sandbox.urls = observing.observe_urls(world, scene.project, sandbox)
-            sandbox.ready_at = sandbox.ready_at or now
+            _set(scene, sandbox, urls=observing.observe_urls(world, scene.project, sandbox))
+            _set(scene, sandbox, ready_at=sandbox.ready_at or now)
 
 
 def next_look(decision: Decision, now: datetime) -> datetime | None:
