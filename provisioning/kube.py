@@ -14,6 +14,7 @@ import urllib3
 from django.conf import settings
 
 from controlpanel.redaction import redact
+from provisioning.kube_access import AccessError, explain_unreachable, load_configuration, open_pool
 from provisioning.readiness import mapping, metadata_of, number, objects, text
 
 if TYPE_CHECKING:
@@ -108,35 +109,6 @@ def _refusal(status: int, body: bytes, headers: Mapping[str, str]) -> RefusedErr
     )
 
 
-def load_configuration() -> "Configuration":
-    """Return the client's configuration for the cluster that the settings name. Raises NotConfiguredError."""
-    # A second to import: only who talks to the cluster pays for it.
-    from kubernetes.client.configuration import Configuration
-    from kubernetes.config import ConfigException, load_incluster_config, load_kube_config
-
-    configuration = Configuration()
-    source = settings.KUBECONFIG or str(settings.EMBEDDED_KUBECONFIG)
-    try:
-        if settings.IN_CLUSTER:
-            load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
-        else:
-            load_kube_config(  # type: ignore[no-untyped-call]
-                config_file=source,
-                context=settings.KUBE_CONTEXT or None,
-                client_configuration=configuration,
-                persist_config=False,
-            )
-    except ConfigException as error:
-        what = "the service account of this Pod" if settings.IN_CLUSTER else f"the kubeconfig {source}"
-        hint = " Start the embedded cluster: `manage.py devcluster` or `make run`." if settings.EMBEDDED_CLUSTER else ""
-        raise NotConfiguredError(f"{what[0].upper()}{what[1:]} can't be used: {redact(str(error))}{hint}") from None
-    except Exception as error:  # noqa: BLE001 - whatever a broken file makes its parser raise
-        raise NotConfiguredError(f"The kubeconfig {source} can't be read: {type(error).__name__}.") from None
-    configuration.retries = False
-    configuration.connection_pool_maxsize = 32
-    return configuration
-
-
 @dataclass(frozen=True, slots=True)
 class WatchEvent:
     """One line of a watch: type (ADDED, MODIFIED, DELETED, BOOKMARK) and the object."""
@@ -149,10 +121,8 @@ class Kube:
     """Requests to one API server. Thread-safe; make it after a fork."""
 
     def __init__(self, configuration: "Configuration") -> None:
-        from kubernetes.client.rest import RESTClientObject
-
         self._configuration = configuration
-        self._pool: urllib3.PoolManager = RESTClientObject(configuration).pool_manager
+        self._pool = open_pool(configuration)
         self._cluster_api_version: str | None = None
 
     @property
@@ -203,26 +173,13 @@ class Kube:
                 raise self._unreachable(error) from None
 
     def _unreachable(self, error: Exception) -> UnreachableError:
-        match error:
-            # The narrow classes first: in urllib3 they are kinds of ConnectTimeoutError.
-            case urllib3.exceptions.NameResolutionError():
-                why = "its name can't be resolved"
-            case urllib3.exceptions.SSLError() if "WRONG_VERSION_NUMBER" in str(error):
-                why = "it does not speak TLS; check http:// and https:// in the kubeconfig"
-            case urllib3.exceptions.SSLError():
-                why = "its certificate is not trusted; check the CA in the kubeconfig"
-            case urllib3.exceptions.ProxyError():
-                why = "the proxy refused; check HTTPS_PROXY and NO_PROXY"
-            case urllib3.exceptions.NewConnectionError():
-                why = "nothing accepts connections there"
-            case urllib3.exceptions.ConnectTimeoutError() | urllib3.exceptions.ReadTimeoutError():
-                why = "it did not answer in time"
-            case _:
-                why = "the connection broke"
+        why = explain_unreachable(error, self._configuration.proxy)
         return UnreachableError(f"The API server {self.host} can't be reached: {why}. The panel tries again by itself.")
 
     def _json(self, response: urllib3.BaseHTTPResponse) -> Mapping[str, Any]:
         if response.status >= 400:
+            if response.status == 401:
+                disconnect()  # the login may have been renewed: the next `connect` reads it anew
             raise _refusal(response.status, response.data, response.headers)
         try:
             return mapping(json.loads(response.data))
@@ -400,7 +357,10 @@ def connect() -> Kube:
     global _connected
     with _lock:
         if _connected is None:
-            _connected = Kube(load_configuration())
+            try:
+                _connected = Kube(load_configuration())
+            except AccessError as error:
+                raise NotConfiguredError(str(error)) from None
         return _connected
 
 
