@@ -2,7 +2,7 @@
 CONTRACT := $(BIN)/python -m pytest tests/contract
 ASSETS := $(BIN)/python -m tests.contract.kube_assets
 
-.PHONY: kube-assets test-contract test-contract-embedded test-contract-real
+.PHONY: kube-assets test-contract test-contract-embedded test-contract-real replay-contract
 
 kube-assets: setup-dev ## Build a real control plane (etcd, kube-apiserver, kube-controller-manager) into the cache, once
 	@$(ASSETS)
@@ -21,3 +21,6 @@ test-contract-real: setup-dev
 	else \
 		echo "Skipped the contract on a real API server: none is at hand (make kube-assets builds one, KUBEBUILDER_ASSETS or CONTRACT_KUBECONFIG name one)."; \
 	fi
+
+replay-contract: kube-assets ## Send spoiled requests to the embedded cluster and a real one, and print where they differ
+	@KUBEBUILDER_ASSETS="$${KUBEBUILDER_ASSETS:-$$($(ASSETS) --print-directory)}" $(BIN)/python -m tests.contract.replay $(ARGS)

@@ -55,12 +55,13 @@ def open_target() -> Iterator[Target]:
             access = Access(plane.url, token=plane.admin_token, ca_file=str(plane.ca_file))
             yield Target(f"the binaries in {assets}", access, plane.has_controllers, flow_schema_throttle(access))
     else:
-        with _embedded_server() as target:
+        with open_embedded_target() as target:
             yield target
 
 
 @contextmanager
-def _embedded_server() -> Iterator[Target]:
+def open_embedded_target() -> Iterator[Target]:
+    """An embedded API server of its own, in a thread, on a state directory that goes away with it."""
     from provisioning.devcluster.server import ApiServer, Identity  # the other targets do not need it
 
     loop = asyncio.new_event_loop()
