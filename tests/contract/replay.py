@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.contract.controlplane import ControlPlane
 from tests.contract.kubeblocks import mutations
-from tests.contract.objects import changed, claim, configmap, ingress, role, role_binding, service, statefulset
+from tests.contract.objects import GONE, changed, claim, configmap, ingress, role, role_binding, service, statefulset
 from tests.contract.rest import Access, Answer, Object, Rest
 from tests.contract.targets import open_embedded_target
 
@@ -62,7 +62,8 @@ def replay(embedded: Rest, real: Rest, plural: str) -> Counter[str]:
         difference = _difference(ours, theirs)
         if difference is not None:
             found[difference] += 1
-            _say(f"{difference}: {plural} {field} = {value!r}\n  embedded {_told(ours)}\n  real     {_told(theirs)}")
+            how = "removed" if value is GONE else f"= {value!r}"
+            _say(f"{difference}: {plural} {field} {how}\n  embedded {_told(ours)}\n  real     {_told(theirs)}")
     return found
 
 
