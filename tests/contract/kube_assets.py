@@ -174,12 +174,13 @@ def _run_go(go: str, arguments: Sequence[str], workshop: Path) -> str:
     )
     if done.returncode == 0:
         return done.stdout
-    last_line = (done.stderr.strip().splitlines() or ["no message"])[-1]
-    if "no space left on device" in done.stderr:
+    said = done.stderr + (json.loads(done.stdout).get("Error", "") if "-json" in arguments and done.stdout else "")
+    last_line = (said.strip().splitlines() or ["no message"])[-1]
+    if "no space left on device" in said:
         raise AssetsUnavailableError(
             f"The disk filled up while Kubernetes was built: free some and run it again ({last_line})."
         )
-    if any(sign in done.stderr for sign in NETWORK_SIGNS):
+    if any(sign in said for sign in NETWORK_SIGNS):
         raise AssetsUnavailableError(
             f"The Go module proxy can't be reached, so Kubernetes can't be built here: "
             f"check the network and GOPROXY ({last_line})."
