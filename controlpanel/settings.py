@@ -189,7 +189,7 @@ TIME_ZONE = env.str("TIME_ZONE", default="UTC")
 USE_TZ = True
 
 STATIC_URL = "static/"
-# Served straight from the packages: no collectstatic step between a clone and a running panel, so no STATIC_ROOT either.
+# Served straight from the packages: no collectstatic step between a clone and a running panel, hence no STATIC_ROOT.
 WHITENOISE_USE_FINDERS = True
 
 # --- Security --------------------------------------------------------------------------------------------------
@@ -291,6 +291,12 @@ UNFOLD: dict[str, Any] = {
                         "title": "Databases",
                         "icon": "database",
                         "link": reverse_lazy("admin:projects_databasecluster_changelist"),
+                        "permission": "projects.permissions.may_view_projects",
+                    },
+                    {
+                        "title": "Clusters found",
+                        "icon": "travel_explore",
+                        "link": reverse_lazy("admin:projects_foundcluster_changelist"),
                         "permission": "projects.permissions.may_view_projects",
                     },
                     {

@@ -9,15 +9,13 @@ from django.db import IntegrityError, models
 from django.forms import BaseModelFormSet, ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from projects import admin_records, admin_templates, display, services
+from projects import admin_adoption, admin_records, admin_templates, display, services
 from projects.admin_records import PhaseFilter, SandboxCredentialsFilter, phase_label, shown
 from projects.forms import ProjectAdminForm, VariableForm
 from projects.models import Project, ProjectVariable
-from projects.scheduling import enqueue_pass
 from projects.services import Outcome
 from projects.states import CredentialsSource, DesiredState, Phase
 from projects.templatetags.panel import ago, spaced
@@ -34,6 +32,7 @@ else:
 
 admin_records.register()
 admin_templates.register()
+admin_adoption.register()
 admin.site.index_title = "Overview"
 admin.site.empty_value_display = "–"
 
@@ -176,17 +175,12 @@ class ProjectAdmin(_ProjectAdmin):
         formsets: Iterable[BaseModelFormSet[Any, Any]],
         change: bool,
     ) -> None:
-        """Save the variables; a running sandbox gets a pass, which finds and applies what changed."""
+        """Save the variables, and have a running sandbox follow what changed."""
         super().save_related(request, form, list(formsets), change)
         changed = [*form.changed_data, *(name for formset in formsets for name in _changed_variables(formset))]
         if not change or not changed:
             return
-        actor, now = request.user.get_username(), timezone.now()
-        services.record_event(
-            form.instance, actor=actor, reason="Changed", message=f"{actor} changed {', '.join(changed)}.", at=now
-        )
-        if form.instance.desired_state == DesiredState.RUNNING:
-            enqueue_pass(form.instance.pk, now=now)
+        services.request_update(form.instance, actor=request.user.get_username(), what=", ".join(changed))
 
     # --- Columns -----------------------------------------------------------------------------------------------
 

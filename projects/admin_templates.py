@@ -7,12 +7,11 @@ from django.db.models import Count, ProtectedError, Q, QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
-from django.utils import timezone
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from projects.admin_records import shown
 from projects.sandbox_template import SandboxTemplate
-from projects.scheduling import enqueue_pass
+from projects.services import request_update
 from projects.states import DesiredState, Phase
 
 if TYPE_CHECKING:
@@ -52,10 +51,9 @@ class SandboxTemplateAdmin(_TemplateAdmin):
         super().save_model(request, obj, form, change)
         if not change or not set(form.changed_data) - {"name", "description"}:
             return
-        now = timezone.now()
-        running = list(obj.projects.filter(desired_state=DesiredState.RUNNING).values_list("pk", flat=True))
-        for pk in running:
-            enqueue_pass(pk, now=now)
+        running = list(obj.projects.filter(desired_state=DesiredState.RUNNING))
+        for project in running:
+            request_update(project, actor=request.user.get_username(), what=f"the template {obj.name}")
         if running:
             messages.info(
                 request, f"{len(running)} running project(s) use it: their sandboxes restart with the change."

@@ -15,6 +15,7 @@ from django.utils.functional import cached_property
 from projects import naming
 from projects.connection import ENVIRONMENT_NAMES, Connection
 from projects.fields import EncryptedText, EncryptedTextField
+from projects.found_cluster import FoundCluster, Inventory  # noqa: F401 - Django finds models from here
 from projects.sandbox_template import SandboxTemplate
 from projects.states import CredentialsSource, DesiredState, Level, Origin, Phase, Reason, Step
 
@@ -115,6 +116,8 @@ class Project(Observation):
     # Intent is counted, so that a pass can say which intent it has carried out.
     wanted_generation = models.PositiveIntegerField(default=0, editable=False)
     observed_generation = models.PositiveIntegerField(default=0, editable=False)
+    # The last intent that asked for a database, a new one if need be: Provision, Retry; not a change of variables.
+    asked_generation = models.PositiveIntegerField(default=0, editable=False)
 
     # Scheduling: one task in the queue (queued_at), one pass at a time (lease), the next look (next_pass_at).
     queued_at = models.DateTimeField(null=True, editable=False)

@@ -77,7 +77,7 @@ def request_provision(project: Project, *, actor: str) -> Outcome:
             enqueue_pass(current.pk, now=now)
             return Outcome(True, f"{current.name} is running already; it is checked again.")
         retried = current.desired_state == DesiredState.RUNNING
-        _save_intent(
+        save_intent(
             current, DesiredState.RUNNING, Reason.REQUESTED, "The request is in the queue.", now, requested_at=now
         )
         verb = "asked to try again" if retried else "asked for a database and a sandbox"
@@ -96,7 +96,7 @@ def request_retry(project: Project, *, actor: str) -> Outcome:
             return Outcome(False, _explain_deleted(current))
         phase = Phase.DELETING if current.desired_state == DesiredState.DELETED else Phase.WAITING
         kept = current.phase if current.phase == Phase.RUNNING else phase
-        _save_intent(
+        save_intent(
             current,
             DesiredState(current.desired_state),
             Reason.REQUESTED,
@@ -106,6 +106,29 @@ def request_retry(project: Project, *, actor: str) -> Outcome:
         )
         record_event(current, actor=actor, reason=Reason.REQUESTED, message=f"{actor} asked to try again.", at=now)
     return Outcome(True, f"{current.name}: another try was put in the queue.")
+
+
+def request_update(project: Project, *, actor: str, what: str) -> Outcome:
+    """Record that `what` of the project was changed, and have a running sandbox follow it.
+
+    Its page shows the change until a pass has carried it out. A change asks for no new database: a project that has
+    failed or waits gets a pass and keeps what it says.
+    """
+    now = timezone.now()
+    with transaction.atomic():
+        current = Project.objects.select_for_update().get(pk=project.pk)
+        record_event(current, actor=actor, reason="Changed", message=f"{actor} changed {what}.", at=now)
+        if current.desired_state != DesiredState.RUNNING:
+            return Outcome(True, f"{current.name}: the change was saved.")
+        if current.phase == Phase.RUNNING:
+            Project.objects.filter(pk=current.pk).update(
+                reason=Reason.REQUESTED,
+                message=f"{actor} changed {what}: the sandbox restarts if it is concerned.",
+                wanted_generation=F("wanted_generation") + 1,
+                next_pass_at=now,
+            )
+        enqueue_pass(current.pk, now=now)
+    return Outcome(True, f"{current.name}: the change was put in the queue.")
 
 
 def request_delete(project: Project, *, actor: str, delete_adopted: bool = False) -> Outcome:
@@ -119,7 +142,7 @@ def request_delete(project: Project, *, actor: str, delete_adopted: bool = False
         if current.desired_state == DesiredState.DELETED and (current.delete_adopted or not delete_adopted):
             enqueue_pass(current.pk, now=now)
             return Outcome(True, f"{current.name} is being deleted already: {current.message}")
-        _save_intent(
+        save_intent(
             current,
             DesiredState.DELETED,
             Reason.DELETING,
@@ -172,7 +195,7 @@ def _explain_deleted(project: Project) -> str:
     )
 
 
-def _save_intent(
+def save_intent(
     project: Project,
     desired: DesiredState,
     reason: Reason,
@@ -182,13 +205,14 @@ def _save_intent(
     phase: Phase = Phase.WAITING,
     **fields: object,
 ) -> None:
-    """Write the intent and put the pass in the queue; the caller holds the transaction."""
+    """Write an intent and put the pass in the queue; the caller holds the transaction and records the event."""
     values: Mapping[str, object] = {
         "desired_state": desired,
         "phase": phase,
         "reason": reason,
         "message": message,
         "wanted_generation": F("wanted_generation") + 1,
+        "asked_generation": F("wanted_generation") + 1,
         "failures": 0,
         "next_pass_at": now,
         **fields,

@@ -59,6 +59,12 @@ def choose_secret(secrets: Sequence[Object], cluster: str, component: str) -> Ob
     return next((by_name[name] for name in secret_names(cluster, component) if name in by_name), None)
 
 
+def is_complete(secret: Object) -> bool:
+    """Whether a Secret has both a user and a password that stand for something."""
+    data = mapping(secret.get("data"))
+    return bool(_read(data, "username") and _read(data, "password"))
+
+
 def _read(data: Mapping[str, object], key: str) -> str | None:
     """Return a key's value; None if it is missing, not base64, not UTF-8, or stands for nothing."""
     encoded = data.get(key)

@@ -97,12 +97,14 @@ class WantedSandbox:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One project's intent and rows. `is_new_intent`: nobody has carried out the last request yet."""
+    """One project's intent and rows. `is_new_intent`: nobody has carried out the last request yet; `may_replace`: it
+    asked for a database, a new one if the old one vanished."""
 
     uid: str
     desired: DesiredState
     timeout_s: int
     is_new_intent: bool = False
+    may_replace: bool = False
     database: WantedDatabase | None = None
     sandbox: WantedSandbox | None = None
     is_default_available: bool = False
@@ -224,7 +226,7 @@ def _decide_database(wanted: Wanted, database: WantedDatabase, seen: Seen, now: 
         return _DatabaseStep(None, Status(Phase.FAILED, Reason.CLUSTER_NOT_OURS, message), Pace.FAILED)
     if cluster.state is State.DELETING:
         return wait(Reason.CLUSTER_DELETING, cluster.message)
-    if cluster.owner is None and database.origin is Origin.ADOPTED:
+    if database.origin is Origin.ADOPTED and (cluster.owner is None or not database.is_applied):
         status = Status(Phase.CREATING, Reason.REQUESTED, f"The Cluster {database.name} is being adopted.")
         return _DatabaseStep(Action.ADOPT_CLUSTER, status)
     if is_unapplied or (cluster.owner is None and database.origin is Origin.CREATED):
@@ -236,7 +238,16 @@ def _decide_database(wanted: Wanted, database: WantedDatabase, seen: Seen, now: 
 
 
 def _decide_vanished(wanted: Wanted, database: WantedDatabase, now: datetime) -> _DatabaseStep:
-    """The Cluster was there and is gone. A name is never used again: KubeBlocks has given wrong passwords then."""
+    """The Cluster is not there. A name is never used again: KubeBlocks has given wrong passwords then."""
+    if database.origin is Origin.ADOPTED and not database.is_applied:
+        message = (
+            f"The Cluster {database.name} does not exist, so it can't be adopted. "
+            "Adopt another cluster for this project, or delete the project."
+        )
+        missing = Status(Phase.FAILED, Reason.CLUSTER_MISSING, message)
+        # Who asked for this very Cluster (its uid is known) gets no other in its place; one that the panel had found by
+        # itself is forgotten, and the next step looks anew.
+        return _DatabaseStep(None if database.object_uid else Action.REPLACE_DATABASE, missing, Pace.FAILED)
     is_expendable = database.origin is Origin.CREATED and not database.has_run
     status = Status(
         Phase.FAILED,
@@ -244,7 +255,7 @@ def _decide_vanished(wanted: Wanted, database: WantedDatabase, now: datetime) ->
         f"The Cluster {database.name} was deleted outside the panel, and its data with it. "
         "Press Retry to get a new, empty database, or Delete to end the project.",
     )
-    if wanted.is_new_intent or (is_expendable and not is_past(database.deadline, now)):
+    if wanted.may_replace or (is_expendable and not is_past(database.deadline, now)):
         return _DatabaseStep(Action.REPLACE_DATABASE, status)
     return _DatabaseStep(None, status, Pace.FAILED)
 

@@ -11,6 +11,7 @@ from projects.naming import MAX_KUBERNETES_NAME_LENGTH, legacy_name
 MANAGER = "controlpanel"
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 INSTANCE_LABEL = "app.kubernetes.io/instance"
+PART_OF_LABEL = "app.kubernetes.io/part-of"
 DOMAIN = "controlpanel.fullstackagent.io"
 PROJECT_LABEL = f"{DOMAIN}/project"
 PROJECT_ID_LABEL = f"{DOMAIN}/project-id"
@@ -112,6 +113,14 @@ def find_existing_cluster(
         if matches:
             return matches[0]
     return None
+
+
+def guess_project(cluster: str, labels: Mapping[str, str]) -> str:
+    """Return the Kubernetes name of the project that a cluster may be meant for, going by its labels (the
+    predecessor's, ours, `app.kubernetes.io/part-of`) and by the predecessor's name pattern; "" if nothing tells."""
+    told = (labels.get(label) for label in (LEGACY_PROJECT_LABEL, PROJECT_LABEL, PART_OF_LABEL))
+    project, infix, _ = cluster.partition(_DATABASE_INFIX)
+    return next(filter(None, told), project if infix else "")
 
 
 def explain_not_found(project: str, kubernetes_name: str, available: Iterable[str]) -> str:

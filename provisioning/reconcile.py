@@ -102,6 +102,7 @@ def _wanted(scene: Scene) -> Wanted:
         desired=DesiredState(project.desired_state),
         timeout_s=settings.READY_TIMEOUT_S,
         is_new_intent=project.observed_generation < project.wanted_generation,
+        may_replace=project.observed_generation < project.asked_generation,
         database=_wanted_database(database) if database else None,
         sandbox=_wanted_sandbox(sandbox) if sandbox else None,
         is_default_available=default_connection(project) is not None,

@@ -2,7 +2,9 @@
 
 import logging
 
-from provisioning import liveness, reconcile, sweeping
+from django.utils import timezone
+
+from provisioning import inventory, liveness, reconcile, sweeping
 
 logger = logging.getLogger(__name__)
 
@@ -22,3 +24,9 @@ def sweep() -> None:
 def beat() -> None:
     """Prove that the queue's workers are alive."""
     liveness.beat_queue()
+
+
+def take_inventory() -> None:
+    """List the Clusters that no project owns; where one runs already, another follows it."""
+    liveness.beat_queue()
+    inventory.take_inventory(timezone.now())

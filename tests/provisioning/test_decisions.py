@@ -147,7 +147,29 @@ def test_a_failed_phase_is_not_final_before_the_deadline():
 def test_a_database_with_data_that_vanished_is_replaced_only_when_asked():
     decision = decide(wanted(VERIFIED, SANDBOX), Seen(ABSENT), NOW)
     assert (decision.action, decision.project.reason) == (None, Reason.CLUSTER_MISSING)
-    assert decide(wanted(VERIFIED, SANDBOX, is_new_intent=True), Seen(ABSENT), NOW).action is Action.REPLACE_DATABASE
+    assert decide(wanted(VERIFIED, SANDBOX, may_replace=True), Seen(ABSENT), NOW).action is Action.REPLACE_DATABASE
+
+
+@pytest.mark.parametrize("may_replace", [True, False])
+def test_a_cluster_to_be_adopted_that_does_not_exist_is_not_said_to_be_lost(may_replace):
+    """Nothing else is put in the place of what somebody named; what the panel found by itself it looks for anew."""
+    named = WantedDatabase("made-by-hand", Origin.ADOPTED, object_uid="uid")
+    decision = decide(wanted(named, is_new_intent=True, may_replace=may_replace), Seen(ABSENT), NOW)
+    assert (decision.action, decision.project.phase) == (None, Phase.FAILED)
+    assert decision.project.message.startswith("The Cluster made-by-hand does not exist, so it can't be adopted.")
+    assert "data" not in decision.project.message
+    by_itself = decide(wanted(replace(named, object_uid="")), Seen(ABSENT), NOW)
+    assert by_itself.action is Action.REPLACE_DATABASE
+
+
+def test_an_adoption_whose_record_was_lost_is_made_again():
+    labelled = WantedDatabase("made-by-hand", Origin.ADOPTED, object_uid="uid")
+    assert decide(wanted(labelled), Seen(RUNNING), NOW).action is Action.ADOPT_CLUSTER
+
+
+def test_a_change_of_variables_replaces_no_database():
+    decision = decide(wanted(VERIFIED, SANDBOX, is_new_intent=True), Seen(ABSENT), NOW)
+    assert (decision.action, decision.project.reason) == (None, Reason.CLUSTER_MISSING)
 
 
 @pytest.mark.parametrize("owner", ["stranger", None])
