@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # Where the kubelet puts a Pod's token and the cluster's CA.
 SERVICE_ACCOUNT_DIR = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 # As kubectl does; the kubelet renews a Pod's token long before it runs out.
-_REREAD_EVERY_S = 60.0
+REREAD_EVERY_S = 60.0
 
 
 class AccessError(Exception):
@@ -31,7 +31,7 @@ class AccessError(Exception):
 class TokenFile:
     """A bearer token in a file that somebody else renews. Thread-safe."""
 
-    def __init__(self, path: Path, *, reread_every_s: float = _REREAD_EVERY_S) -> None:
+    def __init__(self, path: Path, *, reread_every_s: float) -> None:
         """Read it for the first time. Raises OSError, and ValueError if it is empty."""
         self._path, self._reread_every_s = path, reread_every_s
         self._lock = threading.Lock()
@@ -45,7 +45,7 @@ class TokenFile:
         return token
 
     def current(self) -> str:
-        """Return the token, read anew once a minute; the last good one while the file is missing or empty."""
+        """Return the token, read anew where it is old; the last good one while the file is missing or empty."""
         with self._lock:
             if time.monotonic() - self._read_at_s >= self._reread_every_s:
                 self._read_at_s = time.monotonic()
@@ -87,13 +87,16 @@ def open_pool(configuration: "Configuration") -> urllib3.PoolManager:
     """Return the connections that the configuration describes; none is open yet. Raises AccessError."""
     from kubernetes.client.rest import RESTClientObject
 
+    useless = AccessError(
+        f"The proxy {name_proxy(configuration.proxy)} can't be used: its address has to be http://HOST:PORT. "
+        "Check proxy-url in the kubeconfig, or HTTPS_PROXY."
+    )
+    if configuration.proxy and not urlsplit(configuration.proxy).hostname:
+        raise useless
     try:
         pool: urllib3.PoolManager = RESTClientObject(configuration).pool_manager
     except (urllib3.exceptions.HTTPError, ValueError, ImportError):
-        raise AccessError(
-            f"The proxy {name_proxy(configuration.proxy)} can't be used: its address has to be http://HOST:PORT. "
-            "Check proxy-url in the kubeconfig, or HTTPS_PROXY."
-        ) from None
+        raise useless from None
     return pool
 
 
@@ -134,7 +137,7 @@ def _follow_token_file(configuration: Any, path: Path) -> None:
     from kubernetes.config import ConfigException
 
     try:
-        file = TokenFile(path)
+        file = TokenFile(path, reread_every_s=REREAD_EVERY_S)
     except ValueError as error:
         raise ConfigException(str(error)) from None
 
@@ -220,6 +223,8 @@ def _explain_tls(said: str) -> str:
         return "its certificate is not trusted; check the CA (certificate-authority) in the kubeconfig"
     if "alert" in said:
         return "it does not accept the panel's client certificate; renew the one in the kubeconfig"
+    if "eof occurred" in said:
+        return "it broke off TLS without a word; check the client certificate in the kubeconfig"
     if "key_values_mismatch" in said or "pem lib" in said or "no_start_line" in said or "no start line" in said:
         return "a certificate or key in the kubeconfig can't be used; write it anew"
     return "TLS failed; check the certificates in the kubeconfig"
