@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from . import decoding, errors, typed
 from .errors import JsonObject
-from .patching import go_text
+from .patching import go_kind, go_text
 from .resources import ResourceType, builtin_resources
+from .rules_network import NODE_PORTS
 from .store import Store
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 NAME_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 """What generated names end in: no vowels, so that they spell nothing."""
 _TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105
+_REDACTED = "<secret contents redacted>"
 _SCHEME = 'in scheme "pkg/runtime/scheme.go:111"'
 
 
@@ -64,17 +66,27 @@ def _is_builtin_kind(api_version: str, kind: str) -> bool:
 
 
 def check_patched(changed: JsonObject, live: JsonObject, kind: ResourceType) -> None:
-    """A patch may not rename an object or change its type."""
-    metadata = changed.get("metadata")
-    if not isinstance(metadata, dict):
-        raise errors.bad_request("metadata must be an object")
+    """A patch may not rename an object (400) or change its type (422 on the field `patch`)."""
     for name in ("apiVersion", "kind"):
         changed.setdefault(name, live[name])
-    check_type(changed, kind)
-    old = live["metadata"]
-    if metadata.get("name") != old["name"]:
+    try:
+        check_type(changed, kind)
+    except errors.ApiError as error:
+        if error.code != 400 or not kind.builtin:
+            raise
+        shown = json.dumps(changed, separators=(",", ":"), ensure_ascii=False)
+        why = error.message.partition(f"cannot be handled as a {kind.kind}: ")[2] or error.message
+        raise errors.invalid_patch(_REDACTED if kind.table == "secrets" else shown, why) from None
+    metadata, old = changed.get("metadata"), live["metadata"]
+    if metadata is None or (isinstance(metadata, dict) and not metadata.get("name")):
         raise errors.bad_request(
-            f"the name of the object ({metadata.get('name')}) does not match the name on the URL ({old['name']})"
+            f"the name of the object ({old['name']} based on URL) was undeterminable: name must be provided"
+        )
+    if not isinstance(metadata, dict):
+        raise errors.bad_request("metadata must be an object")
+    if metadata["name"] != old["name"]:
+        raise errors.bad_request(
+            f"the name of the object ({metadata['name']}) does not match the name on the URL ({old['name']})"
         )
     if metadata.get("namespace", "") != old.get("namespace", ""):
         raise errors.bad_request(
@@ -84,8 +96,13 @@ def check_patched(changed: JsonObject, live: JsonObject, kind: ResourceType) -> 
 
 def check_apply(config: Any, name: str, namespace: str, kind: ResourceType) -> None:
     """400 for a configuration of another type, name or namespace."""
+    if config is None:
+        config = {}
     if not isinstance(config, dict):
-        raise errors.bad_request("error decoding YAML: the body is not an object")
+        raise errors.bad_request(
+            "error decoding YAML: error unmarshaling JSON: while decoding JSON: "
+            f"json: cannot unmarshal {go_kind(config)} into Go value of type map[string]interface {{}}"
+        )
     given = (config.get("apiVersion") or "", config.get("kind") or "")
     if given != (kind.api_version, kind.kind):
         group, _, version = str(given[0]).rpartition("/")
@@ -125,9 +142,10 @@ def decode_patched(
         given, wanted = error.types
         if strategic and given and not error.strict:
             shown = go_text(patch)
-            text = f"cannot convert {_GO_NAMES.get(given.partition(' ')[0], given)} to {wanted}"
+            name = _GO_NAMES.get(given.partition(" ")[0], given)
+            text = f"unrecognized type: {wanted}" if wanted.startswith("int") else f"cannot convert {name} to {wanted}"
         if kind.table == "secrets":
-            shown = "<secret contents redacted>"
+            shown = _REDACTED
         raise errors.invalid_patch(shown, text) from None
 
 
@@ -222,6 +240,7 @@ class ServiceAddresses:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._used: set[str] = set()
+        self._used_ports: set[int] = set()
         self._next = 0
 
     def take(self) -> str:
@@ -240,8 +259,23 @@ class ServiceAddresses:
         raise errors.internal_error("failed to allocate a serviceIP: range is full")
 
     def _rebuild(self) -> None:
-        self._used = {record.parse()["spec"].get("clusterIP", "") for record in self._store.records("services")}
+        specs = [record.parse()["spec"] for record in self._store.records("services")]
+        self._used = {spec.get("clusterIP", "") for spec in specs}
+        self._used_ports = {
+            port["nodePort"] for spec in specs for port in spec.get("ports") or () if port.get("nodePort")
+        }
         self._next = 10
+
+    def _take_port(self) -> int:
+        """A free port of the nodes."""
+        if self._next == 0:
+            self._rebuild()
+        for _ in range(10_000):
+            port = secrets.choice(NODE_PORTS)
+            if port not in self._used_ports:
+                self._used_ports.add(port)
+                return port
+        raise errors.internal_error("failed to allocate a nodePort: range is full")
 
     def allocate(self, kind: ResourceType, body: JsonObject) -> None:
         """Give a new Service its address, unless it asks for one or for none."""
@@ -255,6 +289,15 @@ class ServiceAddresses:
             spec["clusterIP"], spec["clusterIPs"] = address, [address]
         elif spec["clusterIP"] != "None":
             self._used.add(spec["clusterIP"])
+        self.allocate_ports(spec)
+
+    def allocate_ports(self, spec: JsonObject) -> None:
+        """Ports of the nodes for Services that are reached from outside."""
+        if spec.get("type") not in {"NodePort", "LoadBalancer"} or spec.get("allocateLoadBalancerNodePorts") is False:
+            return
+        for port in spec.get("ports") or ():
+            if not port.get("nodePort"):
+                port["nodePort"] = self._take_port()
 
 
 _ADDRESSES = 65_000

@@ -327,7 +327,10 @@ def _remove_path(container: Any, path: Path, node: Node) -> None:
             del container[text]
             return
         container[text] = copy.copy(container[text])
-        _remove_path(container[text], rest, node.child(text) or ANY)
+        child = node.child(text) or ANY
+        _remove_path(container[text], rest, child)
+        if not container[text] and (child.kind == "array" or child.additional is not None):
+            del container[text]  # a list or map whose last entry went
         return
     if not isinstance(container, list):
         return

@@ -122,7 +122,8 @@ def _unrecognized(raw: bytes, kind: str, why: str) -> errors.ApiError:
     """
     shown = "<empty>" if not raw else raw[:64].decode("utf-8", "replace") if raw[:1] == b"{" else raw[:64].hex()
     prefix = f"the object provided is unrecognized (must be of type {kind}): " if kind else ""
-    return errors.bad_request(f"{prefix}couldn't get version/kind; json parse error: {why} ({shown})")
+    suffix = f" ({shown})" if kind else ""
+    return errors.bad_request(f"{prefix}couldn't get version/kind; json parse error: {why}{suffix}")
 
 
 def parse_patch(raw: bytes) -> Any:

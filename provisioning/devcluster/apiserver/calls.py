@@ -42,18 +42,22 @@ def respond(body: Any, status: int = 200, warnings: list[str] | None = None) -> 
 
 
 def build_delete_options(body: JsonObject, query: Mapping[str, str]) -> DeleteOptions:
-    """Body first, then query parameters; 400/422 for values that are none."""
+    """`query` is empty where there is a body; 400/422 for values that are none."""
     propagation = body.get("propagationPolicy") or query.get("propagationPolicy", "")
-    if is_true(query, "orphanDependents") or body.get("orphanDependents") is True:
-        propagation = "Orphan"
     causes: list[errors.Cause] = []
+    if is_true(query, "orphanDependents") or body.get("orphanDependents") is not None:
+        if propagation:
+            detail = "orphanDependents and deletionPropagation cannot be both set"
+            causes.append(errors.cause_invalid("propagationPolicy", propagation, detail))
+        elif is_true(query, "orphanDependents") or body.get("orphanDependents") is True:
+            propagation = "Orphan"
     if propagation not in ("", "Background", "Foreground", "Orphan"):
         causes.append(
             errors.cause_not_supported("propagationPolicy", propagation, ["Foreground", "Background", "Orphan", "nil"])
         )
     dry_run = body.get("dryRun") or ([query["dryRun"]] if query.get("dryRun") else [])
     if dry_run not in ([], ["All"]):
-        causes.append(errors.cause_not_supported("dryRun", [dry_run], ["All"]))
+        causes.append(errors.cause_not_supported("dryRun", dry_run, ["All"]))
     if causes:
         raise errors.invalid("meta.k8s.io", "DeleteOptions", "", causes)
     grace = body.get("gracePeriodSeconds")
@@ -126,6 +130,11 @@ def build_write_options(call: Call) -> WriteOptions:
         causes.append(errors.cause_not_supported("dryRun", [dry_run], ["All"]))
     if len(explicit) > 128:
         causes.append(errors.cause_too_long("fieldManager", "may not be more than 128 bytes"))
+    causes += [
+        errors.cause_invalid("fieldManager", explicit, f"invalid character U+{ord(one):04X} (at position {index})")
+        for index, one in enumerate(explicit)
+        if not one.isprintable()
+    ][:1]
     if validation not in {"Warn", "Strict", "Ignore"}:
         causes.append(errors.cause_not_supported("fieldValidation", validation, ["", "Ignore", "Strict", "Warn"]))
     if causes:

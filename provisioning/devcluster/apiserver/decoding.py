@@ -28,7 +28,10 @@ _GO_TYPES = {
     "time": "string",
     "bytes": "[]uint8",
 }
-_GO_ZERO: dict[str, Any] = {"string": "", "integer": 0, "boolean": False, "object": {}, "array": []}
+_GO_ZERO: dict[str, Any] = {
+    "string": "", "bytes": "", "quantity": "0", "integer": 0, "int-or-string": 0, "number": 0, "boolean": False,
+    "object": {}, "array": [],
+}  # fmt: skip
 _MICRO_TIMES = {"renewTime", "acquireTime", "eventTime"}
 MAX_REPORTED = 10
 
@@ -178,6 +181,25 @@ def drop_empty_metadata(metadata: JsonObject) -> None:
     ):
         if name in metadata and not metadata[name]:
             del metadata[name]
+
+
+def omit_empty(body: JsonObject, node: Node) -> None:
+    """Drop empty optional lists and maps of a built-in object, as Go's omitempty does when it is stored.
+
+    Empty structs stay.
+    """
+    for name in [*body]:
+        child, value = node.properties.get(name), body[name]
+        if child is None or not isinstance(value, (dict, list)):
+            continue
+        if not value and name not in node.required and (child.kind == "array" or child.additional is not None):
+            del body[name]
+        elif isinstance(value, dict) and child.properties:
+            omit_empty(value, child)
+        elif isinstance(value, list) and child.items is not None and child.items.properties:
+            for one in value:
+                if isinstance(one, dict):
+                    omit_empty(one, child.items)
 
 
 def _decode_scalar(value: Any, node: Node, path: str, owner: str) -> Any:

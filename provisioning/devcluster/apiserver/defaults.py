@@ -27,8 +27,13 @@ def reset_for_create(kind: ResourceType, body: JsonObject) -> None:
             body["spec"] = {"finalizers": finalizers}
             labels = body["metadata"].setdefault("labels", {})
             labels["kubernetes.io/metadata.name"] = body["metadata"].get("name", "")
-        case "persistentvolumeclaims" | "persistentvolumes":
+        case "persistentvolumeclaims":
             body["status"] = {"phase": "Pending"}
+            _protect(body, "kubernetes.io/pvc-protection")
+        case "persistentvolumes":
+            created = body["metadata"].get("creationTimestamp")
+            body["status"] = {"phase": "Pending", "lastPhaseTransitionTime": created}
+            _protect(body, "kubernetes.io/pv-protection")
         case "services":
             body["status"] = {"loadBalancer": {}}
         case "ingresses.networking.k8s.io":
@@ -51,6 +56,13 @@ def reset_for_create(kind: ResourceType, body: JsonObject) -> None:
             body["status"] = {}
         case _:
             pass
+
+
+def _protect(body: JsonObject, finalizer: str) -> None:
+    """Storage is not removed while something uses it; the lifecycle takes the finalizer away."""
+    finalizers = body["metadata"].setdefault("finalizers", [])
+    if finalizer not in finalizers:
+        finalizers.append(finalizer)
 
 
 def _established(body: JsonObject) -> JsonObject:
@@ -111,15 +123,19 @@ def _service(body: JsonObject) -> None:
         set_default(port, "protocol", "TCP")
         if port.get("targetPort") in (None, 0, ""):
             port["targetPort"] = port.get("port", 0)
+        if port.get("nodePort") == 0:
+            del port["nodePort"]
     if spec["type"] != "ExternalName":
         set_default(spec, "internalTrafficPolicy", "Cluster")
         headless_without_selector = spec.get("clusterIP") == "None" and not spec.get("selector")
         set_default(spec, "ipFamilyPolicy", "RequireDualStack" if headless_without_selector else "SingleStack")
-        set_default(spec, "ipFamilies", ["IPv4"])
+        set_default(spec, "ipFamilies", ["IPv4", "IPv6"] if headless_without_selector else ["IPv4"])
         if spec.get("clusterIP") and not spec.get("clusterIPs"):
             spec["clusterIPs"] = [spec["clusterIP"]]
         elif spec.get("clusterIPs") and not spec.get("clusterIP"):
             spec["clusterIP"] = spec["clusterIPs"][0]
+    if spec.get("sessionAffinity") == "ClientIP":
+        set_default(spec.setdefault("sessionAffinityConfig", {}).setdefault("clientIP", {}), "timeoutSeconds", 10_800)
     if spec["type"] in {"NodePort", "LoadBalancer"}:
         set_default(spec, "externalTrafficPolicy", "Cluster")
     if spec["type"] == "LoadBalancer":
@@ -207,6 +223,8 @@ def _job(body: JsonObject) -> None:
             "batch.kubernetes.io/controller-uid": uid, "batch.kubernetes.io/job-name": name,
             "controller-uid": uid, "job-name": name,
         }  # fmt: skip
+        body["metadata"]["labels"] = {**labels, **(body["metadata"].get("labels") or {})}
+        spec.setdefault("manualSelector", False)
 
 
 def _job_spec(spec: JsonObject) -> None:
@@ -216,9 +234,6 @@ def _job_spec(spec: JsonObject) -> None:
     set_default(spec, "backoffLimit", 6)
     set_default(spec, "completionMode", "NonIndexed")
     set_default(spec, "suspend", False)
-    set_default(spec, "manualSelector", False)
-    if spec["manualSelector"] is False:
-        del spec["manualSelector"]
     set_default(spec, "podReplacementPolicy", "TerminatingOrFailed")
     _template(spec)
 
@@ -273,6 +288,8 @@ def _endpoint_slice(body: JsonObject) -> None:
     for port in body.get("ports") or ():
         set_default(port, "name", "")
         set_default(port, "protocol", "TCP")
+    for endpoint in body.get("endpoints") or ():
+        endpoint.setdefault("conditions", {})
     body.setdefault("endpoints", [])
     body.setdefault("ports", None)
 
@@ -293,6 +310,21 @@ def _role(body: JsonObject) -> None:
 def _storage_class(body: JsonObject) -> None:
     set_default(body, "reclaimPolicy", "Delete")
     set_default(body, "volumeBindingMode", "Immediate")
+
+
+def _priority_class(body: JsonObject) -> None:
+    set_default(body, "preemptionPolicy", "PreemptLowerPriority")
+
+
+def _limit_range(body: JsonObject) -> None:
+    for limit in (body.get("spec") or {}).get("limits") or ():
+        if limit.get("type") == "Container":
+            defaults = {**(limit.get("max") or {}), **(limit.get("default") or {})}
+            if defaults:
+                limit["default"] = defaults
+            requests = {**(limit.get("min") or {}), **defaults, **(limit.get("defaultRequest") or {})}
+            if requests:
+                limit["defaultRequest"] = requests
 
 
 def _autoscaler(body: JsonObject) -> None:
@@ -339,5 +371,7 @@ _DEFAULTS: dict[str, Callable[[JsonObject], None]] = {
     "storageclasses.storage.k8s.io": _storage_class,
     "horizontalpodautoscalers.autoscaling": _autoscaler,
     "events": _event,
+    "priorityclasses.scheduling.k8s.io": _priority_class,
+    "limitranges": _limit_range,
     "customresourcedefinitions.apiextensions.k8s.io": _custom_definition,
 }

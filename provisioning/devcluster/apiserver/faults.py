@@ -38,6 +38,9 @@ delay            everything works, `seconds` later
 """
 
 
+_ONLY_VERB = {"stale-list": "list", "truncated-watch": "watch", "watch-gone": "watch"}
+
+
 @dataclass(slots=True)
 class Fault:
     """Empty fields match everything. Without `count` the rule stays.
@@ -63,7 +66,8 @@ class Fault:
     def matches(self, info: RequestInfo, user: str) -> bool:
         resource = f"{info.resource}/{info.subresource}" if info.subresource else info.resource
         return (
-            self.verb in ("", "*", info.verb)
+            _ONLY_VERB.get(self.kind, info.verb) == info.verb
+            and self.verb in ("", "*", info.verb)
             and self.resource in ("", "*", resource)
             and self.namespace in ("", "*", info.namespace)
             and (not self.name or fnmatch.fnmatchcase(info.name, self.name))

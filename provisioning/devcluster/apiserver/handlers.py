@@ -43,7 +43,8 @@ class Handlers:
         if path in {"/livez", "/readyz", "/healthz", "/livez/ping", "/readyz/ping", "/healthz/ping"}:
             return web.Response(text="ok")
         if call.request.method not in {"GET", "HEAD"}:
-            raise errors.page_not_found() if not path.startswith("/api") else errors.method_not_allowed()
+            known = path == "/version" or path.startswith("/api")
+            raise errors.method_not_allowed() if known else errors.page_not_found()
         registry = self._server.registry
         parts = path.strip("/").split("/")
         if path == "/version":
@@ -78,6 +79,9 @@ class Handlers:
         else:
             found = None
         if found is None:
+            served = parts[0] == "api" or (len(parts) == 3 and parts[1] in discovery.group_versions(registry))
+            if served and parts[0] in {"api", "apis"}:
+                raise errors.page_not_found()
             return page_not_found_text()
         return respond(found)
 
@@ -91,10 +95,21 @@ class Handlers:
                 raise errors.page_not_found()
             return page_not_found_text()
         check_acceptable(call.request)
+        response = await self._answer_kind(call, kind)
+        if kind.deprecation and not response.prepared:
+            response.headers.add("Warning", f'299 - "{kind.deprecation}"')
+        return response
+
+    async def _answer_kind(self, call: Call, kind: ResourceType) -> web.StreamResponse:
+        info = call.info
         if info.rest or (info.subresource and info.subresource not in kind.subresources):
             raise errors.page_not_found()
         if call.request.method not in {"GET", "POST", "PUT", "PATCH", "DELETE"}:
             raise errors.method_not_allowed()
+        if kind.plural == "namespaces" and info.path.rstrip("/").endswith(f"/namespaces/{info.namespace}/namespaces"):
+            raise errors.page_not_found()
+        if kind.namespaced and not info.namespace and "list" not in kind.verbs and info.verb != "create":
+            raise errors.page_not_found()
         if not info.subresource and info.verb not in kind.verbs:
             raise errors.method_not_allowed()
         if info.subresource and info.verb not in kind.subresources[info.subresource]["verbs"]:
@@ -310,14 +325,13 @@ class Handlers:
         body: JsonObject = {}
         if raw.strip():
             body = bodies.parse_object(raw, bodies.media_type_of(call.request))
-        return build_delete_options(body, call.query)
+        # A body replaces the query altogether: `?dryRun=All` with a body of `{}` deletes for good.
+        return build_delete_options(body, {} if raw.strip() else call.query)
 
     async def _respond_written(
         self, call: Call, kind: ResourceType, written: Written, options: WriteOptions
     ) -> web.Response:
         await self._server.store.committed()
-        if kind.deprecation:
-            options.warnings.insert(0, kind.deprecation)
         status = 201 if written.created else 200
         style = tables.wanted_style(call.request.headers.get("Accept", ""))
         if style != "plain":
@@ -350,6 +364,7 @@ _ANSWERS_OBJECT = frozenset(
         "services",
         "serviceaccounts",
         "podtemplates",
+        "storageclasses.storage.k8s.io",
         "resourcequotas",
     }
 )

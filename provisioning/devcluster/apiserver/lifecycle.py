@@ -22,6 +22,12 @@ from .store import Store
 logger = logging.getLogger(__name__)
 
 SYSTEM_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
+NAMESPACE_DELAY_S = 0.5
+"""A namespace is Terminating for a while before it is emptied; seconds on a real cluster."""
+_PROTECTION = {
+    "persistentvolumeclaims": "kubernetes.io/pvc-protection",
+    "persistentvolumes": "kubernetes.io/pv-protection",
+}
 _PROTECTED = frozenset(SYSTEM_NAMESPACES[:3])
 
 
@@ -53,7 +59,12 @@ class Lifecycle:
     def populate_namespace(self, namespace: str) -> None:
         """The default ServiceAccount and the cluster's CA, as the controller manager gives them to a new namespace."""
         self.create_in_namespace("serviceaccounts", namespace, {"metadata": {"name": "default"}})
-        note = "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints."
+        note = (
+            "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints "
+            "such as the "
+            "internal service IP or kubernetes.default.svc. No other usage is guaranteed across distributions of "
+            "Kubernetes clusters."
+        )
         self.create_in_namespace(
             "configmaps",
             namespace,
@@ -117,6 +128,8 @@ class Lifecycle:
             raise errors.forbidden("", "namespaces", record.name, "this namespace may not be deleted")
         finalizers = list(metadata.get("finalizers") or ())
         wanted = {"Foreground": "foregroundDeletion", "Orphan": "orphan"}.get(options.propagation, "")
+        if not options.propagation and kind.table == "jobs.batch" and "orphan" not in finalizers:
+            wanted = "orphan"  # Jobs alone leave their Pods behind by default
         if options.propagation:
             finalizers = [one for one in finalizers if one not in {"foregroundDeletion", "orphan"}]
         if wanted and wanted not in finalizers:
@@ -203,6 +216,10 @@ class Lifecycle:
                 owner_record = self.store.get(*key)
                 if owner_record is not None and owner_record.deleting:
                     self._push(key)
+        if record.key[0] == "pods":
+            for claim in self.store.records("persistentvolumeclaims", record.namespace):
+                if claim.deleting:
+                    self._push(claim.key)
         if record.namespace:
             namespace = self.store.get("namespaces", "", record.namespace)
             if namespace is not None and namespace.deleting:
@@ -226,10 +243,16 @@ class Lifecycle:
         body["metadata"].pop("deletionGracePeriodSeconds", None)
         body.setdefault("status", {})["phase"] = "Terminating"
         self.store.put("namespaces", body)
-        self._push(record.key)
+        self._push_later(record.key, NAMESPACE_DELAY_S)
         return body
 
     # In the background
+
+    def _push_later(self, work: Key, delay_s: float) -> None:
+        try:
+            asyncio.get_running_loop().call_later(delay_s, self._push, work)
+        except RuntimeError:  # no loop yet: the collector looks at everything when it starts
+            self._push(work)
 
     def _push(self, work: Key | str) -> None:
         self._work.append(work)
@@ -312,8 +335,24 @@ class Lifecycle:
             if self._blocking_dependents(record):
                 return
             self._drop_finalizer(record.key, "foregroundDeletion")
+        elif record.key[0] in _PROTECTION and _PROTECTION[record.key[0]] in finalizers:
+            if not self._is_mounted(record):
+                self._drop_finalizer(record.key, _PROTECTION[record.key[0]])
         elif self.is_released(kind, body):
             self.finish_deletion(record)
+
+    def _is_mounted(self, record: Record) -> bool:
+        """Whether a Pod uses this claim, or this volume is bound to a claim."""
+        if record.key[0] == "persistentvolumes":
+            return (record.parse().get("status") or {}).get("phase") == "Bound"
+        for pod in self.store.records("pods", record.namespace):
+            body = pod.parse()
+            if (body.get("status") or {}).get("phase") in {"Succeeded", "Failed"}:
+                continue
+            for volume in (body.get("spec") or {}).get("volumes") or ():
+                if (volume.get("persistentVolumeClaim") or {}).get("claimName") == record.name:
+                    return True
+        return False
 
     def _orphan_dependents(self, record: Record) -> None:
         for key in list(self.store.dependents.get(record.uid, ())):

@@ -116,11 +116,20 @@ def select_page(
     return Page(page, revision, _encode_token(revision, page[-1]), remaining)
 
 
-def _read_limit(query: Mapping[str, str]) -> int:
+def read_number(query: Mapping[str, str], name: str) -> int:
+    """An int64 of the query, 0 when it is not given; 400 when it is none."""
+    text = query.get(name) or "0"
     try:
-        return max(int(query.get("limit") or "0"), 0)
+        number = int(text)
     except ValueError:
-        raise errors.bad_request(f'strconv.ParseInt: parsing "{query["limit"]}": invalid syntax') from None
+        raise errors.bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
+    if not -(2**63) <= number < 2**63:
+        raise errors.bad_request(f'strconv.ParseInt: parsing "{text}": value out of range')
+    return number
+
+
+def _read_limit(query: Mapping[str, str]) -> int:
+    return max(read_number(query, "limit"), 0)
 
 
 def _read_exact(store: Store, query: Mapping[str, str], revision: int) -> int:
@@ -156,6 +165,8 @@ def check_reached(store: Store, wanted: int) -> None:
 def check_list_options(query: Mapping[str, str], *, watch: bool) -> None:
     """422 for combinations that make no sense."""
     match, version = query.get("resourceVersionMatch", ""), query.get("resourceVersion", "")
+    for name in ("limit", "timeoutSeconds"):
+        read_number(query, name)
     causes: list[errors.Cause] = []
     field = "resourceVersionMatch"
     if "sendInitialEvents" in query and query["sendInitialEvents"] != "":
@@ -203,7 +214,7 @@ def _decode_token(token: str) -> tuple[int, tuple[str, str]]:
         return int(payload["rv"]), (namespace, name)
     except (ValueError, KeyError, TypeError, binascii.Error):
         raise errors.bad_request(
-            "invalid continue token: continue key is not valid: not a token of this server"
+            "invalid continue token: continue key is not valid: illegal base64 data or an unknown form"
         ) from None
 
 

@@ -14,6 +14,7 @@ def merge_for_update(kind: ResourceType, live: JsonObject, body: JsonObject, sub
         changed = dict(live)
         changed["metadata"] = dict(body["metadata"])
         changed["spec"] = body.get("spec") or {}
+        _copy_or_drop(changed["metadata"], live["metadata"], "labels")
         return changed
     if subresource == "status":
         changed = dict(live)
@@ -30,6 +31,11 @@ def merge_for_update(kind: ResourceType, live: JsonObject, body: JsonObject, sub
         _copy_or_drop(changed, live, "status")
     if kind.builtin and kind.table == "namespaces":
         _copy_or_drop(changed, live, "spec")
+        name = live["metadata"]["name"]
+        changed["metadata"]["labels"] = {
+            **(changed["metadata"].get("labels") or {}),
+            "kubernetes.io/metadata.name": name,
+        }
     return changed
 
 
@@ -63,6 +69,12 @@ def _keep_addresses(old: JsonObject, new: JsonObject) -> JsonObject:
         and new.get("clusterIPs")
     ):
         new["clusterIP"] = new["clusterIPs"][0]
+    before = {(port.get("port"), port.get("protocol")): port.get("nodePort") for port in old.get("ports") or ()}
+    if new.get("type", old.get("type")) in {"NodePort", "LoadBalancer"}:
+        for port in new.get("ports") or ():
+            known = before.get((port.get("port"), port.get("protocol", "TCP")))
+            if known and not port.get("nodePort"):
+                port["nodePort"] = known
     for name in ("ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy", "sessionAffinity", "type"):
         if name in old and not new.get(name):
             new[name] = old[name]

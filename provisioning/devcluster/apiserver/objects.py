@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from . import admission, errors
 from .errors import JsonObject
+from .patching import go_kind
 from .resources import ResourceType
 
 MAX_GENERATED_BASE = 58
@@ -23,13 +24,29 @@ def present(body: JsonObject, kind: ResourceType) -> JsonObject:
     return body
 
 
-def metadata_of(body: JsonObject) -> JsonObject:
+def metadata_of(body: JsonObject, kind: ResourceType) -> JsonObject:
+    """The metadata, made where it is missing.
+
+    400 in the decoder's words when it, or the name in it, has a wrong type.
+    """
     metadata = body.get("metadata")
     if metadata is None:
         metadata = body["metadata"] = {}
+    field, wanted, given = "", "", metadata
     if not isinstance(metadata, dict):
-        raise errors.bad_request("metadata must be an object")
-    return metadata
+        field, wanted = f"{kind.kind}.metadata", "v1.ObjectMeta"
+    else:
+        for name in ("name", "namespace", "generateName", "resourceVersion", "uid"):
+            if metadata.get(name) is not None and not isinstance(metadata[name], str):
+                field, wanted, given = f"ObjectMeta.metadata.{name}", "string", metadata[name]
+                break
+    if field:
+        prefix = f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: '
+        raise errors.bad_request(
+            f"{prefix}json: cannot unmarshal {go_kind(given)} into Go struct field {field} of type {wanted}"
+        )
+    checked: JsonObject = metadata
+    return checked
 
 
 def match_namespace(metadata: JsonObject, kind: ResourceType, namespace: str) -> None:

@@ -84,7 +84,7 @@ class Operations:
     ) -> Written:
         """`name` is the one of the URL where a PUT or an apply creates."""
         admission.check_type(body, kind)
-        metadata = metadata_of(body)
+        metadata = metadata_of(body, kind)
         match_namespace(metadata, kind, namespace)
         if name and metadata.get("name", "") not in ("", name):
             raise errors.bad_request(
@@ -152,12 +152,14 @@ class Operations:
         causes = validation.validate_create(kind, body)
         if causes:
             raise errors.invalid(kind.group, kind.kind, body["metadata"].get("name", ""), causes)
+        if kind.builtin:
+            decoding.omit_empty(body, kind.node)
         return body
 
     def update(self, target: Target, body: JsonObject, options: WriteOptions) -> Written:
         kind = target.kind
         admission.check_type(body, kind)
-        metadata = metadata_of(body)
+        metadata = metadata_of(body, kind)
         match_namespace(metadata, kind, target.namespace)
         if metadata.get("name", "") == "":
             raise errors.bad_request(
@@ -253,7 +255,7 @@ class Operations:
         """Write `body` over `record`; both are complete objects of the same version."""
         kind = target.kind
         live = present(record.parse(), kind)
-        old, new = live["metadata"], metadata_of(body)
+        old, new = live["metadata"], metadata_of(body, kind)
         self._check_preconditions(target, old, new, patched=patched)
         changed = merge_for_update(kind, live, body, target.subresource)
         metadata = changed["metadata"]
@@ -269,6 +271,8 @@ class Operations:
             if name in old:
                 metadata[name] = old[name]
         metadata["resourceVersion"] = old["resourceVersion"]
+        if kind.table == "services" and kind.builtin:
+            self.addresses.allocate_ports(changed.get("spec") or {})
         if applied and not kind.builtin:
             changed = decoding.decode_object(changed, kind, "Ignore", [])
             metadata = changed["metadata"]
@@ -278,6 +282,8 @@ class Operations:
         causes = validation.validate_update(kind, changed, live, target.subresource)
         if causes:
             raise errors.invalid(kind.group, kind.kind, target.name, causes)
+        if kind.builtin:
+            decoding.omit_empty(changed, kind.node)
         if not applied:
             given = metadata.pop("managedFields", None)
             source = live if given != [{}] else {**live, "metadata": {**old, "managedFields": []}}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from .errors import ApiError, JsonObject, bad_request, unprocessable_patch
+from .errors import ApiError, JsonObject, bad_request, failure, unprocessable_patch
 from .schema import Node
 
 MAX_JSON_PATCH_OPERATIONS = 10_000
@@ -201,7 +201,7 @@ def strategic_merge(target: Any, patch: JsonObject, node: Node | None) -> JsonOb
     if directive == "delete":
         return {}
     if directive not in (None, "merge"):
-        raise bad_request(f"Unknown patch type: {directive}")
+        raise failure(500, f"unknown patch type: {directive} in map: {go_text(patch)}")
     retained = patch.get("$retainKeys")
     if isinstance(retained, list):
         current = {name: value for name, value in current.items() if name in retained}
@@ -242,7 +242,7 @@ def _merge_list(current: list[Any], patch: list[Any], node: Node) -> list[Any]:
     result = list(current)
     for item in patch:
         if not isinstance(item, dict) or key not in item:
-            raise bad_request(f"map: {item} does not contain declared merge key: {key}")
+            raise failure(500, f"map: {go_text(item)} does not contain declared merge key: {key}")
         index = next((i for i, one in enumerate(result) if isinstance(one, dict) and one.get(key) == item[key]), None)
         if item.get("$patch") == "delete":
             if index is not None:

@@ -56,16 +56,12 @@ def parse_request(method: str, path: str, query: Mapping[str, str]) -> RequestIn
         namespace = name
     if not name:
         if verb == "get":
-            verb = "watch" if _is_true(query.get("watch", "")) else "list"
+            verb = "watch" if is_true(query, "watch") else "list"
         elif verb == "delete":
             verb = "deletecollection"
     return RequestInfo(verb, path, True, group, version, resource, subresource, namespace, name, tuple(parts[3:]))
 
 
-def _is_true(text: str) -> bool:
-    return text.lower() in {"1", "t", "true"}
-
-
 def is_true(query: Mapping[str, str], name: str) -> bool:
-    """A boolean query parameter as Go reads it."""
-    return _is_true(query.get(name, ""))
+    """A boolean query parameter as the real server reads it: anything but `false` and `0` is true, even nothing."""
+    return name in query and query[name].lower() not in {"false", "0"}

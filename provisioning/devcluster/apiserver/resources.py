@@ -50,7 +50,7 @@ _WITHOUT_GENERATION = {
     "configmaps", "secrets", "events", "namespaces", "nodes", "endpoints", "services", "serviceaccounts",
     "persistentvolumes",
     "persistentvolumeclaims", "resourcequotas", "limitranges", "podtemplates", "roles", "rolebindings", "clusterroles",
-    "clusterrolebindings", "leases", "storageclasses", "controllerrevisions", "endpointslices",
+    "clusterrolebindings", "leases", "storageclasses", "controllerrevisions",
     "certificatesigningrequests",
     "csidrivers", "csinodes", "csistoragecapacities", "volumeattachments", "apiservices", "horizontalpodautoscalers",
     "runtimeclasses", "ipaddresses", "servicecidrs", "deviceclasses", "resourceclaims", "resourceclaimtemplates",
@@ -65,6 +65,18 @@ _CREATED_BY_UPDATE = {
     "clusterrolebindings",
     "endpoints",
     "limitranges",
+}
+
+
+_CATEGORIES = {
+    "customresourcedefinitions": ["api-extensions"],
+    "mutatingwebhookconfigurations": ["api-extensions"],
+    "validatingwebhookconfigurations": ["api-extensions"],
+    "apiservices": ["api-extensions"],
+}
+_DEPRECATED = {
+    "endpoints": "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
+    "componentstatuses": "v1 ComponentStatus is deprecated in v1.19+",
 }
 
 
@@ -144,9 +156,10 @@ def builtin_resources() -> tuple[ResourceType, ...]:
             list_kind=one["kind"] + "List",
             singular=one["kind"].lower(),
             short_names=_SHORT_NAMES.get(one["plural"], []),
-            categories=["all"] if one["plural"] in _IN_CATEGORY_ALL else [],
+            categories=["all"] if one["plural"] in _IN_CATEGORY_ALL else _CATEGORIES.get(one["plural"], []),
             type_name=one["type"],
             storage_version=one["version"],
+            deprecation=_DEPRECATED.get(one["plural"], "") if not one["group"] else "",
         )
         for one in _builtin_tables()["resources"]
     )

@@ -20,7 +20,7 @@ def answer(
     """The review with its status; nothing is stored."""
     admission.check_type(body, kind)
     spec = body.get("spec") or {}
-    metadata = {"creationTimestamp": None, **(body.get("metadata") or {})}
+    metadata = body.get("metadata") or {}
     result: JsonObject = {"kind": kind.kind, "apiVersion": kind.api_version, "metadata": metadata, "spec": spec}
     match kind.kind:
         case "SelfSubjectAccessReview":
@@ -30,7 +30,7 @@ def answer(
             if not other.user and not other.groups:
                 raise errors.invalid(
                     kind.group,
-                    kind.kind,
+                    "",
                     "",
                     [errors.cause_invalid("spec.user", "", "at least one of user or group must be specified")],
                 )
@@ -38,6 +38,8 @@ def answer(
         case "SelfSubjectRulesReview":
             result["status"] = _review_rules(spec, identity, authorizer)
         case "TokenReview":
+            if not spec.get("token"):
+                raise errors.bad_request("token is required for TokenReview in authentication")
             found = authenticator.identify(f"Bearer {spec.get('token', '')}")
             result["status"] = (
                 {"authenticated": True, "user": _describe(found)}

@@ -176,6 +176,14 @@ def check_storage_class_update(body: JsonObject, live: JsonObject) -> list[Cause
     return causes
 
 
+def check_namespace_status(body: JsonObject) -> list[Cause]:
+    phase = (body.get("status") or {}).get("phase", "")
+    if "deletionTimestamp" not in body["metadata"] and phase != "Active":
+        detail = "may only be 'Active' if `deletionTimestamp` is empty"
+        return [cause_invalid("status.Phase", phase, detail)]
+    return []
+
+
 def check_quota(body: JsonObject) -> list[Cause]:
     causes: list[Cause] = []
     for name, amount in ((body.get("spec") or {}).get("hard") or {}).items():

@@ -53,44 +53,89 @@ class Requirement:
 
 LabelSelector = tuple[Requirement, ...]
 
-_CLAUSE = re.compile(
-    r"""\s*(?:
-        (?P<absent>!)\s*(?P<absent_key>[^\s,=!<>()]+)
-      | (?P<set_key>[^\s,=!<>()]+)\s+(?P<set_operator>in|notin)\s*\((?P<values>[^()]*)\)
-      | (?P<key>[^\s,=!<>()]+)\s*(?P<operator>==|=|!=|<|>)\s*(?P<value>[^\s,=!<>()]*)
-      | (?P<exists_key>[^\s,=!<>()]+)
-    )\s*(?:,|$)""",
-    re.VERBOSE,
-)
+_TOKEN = re.compile(r"\s*(?:(?P<word>[^\s,=!<>()]+)|(?P<operator>==|!=|=|!|<|>|\(|\)|,))")
+
+
+class _Lexer:
+    """Tokens of a label selector, one ahead."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text.rstrip()
+        self._at = 0
+        self.current = ""
+        self.is_word = False
+        self.advance()
+
+    def advance(self) -> str:
+        """Answers the current token and goes on to the next; "" at the end."""
+        taken = self.current
+        found = _TOKEN.match(self._text, self._at)
+        if found is None:
+            self.current, self.is_word, self._at = "", False, len(self._text)
+        else:
+            self.current, self.is_word = found["word"] or found["operator"], found["word"] is not None
+            self._at = found.end()
+        return taken
 
 
 def parse_label_selector(text: str) -> LabelSelector:
-    """`a=b,c in (d,e),!f` → requirements; a syntax error is a 400 that names the selector."""
+    """`a=b,c in (d,e),!f` → requirements; a syntax error is a 400 in the words of the real parser."""
+    lexer = _Lexer(text)
     requirements: list[Requirement] = []
-    position = 0
-    while position < len(text):
-        found = _CLAUSE.match(text, position)
-        if found is None or found.end() == position:
-            raise bad_request(f"unable to parse requirement: found '{text[position:]}', expected: identifier")
-        requirements.append(_build_requirement(found))
-        position = found.end()
-    if text.rstrip().endswith(",") and requirements:
-        raise bad_request("found '', expected: identifier after ','")
-    for requirement in requirements:
+    while lexer.current:
+        if not lexer.is_word and lexer.current != "!":
+            raise bad_request(f"found '{lexer.current}', expected: !, identifier, or 'end of string'")
+        requirement = _parse_requirement(lexer)
         _check_requirement(requirement)
+        requirements.append(requirement)
+        if not lexer.current:
+            break
+        if lexer.current != ",":
+            raise bad_request(f"found '{lexer.current}', expected: ',' or 'end of string'")
+        lexer.advance()
+        if not lexer.is_word and lexer.current != "!":
+            raise bad_request(f"found '{lexer.current}', expected: identifier after ','")
     return tuple(requirements)
 
 
-def _build_requirement(found: re.Match[str]) -> Requirement:
-    if found["absent"]:
-        return Requirement(found["absent_key"], "!")
-    if found["set_key"]:
-        values = tuple(value.strip() for value in found["values"].split(","))
-        return Requirement(found["set_key"], found["set_operator"], values)
-    if found["key"]:
-        operator = {"==": "=", ">": "gt", "<": "lt"}.get(found["operator"], found["operator"])
-        return Requirement(found["key"], operator, (found["value"],))
-    return Requirement(found["exists_key"], "exists")
+def _parse_requirement(lexer: _Lexer) -> Requirement:
+    absent = lexer.current == "!"
+    if absent:
+        lexer.advance()
+    if not lexer.is_word:
+        raise bad_request(f"unable to parse requirement: found '{lexer.current}', expected: identifier")
+    key = lexer.advance()
+    if absent:
+        return Requirement(key, "!")
+    if lexer.current in {"", ","}:
+        return Requirement(key, "exists")
+    operator = lexer.advance()
+    match operator:
+        case "in" | "notin":
+            return Requirement(key, operator, _parse_values(lexer))
+        case "=" | "==" | "!=" | "<" | ">":
+            value = lexer.advance() if lexer.is_word else ""
+            return Requirement(key, {"==": "=", ">": "gt", "<": "lt"}.get(operator, operator), (value,))
+        case _:
+            expected = "in, notin, =, ==, !=, gt, lt"
+            raise bad_request(f"unable to parse requirement: found '{operator}', expected: {expected}")
+
+
+def _parse_values(lexer: _Lexer) -> tuple[str, ...]:
+    if lexer.current != "(":
+        raise bad_request(f"unable to parse requirement: found '{lexer.current}' expected: '('")
+    lexer.advance()
+    if not lexer.is_word and lexer.current not in {",", ")"}:
+        raise bad_request(f"unable to parse requirement: found '{lexer.current}', expected: ',', ')' or identifier")
+    values: list[str] = []
+    while True:
+        values.append(lexer.advance() if lexer.is_word else "")
+        if lexer.current == ")":
+            lexer.advance()
+            return tuple(dict.fromkeys(values))
+        if lexer.current != ",":
+            raise bad_request(f"unable to parse requirement: found '{lexer.current}', expected: ',' or ')'")
+        lexer.advance()
 
 
 def _check_requirement(requirement: Requirement) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from .calls import Call, build_delete_options, parse_fault_body, respond
 from .errors import JsonObject
 from .identity import Authenticator
 from .operations import Patch, Target, WriteOptions
-from .patching import json_patch, merge_patch
+from .patching import go_kind, json_patch, merge_patch
 from .records import Record
 from .resources import ResourceType
 
@@ -29,7 +30,12 @@ MIN_TOKEN_S, DEFAULT_TOKEN_S, MAX_TOKEN_S = 600, 3600, 2**32
 async def answer(server: ApiServer, authenticator: Authenticator, call: Call, kind: ResourceType) -> web.StreamResponse:
     info = call.info
     store = server.store
+    body: JsonObject = {}
     record = store.get(kind.table, info.namespace if kind.namespaced else "", info.name)
+    if info.subresource == "eviction":
+        body = await _read_body(call)
+        if (body.get("metadata") or {}).get("name") != info.name:
+            raise errors.bad_request("name in URL does not match name in Eviction object")
     if record is None:
         raise errors.not_found(kind.group, kind.plural, info.name)
     match info.subresource:
@@ -41,7 +47,6 @@ async def answer(server: ApiServer, authenticator: Authenticator, call: Call, ki
         case "log":
             return await _answer_log(call, record)
         case "eviction":
-            body = await _read_body(call)
             options = build_delete_options(body.get("deleteOptions") or {}, call.query)
             server.lifecycle.delete(kind, record, options)
             await store.committed()
@@ -78,7 +83,8 @@ def _issue_token(authenticator: Authenticator, record: Record, body: JsonObject)
     seconds = spec.get("expirationSeconds", DEFAULT_TOKEN_S)
     if not isinstance(seconds, int) or isinstance(seconds, bool):
         raise errors.bad_request(
-            "json: cannot unmarshal string into Go struct field TokenRequestSpec.spec.expirationSeconds of type int64"
+            'TokenRequest in version "v1" cannot be handled as a TokenRequest: json: cannot unmarshal '
+            f"{go_kind(seconds)} into Go struct field TokenRequestSpec.spec.expirationSeconds of type int64"
         )
     causes = []
     if seconds < MIN_TOKEN_S:
@@ -155,6 +161,11 @@ async def _answer_scale(server: ApiServer, call: Call, kind: ResourceType, recor
         version = (wanted.get("metadata") or {}).get("resourceVersion")
         if version and version != body["metadata"]["resourceVersion"]:
             raise errors.conflict(kind.group, kind.plural, record.name, errors.STALE_WRITE)
+        name = (wanted.get("metadata") or {}).get("name") or record.name
+        if name != record.name:
+            raise errors.bad_request(
+                f"the name of the object ({name}) does not match the name on the URL ({record.name})"
+            )
         replicas = (wanted.get("spec") or {}).get("replicas", 0)
     else:
         parsed = bodies.parse_json(raw)
@@ -163,9 +174,10 @@ async def _answer_scale(server: ApiServer, call: Call, kind: ResourceType, recor
         )
         replicas = (wanted.get("spec") or {}).get("replicas", 0)
     if isinstance(replicas, bool) or not isinstance(replicas, int):
-        raise errors.bad_request(
-            "json: cannot unmarshal string into Go struct field ScaleSpec.spec.replicas of type int32"
-        )
+        text = f"json: cannot unmarshal {go_kind(replicas)} into Go struct field ScaleSpec.spec.replicas of type int32"
+        if call.info.verb == "patch":
+            raise errors.invalid_patch(json.dumps(wanted, separators=(",", ":")), text)
+        raise errors.bad_request(f'Scale in version "v1" cannot be handled as a Scale: {text}')
     if replicas < 0:
         raise errors.invalid(
             "autoscaling",

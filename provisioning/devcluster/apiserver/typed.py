@@ -88,6 +88,8 @@ def _array_fault(value: Any, node: Node, path: str, secret: bool) -> str | None:
         where = f"{path}[{index}]"
         if node.list_type == "map" and isinstance(one, dict):
             keys = {key: one[key] for key in node.map_keys if key in one}
+            if not keys and node.items is not None and node.items.rules is None:
+                continue  # built-in: the key is an empty text, which validation refuses in its own words
             if not keys:
                 missing = node.map_keys[0] if node.map_keys else ""
                 return (

@@ -56,6 +56,7 @@ _UPDATE: dict[str, Callable[[JsonObject, JsonObject], list[Cause]]] = {
 }
 _STATUS: dict[str, Callable[[JsonObject], list[Cause]]] = {
     "statefulsets.apps": rules_workloads.check_stateful_set_status,
+    "namespaces": rules_config.check_namespace_status,
 }
 
 
@@ -166,7 +167,7 @@ def _check_metadata_update(kind: ResourceType, new: JsonObject, old: JsonObject)
                     f"[]string{{{', '.join(_go(one) for one in added)}}}",
                 )
             )
-    return causes
+    return causes * 2  # the real server looks twice
 
 
 def _go(text: str) -> str:
