@@ -13,25 +13,18 @@ from django.utils import timezone
 from projects.connection import Connection
 from projects.fields import EncryptedText
 from projects.models import DatabaseCluster, Event, Project, ProjectVariable, Sandbox
-from projects.services import add_project, request_delete, request_provision, request_retry
-from projects.states import CredentialsSource, Origin, Phase, Reason, Step
+from projects.services import request_delete, request_provision, request_retry
+from projects.states import CredentialsSource, Phase, Reason, Step
 from provisioning import kube
-from provisioning.adoption import explain_unknown, list_clusters, request_adopt
+from provisioning.adoption import explain_unknown, list_clusters
 from provisioning.devcluster.scenarios import NEVER, Scenario
-from provisioning.manifests import CLUSTER_V1, environment_secret_name
+from provisioning.manifests import environment_secret_name
 from provisioning.names import ENDPOINT_ANNOTATION, PROJECT_ID_LABEL
 from provisioning.reconcile import run_pass
 from tests.conftest import follow, is_running
+from tests.contract.panel.steps import CLUSTERS, start
 
 pytestmark = pytest.mark.django_db
-
-CLUSTERS = kube.cluster_kind(CLUSTER_V1)
-
-
-def start(name, **fields):
-    project = add_project(name, actor="tester", **fields)
-    assert request_provision(project, actor="tester").accepted
-    return Project.objects.get(pk=project.pk)
 
 
 def sandbox_environment(project):
@@ -202,68 +195,6 @@ def test_8_asking_twice_makes_one(cluster, unique_name):
     assert Sandbox.objects.filter(project=project).count() == 1
 
 
-def apply_foreign_cluster(name, labels=None):
-    manifest = {
-        "apiVersion": CLUSTER_V1,
-        "kind": "Cluster",
-        "metadata": {"name": name, "namespace": "default", "labels": labels or {}},
-        "spec": {
-            "clusterDef": "postgresql",
-            "topology": "replication",
-            "terminationPolicy": "Delete",
-            "componentSpecs": [
-                {
-                    "name": "postgresql",
-                    "serviceVersion": "16.4.0",
-                    "replicas": 1,
-                    "resources": {"limits": {"cpu": "500m", "memory": "512Mi"}},
-                    "volumeClaimTemplates": [
-                        {
-                            "name": "data",
-                            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
-                        }
-                    ],
-                }
-            ],
-        },
-    }
-    return kube.connect().apply(manifest, "clusters")
-
-
-def test_8_a_database_that_exists_is_used_and_never_deleted_unless_told(cluster, unique_name):
-    name = f"{unique_name}-agentruntime-abc123"
-    apply_foreign_cluster(name)
-    project = follow(start(unique_name), is_running)
-    assert (project.database.name, project.database.origin) == (name, Origin.ADOPTED)
-    request_delete(project, actor="tester")
-    follow(project, lambda p: p.phase == Phase.DELETED)
-    left = kube.connect().get_or_none(CLUSTERS, "default", name)
-    assert left is not None
-    assert PROJECT_ID_LABEL not in left["metadata"].get("labels", {})
-
-
-def test_8_an_adopted_database_is_deleted_when_told_so(cluster, unique_name):
-    name = f"{unique_name}-db-abcdefgh"
-    apply_foreign_cluster(name, {"project.fullstackagent.io/name": unique_name})
-    project = follow(start(unique_name), is_running)
-    assert project.database.name == name
-    request_delete(project, actor="tester", delete_adopted=True)
-    follow(project, lambda p: p.phase == Phase.DELETED)
-    assert kube.connect().get_or_none(CLUSTERS, "default", name) is None
-
-
-def test_adopting_by_name(cluster, unique_name, provisioned):
-    name = f"made-by-hand-{unique_name[-6:]}"
-    apply_foreign_cluster(name)
-    project = add_project(f"{unique_name}a", actor="tester")
-    assert not request_adopt(project, "no-such-cluster", actor="tester").accepted
-    assert not request_adopt(project, provisioned.database.name, actor="tester").accepted
-    assert request_adopt(project, name, actor="tester").accepted
-    running = follow(project, is_running)
-    assert running.database.origin == Origin.ADOPTED
-    assert running.database.is_verified
-
-
 def test_9_an_unreachable_cluster_leaves_the_row_and_says_so(cluster, unique_name, use_cluster, tmp_path):
     project = start(unique_name)
     broken = tmp_path / "kubeconfig"
@@ -382,16 +313,6 @@ def test_a_sandbox_deleted_behind_the_panels_back_comes_back(cluster, provisione
     kube.connect().delete(kube.STATEFULSET, "default", provisioned.sandbox.name)
     back = follow(provisioned, is_restarted_since(provisioned))
     assert back.sandbox.name == provisioned.sandbox.name
-
-
-def test_ambiguous_clusters_are_not_guessed_between(cluster, unique_name):
-    for suffix in ("abc123", "def456"):
-        apply_foreign_cluster(f"{unique_name}-agentruntime-{suffix}")
-    project = follow(start(unique_name), lambda p: p.phase == Phase.FAILED)
-    assert project.reason == Reason.CLUSTER_AMBIGUOUS
-    assert "adopt" in project.message
-    assert request_adopt(project, f"{unique_name}-agentruntime-def456", actor="tester").accepted
-    assert follow(project, is_running).database.name == f"{unique_name}-agentruntime-def456"
 
 
 def test_the_timeline_tells_the_story(provisioned):

@@ -1,0 +1,43 @@
+"""What the tests of the panel's flows do again and again."""
+
+from projects.models import Project
+from projects.services import add_project, request_provision
+from provisioning import kube
+from provisioning.manifests import CLUSTER_V1
+
+CLUSTERS = kube.cluster_kind(CLUSTER_V1)
+
+
+def start(name, **fields):
+    project = add_project(name, actor="tester", **fields)
+    assert request_provision(project, actor="tester").accepted
+    return Project.objects.get(pk=project.pk)
+
+
+def apply_foreign_cluster(name, labels=None):
+    """Make a Cluster as somebody else would."""
+    manifest = {
+        "apiVersion": CLUSTER_V1,
+        "kind": "Cluster",
+        "metadata": {"name": name, "namespace": "default", "labels": labels or {}},
+        "spec": {
+            "clusterDef": "postgresql",
+            "topology": "replication",
+            "terminationPolicy": "Delete",
+            "componentSpecs": [
+                {
+                    "name": "postgresql",
+                    "serviceVersion": "16.4.0",
+                    "replicas": 1,
+                    "resources": {"limits": {"cpu": "500m", "memory": "512Mi"}},
+                    "volumeClaimTemplates": [
+                        {
+                            "name": "data",
+                            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+                        }
+                    ],
+                }
+            ],
+        },
+    }
+    return kube.connect().apply(manifest, "clusters")
