@@ -1,0 +1,54 @@
+"""A change to a running project: its page follows the roll, and a change asks for no new database."""
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from projects.fields import EncryptedText
+from projects.models import DatabaseCluster, Project, ProjectVariable
+from projects.services import request_update
+from projects.states import Phase, Reason
+from provisioning import kube
+from tests.conftest import follow, is_running
+from tests.contract.conftest import eventually
+from tests.contract.panel.steps import CLUSTERS
+from tests.factories import UserFactory
+
+pytestmark = pytest.mark.django_db
+
+
+def polls(client, project):
+    return "every 1500ms" in client.get(reverse("projects:detail", args=[project.pk])).content.decode()
+
+
+def test_a_page_follows_a_change_until_the_sandbox_has_it(cluster, provisioned):
+    client = Client()
+    client.force_login(UserFactory.create(permissions=["view_project"]))
+    assert not polls(client, provisioned)
+    before = provisioned.sandbox.applied_at
+    ProjectVariable.objects.create(project=provisioned, name="EXTRA", value=EncryptedText.of("v1"))
+    assert request_update(provisioned, actor="ann", what="the variable EXTRA").accepted
+    assert Project.objects.get(pk=provisioned.pk).phase == Phase.RUNNING
+    assert polls(client, provisioned)
+    settled = follow(provisioned, lambda project: project.is_carried_out)
+    assert is_running(settled)
+    assert settled.sandbox.applied_at > before
+    assert settled.reason == Reason.READY
+    assert not polls(client, settled)
+
+
+def test_a_change_that_concerns_no_sandbox_settles_without_a_roll(cluster, provisioned):
+    request_update(provisioned, actor="ann", what="the description")
+    settled = follow(provisioned, lambda project: project.is_carried_out)
+    assert (settled.phase, settled.reason) == (Phase.RUNNING, Reason.READY)
+    assert settled.sandbox.applied_at == provisioned.sandbox.applied_at
+
+
+def test_a_change_replaces_no_database_that_vanished(cluster, provisioned):
+    name = provisioned.database.name
+    kube.connect().delete(CLUSTERS, "default", name)
+    eventually(lambda: kube.connect().get_or_none(CLUSTERS, "default", name), lambda item: item is None)
+    request_update(provisioned, actor="ann", what="the description")
+    gone = follow(provisioned, lambda project: project.is_carried_out)
+    assert (gone.phase, gone.reason) == (Phase.FAILED, Reason.CLUSTER_MISSING)
+    assert DatabaseCluster.objects.get(project=gone).name == name
