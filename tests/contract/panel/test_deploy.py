@@ -1,0 +1,97 @@
+"""deploy/ as an API server takes it: created for real, strictly validated, without a single warning."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from provisioning.manifests import Owner, SandboxSpec, build_environment_secret, build_service, build_statefulset
+from tests.contract.panel.clusters import PanelCluster
+from tests.contract.rest import Answer, Object, Rest
+from tests.contract.targets import load_kubeconfig
+from tests.deploy.assembly import assemble
+
+EXAMPLE = Path(__file__).resolve().parents[3] / "deploy" / "example"
+PLURALS = {"NetworkPolicy": "networkpolicies", "Ingress": "ingresses"}
+
+
+@pytest.fixture(scope="module")
+def rest(panel_cluster: PanelCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rest]:
+    rest = Rest(load_kubeconfig(panel_cluster.kubeconfig, tmp_path_factory.mktemp("access")))
+    yield rest
+    rest.close()
+
+
+@pytest.fixture
+def namespaces(rest: Rest) -> Iterator[dict[str, str]]:
+    """Namespaces of the test's own in the place of those in deploy/, with the same labels."""
+    names: dict[str, str] = {}
+    for manifest in assemble(EXAMPLE):
+        if manifest["kind"] == "Namespace":
+            labels = manifest["metadata"]["labels"]
+            made = rest.create("/api/v1/namespaces", {"metadata": {"generateName": "contract-", "labels": labels}})
+            names[manifest["metadata"]["name"]] = made["metadata"]["name"]
+    yield names
+    for name in names.values():
+        rest.delete(f"/api/v1/namespaces/{name}")
+
+
+def moved(manifest: Object, namespaces: dict[str, str]) -> Object:
+    copied: Any = copy.deepcopy(manifest)
+    for place in (copied["metadata"], *copied.get("subjects", [])):
+        place["namespace"] = namespaces[place["namespace"]]
+    return dict(copied)
+
+
+def create(rest: Rest, manifest: Object) -> Answer:
+    version = manifest["apiVersion"]
+    root = f"/apis/{version}" if "/" in version else f"/api/{version}"
+    plural = PLURALS.get(manifest["kind"], f"{manifest['kind'].lower()}s")
+    path = f"{root}/namespaces/{manifest['metadata']['namespace']}/{plural}"
+    return rest.post(path, manifest, fieldValidation="Strict")
+
+
+def test_every_manifest_is_created_without_a_warning(rest: Rest, namespaces: dict[str, str]) -> None:
+    for manifest in assemble(EXAMPLE):
+        if manifest["kind"] != "Namespace":
+            answer = create(rest, moved(manifest, namespaces))
+            assert answer.status == 201, answer.text[:800]
+            assert answer.warnings == [], manifest["metadata"]["name"]
+
+
+def test_sandboxes_keep_to_the_restricted_standard(rest: Rest, namespaces: dict[str, str]) -> None:
+    """A real server warns of Pods that do not: the namespace of the projects asks it to."""
+    spec = SandboxSpec(
+        image="registry.invalid/web:1", ports={"app": 3000}, cpu="1", memory="1Gi", storage="1Gi", readiness_path="/"
+    )
+    where = ("aaa-sandbox", namespaces["databases"], Owner("aaa", UUID(int=7)))
+    for manifest in (
+        build_environment_secret(*where, {"DATABASE_URL": "postgresql://nowhere"}),
+        build_service(*where, spec),
+        build_statefulset(*where, spec, variables=["DATABASE_URL"], digest="d"),
+    ):
+        answer = create(rest, manifest)
+        assert answer.status == 201, answer.text[:800]
+        assert answer.warnings == []
+
+
+def test_a_pod_that_does_not_is_refused_beside_the_panel(
+    rest: Rest, namespaces: dict[str, str], panel_cluster: PanelCluster
+) -> None:
+    """So that the tests above can fail where the server knows the standard."""
+    if panel_cluster.url.startswith("http://"):
+        pytest.skip("The embedded API server does not enforce Pod security standards.")
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "root", "namespace": namespaces["controlpanel"]},
+        "spec": {"containers": [{"name": "root", "image": "registry.invalid/root:1"}]},
+    }
+    answer = create(rest, pod)
+    assert answer.status == 403
+    assert "violates PodSecurity" in answer.message
