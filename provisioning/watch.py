@@ -32,15 +32,18 @@ from provisioning.readiness import (
     metadata_of,
     text,
 )
+from provisioning.watched_words import Words
 
 logger = logging.getLogger(__name__)
 
 _RENEW_EVERY_S = 3.0
 _SWEEP_EVERY_S = 3.0
+_WORDS_EVERY_S = 1.0
 _WATCH_TIMEOUT_S = 240
 # Watches are not trusted for ever: a lost event is found by the next list.
 _RELIST_EVERY_S = 600.0
 _LONGEST_BACKOFF_S = 15.0
+_CLUSTERS, _SECRETS = "clusters", "secrets"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,8 @@ class Subject:
     """A kind that is watched: which objects, what of them matters, and whose they are.
 
     `fingerprint` maps an object to what a decision depends on; an object that was never seen counts as `unseen`, so
-    that the echo of our own apply wakes nobody. `owners` maps objects to the uids of their projects.
+    that the echo of our own apply wakes nobody. `owners` maps objects to the uids of their projects. `words` is told
+    of changes that no decision depends on.
     """
 
     name: str
@@ -57,6 +61,7 @@ class Subject:
     fingerprint: Callable[[Object], str]
     unseen: str
     owners: Callable[[Iterable[Object]], set[str]]
+    words: Callable[[Object], None] = lambda item: None
 
 
 def _labelled_owners(items: Iterable[Object]) -> set[str]:
@@ -72,7 +77,7 @@ def _instance_owners(items: Iterable[Object]) -> set[str]:
 
 def _cluster_fingerprint(item: Object) -> str:
     seen = judge_cluster(item)
-    return f"{seen.state.value} {seen.phase} {seen.message if seen.state is State.FAILED else ''}".strip()
+    return f"{seen.state.value} {seen.message if seen.state is State.FAILED else ''}".strip()
 
 
 def _secret_fingerprint(item: Object) -> str:
@@ -83,17 +88,19 @@ def _sandbox_fingerprint(item: Object) -> str:
     return judge_sandbox(item).state.value
 
 
+WORDS = Words()
 SUBJECTS = (
     Subject(
-        "clusters",
+        _CLUSTERS,
         lambda kube: k.cluster_kind(kube.cluster_api_version()),
         PROJECT_ID_LABEL,
         _cluster_fingerprint,
         State.WAITING.value,
         _labelled_owners,
+        WORDS.take,
     ),
     Subject(
-        "secrets",
+        _SECRETS,
         lambda kube: k.SECRET,
         f"app.kubernetes.io/managed-by=kubeblocks,{INSTANCE_LABEL}",
         _secret_fingerprint,
@@ -114,8 +121,11 @@ SUBJECTS = (
 class Stream:
     """One list+watch. Runs in a thread of its own until `stop` is set; its troubles never end it."""
 
-    def __init__(self, subject: Subject, namespace: str, stop: threading.Event) -> None:
-        self.subject, self.namespace, self._stop = subject, namespace, stop
+    def __init__(
+        self, subject: Subject, namespace: str, stop: threading.Event, clusters: "Stream | None" = None
+    ) -> None:
+        """`clusters`: the stream of the Clusters that this one's objects belong to, if it is not that one itself."""
+        self.subject, self.namespace, self._stop, self._clusters = subject, namespace, stop, clusters
         self.trouble = ""
         self.is_in_step = False
         self._fingerprints: dict[str, str] | None = None
@@ -163,6 +173,11 @@ class Stream:
                 if self._stop.is_set():
                     return
 
+    def awaits(self, name: str) -> bool:
+        """Whether the object is known not to be ready: its next change will wake its project, and the pass that
+        follows will look at everything."""
+        return self.is_in_step and (self._fingerprints or {}).get(name) == State.WAITING.value
+
     def _key(self, item: Object) -> str:
         return text(metadata_of(item).get("name"))
 
@@ -198,10 +213,13 @@ class Stream:
                 known.pop(key, None)
             elif known.get(key, self.subject.unseen) == fingerprint:
                 known[key] = fingerprint
+                self.subject.words(event.object)
                 return
             else:
                 known[key] = fingerprint
-            self._wake(self.subject.owners([event.object]))
+            instance = labels_of(event.object).get(INSTANCE_LABEL, "")
+            if self._clusters is None or not self._clusters.awaits(instance):
+                self._wake(self.subject.owners([event.object]))
         except Exception:  # the sweep finds what this event would have told
             logger.exception("An event of %s in %s could not be used.", self.subject.name, self.namespace)
 
@@ -221,7 +239,7 @@ class Watcher:
 
     def run(self) -> None:
         logger.info("The watcher stands by.")
-        next_renewal = next_sweep = next_beat = 0.0
+        next_renewal = next_sweep = next_words = next_beat = 0.0
         try:
             while not self._stop.is_set():
                 tick = time.monotonic()
@@ -229,6 +247,9 @@ class Watcher:
                     if tick >= next_renewal:
                         self._lead_or_stand_by()
                         next_renewal = tick + (_RENEW_EVERY_S if self._is_in_step() else 0.5)
+                    if self._streams and tick >= next_words:
+                        WORDS.write()
+                        next_words = tick + _WORDS_EVERY_S
                     if self._streams and tick >= next_sweep:
                         sweeping.sweep_once(timezone.now())
                         next_sweep = tick + _SWEEP_EVERY_S
@@ -266,7 +287,8 @@ class Watcher:
                 key = (subject.name, namespace)
                 if key in self._streams:
                     continue
-                stream = Stream(subject, namespace, self._streams_stop)
+                clusters = self._streams.get((_CLUSTERS, namespace)) if subject.name == _SECRETS else None
+                stream = Stream(subject, namespace, self._streams_stop, clusters[0] if clusters else None)
                 thread = threading.Thread(target=stream.run, name=f"watch-{subject.name}-{namespace}", daemon=True)
                 self._streams[key] = (stream, thread)
                 thread.start()
