@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from bench import latency, makespan
+from bench import api_requests, growth, latency, makespan, pages, restart
 from bench.figures import Result, save
 from bench.stage import Backend, BenchError
 
@@ -24,7 +24,34 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--projects", type=int, default=200)
     one.add_argument("--ready-after-s", type=float, default=20.0)
     one.add_argument("--baseline-projects", type=int, default=6, help="0: without the blocking task")
+    one = commands.add_parser("api-requests", parents=[common], help="requests a project, and while idle")
+    one.add_argument("--projects", type=int, default=50)
+    one.add_argument("--settled", type=int, default=5000, help="projects while idle")
+    one.add_argument("--idle-s", type=float, default=60.0)
+    one = commands.add_parser("restart", parents=[common], help="a watcher that starts with many projects; memory")
+    one.add_argument("--projects", type=int, default=5000)
+    one = commands.add_parser("pages", parents=[common], help="queries and times of the pages")
+    one.add_argument("--projects", type=int, default=10_000)
+    one.add_argument("--events", type=int, default=100_000)
+    commands.add_parser("growth", parents=[common], help="how the figures grow")
+    commands.add_parser("all", parents=[common], help="everything, as issue and docs name it")
     return parser
+
+
+def _all(backend: Backend) -> dict[str, Result]:
+    results: dict[str, Result] = {}
+    for projects in (100, 1000, 3000):
+        results[f"makespan-{projects}"] = makespan.run(
+            projects, 20.0, backend, baseline_projects=6 if projects == 1000 else 0
+        )
+    for waiting in (10, 300, 1000, 3000):
+        results[f"latency-{waiting}"] = latency.run(waiting, backend)
+    results["latency-at-once"] = latency.run(1000, backend, spread_s=0)
+    results["api-requests"] = api_requests.run(50, backend)
+    results["restart"] = restart.run(5000, backend)
+    results["pages"] = pages.run(10_000, 100_000, backend)
+    results["growth"] = growth.run(backend)
+    return results
 
 
 def _run(options: argparse.Namespace) -> dict[str, Result]:
@@ -37,6 +64,17 @@ def _run(options: argparse.Namespace) -> dict[str, Result]:
                 options.projects, options.ready_after_s, backend, baseline_projects=options.baseline_projects
             )
             return {"makespan": found}
+        case "api-requests":
+            found = api_requests.run(options.projects, backend, settled=options.settled, idle_s=options.idle_s)
+            return {"api-requests": found}
+        case "restart":
+            return {"restart": restart.run(options.projects, backend)}
+        case "pages":
+            return {"pages": pages.run(options.projects, options.events, backend)}
+        case "growth":
+            return {"growth": growth.run(backend)}
+        case "all":
+            return _all(backend)
         case _ as unknown:
             raise ValueError(unknown)
 

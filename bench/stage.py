@@ -121,7 +121,12 @@ class Cluster:
     """An embedded cluster in a process of its own: databases are phases on paper, sandboxes simulated."""
 
     def __init__(
-        self, *, running_after_s: float = 20.0, secret_after_s: float = 0.0, pods_ready_after_s: float = 0.2
+        self,
+        *,
+        running_after_s: float = 20.0,
+        secret_after_s: float = 0.0,
+        pods_ready_after_s: float = 0.2,
+        sandboxes: str = "simulated",
     ) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="bench-cluster-"))
         self._processes = Processes(self.directory)
@@ -131,7 +136,7 @@ class Cluster:
             "--secret-after-s": str(secret_after_s),
             "--ready-after-s": str(pods_ready_after_s),
             "--postgres": "none",
-            "--sandboxes": "simulated",
+            "--sandboxes": sandboxes,
         }
 
     @property
@@ -164,7 +169,7 @@ class Panel:
 
     def __init__(
         self,
-        cluster: Cluster,
+        cluster: Cluster | None,
         backend: Backend,
         *,
         settings_module: str = "controlpanel.settings",
@@ -176,13 +181,14 @@ class Panel:
         self.environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         self.environment |= {
             "STATE_DIR": str(self.directory),
-            "KUBECONFIG": str(cluster.kubeconfig),
             "DJANGO_SETTINGS_MODULE": settings_module,
             "VERIFY_CONNECTIONS": "false",
             "LOG_LEVEL": "WARNING",
             **backend.environment,
             **environment,
         }
+        if cluster is not None:
+            self.environment["KUBECONFIG"] = str(cluster.kubeconfig)
 
     def __enter__(self) -> "Panel":
         try:

@@ -53,7 +53,25 @@ def provision_blocking(count: str, prefix: str) -> Any:
     return {"began_at": start}
 
 
+def settle(count: str, prefix: str, what: str, events: str = "0") -> Any:
+    """Add projects that run, with database, sandbox and events, as passes leave them; return how many, or with `what`
+    "names" each one's name, uid, Cluster and sandbox."""
+    from bench.settled import add_settled
+
+    rows = add_settled(int(count), prefix, int(events))
+    return rows if what == "names" else len(rows)
+
+
+def pages() -> Any:
+    """Ask for each page; return its queries, milliseconds and size."""
+    from bench.settled import measure_pages
+
+    return measure_pages()
+
+
 STEPS: dict[str, Callable[..., Any]] = {
+    "settle": settle,
+    "pages": pages,
     "add": add,
     "provision": provision,
     "warm_up": warm_up,
