@@ -286,6 +286,8 @@ def test_the_web_servers_probes_are_answered_without_a_database(tmp_path, probe)
     (tmp_path / "static").mkdir()
     done = run_in_pod(variables, "-c", ASK, get["path"], json.dumps(headers))
     assert done.stdout.strip() == "200 ok", done.stderr
+    # Nothing is written: the image's file system is read-only.
+    assert [path.name for path in tmp_path.iterdir()] == ["static"]
 
 
 def test_commands_of_the_manifests_exist():
