@@ -16,7 +16,8 @@ def main() -> None:
     try:
         settings.INSTALLED_APPS  # noqa: B018 - read once here, so that a broken setting is a sentence, not a traceback
     except ImproperlyConfigured as error:
-        sys.exit(f"The panel can't start: {error}")
+        print(f"The panel can't start: {error}", file=sys.stderr)  # noqa: T201 - before Django can
+        sys.exit(2)
     execute_from_command_line(sys.argv)
 
 

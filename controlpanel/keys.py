@@ -8,6 +8,18 @@ from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
 
 
+def private_file(path: Path) -> Path:
+    """Return `path`, made if it is missing and readable by its owner alone. Raises ImproperlyConfigured."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.chmod(0o600)
+    except OSError as error:
+        hint = "Point STATE_DIR at a directory that this user may write to."
+        raise ImproperlyConfigured(f"The file {path} can't be used: {error.strerror}. {hint}") from None
+    return path
+
+
 def read_or_create(path: Path, generate: str) -> str:
     """Return the key in `path`; on the first call make one ("fernet" or "django") and store it with mode 0600.
 

@@ -12,7 +12,7 @@ from django.templatetags.static import static
 from django.urls import reverse_lazy
 
 from controlpanel.environment import seconds, whole_number
-from controlpanel.keys import read_or_create
+from controlpanel.keys import private_file, read_or_create
 from projects.connection import Connection, InvalidConnectionError, parse_url
 from projects.ports import parse_ports
 
@@ -142,7 +142,8 @@ if env.str("DATABASE_URL", default=""):
     if "ENGINE" not in _database:
         raise ImproperlyConfigured("DATABASE_URL can't be read. Write it as postgresql://user:password@host:5432/name.")
 else:
-    _database = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(STATE_DIR / "panel.sqlite3")}
+    # Sessions and password hashes are for this user alone.
+    _database = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(private_file(STATE_DIR / "panel.sqlite3"))}
 if _database["ENGINE"].endswith("sqlite3"):
     # IMMEDIATE: a transaction that will write takes the lock at its start and waits its turn,
     # where a deferred one fails with "database is locked" when it finds another writer in between.

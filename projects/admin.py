@@ -133,12 +133,14 @@ class ProjectAdmin(_ProjectAdmin):
         )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Project | None = None) -> tuple[str, ...]:
-        """The name is for ever; the namespace from the first request on, since objects live there."""
+        """The name is for ever; the namespace from the first request on, since objects live there. The default database
+        is the owner's of the panel: who may share it is a permission of its own."""
+        shared = () if display.user_may(request.user, "allow_default_database") else ("default_database_allowed",)
         if obj is None:
-            return ()
+            return shared
         if obj.desired_state == DesiredState.REGISTERED:
-            return ("name", "kubernetes_name")
-        return ("name", "kubernetes_name", "namespace")
+            return ("name", "kubernetes_name", *shared)
+        return ("name", "kubernetes_name", "namespace", *shared)
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         return {"owner": request.user.pk, **super().get_changeform_initial_data(request)}
@@ -153,7 +155,7 @@ class ProjectAdmin(_ProjectAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> Any:
         context = dict(extra_context or {})
-        if object_id and object_id.isdigit() and Project.objects.filter(pk=object_id).exists():
+        if object_id and object_id.isdecimal() and Project.objects.filter(pk=object_id).exists():
             project = get_shown_project(int(object_id))
             context |= {**project_context(request, project), "in_admin": True}
         try:
@@ -163,9 +165,12 @@ class ProjectAdmin(_ProjectAdmin):
             return super().changeform_view(request, object_id, form_url, context)
 
     def save_model(self, request: HttpRequest, obj: Project, form: ModelForm[Project], change: bool) -> None:
-        super().save_model(request, obj, form, change)
         actor = request.user.get_username()
-        if not change:
+        if change:
+            # Only what the form changed: passes and requests write the other columns meanwhile.
+            obj.save(update_fields=form.changed_data)
+        else:
+            super().save_model(request, obj, form, change)
             services.record_event(obj, actor=actor, reason="Registered", message=f"{actor} registered the project.")
 
     def save_related(
@@ -249,7 +254,6 @@ class ProjectAdmin(_ProjectAdmin):
             "projects": projects,
             "deletions": [(project, display.deletion_summary(project)) for project in present],
             "has_adopted": any(display.is_adopted(project.database) for project in present),
-            "select_across": request.POST.get("select_across", "0"),
             "action_checkbox_name": ACTION_CHECKBOX_NAME,
         }
         return TemplateResponse(request, "admin/projects/project/delete_projects.html", context)

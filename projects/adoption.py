@@ -30,12 +30,12 @@ class Adoptable:
 
 
 def may_adopt(cluster: Adoptable) -> models.QuerySet[Project]:
-    """Return the projects that may adopt the Cluster: in its namespace, with no database that was ever applied."""
+    """Return the projects that may adopt the Cluster: in its namespace, with no database made or taken over."""
     projects = Project.objects.present().filter(namespace=cluster.namespace).exclude(desired_state=DesiredState.DELETED)
     if cluster.claimed_by:
         projects = projects.filter(uid=cluster.claimed_by)
     has_database = DatabaseCluster.objects.filter(project=models.OuterRef("pk"), retired_at=None).exclude(
-        applied_at=None
+        applied_at=None, origin=Origin.ADOPTED
     )
     return projects.exclude(models.Exists(has_database))
 
@@ -56,7 +56,7 @@ def request_adopt(project: Project, cluster: Adoptable, *, actor: str) -> Outcom
             if refusal:
                 return Outcome(False, refusal)
             if live is not None:
-                # Nothing was made under this name, or nothing was found under it.
+                # Nothing was found under this name.
                 current.databases.filter(pk=live.pk).update(retired_at=now, phase=Phase.DELETED)
             DatabaseCluster.objects.create(
                 project=current,
@@ -109,7 +109,8 @@ def _explain_refusal(project: Project, live: DatabaseCluster | None, cluster: Ad
         return _explain_taken(cluster)
     if DatabaseCluster.objects.filter(namespace=cluster.namespace, name=cluster.name, retired_at=None).exists():
         return _explain_taken(cluster)
-    if live is not None and live.applied_at is not None:
+    # One that the panel makes may be there already, unknown to its row: the answer of an apply can get lost.
+    if live is not None and (live.applied_at is not None or live.origin == Origin.CREATED):
         return f"{project.name} has the database {live.name} already. Delete the project first."
     if project.namespace != cluster.namespace:
         return (

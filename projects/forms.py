@@ -9,7 +9,6 @@ from unfold.widgets import (
     UnfoldAdminSelectWidget,
     UnfoldAdminTextareaWidget,
     UnfoldAdminTextInputWidget,
-    UnfoldBooleanSwitchWidget,
 )
 
 from projects import naming
@@ -59,14 +58,13 @@ class AddProjectForm(ProjectModelForm):
 
     class Meta:
         model = Project
-        fields = ("name", "description", "namespace", "template", "default_database_allowed")
+        fields = ("name", "description", "namespace", "template")
         field_classes = {"name": ProjectNameField}
         widgets = {
             "name": UnfoldAdminTextInputWidget(attrs={"autofocus": True, "autocomplete": "off"}),
             "description": UnfoldAdminTextareaWidget(attrs={"rows": 3}),
             "namespace": UnfoldAdminTextInputWidget(attrs={"autocomplete": "off"}),
             "template": UnfoldAdminSelectWidget(),
-            "default_database_allowed": UnfoldBooleanSwitchWidget(),
         }
         help_texts = {
             "description": "What it is for. Optional.",

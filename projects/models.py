@@ -139,6 +139,7 @@ class Project(Observation):
         permissions = [
             ("provision_project", "Can provision and retry projects"),
             ("reveal_credentials", "Can reveal database credentials"),
+            ("allow_default_database", "Can let a project start with the default database"),
         ]
 
     def __str__(self) -> str:

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.db.models import F
@@ -58,7 +59,9 @@ def add_project(name: str, *, actor: str, **fields: object) -> Project:
             project.save(force_insert=True)
             record_event(project, actor=actor, reason="Registered", message=f"{actor} registered the project.")
     except IntegrityError:
-        taken = Project.objects.get(kubernetes_name=project.kubernetes_name)
+        taken = Project.objects.filter(kubernetes_name=project.kubernetes_name).first()
+        if taken is None:
+            raise
         raise ValidationError({"name": taken.explain_taken(project.name)}) from None
     return project
 
@@ -103,6 +106,7 @@ def request_retry(project: Project, *, actor: str) -> Outcome:
             "Another try is in the queue.",
             now,
             phase=Phase(kept),
+            **_new_clock(current, now),
         )
         record_event(current, actor=actor, reason=Reason.REQUESTED, message=f"{actor} asked to try again.", at=now)
     return Outcome(True, f"{current.name}: another try was put in the queue.")
@@ -150,6 +154,7 @@ def request_delete(project: Project, *, actor: str, delete_adopted: bool = False
             now,
             phase=Phase.DELETING,
             delete_adopted=delete_adopted,
+            deletion_deadline=now + timedelta(seconds=settings.READY_TIMEOUT_S),
         )
         record_event(
             current,
@@ -193,6 +198,13 @@ def _explain_deleted(project: Project) -> str:
         f"{project.name} is {project.get_phase_display().lower()}, and its name is never used again. "
         "Add a project under another name."
     )
+
+
+def _new_clock(project: Project, now: datetime) -> dict[str, object]:
+    """Return the fields that say since when another try is waited for, so that an outage does not fail it at once."""
+    if project.desired_state == DesiredState.DELETED:
+        return {"deletion_deadline": now + timedelta(seconds=settings.READY_TIMEOUT_S)}
+    return {} if project.phase == Phase.RUNNING else {"requested_at": now}
 
 
 def save_intent(

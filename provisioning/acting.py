@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from projects.connection import Connection
 from projects.fields import EncryptedText
-from projects.models import DatabaseCluster, Project, Sandbox
+from projects.models import DatabaseCluster, Project, ProjectVariable, Sandbox
 from projects.services import record_event
 from projects.states import CredentialsSource, Level, Origin, Phase, Reason
 from provisioning import kube as k
@@ -31,7 +31,7 @@ from provisioning.names import (
     project_id_of,
 )
 from provisioning.observing import World
-from provisioning.readiness import Object, judge_cluster, labels_of, metadata_of, number, text
+from provisioning.readiness import Object, judge_cluster, labels_of, mapping, metadata_of, number, text
 from provisioning.sandboxes import build_spec
 from provisioning.verifying import verify_connection
 
@@ -51,6 +51,8 @@ class Scene:
     sandbox: Sandbox | None
     # Fields of the rows above that differ from what is stored.
     unsaved: dict[DatabaseCluster | Sandbox, set[str]] = field(default_factory=dict)
+    # Of a database that is replaced: the new one is not waited for any longer.
+    inherited_deadline: datetime | None = None
 
     @property
     def owner(self) -> manifests.Owner:
@@ -62,7 +64,14 @@ class Scene:
 
 def existing_cluster(item: Object) -> ExistingCluster:
     metadata = metadata_of(item)
-    return ExistingCluster(text(metadata.get("name")), labels_of(item), bool(metadata.get("deletionTimestamp")))
+    spec = mapping(item.get("spec"))
+    engine = text(spec.get("clusterDef")) or text(spec.get("clusterDefinitionRef"))
+    return ExistingCluster(
+        text(metadata.get("name")),
+        labels_of(item),
+        bool(metadata.get("deletionTimestamp")),
+        engine in ("", "postgresql"),
+    )
 
 
 def ensure_database(scene: Scene) -> None:
@@ -107,6 +116,7 @@ def _add_database(scene: Scene, origin: Origin, choose_name: Callable[[], str]) 
                     phase=Phase.WAITING,
                     reason=Reason.REQUESTED,
                     requested_at=scene.project.requested_at,
+                    deadline=scene.inherited_deadline,
                 )
                 return
         except IntegrityError:
@@ -188,7 +198,7 @@ def replace_database(scene: Scene, now: datetime) -> None:
             resource=f"Cluster {database.name}",
             level=Level.WARNING,
         )
-    scene.database = None
+    scene.database, scene.inherited_deadline = None, database.deadline
     scene.world.forget_cluster()
 
 
@@ -379,6 +389,7 @@ def finish_deletion(scene: Scene, now: datetime) -> None:
                 deadline=None,
             )
         DatabaseCluster.objects.filter(project=scene.project).update(password="")
+        ProjectVariable.objects.filter(project=scene.project).update(value=EncryptedText())
         if scene.project.phase != Phase.DELETED:
             scene.note("Deleted", "The sandbox and the database are gone from the cluster.")
 

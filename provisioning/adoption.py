@@ -1,5 +1,7 @@
 """Clusters that exist already: list them, find a project's, take one over."""
 
+import re
+
 from projects import adoption
 from projects.adoption import Adoptable
 from projects.models import Project
@@ -37,6 +39,10 @@ def request_adopt(project: Project, cluster_name: str, *, actor: str) -> Outcome
     `projects.adoption.request_adopt` says. Raises KubeError."""
     if project.desired_state == DesiredState.DELETED:
         return Outcome(False, f"{project.name} is deleted. Adopt the cluster for another project.")
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?", cluster_name):
+        return Outcome(
+            False, "A cluster's name has up to 63 lower-case letters, digits, hyphens and dots. Name one that exists."
+        )
     kube = k.connect()
     kind = k.cluster_kind(kube.cluster_api_version())
     cluster = kube.get_or_none(kind, project.namespace, cluster_name)

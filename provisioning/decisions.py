@@ -79,6 +79,7 @@ class WantedDatabase:
     object_uid: str = ""
     is_applied: bool = False
     has_run: bool = False
+    is_reported_missing: bool = False
     captured_at: datetime | None = None
     is_verified: bool = False
     deadline: datetime | None = None
@@ -249,14 +250,18 @@ def _decide_vanished(wanted: Wanted, database: WantedDatabase, now: datetime) ->
         # itself is forgotten, and the next step looks anew.
         return _DatabaseStep(None if database.object_uid else Action.REPLACE_DATABASE, missing, Pace.FAILED)
     is_expendable = database.origin is Origin.CREATED and not database.has_run
+    # Only who was told that the data is gone can have asked for a new, empty database.
+    is_asked_for = wanted.may_replace and database.is_reported_missing
+    if is_asked_for or (is_expendable and not is_past(database.deadline, now)):
+        message = f"The Cluster {database.name} is gone; a new one is made under another name."
+        replacing = Status(Phase.CREATING, Reason.CLUSTER_MISSING, message, database.deadline)
+        return _DatabaseStep(Action.REPLACE_DATABASE, replacing)
     status = Status(
         Phase.FAILED,
         Reason.CLUSTER_MISSING,
         f"The Cluster {database.name} was deleted outside the panel, and its data with it. "
         "Press Retry to get a new, empty database, or Delete to end the project.",
     )
-    if wanted.may_replace or (is_expendable and not is_past(database.deadline, now)):
-        return _DatabaseStep(Action.REPLACE_DATABASE, status)
     return _DatabaseStep(None, status, Pace.FAILED)
 
 

@@ -5,6 +5,7 @@ The client's typed models are left aside: they cost 18 times a `json.loads`, and
 
 import json
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ FIELD_MANAGER = "controlpanel"
 _PAGE_SIZE = 500
 # A request of a pass must end well within the pass's lease.
 _CONNECT_TIMEOUT_S = 3.0
+_DISCOVERY_VALID_S = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,7 @@ class Kube:
     def __init__(self, configuration: "Configuration") -> None:
         self._configuration = configuration
         self._pool = open_pool(configuration)
-        self._cluster_api_version: str | None = None
+        self._served: tuple[float, tuple[str, ...]] = (0.0, ())
 
     @property
     def host(self) -> str:
@@ -300,18 +302,20 @@ class Kube:
     def version(self) -> str:
         return text(self._request("GET", "/version").get("gitVersion"))
 
-    def cluster_api_version(self) -> str:
-        """Return the Cluster API that is served, v1 before v1alpha1; asked once. RefusedError 404 if there is none."""
-        if self._cluster_api_version is None:
+    def cluster_api_version(self, written: str = "") -> str:
+        """Return the Cluster API to use: `written`, that of an object, while it is served, else v1 before v1alpha1.
+
+        Asked anew every few minutes: KubeBlocks may be upgraded beneath us. RefusedError 404 if none is served.
+        """
+        asked_at, served = self._served
+        if not served or time.monotonic() - asked_at > _DISCOVERY_VALID_S:
             group = self._request("GET", f"/apis/{CLUSTER_GROUP}")
-            served = [text(version.get("groupVersion")) for version in objects(group.get("versions"))]
-            preferred = [
-                version for version in (f"{CLUSTER_GROUP}/v1", f"{CLUSTER_GROUP}/v1alpha1") if version in served
-            ]
-            if not preferred:
-                raise RefusedError(404, "NotFound", f"No version of {CLUSTER_GROUP} that the panel knows is served.")
-            self._cluster_api_version = preferred[0]
-        return self._cluster_api_version
+            served = tuple(text(version.get("groupVersion")) for version in objects(group.get("versions")))
+            self._served = (time.monotonic(), served)
+        for version in (written, f"{CLUSTER_GROUP}/v1", f"{CLUSTER_GROUP}/v1alpha1"):
+            if version and version in served:
+                return version
+        raise RefusedError(404, "NotFound", f"No version of {CLUSTER_GROUP} that the panel knows is served.")
 
     def may(self, verb: str, kind: Kind, namespace: str) -> bool:
         """Ask the API server whether this account may `verb` objects of `kind`."""

@@ -12,7 +12,8 @@ from projects.scheduling import enqueue_pass
 
 # Longer than the slowest pass: its requests time out before, and it stops by itself when the lease runs out.
 LEASE = timedelta(seconds=45)
-# What one more step may still take.
+# Time that a step needs as a rule. A step that takes longer (an API server that answers late, several times) may still
+# have an effect after the lease; what a deletion leaves then is found by the look that follows it (see recording.py).
 _MARGIN = timedelta(seconds=12)
 
 

@@ -68,6 +68,7 @@ class ExistingCluster:
     name: str
     labels: Mapping[str, str]
     is_deleting: bool = False
+    is_postgresql: bool = True
 
 
 class AmbiguousClusterError(Exception):
@@ -88,14 +89,18 @@ def find_existing_cluster(
 
     Our own label decides first, then the predecessor's label, then its name patterns in its order: a name that
     starts with `{project}-agentruntime-`, the project's Kubernetes name, its raw name. A cluster that is being
-    deleted, is labelled as another project's, or is in `taken` (names that other projects' rows hold) never counts.
+    deleted, is of another engine, is labelled as another project's, or is in `taken` (names that other projects' rows
+    hold) never counts.
     Raises AmbiguousClusterError when the first rule that matches matches twice.
     """
     held = set(taken)
     candidates = [
         cluster
         for cluster in clusters
-        if not cluster.is_deleting and cluster.name not in held and project_id_of(cluster.labels) in (None, str(uid))
+        if not cluster.is_deleting
+        and cluster.is_postgresql
+        and cluster.name not in held
+        and project_id_of(cluster.labels) in (None, str(uid))
     ]
     legacy = legacy_name(raw_name)
     projects = {kubernetes_name, legacy} - {""}

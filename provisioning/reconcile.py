@@ -88,7 +88,8 @@ def _decide(scene: Scene, now: datetime) -> Decision:
             )
         case DesiredState.DELETED:
             rows = [*project.databases.all(), *project.sandboxes.all()]
-            namespaces = {row.namespace for row in rows} | {project.namespace}
+            # Rows are stored before the first call: where there is no row, nothing was ever made.
+            namespaces = {row.namespace for row in rows}
             return decide(_wanted(scene), observe_remaining(scene.world, project, namespaces), now)
         case _ as unknown:
             assert_never(unknown)
@@ -119,6 +120,7 @@ def _wanted_database(row: DatabaseCluster) -> WantedDatabase:
         object_uid=row.object_uid,
         is_applied=row.applied_at is not None,
         has_run=row.running_at is not None,
+        is_reported_missing=row.reason == Reason.CLUSTER_MISSING,
         captured_at=row.captured_at,
         is_verified=row.is_verified,
         deadline=row.deadline,

@@ -145,19 +145,34 @@ def next_look(decision: Decision, now: datetime) -> datetime | None:
     return min([following, *(deadline for deadline in deadlines if deadline > now)])
 
 
+def _deadline_of(project: Project) -> datetime | None:
+    """Return until when patience lasts: that of the last intent, not of an earlier one."""
+    if project.desired_state == DesiredState.DELETED:
+        return project.deletion_deadline
+    if project.observed_generation < project.wanted_generation:
+        at = project.requested_at
+        return at + timedelta(seconds=settings.READY_TIMEOUT_S) if at else None
+    return next((row.deadline for row in (project.database, project.sandbox) if row and row.deadline), None)
+
+
+def _explain_late(project: Project, last_seen: str) -> str:
+    if project.desired_state != DesiredState.DELETED:
+        return explain_deadline(settings.READY_TIMEOUT_S, "The project", last_seen)
+    return (
+        f"The deletion was not done within {settings.READY_TIMEOUT_S} s. Last seen: {last_seen} "
+        "The panel goes on trying; press Retry to ask again."
+    )
+
+
 def record_trouble(lease: Lease, trouble: Trouble, now: datetime) -> datetime:
     """Say on the project what went wrong, keep what is known, and return when to try again: later each time."""
     with transaction.atomic():
         project = Project.objects.select_for_update().get(pk=lease.project_id)
         phase, reason, message = Phase(project.phase), trouble.reason, trouble.message
-        database = project.databases.filter(retired_at=None).first()
-        deadline = project.deletion_deadline or (database.deadline if database else None)
-        if deadline is None and phase in Phase.in_progress() and project.requested_at:
-            deadline = project.requested_at + timedelta(seconds=settings.READY_TIMEOUT_S)
-        is_late = phase in Phase.in_progress() and is_past(deadline, now)
+        is_late = phase in Phase.in_progress() and is_past(_deadline_of(project), now)
         if is_late and not trouble.is_final:
             reason = Reason.DEADLINE_EXCEEDED
-            message = explain_deadline(settings.READY_TIMEOUT_S, "The project", message)
+            message = _explain_late(project, message)
         if is_late or trouble.is_final:
             phase = Phase.FAILED
         failures = project.failures + 1

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import math
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -144,7 +145,9 @@ def resolve(container: dict[str, Any], **objects: dict[str, Any]) -> dict[str, s
         return objects.get(f"{kind}_{name}")
 
     pod = {"metadata": {"name": "p-0", "namespace": "demo", "uid": "u", "labels": {"tier": "web"}}, "spec": {}}
-    return asyncio.run(resolve_environment(pod, container, fetch))
+    # In a thread: a browser test of the same run may have left its loop running in this one.
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, resolve_environment(pod, container, fetch)).result()
 
 
 def test_environment_sources_in_kubelets_order():

@@ -147,7 +147,9 @@ def test_a_failed_phase_is_not_final_before_the_deadline():
 def test_a_database_with_data_that_vanished_is_replaced_only_when_asked():
     decision = decide(wanted(VERIFIED, SANDBOX), Seen(ABSENT), NOW)
     assert (decision.action, decision.project.reason) == (None, Reason.CLUSTER_MISSING)
-    assert decide(wanted(VERIFIED, SANDBOX, may_replace=True), Seen(ABSENT), NOW).action is Action.REPLACE_DATABASE
+    assert decide(wanted(VERIFIED, SANDBOX, may_replace=True), Seen(ABSENT), NOW).action is None
+    told = replace(VERIFIED, is_reported_missing=True)
+    assert decide(wanted(told, SANDBOX, may_replace=True), Seen(ABSENT), NOW).action is Action.REPLACE_DATABASE
 
 
 @pytest.mark.parametrize("may_replace", [True, False])
