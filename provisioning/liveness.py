@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from django.db import IntegrityError
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.dateparse import parse_datetime
 
 from provisioning.models import ProcessLease
 
@@ -84,6 +85,14 @@ def is_watched(now: datetime) -> bool:
     return lease is not None and lease.details.get("in_step") is True
 
 
+def in_step_since(now: datetime) -> datetime | None:
+    """Return since when the leading watcher has followed the cluster; None while none does."""
+    lease = ProcessLease.objects.filter(name=WATCHER, until__gt=now).first()
+    if lease is None or lease.details.get("in_step") is not True:
+        return None
+    return parse_datetime(str(lease.details.get("since") or ""))
+
+
 def read(now: datetime | None = None) -> Liveness:
     """Return what is known of the watcher and of the queue's workers."""
     now = now or timezone.now()
@@ -101,7 +110,7 @@ def _read_watcher(lease: ProcessLease | None, now: datetime) -> Part:
     trouble = str(lease.details.get("trouble") or "")
     if trouble:
         return Part(True, f"The watcher runs, but: {trouble}", age_s)
-    return Part(True, f"The watcher {lease.holder} leads.", age_s)
+    return Part(True, "A watcher leads.", age_s)
 
 
 def _read_queue(lease: ProcessLease | None, now: datetime, *, is_watched: bool) -> Part:

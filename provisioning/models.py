@@ -18,3 +18,17 @@ class ProcessLease(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} held by {self.holder or 'nobody'}"
+
+
+class SecretChange(models.Model):
+    """The last change of a database's Secret that the watcher has seen: credentials captured before are read again."""
+
+    namespace = models.CharField(max_length=63)
+    cluster = models.CharField(max_length=63)
+    at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["namespace", "cluster"], name="one_change_a_cluster")]
+
+    def __str__(self) -> str:
+        return f"Secret of {self.cluster}"

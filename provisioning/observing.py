@@ -9,8 +9,9 @@ from django.conf import settings
 
 from projects.connection import Connection
 from projects.models import DatabaseCluster, Project, Sandbox
-from projects.states import Origin
+from projects.states import Origin, Phase
 from provisioning import kube as k
+from provisioning import liveness
 from provisioning.credentials import (
     Missing,
     component_of,
@@ -20,7 +21,8 @@ from provisioning.credentials import (
 )
 from provisioning.decisions import CredentialsSeen, Remaining, Seen, Verification
 from provisioning.manifests import CLUSTER_V1, SandboxSpec, ingress_host
-from provisioning.names import ENDPOINT_ANNOTATION, INSTANCE_LABEL, ORIGIN_LABEL, PROJECT_ID_LABEL
+from provisioning.models import SecretChange
+from provisioning.names import ENDPOINT_ANNOTATION, INSTANCE_LABEL, ORIGIN_LABEL, PROJECT_ID_LABEL, project_id_of
 from provisioning.readiness import (
     Object,
     State,
@@ -61,7 +63,7 @@ class World:
 
 def cluster_api(world: World, database: DatabaseCluster | None) -> k.Kind:
     """Return the kind to address a project's Cluster by: what it was written with, else what is served."""
-    return k.cluster_kind((database and database.api_version) or world.kube.cluster_api_version())
+    return k.cluster_kind(world.kube.cluster_api_version(database.api_version if database else ""))
 
 
 def observe_running(
@@ -73,7 +75,7 @@ def observe_running(
         world.is_cluster_known = True
     cluster = judge_cluster(world.cluster)
     credentials, missing = CredentialsSeen.UNKNOWN, None
-    if cluster.state is State.READY:
+    if cluster.state is State.READY and not is_just_captured(project, database, now):
         found = observe_connection(world, database)
         if isinstance(found, Missing):
             credentials, missing = CredentialsSeen.MISSING, found
@@ -98,6 +100,24 @@ def observe_running(
         digest=digest_of(variables, captured, spec) if captured else "",
         default_digest=digest_of(variables, default, spec) if default else "",
     )
+
+
+def is_just_captured(project: Project, database: DatabaseCluster, now: datetime) -> bool:
+    """Whether the captured credentials need no second look: the pass is one of those that wait for the sandbox, and
+    the watcher, which would have told of a change of the Secret, has followed the cluster since before the capture."""
+    if (
+        project.phase != Phase.CREATING
+        or project.observed_generation < project.wanted_generation
+        or database.phase != Phase.RUNNING
+        or database.captured_at is None
+        or not (database.is_verified or not settings.VERIFY_CONNECTIONS)
+    ):
+        return False
+    since = liveness.in_step_since(now)
+    if since is None or since > database.captured_at:
+        return False
+    changes = SecretChange.objects.filter(namespace=database.namespace, cluster=database.name)
+    return not changes.filter(at__gte=database.captured_at).exists()
 
 
 def observe_connection(world: World, database: DatabaseCluster) -> Connection | Missing:
@@ -155,23 +175,33 @@ def observe_remaining(world: World, project: Project, namespaces: set[str]) -> S
     remaining: dict[tuple[k.Kind, str, str], Remaining] = {}
     selector = f"{PROJECT_ID_LABEL}={project.uid}"
     for namespace in sorted(namespaces):
+        rows = list(project.databases.filter(namespace=namespace))
+        adopted_names = {row.name for row in rows if row.origin == Origin.ADOPTED}
+        doomed_names = {row.name for row in rows if row.origin == Origin.CREATED or project.delete_adopted}
+        clusters: list[Object] = []
         try:
             cluster_kind = k.cluster_kind(world.kube.cluster_api_version())
-            clusters = world.kube.list_objects(cluster_kind, namespace, labels=selector)
+            clusters += world.kube.list_objects(cluster_kind, namespace, labels=selector)
+            found = {text(metadata_of(item).get("name")) for item in clusters}
+            uids = {row.name: row.object_uid for row in rows}
+            for name in sorted(doomed_names - found):
+                item = world.kube.get_or_none(cluster_kind, namespace, name)
+                if item is None:
+                    continue
+                if project_id_of(labels_of(item)) is None and text(metadata_of(item).get("uid")) == uids[name]:
+                    clusters.append(item)  # ours, whose label someone took off
+                else:
+                    doomed_names.discard(name)  # somebody else's by now: neither it nor its Secrets are waited for
         except k.RefusedError as error:
             if error.code != 404:
-                raise
-            clusters = []  # no KubeBlocks, no Clusters
-        doomed_names = {
-            row.name
-            for row in project.databases.filter(namespace=namespace)
-            if row.origin == Origin.CREATED or project.delete_adopted
-        }
+                raise  # 404: no KubeBlocks, no Clusters
         for item in clusters:
-            is_adopted = labels_of(item).get(ORIGIN_LABEL) == Origin.ADOPTED
+            name = text(metadata_of(item).get("name"))
+            # The row knows too: a Cluster that people labelled by hand has no origin label.
+            is_adopted = labels_of(item).get(ORIGIN_LABEL) == Origin.ADOPTED or name in adopted_names
             _add(remaining, cluster_kind, namespace, item, is_adopted=is_adopted)
             if not is_adopted or project.delete_adopted:
-                doomed_names.add(text(metadata_of(item).get("name")))
+                doomed_names.add(name)
         for kind in _OWNED_KINDS:
             for item in world.kube.list_objects(kind, namespace, labels=selector):
                 _add(remaining, kind, namespace, item)

@@ -4,6 +4,7 @@ import uuid
 from datetime import datetime, timedelta
 
 from django.conf import settings
+from django.db.models import F
 from django.utils import timezone
 from django_q.brokers import get_broker
 from django_q.brokers.orm import ORM
@@ -13,6 +14,7 @@ from django_q.tasks import async_task
 
 from projects.models import Project
 from projects.scheduling import enqueue_pass
+from projects.states import DesiredState, Phase, Reason
 from provisioning import liveness
 
 _BATCH = 500
@@ -25,15 +27,15 @@ _CHAIN_EVERY = timedelta(seconds=5)
 
 
 class DelayedOrm(ORM):  # type: ignore[misc] # django-q has no types
-    """The ORM broker with a delay: a row is taken once its lock is older than `retry`, so a later lock waits longer."""
+    """The ORM broker with a delay: django-q2 takes a row once its lock has passed."""
 
     def __init__(self, delay: timedelta) -> None:
         super().__init__(list_key=Conf.PREFIX)
         self._delay = delay
 
     def enqueue(self, task: str) -> int:
-        lock = timezone.now() - timedelta(seconds=Conf.RETRY) + self._delay
-        row = OrmQ.objects.using(Conf.ORM).create(key=self.list_key, payload=task, lock=lock)
+        due = timezone.now() + self._delay
+        row = OrmQ.objects.using(Conf.ORM).create(key=self.list_key, payload=task, lock=due)
         return int(row.pk)
 
 
@@ -43,6 +45,25 @@ def queue_size() -> int:
     if isinstance(broker, ORM):
         return int(OrmQ.objects.using(Conf.ORM).filter(key=broker.list_key).count())
     return int(broker.queue_size())
+
+
+def vouch_for_settled(now: datetime) -> int:
+    """Put off the checks of projects that run: the caller's watches say that nothing of theirs has changed.
+
+    Return how many. What the watches do not follow (a Service that moved alone) is found by the checks after the next
+    start of the watcher.
+    """
+    settled = Project.objects.filter(
+        next_pass_at__lte=now,
+        queued_at=None,
+        lease_until=None,
+        desired_state=DesiredState.RUNNING,
+        phase=Phase.RUNNING,
+        reason=Reason.READY,
+        observed_generation=F("wanted_generation"),
+        failures=0,
+    )
+    return settled.update(next_pass_at=now + timedelta(seconds=settings.SETTLED_POLL_S))
 
 
 def sweep_once(now: datetime) -> int:

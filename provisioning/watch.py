@@ -10,10 +10,10 @@ import time
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
 from django.conf import settings
 from django.db import connection
-from django.db.models import Q
 from django.utils import timezone
 from django_q.tasks import async_task
 
@@ -22,6 +22,7 @@ from projects.scheduling import enqueue_passes_by_uid
 from projects.states import DesiredState, Phase
 from provisioning import kube as k
 from provisioning import liveness, sweeping
+from provisioning.models import SecretChange
 from provisioning.names import INSTANCE_LABEL, PROJECT_ID_LABEL, project_id_of
 from provisioning.readiness import (
     Object,
@@ -39,6 +40,8 @@ logger = logging.getLogger(__name__)
 _RENEW_EVERY_S = 3.0
 _SWEEP_EVERY_S = 3.0
 _WORDS_EVERY_S = 1.0
+# Passes put the next check off by at most so many times SETTLED_POLL_S.
+_CHECKED_WITHIN = 1.2
 _WATCH_TIMEOUT_S = 240
 # Watches are not trusted for ever: a lost event is found by the next list.
 _RELIST_EVERY_S = 600.0
@@ -125,7 +128,7 @@ class Stream:
         self, subject: Subject, namespace: str, stop: threading.Event, clusters: "Stream | None" = None
     ) -> None:
         """`clusters`: the stream of the Clusters that this one's objects belong to, if it is not that one itself."""
-        self.subject, self.namespace, self._stop, self._clusters = subject, namespace, stop, clusters
+        self.subject, self.namespace, self.stop, self._clusters = subject, namespace, stop, clusters
         self.trouble = ""
         self.is_in_step = False
         self._fingerprints: dict[str, str] | None = None
@@ -133,7 +136,7 @@ class Stream:
     def run(self) -> None:
         backoff_s = 1.0
         try:
-            while not self._stop.is_set():
+            while not self.stop.is_set():
                 try:
                     self._follow()
                     backoff_s = 1.0
@@ -145,7 +148,8 @@ class Stream:
                     if not isinstance(error, k.KubeError):
                         logger.exception("Watching %s in %s failed.", self.subject.name, self.namespace)
                     k.disconnect()
-                    self._stop.wait(backoff_s)
+                    connection.close()  # a broken one is not mended by itself in a thread of ours
+                    self.stop.wait(backoff_s)
                     backoff_s = min(backoff_s * 2, _LONGEST_BACKOFF_S)
         finally:
             connection.close()
@@ -158,7 +162,7 @@ class Stream:
         self._compare(items)
         self.is_in_step, self.trouble = True, ""
         relist_at = time.monotonic() + _RELIST_EVERY_S
-        while not self._stop.is_set() and time.monotonic() < relist_at:
+        while not self.stop.is_set() and time.monotonic() < relist_at:
             events = kube.watch(
                 kind,
                 self.namespace,
@@ -170,7 +174,7 @@ class Stream:
                 version = text(metadata_of(event.object).get("resourceVersion")) or version
                 if event.type != "BOOKMARK":
                     self._take(event)
-                if self._stop.is_set():
+                if self.stop.is_set():
                     return
 
     def awaits(self, name: str) -> bool:
@@ -189,7 +193,7 @@ class Stream:
             self._wake_unsettled(items)
             return
         changed = [item for item in items if before.get(self._key(item), self.subject.unseen) != now[self._key(item)]]
-        self._wake(self.subject.owners(changed))
+        self._tell(changed)
         if before.keys() - now.keys():
             self._wake_unsettled(items)
 
@@ -206,9 +210,10 @@ class Stream:
 
     def _take(self, event: k.WatchEvent) -> None:
         """Wake the project of one changed object. A broken object costs a log line, not the stream."""
+        known = self._fingerprints if self._fingerprints is not None else {}
+        key = self._key(event.object)
         try:
-            known = self._fingerprints if self._fingerprints is not None else {}
-            key, fingerprint = self._key(event.object), self.subject.fingerprint(event.object)
+            fingerprint = self.subject.fingerprint(event.object)
             if event.type == "DELETED":
                 known.pop(key, None)
             elif known.get(key, self.subject.unseen) == fingerprint:
@@ -219,9 +224,23 @@ class Stream:
                 known[key] = fingerprint
             instance = labels_of(event.object).get(INSTANCE_LABEL, "")
             if self._clusters is None or not self._clusters.awaits(instance):
-                self._wake(self.subject.owners([event.object]))
+                self._tell([event.object])
         except Exception:  # the sweep finds what this event would have told
             logger.exception("An event of %s in %s could not be used.", self.subject.name, self.namespace)
+            known.pop(key, None)
+            if not connection.in_atomic_block:
+                connection.close()  # a broken one is not mended by itself in a thread of ours
+
+    def _tell(self, changed: list[Object]) -> None:
+        """Wake the projects of changed objects."""
+        owners = self.subject.owners(changed)
+        if owners and self.subject.name == _SECRETS:
+            names = {labels_of(item).get(INSTANCE_LABEL, "") for item in changed}
+            for name in sorted(names):
+                SecretChange.objects.update_or_create(
+                    namespace=self.namespace, cluster=name, defaults={"at": timezone.now()}
+                )
+        self._wake(owners)
 
     def _wake(self, uids: set[str]) -> None:
         if uids:
@@ -235,7 +254,8 @@ class Watcher:
         self._stop = stop
         self._token = uuid.uuid4()
         self._streams: dict[tuple[str, str], tuple[Stream, threading.Thread]] = {}
-        self._streams_stop = threading.Event()
+        self._since: datetime | None = None
+        self._vouch_from = 0.0
 
     def run(self) -> None:
         logger.info("The watcher stands by.")
@@ -251,6 +271,8 @@ class Watcher:
                         WORDS.write()
                         next_words = tick + _WORDS_EVERY_S
                     if self._streams and tick >= next_sweep:
+                        if self._is_in_step() and tick >= self._vouch_from:
+                            sweeping.vouch_for_settled(timezone.now())
                         sweeping.sweep_once(timezone.now())
                         next_sweep = tick + _SWEEP_EVERY_S
                     if self._streams and tick >= next_beat:
@@ -268,34 +290,44 @@ class Watcher:
             logger.info("The watcher has stopped.")
 
     def _lead_or_stand_by(self) -> None:
-        details: dict[str, object] = {"in_step": self._is_in_step(), "trouble": self._trouble()}
-        if liveness.acquire(liveness.WATCHER, self._token, liveness.WATCHER_LEASE, timezone.now(), details):
+        now, is_in_step = timezone.now(), self._is_in_step()
+        self._since = (self._since or now) if is_in_step else None
+        details: dict[str, object] = {
+            "in_step": is_in_step,
+            "since": self._since.isoformat() if self._since else "",
+            "trouble": self._trouble(),
+        }
+        if liveness.acquire(liveness.WATCHER, self._token, liveness.WATCHER_LEASE, now, details):
             self._begin_streams()
         elif self._streams:
             logger.warning("Another watcher leads; this one stands by.")
             self._end_streams()
 
     def _begin_streams(self) -> None:
-        """Watch every namespace that has a project."""
+        """Watch every namespace that has something of a project's, and no other."""
         if not self._streams:
-            self._streams_stop = threading.Event()
+            # Each settled project is checked once for what changed before: settings, or while nobody watched.
+            self._vouch_from = time.monotonic() + _CHECKED_WITHIN * settings.SETTLED_POLL_S
             logger.info("The watcher leads.")
-        present = Project.objects.filter(~Q(phase=Phase.DELETED)).order_by()
+        present = Project.objects.present().exclude(desired_state=DesiredState.REGISTERED).order_by()
         namespaces = set(present.values_list("namespace", flat=True).distinct()) | {settings.KUBE_NAMESPACE}
+        for key in [key for key in self._streams if key[1] not in namespaces]:
+            self._streams.pop(key)[0].stop.set()
         for namespace in namespaces:
             for subject in SUBJECTS:
                 key = (subject.name, namespace)
                 if key in self._streams:
                     continue
                 clusters = self._streams.get((_CLUSTERS, namespace)) if subject.name == _SECRETS else None
-                stream = Stream(subject, namespace, self._streams_stop, clusters[0] if clusters else None)
+                stream = Stream(subject, namespace, threading.Event(), clusters[0] if clusters else None)
                 thread = threading.Thread(target=stream.run, name=f"watch-{subject.name}-{namespace}", daemon=True)
                 self._streams[key] = (stream, thread)
                 thread.start()
 
     def _end_streams(self) -> None:
         # Threads that wait for their next event are daemons: they end with their connection or with the process.
-        self._streams_stop.set()
+        for stream, _ in self._streams.values():
+            stream.stop.set()
         self._streams.clear()
 
     def _is_in_step(self) -> bool:

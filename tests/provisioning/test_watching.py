@@ -1,0 +1,118 @@
+"""What the watches spare: checks of what is settled, passes for mere words, second looks at Secrets."""
+
+import uuid
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+from django_q.models import OrmQ
+
+from projects.models import Project
+from projects.states import Phase, Reason
+from provisioning import liveness
+from provisioning.models import SecretChange
+from provisioning.observing import is_just_captured
+from provisioning.sweeping import sweep_once, vouch_for_settled
+from provisioning.watched_words import Words
+from tests.factories import DatabaseFactory, ProjectFactory, SandboxFactory, provisioned_project
+
+pytestmark = pytest.mark.django_db
+
+
+def cluster(name, phase, message=""):
+    conditions = [{"type": "ReplicasReady", "status": "False", "message": message}] if message else []
+    return {
+        "metadata": {"name": name, "namespace": "default", "generation": 1},
+        "status": {"phase": phase, "observedGeneration": 1, "conditions": conditions},
+    }
+
+
+def lead(now, since):
+    details = {"in_step": True, "since": since.isoformat()}
+    assert liveness.acquire(liveness.WATCHER, uuid.uuid4(), liveness.WATCHER_LEASE, now, details)
+
+
+def test_settled_projects_that_are_vouched_for_are_not_checked():
+    now = timezone.now()
+    settled, failed = provisioned_project(), ProjectFactory.create(failed=True)
+    Project.objects.update(next_pass_at=now - timedelta(seconds=1), reason=Reason.READY)
+    assert vouch_for_settled(now) == 1
+    assert sweep_once(now) == 1
+    assert OrmQ.objects.get().task["args"] == (failed.pk,)
+    settled.refresh_from_db()
+    assert settled.next_pass_at > now + timedelta(minutes=1)
+
+
+def test_a_settled_project_with_a_new_intent_is_checked():
+    now = timezone.now()
+    project = provisioned_project()
+    Project.objects.filter(pk=project.pk).update(next_pass_at=now, reason=Reason.READY, wanted_generation=2)
+    assert vouch_for_settled(now) == 0
+    assert sweep_once(now) == 1
+
+
+def waiting_database():
+    return DatabaseFactory.create(message="The database is not up yet: phase not set yet.", observed_phase="")
+
+
+def test_words_of_a_waiting_database_are_written_without_a_pass():
+    database, words = waiting_database(), Words()
+    Project.objects.filter(pk=database.project_id).update(reason=Reason.CLUSTER_NOT_RUNNING)
+    words.take(cluster(database.name, "Creating", "0/1 nodes are available"))
+    assert words.write() == 1
+    database.refresh_from_db()
+    assert database.observed_phase == "Creating"
+    assert "0/1 nodes are available" in database.message
+    assert Project.objects.get(pk=database.project_id).message == database.message
+    assert OrmQ.objects.count() == 0
+    assert words.write() == 0
+
+
+def test_words_that_come_before_the_row_waits_are_kept_for_a_while():
+    database, words = waiting_database(), Words()
+    Project.objects.filter(pk=database.project_id).update(lease_until=timezone.now())
+    words.take(cluster(database.name, "Creating"))
+    assert words.write() == 0
+    Project.objects.filter(pk=database.project_id).update(lease_until=None)
+    assert words.write() == 1
+
+
+def test_words_never_go_over_what_a_pass_has_found_since():
+    database, words = waiting_database(), Words()
+    words.take(cluster(database.name, "Creating"))
+    type(database).objects.filter(pk=database.pk).update(running_at=timezone.now(), observed_phase="Running")
+    for _ in range(9):
+        assert words.write() == 0
+    database.refresh_from_db()
+    assert database.observed_phase == "Running"
+
+
+@pytest.fixture
+def applied():
+    """A project that waits for its sandbox, its credentials just captured."""
+    project = ProjectFactory.create(wanted=True, phase=Phase.CREATING, reason=Reason.SANDBOX_NOT_READY)
+    DatabaseFactory.create(project=project, captured=True)
+    SandboxFactory.create(project=project, phase=Phase.CREATING)
+    return Project.objects.with_resources().get(pk=project.pk)
+
+
+def test_credentials_that_the_watcher_has_followed_are_not_read_again(applied):
+    now, captured_at = timezone.now(), applied.database.captured_at
+    assert not is_just_captured(applied, applied.database, now)
+    lead(now, since=captured_at - timedelta(seconds=1))
+    assert is_just_captured(applied, applied.database, now)
+    SecretChange.objects.create(namespace="default", cluster=applied.database.name, at=captured_at)
+    assert not is_just_captured(applied, applied.database, now)
+
+
+def test_credentials_from_before_the_watcher_came_are_read_again(applied):
+    now = timezone.now()
+    lead(now, since=applied.database.captured_at + timedelta(seconds=1))
+    assert not is_just_captured(applied, applied.database, now)
+
+
+def test_a_running_project_is_looked_at_whole(applied):
+    now = timezone.now()
+    lead(now, since=applied.database.captured_at - timedelta(seconds=1))
+    applied.phase = Phase.RUNNING
+    assert not is_just_captured(applied, applied.database, now)
