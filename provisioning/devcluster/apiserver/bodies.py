@@ -11,6 +11,7 @@ from aiohttp import web
 from . import errors
 from .patching import go_kind
 
+_SHOWN_BYTES = 30
 BODY_LIMIT = 3 * 1024 * 1024
 PATCH_TYPES = (
     "application/json-patch+json",
@@ -56,6 +57,10 @@ def parse_object(raw: bytes, media_type: str, kind: str = "") -> dict[str, Any]:
     if not isinstance(parsed, dict):
         into = 'struct { APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }'
         raise _unrecognized(raw, kind, f"json: cannot unmarshal {go_kind(parsed)} into Go value of type {into}")
+    for name in ("apiVersion", "kind"):
+        if parsed.get(name) is not None and not isinstance(parsed[name], str):
+            why = f"json: cannot unmarshal {go_kind(parsed[name])} into Go struct field .{name} of type string"
+            raise _unrecognized(raw, kind, why)
     return parsed
 
 
@@ -120,7 +125,10 @@ def _unrecognized(raw: bytes, kind: str, why: str) -> errors.ApiError:
 
     Long bodies are cut: they may hold Secrets.
     """
-    shown = "<empty>" if not raw else raw[:64].decode("utf-8", "replace") if raw[:1] == b"{" else raw[:64].hex()
+    start = raw[:_SHOWN_BYTES]
+    shown = "<empty>" if not raw else start.decode("utf-8", "replace") if raw[:1] == b"{" else start.hex()
+    if len(raw) > _SHOWN_BYTES:
+        shown += " ..."
     prefix = f"the object provided is unrecognized (must be of type {kind}): " if kind else ""
     suffix = f" ({shown})" if kind else ""
     return errors.bad_request(f"{prefix}couldn't get version/kind; json parse error: {why}{suffix}")

@@ -9,7 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
-from . import errors
+from . import errors, listing
 from .errors import JsonObject
 from .faults import Fault
 from .identity import Identity
@@ -43,37 +43,33 @@ def respond(body: Any, status: int = 200, warnings: list[str] | None = None) -> 
 
 def build_delete_options(body: JsonObject, query: Mapping[str, str]) -> DeleteOptions:
     """`query` is empty where there is a body; 400/422 for values that are none."""
-    propagation = body.get("propagationPolicy") or query.get("propagationPolicy", "")
+    propagation = body.get("propagationPolicy", query.get("propagationPolicy"))
     causes: list[errors.Cause] = []
     if is_true(query, "orphanDependents") or body.get("orphanDependents") is not None:
-        if propagation:
+        if propagation is not None:
             detail = "orphanDependents and deletionPropagation cannot be both set"
             causes.append(errors.cause_invalid("propagationPolicy", propagation, detail))
         elif is_true(query, "orphanDependents") or body.get("orphanDependents") is True:
             propagation = "Orphan"
-    if propagation not in ("", "Background", "Foreground", "Orphan"):
+    if propagation not in (None, "Background", "Foreground", "Orphan"):
         causes.append(
             errors.cause_not_supported("propagationPolicy", propagation, ["Foreground", "Background", "Orphan", "nil"])
         )
-    dry_run = body.get("dryRun") or ([query["dryRun"]] if query.get("dryRun") else [])
+    dry_run = body.get("dryRun") or ([query["dryRun"]] if "dryRun" in query else [])
     if dry_run not in ([], ["All"]):
         causes.append(errors.cause_not_supported("dryRun", dry_run, ["All"]))
     if causes:
         raise errors.invalid("meta.k8s.io", "DeleteOptions", "", causes)
     grace = body.get("gracePeriodSeconds")
-    if grace is None and query.get("gracePeriodSeconds"):
-        try:
-            grace = int(query["gracePeriodSeconds"])
-        except ValueError:
-            text = query["gracePeriodSeconds"]
-            raise errors.bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
+    if grace is None and "gracePeriodSeconds" in query:
+        grace = listing.read_number(query, "gracePeriodSeconds")
     if grace is not None and not isinstance(grace, int):
         raise errors.bad_request(
             "json: cannot unmarshal string into Go struct field DeleteOptions.gracePeriodSeconds of type int64"
         )
     preconditions = body.get("preconditions") or {}
     return DeleteOptions(
-        propagation=propagation,
+        propagation=propagation or "",
         grace_period_s=grace,
         uid=preconditions.get("uid") or "",
         resource_version=preconditions.get("resourceVersion") or "",
@@ -125,8 +121,8 @@ def build_write_options(call: Call) -> WriteOptions:
     agent = call.request.headers.get("User-Agent", "").partition("/")[0].strip()
     validation = query.get("fieldValidation", "") or "Warn"
     causes: list[errors.Cause] = []
-    dry_run = query.get("dryRun", "")
-    if dry_run not in ("", "All"):
+    dry_run = query.get("dryRun")
+    if dry_run not in (None, "All"):
         causes.append(errors.cause_not_supported("dryRun", [dry_run], ["All"]))
     if len(explicit) > 128:
         causes.append(errors.cause_too_long("fieldManager", "may not be more than 128 bytes"))

@@ -17,7 +17,7 @@ from . import errors
 from .bodies import Repeated
 from .errors import JsonObject
 from .patching import go_kind
-from .quantities import QuantityError, canonical
+from .quantities import ERROR_TEXT, QuantityError, canonical
 from .resources import ResourceType, builtin_types
 from .schema import ANY, Node
 
@@ -34,6 +34,67 @@ _GO_ZERO: dict[str, Any] = {
 }  # fmt: skip
 _MICRO_TIMES = {"renewTime", "acquireTime", "eventTime"}
 MAX_REPORTED = 10
+_EMBEDDED = {
+    ("IngressRule", "http"): "IngressRuleValue",
+    ("PersistentVolumeClaim", "apiVersion"): "TypeMeta",
+    ("PersistentVolumeClaim", "kind"): "TypeMeta",
+    **{("Probe", one): "ProbeHandler" for one in ("exec", "httpGet", "tcpSocket", "grpc")},
+    **{
+        (owner, "name"): "LocalObjectReference"
+        for owner in (
+            "SecretKeySelector", "ConfigMapKeySelector", "SecretEnvSource", "ConfigMapEnvSource",
+            "ConfigMapVolumeSource", "SecretProjection", "ConfigMapProjection",
+        )
+    },
+    **{
+        ("Volume", one): "VolumeSource"
+        for one in (
+            "emptyDir", "hostPath", "secret", "persistentVolumeClaim", "configMap", "projected", "downwardAPI",
+            "nfs", "csi", "ephemeral", "image",
+        )
+    },
+}  # fmt: skip
+"""Go structs that a field belongs to without showing in JSON: (owner, field) to the embedded struct."""
+_NAMED_TYPES = {
+    ("PersistentVolumeClaimSpec", "accessModes"): "[]v1.PersistentVolumeAccessMode",
+    ("PersistentVolumeClaimSpec", "volumeMode"): "v1.PersistentVolumeMode",
+    ("VolumeResourceRequirements", "requests"): "v1.ResourceList",
+    ("VolumeResourceRequirements", "limits"): "v1.ResourceList",
+    ("ResourceRequirements", "requests"): "v1.ResourceList",
+    ("ResourceRequirements", "limits"): "v1.ResourceList",
+    ("ResourceQuotaSpec", "hard"): "v1.ResourceList",
+    ("Capabilities", "add"): "[]v1.Capability",
+    ("Capabilities", "drop"): "[]v1.Capability",
+    ("NetworkPolicySpec", "policyTypes"): "[]v1.PolicyType",
+    ("Secret", "type"): "v1.SecretType",
+    ("HTTPIngressPath", "pathType"): "v1.PathType",
+    ("ServiceSpec", "type"): "v1.ServiceType",
+    ("ServiceSpec", "sessionAffinity"): "v1.ServiceAffinity",
+    ("ServicePort", "protocol"): "v1.Protocol",
+    ("ContainerPort", "protocol"): "v1.Protocol",
+    ("NetworkPolicyPort", "protocol"): "v1.Protocol",
+    ("Container", "imagePullPolicy"): "v1.PullPolicy",
+    ("PodSpec", "restartPolicy"): "v1.RestartPolicy",
+    ("PodSpec", "dnsPolicy"): "v1.DNSPolicy",
+    ("StatefulSetSpec", "podManagementPolicy"): "v1.PodManagementPolicyType",
+    ("StatefulSetUpdateStrategy", "type"): "v1.StatefulSetUpdateStrategyType",
+    ("SeccompProfile", "type"): "v1.SeccompProfileType",
+    ("StatefulSetPersistentVolumeClaimRetentionPolicy", "whenDeleted"): "v1.PersistentVolumeClaimRetentionPolicyType",
+    ("StatefulSetPersistentVolumeClaimRetentionPolicy", "whenScaled"): "v1.PersistentVolumeClaimRetentionPolicyType",
+}
+_POINTERS = {
+    "storageClassName", "ingressClassName", "volumeMode", "volumeAttributesClassName", "appProtocol", "pathType",
+    "loadBalancerClass", "runtimeClassName", "localhostProfile", "ipFamilyPolicy", "internalTrafficPolicy", "type",
+    "holderIdentity", "preferredHolder", "strategy", "nodeName", "zone", "hostname", "reportingComponent",
+    "reportingInstance", "reclaimPolicy", "volumeBindingMode", "completionMode", "managedBy", "timeZone",
+    "setHostnameAsFQDN", "service", "timestamp", "protocol", "serviceName",
+}  # fmt: skip
+"""Optional texts that stay when they are empty: pointers in Go."""
+_DROPPED_ZEROS = {
+    "hostNetwork", "hostPID", "hostIPC", "stdin", "stdinOnce", "tty", "paused", "publishNotReadyAddresses", "readOnly",
+    "hostPort", "initialDelaySeconds", "minReadySeconds",
+}  # fmt: skip
+"""Optional numbers and booleans that are not stored when they are zero: no pointers in Go."""
 
 
 class DecodeError(Exception):
@@ -73,7 +134,7 @@ class Decoder:
                     raise _mismatch(value, owner, path, _go_type(node))
                 items = node.items or ANY
                 return [
-                    self.builtin(one, items, f"{path}[{index}]", owner) if one is not None else _GO_ZERO.get(items.kind)
+                    self.builtin(one, items, f"{path}[{index}]", owner) if one is not None else _zero_of(items)
                     for index, one in enumerate(value)
                 ]
             case _:
@@ -85,14 +146,14 @@ class Decoder:
         properties, additional = node.properties, node.additional
         owner = node.type_name or owner
         for name, one in value.items():
-            inner = f"{path}.{name}" if path else name
             child = properties.get(name)
+            embedding = _EMBEDDED.get((owner, name)) if path else None
+            step = f"\0{embedding}.\0{name}" if embedding else name
+            inner = f"{path}.{step}" if path else name
             if child is None and additional is not None:
-                decoded[name] = (
-                    _GO_ZERO.get(additional.kind) if one is None else self.builtin(one, additional, path, owner)
-                )
+                decoded[name] = _zero_of(additional) if one is None else self.builtin(one, additional, path, owner)
             elif child is None:
-                self.complaints.append(f'unknown field "{inner}"')
+                self.complaints.append(f'unknown field "{_plain(inner)}"')
             elif one is not None:
                 decoded[name] = self.builtin(one, child, inner, owner)
         return decoded
@@ -127,7 +188,7 @@ class Decoder:
 
     def _note_repeated(self, value: JsonObject, path: str) -> None:
         if isinstance(value, Repeated):
-            prefix = f"{path}." if path else ""
+            prefix = f"{_plain(path)}." if path else ""
             self.complaints += [f'duplicate field "{prefix}{name}"' for name in value.repeated]
 
 
@@ -190,7 +251,11 @@ def omit_empty(body: JsonObject, node: Node) -> None:
     """
     for name in [*body]:
         child, value = node.properties.get(name), body[name]
-        if child is None or not isinstance(value, (dict, list)):
+        if child is None:
+            continue
+        if not isinstance(value, (dict, list)):
+            if not value and value is not None and _is_dropped(name, value, node):
+                del body[name]
             continue
         if not value and name not in node.required and (child.kind == "array" or child.additional is not None):
             del body[name]
@@ -202,6 +267,14 @@ def omit_empty(body: JsonObject, node: Node) -> None:
                     omit_empty(one, child.items)
 
 
+def _is_dropped(name: str, zero: Any, node: Node) -> bool:
+    if name in node.required:
+        return False
+    if zero == "":
+        return name not in _POINTERS and not node.type_name.startswith(("Typed", "EndpointPort", "ObjectMeta"))
+    return name in _DROPPED_ZEROS
+
+
 def _decode_scalar(value: Any, node: Node, path: str, owner: str) -> Any:
     match node.kind:
         case "string":
@@ -209,6 +282,8 @@ def _decode_scalar(value: Any, node: Node, path: str, owner: str) -> Any:
         case "bytes":
             if isinstance(value, str):
                 return _check_base64(value)
+            if isinstance(value, list):
+                return _bytes_of(value, owner, path)
             good = False
         case "time":
             if isinstance(value, str):
@@ -224,9 +299,7 @@ def _decode_scalar(value: Any, node: Node, path: str, owner: str) -> Any:
         case "number":
             good = isinstance(value, (int, float)) and not isinstance(value, bool)
         case "quantity":
-            if isinstance(value, (int, float, str)) and not isinstance(value, bool):
-                return _check_quantity(value)
-            good = False
+            return _check_quantity(value)
         case _:
             good = isinstance(value, (int, str)) and not isinstance(value, bool)
     if not good:
@@ -254,21 +327,46 @@ def _mismatch(value: Any, owner: str, path: str, wanted: str) -> DecodeError:
     given = go_kind(value)
     if given == "number" and wanted.startswith("int"):
         given = f"number {value}"
-    where = re.sub(r"\[\d+\]", "", path)
+        wanted = wanted.replace("intstr.IntOrString", "int32")
+    where = re.sub(r"\[\d+\]|\0", "", path)
+    named = _NAMED_TYPES.get((owner, where.rpartition(".")[2]))
+    if named is not None:
+        is_element = named.startswith("[]") and not wanted.startswith("[]")
+        wanted = named.removeprefix("[]") if is_element else named
     text = f"json: cannot unmarshal {given} into Go struct field {owner}.{where} of type {wanted}"
     return DecodeError(text, types=(given, wanted))
 
 
+def _plain(path: str) -> str:
+    """A path without the embedded Go structs, which only the texts of wrong types show."""
+    return re.sub("\0[^\0]*\0", "", path)
+
+
+def _zero_of(node: Node) -> Any:
+    """Go's zero value, which a null item becomes; a new one each time, as defaults are filled in later."""
+    return copy.copy(_GO_ZERO.get(node.kind))
+
+
 def _check_base64(text: str) -> str:
+    """Line breaks are ignored, as Go does; they are not stored."""
+    joined = text.replace("\n", "").replace("\r", "")
     try:
-        base64.b64decode(text, validate=True)
+        base64.b64decode(joined, validate=True)
     except (binascii.Error, ValueError):
         bad = next(
-            (index for index, one in enumerate(text) if not (one.isascii() and (one.isalnum() or one in "+/="))),
-            len(text),
+            (index for index, one in enumerate(text) if not (one.isascii() and (one.isalnum() or one in "+/=\r\n"))),
+            len(text) - len(text) % 4,
         )
         raise DecodeError(f"illegal base64 data at input byte {bad}") from None
-    return text
+    return joined
+
+
+def _bytes_of(value: list[Any], owner: str, path: str) -> str:
+    """Go reads a list of numbers as bytes."""
+    for one in value:
+        if isinstance(one, bool) or not isinstance(one, int) or not 0 <= one < 256:
+            raise _mismatch(one, owner, path, "uint8")
+    return base64.b64encode(bytes(value)).decode()
 
 
 _SECONDS = re.compile(r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:\d{2})$")
@@ -286,6 +384,8 @@ def _check_time(text: str, path: str) -> str:
 
 
 def _check_quantity(value: Any) -> str:
+    if isinstance(value, (bool, list, dict)):
+        raise DecodeError(ERROR_TEXT)
     try:
         return canonical(value)
     except QuantityError as error:

@@ -87,6 +87,9 @@ def fill_defaults(kind: ResourceType, body: JsonObject) -> None:
     """Defaults of built-in kinds; custom resources got theirs while decoding."""
     if not kind.builtin:
         return
+    spec = kind.node.properties.get("spec")
+    if spec is not None and spec.is_struct:
+        body.setdefault("spec", {})
     fill = _DEFAULTS.get(kind.table)
     if fill is not None:
         fill(body)
@@ -304,7 +307,8 @@ def _role_binding(body: JsonObject) -> None:
 
 
 def _role(body: JsonObject) -> None:
-    body.setdefault("rules", None)
+    if not body.get("rules"):
+        body["rules"] = None
 
 
 def _storage_class(body: JsonObject) -> None:

@@ -246,7 +246,7 @@ class Handlers:
                     "",
                     [errors.cause_required("fieldManager", "is required for apply patch")],
                 )
-        elif "force" in call.query and is_true(call.query, "force"):
+        elif "force" in call.query:
             raise errors.invalid(
                 "meta.k8s.io",
                 "PatchOptions",
@@ -323,7 +323,7 @@ class Handlers:
     async def _delete_options(self, call: Call) -> DeleteOptions:
         raw = await bodies.read_bytes(call.request)
         body: JsonObject = {}
-        if raw.strip():
+        if raw.strip() not in (b"", b"null"):
             body = bodies.parse_object(raw, bodies.media_type_of(call.request))
         # A body replaces the query altogether: `?dryRun=All` with a body of `{}` deletes for good.
         return build_delete_options(body, {} if raw.strip() else call.query)

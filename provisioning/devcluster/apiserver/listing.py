@@ -118,7 +118,7 @@ def select_page(
 
 def read_number(query: Mapping[str, str], name: str) -> int:
     """An int64 of the query, 0 when it is not given; 400 when it is none."""
-    text = query.get(name) or "0"
+    text = query.get(name, "0")
     try:
         number = int(text)
     except ValueError:
@@ -169,7 +169,7 @@ def check_list_options(query: Mapping[str, str], *, watch: bool) -> None:
         read_number(query, name)
     causes: list[errors.Cause] = []
     field = "resourceVersionMatch"
-    if "sendInitialEvents" in query and query["sendInitialEvents"] != "":
+    if "sendInitialEvents" in query:
         if not watch:
             causes.append(errors.cause_forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list"))
         elif match != "NotOlderThan":

@@ -7,7 +7,7 @@ from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
 
-_FORM = re.compile(r"^([+-]?)(\d+\.?\d*|\.\d+)(Ki|Mi|Gi|Ti|Pi|Ei|n|u|m|k|M|G|T|P|E|[eE][+-]?\d+)?$")
+_FORM = re.compile(r"^([+-]?)(\d*\.?\d*)(Ki|Mi|Gi|Ti|Pi|Ei|n|u|m|k|M|G|T|P|E|[eE][+-]?\d+)?$")
 _BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
 _DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 ERROR_TEXT = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
@@ -20,10 +20,10 @@ class QuantityError(ValueError):
 def value_of(text: str) -> Fraction:
     """The exact value; QuantityError when the text is none."""
     found = _FORM.match(text)
-    if found is None:
+    if found is None or not text:
         raise QuantityError(ERROR_TEXT)
     sign, digits, suffix = found.group(1), found.group(2), found.group(3) or ""
-    number = Fraction(Decimal(digits))
+    number = Fraction(Decimal(digits if digits.strip(".") else "0"))  # a missing number is 0
     if suffix in _BINARY:
         number *= 1024 ** _BINARY[suffix]
     elif suffix in _DECIMAL:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from . import names
 from .errors import Cause, JsonObject, cause_invalid, cause_not_supported, cause_required
 
 
@@ -55,6 +56,11 @@ def check_binding(body: JsonObject) -> list[Cause]:
             causes.append(cause_required(f"{where}.name"))
         match subject.get("kind"):
             case "ServiceAccount":
+                name = subject.get("name") or ""
+                faults = names.subdomain_faults(name) if name else []
+                causes += [cause_invalid(f"{where}.name", name, fault) for fault in faults]
+                if subject.get("apiGroup"):
+                    causes.append(cause_not_supported(f"{where}.apiGroup", subject["apiGroup"], [""]))
                 if cluster_wide and not subject.get("namespace"):
                     causes.append(cause_required(f"{where}.namespace"))
             case "User" | "Group":

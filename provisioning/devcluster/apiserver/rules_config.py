@@ -20,6 +20,10 @@ from .quantities import value_of
 
 _DATA_BYTES = 1024 * 1024
 _ACCESS_MODES = ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"]
+_COUNTED = {
+    "pods", "services", "replicationcontrollers", "resourcequotas", "secrets", "configmaps", "persistentvolumeclaims",
+    "services.nodeports", "services.loadbalancers",
+}  # fmt: skip
 _REDACTED = "<secret contents redacted>"
 
 
@@ -190,6 +194,9 @@ def check_quota(body: JsonObject) -> list[Cause]:
         causes += [cause_invalid(f"spec.hard[{name}]", name, fault) for fault in names.qualified_faults(name)]
         if value_of(amount) < 0:
             causes.append(cause_invalid(f"spec.hard[{name}]", amount, "must be greater than or equal to 0"))
+        counted = name in _COUNTED or ("/" in name and "kubernetes.io/" not in name)
+        if counted and value_of(amount).denominator != 1:
+            causes.append(cause_invalid(f"spec.hard[{name}]", amount, "must be an integer"))
     return causes
 
 

@@ -145,7 +145,7 @@ def check_ingress(body: JsonObject) -> list[Cause]:
                 cause_invalid(f"spec.tls[{index}].secretName", tls["secretName"], fault)
                 for fault in names.subdomain_faults(tls["secretName"])
             ]
-    if spec.get("ingressClassName"):
+    if spec.get("ingressClassName") is not None:
         causes += [
             cause_invalid("spec.ingressClassName", spec["ingressClassName"], fault)
             for fault in names.subdomain_faults(spec["ingressClassName"])
@@ -174,7 +174,8 @@ def _check_ingress_rule(rule: JsonObject, field: str) -> list[Cause]:
         kind, text = path.get("pathType"), path.get("path") or ""
         if kind is None:
             causes.append(cause_required(f"{where}.pathType", "pathType must be specified"))
-        elif kind not in _PATH_TYPES:
+            continue
+        if kind not in _PATH_TYPES:
             causes.append(cause_not_supported(f"{where}.pathType", kind, _PATH_TYPES))
         elif not text.startswith("/") and (kind != "ImplementationSpecific" or text):
             causes.append(cause_invalid(f"{where}.path", text, "must be an absolute path"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from . import names
@@ -16,18 +15,13 @@ from .errors import (
     cause_required,
 )
 from .quantities import value_of
+from .rules_env import check_env, check_env_from
 
-_ENV_NAME_TEXT = "a valid environment variable name must consist only of printable ASCII characters other than '='"
 _RESOURCES = {"cpu", "memory", "ephemeral-storage"}
 _RESTART_POLICIES = ["Always", "OnFailure", "Never"]
 _DNS_POLICIES = ["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"]
 _PULL_POLICIES = ["Always", "IfNotPresent", "Never"]
 _PROTOCOLS = ["SCTP", "TCP", "UDP"]
-_VALUE_SOURCES = ("fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef")
-_FIELD_PATHS = {
-    "metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName", "status.hostIP",
-    "status.hostIPs", "status.podIP", "status.podIPs",
-}  # fmt: skip
 _HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc")
 _MAX_ID = 2**31 - 1
 _CONTEXT_FIELDS = {
@@ -77,8 +71,9 @@ def _fixed_part(spec: JsonObject) -> JsonObject:
 
 def check_pod_spec(spec: JsonObject, field: str, claims: tuple[str, ...] = ()) -> list[Cause]:
     """`claims`: volumes that a StatefulSet's volumeClaimTemplates add."""
-    causes, volumes = _check_volumes(spec.get("volumes") or [], f"{field}.volumes")
-    volumes |= set(claims)
+    own = [one for one in spec.get("volumes") or [] if not one.get("name") or one["name"] not in claims]
+    claimed = [{"name": one, "persistentVolumeClaim": {"claimName": one}} for one in claims]
+    causes, volumes = _check_volumes([*claimed, *own], f"{field}.volumes")
     containers = spec.get("containers") or []
     if not containers:
         causes.append(cause_required(f"{field}.containers"))
@@ -163,14 +158,6 @@ def _check_volumes(volumes: list[JsonObject], field: str) -> tuple[list[Cause], 
     seen: set[str] = set()
     for index, volume in enumerate(volumes):
         where = f"{field}[{index}]"
-        name = volume.get("name") or ""
-        if not name:
-            causes.append(cause_required(f"{where}.name"))
-        else:
-            causes += [cause_invalid(f"{where}.name", name, fault) for fault in names.label_faults(name)]
-        if name in seen:
-            causes.append(cause_duplicate(f"{where}.name", name))
-        seen.add(name)
         kinds = [one for one in volume if one != "name"]
         order = [one for one in _VOLUME_ORDER if one in kinds] + [one for one in kinds if one not in _VOLUME_ORDER]
         causes += [cause_forbidden(f"{where}.{one}", "may not specify more than 1 volume type") for one in order[1:]]
@@ -183,6 +170,19 @@ def _check_volumes(volumes: list[JsonObject], field: str) -> tuple[list[Cause], 
         claim = volume.get("persistentVolumeClaim")
         if isinstance(claim, dict) and not claim.get("claimName"):
             causes.append(cause_required(f"{where}.persistentVolumeClaim.claimName"))
+        limit = (volume.get("emptyDir") or {}).get("sizeLimit")
+        if limit is not None and value_of(limit) < 0:
+            detail = "SizeLimit field must be a valid resource quantity"
+            causes.append(cause_forbidden(f"{where}.emptyDir.sizeLimit", detail))
+        name = volume.get("name") or ""
+        if not name:
+            causes.append(cause_required(f"{where}.name"))
+        else:
+            faults = names.label_faults(name)
+            causes += [cause_invalid(f"{where}.name", name, fault) for fault in faults]
+            if name in seen:
+                causes.append(cause_duplicate(f"{where}.name", name))
+        seen.add(name)
     return causes, seen
 
 
@@ -211,13 +211,8 @@ def _check_container(container: JsonObject, field: str, volumes: set[str]) -> li
     if container.get("imagePullPolicy") not in _PULL_POLICIES:
         causes.append(cause_not_supported(f"{field}.imagePullPolicy", container.get("imagePullPolicy"), _PULL_POLICIES))
     causes += _check_ports(container.get("ports") or [], f"{field}.ports")
-    causes += _check_env(container.get("env") or [], f"{field}.env")
-    for index, one in enumerate(container.get("envFrom") or ()):
-        for kind in ("secretRef", "configMapRef"):
-            if kind in one and not (one[kind] or {}).get("name"):
-                causes.append(cause_required(f"{field}.envFrom[{index}].{kind}.name"))
-        if not {"secretRef", "configMapRef"} & set(one):
-            causes.append(cause_invalid(f"{field}.envFrom", "", "must specify one of: `configMapRef` or `secretRef`"))
+    causes += check_env(container.get("env") or [], f"{field}.env")
+    causes += check_env_from(container.get("envFrom") or [], f"{field}.envFrom")
     causes += check_resources(container.get("resources") or {}, f"{field}.resources")
     paths: set[str] = set()
     for index, mount in enumerate(container.get("volumeMounts") or ()):
@@ -277,68 +272,6 @@ def _check_ports(ports: list[JsonObject], field: str) -> list[Cause]:
             ]
         if port.get("protocol") not in _PROTOCOLS:
             causes.append(cause_not_supported(f"{where}.protocol", port.get("protocol"), _PROTOCOLS))
-    return causes
-
-
-def _check_env(variables: list[JsonObject], field: str) -> list[Cause]:
-    causes: list[Cause] = []
-    for index, variable in enumerate(variables):
-        where = f"{field}[{index}]"
-        name = variable.get("name") or ""
-        if not name:
-            causes.append(cause_required(f"{where}.name"))
-        elif not re.fullmatch(r"[ -<>-~]+", name):
-            causes.append(cause_invalid(f"{where}.name", name, _ENV_NAME_TEXT))
-        source = variable.get("valueFrom")
-        if source is None:
-            continue
-        causes += _check_value_source(variable, source, f"{where}.valueFrom")
-    return causes
-
-
-def _check_value_source(variable: JsonObject, source: JsonObject, field: str) -> list[Cause]:
-    given = [one for one in _VALUE_SOURCES if source.get(one) is not None]
-    causes: list[Cause] = []
-    if not given:
-        causes.append(
-            cause_invalid(
-                field,
-                "",
-                "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or "
-                "`fileKeyRef`",
-            )
-        )
-    if given and variable.get("value"):
-        causes.append(cause_invalid(field, "", "may not be specified when `value` is not empty"))
-    if len(given) > 1:
-        causes.append(cause_invalid(field, "", "may not have more than one field specified at a time"))
-    for kind in ("configMapKeyRef", "secretKeyRef"):
-        reference = source.get(kind)
-        if reference is None:
-            continue
-        key = reference.get("key") or ""
-        name = reference.get("name") or ""
-        causes += [cause_invalid(f"{field}.{kind}.name", name, fault) for fault in names.subdomain_faults(name)]
-        if not key:
-            causes.append(cause_required(f"{field}.{kind}.key"))
-        else:
-            causes += [cause_invalid(f"{field}.{kind}.key", key, fault) for fault in names.config_key_faults(key)]
-    reference = source.get("fieldRef")
-    if reference is not None:
-        path = reference.get("fieldPath") or ""
-        if not path:
-            causes.append(cause_required(f"{field}.fieldRef.fieldPath"))
-        elif not re.fullmatch(r"metadata\.(labels|annotations)\['.+'\]", path) and path not in _FIELD_PATHS:
-            if path in {"metadata.labels", "metadata.annotations"}:
-                causes.append(cause_not_supported(f"{field}.fieldRef.fieldPath", path, sorted(_FIELD_PATHS)))
-            else:
-                causes.append(
-                    cause_invalid(
-                        f"{field}.fieldRef.fieldPath",
-                        path,
-                        f"error converting fieldPath: field label not supported: {path}",
-                    )
-                )
     return causes
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from . import names
 from .errors import (
     Cause,
@@ -16,6 +18,10 @@ from .rules_config import check_claim_spec
 from .rules_pods import check_pod_spec
 
 _NOT_NEGATIVE = "must be greater than or equal to 0"
+_PERCENT_TEXT = (
+    "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for "
+    "validation is '[0-9]+%')"
+)
 _STATEFUL_SET_CHANGES = (
     "replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit",
     "persistentVolumeClaimRetentionPolicy",
@@ -93,7 +99,7 @@ def check_stateful_set(body: JsonObject) -> list[Cause]:
     ]
     selector_causes = _check_selector(spec, "statefulset")
     causes += selector_causes
-    if any(".matchExpressions" in cause["field"] for cause in selector_causes):
+    if any(".match" in cause["field"] for cause in selector_causes):
         return [
             *causes,
             {
@@ -103,11 +109,10 @@ def check_stateful_set(body: JsonObject) -> list[Cause]:
             },
         ]
     templates = spec.get("volumeClaimTemplates") or []
-    claims = tuple((one.get("metadata") or {}).get("name", "") for one in templates)
-    causes += _check_template(spec, "StatefulSet", claims=claims)
+    claims = tuple((one.get("metadata") or {}).get("name") or "" for one in templates)
     for index, one in enumerate(templates):
         causes += check_claim_spec(one.get("spec") or {}, f"spec.volumeClaimTemplates[{index}].spec")
-    return causes
+    return causes + _check_template(spec, "StatefulSet", claims=claims)
 
 
 def check_stateful_set_update(body: JsonObject, live: JsonObject) -> list[Cause]:
@@ -225,7 +230,25 @@ def check_cron_job(body: JsonObject) -> list[Cause]:
 
 def check_disruption_budget(body: JsonObject) -> list[Cause]:
     spec = body.get("spec") or {}
+    causes: list[Cause] = []
     if spec.get("minAvailable") is not None and spec.get("maxUnavailable") is not None:
         shown = {"MinAvailable": spec["minAvailable"], "MaxUnavailable": spec["maxUnavailable"]}
-        return [cause_invalid("spec", shown, "minAvailable and maxUnavailable cannot be both set")]
-    return names.check_label_selector(spec.get("selector"), "spec.selector")
+        causes.append(cause_invalid("spec", shown, "minAvailable and maxUnavailable cannot be both set"))
+    for name in ("minAvailable", "maxUnavailable"):
+        if spec.get(name) is not None:
+            causes += _check_share(spec[name], f"spec.{name}")
+    causes += names.check_label_selector(spec.get("selector"), "spec.selector")
+    policies = ["AlwaysAllow", "IfHealthyBudget"]
+    if spec.get("unhealthyPodEvictionPolicy", policies[0]) not in policies:
+        given = spec["unhealthyPodEvictionPolicy"]
+        causes.append(cause_not_supported("spec.unhealthyPodEvictionPolicy", given, policies))
+    return causes
+
+
+def _check_share(share: int | str, field: str) -> list[Cause]:
+    """A number of Pods or a percentage of them."""
+    if isinstance(share, int):
+        return [cause_invalid(field, share, _NOT_NEGATIVE)] if share < 0 else []
+    if not re.fullmatch("[0-9]+%", share):
+        return [cause_invalid(field, share, _PERCENT_TEXT)]
+    return [cause_invalid(field, share, "must not be greater than 100%")] if int(share[:-1]) > 100 else []

@@ -161,7 +161,11 @@ async def _answer_scale(server: ApiServer, call: Call, kind: ResourceType, recor
         version = (wanted.get("metadata") or {}).get("resourceVersion")
         if version and version != body["metadata"]["resourceVersion"]:
             raise errors.conflict(kind.group, kind.plural, record.name, errors.STALE_WRITE)
-        name = (wanted.get("metadata") or {}).get("name") or record.name
+        name = (wanted.get("metadata") or {}).get("name") or ""
+        if not name:
+            raise errors.bad_request(
+                f"the name of the object ({record.name} based on URL) was undeterminable: name must be provided"
+            )
         if name != record.name:
             raise errors.bad_request(
                 f"the name of the object ({name}) does not match the name on the URL ({record.name})"

@@ -13,6 +13,8 @@ from .resources import ResourceType
 
 _TOTAL_ANNOTATION_BYTES = 256 * 1024
 _STANDARD_FINALIZERS = {"kubernetes", "orphan", "foregroundDeletion"}
+_FREELY_NAMED = {"events", "poddisruptionbudgets.policy"}
+"""Kinds whose names the real server does not look at."""
 _LABEL_NAMED = {"namespaces", "services", "statefulsets.apps"}
 
 _CREATE: dict[str, Callable[[JsonObject], list[Cause]]] = {
@@ -104,6 +106,8 @@ def _check_metadata(kind: ResourceType, metadata: JsonObject) -> list[Cause]:
 
 
 def _name_faults(kind: ResourceType, name: str) -> list[str]:
+    if kind.builtin and kind.table in _FREELY_NAMED:
+        return []
     if kind.builtin and kind.table in _LABEL_NAMED:
         return names.label_faults(name)
     if kind.builtin and kind.group == "rbac.authorization.k8s.io":
