@@ -271,9 +271,11 @@ class Watcher:
                         WORDS.write()
                         next_words = tick + _WORDS_EVERY_S
                     if self._streams and tick >= next_sweep:
+                        # One moment for both: what falls due in between waits for the next round.
+                        now = timezone.now()
                         if self._is_in_step() and tick >= self._vouch_from:
-                            sweeping.vouch_for_settled(timezone.now())
-                        sweeping.sweep_once(timezone.now())
+                            sweeping.vouch_for_settled(now)
+                        sweeping.sweep_once(now)
                         next_sweep = tick + _SWEEP_EVERY_S
                     if self._streams and tick >= next_beat:
                         async_task("provisioning.tasks.beat")
