@@ -59,10 +59,26 @@ class Reason(models.TextChoices):
     READY = "Ready"
     CLUSTER_UNREACHABLE = "ApiServerUnreachable"
     CLUSTER_REFUSED = "ApiServerRefused"
-    KUBEBLOCKS_MISSING = "KubeBlocksMissing"
+    KUBEBLOCKS_MISSING = "KubeBlocksMissing", "KubeBlocks missing"
+    NAMESPACE_MISSING = "NamespaceMissing"
     INTERNAL_ERROR = "InternalError"
     DELETING = "Deleting"
     DELETED = "Deleted"
+
+    @classmethod
+    def needs_person(cls) -> frozenset["Reason"]:
+        """Reasons that hardly go away by themselves: somebody has to do what the message says."""
+        return frozenset(
+            {
+                cls.NAMESPACE_MISSING,
+                cls.KUBEBLOCKS_MISSING,
+                cls.CLUSTER_REFUSED,
+                cls.CLUSTER_REJECTED,
+                cls.CLUSTER_NOT_OURS,
+                cls.CLUSTER_AMBIGUOUS,
+                cls.CREDENTIALS_REJECTED,
+            }
+        )
 
 
 class Origin(models.TextChoices):

@@ -142,9 +142,15 @@ def _explain(error: Exception) -> Trouble:
     match error:
         case AmbiguousClusterError():
             return Trouble(Reason.CLUSTER_AMBIGUOUS, str(error), is_final=True)
+        case k.RefusedError(code=404) if 'namespaces "' in str(error):
+            return Trouble(
+                Reason.NAMESPACE_MISSING,
+                "The project's namespace does not exist. Make it (`kubectl create namespace …`) and the panel goes on "
+                f"by itself, or delete this project and add another in a namespace that exists. {error}",
+            )
         case k.RefusedError(code=404):
-            missing = "KubeBlocks is not installed in this cluster, or the namespace does not exist"
-            return Trouble(Reason.KUBEBLOCKS_MISSING, f"{missing}. {error}")
+            missing = "KubeBlocks is not installed in this cluster. Install it with its PostgreSQL addon"
+            return Trouble(Reason.KUBEBLOCKS_MISSING, f"{missing}; the panel goes on by itself. {error}")
         case k.RefusedError(code=401):
             # The token was rotated or ran out: the next pass reads the kubeconfig anew.
             k.disconnect()

@@ -34,26 +34,22 @@ class Trouble:
 def record(scene: Scene, decision: Decision, now: datetime, *, is_final: bool = False) -> None:
     """Write what was decided to the project's rows, in one transaction under the lease. Raises LeaseLostError.
 
-    While an action is still to come, only the rows' words change, and only where the phase does: the action's own
-    record follows at once. The intent counts as carried out when there is none.
+    Nothing is said while an action is still to come: it records what it did, or fails, and a project that fails again
+    and again must not change its words each time. The intent counts as carried out when there is no action left.
     """
     project, before = scene.project, Phase(scene.project.phase)
-    is_resting = decision.action is None or is_final
     _note_steps(scene, decision, now)
-    if not is_resting and project.desired_state == DesiredState.RUNNING and decision.project.phase is before:
+    if decision.action is not None and not is_final:
         return
     values: dict[str, object] = {
         "phase": decision.project.phase,
         "reason": decision.project.reason,
         "message": decision.project.message,
+        "failures": 0,
+        "observed_generation": project.wanted_generation,
     }
     if project.desired_state == DesiredState.DELETED:
         values["deletion_deadline"] = decision.project.deadline
-    if is_resting:
-        values |= {"failures": 0, "observed_generation": project.wanted_generation}
-    elif decision.project.phase is Phase.DELETED:
-        # Said only when the rows are retired too.
-        return
     _write(scene, values, decision, now, before)
 
 
@@ -149,10 +145,13 @@ def _deadline_of(project: Project) -> datetime | None:
     """Return until when patience lasts: that of the last intent, not of an earlier one."""
     if project.desired_state == DesiredState.DELETED:
         return project.deletion_deadline
-    if project.observed_generation < project.wanted_generation:
-        at = project.requested_at
-        return at + timedelta(seconds=settings.READY_TIMEOUT_S) if at else None
-    return next((row.deadline for row in (project.database, project.sandbox) if row and row.deadline), None)
+    rows = (project.database, project.sandbox)
+    if project.observed_generation >= project.wanted_generation:
+        for row in rows:
+            if row and row.deadline:
+                return row.deadline
+    at = project.requested_at
+    return at + timedelta(seconds=settings.READY_TIMEOUT_S) if at else None
 
 
 def _explain_late(project: Project, last_seen: str) -> str:
@@ -169,7 +168,8 @@ def record_trouble(lease: Lease, trouble: Trouble, now: datetime) -> datetime:
     with transaction.atomic():
         project = Project.objects.select_for_update().get(pk=lease.project_id)
         phase, reason, message = Phase(project.phase), trouble.reason, trouble.message
-        is_late = phase in Phase.in_progress() and is_past(_deadline_of(project), now)
+        is_waiting = phase in Phase.in_progress() or phase is Phase.FAILED
+        is_late = is_waiting and is_past(_deadline_of(project), now)
         if is_late and not trouble.is_final:
             reason = Reason.DEADLINE_EXCEEDED
             message = _explain_late(project, message)

@@ -1,10 +1,11 @@
 """What django-q runs: an id in, nothing secret in or out. Each may run twice, and none waits."""
 
+import contextlib
 import logging
 
 from django.utils import timezone
 
-from provisioning import inventory, liveness, reconcile, sweeping
+from provisioning import inventory, kube, liveness, reconcile, sweeping
 
 logger = logging.getLogger(__name__)
 
@@ -22,8 +23,10 @@ def sweep() -> None:
 
 
 def beat() -> None:
-    """Prove that the queue's workers are alive."""
+    """Prove that the queue's workers are alive, and have them ready: a worker's first connection costs it a second."""
     liveness.beat_queue()
+    with contextlib.suppress(kube.KubeError):
+        kube.connect()
 
 
 def take_inventory() -> None:

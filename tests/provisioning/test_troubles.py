@@ -7,8 +7,10 @@ from django.utils import timezone
 
 from projects.models import DatabaseCluster, Project
 from projects.services import add_project, request_provision
-from projects.states import Phase
+from projects.states import Phase, Reason
+from provisioning import kube
 from provisioning.adoption import list_clusters
+from provisioning.reconcile import run_pass
 from tests.conftest import follow, is_running
 
 pytestmark = pytest.mark.django_db
@@ -35,3 +37,37 @@ def test_an_apply_whose_answer_was_lost_makes_no_second_cluster(cluster, unique_
     project = follow(start(unique_name), is_running)
     assert len([c for c in list_clusters("default") if c.name.startswith(f"{unique_name}-")]) == 1
     assert DatabaseCluster.objects.filter(project=project).count() == 1
+
+
+def test_a_namespace_that_is_not_there_is_said_once_and_heals(cluster, unique_name):
+    namespace = f"later-{unique_name}"
+    project = add_project(unique_name, actor="tester", namespace=namespace)
+    request_provision(project, actor="tester")
+    for _ in range(4):
+        run_pass(project.pk)
+    project.refresh_from_db()
+    assert (project.phase, project.reason) == (Phase.WAITING, Reason.NAMESPACE_MISSING)
+    assert "Make it" in project.message
+    assert project.failures == 4
+    events = list(project.events.values_list("reason", flat=True))
+    assert events.count(Reason.NAMESPACE_MISSING) == 1
+    make_namespace(namespace)
+    follow(project, is_running)
+
+
+def test_a_trouble_past_the_deadline_is_said_once_as_well(cluster, unique_name):
+    project = add_project(unique_name, actor="tester", namespace=f"never-{unique_name}")
+    request_provision(project, actor="tester")
+    Project.objects.filter(pk=project.pk).update(requested_at=timezone.now() - timedelta(hours=1))
+    for _ in range(4):
+        run_pass(project.pk)
+    project.refresh_from_db()
+    assert (project.phase, project.reason) == (Phase.FAILED, Reason.DEADLINE_EXCEEDED)
+    assert "namespace" in project.message
+    assert project.events.filter(reason__in=[Reason.DEADLINE_EXCEEDED, Reason.NAMESPACE_MISSING]).count() == 1
+
+
+def make_namespace(name):
+    namespaces = kube.Kind("v1", "namespaces", "Namespace")
+    body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+    kube.connect()._request("POST", namespaces.path(None), body=body)
