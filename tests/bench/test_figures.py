@@ -1,0 +1,61 @@
+"""The arithmetic of the benches, and one small run of them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.figures import Result, fit_exponent, percentile, save, shown
+
+
+@pytest.mark.parametrize(("percent", "expected"), [(0, 1), (50, 2.5), (100, 4), (75, 3.25)])
+def test_percentiles_are_interpolated(percent, expected):
+    assert percentile([4, 1, 3, 2], percent) == expected
+
+
+def test_there_is_no_percentile_of_nothing():
+    with pytest.raises(ValueError, match="nothing"):
+        percentile([], 50)
+
+
+@pytest.mark.parametrize("exponent", [0.0, 1.0, 2.0])
+def test_the_exponent_of_a_growth_is_found(exponent):
+    points = [(n, 3 * n**exponent) for n in (100, 1000, 10_000)]
+    assert fit_exponent(points) == pytest.approx(exponent)
+
+
+def test_one_size_is_no_growth():
+    with pytest.raises(ValueError, match="two sizes"):
+        fit_exponent([(100, 1.0), (100, 2.0)])
+
+
+@pytest.mark.parametrize(("value", "expected"), [(12345, "12,345"), (0.123, "0.12"), (45.67, "45.7"), ("x", "x")])
+def test_numbers_are_shown_with_the_digits_that_count(value, expected):
+    assert shown(value) == expected
+
+
+def test_results_are_saved_by_name(tmp_path: Path):
+    result = Result("latency", ("waiting",), [(10,)], {"p50_ms": 1.5}, ["a note"])
+    save({"latency": result}, tmp_path / "deep" / "figures.json")
+    saved = json.loads((tmp_path / "deep" / "figures.json").read_text())
+    assert saved["latency"]["p50_ms"] == 1.5
+    assert result.to_text().splitlines()[-1] == "* a note"
+
+
+@pytest.mark.slow
+def test_the_pages_bench_ends_with_one_object(repository: Path, tmp_path: Path):
+    command = [sys.executable, "-m", "bench", "pages", "--projects", "30", "--events", "60", "--json"]
+    done = subprocess.run(
+        [*command, "--output", str(tmp_path / "figures.json")],
+        cwd=repository,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    found = json.loads(done.stdout.splitlines()[-1])
+    pages = {page["page"]: page for page in found["pages"]}
+    assert 0 < pages["admin list"]["queries"] <= 10
+    assert 0 < pages["status fragment"]["p50_ms"]

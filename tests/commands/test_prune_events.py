@@ -1,0 +1,30 @@
+"""Old events of the panel go; what people did stays."""
+
+from datetime import timedelta
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from projects.models import Event
+from tests.factories import EventFactory, ProjectFactory
+
+pytestmark = pytest.mark.django_db
+
+
+def test_old_events_of_the_panel_go_and_what_people_did_stays(capsys):
+    now, project = timezone.now(), ProjectFactory.create()
+    old, young = now - timedelta(days=31), now - timedelta(days=29)
+    EventFactory.create(project=project, actor="panel", at=old)
+    kept = {
+        EventFactory.create(project=project, actor="panel", at=young).pk,
+        EventFactory.create(project=project, actor="ann", at=old, reason="CredentialsRevealed").pk,
+    }
+    call_command("prune_events", "--older-than-days", "30")
+    assert set(Event.objects.values_list("pk", flat=True)) == kept
+    assert "Removed 1 events" in capsys.readouterr().out
+
+
+def test_nobody_prunes_everything_by_a_slip():
+    with pytest.raises(CommandError, match="1 or more"):
+        call_command("prune_events", "--older-than-days", "0")
