@@ -58,4 +58,4 @@ def test_the_pages_bench_ends_with_one_object(repository: Path, tmp_path: Path):
     found = json.loads(done.stdout.splitlines()[-1])
     pages = {page["page"]: page for page in found["pages"]}
     assert 0 < pages["admin list"]["queries"] <= 10
-    assert 0 < pages["status fragment"]["p50_ms"]
+    assert pages["status fragment"]["p50_ms"] > 0
