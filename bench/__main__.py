@@ -1,6 +1,7 @@
 """`python -m bench COMMAND`: one table each, and with --json one object as the last line."""
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -81,6 +82,8 @@ def _run(options: argparse.Namespace) -> dict[str, Result]:
 
 def main() -> int:
     options = _parser().parse_args()
+    # An end that is asked for takes the processes of the bench along.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         results = _run(options)
     except BenchError as error:
