@@ -17,6 +17,7 @@ from projects.fields import UndecryptableValueError, decrypt, encrypt
 from projects.models import DatabaseCluster
 from provisioning import kube as k
 from provisioning import liveness
+from provisioning.starting import how_to_start
 
 _LEAST_FREE_BYTES = 1_000_000_000
 # Every verb that the panel uses in the namespace of its projects. Server-side apply needs create as well as patch.
@@ -133,9 +134,22 @@ def _examine_stored_secrets() -> Iterator[Finding]:
 
 def _examine_processes() -> Iterator[Finding]:
     alive = liveness.read()
-    yield Finding("queue", Verdict.OK if alive.queue.alive else Verdict.FAILED, alive.queue.message)
+    queue = alive.queue.message
+    if not alive.queue.alive:
+        queue = f"Nothing works on the queue: start {how_to_start('qcluster')}.{_last_heard_of(alive.queue)}"
+    yield Finding("queue", Verdict.OK if alive.queue.alive else Verdict.FAILED, queue)
+    watcher = alive.watcher.message
+    if not alive.watcher.alive:
+        watcher = (
+            f"No watcher runs: start {how_to_start('watch')}.{_last_heard_of(alive.watcher)} Without it, all that the "
+            "queue works on takes longer."
+        )
     # Without a watcher everything still comes to its end.
-    yield Finding("watcher", Verdict.OK if alive.watcher.alive else Verdict.WARNING, alive.watcher.message)
+    yield Finding("watcher", Verdict.OK if alive.watcher.alive else Verdict.WARNING, watcher)
+
+
+def _last_heard_of(part: liveness.Part) -> str:
+    return f" It was last heard of {part.age_s:.0f} s ago." if part.age_s is not None else ""
 
 
 def _examine_cluster() -> Iterator[Finding]:
@@ -161,6 +175,9 @@ def _examine_cluster() -> Iterator[Finding]:
             )
         else:
             yield _failed("api server", str(error))
+    except k.UnreachableError as error:
+        remedy = f" The embedded cluster starts with {how_to_start('devcluster')}." if settings.EMBEDDED_CLUSTER else ""
+        yield _failed("api server", f"{error}{remedy}")
     except k.KubeError as error:
         yield _failed("api server", str(error))
 

@@ -178,7 +178,7 @@ class Supervisor:
         except OSError as error:
             raise SupervisorError(f"{part.title} can't be started: {part.command[0]}: {error.strerror}.") from None
         child.started_at_s, child.start_again_at_s = time.monotonic(), None
-        record = {"pid": child.process.pid, "started": _start_of(child.process.pid), "token": self._token}
+        record = {"pid": child.process.pid, "started": start_of(child.process.pid), "token": self._token}
         draft = self._run_dir / f".{part.name}.json"
         draft.write_text(json.dumps(record))
         draft.rename(self._run_dir / f"{part.name}.json")
@@ -249,7 +249,7 @@ def end_leftovers(record: Path, patience_s: float = 5.0) -> bool:
         return False
 
     def is_left() -> bool:
-        return (started is not None and _start_of(pid) == started) or _has_marked_member(pid, token)
+        return (started is not None and start_of(pid) == started) or _has_marked_member(pid, token)
 
     if pid <= 1 or not is_left():
         return False
@@ -261,7 +261,7 @@ def end_leftovers(record: Path, patience_s: float = 5.0) -> bool:
     return True
 
 
-def _start_of(pid: int) -> str | None:
+def start_of(pid: int) -> str | None:
     """Return what tells a process from a later one with the same pid: when it started; None if there is none."""
     try:
         if _ON_LINUX:

@@ -1,10 +1,12 @@
 """The whole program as people start it: `manage.py up` on an empty state directory, with everything real."""
 
+import contextlib
 import json
 import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -176,9 +178,12 @@ def test_the_whole_life_of_a_panel(panel: Panel) -> None:
         "No database cluster found for project nobody (k8s name: nobody). "
         f"Available clusters: {demo['database']['cluster']}"
     )
-    second = panel.manage("up", PORT=str(free_port()))
-    assert (second.code, second.out) == (1, "")
-    assert "The panel runs already" in second.err
+    # On the same port as well: it is no other program that has it.
+    for port in (panel.port, free_port()):
+        second = panel.manage("up", PORT=str(port))
+        assert (second.code, second.out) == (1, "")
+        assert second.err.startswith(f"The panel runs already on {panel.state_dir} (process ")
+    assert panel.manage("status").err == ""
     revealed = panel.manage("credentials", "demo", "--reveal", "--reason", "a test", "--format", "url")
     url = revealed.out.strip()
     with psycopg.connect(url) as connection:
@@ -204,6 +209,13 @@ def test_the_whole_life_of_a_panel(panel: Panel) -> None:
     assert panel.stop() == 0
     await_true(lambda: all(map(is_gone, family)), 5, lambda: str([p for p in family if not is_gone(p)]))
     assert not list((panel.state_dir / "run").glob("*.json"))
+    # Nothing counts as alive any more, however short ago it was.
+    doctor = panel.manage("doctor")
+    assert doctor.code == 1
+    assert re.search(r"^failed +queue +Nothing works on the queue: start `make run`\.", doctor.out, re.MULTILINE)
+    assert re.search(r"^warning +watcher +No watcher runs: start `make run`\.", doctor.out, re.MULTILINE)
+    assert "The embedded cluster starts with `make run`." in doctor.out
+    assert panel.manage("status").err.startswith("Nothing works on the queue, so this is how it was last seen: ")
     panel.start()
     panel.await_said("The panel is ready")
     assert "password" not in panel.said
@@ -236,10 +248,10 @@ def is_reachable(url: str) -> bool:
     return True
 
 
-def up(repository: Path, state_dir: Path, **environment: str) -> Ran:
+def up(repository: Path, state_dir: Path, *arguments: str, **environment: str) -> Ran:
     """Start a panel that can't start."""
     ended = subprocess.run(
-        [sys.executable, str(repository / "manage.py"), "up"],
+        [sys.executable, str(repository / "manage.py"), "up", *arguments],
         env=hermetic_environment(state_dir, **environment),
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -262,9 +274,29 @@ def test_a_port_in_use_is_one_sentence(tmp_path: Path, repository: Path) -> None
 
 @pytest.mark.parametrize("port", ["0", "65536", "-1"])
 def test_a_port_that_there_is_not_is_one_sentence(tmp_path: Path, repository: Path, port: str) -> None:
-    ran = up(repository, tmp_path / "state", PORT=port)
+    ran = up(repository, tmp_path / "state", "--port", port)
     assert (ran.code, ran.out) == (2, "")
     assert ran.err == f"There is no port {port}. Choose one from 1 to 65535 with PORT or --port.\n"
+    ran = up(repository, tmp_path / "state", PORT=port)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == f"The panel can't start: PORT is '{port}'; it has to be a whole number from 1 to 65535.\n"
+
+
+def test_a_kubeconfig_that_is_not_there_is_one_sentence_before_anything_is_made(
+    tmp_path: Path, repository: Path
+) -> None:
+    missing = tmp_path / "gone"
+    ran = up(repository, tmp_path / "state", PORT=str(free_port()), KUBECONFIG=str(missing))
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err == (
+        f"There is no kubeconfig {missing}. Set KUBECONFIG to the file of your cluster, or leave it unset to use the "
+        "embedded cluster.\n"
+    )
+    with contextlib.closing(sqlite3.connect(tmp_path / "state" / "panel.sqlite3")) as database:
+        assert database.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+    directory = up(repository, tmp_path / "state", PORT=str(free_port()), KUBECONFIG=str(tmp_path))
+    assert directory.code == 1
+    assert directory.err.startswith(f"The kubeconfig {tmp_path} can't be read: Is a directory. ")
 
 
 def test_a_database_file_that_is_none_is_one_sentence(tmp_path: Path, repository: Path) -> None:

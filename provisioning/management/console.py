@@ -2,6 +2,7 @@
 
 import getpass
 import json
+import shlex
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
@@ -23,6 +24,7 @@ from projects.states import Phase
 from provisioning.summary import describe
 
 DONE, FAILED, WRONG_USAGE, TIMED_OUT = 0, 1, 2, 3
+COLUMNS = ("Project", "Phase", "Reason", "Database", "Sandbox", "Message")
 
 
 class PanelCommand(BaseCommand):
@@ -107,21 +109,31 @@ def without_repeats(names: Iterable[str]) -> list[str]:
 
 
 def find_projects(names: Sequence[str]) -> list[Project]:
-    """Return the projects of these names, each once. Raises CommandError (1) with a sentence for each unknown one."""
+    """Return the projects of these names, each once. Raises CommandError (1) that says what to do about others."""
+    projects, unknown = look_up(names)
+    if unknown:
+        raise stop(FAILED, "\n".join(unknown))
+    return projects
+
+
+def look_up(names: Sequence[str]) -> tuple[list[Project], list[str]]:
+    """Return the projects of these names, each once, and for each unknown name what to say about it."""
     found: dict[int, Project] = {}
     unknown: list[str] = []
     for name in without_repeats(names):
         project = find_project(name)
-        if project is None:
-            # Imported only here: it asks the API server, which costs a second that other calls need not pay.
-            from provisioning.adoption import explain_unknown
-
-            unknown.append(_explain_hostile(name) or explain_unknown(name, settings.KUBE_NAMESPACE))
-        else:
+        if project is not None:
             found[project.pk] = project
-    if unknown:
-        raise stop(FAILED, "\n".join(unknown))
-    return list(found.values())
+            continue
+        # Imported only here: it asks the API server, which costs a second that other calls need not pay.
+        from provisioning.adoption import explain_unknown
+
+        unknown.append(
+            _explain_hostile(name)
+            or f"{explain_unknown(name, settings.KUBE_NAMESPACE)}\n"
+            f"`manage.py status` lists the projects; `manage.py provision {shlex.quote(name)}` adds this one."
+        )
+    return list(found.values()), unknown
 
 
 def _explain_hostile(name: str) -> str:
@@ -149,13 +161,15 @@ def reload(projects: Iterable[Project]) -> list[Project]:
 class Follower:
     """Follows projects through their rows and tells each step once.
 
-    What was reached before the follower was made counts as old: make it before the request.
+    What was reached before the follower was made counts as old: make it before the request, or say that all is new.
     """
 
-    def __init__(self, projects: Iterable[Project]) -> None:
+    def __init__(self, projects: Iterable[Project], *, all_is_new: bool = False) -> None:
         self.projects = reload(projects)
         self._width = max((len(project.name) for project in self.projects), default=0)
-        self._told: set[tuple[int, str, datetime]] = {self._key(*reached) for reached in self._reached()}
+        self._told: set[tuple[int, str, datetime]] = set()
+        if not all_is_new:
+            self._told.update(self._key(*reached) for reached in self._reached())
         self._told_outcome: set[tuple[int, int]] = set()
 
     @staticmethod
@@ -199,18 +213,20 @@ def clock(at: datetime) -> str:
 def table_of(projects: Iterable[Project]) -> Table:
     """Return projects as a table for a terminal."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("Project", "Phase", "Database", "Sandbox", "Message"):
-        table.add_column(title, no_wrap=title in ("Project", "Phase"), overflow="fold")
+    for title in COLUMNS:
+        table.add_column(title, no_wrap=title in ("Project", "Phase", "Reason"), overflow="fold")
     for project in projects:
         table.add_row(*cells(project))
     return table
 
 
-def cells(project: Project) -> tuple[str, str, str, str, str]:
+def cells(project: Project) -> tuple[str, ...]:
+    """Return what the table says of a project, a cell for each of COLUMNS; the reason as `--json` has it."""
     database, sandbox = project.database, project.sandbox
     return (
         project.name,
         project.phase,
+        project.reason or "-",
         f"{database.host}:{database.port}" if database and database.host else (database.phase if database else "-"),
         sandbox.phase if sandbox else "-",
         project.message or "-",
@@ -219,9 +235,9 @@ def cells(project: Project) -> tuple[str, str, str, str, str]:
 
 def plain_table_of(projects: Iterable[Project]) -> list[str]:
     """Return projects as aligned lines, none of them wrapped, for pipes and files."""
-    rows = [("PROJECT", "PHASE", "DATABASE", "SANDBOX", "MESSAGE"), *(cells(project) for project in projects)]
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    return ["  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[4]]) for row in rows]
+    rows = [tuple(title.upper() for title in COLUMNS), *(cells(project) for project in projects)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
 
 
 def terminal(stream: Any) -> Console:

@@ -12,6 +12,7 @@ from projects.models import Project
 from projects.states import Phase, Reason, Step
 from provisioning import liveness
 from provisioning.management.console import DONE, FAILED, TIMED_OUT, Follower, PanelCommand, stop, terminal
+from provisioning.starting import how_to_start
 from provisioning.summary import credentials_of
 
 _LOOK_EVERY_S = 0.2
@@ -20,7 +21,7 @@ _PATIENCE_S = 60
 
 
 def add_waiting_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--wait", action="store_true", help="wait until it is done or has failed")
+    parser.add_argument("--wait", action="store_true", help="end only when it is done or has failed")
     parser.add_argument(
         "--timeout-s",
         type=positive_seconds,
@@ -44,13 +45,10 @@ def positive_seconds(text: str) -> float:
     return seconds
 
 
-def warn_if_nobody_works(command: PanelCommand) -> None:
-    """Say on stderr that a request will wait, when the processes that carry it out are not there."""
-    alive = liveness.read()
-    if alive.queue.alive:
-        return
-    who = "The queue does not run" if alive.watcher.alive else "Neither the queue nor the watcher runs"
-    command.say(f"{who}: nothing will happen until `make run` or `manage.py qcluster` does.")
+def warn_if_nobody_works(command: PanelCommand, consequence: str = "what was asked for waits") -> None:
+    """Say on stderr, in one sentence, that nothing works on the queue, what follows from it, and what to start."""
+    if not liveness.read().queue.alive:
+        command.say(f"Nothing works on the queue, so {consequence}: start {how_to_start('qcluster')}.")
 
 
 def follow(command: PanelCommand, follower: Follower, *, timeout_s: float, as_json: bool, wanted: Phase) -> int:
@@ -82,8 +80,9 @@ def follow(command: PanelCommand, follower: Follower, *, timeout_s: float, as_js
             command.stdout.write(outcome_line(project))
     late = [project.name for project in projects if not project.is_carried_out]
     if late:
+        goes_on = "It goes on" if liveness.read().queue.alive else f"It goes on after {how_to_start('qcluster')}"
         command.say(
-            f"Not done after {timeout_s:g} s: {', '.join(late)}. It goes on; `manage.py status` says how far it is."
+            f"Not done after {timeout_s:g} s: {', '.join(late)}. {goes_on}; `manage.py status` says how far it is."
         )
     return exit_code(projects, wanted)
 

@@ -67,17 +67,19 @@ def program(migrated_state: Path, tmp_path: Path, repository: Path) -> Program:
     state_dir = tmp_path / "state"
     shutil.copytree(migrated_state, state_dir)
 
-    def run_program(*arguments: str, **environment: str) -> Ran:
+    def run_program(*arguments: str, terminal: int | None = None, **environment: str) -> Ran:
+        """`terminal`: file descriptor of what stands in for all three streams; then nothing is captured."""
         ended = subprocess.run(
             [sys.executable, str(repository / "manage.py"), *arguments],
             cwd=tmp_path,
             env=hermetic_environment(state_dir, **environment),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdin=subprocess.DEVNULL if terminal is None else terminal,
+            stdout=subprocess.PIPE if terminal is None else terminal,
+            stderr=subprocess.PIPE if terminal is None else terminal,
             text=True,
             timeout=60,
             check=False,
         )
-        return Ran(ended.returncode, ended.stdout, ended.stderr)
+        return Ran(ended.returncode, ended.stdout or "", ended.stderr or "")
 
     return run_program

@@ -68,6 +68,7 @@ def test_an_adopted_database_is_captured_and_its_revealed_url_connects(
     ran = run("adopt", unique_name, "--cluster", f"{unique_name}-theirs")
     assert ran.code == 0, ran.err
     assert f"Added the project {unique_name}" in ran.out
+    assert "Nothing works on the queue" in ran.err
     project = follow(Project.objects.get(name=unique_name), is_running)
     assert project.database is not None
     assert project.database.origin == Origin.ADOPTED
@@ -88,12 +89,17 @@ def test_adopting_what_is_not_there_adds_nothing(cluster: EmbeddedCluster, uniqu
     assert not Project.objects.exists()
 
 
-def test_a_cluster_of_another_project_is_not_adopted(provisioned: Project) -> None:
+def test_a_cluster_of_another_project_is_not_adopted_and_no_project_is_left_behind(provisioned: Project) -> None:
     assert provisioned.database is not None
     ProjectFactory(name="thief")
     ran = run("adopt", "thief", "--cluster", provisioned.database.name)
     assert ran.code == 1
     assert ran.err == f"The cluster {provisioned.database.name} is another project's already.\n"
+    ran = run("adopt", "newcomer", "--cluster", provisioned.database.name)
+    assert (ran.code, ran.out) == (1, "")
+    assert provisioned.database.name in ran.err
+    assert provisioned.name in ran.err
+    assert not Project.objects.filter(name="newcomer").exists()
 
 
 def test_an_unknown_name_is_told_which_clusters_there_are(provisioned: Project) -> None:
@@ -134,8 +140,9 @@ def test_the_doctor_finds_nothing_wrong_with_a_whole_panel(provisioned: Project,
 def test_the_doctor_misses_queue_and_watcher(cluster: EmbeddedCluster) -> None:
     code, found = findings()
     assert code == 1
-    assert found["queue"][0] == "failed"
+    assert found["queue"] == ("failed", "Nothing works on the queue: start `make run`.")
     assert found["watcher"][0] == "warning"
+    assert found["watcher"][1].startswith("No watcher runs: start `make run`. ")
     assert found["api server"][0] == "ok"
 
 

@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
+from django.conf import LazySettings
 from django.db import connection
 from django.utils import timezone
 from django_q.models import OrmQ
 
 from projects.models import DatabaseCluster, Event, Project
 from projects.states import DesiredState, Phase, Reason
+from provisioning import liveness
 from tests.commands.conftest import Program, run
 from tests.factories import PASSWORD, DatabaseFactory, ProjectFactory, SandboxFactory, provisioned_project
 
@@ -131,9 +133,21 @@ def test_default_credentials_are_never_called_captured() -> None:
 
 
 @pytest.mark.django_db
-def test_it_says_that_nobody_will_do_the_work() -> None:
+@pytest.mark.parametrize(("is_embedded", "remedy"), [(True, "`make run`"), (False, "`manage.py qcluster`")])
+def test_it_says_that_nothing_works_on_the_queue_and_what_to_start(
+    settings: LazySettings, is_embedded: bool, remedy: str
+) -> None:
+    settings.EMBEDDED_CLUSTER = is_embedded
     ran = run("provision", "aaa")
-    assert "Neither the queue nor the watcher runs: nothing will happen until" in ran.err
+    assert ran.err == f"Nothing works on the queue, so what was asked for waits: start {remedy}.\n"
+    late = run("provision", "aaa", "--wait", "--timeout-s", "0.2")
+    assert late.err.splitlines() == [
+        ran.err.strip(),
+        f"Not done after 0.2 s: aaa. It goes on after {remedy}; `manage.py status` says how far it is.",
+    ]
+    liveness.beat_queue()
+    assert run("provision", "aaa").err == ""
+    assert "aaa. It goes on; `manage.py" in run("provision", "aaa", "--wait", "--timeout-s", "0.2").err
 
 
 # --- waiting, on rows that others change ---------------------------------------------------------------------------

@@ -2,15 +2,18 @@
 
 import json
 import os
+import pty
 import shlex
 import subprocess
 
 import pytest
+from django.conf import LazySettings
 
 from projects.connection import Connection
 from projects.models import Event, Project
 from projects.states import DesiredState, Level, Phase
-from tests.commands.conftest import run
+from provisioning import liveness
+from tests.commands.conftest import Program, run
 from tests.factories import PASSWORD, DatabaseFactory, ProjectFactory, SandboxFactory, provisioned_project
 
 URL = Connection("10.0.0.7", 5432, "postgres", "postgres", PASSWORD).url
@@ -24,6 +27,8 @@ def test_status_lists_what_is_there_without_the_deleted() -> None:
     ran = run("status")
     assert ran.code == 0
     assert [line.split()[0] for line in ran.lines] == ["PROJECT", "late", "shop"]
+    assert ran.lines[0].split() == ["PROJECT", "PHASE", "REASON", "DATABASE", "SANDBOX", "MESSAGE"]
+    assert [line.split()[2] for line in ran.lines[1:]] == ["DeadlineExceeded", "Ready"]
     assert "The database was not running within 120 s" in ran.lines[1]
     assert "10.0.0.7:5432" in ran.lines[2]
     assert [json.loads(line)["project"] for line in run("status", "--json").lines] == ["late", "shop"]
@@ -44,7 +49,8 @@ def test_status_finds_a_project_under_either_name_and_a_deleted_one_by_name() ->
 def test_status_asks_as_few_questions_for_many_projects_as_for_one(django_assert_num_queries: object) -> None:
     for number in range(12):
         provisioned_project(name=f"p{number}")
-    with django_assert_num_queries(3):
+    # Three for the projects, one for whether anything works on the queue.
+    with django_assert_num_queries(4):
         run("status", "--json")
 
 
@@ -54,6 +60,35 @@ def test_an_unknown_name_ends_with_1_and_a_sentence(command: tuple[str, ...]) ->
     ran = run(*command, "nobody")
     assert (ran.code, ran.out) == (1, "")
     assert "project nobody" in ran.err
+    assert ran.err.splitlines()[-1] == (
+        "`manage.py status` lists the projects; `manage.py provision nobody` adds this one."
+    )
+
+
+@pytest.mark.django_db
+def test_status_shows_the_known_ones_beside_an_unknown_name_and_still_ends_with_1() -> None:
+    provisioned_project(name="shop")
+    ran = run("status", "no body", "shop", "--json")
+    assert ran.code == 1
+    assert [json.loads(line)["project"] for line in ran.lines] == ["shop"]
+    assert "`manage.py provision 'no body'` adds this one." in ran.err
+    ran = run("status", "nobody", "shop")
+    assert ran.code == 1
+    assert [line.split()[0] for line in ran.lines] == ["PROJECT", "shop"]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("is_embedded", "remedy"), [(True, "`make run`"), (False, "`manage.py qcluster`")])
+def test_status_says_on_stderr_that_nothing_works_on_the_queue(
+    settings: LazySettings, is_embedded: bool, remedy: str
+) -> None:
+    settings.EMBEDDED_CLUSTER = is_embedded
+    provisioned_project(name="shop")
+    ran = run("status", "--json")
+    assert (ran.code, len(ran.lines)) == (0, 1)
+    assert ran.err == f"Nothing works on the queue, so this is how it was last seen: start {remedy}.\n"
+    liveness.beat_queue()
+    assert run("status", "--json").err == ""
 
 
 @pytest.mark.django_db
@@ -93,6 +128,10 @@ def test_revealed_env_lines_survive_a_shell() -> None:
     script = f'{ran.out}\nprintf %s "$PGPASSWORD"'
     ended = subprocess.run(["bash", "-c", script], capture_output=True, check=True, env={"PATH": os.environ["PATH"]})
     assert ended.stdout.decode() == awkward
+    # As --help says: with `set -a` programs see them too.
+    script = f"set -a\n{ran.out}\nset +a\nprintenv PGPASSWORD"
+    ended = subprocess.run(["bash", "-c", script], capture_output=True, check=True, env={"PATH": os.environ["PATH"]})
+    assert ended.stdout.decode().rstrip("\n") == awkward
 
 
 @pytest.mark.django_db
@@ -125,6 +164,15 @@ def test_default_credentials_are_not_shown_as_the_projects_own(reveal: list[str]
 
 
 @pytest.mark.django_db
+def test_a_reason_without_reveal_is_a_wrong_usage() -> None:
+    provisioned_project(name="shop")
+    ran = run("credentials", "shop", "--reason", "restore")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == "--reason goes with --reveal: say --reveal as well to see the password.\n"
+    assert not Event.objects.filter(reason="CredentialsRevealed").exists()
+
+
+@pytest.mark.django_db
 def test_a_lost_key_is_a_sentence(settings: pytest.FixtureRequest) -> None:
     from cryptography.fernet import Fernet
 
@@ -146,6 +194,42 @@ def test_delete_asks_for_the_deletion_of_all_names_and_only_then() -> None:
     assert set(Project.objects.values_list("desired_state", "phase", "delete_adopted")) == {
         (DesiredState.DELETED, Phase.DELETING, True)
     }
+
+
+def on_a_terminal(program: Program, answer: str, *arguments: str) -> tuple[int, str]:
+    """Run a command whose three streams are a terminal; type `answer`; return its exit code and all that was shown."""
+    keyboard, terminal = pty.openpty()
+    try:
+        os.write(keyboard, answer.encode())
+        code = program(*arguments, terminal=terminal).code
+        shown = os.read(keyboard, 65536).decode()
+    finally:
+        os.close(keyboard)
+        os.close(terminal)
+    return code, shown
+
+
+def test_only_a_terminal_is_asked_before_a_deletion(program: Program) -> None:
+    for name in ("aaa", "bbb"):
+        assert program("provision", name).code == 0
+    code, shown = on_a_terminal(program, "n\n", "delete", "aaa")
+    assert code == 1
+    assert "Delete? [y/N]" in shown
+    assert "Nothing was deleted." in shown
+    assert json.loads(program("status", "aaa", "--json").out)["phase"] == "Waiting"
+    for name, (code, shown) in {
+        "aaa": on_a_terminal(program, "", "delete", "aaa", "--yes"),
+        "bbb": on_a_terminal(program, "y\n", "delete", "bbb"),
+    }.items():
+        assert code == 0, shown
+        assert json.loads(program("status", name, "--json").out)["phase"] == "Deleting"
+    # A script is not asked, and is told that nothing works on it.
+    assert program("provision", "ccc").code == 0
+    ran = program("delete", "ccc")
+    assert ran.code == 0
+    assert "[y/N]" not in ran.out + ran.err
+    assert ran.err == "Nothing works on the queue, so what was asked for waits: start `make run`.\n"
+    assert json.loads(program("status", "ccc", "--json").out)["phase"] == "Deleting"
 
 
 @pytest.mark.django_db

@@ -7,11 +7,13 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import ValidationError
 
+from projects.adoption import Adoptable, request_adopt_for_new
 from projects.models import Project
-from projects.services import add_project
+from projects.services import Outcome
 from projects.states import Phase
-from provisioning.adoption import list_clusters, request_adopt
-from provisioning.kube import KubeError
+from provisioning import kube as k
+from provisioning.adoption import request_adopt
+from provisioning.inventory import explain_obstacle, find_claimant, read_facts
 from provisioning.management.console import (
     FAILED,
     WRONG_USAGE,
@@ -29,7 +31,8 @@ from provisioning.management.following import add_waiting_arguments, follow, war
 class Command(PanelCommand):
     help = (
         "Adopt a database cluster that exists already: label it as the project's, capture its credentials, make the "
-        "sandbox. The project is added if it does not exist. Deleting the project later leaves the database be."
+        "sandbox. A project that does not exist is added, if the adoption is accepted. Deleting the project later "
+        "leaves the database be. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 timed out."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -38,11 +41,17 @@ class Command(PanelCommand):
         add_waiting_arguments(parser)
 
     def handle(self, *, name: str, cluster: str, wait: bool, timeout_s: float, json: bool, **options: Any) -> None:
+        project = find_project(name)
         try:
-            project = find_project(name) or self._add(name, cluster, quiet=json)
-            follower = Follower([project])
-            outcome = request_adopt(project, cluster, actor=actor())
-        except KubeError as error:
+            if project is None:
+                project, outcome = self._adopt_for_new(name, cluster)
+                follower = Follower([project], all_is_new=True)
+                if not json:
+                    self.stdout.write(f"Added the project {project.name} ({project.kubernetes_name} in Kubernetes).")
+            else:
+                follower = Follower([project])
+                outcome = request_adopt(project, cluster, actor=actor())
+        except k.KubeError as error:
             raise stop(FAILED, str(error)) from None
         if not outcome.accepted:
             raise stop(FAILED, outcome.message)
@@ -57,19 +66,26 @@ class Command(PanelCommand):
         elif json:
             self.print_json(reload([project]))
 
-    def _add(self, name: str, cluster: str, *, quiet: bool) -> Project:
-        """Add the project, once it is known that there is such a cluster. Raises CommandError and KubeError."""
-        available = sorted(item.name for item in list_clusters(settings.KUBE_NAMESPACE))
-        if cluster not in available:
-            raise stop(
-                FAILED,
-                f"There is no cluster {cluster} in namespace {settings.KUBE_NAMESPACE}. "
-                f"Available clusters: {', '.join(available) or 'none'}",
-            )
+    def _adopt_for_new(self, name: str, cluster: str) -> tuple[Project, Outcome]:
+        """Add the project and ask for the adoption: both or neither.
+
+        Raises CommandError where the name can't be used (2) or the adoption is refused (1), and KubeError.
+        """
+        namespace = settings.KUBE_NAMESPACE
         try:
-            project = add_project(name, actor=actor())
+            Project(name=name, namespace=namespace).full_clean()
         except ValidationError as error:
             raise stop(WRONG_USAGE, sentences(error)) from None
-        if not quiet:
-            self.stdout.write(f"Added the project {project.name} ({project.kubernetes_name} in Kubernetes).")
-        return project
+        kube = k.connect()
+        kind = k.cluster_kind(kube.cluster_api_version())
+        available = {facts.name: facts for facts in map(read_facts, kube.list_objects(kind, namespace))}
+        facts = available.get(cluster)
+        if facts is None:
+            names = ", ".join(sorted(available)) or "none"
+            raise stop(FAILED, f"There is no cluster {cluster} in namespace {namespace}. Available clusters: {names}")
+        obstacle = explain_obstacle(facts, find_claimant(facts))
+        wish = Adoptable(namespace, cluster, facts.uid, kind.api_version, facts.owner or "", obstacle)
+        try:
+            return request_adopt_for_new(name, wish, actor=actor())
+        except ValidationError as error:
+            raise stop(FAILED, sentences(error)) from None

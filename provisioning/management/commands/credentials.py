@@ -28,13 +28,16 @@ class Command(PanelCommand):
         parser.add_argument(
             "--format",
             choices=("url", "env", "json"),
-            help="url: the URL alone; env: lines that a shell can source; json: one object",
+            help="url: the URL alone; env: NAME='value' lines, for an env file or a shell, which exports them to its "
+            "programs after `set -a` (set -a; source FILE; set +a); json: one object",
         )
 
     def handle(self, *, name: str, reveal: bool, reason: str, format: str | None, **options: Any) -> None:
-        (project,) = find_projects([name])
         if reveal and not reason.strip():
             raise stop(WRONG_USAGE, "Say why you need the credentials: --reason TEXT goes into the project's timeline.")
+        if reason and not reveal:
+            raise stop(WRONG_USAGE, "--reason goes with --reveal: say --reveal as well to see the password.")
+        (project,) = find_projects([name])
         shown = self._revealed(project, reason) if reveal else _masked(project)
         if format is None:
             width = max(map(len, ("Project", *shown.environment)))

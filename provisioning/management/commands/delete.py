@@ -15,7 +15,9 @@ from provisioning.management.following import add_waiting_arguments, follow, war
 class Command(PanelCommand):
     help = (
         "Delete projects: the sandbox, and the database if the panel made it, with all its data. An adopted database "
-        "is released and stays. On a terminal it asks once. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 timed out."
+        "is released and stays. On a terminal it asks once; without one, as in a script, it does not ask. It "
+        "ends when the deletion is in the queue; with --wait, when all is gone. "
+        "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 timed out."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -23,7 +25,7 @@ class Command(PanelCommand):
         parser.add_argument(
             "--with-adopted-database", action="store_true", help="delete adopted databases as well, with their data"
         )
-        parser.add_argument("--yes", action="store_true", help="do not ask")
+        parser.add_argument("--yes", action="store_true", help="do not ask on a terminal either")
         add_waiting_arguments(parser)
 
     def handle(

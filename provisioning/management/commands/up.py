@@ -1,7 +1,6 @@
 """`manage.py up`: the whole panel, its embedded cluster included, under one supervisor."""
 
 import contextlib
-import errno
 import http.client
 import json
 import os
@@ -27,7 +26,6 @@ from projects.services import add_project, request_provision
 from provisioning.management.console import (
     DONE,
     FAILED,
-    WRONG_USAGE,
     Follower,
     PanelCommand,
     explain_database_error,
@@ -35,8 +33,9 @@ from provisioning.management.console import (
     stop,
 )
 from provisioning.management.following import positive_seconds
+from provisioning.management.prerequisites import check_address, check_kubeconfig, check_port
 from provisioning.models import ProcessLease
-from provisioning.supervisor import Part, Supervisor, SupervisorError, lock
+from provisioning.supervisor import Part, Supervisor, SupervisorError, lock, start_of
 
 SAMPLE = "demo"
 _START_TIMEOUT_S = 60.0
@@ -83,9 +82,12 @@ class Command(PanelCommand):
             if options[f"{moment}_after_s"] is not None
         ]
         self.signals = 0
-        check_address(host, port)
+        check_port(port)
+        check_kubeconfig()
         try:
             with lock(settings.STATE_DIR / "run" / "up.lock", f"process {os.getpid()}, port {port}"):
+                # Only now: whoever has the port may be this very panel, and the lock says so.
+                check_address(host, port)
                 self._run(sample)
         except SupervisorError as error:
             raise stop(FAILED, str(error)) from None
@@ -103,6 +105,9 @@ class Command(PanelCommand):
             if self.signals:
                 self._print("Stopping …")
             supervisor.stop(("web", "watcher"), ("queue",), ("devcluster",), is_urgent=lambda: self.signals > 1)
+            # What ended here must not count as alive until its last sign of life is old.
+            with contextlib.suppress(DatabaseError):
+                forget_the_dead()
             if self.signals:
                 self._print("Stopped. The state stays in " + str(settings.STATE_DIR))
 
@@ -310,44 +315,23 @@ def _host_header(port: int) -> str:
     return f"{host}:{port}"
 
 
-def check_address(host: str, port: int) -> None:
-    """Raise CommandError, in one sentence, if nothing can listen there."""
-    if not 0 < port < 65536:
-        raise stop(WRONG_USAGE, f"There is no port {port}. Choose one from 1 to 65535 with PORT or --port.")
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-            probe.listen()
-    except PermissionError:
-        raise stop(FAILED, f"This user may not listen on port {port}. Choose one above 1023 with PORT.") from None
-    except socket.gaierror:
-        raise stop(
-            WRONG_USAGE, f"The address {host} can't be resolved. Give --host an address of this machine."
-        ) from None
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise stop(
-                FAILED,
-                f"Port {port} is in use by another program. Stop that, or choose another: PORT={min(port + 1, 65535)}",
-            ) from None
-        raise stop(FAILED, f"Nothing can listen on {host}:{port}: {error.strerror}.") from None
-
-
 def forget_the_dead() -> None:
     """Remove the leases and heartbeats of processes of this machine that are gone, so that nothing that only was
     counts as up, and a new watcher need not wait for the lease of a killed one to run out."""
     for lease in ProcessLease.objects.filter(holder__startswith=f"{socket.gethostname()}:"):
-        pid = lease.holder.rpartition(":")[2]
-        try:
-            os.kill(int(pid), 0)
-        except (ProcessLookupError, ValueError):
+        if not _is_alive(lease.holder.rpartition(":")[2]):
             ProcessLease.objects.filter(pk=lease.pk, holder=lease.holder).delete()
-        except PermissionError:
-            continue
+
+
+def _is_alive(pid: str) -> bool:
+    """Whether a process of that pid runs; one that ended and only waits for its parent does not."""
+    try:
+        os.kill(int(pid), 0)
+    except PermissionError:
+        return True
+    except (ProcessLookupError, ValueError):
+        return False
+    return start_of(int(pid)) is not None
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
