@@ -9,6 +9,7 @@ from django.db import IntegrityError, models
 from django.forms import BaseModelFormSet, ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
@@ -19,7 +20,7 @@ from projects.models import Project, ProjectVariable
 from projects.services import Outcome
 from projects.states import CredentialsSource, DesiredState, Phase
 from projects.templatetags.panel import ago, spaced
-from projects.views import get_shown_project, project_context
+from projects.views import UNSETTLED, get_shown_project, project_context
 
 if TYPE_CHECKING:
     from django.contrib.admin import ModelAdmin, TabularInline
@@ -76,12 +77,12 @@ class ProjectAdmin(_ProjectAdmin):
     list_display = (
         "name_shown",
         "phase_shown",
+        "live_link",
         "reason_shown",
         "desired_shown",
         "database_shown",
         "owner",
         "age_shown",
-        "live_link",
     )
     list_display_links = ("name_shown",)
     list_filter = (
@@ -98,10 +99,6 @@ class ProjectAdmin(_ProjectAdmin):
     search_help_text = "Search by name, Kubernetes name, description or owner"
     ordering = ("name", "pk")
     actions = ("provision_selected", "retry_selected", "delete_selected_projects")
-    fieldsets = (
-        (None, {"fields": ("name", "kubernetes_name", "owner", "description")}),
-        ("Where and how it runs", {"fields": ("namespace", "template", "default_database_allowed")}),
-    )
     change_form_template = "admin/projects/project/change_form.html"
 
     # --- What may be done --------------------------------------------------------------------------------------
@@ -125,22 +122,24 @@ class ProjectAdmin(_ProjectAdmin):
         return Project.objects.with_resources()
 
     def get_fieldsets(self, request: HttpRequest, obj: Project | None = None) -> Any:
-        if obj is not None:
-            return super().get_fieldsets(request, obj)
+        may_change = self.has_add_permission(request) if obj is None else self.has_change_permission(request, obj)
+        may_share = may_change and display.user_may(request.user, "allow_default_database")
+        names = ("name", "owner", "description") if obj is None else ("name", "kubernetes_name", "owner", "description")
+        shared = "default_database_allowed" if may_share else "default_database_shown"
         return (
-            (None, {"fields": ("name", "owner", "description")}),
-            ("Where and how it runs", {"fields": ("namespace", "template", "default_database_allowed")}),
+            (None, {"fields": names}),
+            ("Where and how it runs", {"fields": ("namespace", "template", shared)}),
         )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Project | None = None) -> tuple[str, ...]:
         """The name is for ever; the namespace from the first request on, since objects live there. The default database
         is the owner's of the panel: who may share it is a permission of its own."""
-        shared = () if display.user_may(request.user, "allow_default_database") else ("default_database_allowed",)
+        in_words = ("default_database_shown",)
         if obj is None:
-            return shared
+            return in_words
         if obj.desired_state == DesiredState.REGISTERED:
-            return ("name", "kubernetes_name", *shared)
-        return ("name", "kubernetes_name", "namespace", *shared)
+            return ("name", "kubernetes_name", *in_words)
+        return ("name", "kubernetes_name", "namespace", *in_words)
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         return {"owner": request.user.pk, **super().get_changeform_initial_data(request)}
@@ -212,6 +211,11 @@ class ProjectAdmin(_ProjectAdmin):
             return format_html('{} <span class="panel-sub is-warning">default credentials</span>', name)
         return name
 
+    @shown("May start with the default database")
+    def default_database_shown(self, project: Project) -> str:
+        """For those who may not change it: in words, since the theme's red cross reads like an error."""
+        return "Yes" if project.default_database_allowed else "No"
+
     @shown("Added", ordering="created_at")
     def age_shown(self, project: Project) -> SafeString:
         return ago(project.created_at)
@@ -219,7 +223,8 @@ class ProjectAdmin(_ProjectAdmin):
     @shown("Live view")
     def live_link(self, project: Project) -> SafeString:
         return format_html(
-            '<a class="panel-link" href="{}" aria-label="Live view of {}">Open</a>',
+            '<a class="panel-button is-small" href="{}" aria-label="Live view of {}">'
+            '<span class="material-symbols-outlined" aria-hidden="true">monitoring</span>Open</a>',
             project.get_absolute_url(),
             project.name,
         )
@@ -274,6 +279,19 @@ class ProjectAdmin(_ProjectAdmin):
                     say(request, outcome.message)
             else:
                 say(request, _grouped(kind))
+        accepted_ones = [project for project, outcome in outcomes if outcome.accepted]
+        if accepted_ones:
+            messages.info(request, _invite_to_follow(accepted_ones))
+
+
+def _invite_to_follow(projects: list[Project]) -> SafeString:
+    """Return a link to where requests are followed, since this list does not refresh: a project's page, or the live
+    view of everything in progress."""
+    if len(projects) == 1:
+        url, text = projects[0].get_absolute_url(), f"Follow {projects[0].name} in the live view"
+    else:
+        url, text = f"{reverse('projects:list')}?phase={UNSETTLED}", f"Follow all {len(projects)} in the live view"
+    return format_html('This list stays as it is. <a class="panel-link" href="{}">{}</a>', url, text)
 
 
 def _grouped(outcomes: list[tuple[Project, Outcome]]) -> SafeString:

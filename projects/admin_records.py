@@ -226,12 +226,12 @@ class SandboxAdmin(ResourceAdmin):
         "phase_shown",
         "reason_shown",
         "credentials_shown",
-        "is_simulated",
+        "simulated_shown",
         "requested_shown",
     )
     list_filter = (("phase", ChoicesDropdownFilter), ("credentials", ChoicesDropdownFilter), LiveFilter)
     fieldsets = (
-        (None, {"fields": ("name", "namespace", "project_link", "is_simulated")}),
+        (None, {"fields": ("name", "namespace", "project_link", "simulated_shown")}),
         ("Status", {"fields": ("phase", "reason", "message", "deadline", "credentials_shown", "urls_shown")}),
         ("Steps", {"fields": ("requested_at", "applied_at", "ready_at", "retired_at")}),
         ("In the cluster", {"fields": ("wanted_generation", "observed_generation")}),
@@ -240,6 +240,10 @@ class SandboxAdmin(ResourceAdmin):
     @shown("Credentials", ordering="credentials", label=display.CREDENTIALS_COLOURS)
     def credentials_shown(self, row: Sandbox) -> tuple[str, str]:
         return row.credentials, row.get_credentials_display()
+
+    @shown("Simulated", ordering="is_simulated")
+    def simulated_shown(self, row: Sandbox) -> str:
+        return "Yes" if row.is_simulated else "No"
 
     @shown("Addresses")
     def urls_shown(self, row: Sandbox) -> str:

@@ -36,7 +36,7 @@ def add_dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, An
             (label, sum(counts.get(phase, 0) for phase in phases), colour, f"{list_url}{query}")
             for label, phases, colour, query in (
                 ("Running", (Phase.RUNNING,), "success", f"?phase={Phase.RUNNING}"),
-                ("In progress", tuple(Phase.in_progress()), "info", ""),
+                ("In progress", tuple(Phase.in_progress()), "info", "?phase=unsettled"),
                 ("Failed", (Phase.FAILED,), "danger", f"?phase={Phase.FAILED}"),
                 ("Not provisioned", (Phase.NEW,), "default", f"?phase={Phase.NEW}"),
             )
@@ -44,7 +44,9 @@ def add_dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, An
         "failed": failed[:_ATTENTION_SHOWN],
         "failed_count": counts.get(Phase.FAILED, 0),
         "on_default": on_default[:_ATTENTION_SHOWN],
-        "recent_events": Event.objects.select_related("project")[:_EVENTS_SHOWN],
+        "recent_events": [
+            (event, display.shown_level(event)) for event in Event.objects.select_related("project")[:_EVENTS_SHOWN]
+        ],
         "may_add": display.user_may(request.user, "add_project"),
     }
     return context

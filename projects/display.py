@@ -6,12 +6,12 @@ from datetime import datetime, timedelta
 from typing import Protocol, cast
 
 from django.conf import settings
-from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, Permission, User
 from django.db import models
 from django.utils.module_loading import import_string
 
-from projects.models import DatabaseCluster, Project, ReachedStep, Sandbox
-from projects.states import CredentialsSource, DesiredState, Level, Origin, Phase
+from projects.models import DatabaseCluster, Event, Project, ReachedStep, Sandbox
+from projects.states import CredentialsSource, DesiredState, Level, Origin, Phase, Reason
 
 # Label colours of the admin's theme.
 PHASE_COLOURS: dict[str, str] = {
@@ -24,11 +24,15 @@ PHASE_COLOURS: dict[str, str] = {
     Phase.DELETED: "default",
 }
 LEVEL_COLOURS: dict[str, str] = {Level.INFO: "info", Level.WARNING: "warning", Level.ERROR: "danger"}
+# One kind of event has one colour, whoever caused it: a deletion is a warning also where the panel carries it out.
+_LEVEL_OF_KIND: dict[str, str] = {Reason.DELETING: Level.WARNING}
 CREDENTIALS_COLOURS: dict[str, str] = {
     CredentialsSource.NONE: "default",
     CredentialsSource.CAPTURED: "success",
     CredentialsSource.DEFAULT: "warning",
 }
+
+_ADMINISTRATORS_NAMED = 3
 
 # Scheduling changes with every pass and is nothing that a page shows.
 _UNSHOWN_FIELDS = frozenset(
@@ -111,6 +115,21 @@ def user_may(user: AbstractBaseUser | AnonymousUser, codename: str) -> bool:
     return bool(cast("AnonymousUser", user).has_perm(f"projects.{codename}"))
 
 
+def explain_denied(codename: str) -> str:
+    """Return a sentence for staff without the permission `projects.<codename>`: its name, and who can grant it."""
+    permission = Permission.objects.filter(content_type__app_label="projects", codename=codename).first()
+    called = f"the permission “{permission.name}”" if permission else "a permission"
+    granting = User.objects.filter(is_superuser=True, is_active=True).order_by("pk")[:_ADMINISTRATORS_NAMED]
+    names = [administrator.get_username() for administrator in granting]
+    whom = f"an administrator ({', '.join(names)})" if names else "an administrator"
+    return f"This page or button needs {called}, which your account lacks. Ask {whom} for it."
+
+
+def shown_level(event: Event) -> str:
+    """Return the level that gives an event its colour in a timeline."""
+    return _LEVEL_OF_KIND.get(event.reason, event.level)
+
+
 @dataclass(frozen=True, slots=True)
 class StepLine:
     """A step as a page shows it. `state` is done, current, failed, skipped or open."""
@@ -131,8 +150,13 @@ _STEP_ICONS = {
 
 
 def step_lines(project: Project) -> list[StepLine]:
-    """Return every step with its state: the first one not reached is where the project is, or where it failed."""
+    """Return every step with its state: the first one not reached is where the project is, or where it failed.
+
+    None at all for a project that was deleted before anything was asked for.
+    """
     steps = project.steps()
+    if project.phase == Phase.DELETED and not any(step.at for step in steps):
+        return []
     last_reached = max((index for index, step in enumerate(steps) if step.at), default=-1)
     wants_more = project.desired_state == DesiredState.RUNNING and project.phase != Phase.RUNNING
     lines: list[StepLine] = []
@@ -166,9 +190,14 @@ def linkable_urls(sandbox: Sandbox | None) -> dict[str, str]:
 
 def next_move(project: Project) -> str:
     """Return, in a sentence, what a person can do now; "" where nothing needs to be done."""
+    needs_person = project.reason in Reason.needs_person()
     match project.phase:
         case Phase.NEW:
             return "Press Provision to give it a database and a sandbox."
+        case Phase.FAILED if needs_person:
+            return "Somebody has to act as the message says, then press Retry: it hardly goes away by itself."
+        case Phase.WAITING | Phase.CREATING | Phase.DELETING | Phase.RUNNING if needs_person:
+            return "Somebody has to act as the message says; the panel keeps looking, and then goes on by itself."
         case Phase.FAILED if project.desired_state == DesiredState.DELETED:
             return "Press Retry to try the deletion again."
         case Phase.FAILED:

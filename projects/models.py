@@ -197,12 +197,29 @@ class Project(Observation):
         """Whether the last intent was seen by a pass and nothing more is expected of it."""
         return self.is_settled and self.observed_generation >= self.wanted_generation
 
+    @cached_property
+    def last_database(self) -> "DatabaseCluster | None":
+        """The live database; of a project that is deleted, the last one it had."""
+        if self.database is None and self.desired_state == DesiredState.DELETED:
+            return self.databases.order_by("pk").last()
+        return self.database
+
+    @cached_property
+    def last_sandbox(self) -> "Sandbox | None":
+        """The live sandbox; of a project that is deleted, the last one it had."""
+        if self.sandbox is None and self.desired_state == DesiredState.DELETED:
+            return self.sandboxes.order_by("pk").last()
+        return self.sandbox
+
     def steps(self) -> list[ReachedStep]:
-        """Every step of the provisioning in order, with when it was reached and how long it took."""
+        """Every step of the provisioning in order, with when it was reached and how long it took.
+
+        A deleted project keeps the steps that it had reached: two more queries for it.
+        """
         return list(self._steps())
 
     def _steps(self) -> Iterator[ReachedStep]:
-        database, sandbox = self.database, self.sandbox
+        database, sandbox = self.last_database, self.last_sandbox
         times: dict[Step, datetime | None] = dict.fromkeys(Step)
         times[Step.REQUESTED] = self.requested_at
         if database:

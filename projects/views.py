@@ -31,6 +31,8 @@ from projects.states import CredentialsSource, Phase
 ROWS_A_PAGE = 25
 EVENTS_SHOWN = 50
 REVEALED_FOR_S = 60
+# The filter of the list for everything under way, whichever of the phases it is in.
+UNSETTLED = "unsettled"
 
 
 class PanelRequest(HttpRequest):
@@ -59,8 +61,11 @@ def staff_page(codename: str) -> Callable[[View], View]:
                 return redirect_to_login(
                     request.get_full_path() if request.method == "GET" else reverse("projects:list")
                 )
-            if not user.is_staff or not user.has_perm("projects.view_project") or not display.user_may(user, codename):
-                raise PermissionDenied
+            if not user.is_staff:
+                raise PermissionDenied("Your account is not marked as staff. Ask an administrator to do that.")
+            for needed in ("view_project", codename):
+                if not display.user_may(user, needed):
+                    raise PermissionDenied(display.explain_denied(needed))
             response = view(request, *args, **kwargs)
             # The same address answers with a page or a fragment.
             patch_vary_headers(response, ("HX-Request",))
@@ -96,7 +101,7 @@ def project_list(request: PanelRequest) -> HttpResponse:
     """All projects, searched and filtered. As a fragment it answers 204 while nothing changed since `seen`."""
     query = request.GET.get("q", "").replace("\0", "").strip()[:100]
     phase = request.GET.get("phase", "")
-    if phase not in Phase.values:
+    if phase not in (*Phase.values, UNSETTLED):
         phase = ""
     found = Project.objects.filter(
         Q(name__icontains=query) | Q(kubernetes_name__icontains=query) | Q(owner__username__icontains=query)
@@ -104,7 +109,13 @@ def project_list(request: PanelRequest) -> HttpResponse:
         else Q()
     )
     counts = dict(found.order_by().values_list("phase").annotate(Count("pk")))
-    shown = found.filter(phase=phase) if phase else found.exclude(phase=Phase.DELETED)
+    match phase:
+        case "":
+            shown = found.exclude(phase=Phase.DELETED)
+        case _ if phase == UNSETTLED:
+            shown = found.filter(phase__in=Phase.in_progress())
+        case _:
+            shown = found.filter(phase=phase)
     page = Paginator(with_last_event(shown.with_resources()), ROWS_A_PAGE).get_page(request.GET.get("page"))
     rows = [(project, display.available_actions(project, request.user)) for project in page]
     warnings = display.panel_warnings()
@@ -114,6 +125,7 @@ def project_list(request: PanelRequest) -> HttpResponse:
         return HttpResponse(status=204)
     filters = {"q": query, "phase": phase}
     chips = [("", "All", sum(count for key, count in counts.items() if key != Phase.DELETED))]
+    chips.append((UNSETTLED, "In progress", sum(counts.get(key, 0) for key in Phase.in_progress())))
     chips += [(key, str(label), counts.get(key, 0)) for key, label in Phase.choices]
     context = {
         "title": "Live view",
@@ -121,6 +133,7 @@ def project_list(request: PanelRequest) -> HttpResponse:
         "rows": rows,
         "query": query,
         "phase": phase,
+        "is_unsettled": phase == UNSETTLED,
         "chips": [(key, label, count, _query({**filters, "phase": key})) for key, label, count in chips],
         "page_query": _query(filters),
         "refresh_url": _query({**filters, "page": page.number, "seen": version}),
@@ -164,7 +177,7 @@ def project_context(request: HttpRequest, project: Project) -> dict[str, Any]:
         "wait": display.current_wait(project),
         "step_lines": display.step_lines(project),
         "total_s": display.total_duration_s(project),
-        "events": events[:EVENTS_SHOWN],
+        "events": [(event, display.shown_level(event)) for event in events[:EVENTS_SHOWN]],
         "has_more_events": len(events) > EVENTS_SHOWN,
         "is_live": not project.is_carried_out,
         "refresh_url": f"{refresh_url}{_query({'seen': display.version_of(project, warnings), 'captured': captured})}",
@@ -215,7 +228,7 @@ def project_credentials(request: PanelRequest, pk: int) -> HttpResponse:
     context: dict[str, Any] = {}
     if request.method == "POST":
         if not display.user_may(request.user, "reveal_credentials"):
-            raise PermissionDenied
+            raise PermissionDenied(display.explain_denied("reveal_credentials"))
         context = _reveal(request, project)
         project = get_shown_project(pk)
     context = {**project_context(request, project), **context}
@@ -285,6 +298,7 @@ def delete(request: PanelRequest, pk: int) -> HttpResponse:
     context = {
         "title": f"Delete {project.name}",
         "project": project,
+        "is_deleted": project.phase == Phase.DELETED,
         "deletions": [(project, display.deletion_summary(project))],
         "has_adopted": display.is_adopted(project.database),
     }

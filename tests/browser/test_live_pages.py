@@ -150,6 +150,14 @@ def test_bulk_provision_in_the_admin(panel: Page) -> None:
     expect(panel.get_by_text("bbb: provisioning was put in the queue.")).to_be_visible()
     assert OrmQ.objects.count() == 2
 
+    panel.get_by_role("link", name="Follow all 2 in the live view").click()
+    expect(panel.get_by_role("row")).to_have_count(3)
+    Project.objects.filter(name="aaa").update(phase=Phase.RUNNING)
+    expect(panel.get_by_role("row")).to_have_count(2)
+    Project.objects.update(phase=Phase.RUNNING)
+    expect(panel.get_by_text("Nothing is in progress")).to_be_visible()
+    expect(panel.locator("#chip-Running")).to_contain_text("2")
+
 
 def test_the_admins_page_of_a_project_follows_too(panel: Page) -> None:
     project = ProjectFactory.create(name="aaa")

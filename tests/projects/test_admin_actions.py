@@ -62,15 +62,22 @@ def test_refusals_say_why(admin):
     assert messages_of(response) == [
         "bbb: another try was put in the queue.",
         "aaa was never provisioned. Press Provision instead.",
+        f'This list stays as it is. <a class="panel-link" href="{failed.get_absolute_url()}">'
+        "Follow bbb in the live view</a>",
     ]
     assert OrmQ.objects.get().task["args"] == (failed.pk,)
+
+
+def test_where_nothing_was_accepted_there_is_nothing_to_follow(admin):
+    response = run_action(admin, "retry_selected", ProjectFactory.create(name="aaa"))
+    assert messages_of(response) == ["aaa was never provisioned. Press Provision instead."]
 
 
 def test_many_projects_are_reported_in_groups(admin):
     projects = [ProjectFactory.create(name=f"new-{n:02}") for n in range(20)]
     projects += [ProjectFactory.create(name=f"old-{n:02}", failed=True) for n in range(2)]
     response = run_action(admin, "retry_selected", *projects[:12], *projects[20:])
-    retried, first_retried, refused = messages_of(response)
+    retried, first_retried, refused, _ = messages_of(response)
     assert (retried, first_retried) == (
         "old-00: another try was put in the queue.",
         "old-01: another try was put in the queue.",
@@ -80,7 +87,8 @@ def test_many_projects_are_reported_in_groups(admin):
     )
 
     response = run_action(admin, "provision_selected", *projects[:20])
-    (accepted,) = messages_of(response)
+    accepted, follow = messages_of(response)
+    assert f'href="{reverse("projects:list")}?phase=unsettled">Follow all 20 in the live view</a>' in follow
     assert accepted.startswith("<p><strong>20 projects</strong>: provisioning was put in the queue. (new-00, new-01,")
     assert OrmQ.objects.count() == 22
 
