@@ -1,10 +1,19 @@
 """The panel contract's cluster: the same tests on the embedded one and on a real API server."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import yaml
 
+from provisioning import kube
+from provisioning.kube_access import load_configuration
+from tests.contract.conftest import eventually
+from tests.contract.panel import steps
+from tests.contract.panel.account import install, token_of, write_kubeconfig
 from tests.contract.panel.clusters import PanelCluster, open_cluster
+from tests.contract.rest import Access, Rest
+from tests.contract.targets import load_kubeconfig
 
 
 @pytest.fixture(scope="session")
@@ -25,10 +34,43 @@ def scenarios() -> list[str]:
     return []
 
 
+@pytest.fixture(scope="session")
+def access(panel_cluster: PanelCluster, tmp_path_factory: pytest.TempPathFactory) -> Access:
+    return load_kubeconfig(panel_cluster.kubeconfig, tmp_path_factory.mktemp("access"))
+
+
+@pytest.fixture(scope="session")
+def api(access: Access) -> Iterator[Rest]:
+    """Requests of the administrator."""
+    rest = Rest(access)
+    yield rest
+    rest.close()
+
+
+@pytest.fixture(scope="session")
+def account_kubeconfig(panel_cluster: PanelCluster, api: Rest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A kubeconfig of the panel's ServiceAccount, with the rights of deploy/ in the namespace `default`."""
+    namespace = api.create("/api/v1/namespaces", {"metadata": {"generateName": "contract-account-"}})
+    panel = namespace["metadata"]["name"]
+    install(api, panel, "default")
+    config = yaml.safe_load(panel_cluster.kubeconfig.read_text())
+    cluster = config["clusters"][0]["cluster"]
+    authority = cluster.get("certificate-authority")
+    if authority:
+        cluster["certificate-authority"] = str(panel_cluster.kubeconfig.parent / authority)
+    return write_kubeconfig(tmp_path_factory.mktemp("account"), cluster, token_of(api, panel))
+
+
 @pytest.fixture
-def cluster(panel_cluster: PanelCluster, use_cluster, scenarios: list[str]) -> Iterator[PanelCluster]:
-    """The contract's cluster, in its usual mood after each test."""
-    use_cluster(panel_cluster.kubeconfig)
+def cluster(
+    panel_cluster: PanelCluster, account_kubeconfig: Path, use_cluster, settings, scenarios: list[str]
+) -> Iterator[PanelCluster]:
+    """The contract's cluster, as the panel's ServiceAccount sees it, in its usual mood after each test."""
+    settings.KUBECONFIG = str(panel_cluster.kubeconfig)
+    steps.administrator = kube.Kube(load_configuration())
+    use_cluster(account_kubeconfig)
+    # A Role takes a moment until every part of a real server goes by it.
+    eventually(lambda: kube.connect().may("list", kube.POD, "default"), bool)
     yield panel_cluster
     for name in scenarios:
         panel_cluster.set_scenario(name, None)

@@ -13,13 +13,14 @@ from projects.found_cluster import FoundCluster, Inventory, request_inventory
 from projects.models import DatabaseCluster, Project
 from projects.services import add_project, request_delete, request_retry
 from projects.states import Origin, Phase, Reason
-from provisioning import kube, tasks
+from provisioning import tasks
 from provisioning.adoption import request_adopt
 from provisioning.devcluster.scenarios import NEVER, Scenario
 from provisioning.inventory import take_inventory
 from provisioning.names import PROJECT_ID_LABEL, PROJECT_LABEL
 from tests.conftest import follow, is_running
 from tests.contract.conftest import eventually
+from tests.contract.panel import steps
 from tests.contract.panel.steps import CLUSTERS, apply_foreign_cluster, start
 from tests.factories import UserFactory
 
@@ -33,7 +34,7 @@ def test_8_a_database_that_exists_is_used_and_never_deleted_unless_told(cluster,
     assert (project.database.name, project.database.origin) == (name, Origin.ADOPTED)
     request_delete(project, actor="tester")
     follow(project, lambda p: p.phase == Phase.DELETED)
-    left = kube.connect().get_or_none(CLUSTERS, "default", name)
+    left = steps.administrator.get_or_none(CLUSTERS, "default", name)
     assert left is not None
     assert PROJECT_ID_LABEL not in left["metadata"].get("labels", {})
 
@@ -45,7 +46,7 @@ def test_8_an_adopted_database_is_deleted_when_told_so(cluster, unique_name):
     assert project.database.name == name
     request_delete(project, actor="tester", delete_adopted=True)
     follow(project, lambda p: p.phase == Phase.DELETED)
-    assert kube.connect().get_or_none(CLUSTERS, "default", name) is None
+    assert steps.administrator.get_or_none(CLUSTERS, "default", name) is None
 
 
 def test_adopting_by_name(cluster, unique_name, provisioned):
@@ -122,7 +123,7 @@ def test_clusters_that_cannot_be_adopted_say_why(cluster, set_scenario, unique_n
     apply_foreign_cluster(elses, {PROJECT_ID_LABEL: str(uuid4()), PROJECT_LABEL: "shop"})
     apply_foreign_cluster(odd, {PROJECT_ID_LABEL: "not-a-uid"})
     eventually(look, lambda rows: going in rows and rows[going].phase == "Running")
-    kube.connect().delete(CLUSTERS, "default", going)
+    steps.administrator.delete(CLUSTERS, "default", going)
     rows = look()
     assert "is being deleted" in rows[going].obstacle
     assert "has the label of shop, which this panel does not know" in rows[elses].obstacle
@@ -140,8 +141,8 @@ def test_a_cluster_that_vanishes_before_it_is_adopted_is_said_not_to_exist(clust
     apply_foreign_cluster(name)
     project = add_project(unique_name, actor="tester")
     assert request_adopt(project, name, actor="tester").accepted
-    kube.connect().delete(CLUSTERS, "default", name)
-    eventually(lambda: kube.connect().get_or_none(CLUSTERS, "default", name), lambda item: item is None)
+    steps.administrator.delete(CLUSTERS, "default", name)
+    eventually(lambda: steps.administrator.get_or_none(CLUSTERS, "default", name), lambda item: item is None)
     failed = follow(project, lambda p: p.phase == Phase.FAILED)
     assert failed.message.startswith(f"The Cluster {name} does not exist, so it can't be adopted.")
     request_retry(failed, actor="tester")

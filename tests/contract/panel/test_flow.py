@@ -22,13 +22,14 @@ from provisioning.manifests import environment_secret_name
 from provisioning.names import ENDPOINT_ANNOTATION, PROJECT_ID_LABEL
 from provisioning.reconcile import run_pass
 from tests.conftest import follow, is_running
+from tests.contract.panel import steps
 from tests.contract.panel.steps import CLUSTERS, start
 
 pytestmark = pytest.mark.django_db
 
 
 def sandbox_environment(project):
-    secret = kube.connect().get_or_none(kube.SECRET, "default", environment_secret_name(project.sandbox.name))
+    secret = steps.administrator.get_or_none(kube.SECRET, "default", environment_secret_name(project.sandbox.name))
     assert secret is not None
     return {key: base64.b64decode(value).decode() for key, value in secret["data"].items()}
 
@@ -84,7 +85,7 @@ def test_read_the_credentials_again_and_get_the_same(provisioned):
 def test_clean_up_everything(provisioned):
     request_delete(provisioned, actor="tester")
     gone = follow(provisioned, lambda project: project.phase == Phase.DELETED)
-    client = kube.connect()
+    client = steps.administrator
     selector = f"{PROJECT_ID_LABEL}={gone.uid}"
     for kind in (CLUSTERS, kube.STATEFULSET, kube.SERVICE, kube.SECRET, kube.PVC, kube.POD):
         assert client.list_objects(kind, "default", labels=selector) == []
@@ -115,7 +116,7 @@ def test_every_step_is_recorded_in_order(provisioned):
 
 
 def test_the_sandboxes_password_is_in_no_pod_template(provisioned):
-    statefulset = kube.connect().get_or_none(kube.STATEFULSET, "default", provisioned.sandbox.name)
+    statefulset = steps.administrator.get_or_none(kube.STATEFULSET, "default", provisioned.sandbox.name)
     text = json.dumps(statefulset)
     assert provisioned.database.connection.password not in text
     names = [entry["name"] for entry in statefulset["spec"]["template"]["spec"]["containers"][0]["env"]]
@@ -131,9 +132,9 @@ def test_legacy_kubeblocks_is_written_and_read_in_its_own_way(legacy_panel_clust
 
 
 def test_the_operators_own_fields_are_never_lost(provisioned):
-    cluster = kube.connect().get_or_none(CLUSTERS, "default", provisioned.database.name)
+    cluster = steps.administrator.get_or_none(CLUSTERS, "default", provisioned.database.name)
     run_pass(provisioned.pk)
-    again = kube.connect().get_or_none(CLUSTERS, "default", provisioned.database.name)
+    again = steps.administrator.get_or_none(CLUSTERS, "default", provisioned.database.name)
     assert again["spec"] == cluster["spec"]
     assert again["spec"]["componentSpecs"][0].get("componentDef")
 
@@ -285,7 +286,7 @@ def test_a_wrong_password_is_not_believed(cluster, provisioned):
 
 def test_an_endpoint_that_the_panel_cannot_reach_is_recorded_as_not_verified(cluster, provisioned):
     """In a cluster whose DNS the panel doesn't share, the sandbox still gets the real credentials."""
-    client, database = kube.connect(), provisioned.database
+    client, database = steps.administrator, provisioned.database
     name = f"{database.name}-postgresql-postgresql"
     service = client.get_or_none(kube.SERVICE, "default", name)
     service = {key: service[key] for key in ("apiVersion", "kind")} | {
@@ -299,7 +300,7 @@ def test_an_endpoint_that_the_panel_cannot_reach_is_recorded_as_not_verified(clu
 
 
 def test_a_cluster_deleted_behind_the_panels_back_is_not_silently_replaced(cluster, provisioned):
-    client = kube.connect()
+    client = steps.administrator
     client.delete(CLUSTERS, "default", provisioned.database.name)
     gone = follow(provisioned, lambda p: p.reason == Reason.CLUSTER_MISSING)
     assert "Retry" in gone.message
@@ -310,7 +311,7 @@ def test_a_cluster_deleted_behind_the_panels_back_is_not_silently_replaced(clust
 
 
 def test_a_sandbox_deleted_behind_the_panels_back_comes_back(cluster, provisioned):
-    kube.connect().delete(kube.STATEFULSET, "default", provisioned.sandbox.name)
+    steps.administrator.delete(kube.STATEFULSET, "default", provisioned.sandbox.name)
     back = follow(provisioned, is_restarted_since(provisioned))
     assert back.sandbox.name == provisioned.sandbox.name
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from django.utils import timezone
 
 from projects.models import Project, Sandbox
@@ -26,14 +25,12 @@ from provisioning.manifests import CLUSTER_V1
 from provisioning.watch import Watcher
 from tests.conftest import follow, is_running
 from tests.contract.conftest import Place, eventually
-from tests.contract.panel.clusters import PanelCluster
+from tests.contract.panel.account import install, token_of, write_kubeconfig
 from tests.contract.panel.recorder import Permission, Recorder, recording
 from tests.contract.rest import Access, Object, Rest
-from tests.contract.targets import load_kubeconfig
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 
-BASE = Path(__file__).resolve().parents[3] / "deploy" / "base"
 REVIEWS = "/apis/authorization.k8s.io/v1"
 DEADLINE_S = 60.0
 # What doctor asks about itself with; Kubernetes grants it to every account.
@@ -64,72 +61,11 @@ def permissions_of(rules: list[Object]) -> set[Permission]:
     }
 
 
-def deployed(file: str, namespaces: dict[str, str]) -> list[Object]:
-    """The documents of a file of deploy/base, moved to other namespaces."""
-
-    def move(value: Any) -> Any:
-        match value:
-            case dict():
-                return {key: namespaces[child] if key == "namespace" else move(child) for key, child in value.items()}
-            case list():
-                return [move(child) for child in value]
-            case _:
-                return value
-
-    return [move(document) for document in yaml.safe_load_all((BASE / file).read_text())]
-
-
-def install(api: Rest, panel: str, projects: str) -> Object:
-    """Create the ServiceAccount, Role and RoleBinding of deploy/; return the Role."""
-    namespaces = {"controlpanel": panel, "databases": projects}
-    (account,) = deployed("serviceaccount.yaml", namespaces)
-    role, binding = deployed("role.yaml", namespaces)
-    api.create(f"/api/v1/namespaces/{panel}/serviceaccounts", account)
-    rbac = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{projects}"
-    api.create(f"{rbac}/roles", role)
-    api.create(f"{rbac}/rolebindings", binding)
-    return role
-
-
-def token_of(api: Rest, namespace: str, account: str) -> str:
-    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}
-    answer = api.create(f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token", request)
-    return str(answer["status"]["token"])
-
-
-def write_kubeconfig(folder: Path, url: str, token: str) -> Path:
-    (folder / "token").write_text(token)
-    path = folder / "kubeconfig"
-    config = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "panel",
-        "contexts": [{"name": "panel", "context": {"cluster": "panel", "user": "panel"}}],
-        "clusters": [{"name": "panel", "cluster": {"server": url}}],
-        "users": [{"name": "panel", "user": {"tokenFile": "token"}}],
-    }
-    path.write_text(yaml.safe_dump(config))
-    return path
-
-
 @pytest.fixture
 def panel_namespace(api: Rest) -> Iterator[str]:
     name = api.create("/api/v1/namespaces", {"metadata": {"generateName": "contract-panel-"}})["metadata"]["name"]
     yield name
     api.delete(f"/api/v1/namespaces/{name}")
-
-
-@pytest.fixture(scope="session")
-def access(panel_cluster: PanelCluster, tmp_path_factory: pytest.TempPathFactory) -> Access:
-    return load_kubeconfig(panel_cluster.kubeconfig, tmp_path_factory.mktemp("access"))
-
-
-@pytest.fixture(scope="session")
-def api(access: Access) -> Iterator[Rest]:
-    """Requests of the administrator."""
-    rest = Rest(access)
-    yield rest
-    rest.close()
 
 
 @pytest.fixture
@@ -144,8 +80,8 @@ def installation(
 ) -> Iterator[Installation]:
     with recording(access) as recorder:
         role = install(api, panel_namespace, place.name)
-        token = token_of(api, panel_namespace, "controlpanel")
-        kubeconfig = write_kubeconfig(tmp_path, recorder.url, token)
+        token = token_of(api, panel_namespace)
+        kubeconfig = write_kubeconfig(tmp_path, {"server": recorder.url}, token)
         settings.KUBE_NAMESPACE = place.name
         use_cluster(kubeconfig)
         installed = Installation(f"{panel_namespace}:controlpanel", role, kubeconfig, recorder)

@@ -8,9 +8,9 @@ from projects.fields import EncryptedText
 from projects.models import DatabaseCluster, Project, ProjectVariable
 from projects.services import request_update
 from projects.states import Phase, Reason
-from provisioning import kube
 from tests.conftest import follow, is_running
 from tests.contract.conftest import eventually
+from tests.contract.panel import steps
 from tests.contract.panel.steps import CLUSTERS
 from tests.factories import UserFactory
 
@@ -46,8 +46,8 @@ def test_a_change_that_concerns_no_sandbox_settles_without_a_roll(cluster, provi
 
 def test_a_change_replaces_no_database_that_vanished(cluster, provisioned):
     name = provisioned.database.name
-    kube.connect().delete(CLUSTERS, "default", name)
-    eventually(lambda: kube.connect().get_or_none(CLUSTERS, "default", name), lambda item: item is None)
+    steps.administrator.delete(CLUSTERS, "default", name)
+    eventually(lambda: steps.administrator.get_or_none(CLUSTERS, "default", name), lambda item: item is None)
     request_update(provisioned, actor="ann", what="the description")
     gone = follow(provisioned, lambda project: project.is_carried_out)
     assert (gone.phase, gone.reason) == (Phase.FAILED, Reason.CLUSTER_MISSING)
