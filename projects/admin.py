@@ -290,7 +290,7 @@ def _invite_to_follow(projects: list[Project]) -> SafeString:
     if len(projects) == 1:
         url, text = projects[0].get_absolute_url(), f"Follow {projects[0].name} in the live view"
     else:
-        url, text = f"{reverse('projects:list')}?phase={UNSETTLED}", f"Follow all {len(projects)} in the live view"
+        url, text = f"{reverse('projects:list')}?phase={UNSETTLED}", "Follow all that is in progress in the live view"
     return format_html('This list stays as it is. <a class="panel-link" href="{}">{}</a>', url, text)
 
 

@@ -150,7 +150,7 @@ def test_bulk_provision_in_the_admin(panel: Page) -> None:
     expect(panel.get_by_text("bbb: provisioning was put in the queue.")).to_be_visible()
     assert OrmQ.objects.count() == 2
 
-    panel.get_by_role("link", name="Follow all 2 in the live view").click()
+    panel.get_by_role("link", name="Follow all that is in progress").click()
     expect(panel.get_by_role("row")).to_have_count(3)
     Project.objects.filter(name="aaa").update(phase=Phase.RUNNING)
     expect(panel.get_by_role("row")).to_have_count(2)

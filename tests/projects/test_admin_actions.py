@@ -88,7 +88,10 @@ def test_many_projects_are_reported_in_groups(admin):
 
     response = run_action(admin, "provision_selected", *projects[:20])
     accepted, follow = messages_of(response)
-    assert f'href="{reverse("projects:list")}?phase=unsettled">Follow all 20 in the live view</a>' in follow
+    assert (
+        f'href="{reverse("projects:list")}?phase=unsettled">Follow all that is in progress in the live view</a>'
+        in follow
+    )
     assert accepted.startswith("<p><strong>20 projects</strong>: provisioning was put in the queue. (new-00, new-01,")
     assert OrmQ.objects.count() == 22
 
