@@ -211,16 +211,17 @@ def clock(at: datetime) -> str:
 
 
 def table_of(projects: Iterable[Project]) -> Table:
-    """Return projects as a table for a terminal."""
+    """Return projects as a table for a terminal, with reason and message in one column: it has to fit 80 characters."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in COLUMNS:
-        table.add_column(title, no_wrap=title in ("Project", "Phase", "Reason"), overflow="fold")
+    for title in ("Project", "Phase", "Database", "Sandbox", "Reason and message"):
+        table.add_column(title, no_wrap=title in ("Project", "Phase"), overflow="fold")
     for project in projects:
-        table.add_row(*cells(project))
+        name, phase, reason, database, sandbox, message = cells(project)
+        table.add_row(name, phase, database, sandbox, message if reason == "-" else f"{reason}: {message}")
     return table
 
 
-def cells(project: Project) -> tuple[str, ...]:
+def cells(project: Project) -> tuple[str, str, str, str, str, str]:
     """Return what the table says of a project, a cell for each of COLUMNS; the reason as `--json` has it."""
     database, sandbox = project.database, project.sandbox
     return (

@@ -209,6 +209,14 @@ def on_a_terminal(program: Program, answer: str, *arguments: str) -> tuple[int, 
     return code, shown
 
 
+def test_the_table_on_a_terminal_has_the_reasons_too(program: Program) -> None:
+    assert program("provision", "aaa").code == 0
+    code, shown = on_a_terminal(program, "", "status")
+    assert code == 0
+    assert "Reason and message" in shown
+    assert "Requested:" in shown
+
+
 def test_only_a_terminal_is_asked_before_a_deletion(program: Program) -> None:
     for name in ("aaa", "bbb"):
         assert program("provision", name).code == 0
