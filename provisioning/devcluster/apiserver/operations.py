@@ -7,7 +7,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import admission, apply, decoding, defaults, errors, validation
+from . import admission, advice, apply, decoding, defaults, errors, validation
 from .errors import JsonObject
 from .lifecycle import Lifecycle
 from .merging import merge_for_update
@@ -152,6 +152,7 @@ class Operations:
         causes = validation.validate_create(kind, body)
         if causes:
             raise errors.invalid(kind.group, kind.kind, body["metadata"].get("name", ""), causes)
+        options.warnings.extend(advice.advise(kind, body))
         if kind.builtin:
             decoding.omit_empty(body, kind.node)
         return body

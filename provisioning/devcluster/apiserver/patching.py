@@ -29,6 +29,8 @@ def json_patch(target: JsonObject, operations: Any) -> JsonObject:
 
     One that does not fit the object a 422 without reason details, as on the real server.
     """
+    if operations is None:
+        return copy.deepcopy(target)
     if not isinstance(operations, list):
         raise bad_request(
             f"error decoding patch: json: cannot unmarshal {go_kind(operations)} into Go value of type "
@@ -46,7 +48,7 @@ def json_patch(target: JsonObject, operations: Any) -> JsonObject:
             raise bad_request("json: cannot unmarshal a value into Go value of type jsonpatch.Operation")
         document = _apply_operation(document, operation)
     if not isinstance(document, dict):
-        raise bad_request("the patched document is not an object")
+        raise _unprocessable("the patched document is not an object")
     return document
 
 

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from .errors import JsonObject
+
+_IMAGE = re.compile(
+    r"^([A-Za-z0-9.-]+(:\d+)?/)?[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*"
+    r"(:[\w][\w.-]{0,127})?(@[A-Za-z0-9+._-]+:[0-9a-fA-F]+)?$"
+)
+"""An image reference; one that is none counts as tagged."""
 
 
 def set_default(target: JsonObject, name: str, value: Any) -> None:
@@ -35,7 +42,8 @@ def _fill_container(container: JsonObject, spec: JsonObject) -> None:
     image = container.get("image") or ""
     if not container.get("imagePullPolicy"):
         untagged = image.rpartition("/")[2]
-        latest = "@" not in image and (":" not in untagged or untagged.endswith(":latest"))
+        readable = _IMAGE.match(image) is not None
+        latest = readable and "@" not in image and (":" not in untagged or untagged.endswith(":latest"))
         container["imagePullPolicy"] = "Always" if latest else "IfNotPresent"
     set_default(container, "terminationMessagePath", "/dev/termination-log")
     set_default(container, "terminationMessagePolicy", "File")

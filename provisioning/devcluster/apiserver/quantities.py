@@ -10,6 +10,8 @@ from functools import lru_cache
 _FORM = re.compile(r"^([+-]?)(\d*\.?\d*)(Ki|Mi|Gi|Ti|Pi|Ei|n|u|m|k|M|G|T|P|E|[eE][+-]?\d+)?$")
 _BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
 _DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
+_LOOSE_FORM = re.compile(r"^[+-]?\d*\.?\d*[eEinumkKMGTP]*[-+]?\d*$")
+SUFFIX_TEXT = "unable to parse quantity's suffix"
 ERROR_TEXT = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
 
 
@@ -21,7 +23,7 @@ def value_of(text: str) -> Fraction:
     """The exact value; QuantityError when the text is none."""
     found = _FORM.match(text)
     if found is None or not text:
-        raise QuantityError(ERROR_TEXT)
+        raise QuantityError(SUFFIX_TEXT if text and _LOOSE_FORM.match(text) else ERROR_TEXT)
     sign, digits, suffix = found.group(1), found.group(2), found.group(3) or ""
     number = Fraction(Decimal(digits if digits.strip(".") else "0"))  # a missing number is 0
     if suffix in _BINARY:
@@ -60,4 +62,4 @@ def _canonical_text(text: str) -> str:
 
 def canonical(value: str | int | float) -> str:
     """The text that the server stores: `1000m` → `1`, `1024Mi` → `1Gi`, 0.5 → `500m`."""
-    return _canonical_text(value if isinstance(value, str) else repr(value))
+    return _canonical_text(value.strip() if isinstance(value, str) else repr(value))

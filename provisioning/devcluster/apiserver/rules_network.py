@@ -85,7 +85,7 @@ def _check_service_ports(ports: list[JsonObject], kind: str | None) -> list[Caus
         protocol = port.get("protocol") or ""
         if protocol not in _PROTOCOLS:
             causes.append(cause_not_supported(f"{where}.protocol", protocol, _PROTOCOLS))
-        causes += check_port_or_name(port.get("targetPort", number), f"{where}.targetPort") if number else []
+        causes += check_port_or_name(port.get("targetPort", number), f"{where}.targetPort")
         if port.get("nodePort") and kind == "ClusterIP":
             causes.append(cause_forbidden(f"{where}.nodePort", "may not be used when `type` is 'ClusterIP'"))
         elif port.get("nodePort") and port["nodePort"] not in NODE_PORTS:

@@ -146,6 +146,14 @@ def _check_tolerations(tolerations: list[JsonObject], field: str) -> list[Cause]
             )
         if operator == "Exists" and one.get("value"):
             causes.append(cause_invalid(f"{where}.operator", one, "value must be empty when `operator` is 'Exists'"))
+        if "tolerationSeconds" in one and one.get("effect") != "NoExecute":
+            causes.append(
+                cause_invalid(
+                    f"{where}.effect",
+                    one.get("effect", ""),
+                    "effect must be 'NoExecute' when `tolerationSeconds` is set",
+                )
+            )
         elif operator not in {"Equal", "Exists"}:
             causes.append(cause_not_supported(f"{where}.operator", operator, ["Equal", "Exists"]))
         if one.get("effect") and one["effect"] not in _EFFECTS:

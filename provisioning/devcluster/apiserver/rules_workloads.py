@@ -50,7 +50,7 @@ def _check_template(
     template = spec.get("template") or {}
     labels = (template.get("metadata") or {}).get("labels")
     causes: list[Cause] = []
-    if selector and not names.selector_matches(spec.get("selector") or {"matchLabels": {"": ""}}, labels):
+    if selector and not names.selector_matches(spec.get("selector", {"matchLabels": {"": ""}}), labels):
         causes.append(
             cause_invalid("spec.template.metadata.labels", labels, "`selector` does not match template `labels`")
         )
@@ -109,7 +109,7 @@ def check_stateful_set(body: JsonObject) -> list[Cause]:
             },
         ]
     templates = spec.get("volumeClaimTemplates") or []
-    claims = tuple((one.get("metadata") or {}).get("name") or "" for one in templates)
+    claims = tuple(dict.fromkeys((one.get("metadata") or {}).get("name") or "" for one in templates))
     for index, one in enumerate(templates):
         causes += check_claim_spec(one.get("spec") or {}, f"spec.volumeClaimTemplates[{index}].spec")
     return causes + _check_template(spec, "StatefulSet", claims=claims)
