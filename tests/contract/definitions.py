@@ -6,6 +6,7 @@ import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import yaml
@@ -36,18 +37,31 @@ class Resource:
 
 @contextmanager
 def installed(api: Rest, definition: Object) -> Iterator[Resource]:
-    """Install a definition, wait until every version is served, and remove it (with its objects) in the end."""
+    """Install a definition, wait until every version is served and listed, and remove it (and its objects) in the end.
+
+    A real API server serves a resource some time before its discovery documents have it: two controllers.
+    """
     spec = definition["spec"]
     served = tuple(version["name"] for version in spec["versions"] if version["served"])
     resource = Resource(spec["group"], served, spec["names"]["plural"], spec["names"]["kind"])
     api.create(DEFINITIONS, definition)
     try:
         for version in served:
-            listing = f"/apis/{resource.group}/{version}/{resource.plural}"
-            eventually(lambda listing=listing: api.get(listing), lambda answer: answer.status == 200)  # type: ignore[misc]
+            eventually(partial(_is_served, api, resource, version), bool)
         yield resource
     finally:
         api.delete(f"{DEFINITIONS}/{definition['metadata']['name']}")
+
+
+def _is_served(api: Rest, resource: Resource, version: str) -> bool:
+    """Whether objects can be listed, and the discovery of group and version says so."""
+    path = f"/apis/{resource.group}/{version}"
+    listed, versions = api.get(path), api.get(f"/apis/{resource.group}")
+    return (
+        listed.status == versions.status == api.get(f"{path}/{resource.plural}").status == 200
+        and resource.plural in {item["name"] for item in listed.body["resources"]}
+        and version in {item["version"] for item in versions.body["versions"]}
+    )
 
 
 def regrouped(definition: Object, group: str) -> Object:
