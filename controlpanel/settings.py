@@ -8,9 +8,8 @@ import django_stubs_ext
 import environ
 from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
 from django.core.exceptions import ImproperlyConfigured, ValidationError
-from django.templatetags.static import static
-from django.urls import reverse_lazy
 
+from controlpanel import theme
 from controlpanel.environment import seconds, whole_number
 from controlpanel.keys import private_file, read_or_create
 from projects.connection import Connection, InvalidConnectionError, parse_url
@@ -241,127 +240,4 @@ LOGGING = {
 # --- The admin's look ------------------------------------------------------------------------------------------
 # Who tells the pages whether the panel's own processes are alive.
 PANEL_HEALTH = "provisioning.liveness.read"
-UNFOLD: dict[str, Any] = {
-    "SITE_TITLE": "Control panel",
-    "SITE_HEADER": "Control panel",
-    "SITE_SUBHEADER": "Databases and sandboxes",
-    "SITE_SYMBOL": "database",
-    "SITE_URL": reverse_lazy("projects:list"),
-    "SHOW_HISTORY": True,
-    "SHOW_VIEW_ON_SITE": False,
-    "STYLES": [lambda _: static("projects/panel.css")],
-    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda _: static("projects/favicon.svg")}],
-    "SCRIPTS": [lambda _: static("projects/panel.js")],
-    "DASHBOARD_CALLBACK": "projects.dashboard.add_dashboard",
-    # Indigo: apart from the green, red, orange and blue that mean something in a badge.
-    "COLORS": {
-        "primary": {
-            "50": "oklch(96.2% .018 272.314)",
-            "100": "oklch(93% .034 272.788)",
-            "200": "oklch(87% .065 274.039)",
-            "300": "oklch(78.5% .115 274.713)",
-            "400": "oklch(67.3% .182 276.935)",
-            "500": "oklch(58.5% .233 277.117)",
-            "600": "oklch(51.1% .262 276.966)",
-            "700": "oklch(45.7% .24 277.023)",
-            "800": "oklch(39.8% .195 277.366)",
-            "900": "oklch(35.9% .144 278.697)",
-            "950": "oklch(25.7% .09 281.288)",
-        },
-    },
-    "SIDEBAR": {
-        "show_search": True,
-        "navigation": [
-            {
-                "title": "Projects",
-                "items": [
-                    {
-                        "title": "Live view",
-                        "icon": "monitoring",
-                        "link": reverse_lazy("projects:list"),
-                        "active": "projects.dashboard.is_live_view",
-                        "permission": "projects.permissions.may_view_projects",
-                    },
-                    {
-                        "title": "Projects",
-                        "icon": "folder",
-                        "link": reverse_lazy("admin:projects_project_changelist"),
-                        "permission": "projects.permissions.may_view_projects",
-                    },
-                    {
-                        "title": "Databases",
-                        "icon": "database",
-                        "link": reverse_lazy("admin:projects_databasecluster_changelist"),
-                        "permission": "projects.permissions.may_view_projects",
-                    },
-                    {
-                        "title": "Clusters found",
-                        "icon": "travel_explore",
-                        "link": reverse_lazy("admin:projects_foundcluster_changelist"),
-                        "permission": "projects.permissions.may_view_projects",
-                    },
-                    {
-                        "title": "Sandboxes",
-                        "icon": "deployed_code",
-                        "link": reverse_lazy("admin:projects_sandbox_changelist"),
-                        "permission": "projects.permissions.may_view_projects",
-                    },
-                    {
-                        "title": "Sandbox templates",
-                        "icon": "deployed_code_history",
-                        "link": reverse_lazy("admin:projects_sandboxtemplate_changelist"),
-                        "permission": "projects.permissions.may_view_templates",
-                    },
-                    {
-                        "title": "Events",
-                        "icon": "history",
-                        "link": reverse_lazy("admin:projects_event_changelist"),
-                        "permission": "projects.permissions.may_view_projects",
-                    },
-                ],
-            },
-            {
-                "title": "Access",
-                "collapsible": True,
-                "items": [
-                    {
-                        "title": "Users",
-                        "icon": "person",
-                        "link": reverse_lazy("admin:auth_user_changelist"),
-                        "permission": "projects.permissions.is_superuser",
-                    },
-                    {
-                        "title": "Groups",
-                        "icon": "group",
-                        "link": reverse_lazy("admin:auth_group_changelist"),
-                        "permission": "projects.permissions.is_superuser",
-                    },
-                ],
-            },
-            {
-                "title": "Queue",
-                "collapsible": True,
-                "items": [
-                    {
-                        "title": "Waiting tasks",
-                        "icon": "pending_actions",
-                        "link": reverse_lazy("admin:django_q_ormq_changelist"),
-                        "permission": "projects.permissions.is_superuser",
-                    },
-                    {
-                        "title": "Failed tasks",
-                        "icon": "error",
-                        "link": reverse_lazy("admin:django_q_failure_changelist"),
-                        "permission": "projects.permissions.is_superuser",
-                    },
-                    {
-                        "title": "Schedules",
-                        "icon": "schedule",
-                        "link": reverse_lazy("admin:django_q_schedule_changelist"),
-                        "permission": "projects.permissions.is_superuser",
-                    },
-                ],
-            },
-        ],
-    },
-}
+UNFOLD = theme.UNFOLD
