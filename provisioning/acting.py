@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -11,14 +10,11 @@ from django.utils import timezone
 
 from projects.connection import Connection
 from projects.fields import EncryptedText
-from projects.models import DatabaseCluster, Project, ProjectVariable, Sandbox
-from projects.services import record_event
+from projects.models import DatabaseCluster, Sandbox
 from projects.states import CredentialsSource, Level, Origin, Phase, Reason
 from provisioning import kube as k
-from provisioning import manifests, observing
+from provisioning import manifests, observing, removing
 from provisioning.credentials import Missing
-from provisioning.decisions import Action, Verification
-from provisioning.lease import Lease
 from provisioning.names import (
     INSTANCE_LABEL,
     ORIGIN_LABEL,
@@ -30,36 +26,14 @@ from provisioning.names import (
     find_existing_cluster,
     project_id_of,
 )
-from provisioning.observing import World
 from provisioning.readiness import Object, judge_cluster, labels_of, mapping, metadata_of, number, text
 from provisioning.sandboxes import build_spec
+from provisioning.scene import Scene
+from provisioning.terms import Action, Verification
 from provisioning.verifying import verify_connection
 
 logger = logging.getLogger(__name__)
-PANEL = "panel"
 _NAME_ATTEMPTS = 5
-
-
-@dataclass
-class Scene:
-    """What an action works with: the rows as read under the lease, and the world."""
-
-    lease: Lease
-    world: World
-    project: Project
-    database: DatabaseCluster | None
-    sandbox: Sandbox | None
-    # Fields of the rows above that differ from what is stored.
-    unsaved: dict[DatabaseCluster | Sandbox, set[str]] = field(default_factory=dict)
-    # Of a database that is replaced: the new one is not waited for any longer.
-    inherited_deadline: datetime | None = None
-
-    @property
-    def owner(self) -> manifests.Owner:
-        return manifests.Owner(self.project.kubernetes_name, self.project.uid)
-
-    def note(self, reason: str, message: str, *, resource: str = "", level: Level = Level.INFO) -> None:
-        record_event(self.project, actor=PANEL, reason=reason, message=message, resource=resource, level=level)
 
 
 def existing_cluster(item: Object) -> ExistingCluster:
@@ -345,55 +319,6 @@ def _add_sandbox(scene: Scene) -> Sandbox:
     return scene.sandbox
 
 
-def delete_objects(scene: Scene, now: datetime) -> None:
-    """Ask for the deletion of everything that is ours to delete and not going yet."""
-    world = scene.world
-    for (kind, namespace, name), item in world.remaining.items():
-        is_kept = item.is_adopted and not scene.project.delete_adopted
-        if item.is_ours and not item.is_deleting and not is_kept:
-            world.kube.delete(kind, namespace, name)
-    names = ", ".join(item.label for item in world.remaining.values() if item.is_ours and not item.is_deleting)
-    with transaction.atomic():
-        scene.lease.write()
-        scene.note("Deleting", f"Asked for the deletion of {names}.")
-
-
-def release_clusters(scene: Scene, now: datetime) -> None:
-    """Take our labels off the adopted Clusters: they and their data stay."""
-    for (kind, namespace, name), item in scene.world.remaining.items():
-        if not item.is_adopted:
-            continue
-        cluster = scene.world.kube.get_or_none(kind, namespace, name)
-        if cluster is None or project_id_of(labels_of(cluster)) != str(scene.project.uid):
-            continue
-        ours: dict[str, str | None] = dict.fromkeys(
-            (*claim_labels(scene.project.kubernetes_name, scene.project.uid), ORIGIN_LABEL)
-        )
-        uid = text(metadata_of(cluster).get("uid"))
-        scene.world.kube.merge_labels(kind, namespace, name, ours, uid=uid)
-        with transaction.atomic():
-            scene.lease.write()
-            scene.note("ClusterReleased", f"Released the adopted Cluster {name}; it and its data stay.")
-
-
-def finish_deletion(scene: Scene, now: datetime) -> None:
-    """Retire the rows: the deletion is done."""
-    with transaction.atomic():
-        scene.lease.write()
-        for model in (DatabaseCluster, Sandbox):
-            model.objects.filter(project=scene.project, retired_at=None).update(
-                retired_at=now,
-                phase=Phase.DELETED,
-                reason=Reason.DELETED,
-                message="",
-                deadline=None,
-            )
-        DatabaseCluster.objects.filter(project=scene.project).update(password="")
-        ProjectVariable.objects.filter(project=scene.project).update(value=EncryptedText())
-        if scene.project.phase != Phase.DELETED:
-            scene.note("Deleted", "The sandbox and the database are gone from the cluster.")
-
-
 ACTIONS: dict[Action, Callable[[Scene, datetime], None]] = {
     Action.APPLY_CLUSTER: apply_cluster,
     Action.ADOPT_CLUSTER: adopt_cluster,
@@ -402,7 +327,7 @@ ACTIONS: dict[Action, Callable[[Scene, datetime], None]] = {
     Action.VERIFY_CONNECTION: verify_captured,
     Action.APPLY_SANDBOX: apply_sandbox,
     Action.APPLY_SANDBOX_WITH_DEFAULT: apply_sandbox_with_default,
-    Action.DELETE_OBJECTS: delete_objects,
-    Action.RELEASE_CLUSTER: release_clusters,
-    Action.FINISH_DELETION: finish_deletion,
+    Action.DELETE_OBJECTS: removing.delete_objects,
+    Action.RELEASE_CLUSTER: removing.release_clusters,
+    Action.FINISH_DELETION: removing.finish_deletion,
 }

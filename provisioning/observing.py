@@ -9,7 +9,7 @@ from django.conf import settings
 
 from projects.connection import Connection
 from projects.models import DatabaseCluster, Project, Sandbox
-from projects.states import Origin, Phase
+from projects.states import Phase
 from provisioning import kube as k
 from provisioning import liveness
 from provisioning.credentials import (
@@ -19,26 +19,21 @@ from provisioning.credentials import (
     read_connection,
     service_names,
 )
-from provisioning.decisions import CredentialsSeen, Remaining, Seen, Verification
 from provisioning.manifests import CLUSTER_V1, SandboxSpec, ingress_host
 from provisioning.models import SecretChange
-from provisioning.names import ENDPOINT_ANNOTATION, INSTANCE_LABEL, ORIGIN_LABEL, PROJECT_ID_LABEL, project_id_of
+from provisioning.names import ENDPOINT_ANNOTATION, INSTANCE_LABEL
 from provisioning.readiness import (
-    Object,
     State,
     annotations_of,
     explain_pod,
     judge_cluster,
     judge_sandbox,
-    labels_of,
-    metadata_of,
-    text,
 )
 from provisioning.sandboxes import build_spec
+from provisioning.terms import CredentialsSeen, Remaining, Seen, Verification
 
 # Asking why a pod is not ready is worth a request only when it takes longer than it should.
 _POD_PATIENCE = timedelta(seconds=8)
-_OWNED_KINDS = (k.STATEFULSET, k.POD, k.SERVICE, k.SECRET, k.PVC, k.INGRESS)
 
 
 @dataclass
@@ -167,65 +162,3 @@ def observe_urls(world: World, project: Project, sandbox: Sandbox) -> dict[str, 
         else f"http://{sandbox.name}.{sandbox.namespace}.svc:{number}/"
         for port, number in spec.ports.items()
     }
-
-
-def observe_remaining(world: World, project: Project, namespaces: set[str]) -> Seen:
-    """Return what is left of a project that is to be deleted: everything with its label, and what KubeBlocks derived
-    from its Clusters. Raises KubeError."""
-    remaining: dict[tuple[k.Kind, str, str], Remaining] = {}
-    selector = f"{PROJECT_ID_LABEL}={project.uid}"
-    for namespace in sorted(namespaces):
-        rows = list(project.databases.filter(namespace=namespace))
-        adopted_names = {row.name for row in rows if row.origin == Origin.ADOPTED}
-        doomed_names = {row.name for row in rows if row.origin == Origin.CREATED or project.delete_adopted}
-        clusters: list[Object] = []
-        try:
-            cluster_kind = k.cluster_kind(world.kube.cluster_api_version())
-            clusters += world.kube.list_objects(cluster_kind, namespace, labels=selector)
-            found = {text(metadata_of(item).get("name")) for item in clusters}
-            uids = {row.name: row.object_uid for row in rows}
-            for name in sorted(doomed_names - found):
-                item = world.kube.get_or_none(cluster_kind, namespace, name)
-                if item is None:
-                    continue
-                if project_id_of(labels_of(item)) is None and text(metadata_of(item).get("uid")) == uids[name]:
-                    clusters.append(item)  # ours, whose label someone took off
-                else:
-                    doomed_names.discard(name)  # somebody else's by now: neither it nor its Secrets are waited for
-        except k.RefusedError as error:
-            if error.code != 404:
-                raise  # 404: no KubeBlocks, no Clusters
-        for item in clusters:
-            name = text(metadata_of(item).get("name"))
-            # The row knows too: a Cluster that people labelled by hand has no origin label.
-            is_adopted = labels_of(item).get(ORIGIN_LABEL) == Origin.ADOPTED or name in adopted_names
-            _add(remaining, cluster_kind, namespace, item, is_adopted=is_adopted)
-            if not is_adopted or project.delete_adopted:
-                doomed_names.add(name)
-        for kind in _OWNED_KINDS:
-            for item in world.kube.list_objects(kind, namespace, labels=selector):
-                _add(remaining, kind, namespace, item)
-        if doomed_names:
-            instances = f"{INSTANCE_LABEL} in ({','.join(sorted(doomed_names))})"
-            for kind in (k.SECRET, k.PVC):
-                for item in world.kube.list_objects(kind, namespace, labels=instances):
-                    if not labels_of(item).get(PROJECT_ID_LABEL):
-                        _add(remaining, kind, namespace, item, is_ours=False)
-    world.remaining = remaining
-    return Seen(cluster=judge_cluster(None), remaining=tuple(remaining.values()))
-
-
-def _add(
-    remaining: dict[tuple[k.Kind, str, str], Remaining],
-    kind: k.Kind,
-    namespace: str,
-    item: Object,
-    *,
-    is_adopted: bool = False,
-    is_ours: bool = True,
-) -> None:
-    name = text(metadata_of(item).get("name"))
-    is_deleting = bool(metadata_of(item).get("deletionTimestamp"))
-    # Pods go with their StatefulSet.
-    is_ours = is_ours and kind is not k.POD
-    remaining[kind, namespace, name] = Remaining(f"{kind.name} {name}", is_deleting, is_adopted, is_ours)

@@ -11,12 +11,15 @@ from projects.fields import UndecryptableValueError
 from projects.models import DatabaseCluster, Project, Sandbox
 from projects.states import CredentialsSource, DesiredState, Origin, Phase, Reason
 from provisioning import kube as k
-from provisioning.acting import ACTIONS, Scene, ensure_database
-from provisioning.decisions import Decision, Wanted, WantedDatabase, WantedSandbox, decide
+from provisioning.acting import ACTIONS, ensure_database
+from provisioning.decisions import decide
 from provisioning.lease import Lease, LeaseLostError, claim, release
 from provisioning.names import AmbiguousClusterError
-from provisioning.observing import World, default_connection, observe_remaining, observe_running
+from provisioning.observing import World, default_connection, observe_running
 from provisioning.recording import Trouble, next_look, record, record_trouble
+from provisioning.removing import observe_remaining
+from provisioning.scene import Scene
+from provisioning.terms import Decision, Wanted, WantedDatabase, WantedSandbox
 
 logger = logging.getLogger(__name__)
 

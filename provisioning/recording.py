@@ -12,10 +12,10 @@ from projects.models import DatabaseCluster, Project, Sandbox
 from projects.services import record_event
 from projects.states import DesiredState, Level, Phase, Reason
 from provisioning import liveness, observing
-from provisioning.acting import PANEL, Scene
-from provisioning.decisions import Decision, Pace
 from provisioning.lease import LEASE, Lease
 from provisioning.readiness import State, explain_deadline, is_past, judge_cluster, judge_sandbox
+from provisioning.scene import PANEL, Scene
+from provisioning.terms import Decision, Pace
 
 _FAILED_POLL_S = 20.0
 _LONGEST_BACKOFF_S = 300.0

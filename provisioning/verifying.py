@@ -3,7 +3,7 @@
 import psycopg
 
 from projects.connection import Connection
-from provisioning.decisions import Verification
+from provisioning.terms import Verification
 
 _CONNECT_TIMEOUT_S = 3
 _STATEMENT_TIMEOUT_MS = 3000

@@ -7,7 +7,9 @@ import pytest
 
 from projects.states import CredentialsSource, DesiredState, Origin, Phase, Reason
 from provisioning.credentials import Missing
-from provisioning.decisions import (
+from provisioning.decisions import decide
+from provisioning.readiness import Readiness, State
+from provisioning.terms import (
     Action,
     CredentialsSeen,
     Pace,
@@ -17,9 +19,7 @@ from provisioning.decisions import (
     Wanted,
     WantedDatabase,
     WantedSandbox,
-    decide,
 )
-from provisioning.readiness import Readiness, State
 
 NOW = datetime(2026, 11, 22, 15, 0, tzinfo=UTC)
 LATER, EARLIER = NOW + timedelta(seconds=60), NOW - timedelta(seconds=1)

@@ -8,8 +8,8 @@ from django.core.management.base import CommandError
 from django.utils import timezone
 
 from projects.models import Event
-from provisioning.acting import PANEL
 from provisioning.management.console import PanelCommand
+from provisioning.scene import PANEL
 
 # A transaction of so many rows holds up nobody.
 _BATCH = 1000

@@ -1,0 +1,128 @@
+"""The end of what a project has in the cluster: what is left of it, and the effects that bring it to its end."""
+
+from datetime import datetime
+
+from django.db import transaction
+
+from projects.fields import EncryptedText
+from projects.models import DatabaseCluster, Project, ProjectVariable, Sandbox
+from projects.states import Origin, Phase, Reason
+from provisioning import kube as k
+from provisioning.names import INSTANCE_LABEL, ORIGIN_LABEL, PROJECT_ID_LABEL, claim_labels, project_id_of
+from provisioning.observing import World
+from provisioning.readiness import Object, judge_cluster, labels_of, metadata_of, text
+from provisioning.scene import Scene
+from provisioning.terms import Remaining, Seen
+
+_OWNED_KINDS = (k.STATEFULSET, k.POD, k.SERVICE, k.SECRET, k.PVC, k.INGRESS)
+
+
+def observe_remaining(world: World, project: Project, namespaces: set[str]) -> Seen:
+    """Return what is left of a project that is to be deleted: everything with its label, and what KubeBlocks derived
+    from its Clusters. Raises KubeError."""
+    remaining: dict[tuple[k.Kind, str, str], Remaining] = {}
+    selector = f"{PROJECT_ID_LABEL}={project.uid}"
+    for namespace in sorted(namespaces):
+        rows = list(project.databases.filter(namespace=namespace))
+        adopted_names = {row.name for row in rows if row.origin == Origin.ADOPTED}
+        doomed_names = {row.name for row in rows if row.origin == Origin.CREATED or project.delete_adopted}
+        clusters: list[Object] = []
+        try:
+            cluster_kind = k.cluster_kind(world.kube.cluster_api_version())
+            clusters += world.kube.list_objects(cluster_kind, namespace, labels=selector)
+            found = {text(metadata_of(item).get("name")) for item in clusters}
+            uids = {row.name: row.object_uid for row in rows}
+            for name in sorted(doomed_names - found):
+                item = world.kube.get_or_none(cluster_kind, namespace, name)
+                if item is None:
+                    continue
+                if project_id_of(labels_of(item)) is None and text(metadata_of(item).get("uid")) == uids[name]:
+                    clusters.append(item)  # ours, whose label someone took off
+                else:
+                    doomed_names.discard(name)  # somebody else's by now: neither it nor its Secrets are waited for
+        except k.RefusedError as error:
+            if error.code != 404:
+                raise  # 404: no KubeBlocks, no Clusters
+        for item in clusters:
+            name = text(metadata_of(item).get("name"))
+            # The row knows too: a Cluster that people labelled by hand has no origin label.
+            is_adopted = labels_of(item).get(ORIGIN_LABEL) == Origin.ADOPTED or name in adopted_names
+            _add(remaining, cluster_kind, namespace, item, is_adopted=is_adopted)
+            if not is_adopted or project.delete_adopted:
+                doomed_names.add(name)
+        for kind in _OWNED_KINDS:
+            for item in world.kube.list_objects(kind, namespace, labels=selector):
+                _add(remaining, kind, namespace, item)
+        if doomed_names:
+            instances = f"{INSTANCE_LABEL} in ({','.join(sorted(doomed_names))})"
+            for kind in (k.SECRET, k.PVC):
+                for item in world.kube.list_objects(kind, namespace, labels=instances):
+                    if not labels_of(item).get(PROJECT_ID_LABEL):
+                        _add(remaining, kind, namespace, item, is_ours=False)
+    world.remaining = remaining
+    return Seen(cluster=judge_cluster(None), remaining=tuple(remaining.values()))
+
+
+def _add(
+    remaining: dict[tuple[k.Kind, str, str], Remaining],
+    kind: k.Kind,
+    namespace: str,
+    item: Object,
+    *,
+    is_adopted: bool = False,
+    is_ours: bool = True,
+) -> None:
+    name = text(metadata_of(item).get("name"))
+    is_deleting = bool(metadata_of(item).get("deletionTimestamp"))
+    # Pods go with their StatefulSet.
+    is_ours = is_ours and kind is not k.POD
+    remaining[kind, namespace, name] = Remaining(f"{kind.name} {name}", is_deleting, is_adopted, is_ours)
+
+
+def delete_objects(scene: Scene, now: datetime) -> None:
+    """Ask for the deletion of everything that is ours to delete and not going yet."""
+    world = scene.world
+    for (kind, namespace, name), item in world.remaining.items():
+        is_kept = item.is_adopted and not scene.project.delete_adopted
+        if item.is_ours and not item.is_deleting and not is_kept:
+            world.kube.delete(kind, namespace, name)
+    names = ", ".join(item.label for item in world.remaining.values() if item.is_ours and not item.is_deleting)
+    with transaction.atomic():
+        scene.lease.write()
+        scene.note("Deleting", f"Asked for the deletion of {names}.")
+
+
+def release_clusters(scene: Scene, now: datetime) -> None:
+    """Take our labels off the adopted Clusters: they and their data stay."""
+    for (kind, namespace, name), item in scene.world.remaining.items():
+        if not item.is_adopted:
+            continue
+        cluster = scene.world.kube.get_or_none(kind, namespace, name)
+        if cluster is None or project_id_of(labels_of(cluster)) != str(scene.project.uid):
+            continue
+        ours: dict[str, str | None] = dict.fromkeys(
+            (*claim_labels(scene.project.kubernetes_name, scene.project.uid), ORIGIN_LABEL)
+        )
+        uid = text(metadata_of(cluster).get("uid"))
+        scene.world.kube.merge_labels(kind, namespace, name, ours, uid=uid)
+        with transaction.atomic():
+            scene.lease.write()
+            scene.note("ClusterReleased", f"Released the adopted Cluster {name}; it and its data stay.")
+
+
+def finish_deletion(scene: Scene, now: datetime) -> None:
+    """Retire the rows: the deletion is done."""
+    with transaction.atomic():
+        scene.lease.write()
+        for model in (DatabaseCluster, Sandbox):
+            model.objects.filter(project=scene.project, retired_at=None).update(
+                retired_at=now,
+                phase=Phase.DELETED,
+                reason=Reason.DELETED,
+                message="",
+                deadline=None,
+            )
+        DatabaseCluster.objects.filter(project=scene.project).update(password="")
+        ProjectVariable.objects.filter(project=scene.project).update(value=EncryptedText())
+        if scene.project.phase != Phase.DELETED:
+            scene.note("Deleted", "The sandbox and the database are gone from the cluster.")

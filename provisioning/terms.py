@@ -1,0 +1,146 @@
+"""The words of a decision: what is wanted, what was seen, what is to be done and said. Pure."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+
+from projects.states import CredentialsSource, DesiredState, Origin, Phase, Reason
+from provisioning.credentials import Missing
+from provisioning.readiness import Readiness
+
+
+class Action(Enum):
+    """One step towards what is wanted; each is safe to repeat."""
+
+    APPLY_CLUSTER = "apply_cluster"
+    ADOPT_CLUSTER = "adopt_cluster"
+    REPLACE_DATABASE = "replace_database"
+    CAPTURE_CREDENTIALS = "capture_credentials"
+    VERIFY_CONNECTION = "verify_connection"
+    APPLY_SANDBOX = "apply_sandbox"
+    APPLY_SANDBOX_WITH_DEFAULT = "apply_sandbox_with_default"
+    DELETE_OBJECTS = "delete_objects"
+    RELEASE_CLUSTER = "release_cluster"
+    FINISH_DELETION = "finish_deletion"
+
+
+class Pace(Enum):
+    """How soon to look again when no event asks for it earlier."""
+
+    POLL = "poll"  # nothing will tell us
+    WATCHED = "watched"  # the watcher will tell us, where one runs
+    FAILED = "failed"  # it may heal by itself
+    SETTLED = "settled"  # only drift is left to be found
+    NEVER = "never"
+
+
+class CredentialsSeen(Enum):
+    """How the cluster's Secret compares with the captured credentials."""
+
+    UNKNOWN = "unknown"
+    MISSING = "missing"
+    CHANGED = "changed"
+    SAME = "same"
+
+
+class Verification(Enum):
+    """What came of connecting as the captured user."""
+
+    VERIFIED = "verified"
+    UNREACHABLE = "unreachable"  # no way there from the panel
+    UNANSWERED = "unanswered"  # a way, but no answer in time
+    REFUSED = "refused"  # the server says not now
+    REJECTED = "rejected"  # the server says not you
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What a row is to say. `deadline` is None when nothing is waited for."""
+
+    phase: Phase
+    reason: Reason
+    message: str
+    deadline: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WantedDatabase:
+    """The live DatabaseCluster row, as far as decisions need it."""
+
+    name: str
+    origin: Origin
+    object_uid: str = ""
+    is_applied: bool = False
+    has_run: bool = False
+    is_reported_missing: bool = False
+    captured_at: datetime | None = None
+    is_verified: bool = False
+    deadline: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WantedSandbox:
+    """The live Sandbox row, as far as decisions need it."""
+
+    name: str
+    is_applied: bool = False
+    credentials: CredentialsSource = CredentialsSource.NONE
+    environment_digest: str = ""
+    deadline: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One project's intent and rows. `is_new_intent`: nobody has carried out the last request yet; `may_replace`: it
+    asked for a database, a new one if the old one vanished."""
+
+    uid: str
+    desired: DesiredState
+    timeout_s: int
+    is_new_intent: bool = False
+    may_replace: bool = False
+    database: WantedDatabase | None = None
+    sandbox: WantedSandbox | None = None
+    is_default_available: bool = False
+    deletes_adopted: bool = False
+    verifies: bool = True
+    deletion_deadline: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Remaining:
+    """An object of a project that is to be deleted. `is_adopted`: a Cluster that the panel did not make;
+    `is_ours`: the panel deletes it, where others are deleted by who made them and only waited for."""
+
+    label: str
+    is_deleting: bool = False
+    is_adopted: bool = False
+    is_ours: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What this pass has observed so far."""
+
+    cluster: Readiness
+    credentials: CredentialsSeen = CredentialsSeen.UNKNOWN
+    missing: Missing | None = None
+    verification: Verification | None = None
+    verification_note: str = ""
+    sandbox: Readiness | None = None
+    sandbox_note: str = ""
+    # Digest of the environment with the captured credentials, and with the default ones.
+    digest: str = ""
+    default_digest: str = ""
+    remaining: tuple[Remaining, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The next action if there is one, and what the rows are to say until then."""
+
+    action: Action | None
+    project: Status
+    pace: Pace
+    database: Status | None = None
+    sandbox: Status | None = None
