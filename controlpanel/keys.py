@@ -1,7 +1,9 @@
 """Keys that the panel makes for itself when the environment gives none."""
 
+import fcntl
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 from cryptography.fernet import Fernet
@@ -51,3 +53,44 @@ def read_or_create(path: Path, generate: str) -> str:
             f"The key file {path} is empty. Restore it from a backup; delete it only if nothing is encrypted with it."
         )
     return key
+
+
+def check_encryption_keys(keys: list[str], source: str) -> list[str]:
+    """Return `keys`, tidied. Raises ImproperlyConfigured, naming their source, unless all are Fernet keys."""
+    tidy = [key.strip() for key in keys if key.strip()]
+    try:
+        for key in tidy:
+            Fernet(key)
+    except ValueError:
+        tidy = []
+    if not tidy:
+        raise ImproperlyConfigured(
+            f"{source} holds something that is not a Fernet key. Restore it, or make a new key with "
+            "`python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'`."
+        )
+    return tidy
+
+
+def read_encryption_keys(path: Path) -> list[str]:
+    """Return the keys in the file, one a line; the first call makes one. Raises ImproperlyConfigured."""
+    return check_encryption_keys(read_or_create(path, "fernet").splitlines(), f"The key file {path}")
+
+
+def replace_encryption_keys(path: Path, change: Callable[[list[str]], list[str]]) -> list[str]:
+    """Write what `change` makes of the keys in the file, whole or not at all; return it. One change at a time.
+
+    The file is a new one each time, so that other processes can tell by its inode. Raises ImproperlyConfigured.
+    """
+    try:
+        with private_file(path.with_name(f"{path.name}.lock")).open("r") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            keys = change(read_encryption_keys(path))
+            draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                file.write("".join(f"{key}\n" for key in keys))
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(path)
+    except OSError as error:
+        raise ImproperlyConfigured(f"The key file {path} can't be written: {error.strerror}.") from None
+    return keys

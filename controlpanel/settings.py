@@ -11,7 +11,7 @@ from django.core.exceptions import ImproperlyConfigured, ValidationError
 
 from controlpanel import theme
 from controlpanel.environment import seconds, whole_number
-from controlpanel.keys import private_file, read_or_create
+from controlpanel.keys import check_encryption_keys, private_file, read_encryption_keys, read_or_create
 from projects.connection import Connection, InvalidConnectionError, parse_url
 from projects.ports import parse_ports
 
@@ -25,10 +25,13 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 STATE_DIR = Path(env.str("STATE_DIR", default=str(BASE_DIR / "var"))).absolute()
 
 SECRET_KEY = env.str("SECRET_KEY", default="") or read_or_create(STATE_DIR / "secret_key", "django")
-# The first key encrypts, all of them decrypt: put a new one in front to rotate.
-ENCRYPTION_KEYS: list[str] = env.list("ENCRYPTION_KEYS", default=[]) or [
-    read_or_create(STATE_DIR / "encryption_key", "fernet")
-]
+# The first key encrypts, all of them decrypt. Without any, those in the file are used, and read again as it changes.
+ENCRYPTION_KEYS: list[str] = env.list("ENCRYPTION_KEYS", default=[])
+ENCRYPTION_KEY_FILE = STATE_DIR / "encryption_key"
+if ENCRYPTION_KEYS:
+    ENCRYPTION_KEYS = check_encryption_keys(ENCRYPTION_KEYS, "ENCRYPTION_KEYS")
+else:
+    read_encryption_keys(ENCRYPTION_KEY_FILE)
 
 DEBUG = env.bool("DEBUG", default=False)
 PORT = whole_number(env, "PORT", default=8000, most=65535)
@@ -115,6 +118,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "csp.middleware.CSPMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "controlpanel.explaining.ExplainKeyErrors",
 ]
 
 ROOT_URLCONF = "controlpanel.urls"

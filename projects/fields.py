@@ -1,13 +1,11 @@
 """A text field that is encrypted at rest."""
 
-from functools import cache
 from typing import Any
 
-from cryptography.fernet import Fernet, InvalidToken, MultiFernet
-from django.conf import settings
-from django.core.exceptions import ImproperlyConfigured
-from django.core.signals import setting_changed
+from cryptography.fernet import InvalidToken
 from django.db import models
+
+from projects import keyring
 
 # Says how a stored value was encrypted, so that another scheme can follow without guessing.
 _PREFIX = "fernet:"
@@ -19,32 +17,14 @@ class UndecryptableValueError(Exception):
     def __init__(self) -> None:
         super().__init__(
             "A stored secret can't be decrypted: its key is not among ENCRYPTION_KEYS (or in the key file in "
-            "STATE_DIR). Put the old key back behind the current one, then try again."
+            "STATE_DIR). Put the old key back behind the current one; `manage.py rotate_keys` says what to do if it is "
+            "lost."
         )
-
-
-@cache
-def _cipher() -> MultiFernet:
-    try:
-        return MultiFernet([Fernet(key) for key in settings.ENCRYPTION_KEYS])
-    except ValueError:
-        raise ImproperlyConfigured(
-            "ENCRYPTION_KEYS holds something that is not a Fernet key. Make one with "
-            "`python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'`."
-        ) from None
-
-
-def _forget_cipher(*, setting: str, **_: Any) -> None:
-    if setting == "ENCRYPTION_KEYS":
-        _cipher.cache_clear()
-
-
-setting_changed.connect(_forget_cipher)
 
 
 def encrypt(value: str) -> str:
     """Return `value` encrypted with the first key, as stored."""
-    return _PREFIX + _cipher().encrypt(value.encode()).decode()
+    return _PREFIX + keyring.current().first.encrypt(value.encode()).decode()
 
 
 def decrypt(stored: str) -> str:
@@ -52,9 +32,24 @@ def decrypt(stored: str) -> str:
     if not stored.startswith(_PREFIX):
         raise UndecryptableValueError
     try:
-        return _cipher().decrypt(stored[len(_PREFIX) :].encode()).decode()
+        return keyring.current().all.decrypt(stored[len(_PREFIX) :].encode()).decode()
     except InvalidToken:
         raise UndecryptableValueError from None
+
+
+def rotate(stored: str) -> str | None:
+    """Return a stored value encrypted anew with the first key; None where it is so already, or is empty. Raises
+    UndecryptableValueError."""
+    if not stored:
+        return None
+    if stored.startswith(_PREFIX):
+        try:
+            keyring.current().first.decrypt(stored[len(_PREFIX) :].encode())
+        except InvalidToken:
+            pass
+        else:
+            return None
+    return encrypt(decrypt(stored))
 
 
 class EncryptedText:

@@ -62,6 +62,7 @@ class Reason(models.TextChoices):
     KUBEBLOCKS_MISSING = "KubeBlocksMissing", "KubeBlocks missing"
     NAMESPACE_MISSING = "NamespaceMissing"
     INTERNAL_ERROR = "InternalError"
+    KEY_MISSING = "EncryptionKeyMissing"
     DELETING = "Deleting"
     DELETED = "Deleted"
 
@@ -77,6 +78,7 @@ class Reason(models.TextChoices):
                 cls.CLUSTER_NOT_OURS,
                 cls.CLUSTER_AMBIGUOUS,
                 cls.CREDENTIALS_REJECTED,
+                cls.KEY_MISSING,
             }
         )
 

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import assert_never
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.utils import timezone
 
 from projects.fields import UndecryptableValueError
@@ -165,8 +166,8 @@ def _explain(error: Exception) -> Trouble:
         case k.KubeError():
             k.disconnect()
             return Trouble(Reason.CLUSTER_UNREACHABLE, str(error))
-        case UndecryptableValueError():
-            return Trouble(Reason.INTERNAL_ERROR, str(error))
+        case UndecryptableValueError() | ImproperlyConfigured():
+            return Trouble(Reason.KEY_MISSING, str(error))
         case _:
             logger.exception("A pass failed.", exc_info=error)
             kind = type(error).__name__

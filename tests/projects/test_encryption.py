@@ -2,12 +2,19 @@
 
 import pytest
 from cryptography.fernet import Fernet
+from django.contrib.auth.models import User
 from django.core import serializers
 from django.core.exceptions import ImproperlyConfigured
+from django.test import Client
+from django.urls import reverse
 
+from projects import keyring
+from projects.display import next_move
 from projects.fields import EncryptedText, UndecryptableValueError
 from projects.models import ProjectVariable
-from projects.services import add_project
+from projects.services import add_project, request_delete, request_provision
+from projects.states import Phase, Reason
+from tests.conftest import follow, is_running
 
 pytestmark = pytest.mark.django_db
 CANARY = "canary-9f8e7d"
@@ -50,7 +57,7 @@ def test_plain_text_is_refused(variable):
 
 
 def test_an_older_key_still_opens_and_a_new_one_encrypts(variable, settings):
-    old = settings.ENCRYPTION_KEYS
+    old = list(keyring.current().keys)
     settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode(), *old]
     assert ProjectVariable.objects.get().value.reveal() == CANARY
     new = EncryptedText.of("other")
@@ -75,3 +82,40 @@ def test_tampered_ciphertext_is_not_taken_for_plain_text(variable):
     ProjectVariable.objects.update(value=EncryptedText("plain"))
     with pytest.raises(UndecryptableValueError):
         ProjectVariable.objects.get().value.reveal()
+
+
+def test_a_broken_key_is_a_page_that_says_what_to_do(variable, settings):
+    admin = Client()
+    admin.force_login(User.objects.create_superuser("root"))
+    settings.ENCRYPTION_KEYS = ["not-a-key"]
+    form = {
+        "name": "aaa",
+        "variables-TOTAL_FORMS": "1",
+        "variables-INITIAL_FORMS": "0",
+        "variables-0-name": "NEW",
+        "variables-0-value": CANARY,
+    }
+    answer = admin.post(reverse("admin:projects_project_change", args=[variable.project_id]), form)
+    assert answer.status_code == 503
+    assert "not a Fernet key" in answer.content.decode()
+    assert CANARY not in answer.content.decode()
+
+
+def test_a_pass_with_a_lost_key_says_what_to_do_on_the_project(variable, settings, cluster):
+    project = variable.project
+    request_provision(project, actor="tester")
+    settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
+    project = follow(project, lambda project: project.reason == Reason.KEY_MISSING)
+    assert "Put the old key back" in project.message
+    assert "Somebody has to act" in next_move(project)
+    settings.ENCRYPTION_KEYS = []
+    assert follow(project, is_running)
+
+
+def test_a_project_can_be_deleted_without_the_key(variable, settings, cluster):
+    project = variable.project
+    request_provision(project, actor="tester")
+    project = follow(project, is_running)
+    settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
+    request_delete(project, actor="tester")
+    assert follow(project, lambda project: project.phase == Phase.DELETED)

@@ -1,0 +1,174 @@
+"""Encrypts every stored secret anew with the first key, while the panel runs; may be stopped and started again."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from cryptography.fernet import Fernet
+from django.apps import apps
+from django.conf import settings
+from django.db import models, transaction
+from django.utils import timezone
+
+from controlpanel.keys import replace_encryption_keys
+from projects import keyring
+from projects.fields import EncryptedText, EncryptedTextField, UndecryptableValueError, decrypt, rotate
+from projects.models import DatabaseCluster
+from projects.scheduling import enqueue_pass
+from projects.services import RefusedRequestError, record_event
+
+_BATCH = 200
+# A value that was written between reading and writing is met again in the next round.
+_MOST_ROUNDS = 5
+# A process that took the old key just before the new one came has long stored what it encrypted with it by then.
+KEY_SETTLES = timedelta(minutes=5)
+
+
+@dataclass
+class Rotation:
+    """What became of the stored values: how many there are, how many were encrypted anew, which no key opens."""
+
+    total: int = 0
+    rotated: int = 0
+    lost: list[str] = field(default_factory=list)
+    # Written by others faster than they could be read: none, unless the panel is very busy.
+    missed: int = 0
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every value is encrypted with the first key, so that no other key is needed."""
+        return not self.lost and not self.missed
+
+
+def encrypted_columns() -> Iterator[tuple[type[models.Model], str]]:
+    """Yield each model and field that holds secrets, whichever app it belongs to."""
+    for model in apps.get_models():
+        for column in model._meta.concrete_fields:
+            if isinstance(column, EncryptedTextField):
+                yield model, column.name
+
+
+def rotate_stored_secrets() -> Rotation:
+    """Encrypt all values with the first key that are not so yet. A write of somebody else's is never overwritten."""
+    rotation = Rotation()
+    for _ in range(_MOST_ROUNDS):
+        rotation.total, rotation.missed, rotation.lost = 0, 0, []
+        for model, column in encrypted_columns():
+            _rotate_column(model, column, rotation)
+        if not rotation.missed:
+            break
+    return rotation
+
+
+def _rotate_column(model: type[models.Model], column: str, rotation: Rotation) -> None:
+    last = 0
+    rows = model._base_manager.exclude(**{column: EncryptedText()}).order_by("pk")
+    while batch := list(rows.filter(pk__gt=last).values_list("pk", column)[:_BATCH]):
+        last = batch[-1][0]
+        rotation.total += len(batch)
+        changes = list(_encrypt_anew(model, batch, rotation))
+        with transaction.atomic():
+            for pk, before, after in changes:
+                # Only what is still as it was read: a value that a pass or a form has stored since is newer.
+                held = model._base_manager.filter(pk=pk, **{column: before})
+                if held.update(**{column: after}):
+                    rotation.rotated += 1
+                else:
+                    rotation.missed += 1
+
+
+def _encrypt_anew(
+    model: type[models.Model], batch: list[Any], rotation: Rotation
+) -> Iterator[tuple[int, EncryptedText, EncryptedText]]:
+    for pk, value in batch:
+        try:
+            stored = rotate(value.stored)
+        except UndecryptableValueError:
+            rotation.lost.append(_name_of(model, pk))
+            continue
+        if stored is not None:
+            yield pk, value, EncryptedText(stored)
+
+
+def _name_of(model: type[models.Model], pk: int) -> str:
+    """Return what people know a row by: the database, or the variable and its project."""
+    row = model._base_manager.filter(pk=pk).first()
+    project = getattr(row, "project", None)
+    of = f" of project {project}" if project else ""
+    return f"{model._meta.verbose_name} {row}{of}"
+
+
+def count_readable_secrets() -> tuple[int, list[str]]:
+    """Return how many stored secrets a key opens, and the names of those that none does."""
+    readable, lost = 0, []
+    for model, column in encrypted_columns():
+        rows = model._base_manager.exclude(**{column: EncryptedText()}).order_by("pk").values_list("pk", column)
+        for pk, value in rows.iterator(_BATCH):
+            try:
+                decrypt(value.stored)
+            except UndecryptableValueError:
+                lost.append(_name_of(model, pk))
+            else:
+                readable += 1
+    return readable, lost
+
+
+def add_key() -> int:
+    """Put a new key in front of those in the key file; return how many there are now. Running processes use it from
+    their next secret on. Raises RefusedRequestError where the keys are not in a file, and ImproperlyConfigured."""
+    _refuse_without_file("Make a key and put it in front of the others in ENCRYPTION_KEYS")
+    new = Fernet.generate_key().decode()
+    return len(replace_encryption_keys(settings.ENCRYPTION_KEY_FILE, lambda keys: [new, *keys]))
+
+
+def drop_old_keys() -> int:
+    """Remove all keys but the first from the key file; return how many were removed. Raises RefusedRequestError while
+    one may still be needed, and ImproperlyConfigured."""
+    _refuse_without_file("Remove the old keys from ENCRYPTION_KEYS")
+    age_s = time.time() - settings.ENCRYPTION_KEY_FILE.stat().st_mtime
+    if (left_s := KEY_SETTLES.total_seconds() - age_s) > 0:
+        raise RefusedRequestError(
+            f"The keys were changed {age_s:.0f} s ago, and what was encrypted with an old one just before may not be "
+            f"stored yet. Try again in {left_s:.0f} s."
+        )
+    rotation = rotate_stored_secrets()
+    if not rotation.is_complete:
+        raise RefusedRequestError("Not every stored secret is encrypted with the first key: no key was removed.")
+    keys = keyring.current().keys
+    replace_encryption_keys(settings.ENCRYPTION_KEY_FILE, lambda present: [key for key in present if key == keys[0]])
+    return len(keys) - 1
+
+
+def _refuse_without_file(remedy: str) -> None:
+    if not keyring.is_in_file():
+        raise RefusedRequestError(
+            f"The keys are in the environment, which a command can't change. {remedy}, and restart every process."
+        )
+
+
+def recapture_lost_passwords(*, actor: str) -> list[str]:
+    """Give up the database passwords that no key opens, and have a pass read each again from its cluster; return the
+    names of the databases."""
+    names = []
+    for row in DatabaseCluster.objects.exclude(password=EncryptedText()).select_related("project"):
+        try:
+            decrypt(row.password.stored)
+        except UndecryptableValueError:
+            now = timezone.now()
+            with transaction.atomic():
+                held = DatabaseCluster.objects.filter(pk=row.pk, password=row.password)
+                if held.update(password=EncryptedText()) and row.retired_at is None:
+                    record_event(
+                        row.project,
+                        actor=actor,
+                        reason="PasswordGivenUp",
+                        message=f"{actor} gave up the stored password of {row.name}, whose key is lost; it is read "
+                        "again from the cluster.",
+                        resource=f"database {row.name}",
+                        at=now,
+                    )
+                    enqueue_pass(row.project_id, now=now)
+                    names.append(row.name)
+    return names

@@ -1,0 +1,82 @@
+"""`manage.py rotate_keys`: encrypt every stored secret with the first key, while the panel runs."""
+
+import sys
+from argparse import ArgumentParser
+from typing import Any
+
+from projects import key_rotation, keyring
+from projects.services import RefusedRequestError
+from provisioning.management.console import FAILED, PanelCommand, actor, stop
+
+_NAMED = 10
+
+
+class Command(PanelCommand):
+    help = (
+        "Encrypt every stored secret with the first encryption key. The panel may run meanwhile, and the command may "
+        "be stopped and started again. Exit code 1 if a secret can't be decrypted with any key."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        choice = parser.add_mutually_exclusive_group()
+        choice.add_argument(
+            "--new-key",
+            action="store_true",
+            help="first put a new key in front of those in the key file in STATE_DIR; running processes follow",
+        )
+        choice.add_argument(
+            "--drop-old-keys",
+            action="store_true",
+            help="when everything is encrypted with the first key, remove the others from the key file",
+        )
+        choice.add_argument(
+            "--recapture",
+            action="store_true",
+            help="give up the database passwords whose key is lost, and have them read again from the cluster",
+        )
+
+    def handle(self, *, new_key: bool, drop_old_keys: bool, recapture: bool, **options: Any) -> None:
+        try:
+            if drop_old_keys:
+                count = key_rotation.drop_old_keys()
+                self.stdout.write(f"Removed {count} old key{'' if count == 1 else 's'}; one is left.")
+                return
+            if new_key:
+                self.stdout.write(f"Put a new key in front; there are {key_rotation.add_key()} now.")
+        except RefusedRequestError as error:
+            raise stop(FAILED, str(error)) from None
+        if recapture:
+            names = key_rotation.recapture_lost_passwords(actor=actor())
+            self.stdout.write(f"To be read again from the cluster: {', '.join(names) or 'no password'}.")
+        self._rotate()
+
+    def _rotate(self) -> None:
+        rotation = key_rotation.rotate_stored_secrets()
+        self.stdout.write(f"Stored secrets: {rotation.total}. Encrypted anew with the first key: {rotation.rotated}.")
+        if rotation.lost:
+            names = ", ".join(rotation.lost[:_NAMED])
+            more = f" and {len(rotation.lost) - _NAMED} more" if len(rotation.lost) > _NAMED else ""
+            self.say(
+                f"{len(rotation.lost)} can't be decrypted with any key: {names}{more}. Put their key back behind the "
+                "first. If it is lost: --recapture has database passwords read again from the cluster, and variables "
+                "have to be typed again in the admin."
+            )
+        if rotation.missed:
+            self.say(f"{rotation.missed} were changed meanwhile: run the command again.")
+        if not rotation.is_complete:
+            sys.exit(FAILED)
+        self._explain_old_keys()
+
+    def _explain_old_keys(self) -> None:
+        old = len(keyring.current().keys) - 1
+        if not old:
+            self.stdout.write("There is no other key.")
+            return
+        if keyring.is_in_file():
+            when = "They can go five minutes after the key was changed: `manage.py rotate_keys --drop-old-keys`."
+        else:
+            when = (
+                "They can be removed from ENCRYPTION_KEYS when every process has been restarted with the new key in "
+                "front and this command has then been run once more."
+            )
+        self.stdout.write(f"Old keys: {old}. {when} Backups of the database made before still need them: keep a copy.")
