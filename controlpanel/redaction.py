@@ -1,9 +1,22 @@
-"""The one mechanism that keeps passwords out of logs and error texts."""
+"""The one mechanism that keeps passwords out of logs, error texts and whatever else is written or shown.
+
+Two rules, in this order: secrets that this process has held lately (known_secrets.py) are masked wherever they appear,
+and so is what looks like one: the password in a URL, the value in `password=…`.
+"""
 
 import logging
 import re
+import sys
+import threading
+import traceback
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
 
-MASK = "••••••"
+from controlpanel.known_secrets import MASK, KnownSecrets
+
+__all__ = ["MASK", "RedactingFilter", "guard_exception_hooks", "mask_known", "mask_object", "redact", "remember"]
+
 _PATTERNS = (
     # user:password@host in any URL; the password may hold anything but / and whitespace, up to the last @.
     (re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s/]+(@)", re.IGNORECASE), rf"\1{MASK}\2"),
@@ -16,17 +29,52 @@ _PATTERNS = (
         rf"\1\2{MASK}",
     ),
 )
+# Keys of Kubernetes objects whose every value is a secret.
+_SECRET_MAPPINGS = ("data", "stringData")
+# The whole object again, as text.
+_APPLIED_COPY = "kubectl.kubernetes.io/last-applied-configuration"
+
+_known = KnownSecrets()
+
+
+def remember(value: str, *, keep: bool = False) -> None:
+    """Mask `value` from now on wherever this process writes something; with `keep`, for as long as it runs."""
+    _known.add(value, keep=keep)
+
+
+def mask_known(text: str) -> str:
+    """Return `text` with the secrets that this process knows masked, in whatever encoding."""
+    return _known.mask(text)
 
 
 def redact(text: str) -> str:
-    """Return `text` with the passwords of URLs and of password=… pairs masked."""
+    """Return `text` with known secrets, the passwords of URLs and of password=… pairs masked."""
+    text = _known.mask(text)
     for pattern, replacement in _PATTERNS:
         text = pattern.sub(replacement, text)
     return text
 
 
+def mask_object(item: Any) -> Any:
+    """Return a Kubernetes object (JSON) as it may be shown: without the values of Secrets and of environments."""
+    if isinstance(item, list):
+        return [mask_object(one) for one in item]
+    if not isinstance(item, Mapping):
+        return redact(item) if isinstance(item, str) else item
+    shown = {key: mask_object(value) for key, value in item.items()}
+    if "name" in item and "value" in item:  # of an environment
+        shown["value"] = MASK
+    for key in _SECRET_MAPPINGS if item.get("kind") == "Secret" else ():
+        if isinstance(item.get(key), Mapping):
+            shown[key] = dict.fromkeys(item[key], MASK)
+    annotations = shown.get("annotations")
+    if isinstance(annotations, dict) and _APPLIED_COPY in annotations:
+        annotations[_APPLIED_COPY] = MASK
+    return shown
+
+
 class RedactingFilter(logging.Filter):
-    """Masks secrets in a record's message and in its traceback, whatever logger it came from."""
+    """Masks secrets in a record's message, traceback and stack, whatever logger it came from."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.msg = redact(record.getMessage())
@@ -35,4 +83,20 @@ class RedactingFilter(logging.Filter):
             record.exc_text = logging.Formatter().formatException(record.exc_info)
         if record.exc_text:
             record.exc_text = redact(record.exc_text)
+        if record.stack_info:
+            record.stack_info = redact(record.stack_info)
         return True
+
+
+def guard_exception_hooks() -> None:
+    """Have Python mask secrets in the traceback of an error that nobody caught, in any thread."""
+
+    def print_masked(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+        sys.stderr.write(redact("".join(traceback.format_exception(kind, error, trace))))
+
+    def print_thread(failed: threading.ExceptHookArgs) -> None:
+        if failed.exc_type is not SystemExit:
+            print_masked(failed.exc_type, failed.exc_value, failed.exc_traceback)
+
+    sys.excepthook = print_masked
+    threading.excepthook = print_thread

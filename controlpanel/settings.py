@@ -12,6 +12,7 @@ from django.core.exceptions import ImproperlyConfigured, ValidationError
 from controlpanel import theme
 from controlpanel.environment import seconds, whole_number
 from controlpanel.keys import check_encryption_keys, private_file, read_encryption_keys, read_or_create
+from controlpanel.redaction import remember
 from projects.connection import Connection, InvalidConnectionError, parse_url
 from projects.ports import parse_ports
 
@@ -87,6 +88,12 @@ SANDBOX_MEMORY = env.str("SANDBOX_MEMORY", default="512Mi")
 SANDBOX_STORAGE = env.str("SANDBOX_STORAGE", default="10Gi")
 SANDBOX_STORAGE_CLASS = env.str("SANDBOX_STORAGE_CLASS", default="")
 
+# --- Secrets in logs and error pages: see docs/secrets.md -------------------------------------------------------
+DEFAULT_EXCEPTION_REPORTER = "controlpanel.error_reports.Reporter"
+DEFAULT_EXCEPTION_REPORTER_FILTER = "controlpanel.error_reports.ReportFilter"
+for _secret in (SECRET_KEY, *ENCRYPTION_KEYS):
+    remember(_secret, keep=True)
+
 # --- Django ----------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
     "unfold",
@@ -155,6 +162,7 @@ if _database["ENGINE"].endswith("sqlite3"):
         "timeout": 20,
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-16000;",
     }
+remember(_database.get("PASSWORD", ""), keep=True)
 DATABASES = {"default": {**_database, "CONN_MAX_AGE": CONN_MAX_AGE}}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
@@ -235,6 +243,8 @@ LOGGING = {
     "handlers": {"stderr": {"class": "logging.StreamHandler", "filters": ["redact"], "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="INFO")},
     "loggers": {
+        # gunicorn makes handlers of its own, which mask nothing.
+        "gunicorn.error": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
         "django": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
         # One line a task is noise at a thousand tasks: the timeline has what happened.
         "django-q": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},

@@ -1,7 +1,10 @@
-"""Where a database is and who connects to it; how that is written as a URL. Pure."""
+"""Where a database is and who connects to it; how that is written as a URL. Pure, but for the
+password's being masked from then on."""
 
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote, urlsplit
+
+from controlpanel.redaction import remember
 
 
 class InvalidConnectionError(ValueError):
@@ -17,6 +20,10 @@ class Connection:
     database: str
     username: str
     password: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        # Whoever holds a password may come to write it somewhere by mistake.
+        remember(self.password)
 
     @property
     def url(self) -> str:

@@ -1,10 +1,11 @@
-"""A text field that is encrypted at rest."""
+"""Text fields: one that is encrypted at rest, and one that never stores a secret."""
 
 from typing import Any
 
 from cryptography.fernet import InvalidToken
 from django.db import models
 
+from controlpanel.redaction import redact, remember
 from projects import keyring
 
 # Says how a stored value was encrypted, so that another scheme can follow without guessing.
@@ -62,11 +63,14 @@ class EncryptedText:
 
     @classmethod
     def of(cls, text: str) -> "EncryptedText":
+        remember(text)
         return cls(encrypt(text) if text else "")
 
     def reveal(self) -> str:
         """Return the plain text ("" for nothing). Raises UndecryptableValueError."""
-        return decrypt(self.stored) if self.stored else ""
+        text = decrypt(self.stored) if self.stored else ""
+        remember(text)
+        return text
 
     def __bool__(self) -> bool:
         return bool(self.stored)
@@ -106,3 +110,12 @@ class EncryptedTextField(models.TextField[EncryptedText, EncryptedText]):
         if value in ("", None):
             return ""
         raise TypeError(f"{self.name} takes EncryptedText, not plain text.")
+
+
+class RedactedTextField(models.TextField[str, str]):
+    """Words about what happened, some of them quoted from elsewhere: secrets in them are masked before they are stored,
+    whether by `save` or by `update`."""
+
+    def get_prep_value(self, value: Any) -> Any:
+        value = super().get_prep_value(value)
+        return redact(value) if isinstance(value, str) else value

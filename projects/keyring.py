@@ -11,6 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
 from controlpanel.keys import check_encryption_keys, read_encryption_keys
+from controlpanel.redaction import remember
 
 logger = logging.getLogger(__name__)
 # What tells two versions of the file apart; it is replaced whole, never written into.
@@ -61,6 +62,8 @@ def current() -> Keyring:
 def _remember(keys: list[str], mark: _Mark | None) -> Keyring:
     global _read
     fernets = [Fernet(key) for key in keys]
+    for key in keys:
+        remember(key, keep=True)
     keyring = Keyring(tuple(keys), fernets[0], MultiFernet(fernets))
     _read = keyring, mark
     return keyring

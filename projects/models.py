@@ -14,7 +14,7 @@ from django.utils.functional import cached_property
 
 from projects import naming
 from projects.connection import ENVIRONMENT_NAMES, Connection
-from projects.fields import EncryptedText, EncryptedTextField
+from projects.fields import EncryptedText, EncryptedTextField, RedactedTextField
 from projects.found_cluster import FoundCluster, Inventory  # noqa: F401 - Django finds models from here
 from projects.sandbox_template import SandboxTemplate
 from projects.states import CredentialsSource, DesiredState, Level, Origin, Phase, Reason, Step
@@ -49,7 +49,7 @@ class Observation(models.Model):
 
     phase = models.CharField(max_length=20, choices=Phase.choices, default=Phase.NEW)
     reason = models.CharField(max_length=40, choices=Reason.choices, default=Reason.NOT_REQUESTED)
-    message = models.TextField(blank=True)
+    message = RedactedTextField(blank=True)
 
     class Meta:
         abstract = True
@@ -298,7 +298,7 @@ class DatabaseCluster(Resource):
     database = models.CharField(max_length=63, blank=True)
     username = models.CharField(max_length=63, blank=True)
     password = EncryptedTextField(blank=True, default=EncryptedText)
-    verification_note = models.TextField(blank=True)
+    verification_note = RedactedTextField(blank=True)
     running_at = models.DateTimeField(null=True)
     captured_at = models.DateTimeField(null=True)
     verified_at = models.DateTimeField(null=True)
@@ -361,7 +361,7 @@ class Event(models.Model):
     resource = models.CharField(max_length=120, blank=True)
     level = models.CharField(max_length=10, choices=Level.choices, default=Level.INFO)
     reason = models.CharField(max_length=40)
-    message = models.TextField()
+    message = RedactedTextField()
 
     class Meta:
         ordering = ["-at", "-pk"]

@@ -7,6 +7,8 @@ class ProvisioningConfig(AppConfig):
     verbose_name = "Provisioning"
 
     def ready(self) -> None:
+        from provisioning import task_results
         from provisioning.schedules import ensure_schedules
 
+        task_results.connect()
         post_migrate.connect(ensure_schedules, sender=self)

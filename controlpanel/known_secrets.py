@@ -1,0 +1,152 @@
+"""Secrets that this process has held lately, so that they can be masked wherever they would appear, however encoded.
+
+In memory only, as the secrets themselves are, and bounded. A lookup costs some 60 ns a character of the text, however
+many secrets are known: each window of six characters is looked up in a table of the secrets' beginnings.
+"""
+
+import base64
+import html
+import json
+import re
+import shlex
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from urllib.parse import quote, quote_plus
+
+MASK = "••••••"
+_WINDOW = 6
+_MOST = 1000
+_SEPARATORS = "-_. "
+_JSON_FOR_HTML = {ord("<"): "\\u003C", ord(">"): "\\u003E", ord("&"): "\\u0026"}
+
+
+def is_worth_masking(value: str) -> bool:
+    """Whether a value is long and mixed enough for a secret: logs without any “production” could not be read."""
+    if len(value) >= 16:
+        return True
+    kinds = {
+        "lower" if c.islower() else "upper" if c.isupper() else "digit" if c.isdigit() else "other"
+        for c in value
+        if c not in _SEPARATORS
+    }
+    return len(value) >= 8 and len(kinds) > 1
+
+
+def _percent_lower(value: str) -> str:
+    return re.sub("%[0-9A-F]{2}", lambda found: found[0].lower(), quote(value, safe=""))
+
+
+def _json(value: str) -> str:
+    return json.dumps(value)[1:-1]
+
+
+def _json_unicode(value: str) -> str:
+    return json.dumps(value, ensure_ascii=False)[1:-1]
+
+
+def _yaml(value: str) -> str:
+    return re.sub("[\x80-\xff]", lambda found: f"\\x{ord(found[0]):02X}", _json_unicode(value))
+
+
+def _shell(value: str) -> str:
+    return shlex.quote(value).strip("'")
+
+
+# How a value looks inside what panels, servers and programs write.
+_ESCAPES: tuple[Callable[[str], str], ...] = (
+    lambda value: quote(value, safe=""),
+    quote,
+    lambda value: quote(value, safe="!*'()"),
+    quote_plus,
+    _percent_lower,
+    _json,
+    _json_unicode,
+    _yaml,
+    lambda value: _json(value).translate(_JSON_FOR_HTML),
+    lambda value: repr(value)[1:-1],
+    lambda value: repr(value.encode())[2:-1],
+    html.escape,
+    lambda value: html.escape(value, quote=False),
+    lambda value: html.escape(value).replace("&#x27;", "&#39;"),
+    lambda value: value.replace("'", "''"),
+    lambda value: value.replace("\\", "\\\\").replace("'", "\\'"),
+    _shell,
+)
+
+
+def _base64_cores(value: str) -> Iterator[str]:
+    """Yield what base64 makes of a value inside a longer text, for each of the three ways that it may be aligned."""
+    raw = value.encode()
+    for offset in range(3):
+        encoded = base64.b64encode(b"\0" * offset + raw).decode().rstrip("=")
+        start = (0, 2, 3)[offset]
+        # The last character also holds bits of what follows.
+        end = len(encoded) if (offset + len(raw)) % 3 == 0 else len(encoded) - 1
+        core = encoded[start:end]
+        yield core
+        yield core.replace("+", "-").replace("/", "_")
+
+
+def encodings_of(value: str) -> frozenset[str]:
+    """Return every way of writing `value` that is looked for, itself included."""
+    once = {value, *(escape(value) for escape in _ESCAPES)}
+    twice = {escape(text) for text in once for escape in _ESCAPES}
+    encoded = {core for text in once for core in _base64_cores(text)}
+    return frozenset(text for text in once | twice | encoded if len(text) >= _WINDOW)
+
+
+class KnownSecrets:
+    """The secrets that were held last, at most `most` of them, and those that are kept for good."""
+
+    def __init__(self, most: int = _MOST) -> None:
+        self._most = most
+        self._lock = threading.Lock()
+        self._encodings: OrderedDict[str, frozenset[str]] = OrderedDict()
+        self._kept: set[str] = set()
+        # Beginnings of six characters, and the encodings that begin so. Values are replaced, never changed in place:
+        # readers take no lock.
+        self._beginnings: dict[str, tuple[str, ...]] = {}
+
+    def add(self, value: str, *, keep: bool = False) -> None:
+        """Mask `value` from now on, until so many others have been held since; with `keep`, for good."""
+        if value in self._encodings:
+            with self._lock:
+                if value in self._encodings:
+                    self._encodings.move_to_end(value)
+            return
+        if not is_worth_masking(value):
+            return
+        encodings = encodings_of(value)
+        with self._lock:
+            self._encodings[value] = encodings
+            for text in encodings:
+                known = self._beginnings.get(text[:_WINDOW], ())
+                self._beginnings[text[:_WINDOW]] = tuple(sorted({*known, text}, key=len, reverse=True))
+            if keep:
+                self._kept.add(value)
+            while len(self._encodings) - len(self._kept) > self._most:
+                self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        oldest = next(value for value in self._encodings if value not in self._kept)
+        gone = self._encodings.pop(oldest)
+        for text in gone:
+            rest = tuple(one for one in self._beginnings.get(text[:_WINDOW], ()) if one != text)
+            if rest:
+                self._beginnings[text[:_WINDOW]] = rest
+            else:
+                self._beginnings.pop(text[:_WINDOW], None)
+
+    def mask(self, text: str) -> str:
+        """Return `text` with every known secret in it masked."""
+        beginnings = self._beginnings
+        windows = range(len(text) - _WINDOW + 1)
+        found = {window for at in windows if (window := text[at : at + _WINDOW]) in beginnings}
+        if not found:
+            return text
+        # The longest first: what is left of a secret behind a part of it would be no secret any more, but a hint.
+        candidates = {encoding for window in found for encoding in beginnings.get(window, ())}
+        for encoding in sorted(candidates, key=len, reverse=True):
+            text = text.replace(encoding, MASK)
+        return text
