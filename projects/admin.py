@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from projects import admin_adoption, admin_records, admin_templates, display, services
+from projects import admin_adoption, admin_records, admin_templates, display, permissions, services
 from projects.admin_records import PhaseFilter, SandboxCredentialsFilter, phase_label, shown
 from projects.forms import ProjectAdminForm, VariableForm
 from projects.models import Project, ProjectVariable
@@ -51,7 +51,7 @@ class VariableInline(_VariableInline):
     verbose_name_plural = "environment variables of the sandbox"
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return display.user_may(request.user, "view_project")
+        return permissions.may(request.user, "view_project", obj) if obj else permissions.is_staff(request.user)
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return self._may_edit(request, obj)
@@ -64,8 +64,9 @@ class VariableInline(_VariableInline):
 
     def _may_edit(self, request: HttpRequest, project: Project | None) -> bool:
         if project is None or project.pk is None:
-            return display.user_may(request.user, "add_project") or display.user_may(request.user, "change_project")
-        return display.user_may(request.user, "change_project") and project.desired_state != DesiredState.DELETED
+            return permissions.may(request.user, "add_project") or permissions.may(request.user, "change_project")
+        may_change = permissions.may(request.user, "change_project", project)
+        return may_change and project.desired_state != DesiredState.DELETED
 
 
 @admin.register(Project)
@@ -107,23 +108,36 @@ class ProjectAdmin(_ProjectAdmin):
         """Rows stay, so that no name is used twice: nobody removes one, whatever their permissions."""
         return False
 
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return permissions.is_staff(request.user)
+
+    def has_view_permission(self, request: HttpRequest, obj: Project | None = None) -> bool:
+        return permissions.may(request.user, "view_project", obj) if obj else permissions.is_staff(request.user)
+
     def has_change_permission(self, request: HttpRequest, obj: Project | None = None) -> bool:
         if obj is not None and obj.desired_state == DesiredState.DELETED:
             return False
-        return super().has_change_permission(request, obj)
+        return permissions.may(request.user, "change_project", obj)
 
     def has_provision_permission(self, request: HttpRequest) -> bool:
-        return display.user_may(request.user, "provision_project")
+        return permissions.may_with_some(request.user, "provision_project")
 
     def has_request_delete_permission(self, request: HttpRequest) -> bool:
-        return display.user_may(request.user, "delete_project")
+        return permissions.may_with_some(request.user, "delete_project")
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Project]:
-        return Project.objects.with_resources()
+        return Project.objects.visible_to(request.user).with_resources()
+
+    def get_list_filter(self, request: HttpRequest) -> list[Any]:
+        """Who sees only their own projects is not shown who else has some."""
+        filters = super().get_list_filter(request)
+        if permissions.may(request.user, "view_project"):
+            return list(filters)
+        return [each for each in filters if not (isinstance(each, tuple) and each[0] == "owner")]
 
     def get_fieldsets(self, request: HttpRequest, obj: Project | None = None) -> Any:
         may_change = self.has_add_permission(request) if obj is None else self.has_change_permission(request, obj)
-        may_share = may_change and display.user_may(request.user, "allow_default_database")
+        may_share = may_change and permissions.may(request.user, "allow_default_database")
         names = ("name", "owner", "description") if obj is None else ("name", "kubernetes_name", "owner", "description")
         shared = "default_database_allowed" if may_share else "default_database_shown"
         return (
@@ -137,6 +151,9 @@ class ProjectAdmin(_ProjectAdmin):
         in_words = ("default_database_shown",)
         if obj is None:
             return in_words
+        if not permissions.may(request.user, "change_project"):
+            # An owner does not give a project away, nor choose where it lives.
+            return ("name", "kubernetes_name", "namespace", "owner", *in_words)
         if obj.desired_state == DesiredState.REGISTERED:
             return ("name", "kubernetes_name", *in_words)
         return ("name", "kubernetes_name", "namespace", *in_words)
@@ -154,7 +171,7 @@ class ProjectAdmin(_ProjectAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> Any:
         context = dict(extra_context or {})
-        if object_id and object_id.isdecimal() and Project.objects.filter(pk=object_id).exists():
+        if object_id and object_id.isdecimal() and self.get_queryset(request).filter(pk=object_id).exists():
             project = get_shown_project(int(object_id))
             context |= {**project_context(request, project), "in_admin": True}
         try:
@@ -233,11 +250,11 @@ class ProjectAdmin(_ProjectAdmin):
 
     @admin.action(description="Provision selected projects", permissions=["provision"])
     def provision_selected(self, request: HttpRequest, queryset: models.QuerySet[Project]) -> None:
-        self._request_each(request, queryset, services.request_provision)
+        self._request_each(request, queryset, "provision_project", services.request_provision)
 
     @admin.action(description="Retry selected projects", permissions=["provision"])
     def retry_selected(self, request: HttpRequest, queryset: models.QuerySet[Project]) -> None:
-        self._request_each(request, queryset, services.request_retry)
+        self._request_each(request, queryset, "provision_project", services.request_retry)
 
     @admin.action(description="Delete selected projects…", permissions=["request_delete"])
     def delete_selected_projects(self, request: HttpRequest, queryset: models.QuerySet[Project]) -> HttpResponse | None:
@@ -248,10 +265,14 @@ class ProjectAdmin(_ProjectAdmin):
             def request_delete(project: Project, *, actor: str) -> Outcome:
                 return services.request_delete(project, actor=actor, delete_adopted=delete_adopted)
 
-            self._request_each(request, queryset, request_delete)
+            self._request_each(request, queryset, "delete_project", request_delete)
             return None
         projects = list(queryset)
-        present = [project for project in projects if project.phase != Phase.DELETED]
+        present = [
+            project
+            for project in projects
+            if project.phase != Phase.DELETED and permissions.may(request.user, "delete_project", project)
+        ]
         context = {
             **self.admin_site.each_context(request),
             "title": f"Delete {len(present)} project{'' if len(present) == 1 else 's'}?",
@@ -267,11 +288,18 @@ class ProjectAdmin(_ProjectAdmin):
         self,
         request: HttpRequest,
         projects: Iterable[Project],
+        codename: str,
         request_one: Callable[..., Outcome],
     ) -> None:
-        """Make the request for each project and say what became of it: one by one, or grouped where there are many."""
-        actor = request.user.get_username()
-        outcomes = [(project, request_one(project, actor=actor)) for project in projects]
+        """Make the request for each project with which the user may do this, and say what became of it: one by one, or
+        grouped where there are many."""
+
+        def ask(project: Project) -> Outcome:
+            if not permissions.may(request.user, codename, project):
+                return Outcome(False, f"{project.name} is not yours, and you may not do that with others' projects.")
+            return request_one(project, actor=request.user.get_username())
+
+        outcomes = [(project, ask(project)) for project in projects]
         for say, accepted in ((messages.success, True), (messages.warning, False)):
             kind = [(project, outcome) for project, outcome in outcomes if outcome.accepted is accepted]
             if len(kind) <= _LISTED_ONE_BY_ONE:

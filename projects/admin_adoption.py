@@ -12,7 +12,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from projects import display
+from projects import permissions
 from projects.adoption import Adoptable, may_adopt, request_adopt, request_adopt_for_new
 from projects.forms import ProjectNameField
 from projects.found_cluster import FoundCluster, Inventory, read_inventory, request_inventory
@@ -88,13 +88,13 @@ class FoundClusterAdmin(_FoundAdmin):
         return False
 
     def has_view_permission(self, request: HttpRequest, obj: FoundCluster | None = None) -> bool:
-        return display.user_may(request.user, "view_project")
+        return permissions.may(request.user, "view_project")
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return self.has_view_permission(request)
 
     def has_adopt_permission(self, request: HttpRequest) -> bool:
-        return self.has_view_permission(request) and display.user_may(request.user, "provision_project")
+        return self.has_view_permission(request) and permissions.may(request.user, "provision_project")
 
     # --- Pages -------------------------------------------------------------------------------------------------
 
@@ -135,7 +135,7 @@ class FoundClusterAdmin(_FoundAdmin):
             gone = "That cluster is gone, or a project has it meanwhile. This is what there is now."
             messages.warning(request, cluster.obstacle if cluster else gone)
             return redirect("admin:projects_foundcluster_changelist")
-        may_add = display.user_may(request.user, "add_project")
+        may_add = permissions.may(request.user, "add_project")
         form = AdoptForm(request.POST if request.method == "POST" else None, cluster=cluster, may_add=may_add)
         if request.method == "POST" and form.is_valid():
             project = self._adopt(request, cluster, form)

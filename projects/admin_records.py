@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from django.contrib import admin
+from django.contrib.auth import get_permission_codename
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group, User
@@ -22,7 +23,8 @@ from unfold.decorators import display as unfold_display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from controlpanel.redaction import redact
-from projects import display
+from projects import display, permissions
+from projects.groups import GROUPS
 from projects.models import DatabaseCluster, Event, Observation, Sandbox
 from projects.states import CredentialsSource, Phase
 from projects.templatetags.panel import ago, spaced
@@ -126,7 +128,7 @@ class LiveFilter(_Filter):
 
 
 class RecordAdmin(_AnyAdmin):
-    """Rows that the panel writes: to be read by whoever may view projects, changed by nobody."""
+    """Rows that the panel writes: read by whoever sees their project, changed by nobody."""
 
     list_per_page = 25
     list_filter_submit = True
@@ -143,10 +145,13 @@ class RecordAdmin(_AnyAdmin):
         return False
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return display.user_may(request.user, "view_project")
+        return obj is None or permissions.may(request.user, "view_project", obj.project)
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return self.has_view_permission(request)
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
+        return permissions.visible(super().get_queryset(request), request.user, owner="project__owner")
 
     @shown("Project", ordering="project__name")
     def project_link(self, row: DatabaseCluster | Sandbox | Event) -> SafeString:
@@ -276,10 +281,14 @@ class EventAdmin(RecordAdmin):
 
 
 class QueueRecordAdmin(RecordAdmin):
-    """The queue's own rows: what runs when, never what is in a task. For superusers."""
+    """The queue's own rows: what runs when, never what is in a task."""
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return bool(request.user.is_active and request.user.is_superuser)
+        return request.user.has_perm(f"{self.opts.app_label}.{get_permission_codename('view', self.opts)}")
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
+        queryset: models.QuerySet[Any] = self.model._default_manager.all()
+        return queryset
 
 
 class WaitingTaskAdmin(QueueRecordAdmin):
@@ -336,13 +345,38 @@ class ScheduleRecordAdmin(QueueRecordAdmin):
 
 
 class UserAdmin(_DjangoUserAdmin, _AnyAdmin):
+    """Users. Superusers are made and changed by superusers; groups are given by whoever may change groups."""
+
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
 
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return super().has_change_permission(request, obj) and _may_touch(request.user, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return super().has_delete_permission(request, obj) and _may_touch(request.user, obj)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
+        fields = super().get_readonly_fields(request, obj)
+        if request.user.is_superuser:
+            return fields
+        may_grant = request.user.has_perm("auth.change_group")
+        return (*fields, "is_superuser", "user_permissions", *(() if may_grant else ("is_staff", "groups")))
+
+
+def _may_touch(user: permissions.Person, other: User | None) -> bool:
+    return other is None or not other.is_superuser or bool(isinstance(user, User) and user.is_superuser)
+
 
 class GroupAdmin(DjangoGroupAdmin, _AnyAdmin):
-    pass
+    """Groups. The panel's own stay as they are."""
+
+    def has_change_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
+        return super().has_change_permission(request, obj) and (obj is None or obj.name not in GROUPS)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
+        return super().has_delete_permission(request, obj) and (obj is None or obj.name not in GROUPS)
 
 
 def register() -> None:

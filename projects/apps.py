@@ -1,4 +1,9 @@
-from django.apps import AppConfig
+from typing import Any
+
+from django.apps import AppConfig, apps
+from django.db.models.signals import post_migrate
+
+from projects.groups import ensure_groups
 
 
 class ProjectsConfig(AppConfig):
@@ -9,3 +14,9 @@ class ProjectsConfig(AppConfig):
         from projects import admin_history
 
         admin_history.connect()
+        # After auth's own receiver, which makes the permissions: this app stands behind auth and django_q.
+        post_migrate.connect(_ensure_groups, sender=self)
+
+
+def _ensure_groups(*, using: str, **_: Any) -> None:
+    ensure_groups(apps, using)

@@ -6,7 +6,7 @@ from django.db.models import Count
 from django.http import HttpRequest
 from django.urls import reverse
 
-from projects import display
+from projects import display, permissions
 from projects.models import Event, Project, Sandbox
 from projects.states import CredentialsSource, Phase
 
@@ -20,16 +20,14 @@ def is_live_view(request: HttpRequest) -> bool:
 
 
 def add_dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """Add what the first page shows to its context; nothing of projects for those who may not see them."""
-    context["may_view_projects"] = display.user_may(request.user, "view_project")
-    if not context["may_view_projects"]:
-        return context
-    counts: dict[str, int] = dict(Project.objects.order_by().values_list("phase").annotate(Count("pk")))
-    present = Project.objects.present().select_related("owner")
+    """Add what the first page shows to its context: of the projects that the user sees."""
+    visible = Project.objects.visible_to(request.user)
+    counts: dict[str, int] = dict(visible.order_by().values_list("phase").annotate(Count("pk")))
+    present = visible.present().select_related("owner")
     failed = present.filter(phase=Phase.FAILED)
-    on_default = Sandbox.objects.filter(retired_at=None, credentials=CredentialsSource.DEFAULT).select_related(
-        "project"
-    )
+    sandboxes = Sandbox.objects.filter(retired_at=None, credentials=CredentialsSource.DEFAULT).select_related("project")
+    on_default = permissions.visible(sandboxes, request.user, owner="project__owner")
+    events = permissions.visible(Event.objects.select_related("project"), request.user, owner="project__owner")
     list_url = reverse("projects:list")
     context |= {
         "tiles": [
@@ -44,9 +42,8 @@ def add_dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, An
         "failed": failed[:_ATTENTION_SHOWN],
         "failed_count": counts.get(Phase.FAILED, 0),
         "on_default": on_default[:_ATTENTION_SHOWN],
-        "recent_events": [
-            (event, display.shown_level(event)) for event in Event.objects.select_related("project")[:_EVENTS_SHOWN]
-        ],
-        "may_add": display.user_may(request.user, "add_project"),
+        "recent_events": [(event, display.shown_level(event)) for event in events[:_EVENTS_SHOWN]],
+        "sees_all": permissions.may(request.user, "view_project"),
+        "may_add": permissions.may(request.user, "add_project"),
     }
     return context

@@ -3,14 +3,14 @@
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol, cast
+from typing import Protocol
 
 from django.conf import settings
-from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, Permission, User
 from django.db import models
 from django.utils.module_loading import import_string
 
 from projects.models import DatabaseCluster, Event, Project, ReachedStep, Sandbox
+from projects.permissions import Person, may
 from projects.states import CredentialsSource, DesiredState, Level, Origin, Phase, Reason
 
 # Label colours of the admin's theme.
@@ -31,8 +31,6 @@ CREDENTIALS_COLOURS: dict[str, str] = {
     CredentialsSource.CAPTURED: "success",
     CredentialsSource.DEFAULT: "warning",
 }
-
-_ADMINISTRATORS_NAMED = 3
 
 # Scheduling changes with every pass and is nothing that a page shows.
 _UNSHOWN_FIELDS = frozenset(
@@ -92,12 +90,12 @@ CHECK = Action("provision", "Check again", "refresh")
 DELETE = Action("delete", "Delete", "delete")
 
 
-def available_actions(project: Project, user: AbstractBaseUser | AnonymousUser) -> list[Action]:
+def available_actions(project: Project, user: Person) -> list[Action]:
     """Return the buttons that make sense in the project's state and that the user may press."""
     actions: list[Action] = []
     if project.phase == Phase.DELETED:
         return actions
-    if user_may(user, "provision_project"):
+    if may(user, "provision_project", project):
         match project.desired_state:
             case DesiredState.REGISTERED:
                 actions.append(PROVISION)
@@ -105,24 +103,9 @@ def available_actions(project: Project, user: AbstractBaseUser | AnonymousUser) 
                 actions.append(CHECK)
             case _:
                 actions.append(RETRY if project.phase == Phase.FAILED else TRY_AGAIN)
-    if user_may(user, "delete_project") and project.desired_state != DesiredState.DELETED:
+    if may(user, "delete_project", project) and project.desired_state != DesiredState.DELETED:
         actions.append(DELETE)
     return actions
-
-
-def user_may(user: AbstractBaseUser | AnonymousUser, codename: str) -> bool:
-    """Whether the user has the permission `projects.<codename>`."""
-    return bool(cast("AnonymousUser", user).has_perm(f"projects.{codename}"))
-
-
-def explain_denied(codename: str) -> str:
-    """Return a sentence for staff without the permission `projects.<codename>`: its name, and who can grant it."""
-    permission = Permission.objects.filter(content_type__app_label="projects", codename=codename).first()
-    called = f"the permission “{permission.name}”" if permission else "a permission"
-    granting = User.objects.filter(is_superuser=True, is_active=True).order_by("pk")[:_ADMINISTRATORS_NAMED]
-    names = [administrator.get_username() for administrator in granting]
-    whom = f"an administrator ({', '.join(names)})" if names else "an administrator"
-    return f"This page or button needs {called}, which your account lacks. Ask {whom} for it."
 
 
 def shown_level(event: Event) -> str:

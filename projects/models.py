@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import cast
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -12,7 +13,7 @@ from django.db import models
 from django.urls import reverse
 from django.utils.functional import cached_property
 
-from projects import naming
+from projects import naming, permissions
 from projects.connection import ENVIRONMENT_NAMES, Connection
 from projects.fields import EncryptedText, EncryptedTextField, RedactedTextField
 from projects.found_cluster import FoundCluster, Inventory  # noqa: F401 - Django finds models from here
@@ -63,6 +64,10 @@ class ProjectQuerySet(models.QuerySet["Project"]):
     def present(self) -> "ProjectQuerySet":
         """Projects that are not deleted; the rows of deleted ones stay, so that no name is used twice."""
         return self.exclude(phase=Phase.DELETED)
+
+    def visible_to(self, user: permissions.Person) -> "ProjectQuerySet":
+        """The projects that the user sees: see `permissions.visible`."""
+        return cast("ProjectQuerySet", permissions.visible(self, user, owner="owner"))
 
     def with_resources(self) -> "ProjectQuerySet":
         """Fetch each project's live database and sandbox along: three queries whatever the number of rows."""

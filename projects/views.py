@@ -20,7 +20,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from django_htmx.http import HttpResponseClientRedirect, trigger_client_event
 from django_htmx.middleware import HtmxDetails
 
-from projects import display, services
+from projects import display, permissions, services
 from projects.connection import Connection
 from projects.fields import UndecryptableValueError
 from projects.forms import AddProjectForm, RevealForm
@@ -45,7 +45,8 @@ View = Callable[..., HttpResponse]
 
 
 def staff_page(codename: str) -> Callable[[View], View]:
-    """Let in staff with the permission `projects.<codename>`: the anonymous log in first, others get a 403.
+    """Let in staff who may do `projects.<codename>` with the project of the address; without one in the address, those
+    who may do it with any. The anonymous log in first, others get a 403, or a 404 for a project that they don't see.
 
     A fragment's request can't follow a redirect (the log-in page would land inside the page): htmx is told to go there.
     """
@@ -61,11 +62,12 @@ def staff_page(codename: str) -> Callable[[View], View]:
                 return redirect_to_login(
                     request.get_full_path() if request.method == "GET" else reverse("projects:list")
                 )
-            if not user.is_staff:
+            if not permissions.is_staff(user):
                 raise PermissionDenied("Your account is not marked as staff. Ask an administrator to do that.")
-            for needed in ("view_project", codename):
-                if not display.user_may(user, needed):
-                    raise PermissionDenied(display.explain_denied(needed))
+            if "pk" in kwargs:
+                permissions.require(user, codename, kwargs["pk"])
+            elif codename not in permissions.OWNERS_MAY and not permissions.may(user, codename):
+                raise PermissionDenied(permissions.explain_denied(codename))
             response = view(request, *args, **kwargs)
             # The same address answers with a page or a fragment.
             patch_vary_headers(response, ("HX-Request",))
@@ -103,7 +105,7 @@ def project_list(request: PanelRequest) -> HttpResponse:
     phase = request.GET.get("phase", "")
     if phase not in (*Phase.values, UNSETTLED):
         phase = ""
-    found = Project.objects.filter(
+    found = Project.objects.visible_to(request.user).filter(
         Q(name__icontains=query) | Q(kubernetes_name__icontains=query) | Q(owner__username__icontains=query)
         if query
         else Q()
@@ -139,7 +141,8 @@ def project_list(request: PanelRequest) -> HttpResponse:
         "refresh_url": _query({**filters, "page": page.number, "seen": version}),
         "is_live": any(not project.is_carried_out for project in page),
         "has_any": bool(counts),
-        "may_add": display.user_may(request.user, "add_project"),
+        "sees_all": permissions.may(request.user, "view_project"),
+        "may_add": permissions.may(request.user, "add_project"),
         "panel_warnings": warnings,
         "now": timezone.now(),
     }
@@ -181,7 +184,8 @@ def project_context(request: HttpRequest, project: Project) -> dict[str, Any]:
         "has_more_events": len(events) > EVENTS_SHOWN,
         "is_live": not project.is_carried_out,
         "refresh_url": f"{refresh_url}{_query({'seen': display.version_of(project, warnings), 'captured': captured})}",
-        "may_reveal": display.user_may(request.user, "reveal_credentials"),
+        "may_reveal": permissions.may(request.user, "reveal_credentials", project),
+        "may_edit": permissions.may(request.user, "change_project", project),
         "reveal_form": RevealForm(),
         "panel_warnings": warnings,
         "now": timezone.now(),
@@ -227,8 +231,8 @@ def project_credentials(request: PanelRequest, pk: int) -> HttpResponse:
     project = get_shown_project(pk)
     context: dict[str, Any] = {}
     if request.method == "POST":
-        if not display.user_may(request.user, "reveal_credentials"):
-            raise PermissionDenied(display.explain_denied("reveal_credentials"))
+        if not permissions.may(request.user, "reveal_credentials", project):
+            raise PermissionDenied(permissions.explain_denied("reveal_credentials"))
         context = _reveal(request, project)
         project = get_shown_project(pk)
     context = {**project_context(request, project), **context}

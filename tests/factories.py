@@ -5,7 +5,7 @@
 from datetime import timedelta
 from typing import Any
 
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import Group, Permission, User
 from django.utils import timezone
 from factory.declarations import LazyAttribute, LazyFunction, Sequence, SubFactory, Trait
 from factory.django import DjangoModelFactory
@@ -20,7 +20,8 @@ PASSWORD = "canary-Pa55/word@of:the?database"
 
 
 class UserFactory(DjangoModelFactory[User]):
-    """A staff member; `permissions=["view_project", …]` are those of the app `projects`."""
+    """A staff member; `permissions=["view_project", …]` are those of the app `projects`, `groups=["Viewer", …]` the
+    panel's own."""
 
     class Meta:
         model = User
@@ -33,6 +34,11 @@ class UserFactory(DjangoModelFactory[User]):
     def permissions(self: Any, create: bool, extracted: list[str] | None, **_: Any) -> None:
         for codename in extracted or ():
             self.user_permissions.add(Permission.objects.get(codename=codename, content_type__app_label="projects"))
+
+    @post_generation
+    def groups(self: Any, create: bool, extracted: list[str] | None, **_: Any) -> None:
+        if extracted:
+            self.groups.set(Group.objects.filter(name__in=extracted))
 
 
 class ProjectFactory(DjangoModelFactory[Project]):

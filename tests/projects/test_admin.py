@@ -284,13 +284,16 @@ def test_waiting_tasks_show_no_arguments(admin):
     assert task.payload not in admin.get(reverse("admin:django_q_ormq_change", args=[task.pk])).content.decode()
 
 
-def test_the_queue_is_for_superusers():
-    permissions = Permission.objects.filter(content_type__app_label="django_q")
-    user = UserFactory.create(permissions=["view_project"])
-    user.user_permissions.add(*permissions)
+def test_the_queue_is_read_by_administrators_and_changed_by_nobody():
+    url = reverse("admin:django_q_ormq_changelist")
     client = Client()
-    client.force_login(user)
-    assert client.get(reverse("admin:django_q_ormq_changelist")).status_code == 403
+    client.force_login(UserFactory.create(groups=["Operator"]))
+    assert client.get(url).status_code == 403
+    administrator = UserFactory.create(groups=["Administrator"])
+    administrator.user_permissions.add(*Permission.objects.filter(content_type__app_label="django_q"))
+    client.force_login(administrator)
+    assert client.get(url).status_code == 200
+    assert client.get(reverse("admin:django_q_ormq_add")).status_code == 403
 
 
 # --- A project's page ------------------------------------------------------------------------------------------
@@ -324,10 +327,11 @@ def test_a_deleted_project_can_be_read_but_not_changed(admin):
     assert admin.post(url, {**NO_VARIABLES, "description": "changed"}).status_code == 403
 
 
-def test_staff_without_permission_get_403_and_anonymous_log_in():
-    project = ProjectFactory.create()
+def test_staff_without_permission_see_no_row_and_anonymous_log_in():
+    project = ProjectFactory.create(name="of-others")
+    assert "of-others" not in staff_without_permission().get(reverse(LIST)).content.decode()
+    assert staff_without_permission().get(reverse(CHANGE, args=[project.pk])).status_code == 302
     for url in (reverse(LIST), reverse(CHANGE, args=[project.pk])):
-        assert staff_without_permission().get(url).status_code == 403
         assert Client().get(url).headers["Location"].startswith(reverse("admin:login"))
 
 

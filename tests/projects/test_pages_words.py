@@ -96,10 +96,10 @@ def test_a_refusal_names_the_permission_whom_to_ask_and_a_way_out():
         User.objects.create_superuser(name)
     User.objects.create_superuser("gone", is_active=False)
     client = log_in()
-    response = client.get(page("list"))
+    response = client.get(page("add"))
     assert response.status_code == 403
     body = response.content.decode()
-    assert "the permission “Can view project”" in body
+    assert "the permission “Can add project”" in body
     assert "Ask an administrator (root, zoe) for it." in body
     assert "logged in as <strong>maria</strong>" in body
     assert f'action="{reverse("admin:logout")}"' in body
@@ -115,7 +115,7 @@ def test_a_refused_reveal_names_its_own_permission():
 def test_the_log_out_button_of_a_refusal_logs_out():
     client = Client(enforce_csrf_checks=True)
     client.cookies = log_in().cookies
-    refusal = client.get(page("list"))
+    refusal = client.get(page("add"))
     token = refusal.content.decode().split('name="csrfmiddlewaretoken" value="')[1].split('"')[0]
     assert client.post(reverse("admin:logout"), {"csrfmiddlewaretoken": token}).status_code == 200
     assert client.get(page("list")).status_code == 302
