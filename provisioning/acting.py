@@ -26,7 +26,7 @@ from provisioning.names import (
     find_existing_cluster,
     project_id_of,
 )
-from provisioning.readiness import Object, judge_cluster, labels_of, mapping, metadata_of, number, text
+from provisioning.readiness import Object, judge_cluster, labels_of, mapping, metadata_of, number, text, uid_of
 from provisioning.sandboxes import build_spec
 from provisioning.scene import Scene
 from provisioning.terms import Action, Verification
@@ -109,7 +109,7 @@ def apply_cluster(scene: Scene, now: datetime) -> None:
     database, world = _live_database(scene), scene.world
     if world.cluster is not None:
         _label_cluster(scene, "created")
-        api_version = text(world.cluster.get("apiVersion"))
+        api_version = text(world.cluster.get("apiVersion"), 60)
     else:
         api_version = world.kube.cluster_api_version()
         spec = manifests.DatabaseSpec(
@@ -131,7 +131,7 @@ def adopt_cluster(scene: Scene, now: datetime) -> None:
     """Put our labels on a Cluster that somebody else made; nothing else of it is changed."""
     database = _live_database(scene)
     _label_cluster(scene, "adopted")
-    api_version = text((scene.world.cluster or {}).get("apiVersion"))
+    api_version = text((scene.world.cluster or {}).get("apiVersion"), 60)
     _record_cluster(scene, api_version, "ClusterAdopted", f"Adopted the Cluster {database.name}.", now)
 
 
@@ -143,7 +143,7 @@ def _label_cluster(scene: Scene, origin: str) -> None:
         database.namespace,
         database.name,
         labels,
-        uid=text(metadata_of(world.cluster).get("uid")),
+        uid=uid_of(world.cluster),
     )
 
 

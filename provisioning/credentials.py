@@ -7,6 +7,7 @@ Sources: KubeBlocks v0.8.4 and v0.9.5 (`{cluster}-conn-credential`), v0.9.5 to v
 import base64
 import binascii
 import hmac
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,12 @@ DATABASE = "postgres"
 COMPONENT = "postgresql"
 DEFAULT_PORT = 5432
 _ACCOUNT_LABELS = ("apps.kubeblocks.io/system-account", "account.kubeblocks.io/name")
+# As the panel's rows and PostgreSQL's own names have it.
+_LONGEST_HOST, _LONGEST_NAME = 253, 63
+# Far beyond any password; a Secret may hold a megabyte.
+_LONGEST_PASSWORD = 4096
+_HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # What template bugs and half-written Secrets have left in place of a value.
 _NOT_VALUES = frozenset({"", "undefined", "null", "none", "<nil>"})
 
@@ -77,16 +84,52 @@ def _read(data: Mapping[str, object], key: str) -> str | None:
     return None if value.strip().lower() in _NOT_VALUES or "\x00" in value else value
 
 
+def _read_port(digits: str | None) -> int | None:
+    """Return a port from its digits; None for anything else, of any length."""
+    if not digits or len(digits) > 5 or not digits.isascii() or not digits.isdecimal():
+        return None
+    return int(digits) if 0 < int(digits) < 65536 else None
+
+
+def _is_host(host: str) -> bool:
+    return len(host) <= _LONGEST_HOST and _HOST.fullmatch(host) is not None
+
+
+def read_endpoint(annotation: str) -> tuple[str, int] | None:
+    """Return (host, port) of an annotation that says HOST:PORT; None for anything else: it ends up in URLs."""
+    host, _, digits = annotation.rpartition(":")
+    host, port = host.removeprefix("[").removesuffix("]"), _read_port(digits)
+    return (host, port) if port and _is_host(host) else None
+
+
+def _find_unusable(found: Connection) -> str:
+    """Return which part of a connection can't be PostgreSQL's; "" if there is none.
+
+    What a broken or hostile Secret holds must not reach a row, a URL or a shell's lines.
+    """
+    if not _is_host(found.host):
+        return "host"
+    for part, value in (("database", found.database), ("username", found.username)):
+        if len(value.encode()) > _LONGEST_NAME or not value.isprintable():
+            return part
+    return "password" if len(found.password) > _LONGEST_PASSWORD or _CONTROL.search(found.password) else ""
+
+
+def _annotated(service: Object | None) -> tuple[str, int] | None:
+    return read_endpoint(annotations_of(service).get(ENDPOINT_ANNOTATION, ""))
+
+
 def endpoint_of(service: Object | None, namespace: str) -> tuple[str, int] | None:
     """Return (host, port) under which a Service's database is reached: its endpoint annotation where it has one, else
     its DNS name and its port for PostgreSQL (5432, or the one named so). None without a Service."""
     if service is None:
         return None
-    host, separator, port = annotations_of(service).get(ENDPOINT_ANNOTATION, "").rpartition(":")
-    if separator and host and port.isdecimal() and 0 < int(port) < 65536:
-        return host, int(port)
+    endpoint = _annotated(service)
+    if endpoint is not None:
+        return endpoint
     ports = objects(mapping(service.get("spec")).get("ports"))
-    numbers = [number(entry.get("port")) for entry in ports if "bouncer" not in text(entry.get("name"))]
+    open_ports = [number(entry.get("port")) for entry in ports if "bouncer" not in text(entry.get("name"))]
+    numbers = [port for port in open_ports if 0 < port < 65536]
     name = text(metadata_of(service).get("name"))
     return f"{name}.{namespace}.svc", DEFAULT_PORT if DEFAULT_PORT in numbers else next(iter(numbers), DEFAULT_PORT)
 
@@ -123,12 +166,17 @@ def read_connection(
         )
     endpoint = endpoint_of(service, namespace)
     host, port = _read(data, "host"), _read(data, "port")
-    if host and not annotations_of(service).get(ENDPOINT_ANNOTATION):
-        secret_port = int(port) if port and port.isdecimal() and 0 < int(port) < 65536 else DEFAULT_PORT
-        endpoint = qualify_host(host.strip(), namespace), secret_port
+    if host and not _annotated(service):
+        endpoint = qualify_host(host.strip(), namespace), _read_port(port) or DEFAULT_PORT
     if endpoint is None:
         return Missing(Reason.SECRET_INCOMPLETE, "The database runs, but its Service does not exist yet.")
-    return Connection(endpoint[0], endpoint[1], _read(data, "database") or DATABASE, username.strip(), password)
+    found = Connection(*endpoint, _read(data, "database") or DATABASE, username.strip(), password)
+    unusable = _find_unusable(found)
+    if unusable:
+        return Missing(
+            Reason.SECRET_INCOMPLETE, f"The Secret {name} can't be used: its {unusable} is none that PostgreSQL takes."
+        )
+    return found
 
 
 def environment_digest(environment: Mapping[str, str], key: str) -> str:

@@ -2,10 +2,9 @@
 
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
@@ -23,10 +22,11 @@ from provisioning.names import (
     LEGACY_PROJECT_LABEL,
     PROJECT_ID_LABEL,
     PROJECT_LABEL,
+    as_uid,
     guess_project,
     project_id_of,
 )
-from provisioning.readiness import Object, labels_of, mapping, metadata_of, objects, text
+from provisioning.readiness import Object, labels_of, mapping, metadata_of, objects, text, uid_of
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ def read_facts(cluster: Object) -> ClusterFacts:
     return ClusterFacts(
         namespace=text(metadata.get("namespace"), 63),
         name=text(metadata.get("name"), 253),
-        uid=text(metadata.get("uid"), 64),
+        uid=uid_of(cluster),
         api_version=text(cluster.get("apiVersion"), 60),
         phase=text(mapping(cluster.get("status")).get("phase"), 30),
         version=next((text(version, 60) for version in versions if text(version)), ""),
@@ -93,9 +93,11 @@ def read_facts(cluster: Object) -> ClusterFacts:
 
 
 def _moment(value: Any) -> datetime | None:
+    """Return the moment that `value` says, in UTC; None for anything else, such as one outside the calendar."""
     try:
-        return parse_datetime(text(value))
-    except ValueError:
+        moment = parse_datetime(text(value))
+        return moment.astimezone(UTC) if moment and moment.tzinfo else None
+    except (ValueError, OverflowError):
         return None
 
 
@@ -128,7 +130,7 @@ def explain_obstacle(facts: ClusterFacts, claimant: Project | None) -> str:
 
 def find_claimant(facts: ClusterFacts) -> Project | None:
     """Return the panel's project, a deleted one too, whose label the Cluster has."""
-    uid = _as_uid(facts.owner)
+    uid = as_uid(facts.owner)
     return Project.objects.filter(uid=uid).first() if uid else None
 
 
@@ -187,16 +189,14 @@ def _look(now: datetime) -> str:
 
 def _look_into(kube: k.Kube, kind: k.Kind, namespace: str, now: datetime) -> None:
     """Bring the rows of one namespace up to date. Raises KubeError before anything is written."""
-    listed = kube.list_objects(kind, namespace)
-    owned = set(_owned_names(namespace))
-    clusters = [item for item in listed if text(metadata_of(item).get("name")) not in owned]
-    secrets = _list_secrets(kube, namespace, [text(metadata_of(item).get("name")) for item in clusters])
-    claimants = _claimants(clusters)
-    rows = [
-        _build_row(item, _judge_secret(item, secrets), claimants, now)
-        for item in clusters
-        if text(metadata_of(item).get("name"))
-    ]
+    listed = {text(metadata_of(item).get("name"), 253): item for item in kube.list_objects(kind, namespace)}
+    clusters = {name: listed[name] for name in sorted(listed.keys() - {"", *_owned_names(namespace)})}
+    secrets = _list_secrets(kube, namespace, list(clusters))
+    claimants = _claimants(clusters.values())
+    rows = []
+    for name, item in clusters.items():
+        facts = replace(read_facts(item), namespace=namespace, name=name)
+        rows.append(_build_row(facts, _judge_secret(item, secrets), claimants, now))
     with transaction.atomic():
         # Once more: one of them may have been adopted while the API server answered.
         owned = set(_owned_names(namespace))
@@ -221,16 +221,8 @@ def _owned_names(namespace: str) -> Iterable[str]:
 
 def _claimants(clusters: Iterable[Object]) -> dict[str, Project]:
     """Return the panel's projects, deleted ones too, whose labels the Clusters have, by uid."""
-    uids = filter(None, (_as_uid(project_id_of(labels_of(item))) for item in clusters))
+    uids = filter(None, (as_uid(project_id_of(labels_of(item))) for item in clusters))
     return {str(project.uid): project for project in Project.objects.filter(uid__in=set(uids))}
-
-
-def _as_uid(label: str | None) -> UUID | None:
-    """Return the label as a uid; None for what is none: anyone may label a Cluster with anything."""
-    try:
-        return UUID(label or "")
-    except ValueError:
-        return None
 
 
 def _list_secrets(kube: k.Kube, namespace: str, names: list[str]) -> dict[str, list[Object]]:
@@ -246,7 +238,7 @@ def _list_secrets(kube: k.Kube, namespace: str, names: list[str]) -> dict[str, l
 
 def _judge_secret(cluster: Object, secrets: Mapping[str, list[Object]]) -> _Secret:
     """Say whether the Cluster's credentials are there. Nothing of their values is kept."""
-    name = text(metadata_of(cluster).get("name"))
+    name = text(metadata_of(cluster).get("name"), 253)
     secret = choose_secret(secrets.get(name, []), name, component_of(cluster))
     if secret is None:
         return _Secret("No Secret with credentials", False)
@@ -256,8 +248,7 @@ def _judge_secret(cluster: Object, secrets: Mapping[str, list[Object]]) -> _Secr
     return _Secret(secret_name, True)
 
 
-def _build_row(cluster: Object, secret: _Secret, claimants: Mapping[str, Project], now: datetime) -> FoundCluster:
-    facts = read_facts(cluster)
+def _build_row(facts: ClusterFacts, secret: _Secret, claimants: Mapping[str, Project], now: datetime) -> FoundCluster:
     claimant = claimants.get(facts.owner or "")
     return FoundCluster(
         namespace=facts.namespace,

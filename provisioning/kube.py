@@ -6,9 +6,9 @@ The client's typed models are left aside: they cost 18 times a `json.loads`, and
 import json
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlencode
 
 import urllib3
@@ -16,6 +16,17 @@ from django.conf import settings
 
 from controlpanel.redaction import redact
 from provisioning.kube_access import AccessError, explain_unreachable, load_configuration, open_pool
+from provisioning.kube_answers import (
+    LONGEST_REFUSAL,
+    NonsenseError,
+    check_named,
+    items_of,
+    parse,
+    read_body,
+    read_lines,
+    read_refusal,
+    read_retry_after,
+)
 from provisioning.readiness import mapping, metadata_of, number, objects, text
 
 if TYPE_CHECKING:
@@ -23,9 +34,11 @@ if TYPE_CHECKING:
 
 FIELD_MANAGER = "controlpanel"
 _PAGE_SIZE = 500
+_MOST_PAGES = 400
 # A request of a pass must end well within the pass's lease.
 _CONNECT_TIMEOUT_S = 3.0
 _DISCOVERY_VALID_S = 300.0
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,19 +109,11 @@ _HINTS = {
 
 def _refusal(status: int, body: bytes, headers: Mapping[str, str]) -> RefusedError:
     """Turn an error answer into a RefusedError, whatever its body is."""
-    try:
-        answer = mapping(json.loads(body))
-    except ValueError:
-        answer = {}
-    said = redact(text(answer.get("message")) or body[:200].decode("utf-8", "replace").strip() or "no message")
-    hint = _HINTS.get(status, "")
-    retry_after = headers.get("Retry-After", "")
-    return RefusedError(
-        status,
-        text(answer.get("reason")) or str(status),
-        f"The API server answered {status}: {said}" + (f" {hint}" if hint else ""),
-        retry_after_s=float(retry_after) if retry_after.isdecimal() else None,
-    )
+    answer = read_refusal(body)
+    said = redact(text(answer.get("message"))) or "no message"
+    message = f"The API server answered {status}: {said} {_HINTS.get(status, '')}".strip()
+    retry_after_s = read_retry_after(headers.get("Retry-After", ""))
+    return RefusedError(status, text(answer.get("reason"), 100) or str(status), message, retry_after_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +146,7 @@ class Kube:
             headers["Content-Type"] = content_type
         return headers
 
-    def _send(
+    def _open(
         self,
         method: str,
         path: str,
@@ -150,53 +155,64 @@ class Kube:
         body: Any = None,
         content_type: str = "application/json",
         read_timeout_s: float | None = None,
-        stream: bool = False,
     ) -> urllib3.BaseHTTPResponse:
-        url = self.host + path + (f"?{urlencode(query)}" if query else "")
-        timeout = urllib3.Timeout(connect=_CONNECT_TIMEOUT_S, read=read_timeout_s or settings.KUBE_REQUEST_TIMEOUT_S)
-        attempts = 2
-        while True:
-            attempts -= 1
-            try:
-                return self._pool.request(
-                    method,
-                    url,
-                    body=None if body is None else json.dumps(body).encode(),
-                    headers=self._headers(content_type if body is not None else None),
-                    timeout=timeout,
-                    preload_content=not stream,
-                    retries=False,
-                )
-            except urllib3.exceptions.ProtocolError as error:
-                # A kept-alive connection that the server closed meanwhile. Every request here may be sent twice.
-                if not attempts:
-                    raise self._unreachable(error) from None
-            except (urllib3.exceptions.HTTPError, OSError) as error:
-                raise self._unreachable(error) from None
+        """Send a request and return the answer with its body unread. Raises urllib3's errors and OSError."""
+        return self._pool.request(
+            method,
+            self.host + path + (f"?{urlencode(query)}" if query else ""),
+            body=None if body is None else json.dumps(body).encode(),
+            headers=self._headers(content_type if body is not None else None),
+            timeout=urllib3.Timeout(connect=_CONNECT_TIMEOUT_S, read=read_timeout_s or settings.KUBE_REQUEST_TIMEOUT_S),
+            preload_content=False,
+            retries=False,
+        )
 
     def _unreachable(self, error: Exception) -> UnreachableError:
+        if isinstance(error, NonsenseError):
+            return UnreachableError(f"The API server {self.host} {error}. The panel tries again by itself.")
         why = explain_unreachable(error, self._configuration.proxy)
         return UnreachableError(f"The API server {self.host} can't be reached: {why}. The panel tries again by itself.")
 
-    def _json(self, response: urllib3.BaseHTTPResponse) -> Mapping[str, Any]:
-        if response.status >= 400:
-            if response.status == 401:
-                disconnect()  # the login may have been renewed: the next `connect` reads it anew
-            raise _refusal(response.status, response.data, response.headers)
+    def _exchange(self, ask: Callable[[], _Answer]) -> _Answer:
+        """Return what `ask` returns; try once more on a kept-alive connection that the server had closed meanwhile:
+        every request here may be sent twice. Raises UnreachableError."""
         try:
-            return mapping(json.loads(response.data))
-        except ValueError:
-            raise UnreachableError(f"The API server {self.host} sent an answer that is not JSON.") from None
+            try:
+                return ask()
+            except urllib3.exceptions.ProtocolError:
+                return ask()
+        except (NonsenseError, urllib3.exceptions.HTTPError, OSError) as error:
+            raise self._unreachable(error) from None
 
     def _request(self, method: str, path: str, **options: Any) -> Mapping[str, Any]:
-        return self._json(self._send(method, path, **options))
+        """Return the JSON object that a request is answered with. Raises KubeError."""
+
+        def ask() -> Mapping[str, Any] | RefusedError:
+            response = self._open(method, path, **options)
+            body = read_body(response, within_s=settings.KUBE_REQUEST_TIMEOUT_S)
+            return parse(body) if response.status < 300 else _refusal(response.status, body, response.headers)
+
+        answer = self._exchange(ask)
+        if not isinstance(answer, RefusedError):
+            return answer
+        if answer.code == 401:
+            disconnect()  # the login may have been renewed: the next `connect` reads it anew
+        raise answer
+
+    def _request_named(self, method: str, kind: Kind, namespace: str, name: str, **options: Any) -> Mapping[str, Any]:
+        """Return the object of that name, as the answer to a request for it. Raises KubeError."""
+        answer = self._request(method, kind.path(namespace, name), **options)
+        try:
+            return check_named(answer, name)
+        except NonsenseError as error:
+            raise self._unreachable(error) from None
 
     # --- reading -----------------------------------------------------------------------------------------------
 
     def get_or_none(self, kind: Kind, namespace: str, name: str) -> Mapping[str, Any] | None:
         """Return the object, or None if it does not exist. Raises KubeError."""
         try:
-            return self._request("GET", kind.path(namespace, name))
+            return self._request_named("GET", kind, namespace, name)
         except RefusedError as error:
             if error.code == 404 and error.reason == "NotFound":
                 return None
@@ -215,13 +231,17 @@ class Kube:
         """Return the objects and the resource version to watch from."""
         items: list[Mapping[str, Any]] = []
         query = {"limit": str(_PAGE_SIZE), **({"labelSelector": labels} if labels else {})}
-        while True:
+        for _ in range(_MOST_PAGES):
             page = self.list_page(kind, namespace, query)
-            items += objects(page.get("items"))
+            try:
+                items += items_of(page)
+            except NonsenseError as error:
+                raise self._unreachable(error) from None
             following = text(metadata_of(page).get("continue"), 10_000)
             if not following:
                 return items, text(metadata_of(page).get("resourceVersion"))
             query["continue"] = following
+        raise self._unreachable(NonsenseError(f"sent a list of {kind.plural} without an end"))
 
     def watch(
         self, kind: Kind, namespace: str | None, *, labels: str, resource_version: str, timeout_s: int
@@ -234,19 +254,19 @@ class Kube:
             "timeoutSeconds": str(timeout_s),
             **({"labelSelector": labels} if labels else {}),
         }
-        # The server ends the watch; a connection that is silent for longer than that is dead.
-        response = self._send("GET", kind.path(namespace), query=query, read_timeout_s=timeout_s + 15, stream=True)
+        # The server ends the watch; a connection that is silent, or goes on, for longer than that is not trusted.
+        longest_s = timeout_s + 15
+        response = self._exchange(
+            lambda: self._open("GET", kind.path(namespace), query=query, read_timeout_s=longest_s)
+        )
         try:
-            if response.status >= 400:
-                refusal = _refusal(response.status, response.read(65_536), response.headers)
+            if response.status >= 300:
+                refusal = _refusal(response.status, response.read(LONGEST_REFUSAL), response.headers)
                 raise WatchExpiredError(str(refusal)) if refusal.code == 410 else refusal
-            buffer = b""
-            for chunk in response.stream(65_536, decode_content=True):
-                *lines, buffer = (buffer + chunk).split(b"\n")
-                for line in lines:
-                    if line.strip():
-                        yield _watch_event(line)
-        except (urllib3.exceptions.HTTPError, OSError) as error:
+            for line in read_lines(response, within_s=longest_s):
+                if line.strip():
+                    yield _watch_event(parse(line, "a watch event"))
+        except (NonsenseError, urllib3.exceptions.HTTPError, OSError) as error:
             raise self._unreachable(error) from None
         finally:
             response.close()
@@ -261,9 +281,11 @@ class Kube:
         """
         metadata = metadata_of(manifest)
         kind = Kind(str(manifest["apiVersion"]), plural, str(manifest["kind"]))
-        return self._request(
+        return self._request_named(
             "PATCH",
-            kind.path(str(metadata["namespace"]), str(metadata["name"])),
+            kind,
+            str(metadata["namespace"]),
+            str(metadata["name"]),
             query={"fieldManager": FIELD_MANAGER, "force": str(force).lower(), "fieldValidation": "Strict"},
             body=manifest,
             content_type="application/apply-patch+yaml",
@@ -273,9 +295,11 @@ class Kube:
         self, kind: Kind, namespace: str, name: str, labels: Mapping[str, str | None], *, uid: str
     ) -> Mapping[str, Any]:
         """Set (or with None remove) labels of the object with that uid. Raises RefusedError 409 if it is another."""
-        return self._request(
+        return self._request_named(
             "PATCH",
-            kind.path(namespace, name),
+            kind,
+            namespace,
+            name,
             query={"fieldManager": FIELD_MANAGER},
             body={"metadata": {"uid": uid, "labels": dict(labels)}},
             content_type="application/merge-patch+json",
@@ -338,11 +362,7 @@ class Kube:
         return mapping(review.get("status")).get("allowed") is True
 
 
-def _watch_event(line: bytes) -> WatchEvent:
-    try:
-        event = mapping(json.loads(line))
-    except ValueError:
-        raise UnreachableError("The API server sent a watch event that is not JSON.") from None
+def _watch_event(event: Mapping[str, Any]) -> WatchEvent:
     kind, item = text(event.get("type")), mapping(event.get("object"))
     if kind == "ERROR":
         message = text(item.get("message")) or "no message"

@@ -61,6 +61,14 @@ def project_id_of(labels: Mapping[str, str] | None) -> str | None:
     return (labels or {}).get(PROJECT_ID_LABEL) or None
 
 
+def as_uid(label: str | None) -> UUID | None:
+    """Return a project id as a uid; None for what is none: anyone may label an object with anything."""
+    try:
+        return UUID(label or "")
+    except ValueError:
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class ExistingCluster:
     """A Cluster as a listing shows it."""

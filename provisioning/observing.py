@@ -17,6 +17,7 @@ from provisioning.credentials import (
     component_of,
     environment_digest,
     read_connection,
+    read_endpoint,
     service_names,
 )
 from provisioning.manifests import CLUSTER_V1, SandboxSpec, ingress_host
@@ -156,9 +157,9 @@ def observe_urls(world: World, project: Project, sandbox: Sandbox) -> dict[str, 
         return {port: f"{spec.scheme}://{ingress_host(sandbox.name, port, spec.domain)}/" for port in spec.ports}
     service = world.kube.get_or_none(k.SERVICE, sandbox.namespace, sandbox.name)
     annotations = annotations_of(service)
-    return {
-        port: f"http://{annotations[f'{ENDPOINT_ANNOTATION}.{port}']}/"
-        if f"{ENDPOINT_ANNOTATION}.{port}" in annotations
-        else f"http://{sandbox.name}.{sandbox.namespace}.svc:{number}/"
-        for port, number in spec.ports.items()
-    }
+    urls = {}
+    for port, number in spec.ports.items():
+        endpoint = read_endpoint(annotations.get(f"{ENDPOINT_ANNOTATION}.{port}", ""))
+        host, shown = endpoint or (f"{sandbox.name}.{sandbox.namespace}.svc", number)
+        urls[port] = f"http://{f'[{host}]' if ':' in host else host}:{shown}/"
+    return urls

@@ -9,11 +9,18 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
+from controlpanel.plain_text import one_line
 from projects.states import Reason
 from provisioning.names import ENVIRONMENT_ANNOTATION, project_id_of
 
-# Objects come from the cluster as JSON: anything may be missing or of another type.
+# Objects come from the cluster as JSON: anything may be missing, of another type, huge or hostile.
 Object = Mapping[str, Any]
+# What a column of 64 bits holds; Kubernetes' own numbers have no more.
+_GREATEST_NUMBER = 2**63 - 1
+_LONGEST_UID = 64
+_LONGEST_LABEL = 63
+_LONGEST_ANNOTATION = 1000
+_MOST_LISTED = 5
 
 
 class State(Enum):
@@ -50,24 +57,32 @@ def objects(value: Any) -> list[Mapping[str, Any]]:
 
 
 def number(value: Any) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else 0
+    """Return `value` if it is a whole number from 0 to 2⁶³-1, else 0."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _GREATEST_NUMBER else 0
 
 
 def text(value: Any, limit: int = 500) -> str:
-    """Return `value` as one line of at most `limit` characters; "" for anything that is not a string."""
-    return " ".join(value.split())[:limit] if isinstance(value, str) else ""
+    """Return `value` as one plain line of at most `limit` characters; "" for anything that is not a string."""
+    return one_line(value, limit) if isinstance(value, str) else ""
 
 
 def metadata_of(item: Object | None) -> Mapping[str, Any]:
     return mapping(mapping(item).get("metadata"))
 
 
+def uid_of(item: Object | None) -> str:
+    return text(metadata_of(item).get("uid"), _LONGEST_UID)
+
+
 def labels_of(item: Object | None) -> dict[str, str]:
-    return {str(key): str(value) for key, value in mapping(metadata_of(item).get("labels")).items()}
+    labels = mapping(metadata_of(item).get("labels"))
+    return {str(key): text(value, _LONGEST_LABEL) for key, value in labels.items()}
 
 
 def annotations_of(item: Object | None) -> dict[str, str]:
-    return {str(key): str(value) for key, value in mapping(metadata_of(item).get("annotations")).items()}
+    """Return the annotations, each cut to 1,000 characters: those that the panel reads are shorter."""
+    annotations = mapping(metadata_of(item).get("annotations"))
+    return {str(key): text(value, _LONGEST_ANNOTATION) for key, value in annotations.items()}
 
 
 def failed_condition(status: Mapping[str, Any]) -> str:
@@ -98,13 +113,15 @@ def judge_cluster(cluster: Object | None) -> Readiness:
             message,
             phase=phase,
             owner=project_id_of(labels_of(cluster)),
-            uid=text(metadata.get("uid")),
+            uid=uid_of(cluster),
             generation=generation,
             observed_generation=observed,
         )
 
     if metadata.get("deletionTimestamp"):
-        finalizers = ", ".join(str(f) for f in metadata.get("finalizers") or ()) or "none"
+        listed = metadata.get("finalizers")
+        named = [text(one, 100) for one in listed[:_MOST_LISTED]] if isinstance(listed, list) else []
+        finalizers = ", ".join(filter(None, named)) or "none"
         return judged(
             State.DELETING,
             Reason.CLUSTER_DELETING,
@@ -147,7 +164,7 @@ def judge_sandbox(statefulset: Object | None, wanted_replicas: int = 1) -> Readi
         Reason.SANDBOX_READY if state is State.READY else Reason.SANDBOX_NOT_READY,
         message,
         owner=project_id_of(labels_of(statefulset)),
-        uid=text(metadata.get("uid")),
+        uid=uid_of(statefulset),
         generation=generation,
         observed_generation=observed,
         environment_digest=annotations_of(statefulset).get(ENVIRONMENT_ANNOTATION, ""),

@@ -10,7 +10,7 @@ from projects.states import Origin, Phase, Reason
 from provisioning import kube as k
 from provisioning.names import INSTANCE_LABEL, ORIGIN_LABEL, PROJECT_ID_LABEL, claim_labels, project_id_of
 from provisioning.observing import World
-from provisioning.readiness import Object, judge_cluster, labels_of, metadata_of, text
+from provisioning.readiness import Object, judge_cluster, labels_of, metadata_of, text, uid_of
 from provisioning.scene import Scene
 from provisioning.terms import Remaining, Seen
 
@@ -36,7 +36,7 @@ def observe_remaining(world: World, project: Project, namespaces: set[str]) -> S
                 item = world.kube.get_or_none(cluster_kind, namespace, name)
                 if item is None:
                     continue
-                if project_id_of(labels_of(item)) is None and text(metadata_of(item).get("uid")) == uids[name]:
+                if project_id_of(labels_of(item)) is None and uid_of(item) == uids[name]:
                     clusters.append(item)  # ours, whose label someone took off
                 else:
                     doomed_names.discard(name)  # somebody else's by now: neither it nor its Secrets are waited for
@@ -103,7 +103,7 @@ def release_clusters(scene: Scene, now: datetime) -> None:
         ours: dict[str, str | None] = dict.fromkeys(
             (*claim_labels(scene.project.kubernetes_name, scene.project.uid), ORIGIN_LABEL)
         )
-        uid = text(metadata_of(cluster).get("uid"))
+        uid = uid_of(cluster)
         scene.world.kube.merge_labels(kind, namespace, name, ours, uid=uid)
         with transaction.atomic():
             scene.lease.write()

@@ -23,7 +23,7 @@ from projects.states import DesiredState, Phase
 from provisioning import kube as k
 from provisioning import liveness, sweeping
 from provisioning.models import SecretChange
-from provisioning.names import INSTANCE_LABEL, PROJECT_ID_LABEL, project_id_of
+from provisioning.names import INSTANCE_LABEL, PROJECT_ID_LABEL, as_uid, project_id_of
 from provisioning.readiness import (
     Object,
     State,
@@ -68,7 +68,7 @@ class Subject:
 
 
 def _labelled_owners(items: Iterable[Object]) -> set[str]:
-    return {owner for owner in (project_id_of(labels_of(item)) for item in items) if owner}
+    return {str(uid) for uid in (as_uid(project_id_of(labels_of(item))) for item in items) if uid}
 
 
 def _instance_owners(items: Iterable[Object]) -> set[str]:

@@ -1,0 +1,17 @@
+"""Text from outside, made fit to be stored, shown and logged: one line, bounded, nothing but characters that print."""
+
+_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+
+
+def plain(text: str) -> str:
+    """Return `text` with each character that is not printable replaced by U+FFFD: control and escape characters, NUL
+    (which PostgreSQL refuses), lone surrogates (which no encoding takes), marks that turn the direction of writing."""
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else _REPLACEMENT for character in text)
+
+
+def one_line(text: str, limit: int) -> str:
+    """Return `text` as one plain line of at most `limit` characters: each run of white space becomes a space."""
+    # Far more is cut off first, so that a megabyte costs nothing.
+    return plain(" ".join(text[: 8 * limit].split()))[:limit]

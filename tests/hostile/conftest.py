@@ -1,0 +1,20 @@
+"""A hostile API server that the panel is pointed at."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.hostile.server import HostileServer, hostile_server, write_kubeconfig
+
+
+@pytest.fixture(scope="session")
+def _hostile() -> Iterator[HostileServer]:
+    with hostile_server() as server:
+        yield server
+
+
+@pytest.fixture
+def hostile(_hostile: HostileServer, use_cluster, tmp_path, settings) -> HostileServer:
+    settings.KUBE_REQUEST_TIMEOUT_S, _hostile.keeps_open = 0.5, False
+    use_cluster(write_kubeconfig(tmp_path / "kubeconfig", _hostile.url))
+    return _hostile

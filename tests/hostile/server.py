@@ -1,0 +1,92 @@
+"""A server on loopback that answers as a test says, byte for byte: HTTP or not."""
+
+import json
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+# What is sent, whole or bit by bit; it is cut off where the panel hangs up.
+Bytes = bytes | Iterable[bytes]
+Respond = Callable[[str, str, bytes], Bytes]
+
+
+@dataclass
+class HostileServer:
+    """`respond(method, path, body)` returns the raw answer; set it anew at any time. Connections are kept open after an
+    answer only with `keeps_open`."""
+
+    url: str
+    respond: Respond = lambda method, path, body: b""
+    keeps_open: bool = False
+    connections: int = 0
+    requests: list[str] = field(default_factory=list, repr=False)
+
+
+@contextmanager
+def hostile_server() -> Iterator[HostileServer]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        timeout = 10
+
+        def setup(self) -> None:
+            stub.connections += 1
+            super().setup()
+
+        def _respond(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            stub.requests.append(f"{self.command} {self.path}")
+            raw = stub.respond(self.command, self.path, body)
+            try:
+                for part in [raw] if isinstance(raw, bytes) else raw:
+                    self.wfile.write(part)
+                    self.wfile.flush()
+            except OSError:
+                self.close_connection = True
+            self.close_connection = self.close_connection or not stub.keeps_open
+
+        do_GET = do_PATCH = do_POST = do_DELETE = _respond  # noqa: N815 - names of the standard library
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+        block_on_close = False
+
+        def handle_error(self, *_: Any) -> None:
+            """Who is hung up on while it talks says nothing."""
+
+    server = Server(("127.0.0.1", 0), Handler)
+    stub = HostileServer(f"http://127.0.0.1:{server.server_address[1]}")
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield stub
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def http(body: bytes, status: int = 200, headers: str = "") -> bytes:
+    """Return a well-formed answer with that body."""
+    return f"HTTP/1.1 {status} Whatever\r\n{headers}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+def http_json(value: Any, status: int = 200) -> bytes:
+    return http(json.dumps(value).encode("utf-8", "surrogatepass"), status)
+
+
+def write_kubeconfig(path: Path, url: str) -> Path:
+    named = {
+        "contexts": [{"name": "here", "context": {"cluster": "here", "user": "me"}}],
+        "clusters": [{"name": "here", "cluster": {"server": url}}],
+        "users": [{"name": "me", "user": {"token": "canary-token"}}],
+    }
+    path.write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "Config", "current-context": "here", **named}))
+    return path

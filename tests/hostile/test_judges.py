@@ -1,0 +1,153 @@
+"""The pure judges of what a cluster says: whatever it is, they answer, and what they answer can be stored and shown."""
+
+import shlex
+from urllib.parse import urlsplit
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controlpanel.plain_text import one_line
+from projects.connection import Connection, parse_url
+from provisioning.acting import existing_cluster
+from provisioning.credentials import (
+    Missing,
+    choose_secret,
+    component_of,
+    endpoint_of,
+    is_complete,
+    read_connection,
+    read_endpoint,
+)
+from provisioning.inventory import explain_obstacle, read_facts
+from provisioning.readiness import Readiness, explain_pod, judge_cluster, judge_sandbox
+from provisioning.watch import SUBJECTS
+from tests.hostile import answers
+from tests.hostile.strategies import examples, json_values, mutated, texts
+
+ANYTHING = json_values().filter(lambda value: isinstance(value, dict)) | mutated(
+    answers.cluster(),
+    answers.deleting_cluster(),
+    answers.secret(),
+    answers.legacy_secret(),
+    answers.service(),
+    answers.statefulset(),
+    answers.pod(),
+)
+CLUSTERS = mutated(answers.cluster(), answers.cluster(phase="Failed"), answers.deleting_cluster()) | ANYTHING
+
+
+def assert_presentable(text: str, limit: int) -> None:
+    """A row takes it, a terminal and a log line too."""
+    assert len(text) <= limit
+    assert text.isprintable(), ascii(text[:200])
+    text.encode()
+
+
+def assert_storable(seen: Readiness) -> None:
+    assert_presentable(seen.message, 3000)
+    assert_presentable(seen.phase, 500)
+    assert_presentable(seen.uid, 64)
+    assert_presentable(seen.owner or "", 63)
+    assert_presentable(seen.environment_digest, 1000)
+    assert 0 <= seen.generation < 2**63
+    assert 0 <= seen.observed_generation < 2**63
+
+
+@given(texts(500), st.integers(1, 600))
+def test_one_line_is_plain_and_bounded(text, limit):
+    assert_presentable(one_line(text, limit), limit)
+
+
+def test_one_line_keeps_what_people_write():
+    assert one_line("  Grüße,\n\t世界 🦄 – fine ", 100) == "Grüße, 世界 🦄 – fine"
+
+
+@examples(120)
+@given(CLUSTERS)
+def test_a_cluster_is_judged_whatever_it_says(cluster):
+    assert_storable(judge_cluster(cluster))
+    assert_presentable(component_of(cluster), 500)
+    existing_cluster(cluster)
+    facts = read_facts(cluster)
+    for text, limit in ((facts.name, 253), (facts.namespace, 63), (facts.uid, 64), (facts.phase, 30)):
+        assert_presentable(text, limit)
+    assert_presentable(explain_obstacle(facts, None), 1000)
+    if facts.created_at is not None:
+        facts.created_at.isoformat()
+
+
+@examples(80)
+@given(mutated(answers.statefulset()) | ANYTHING, mutated(answers.pod()) | ANYTHING)
+def test_a_sandbox_is_judged_whatever_it_says(statefulset, pod):
+    assert_storable(judge_sandbox(statefulset))
+    assert_presentable(explain_pod(pod), 1100)
+
+
+@examples(80)
+@given(ANYTHING)
+def test_the_watcher_takes_a_fingerprint_of_anything(item):
+    for subject in SUBJECTS:
+        assert_presentable(subject.fingerprint(item), 3100)
+        subject.words(item)
+
+
+@examples(150)
+@given(
+    st.lists(mutated(answers.secret(), answers.legacy_secret()) | ANYTHING, max_size=3),
+    st.none() | mutated(answers.service()) | ANYTHING,
+)
+def test_credentials_are_usable_or_missing(secrets, service):
+    choose_secret(secrets, "web", "postgresql")
+    for secret in secrets:
+        is_complete(secret)
+    endpoint_of(service, "default")
+    found = read_connection(secrets, service, cluster="web", component="postgresql", namespace="default")
+    if isinstance(found, Missing):
+        assert_presentable(found.message, 1500)
+    else:
+        assert_harmless(found)
+
+
+@examples(150)
+@given(
+    host=texts() | st.from_regex(r"[a-z.:\[\]@/?#%0-9-]{1,20}", fullmatch=True),
+    port=texts() | st.integers(-1, 70000).map(str),
+    database=texts(),
+    username=texts(),
+    password=texts(),
+)
+def test_what_a_secret_holds_injects_nothing(host, port, database, username, password):
+    values = {"host": host, "port": port, "database": database, "username": username, "password": password}
+    secret = answers.legacy_secret()
+    secret["data"] |= answers.encoded(**{key: value for key, value in values.items() if value.isprintable()})
+    found = read_connection([secret], answers.service(), cluster="web", component="postgresql", namespace="default")
+    assert isinstance(found, Connection | Missing)
+    if isinstance(found, Connection):
+        assert_harmless(found)
+
+
+def assert_harmless(found: Connection) -> None:
+    """Its URL and its shell lines say what it is, and nothing else; a row takes it."""
+    assert_presentable(found.host, 253)
+    assert_presentable(found.database, 63)
+    assert_presentable(found.username, 63)
+    parts = urlsplit(found.url)
+    assert (parts.hostname, parts.port) == (found.host.lower(), found.port)
+    assert not parts.query
+    assert not parts.fragment
+    assert parse_url(found.url) == Connection(
+        found.host.lower(), found.port, found.database, found.username, found.password
+    )
+    lines = [f"{name}={shlex.quote(value)}" for name, value in found.environment.items()]
+    assert all("\n" not in line and line.isascii() | line.isprintable() for line in lines)
+    assert shlex.split("\n".join(lines)) == [f"{name}={value}" for name, value in found.environment.items()]
+
+
+@examples(150)
+@given(texts() | st.from_regex(r"[a-z.:\[\]@/?#%0-9-]{1,20}:[0-9]{1,6}", fullmatch=True))
+def test_an_endpoint_is_a_host_and_a_port_or_nothing(annotation):
+    endpoint = read_endpoint(annotation)
+    if endpoint is not None:
+        host, port = endpoint
+        parts = urlsplit(f"http://{f'[{host}]' if ':' in host else host}:{port}/")
+        assert (parts.hostname, parts.port, parts.path) == (host.lower(), port, "/")

@@ -1,0 +1,178 @@
+"""Whatever the cluster answers: a pass ends with a reason that can be stored and shown, and is called again."""
+
+import itertools
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from django.db import connection, transaction
+from django.db.models import CharField, IntegerField, Model
+from django.utils import timezone
+from hypothesis import given
+from hypothesis import strategies as st
+
+from projects.found_cluster import FoundCluster, Inventory
+from projects.models import Project
+from projects.services import request_delete, request_provision
+from projects.states import Phase, Reason
+from provisioning import kube
+from provisioning.inventory import take_inventory
+from provisioning.reconcile import run_pass
+from provisioning.watch import SUBJECTS, Stream
+from tests.factories import DatabaseFactory, ProjectFactory, provisioned_project
+from tests.hostile import answers
+from tests.hostile.server import http_json
+from tests.hostile.strategies import examples, mutated, spoils
+from tests.hostile.test_judges import assert_presentable
+from tests.hostile.world import World
+
+pytestmark = [pytest.mark.django_db, pytest.mark.filterwarnings("ignore:Generating overly large repr")]
+
+SITUATIONS = ("new", "waiting", "running", "deleting")
+
+
+@pytest.fixture(autouse=True)
+def _quick(settings):
+    settings.VERIFY_CONNECTIONS = False
+
+
+@contextmanager
+def undone() -> Iterator[None]:
+    """Take back the rows of an example."""
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)
+
+
+def assert_fits(row: Model) -> None:
+    """PostgreSQL refuses what is too long for a column, too great, or has a NUL or half a character in it."""
+    for field in row._meta.concrete_fields:
+        value = getattr(row, field.attname)
+        if isinstance(field, CharField) and field.max_length:
+            assert len(value) <= field.max_length, field.name
+        if isinstance(value, str):
+            assert "\0" not in value.encode().decode(), field.name
+        if isinstance(field, IntegerField) and value is not None:
+            low, high = connection.ops.integer_field_range(field.get_internal_type())
+            assert (low or 0) <= value <= (high or 2**63 - 1), field.name
+
+
+def arrange(situation: str) -> Project:
+    """A project that the next pass has something to do for."""
+    match situation:
+        case "new":
+            project = ProjectFactory.create()
+            request_provision(project, actor="tester")
+        case "waiting":
+            project = DatabaseFactory.create().project
+        case _:
+            project = provisioned_project()
+            if situation == "deleting":
+                request_delete(project, actor="tester")
+    return project
+
+
+def world_of(project: Project) -> World:
+    database, sandbox = project.databases.first(), project.sandboxes.first()
+    return World(str(project.uid), database.name if database else "web", sandbox.name if sandbox else "web-sandbox")
+
+
+def assert_rows_are_in_order(project: Project) -> None:
+    project = Project.objects.get(pk=project.pk)
+    assert project.reason in Reason.values
+    # An exception that nobody expected; a pass that takes the same step again and again says another sentence.
+    assert "error of its own" not in project.message, project.message
+    assert project.lease_until is None
+    if project.phase != Phase.DELETED:
+        assert project.next_pass_at is not None
+    for row in (project, *project.databases.all(), *project.sandboxes.all()):
+        assert_fits(row)
+        assert_presentable(row.message, 4000)
+    for event in project.events.all():
+        assert_fits(event)
+        assert_presentable(event.message, 4000)
+    for url in (url for sandbox in project.sandboxes.all() for url in sandbox.urls.values()):
+        assert_presentable(url, 400)
+
+
+@examples(50)
+@given(
+    situation=st.sampled_from(SITUATIONS),
+    in_order=st.integers(0, 8),
+    faults=st.lists(st.none() | spoils() | st.lists(spoils(), max_size=3), min_size=1, max_size=4),
+)
+def test_a_pass_ends_with_a_reason_whatever_is_answered(hostile, situation, in_order, faults):
+    """The first answers are in order, so that the pass comes far; what is wrong with those that follow is drawn."""
+    kube.disconnect()  # what is served is remembered for a while
+    following = itertools.chain(itertools.repeat(None, in_order), itertools.cycle(faults))
+
+    def spoil(answer):
+        fault = next(following)
+        for one in fault if isinstance(fault, list) else [fault] if fault else []:
+            answer = one(answer)
+        return answer
+
+    with undone():
+        project = arrange(situation)
+        world = world_of(project)
+        hostile.respond, world.spoil = world.respond, spoil
+        run_pass(project.pk)
+        assert_rows_are_in_order(project)
+
+
+def test_the_world_of_these_tests_is_one_that_a_project_runs_in(hostile):
+    for situation in SITUATIONS:
+        project = arrange(situation)
+        world = world_of(project)
+        hostile.respond = world.respond
+        run_pass(project.pk)
+        assert_rows_are_in_order(project)
+        project.refresh_from_db()
+        expected = {"deleting": Phase.DELETING, "running": Phase.RUNNING}.get(situation, Phase.CREATING)
+        assert project.phase in (expected, Phase.RUNNING), project.message
+
+
+@examples(40)
+@given(
+    clusters=st.lists(mutated(answers.cluster(), answers.cluster("other"), answers.deleting_cluster()), max_size=3),
+    secrets=st.lists(mutated(answers.secret()), max_size=2),
+)
+def test_an_inventory_keeps_what_can_be_stored_and_says_the_rest(hostile, clusters, secrets):
+    kube.disconnect()
+
+    def respond(method, path, body):
+        if path == "/apis/apps.kubeblocks.io":
+            return http_json({"versions": [{"groupVersion": "apps.kubeblocks.io/v1"}]})
+        return http_json(answers.listing("Thing", *(secrets if "/secrets" in path else clusters)))
+
+    hostile.respond = respond
+    with undone():
+        take_inventory(timezone.now())
+        assert_presentable(Inventory.objects.get().trouble, 2000)
+        for row in FoundCluster.objects.all():
+            assert_fits(row)
+            assert row.namespace == "default"
+            for text in (row.name, row.hint, row.secret_note, row.obstacle, *row.labels.values()):
+                assert_presentable(text, 1000)
+
+
+@examples(40)
+@given(items=st.lists(mutated(answers.cluster(), answers.statefulset(), answers.secret()), max_size=4))
+@pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.name)
+def test_the_watcher_compares_any_list(subject, items):
+    Stream(subject, "default", threading.Event())._compare(items)
+
+
+def test_a_label_that_is_no_project_id_stops_no_stream(hostile, caplog):
+    """Anyone who may label a Cluster could have stopped the watcher with it."""
+    project = provisioned_project()
+    stranger = answers.cluster("stranger", uid="not-a-uid")
+    stream = Stream(SUBJECTS[0], "default", threading.Event())
+    stream._compare([])
+    with caplog.at_level(logging.ERROR):
+        stream._compare([stranger, answers.cluster("ours", uid=str(project.uid), phase="Failed")])
+    project.refresh_from_db()
+    assert project.queued_at is not None
+    assert not caplog.records
