@@ -60,18 +60,20 @@ class Browser:
         self.collected.add(f"GET {path}", answer.text)
         return answer
 
-    def post(self, path: str, is_shown: bool = False, **fields: str) -> requests.Response:
-        """`is_shown`: the answer may hold what was asked for."""
+    def post(self, path: str, **fields: str) -> requests.Response:
+        answer = self.send(path, fields)
+        self.collected.add(f"POST {path}", answer.text)
+        return answer
+
+    def send(self, path: str, fields: dict[str, str]) -> requests.Response:
+        """POST a form whose answer may hold what was asked for."""
         token = next(value for name, value in self.session.cookies.items() if "csrf" in name)
-        answer = self.session.post(
+        return self.session.post(
             self.base + path,
             data={**fields, "csrfmiddlewaretoken": token},
             headers={"Referer": self.base + path},
             timeout=30,
         )
-        if not is_shown:
-            self.collected.add(f"POST {path}", answer.text)
-        return answer
 
     def log_in(self) -> None:
         self.get("/admin/login/")
@@ -230,7 +232,7 @@ def test_no_canary_is_anywhere(panel: Panel, cluster: EmbeddedCluster) -> None:
     write_secret(cluster, account_secret(database_name(panel)), PASSWORD)
     panel.wait_until(lambda: quote(PASSWORD, safe="") in reveal(panel), "the new password is captured", 40)
     panel.wait_until(lambda: panel.running() == 1, "Running with the new password", 40)
-    shown = loud.post(f"/projects/{project}/credentials/", is_shown=True, reason="to see it", password=TYPED)
+    shown = loud.send(f"/projects/{project}/credentials/", {"reason": "to see it", "password": TYPED})
     assert "p4Ss@:/%" in shown.text
     assert shown.headers["Cache-Control"] == "no-store"
     for browser in (quiet, loud):
