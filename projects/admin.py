@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from projects import admin_adoption, admin_records, admin_templates, display, permissions, services
+from projects import admin_adoption, admin_records, admin_templates, display, ending, permissions, services
 from projects.admin_records import PhaseFilter, SandboxCredentialsFilter, phase_label, shown
 from projects.forms import ProjectAdminForm, VariableForm
 from projects.models import Project, ProjectVariable
@@ -99,7 +99,7 @@ class ProjectAdmin(_ProjectAdmin):
     search_fields = ("name", "kubernetes_name", "description", "owner__username")
     search_help_text = "Search by name, Kubernetes name, description or owner"
     ordering = ("name", "pk")
-    actions = ("provision_selected", "retry_selected", "delete_selected_projects")
+    actions = ("provision_selected", "retry_selected", "cancel_selected", "delete_selected_projects")
     change_form_template = "admin/projects/project/change_form.html"
 
     # --- What may be done --------------------------------------------------------------------------------------
@@ -154,7 +154,7 @@ class ProjectAdmin(_ProjectAdmin):
         if not permissions.may(request.user, "change_project"):
             # An owner does not give a project away, nor choose where it lives.
             return ("name", "kubernetes_name", "namespace", "owner", *in_words)
-        if obj.desired_state == DesiredState.REGISTERED:
+        if obj.desired_state == DesiredState.REGISTERED and not obj.is_cancelling:
             return ("name", "kubernetes_name", *in_words)
         return ("name", "kubernetes_name", "namespace", *in_words)
 
@@ -255,6 +255,10 @@ class ProjectAdmin(_ProjectAdmin):
     @admin.action(description="Retry selected projects", permissions=["provision"])
     def retry_selected(self, request: HttpRequest, queryset: models.QuerySet[Project]) -> None:
         self._request_each(request, queryset, "provision_project", services.request_retry)
+
+    @admin.action(description="Cancel selected projects", permissions=["provision"])
+    def cancel_selected(self, request: HttpRequest, queryset: models.QuerySet[Project]) -> None:
+        self._request_each(request, queryset, "provision_project", ending.request_cancel)
 
     @admin.action(description="Delete selected projects…", permissions=["request_delete"])
     def delete_selected_projects(self, request: HttpRequest, queryset: models.QuerySet[Project]) -> HttpResponse | None:

@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from projects.found_cluster import FoundCluster
 from projects.models import DatabaseCluster, Project
+from projects.possible import Request, explain_refusal
 from projects.services import Outcome, add_project, record_event, request_provision, save_intent
 from projects.states import DesiredState, Origin, Phase, Reason
 
@@ -103,6 +104,8 @@ def _explain_refusal(project: Project, live: DatabaseCluster | None, cluster: Ad
     """Return why the project can't adopt the Cluster; "" if it can."""
     if project.desired_state == DesiredState.DELETED:
         return f"{project.name} is deleted. Adopt the cluster for another project."
+    if project.is_cancelling:
+        return explain_refusal(Request.PROVISION, project)
     if cluster.obstacle:
         return cluster.obstacle
     if cluster.claimed_by and cluster.claimed_by != str(project.uid):

@@ -11,6 +11,7 @@ from django.utils.module_loading import import_string
 
 from projects.models import DatabaseCluster, Event, Project, ReachedStep, Sandbox
 from projects.permissions import Person, may
+from projects.possible import Request, explain_refusal
 from projects.states import CredentialsSource, DesiredState, Level, Origin, Phase, Reason
 
 # Label colours of the admin's theme.
@@ -59,6 +60,8 @@ def current_wait(project: Project) -> Wait | None:
     """
     if project.phase not in Phase.in_progress():
         return None
+    if project.is_cancelling:
+        return _wait("the cancellation", project.deletion_deadline, "It is done by then, or the panel says why.")
     if project.desired_state == DesiredState.DELETED:
         return _wait("the deletion", project.deletion_deadline, "It is done by then, or the panel says why.")
     for what, resource in (("the database", project.database), ("the sandbox", project.sandbox)):
@@ -75,36 +78,42 @@ def _wait(what: str, deadline: datetime | None, promise: str) -> Wait | None:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """A button: which request it makes, what stands on it, and whether it is the one to press now."""
+    """A button: which request it makes, what stands on it, whether it is the one to press now, and whether a page asks
+    first."""
 
     name: str
     label: str
     icon: str
     is_primary: bool = False
+    asks_first: bool = False
 
 
 PROVISION = Action("provision", "Provision", "play_arrow", is_primary=True)
+CANCEL = Action("cancel", "Cancel", "undo")
+FORGET = Action("forget", "Forget", "link_off", asks_first=True)
 RETRY = Action("retry", "Retry", "refresh", is_primary=True)
 TRY_AGAIN = Action("retry", "Retry", "refresh")
 CHECK = Action("provision", "Check again", "refresh")
-DELETE = Action("delete", "Delete", "delete")
+DELETE = Action("delete", "Delete", "delete", asks_first=True)
 
 
 def available_actions(project: Project, user: Person) -> list[Action]:
     """Return the buttons that make sense in the project's state and that the user may press."""
     actions: list[Action] = []
-    if project.phase == Phase.DELETED:
-        return actions
     if may(user, "provision_project", project):
-        match project.desired_state:
-            case DesiredState.REGISTERED:
-                actions.append(PROVISION)
-            case DesiredState.RUNNING if project.phase == Phase.RUNNING:
-                actions.append(CHECK)
-            case _:
-                actions.append(RETRY if project.phase == Phase.FAILED else TRY_AGAIN)
-    if may(user, "delete_project", project) and project.desired_state != DesiredState.DELETED:
-        actions.append(DELETE)
+        if project.desired_state == DesiredState.RUNNING and project.phase == Phase.RUNNING:
+            actions.append(CHECK)
+        elif not explain_refusal(Request.RETRY, project):
+            actions.append(RETRY if project.phase == Phase.FAILED else TRY_AGAIN)
+        elif not explain_refusal(Request.PROVISION, project):
+            actions.append(PROVISION)
+        if not project.is_cancelling and not explain_refusal(Request.CANCEL, project):
+            actions.append(CANCEL)
+    if may(user, "delete_project", project):
+        if project.desired_state != DesiredState.DELETED and not explain_refusal(Request.DELETE, project):
+            actions.append(DELETE)
+        if not explain_refusal(Request.FORGET, project):
+            actions.append(FORGET)
     return actions
 
 
@@ -181,12 +190,14 @@ def next_move(project: Project) -> str:
             return "Somebody has to act as the message says, then press Retry: it hardly goes away by itself."
         case Phase.WAITING | Phase.CREATING | Phase.DELETING | Phase.RUNNING if needs_person:
             return "Somebody has to act as the message says; the panel keeps looking, and then goes on by itself."
-        case Phase.FAILED if project.desired_state == DesiredState.DELETED:
-            return "Press Retry to try the deletion again."
+        case Phase.FAILED if project.is_being_removed:
+            return "Press Retry to ask again, or Forget to end the project and leave behind what won't go."
         case Phase.FAILED:
             return "Press Retry for another try with a new deadline. If the cause goes away, it heals by itself."
         case Phase.WAITING | Phase.CREATING:
             return "Nothing needs to be pressed: this page follows along."
+        case Phase.DELETED if project.is_forgotten:
+            return "No pass looks at it any more. What it left is listed above, and under Orphans while it is there."
         case Phase.DELETED:
             return "Its row and timeline stay, so that its name is never used again."
         case _:

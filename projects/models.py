@@ -117,6 +117,8 @@ class Project(Observation):
     deletion_deadline = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     requested_at = models.DateTimeField(null=True, editable=False)
+    # When it first ran: from then on it holds what people have stored in it.
+    ran_at = models.DateTimeField(null=True, editable=False)
 
     # Intent is counted, so that a pass can say which intent it has carried out.
     wanted_generation = models.PositiveIntegerField(default=0, editable=False)
@@ -196,6 +198,30 @@ class Project(Observation):
         if fetched is not None:
             return next(iter(fetched), None)
         return self.sandboxes.filter(retired_at=None).first()
+
+    @property
+    def has_run(self) -> bool:
+        return self.ran_at is not None
+
+    @property
+    def is_cancelling(self) -> bool:
+        """Whether what a request made is being taken back."""
+        return self.desired_state == DesiredState.REGISTERED and self.phase != Phase.NEW
+
+    @property
+    def is_being_removed(self) -> bool:
+        """Whether what it has in the cluster is to go, by a deletion or a cancellation that is not done yet."""
+        return self.phase != Phase.DELETED and (self.desired_state == DesiredState.DELETED or self.is_cancelling)
+
+    @property
+    def is_out_of_reach(self) -> bool:
+        """Whether the last pass could not do its work: the cluster can't be reached, or refuses the panel."""
+        return self.failures > 0
+
+    @property
+    def is_forgotten(self) -> bool:
+        """Whether it was ended without its objects: no pass may look at them any more."""
+        return self.phase == Phase.DELETED and self.reason == Reason.FORGOTTEN
 
     @property
     def is_carried_out(self) -> bool:

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from projects.connection import Connection
 from projects.models import Event, Project
+from projects.possible import Request, explain_refusal
 from projects.scheduling import enqueue_pass
 from projects.states import DesiredState, Level, Phase, Reason
 
@@ -71,8 +72,9 @@ def request_provision(project: Project, *, actor: str) -> Outcome:
     now = timezone.now()
     with transaction.atomic():
         current = Project.objects.select_for_update().get(pk=project.pk)
-        if current.desired_state == DesiredState.DELETED:
-            return Outcome(False, _explain_deleted(current))
+        refusal = explain_refusal(Request.PROVISION, current)
+        if refusal:
+            return Outcome(False, refusal)
         if current.desired_state == DesiredState.RUNNING and current.phase in Phase.in_progress():
             enqueue_pass(current.pk, now=now)
             return Outcome(True, f"{current.name} is being provisioned already: {current.message}")
@@ -93,16 +95,15 @@ def request_retry(project: Project, *, actor: str) -> Outcome:
     now = timezone.now()
     with transaction.atomic():
         current = Project.objects.select_for_update().get(pk=project.pk)
-        if current.desired_state == DesiredState.REGISTERED:
-            return Outcome(False, f"{current.name} was never provisioned. Press Provision instead.")
-        if current.phase == Phase.DELETED:
-            return Outcome(False, _explain_deleted(current))
-        phase = Phase.DELETING if current.desired_state == DesiredState.DELETED else Phase.WAITING
+        refusal = explain_refusal(Request.RETRY, current)
+        if refusal:
+            return Outcome(False, refusal)
+        phase = Phase.DELETING if current.is_being_removed else Phase.WAITING
         kept = current.phase if current.phase == Phase.RUNNING else phase
         save_intent(
             current,
             DesiredState(current.desired_state),
-            Reason.REQUESTED,
+            Reason.CANCELLING if current.is_cancelling else Reason.REQUESTED,
             "Another try is in the queue.",
             now,
             phase=Phase(kept),
@@ -141,8 +142,9 @@ def request_delete(project: Project, *, actor: str, delete_adopted: bool = False
     now = timezone.now()
     with transaction.atomic():
         current = Project.objects.select_for_update().get(pk=project.pk)
-        if current.phase == Phase.DELETED:
-            return Outcome(False, f"{current.name} is deleted already.")
+        refusal = explain_refusal(Request.DELETE, current)
+        if refusal:
+            return Outcome(False, refusal)
         if current.desired_state == DesiredState.DELETED and (current.delete_adopted or not delete_adopted):
             enqueue_pass(current.pk, now=now)
             return Outcome(True, f"{current.name} is being deleted already: {current.message}")
@@ -193,16 +195,9 @@ def reveal_credentials(project: Project, *, actor: str, reason: str) -> Connecti
     return connection
 
 
-def _explain_deleted(project: Project) -> str:
-    return (
-        f"{project.name} is {project.get_phase_display().lower()}, and its name is never used again. "
-        "Add a project under another name."
-    )
-
-
 def _new_clock(project: Project, now: datetime) -> dict[str, object]:
     """Return the fields that say since when another try is waited for, so that an outage does not fail it at once."""
-    if project.desired_state == DesiredState.DELETED:
+    if project.is_being_removed:
         return {"deletion_deadline": now + timedelta(seconds=settings.READY_TIMEOUT_S)}
     return {} if project.phase == Phase.RUNNING else {"requested_at": now}
 

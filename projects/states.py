@@ -65,6 +65,10 @@ class Reason(models.TextChoices):
     KEY_MISSING = "EncryptionKeyMissing"
     DELETING = "Deleting"
     DELETED = "Deleted"
+    CANCELLING = "Cancelling"
+    CANCELLED = "Cancelled"
+    FORGOTTEN = "Forgotten"
+    DRIFTED = "Drifted"
 
     @classmethod
     def needs_person(cls) -> frozenset["Reason"]:

@@ -13,5 +13,7 @@ urlpatterns = [
     path("<int:pk>/credentials/", views.project_credentials, name="credentials"),
     path("<int:pk>/provision/", views.provision, name="provision"),
     path("<int:pk>/retry/", views.retry, name="retry"),
+    path("<int:pk>/cancel/", views.cancel, name="cancel"),
+    path("<int:pk>/forget/", views.forget, name="forget"),
     path("<int:pk>/delete/", views.delete, name="delete"),
 ]

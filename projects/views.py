@@ -20,11 +20,12 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from django_htmx.http import HttpResponseClientRedirect, trigger_client_event
 from django_htmx.middleware import HtmxDetails
 
-from projects import display, permissions, services
+from projects import display, ending, permissions, services
 from projects.connection import Connection
 from projects.fields import UndecryptableValueError
 from projects.forms import AddProjectForm, RevealForm
 from projects.models import Event, Project
+from projects.possible import Request, explain_refusal
 from projects.services import Outcome, RefusedRequestError
 from projects.states import CredentialsSource, Phase
 
@@ -286,6 +287,32 @@ def provision(request: PanelRequest, pk: int) -> HttpResponse:
 def retry(request: PanelRequest, pk: int) -> HttpResponse:
     project = get_object_or_404(Project, pk=pk)
     return _answer(request, project, services.request_retry(project, actor=request.user.get_username()))
+
+
+@require_POST
+@staff_page("provision_project")
+def cancel(request: PanelRequest, pk: int) -> HttpResponse:
+    project = get_object_or_404(Project, pk=pk)
+    return _answer(request, project, ending.request_cancel(project, actor=request.user.get_username()))
+
+
+@require_http_methods(["GET", "POST"])
+@staff_page("delete_project")
+def forget(request: PanelRequest, pk: int) -> HttpResponse:
+    """GET says what would be left behind, or why the project can't be forgotten; POST forgets it."""
+    project = get_shown_project(pk)
+    if request.method == "POST" and request.POST.get("confirmed") == "yes":
+        outcome = ending.request_forget(project, actor=request.user.get_username())
+        messages.add_message(request, messages.SUCCESS if outcome.accepted else messages.WARNING, outcome.message)
+        return redirect(project)
+    context = {
+        "title": f"Forget {project.name}",
+        "project": project,
+        "refusal": explain_refusal(Request.FORGET, project),
+        "left": ending.list_left(project),
+        "is_unconfirmed": request.method == "POST",
+    }
+    return _page(request, "projects/forget.html", context)
 
 
 @require_http_methods(["GET", "POST"])

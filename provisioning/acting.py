@@ -330,4 +330,5 @@ ACTIONS: dict[Action, Callable[[Scene, datetime], None]] = {
     Action.DELETE_OBJECTS: removing.delete_objects,
     Action.RELEASE_CLUSTER: removing.release_clusters,
     Action.FINISH_DELETION: removing.finish_deletion,
+    Action.FINISH_CANCELLATION: removing.finish_cancellation,
 }

@@ -31,6 +31,8 @@ UNANSWERED_GRACE = timedelta(seconds=15)
 def decide(wanted: Wanted, seen: Seen, now: datetime) -> Decision:
     """Return the next action towards what is wanted, given what was seen at `now` (aware)."""
     match wanted.desired:
+        case DesiredState.REGISTERED if wanted.is_cancelled:
+            return decide_removal(wanted, seen, now)
         case DesiredState.REGISTERED:
             status = Status(Phase.NEW, Reason.NOT_REQUESTED, "Nothing was asked for yet. Press Provision.")
             return Decision(None, status, Pace.NEVER)

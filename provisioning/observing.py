@@ -1,6 +1,6 @@
 """What one pass has seen of its project's objects, fetched when a decision needs it and once a pass."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -41,7 +41,7 @@ _POD_PATIENCE = timedelta(seconds=8)
 class World:
     """The cluster as one pass knows it. Actions put in what the API server answered them."""
 
-    kube: k.Kube
+    connect: Callable[[], k.Kube] = k.connect
     cluster: Mapping[str, Any] | None = None
     is_cluster_known: bool = False
     secrets: list[Mapping[str, Any]] | None = None
@@ -52,6 +52,11 @@ class World:
     verification: Verification | None = None
     verification_note: str = ""
     remaining: dict[tuple[k.Kind, str, str], Remaining] = field(default_factory=dict)
+
+    @property
+    def kube(self) -> k.Kube:
+        """The client, made when the first request needs it: not all passes do. Raises NotConfiguredError."""
+        return self.connect()
 
     def forget_cluster(self) -> None:
         self.cluster, self.is_cluster_known, self.secrets, self.service = None, False, None, None

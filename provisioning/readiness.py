@@ -85,6 +85,14 @@ def annotations_of(item: Object | None) -> dict[str, str]:
     return {str(key): text(value, _LONGEST_ANNOTATION) for key, value in annotations.items()}
 
 
+def created_at(item: Object | None) -> datetime | None:
+    """Return when the API server made the object; None where it says nothing that can be read."""
+    try:
+        return datetime.fromisoformat(text(metadata_of(item).get("creationTimestamp")))
+    except ValueError:
+        return None
+
+
 def failed_condition(status: Mapping[str, Any]) -> str:
     """Return what the most telling condition with status False says, as `Type: message`; "" if there is none."""
     failed = [c for c in objects(status.get("conditions")) if c.get("status") == "False" and text(c.get("message"))]

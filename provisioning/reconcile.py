@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from projects.fields import UndecryptableValueError
 from projects.models import DatabaseCluster, Project, Sandbox
-from projects.states import CredentialsSource, DesiredState, Origin, Phase, Reason
+from projects.states import CredentialsSource, DesiredState, Origin, Reason
 from provisioning import kube as k
 from provisioning.acting import ACTIONS, ensure_database
 from provisioning.decisions import decide
@@ -20,7 +20,7 @@ from provisioning.observing import World, default_connection, observe_running
 from provisioning.recording import Trouble, next_look, record, record_trouble
 from provisioning.removing import observe_remaining
 from provisioning.scene import Scene
-from provisioning.terms import Decision, Wanted, WantedDatabase, WantedSandbox
+from provisioning.terms import Decision, Pace, Wanted, WantedDatabase, WantedSandbox
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +53,8 @@ def _reconcile(lease: Lease) -> datetime | None:
     """Take steps until there is none left; return when to look again."""
     try:
         scene = _read_scene(lease)
+        if scene.project.is_forgotten:
+            return None
         for _ in range(_MOST_STEPS):
             now = timezone.now()
             if not lease.has_time_left(now):
@@ -62,10 +64,9 @@ def _reconcile(lease: Lease) -> datetime | None:
             if decision.action is None:
                 return next_look(decision, now)
             ACTIONS[decision.action](scene, now)
-            if decision.project.phase is Phase.DELETED:
-                was_deleted = scene.project.phase == Phase.DELETED
+            if decision.pace is Pace.ONCE_MORE:  # its rows have come to their end
                 record(scene, decision, now, is_final=True)
-                return None if was_deleted else next_look(decision, now)
+                return next_look(decision, now)
         return record_trouble(lease, _RESTLESS, timezone.now())
     except LeaseLostError:
         raise
@@ -75,14 +76,12 @@ def _reconcile(lease: Lease) -> datetime | None:
 
 def _read_scene(lease: Lease) -> Scene:
     project = Project.objects.with_resources().prefetch_related("variables").get(pk=lease.project_id)
-    return Scene(lease, World(k.connect()), project, project.database, project.sandbox)
+    return Scene(lease, World(), project, project.database, project.sandbox)
 
 
 def _decide(scene: Scene, now: datetime) -> Decision:
     project = scene.project
     match DesiredState(project.desired_state):
-        case DesiredState.REGISTERED:
-            return decide(_wanted(scene), observe_remaining(scene.world, project, set()), now)
         case DesiredState.RUNNING:
             if scene.database is None:
                 ensure_database(scene)
@@ -90,7 +89,7 @@ def _decide(scene: Scene, now: datetime) -> Decision:
             return decide(
                 _wanted(scene), observe_running(scene.world, project, scene.database, scene.sandbox, now), now
             )
-        case DesiredState.DELETED:
+        case DesiredState.REGISTERED | DesiredState.DELETED:
             rows = [*project.databases.all(), *project.sandboxes.all()]
             # Rows are stored before the first call: where there is no row, nothing was ever made.
             namespaces = {row.namespace for row in rows}
@@ -110,6 +109,8 @@ def _wanted(scene: Scene) -> Wanted:
         may_replace=project.observed_generation < project.asked_generation,
         database=_wanted_database(database) if database else None,
         sandbox=_wanted_sandbox(sandbox) if sandbox else None,
+        is_cancelled=project.desired_state == DesiredState.REGISTERED and project.wanted_generation > 0,
+        is_ended=not project.is_being_removed,
         is_default_available=default_connection(project) is not None,
         deletes_adopted=project.delete_adopted,
         verifies=settings.VERIFY_CONNECTIONS,

@@ -10,7 +10,7 @@ from django.db import transaction
 
 from projects.models import DatabaseCluster, Project, Sandbox
 from projects.services import record_event
-from projects.states import DesiredState, Level, Phase, Reason
+from projects.states import Level, Phase, Reason
 from provisioning import liveness, observing
 from provisioning.lease import LEASE, Lease
 from provisioning.readiness import State, explain_deadline, is_past, judge_cluster, judge_sandbox
@@ -48,7 +48,9 @@ def record(scene: Scene, decision: Decision, now: datetime, *, is_final: bool = 
         "failures": 0,
         "observed_generation": project.wanted_generation,
     }
-    if project.desired_state == DesiredState.DELETED:
+    if decision.project.phase is Phase.RUNNING and not project.has_run:
+        values["ran_at"] = now
+    if project.is_being_removed:
         values["deletion_deadline"] = decision.project.deadline
     _write(scene, values, decision, now, before)
 
@@ -131,9 +133,10 @@ def next_look(decision: Decision, now: datetime) -> datetime | None:
             delay_s = _FAILED_POLL_S
         case Pace.SETTLED:
             delay_s = settings.SETTLED_POLL_S * random.uniform(0.8, 1.2)  # noqa: S311 - spreads load, no secret
+        case Pace.ONCE_MORE:
+            return now + 2 * LEASE  # when such a pass must have ended
         case Pace.NEVER:
-            # A pass that lost its lease may still have made something: look once more when it must have ended.
-            return now + 2 * LEASE if decision.project.phase is Phase.DELETED else None
+            return None
         case _ as unknown:
             assert_never(unknown)
     following = now + timedelta(seconds=delay_s)
@@ -143,7 +146,7 @@ def next_look(decision: Decision, now: datetime) -> datetime | None:
 
 def _deadline_of(project: Project) -> datetime | None:
     """Return until when patience lasts: that of the last intent, not of an earlier one."""
-    if project.desired_state == DesiredState.DELETED:
+    if project.is_being_removed:
         return project.deletion_deadline
     rows = (project.database, project.sandbox)
     if project.observed_generation >= project.wanted_generation:
@@ -155,11 +158,12 @@ def _deadline_of(project: Project) -> datetime | None:
 
 
 def _explain_late(project: Project, last_seen: str) -> str:
-    if project.desired_state != DesiredState.DELETED:
+    if not project.is_being_removed:
         return explain_deadline(settings.READY_TIMEOUT_S, "The project", last_seen)
+    what = "cancellation" if project.is_cancelling else "deletion"
     return (
-        f"The deletion was not done within {settings.READY_TIMEOUT_S} s. Last seen: {last_seen} "
-        "The panel goes on trying; press Retry to ask again."
+        f"The {what} was not done within {settings.READY_TIMEOUT_S} s. Last seen: {last_seen} "
+        "The panel goes on trying; press Retry to ask again, or Forget to leave behind what won't go."
     )
 
 

@@ -2,32 +2,62 @@
 
 from datetime import datetime, timedelta
 
-from projects.states import Phase, Reason
+from projects.states import DesiredState, Phase, Reason
 from provisioning.readiness import is_past
-from provisioning.terms import Action, Decision, Pace, Seen, Status, Wanted
+from provisioning.terms import Action, Decision, Pace, Remaining, Seen, Status, Wanted
+
+_NAMED = 6
 
 
 def decide_removal(wanted: Wanted, seen: Seen, now: datetime) -> Decision:
-    """Sandbox and database go together; the deletion is finished when nothing of them is left."""
-    released = [item for item in seen.remaining if item.is_adopted and not wanted.deletes_adopted]
-    doomed = [item for item in seen.remaining if item not in released]
-    names = ", ".join(item.label for item in doomed[:6]) + (f" and {len(doomed) - 6} more" if len(doomed) > 6 else "")
+    """Sandbox and database go together, by a deletion or by a cancellation; it is done when nothing of them is left."""
+    kept = [item for item in seen.remaining if item.is_adopted and not wanted.deletes_adopted]
+    doomed = [item for item in seen.remaining if item not in kept]
     deadline = wanted.deletion_deadline
     if deadline is None or wanted.is_new_intent:
         deadline = now + timedelta(seconds=wanted.timeout_s)
-    deleting = Status(Phase.DELETING, Reason.DELETING, f"Being deleted: {names}.", deadline)
+    going = _say_going(wanted, doomed, deadline)
     if any(item.is_ours and not item.is_deleting for item in doomed):
-        return Decision(Action.DELETE_OBJECTS, deleting, Pace.POLL, deleting, deleting)
-    if released:
-        return Decision(Action.RELEASE_CLUSTER, deleting, Pace.POLL, deleting, deleting)
+        return Decision(Action.DELETE_OBJECTS, going, Pace.POLL, going, going)
+    if kept:
+        return Decision(Action.RELEASE_CLUSTER, going, Pace.POLL, going, going)
     if not doomed:
-        gone = Status(Phase.DELETED, Reason.DELETED, "Everything of it is gone from the cluster.")
-        return Decision(Action.FINISH_DELETION, gone, Pace.NEVER, gone, gone)
+        return _decide_end(wanted)
     if is_past(deadline, now):
         late = (
-            f"Still there {wanted.timeout_s} s after the deletion was asked for: {names}. Look at their finalizers "
-            "and at the operator that owns them; press Retry to ask again. The panel goes on looking."
+            f"Still there {wanted.timeout_s} s after {_request_of(wanted)} was asked for: {_name(doomed)}. Look at "
+            "their finalizers and at the operator that owns them; press Retry to ask again, or Forget to leave them "
+            "behind. The panel goes on looking."
         )
         failed = Status(Phase.FAILED, Reason.DEADLINE_EXCEEDED, late, deadline)
         return Decision(None, failed, Pace.FAILED, failed, failed)
-    return Decision(None, deleting, Pace.POLL, deleting, deleting)
+    return Decision(None, going, Pace.POLL, going, going)
+
+
+def _decide_end(wanted: Wanted) -> Decision:
+    """Nothing is left: the rows are retired, once."""
+    if wanted.desired is DesiredState.REGISTERED:
+        action = Action.FINISH_CANCELLATION
+        message = "Cancelled: everything that was made for it is gone. Press Provision to start again."
+        status = Status(Phase.NEW, Reason.CANCELLED, message)
+    else:
+        action = Action.FINISH_DELETION
+        status = Status(Phase.DELETED, Reason.DELETED, "Everything of it is gone from the cluster.")
+    if wanted.is_ended:
+        return Decision(None, status, Pace.NEVER)
+    return Decision(action, status, Pace.ONCE_MORE)
+
+
+def _say_going(wanted: Wanted, doomed: list[Remaining], deadline: datetime) -> Status:
+    if wanted.desired is DesiredState.REGISTERED:
+        return Status(Phase.DELETING, Reason.CANCELLING, f"Being taken back: {_name(doomed)}.", deadline)
+    return Status(Phase.DELETING, Reason.DELETING, f"Being deleted: {_name(doomed)}.", deadline)
+
+
+def _request_of(wanted: Wanted) -> str:
+    return "the cancellation" if wanted.desired is DesiredState.REGISTERED else "the deletion"
+
+
+def _name(items: list[Remaining]) -> str:
+    labels = ", ".join(item.label for item in items[:_NAMED])
+    return labels + (f" and {len(items) - _NAMED} more" if len(items) > _NAMED else "")

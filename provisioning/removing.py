@@ -1,29 +1,35 @@
 """The end of what a project has in the cluster: what is left of it, and the effects that bring it to its end."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import transaction
 
+from projects.ending import retire_rows
 from projects.fields import EncryptedText
-from projects.models import DatabaseCluster, Project, ProjectVariable, Sandbox
-from projects.states import Origin, Phase, Reason
+from projects.models import DatabaseCluster, Project, ProjectVariable
+from projects.states import DesiredState, Origin, Reason
 from provisioning import kube as k
 from provisioning.names import INSTANCE_LABEL, ORIGIN_LABEL, PROJECT_ID_LABEL, claim_labels, project_id_of
 from provisioning.observing import World
-from provisioning.readiness import Object, judge_cluster, labels_of, metadata_of, text, uid_of
+from provisioning.readiness import Object, created_at, judge_cluster, labels_of, metadata_of, text, uid_of
 from provisioning.scene import Scene
 from provisioning.terms import Remaining, Seen
 
 _OWNED_KINDS = (k.STATEFULSET, k.POD, k.SERVICE, k.SECRET, k.PVC, k.INGRESS)
+# The API server's clock may be behind the panel's: what is older than a request by less may still come from it.
+_CLOCKS_DIFFER = timedelta(minutes=5)
 
 
 def observe_remaining(world: World, project: Project, namespaces: set[str]) -> Seen:
-    """Return what is left of a project that is to be deleted: everything with its label, and what KubeBlocks derived
-    from its Clusters. Raises KubeError."""
+    """Return what is left of a project that is to be removed: everything with its label, and what KubeBlocks derived
+    from its Clusters; where a request is taken back, only what came from it. Raises KubeError."""
     remaining: dict[tuple[k.Kind, str, str], Remaining] = {}
     selector = f"{PROJECT_ID_LABEL}={project.uid}"
+    takes_back = project.desired_state == DesiredState.REGISTERED
+    sandboxes = set(project.sandboxes.values_list("name", flat=True))
     for namespace in sorted(namespaces):
         rows = list(project.databases.filter(namespace=namespace))
+        rows_by_name = {row.name: row for row in rows}
         adopted_names = {row.name for row in rows if row.origin == Origin.ADOPTED}
         doomed_names = {row.name for row in rows if row.origin == Origin.CREATED or project.delete_adopted}
         clusters: list[Object] = []
@@ -31,12 +37,14 @@ def observe_remaining(world: World, project: Project, namespaces: set[str]) -> S
             cluster_kind = k.cluster_kind(world.kube.cluster_api_version())
             clusters += world.kube.list_objects(cluster_kind, namespace, labels=selector)
             found = {text(metadata_of(item).get("name")) for item in clusters}
-            uids = {row.name: row.object_uid for row in rows}
             for name in sorted(doomed_names - found):
                 item = world.kube.get_or_none(cluster_kind, namespace, name)
                 if item is None:
                     continue
-                if project_id_of(labels_of(item)) is None and uid_of(item) == uids[name]:
+                row = rows_by_name[name]
+                is_same = uid_of(item) == row.object_uid
+                is_released = takes_back and _was_there_before(item, row)
+                if project_id_of(labels_of(item)) is None and is_same and not is_released:
                     clusters.append(item)  # ours, whose label someone took off
                 else:
                     doomed_names.discard(name)  # somebody else's by now: neither it nor its Secrets are waited for
@@ -47,12 +55,16 @@ def observe_remaining(world: World, project: Project, namespaces: set[str]) -> S
             name = text(metadata_of(item).get("name"))
             # The row knows too: a Cluster that people labelled by hand has no origin label.
             is_adopted = labels_of(item).get(ORIGIN_LABEL) == Origin.ADOPTED or name in adopted_names
+            if takes_back and _was_there_before(item, rows_by_name.get(name)):
+                is_adopted = True
+                doomed_names.discard(name)
             _add(remaining, cluster_kind, namespace, item, is_adopted=is_adopted)
             if not is_adopted or project.delete_adopted:
                 doomed_names.add(name)
         for kind in _OWNED_KINDS:
             for item in world.kube.list_objects(kind, namespace, labels=selector):
-                _add(remaining, kind, namespace, item)
+                if not takes_back or labels_of(item).get(INSTANCE_LABEL) in sandboxes:
+                    _add(remaining, kind, namespace, item)
         if doomed_names:
             instances = f"{INSTANCE_LABEL} in ({','.join(sorted(doomed_names))})"
             for kind in (k.SECRET, k.PVC):
@@ -61,6 +73,14 @@ def observe_remaining(world: World, project: Project, namespaces: set[str]) -> S
                         _add(remaining, kind, namespace, item, is_ours=False)
     world.remaining = remaining
     return Seen(cluster=judge_cluster(None), remaining=tuple(remaining.values()))
+
+
+def _was_there_before(cluster: Object, row: DatabaseCluster | None) -> bool:
+    """Whether a Cluster with the project's label is older than the request that used it: it may hold data then."""
+    made_at = created_at(cluster)
+    if row is None or row.requested_at is None or made_at is None:
+        return True
+    return made_at < row.requested_at - _CLOCKS_DIFFER
 
 
 def _add(
@@ -93,7 +113,7 @@ def delete_objects(scene: Scene, now: datetime) -> None:
 
 
 def release_clusters(scene: Scene, now: datetime) -> None:
-    """Take our labels off the adopted Clusters: they and their data stay."""
+    """Take our labels off the Clusters that are not ours to delete: they and their data stay."""
     for (kind, namespace, name), item in scene.world.remaining.items():
         if not item.is_adopted:
             continue
@@ -107,22 +127,22 @@ def release_clusters(scene: Scene, now: datetime) -> None:
         scene.world.kube.merge_labels(kind, namespace, name, ours, uid=uid)
         with transaction.atomic():
             scene.lease.write()
-            scene.note("ClusterReleased", f"Released the adopted Cluster {name}; it and its data stay.")
+            scene.note("ClusterReleased", f"Released the Cluster {name}; it and its data stay.")
 
 
 def finish_deletion(scene: Scene, now: datetime) -> None:
     """Retire the rows: the deletion is done."""
     with transaction.atomic():
         scene.lease.write()
-        for model in (DatabaseCluster, Sandbox):
-            model.objects.filter(project=scene.project, retired_at=None).update(
-                retired_at=now,
-                phase=Phase.DELETED,
-                reason=Reason.DELETED,
-                message="",
-                deadline=None,
-            )
-        DatabaseCluster.objects.filter(project=scene.project).update(password="")
+        retire_rows(scene.project, now, Reason.DELETED)
         ProjectVariable.objects.filter(project=scene.project).update(value=EncryptedText())
-        if scene.project.phase != Phase.DELETED:
-            scene.note("Deleted", "The sandbox and the database are gone from the cluster.")
+        scene.note("Deleted", "The sandbox and the database are gone from the cluster.")
+
+
+def finish_cancellation(scene: Scene, now: datetime) -> None:
+    """Retire the rows of what was taken back: the project is as if nothing had been asked for."""
+    with transaction.atomic():
+        scene.lease.write(requested_at=None)
+        retire_rows(scene.project, now, Reason.CANCELLED)
+        scene.note("Cancelled", "Everything that was made for it is gone from the cluster.")
+    scene.project.requested_at = None

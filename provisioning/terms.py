@@ -22,6 +22,7 @@ class Action(Enum):
     DELETE_OBJECTS = "delete_objects"
     RELEASE_CLUSTER = "release_cluster"
     FINISH_DELETION = "finish_deletion"
+    FINISH_CANCELLATION = "finish_cancellation"
 
 
 class Pace(Enum):
@@ -31,6 +32,7 @@ class Pace(Enum):
     WATCHED = "watched"  # the watcher will tell us, where one runs
     FAILED = "failed"  # it may heal by itself
     SETTLED = "settled"  # only drift is left to be found
+    ONCE_MORE = "once_more"  # a pass that lost its lease may still have made something
     NEVER = "never"
 
 
@@ -92,7 +94,8 @@ class WantedSandbox:
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """One project's intent and rows. `is_new_intent`: nobody has carried out the last request yet; `may_replace`: it
-    asked for a database, a new one if the old one vanished."""
+    asked for a database, a new one if the old one vanished; `is_cancelled`: what a request made is to be taken back;
+    `is_ended`: no deletion or cancellation is under way (any more)."""
 
     uid: str
     desired: DesiredState
@@ -102,6 +105,8 @@ class Wanted:
     database: WantedDatabase | None = None
     sandbox: WantedSandbox | None = None
     is_default_available: bool = False
+    is_cancelled: bool = False
+    is_ended: bool = False
     deletes_adopted: bool = False
     verifies: bool = True
     deletion_deadline: datetime | None = None
@@ -109,8 +114,9 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Remaining:
-    """An object of a project that is to be deleted. `is_adopted`: a Cluster that the panel did not make;
-    `is_ours`: the panel deletes it, where others are deleted by who made them and only waited for."""
+    """An object of a project that is to be removed. `is_adopted`: a Cluster that the panel did not make, or, where a
+    request is taken back, that was there before it; `is_ours`: the panel deletes it, where others are deleted by who
+    made them and only waited for."""
 
     label: str
     is_deleting: bool = False

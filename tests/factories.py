@@ -65,7 +65,11 @@ class ProjectFactory(DjangoModelFactory[Project]):
             message="The database is being created: KubeBlocks says Creating.",
         )
         running = Trait(
-            wanted=True, phase=Phase.RUNNING, reason=Reason.READY, message="The database and the sandbox are running."
+            wanted=True,
+            phase=Phase.RUNNING,
+            reason=Reason.READY,
+            message="The database and the sandbox are running.",
+            ran_at=LazyFunction(timezone.now),
         )
         failed = Trait(
             wanted=True,

@@ -129,7 +129,7 @@ def test_bulk_delete_of_adopted_databases_when_ticked(admin):
     ("permissions", "offered"),
     [
         (("view_project",), set()),
-        (("view_project", "provision_project"), {"provision_selected", "retry_selected"}),
+        (("view_project", "provision_project"), {"provision_selected", "retry_selected", "cancel_selected"}),
         (("view_project", "delete_project"), {"delete_selected_projects"}),
     ],
 )
@@ -139,7 +139,7 @@ def test_actions_are_offered_to_those_who_may(permissions, offered):
     form = client.get(reverse(LIST)).context["action_form"]
     choices = {value for value, _ in form.fields["action"].choices if value} if form else set()
     assert choices == offered
-    for action in {"provision_selected", "retry_selected", "delete_selected_projects"} - offered:
+    for action in {"provision_selected", "retry_selected", "cancel_selected", "delete_selected_projects"} - offered:
         run_action(client, action, project, confirmed="yes")
     project.refresh_from_db()
     assert project.desired_state == DesiredState.REGISTERED

@@ -33,6 +33,9 @@ GUARDED = [
     ("post", "credentials", "reveal_credentials"),
     ("post", "provision", "provision_project"),
     ("post", "retry", "provision_project"),
+    ("post", "cancel", "provision_project"),
+    ("get", "forget", "delete_project"),
+    ("post", "forget", "delete_project"),
     ("get", "delete", "delete_project"),
     ("post", "delete", "delete_project"),
 ]

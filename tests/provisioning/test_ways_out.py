@@ -1,0 +1,281 @@
+"""Cancel and forget on the embedded cluster: at every step, in races, and while the cluster is out of reach."""
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from projects.ending import list_left, request_cancel, request_forget
+from projects.models import DatabaseCluster, Project
+from projects.services import add_project, request_delete, request_provision, request_retry
+from projects.states import DesiredState, Origin, Phase, Reason
+from provisioning import kube as k
+from provisioning import manifests
+from provisioning.adoption import request_adopt
+from provisioning.devcluster.scenarios import NEVER, Scenario
+from provisioning.lease import LeaseLostError, claim
+from provisioning.names import PROJECT_ID_LABEL
+from provisioning.reconcile import _decide, _read_scene, run_pass
+from provisioning.recording import record
+from tests.conftest import follow, is_running
+
+pytestmark = pytest.mark.django_db
+
+CLUSTERS = k.cluster_kind("apps.kubeblocks.io/v1")
+KINDS = (CLUSTERS, k.STATEFULSET, k.SERVICE, k.SECRET, k.PVC, k.INGRESS, k.POD)
+
+
+def start(name: str) -> Project:
+    project = add_project(name, actor="tester")
+    request_provision(project, actor="tester")
+    return Project.objects.get(pk=project.pk)
+
+
+def is_new(project: Project) -> bool:
+    return project.phase == Phase.NEW
+
+
+def is_deleted(project: Project) -> bool:
+    return project.phase == Phase.DELETED
+
+
+def objects_of(project: Project) -> list[str]:
+    client, selector = k.connect(), f"{PROJECT_ID_LABEL}={project.uid}"
+    return [
+        f"{kind.name} {item['metadata']['name']}"
+        for kind in KINDS
+        for item in client.list_objects(kind, project.namespace, labels=selector)
+    ]
+
+
+def names_of(project: Project) -> set[str]:
+    return {*project.databases.values_list("name", flat=True), *project.sandboxes.values_list("name", flat=True)}
+
+
+def apply_theirs(name: str, **labels: str) -> None:
+    spec = manifests.DatabaseSpec("16.4.0", "postgresql-14.8.0", "100m", "128Mi", "1Gi")
+    owner = manifests.Owner("x", Project().uid)
+    manifest = manifests.build_cluster("apps.kubeblocks.io/v1", name=name, namespace="default", owner=owner, spec=spec)
+    manifest["metadata"]["labels"] = labels
+    k.connect().apply(manifest, "clusters")
+
+
+@dataclass(frozen=True)
+class Halt:
+    """Where a provisioning is made to stop: a fault of the API server, or a Cluster that comes so far."""
+
+    fault: str = ""
+    resource: str = ""
+    scenario: Scenario | None = None
+
+
+HALTS = {
+    "nothing done yet": None,
+    "Cluster refused": Halt("status", "clusters"),
+    "Cluster applied, answer lost": Halt("reset-after", "clusters"),
+    "Cluster coming": Halt(scenario=Scenario(running_after_s=NEVER)),
+    "Secret late": Halt(scenario=Scenario(secret_after_s=NEVER)),
+    "environment refused": Halt("status", "secrets"),
+    "Service refused": Halt("status", "services"),
+    "StatefulSet refused": Halt("status", "statefulsets"),
+    "StatefulSet applied, answer lost": Halt("reset-after", "statefulsets"),
+}
+
+
+def halted(cluster, name: str, halt: Halt | None) -> Project:
+    """Return a project whose provisioning has come as far as `halt` lets it."""
+    if halt and halt.scenario:
+        cluster.set_scenario(name, replace(halt.scenario, match=f"{name}-*"))
+    project = start(name)
+    if halt is None:
+        return project
+    if halt.scenario:
+        waits = {Reason.CLUSTER_NOT_RUNNING, Reason.SECRET_MISSING}
+        return follow(project, lambda p: p.reason in waits)
+    fault = cluster.faults.add(halt.fault, verb="patch", resource=halt.resource, status=503, user="admin")
+    project = follow(project, lambda p: p.failures > 0)
+    cluster.faults.remove(fault.id)
+    return project
+
+
+@pytest.mark.parametrize("halt", HALTS.values(), ids=HALTS)
+def test_cancel_at_every_step_takes_back_everything(cluster, unique_name, halt):
+    project = halted(cluster, unique_name, halt)
+    assert request_cancel(project, actor="tester").accepted
+    project = follow(project, is_new)
+    assert (project.reason, project.desired_state) == (Reason.CANCELLED, DesiredState.REGISTERED)
+    assert objects_of(project) == []
+    assert (project.database, project.sandbox, project.requested_at) == (None, None, None)
+    assert project.next_pass_at > timezone.now() + timedelta(seconds=60), "a last look, when late passes must be over"
+    assert [event.reason for event in project.events.all()[:1]] == ["Cancelled"]
+
+
+def test_after_a_cancel_provision_starts_again_under_new_names(cluster, unique_name):
+    project = halted(cluster, unique_name, HALTS["StatefulSet refused"])
+    before = names_of(project)
+    request_cancel(project, actor="tester")
+    refused = request_provision(project, actor="tester")
+    assert not refused.accepted
+    assert "it can be provisioned when that is done" in refused.message
+    project = follow(project, is_new)
+    assert request_provision(project, actor="tester").accepted
+    project = follow(project, is_running)
+    assert project.database is not None
+    assert project.sandbox is not None
+    assert not {project.database.name, project.sandbox.name} & before
+    assert not request_cancel(project, actor="tester").accepted, "it has run"
+
+
+def test_a_cancel_that_comes_before_readiness_is_recorded_wins(cluster, unique_name):
+    project = follow(start(unique_name), lambda p: p.sandbox and p.sandbox.applied_at)
+    end = timezone.now() + timedelta(seconds=20)
+    while True:
+        lease = claim(project.pk, timezone.now())
+        assert lease is not None
+        scene = _read_scene(lease)
+        decision = _decide(scene, timezone.now())
+        if decision.project.phase is Phase.RUNNING:
+            break
+        assert timezone.now() < end
+        Project.objects.filter(pk=project.pk).update(lease_until=None)
+    assert request_cancel(project, actor="tester").accepted
+    with pytest.raises(LeaseLostError):
+        record(scene, decision, timezone.now())
+    Project.objects.filter(pk=project.pk).update(lease_until=None)
+    project = follow(project, is_new)
+    assert (objects_of(project), project.has_run) == ([], False)
+
+
+def test_what_a_late_pass_still_makes_after_a_cancel_is_found_by_the_last_look(cluster, unique_name):
+    project = follow(start(unique_name), lambda p: p.database and p.database.applied_at)
+    sandbox = project.sandboxes.create(name=f"{unique_name}-sandbox-late00", namespace=project.namespace)
+    owner = manifests.Owner(project.kubernetes_name, project.uid)
+    spec = manifests.SandboxSpec("image", {"app": 3000}, "100m", "64Mi", "1Gi")
+    late = manifests.build_service(sandbox.name, sandbox.namespace, owner, spec)
+    request_cancel(project, actor="tester")
+    project = follow(project, is_new)
+    k.connect().apply(late, "services")
+    run_pass(project.pk)
+    project = follow(project, is_new)
+    assert objects_of(project) == []
+
+
+def test_cancel_releases_an_adopted_cluster(cluster, unique_name):
+    name = f"{unique_name}-theirs"
+    cluster.set_scenario(name, Scenario(match=name, secret_after_s=NEVER))
+    apply_theirs(name)
+    project = add_project(unique_name, actor="tester")
+    assert request_adopt(project, name, actor="tester").accepted
+    project = follow(project, lambda p: p.database and p.database.applied_at)
+    request_cancel(project, actor="tester")
+    project = follow(project, is_new)
+    theirs = k.connect().get_or_none(CLUSTERS, "default", name)
+    assert theirs is not None
+    assert PROJECT_ID_LABEL not in theirs["metadata"].get("labels", {})
+
+
+def test_cancel_keeps_a_cluster_that_is_older_than_the_request(cluster, unique_name):
+    """As after the panel's database was restored from a backup: the Cluster is ours by its labels, and has data."""
+    name = f"{unique_name}-agentruntime-before"
+    project = add_project(unique_name, actor="tester")
+    cluster.set_scenario(name, Scenario(match=name, secret_after_s=NEVER))
+    apply_theirs(name, **{PROJECT_ID_LABEL: str(project.uid), "controlpanel.fullstackagent.io/origin": "created"})
+    request_provision(project, actor="tester")
+    project = follow(project, lambda p: p.database and p.database.applied_at)
+    assert (project.database.name, project.database.origin) == (name, Origin.CREATED)
+    DatabaseCluster.objects.update(requested_at=timezone.now() + timedelta(hours=1))
+    request_cancel(project, actor="tester")
+    project = follow(project, is_new)
+    kept = k.connect().get_or_none(CLUSTERS, "default", name)
+    assert kept is not None
+    assert "deletionTimestamp" not in kept["metadata"]
+    assert objects_of(project) == []
+
+
+def test_a_cancel_that_is_stuck_says_what_is_left_and_can_be_forgotten(cluster, unique_name, settings):
+    settings.READY_TIMEOUT_S = 1
+    cluster.set_scenario(unique_name, Scenario(match=f"{unique_name}-*", slow_delete_s=60))
+    project = follow(start(unique_name), lambda p: p.database and p.database.applied_at)
+    request_cancel(project, actor="tester")
+    project = follow(project, lambda p: p.phase == Phase.FAILED)
+    assert f"Cluster {project.database.name}" in project.message
+    assert "the cancellation was asked for" in project.message
+    assert request_retry(project, actor="tester").accepted
+    assert request_forget(project, actor="tester").accepted
+
+
+# --- forget --------------------------------------------------------------------------------------------------------
+
+
+def test_what_forget_lists_is_there(provisioned, settings):
+    """The names come from rows alone: here they are compared with the cluster."""
+    kinds = {kind.name: kind for kind in KINDS}
+    client = k.connect()
+    for left in list_left(provisioned):
+        found = {item["metadata"]["name"] for item in client.list_objects(kinds[left.kind], left.namespace)}
+        assert left.name in found, str(left)
+
+
+def out_of_reach(settings, tmp_path) -> None:
+    settings.KUBECONFIG = str(tmp_path / "none")
+    k.disconnect()
+
+
+def test_forget_never_touches_the_cluster(provisioned, cluster):
+    """A finalizer is stuck; a pass that was queued before does nothing either."""
+    name = provisioned.database.name
+    cluster.set_scenario(provisioned.name, Scenario(match=f"{name}", slow_delete_s=60))
+    request_delete(provisioned, actor="tester")
+    before = objects_of(provisioned)
+    assert request_forget(provisioned, actor="tester").accepted
+    for _ in range(2):
+        run_pass(provisioned.pk)
+    project = Project.objects.get(pk=provisioned.pk)
+    assert (project.phase, project.reason, project.next_pass_at) == (Phase.DELETED, Reason.FORGOTTEN, None)
+    assert objects_of(project) == before
+    assert f"Cluster default/{name}" in project.events.get(reason=Reason.FORGOTTEN).message
+    cluster.set_scenario(provisioned.name, None)
+
+
+def test_forget_while_a_pass_is_under_way_is_not_undone(provisioned):
+    request_delete(provisioned, actor="tester")
+    lease = claim(provisioned.pk, timezone.now())
+    assert lease is not None
+    scene = _read_scene(lease)
+    decision = _decide(scene, timezone.now())
+    request_forget(provisioned, actor="tester")
+    with pytest.raises(LeaseLostError):
+        record(scene, decision, timezone.now(), is_final=True)
+    assert Project.objects.get(pk=provisioned.pk).reason == Reason.FORGOTTEN
+
+
+def test_forget_without_a_cluster_in_reach(provisioned, settings, tmp_path):
+    out_of_reach(settings, tmp_path)
+    project = follow(provisioned, lambda p: p.failures > 0)
+    assert request_forget(project, actor="tester").accepted
+    run_pass(project.pk)
+    assert Project.objects.get(pk=project.pk).reason == Reason.FORGOTTEN
+
+
+def test_forget_with_a_login_that_ran_out(provisioned, cluster):
+    cluster.faults.add("status", status=401, user="admin")
+    project = follow(provisioned, lambda p: p.failures > 0)
+    assert project.reason == Reason.CLUSTER_REFUSED
+    assert request_forget(project, actor="tester").accepted
+
+
+def test_a_namespace_that_is_gone_needs_no_forgetting(cluster, unique_name):
+    project = add_project(unique_name, actor="tester", namespace=f"gone-{unique_name}")
+    request_provision(project, actor="tester")
+    project = follow(project, lambda p: p.reason == Reason.NAMESPACE_MISSING)
+    request_delete(project, actor="tester")
+    follow(project, is_deleted)
+
+
+def test_what_was_never_asked_for_is_deleted_without_a_cluster(settings, tmp_path):
+    out_of_reach(settings, tmp_path)
+    project = add_project("nothing", actor="tester")
+    request_delete(project, actor="tester")
+    run_pass(project.pk)
+    assert Project.objects.get(pk=project.pk).phase == Phase.DELETED
