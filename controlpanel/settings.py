@@ -89,6 +89,8 @@ SANDBOX_STORAGE = env.str("SANDBOX_STORAGE", default="10Gi")
 SANDBOX_STORAGE_CLASS = env.str("SANDBOX_STORAGE_CLASS", default="")
 
 # --- Secrets in logs and error pages: see docs/secrets.md -------------------------------------------------------
+# Whoever has logged in longer ago proves it anew before passwords are shown; 0 asks each time.
+REVEAL_REAUTH_S = whole_number(env, "REVEAL_REAUTH_S", default=900, least=0)
 DEFAULT_EXCEPTION_REPORTER = "controlpanel.error_reports.Reporter"
 DEFAULT_EXCEPTION_REPORTER_FILTER = "controlpanel.error_reports.ReportFilter"
 for _secret in (SECRET_KEY, *ENCRYPTION_KEYS):

@@ -11,9 +11,10 @@ class ProjectsConfig(AppConfig):
     verbose_name = "Projects"
 
     def ready(self) -> None:
-        from projects import admin_history
+        from projects import admin_history, reauthentication
 
         admin_history.connect()
+        reauthentication.connect()
         # After auth's own receiver, which makes the permissions: this app stands behind auth and django_q.
         post_migrate.connect(_ensure_groups, sender=self)
 

@@ -111,7 +111,7 @@ class VariableForm(VariableModelForm):
 
 
 class RevealForm(forms.Form):
-    """Why someone wants to see the credentials."""
+    """Why someone wants to see the credentials, and where `asks_password` the proof that it is still they."""
 
     reason = forms.CharField(
         label="Why do you need them?",
@@ -121,3 +121,15 @@ class RevealForm(forms.Form):
         ),
         error_messages={"required": "Say why you need the credentials: the reason stands in the project's timeline."},
     )
+    password = forms.CharField(
+        label="Your own password",
+        strip=False,
+        help_text="Your log-in is a while ago.",
+        widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "current-password"}),
+        error_messages={"required": "Your log-in is a while ago: type your own password to go on."},
+    )
+
+    def __init__(self, *args: Any, asks_password: bool = False, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not asks_password:
+            del self.fields["password"]

@@ -15,10 +15,11 @@ from django.utils.functional import cached_property
 
 from projects import naming, permissions
 from projects.connection import ENVIRONMENT_NAMES, Connection
+from projects.event import Event as Event  # Django finds models from here, and so does everybody else
 from projects.fields import EncryptedText, EncryptedTextField, RedactedTextField
 from projects.found_cluster import FoundCluster, Inventory  # noqa: F401 - Django finds models from here
 from projects.sandbox_template import SandboxTemplate
-from projects.states import CredentialsSource, DesiredState, Level, Origin, Phase, Reason, Step
+from projects.states import CredentialsSource, DesiredState, Origin, Phase, Reason, Step
 
 
 def validate_name(name: str) -> None:
@@ -381,22 +382,3 @@ class Sandbox(Resource):
             ),
             models.UniqueConstraint(fields=["namespace", "name"], name="one_sandbox_a_name"),
         ]
-
-
-class Event(models.Model):
-    """One line of a project's timeline: who or what, when, which resource, what happened."""
-
-    project = models.ForeignKey(Project, models.PROTECT, related_name="events")
-    at = models.DateTimeField()
-    actor = models.CharField(max_length=150, help_text="A user name, or the part of the panel that acted.")
-    resource = models.CharField(max_length=120, blank=True)
-    level = models.CharField(max_length=10, choices=Level.choices, default=Level.INFO)
-    reason = models.CharField(max_length=40)
-    message = RedactedTextField()
-
-    class Meta:
-        ordering = ["-at", "-pk"]
-        indexes = [models.Index(fields=["project", "-at", "-id"], name="event_timeline")]
-
-    def __str__(self) -> str:
-        return f"{self.reason}: {self.message}"

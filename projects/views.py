@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import admin, messages
+from django.contrib.auth import logout
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.paginator import Paginator
@@ -16,11 +17,12 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.cache import patch_vary_headers
+from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django_htmx.http import HttpResponseClientRedirect, trigger_client_event
 from django_htmx.middleware import HtmxDetails
 
-from projects import display, ending, permissions, services
+from projects import display, ending, permissions, reauthentication, services
 from projects.connection import Connection
 from projects.fields import UndecryptableValueError
 from projects.forms import AddProjectForm, RevealForm
@@ -187,7 +189,8 @@ def project_context(request: HttpRequest, project: Project) -> dict[str, Any]:
         "refresh_url": f"{refresh_url}{_query({'seen': display.version_of(project, warnings), 'captured': captured})}",
         "may_reveal": permissions.may(request.user, "reveal_credentials", project),
         "may_edit": permissions.may(request.user, "change_project", project),
-        "reveal_form": RevealForm(),
+        "reveal_form": RevealForm(asks_password=_asks_password(request)),
+        "logs_in_again": not reauthentication.is_recent(request) and not reauthentication.has_password(request),
         "panel_warnings": warnings,
         "now": timezone.now(),
     }
@@ -226,6 +229,7 @@ def project_status(request: PanelRequest, pk: int) -> HttpResponse:
 
 
 @require_http_methods(["GET", "POST"])
+@sensitive_post_parameters("password")
 @staff_page("view_project")
 def project_credentials(request: PanelRequest, pk: int) -> HttpResponse:
     """The credentials, masked; revealed to a POST that says why, by someone who may, and on the record."""
@@ -234,6 +238,8 @@ def project_credentials(request: PanelRequest, pk: int) -> HttpResponse:
     if request.method == "POST":
         if not permissions.may(request.user, "reveal_credentials", project):
             raise PermissionDenied(permissions.explain_denied("reveal_credentials"))
+        if not reauthentication.is_recent(request) and not reauthentication.has_password(request):
+            return _log_in_again(request, project)
         context = _reveal(request, project)
         project = get_shown_project(pk)
     context = {**project_context(request, project), **context}
@@ -247,10 +253,25 @@ def project_credentials(request: PanelRequest, pk: int) -> HttpResponse:
     return response
 
 
+def _asks_password(request: HttpRequest) -> bool:
+    return not reauthentication.is_recent(request) and reauthentication.has_password(request)
+
+
+def _log_in_again(request: PanelRequest, project: Project) -> HttpResponse:
+    """Send someone without a password of their own through the log-in, and back to the project."""
+    logout(request)
+    log_in = redirect_to_login(project.get_absolute_url())
+    return HttpResponseClientRedirect(log_in.url) if request.htmx else log_in
+
+
+@sensitive_variables("form")
 def _reveal(request: PanelRequest, project: Project) -> dict[str, Any]:
     """Return the context that shows the credentials, or the sentence that says why they can't be shown."""
-    form = RevealForm(request.POST)
+    form = RevealForm(request.POST, asks_password=_asks_password(request))
     if not form.is_valid():
+        return {"reveal_form": form}
+    if "password" in form.fields and not reauthentication.confirm(request, form.cleaned_data["password"]):
+        form.add_error("password", "This is not your password. It was counted as a failed log-in.")
         return {"reveal_form": form}
     try:
         connection: Connection = services.reveal_credentials(

@@ -28,8 +28,9 @@ class Command(PanelCommand):
         days = options["older_than_days"]
         if days < 1:
             raise CommandError("--older-than-days must be 1 or more.", returncode=2)
-        old = Event.objects.filter(actor=PANEL, at__lt=timezone.now() - timedelta(days=days)).order_by("pk")
+        limit = timezone.now() - timedelta(days=days)
+        old = Event.objects.filter(actor=PANEL, at__lt=limit).exclude(reason__in=Event.KEPT_REASONS).order_by("pk")
         removed = 0
         while batch := list(old.values_list("pk", flat=True)[:_BATCH]):
-            removed += Event.objects.filter(pk__in=batch).delete()[0]
+            removed += Event.objects.filter(pk__in=batch).prune()
         self.stdout.write(f"Removed {removed} events of the panel that were older than {days} days.")
