@@ -77,4 +77,4 @@ lock: ## Pin every package of requirements.in and requirements-dev.in to its new
 clean: ## Remove .venv and caches; the panel's state in var/ stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache htmlcov .coverage
 
--include kube.mk deploy.mk bench.mk
+-include kube.mk deploy.mk bench.mk faults.mk

@@ -89,6 +89,7 @@ def _add_database(scene: Scene, origin: Origin, choose_name: Callable[[], str]) 
                     origin=origin,
                     phase=Phase.WAITING,
                     reason=Reason.REQUESTED,
+                    message="Its Cluster was not asked for yet.",
                     requested_at=scene.project.requested_at,
                     deadline=scene.inherited_deadline,
                 )
@@ -312,6 +313,7 @@ def _add_sandbox(scene: Scene) -> Sandbox:
             namespace=scene.project.namespace,
             phase=Phase.WAITING,
             reason=Reason.WAITING_FOR_SANDBOX,
+            message="It was not applied yet.",
             storage=spec.storage,
             storage_class=spec.storage_class,
             requested_at=scene.project.requested_at,

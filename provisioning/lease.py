@@ -9,6 +9,7 @@ from django.db.models import Q
 
 from projects.models import Project
 from projects.scheduling import enqueue_pass
+from provisioning.liveness import CLOCK_SKEW
 
 # Longer than the slowest pass: its requests time out before, and it stops by itself when the lease runs out.
 LEASE = timedelta(seconds=45)
@@ -49,7 +50,8 @@ def claim(project_id: int, now: datetime) -> Lease | None:
     Whoever comes second leaves a note (`next_pass_at`), so that the holder has another pass queued when it ends.
     """
     lease = Lease(project_id, uuid.uuid4(), now + LEASE)
-    free = Q(lease_until=None) | Q(lease_until__lte=now)
+    # No pass of this clock can have a lease so long: the clock was set back since.
+    free = Q(lease_until=None) | Q(lease_until__lte=now) | Q(lease_until__gt=lease.until + CLOCK_SKEW)
     claimed = Project.objects.filter(free, pk=project_id).update(
         lease_token=lease.token, lease_until=lease.until, queued_at=None, next_pass_at=lease.until
     )

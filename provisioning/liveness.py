@@ -21,6 +21,8 @@ BEAT_EVERY = timedelta(seconds=5)
 _QUEUE_SILENCE = timedelta(seconds=30)
 _QUEUE_SILENCE_UNWATCHED = timedelta(seconds=100)
 _BEAT_GRANULARITY = timedelta(seconds=1)
+# By how much the clocks of the panel's machines may differ.
+CLOCK_SKEW = timedelta(seconds=15)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,8 @@ def acquire(name: str, token: uuid.UUID, duration: timedelta, now: datetime, det
         "until": now + duration,
         "details": details,
     }
-    free = Q(token=token) | Q(until=None) | Q(until__lte=now)
+    # A lease that ends later than one taken now was taken before the clock was set back.
+    free = Q(token=token) | Q(until=None) | Q(until__lte=now) | Q(until__gt=now + duration + CLOCK_SKEW)
     if ProcessLease.objects.filter(free, name=name).update(**values):
         return True
     if ProcessLease.objects.filter(name=name).exists():
@@ -71,23 +74,29 @@ def give_up(name: str, token: uuid.UUID) -> None:
 def beat_queue() -> None:
     """Record that a worker of the queue has just run something; at most once a second."""
     now = timezone.now()
-    stale = Q(renewed_at=None) | Q(renewed_at__lt=now - _BEAT_GRANULARITY)
+    stale = Q(renewed_at=None) | Q(renewed_at__lt=now - _BEAT_GRANULARITY) | Q(renewed_at__gt=now + CLOCK_SKEW)
     lease = ProcessLease.objects.filter(name=QUEUE).first()
     if lease is None:
         ProcessLease.objects.get_or_create(name=QUEUE, defaults={"holder": holder_name(), "renewed_at": now})
-    elif lease.renewed_at is None or lease.renewed_at < now - _BEAT_GRANULARITY:
+    elif lease.renewed_at is None or not now - _BEAT_GRANULARITY <= lease.renewed_at <= now + CLOCK_SKEW:
         ProcessLease.objects.filter(stale, name=QUEUE).update(holder=holder_name(), renewed_at=now)
 
 
 def is_watched(now: datetime) -> bool:
     """Whether a watcher leads and its watches are in step with the cluster."""
-    lease = ProcessLease.objects.filter(name=WATCHER, until__gt=now).first()
+    lease = _watchers_lease(now)
     return lease is not None and lease.details.get("in_step") is True
+
+
+def _watchers_lease(now: datetime) -> ProcessLease | None:
+    """Return the lease of the watcher that leads."""
+    latest = now + WATCHER_LEASE + CLOCK_SKEW
+    return ProcessLease.objects.filter(name=WATCHER, until__gt=now, until__lte=latest).first()
 
 
 def in_step_since(now: datetime) -> datetime | None:
     """Return since when the leading watcher has followed the cluster; None while none does."""
-    lease = ProcessLease.objects.filter(name=WATCHER, until__gt=now).first()
+    lease = _watchers_lease(now)
     if lease is None or lease.details.get("in_step") is not True:
         return None
     return parse_datetime(str(lease.details.get("since") or ""))
@@ -105,7 +114,7 @@ def _read_watcher(lease: ProcessLease | None, now: datetime) -> Part:
     if lease is None or lease.renewed_at is None:
         return Part(False, "No watcher runs: everything still comes to its end, only slower. Start `manage.py watch`.")
     age_s = (now - lease.renewed_at).total_seconds()
-    if lease.until is None or lease.until <= now:
+    if lease.until is None or not now < lease.until <= now + WATCHER_LEASE + CLOCK_SKEW:
         return Part(False, f"The watcher was last heard of {age_s:.0f} s ago. Start `manage.py watch` again.", age_s)
     trouble = str(lease.details.get("trouble") or "")
     if trouble:

@@ -189,5 +189,5 @@ def record_trouble(lease: Lease, trouble: Trouble, now: datetime) -> datetime:
     backoff_s = min(_LONGEST_BACKOFF_S, settings.POLL_S * 2 ** min(failures - 1, 10))
     if trouble.is_final:
         backoff_s = _LONGEST_BACKOFF_S
-    wait_s = max(trouble.retry_after_s or 0.0, backoff_s * random.uniform(0.7, 1.3))  # noqa: S311
+    wait_s = max(min(trouble.retry_after_s or 0.0, _LONGEST_BACKOFF_S), backoff_s * random.uniform(0.7, 1.3))  # noqa: S311
     return now + timedelta(seconds=wait_s)

@@ -4,7 +4,7 @@ import uuid
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db.models import F
+from django.db.models import F, Q
 from django.utils import timezone
 from django_q.brokers import get_broker
 from django_q.brokers.orm import ORM
@@ -22,6 +22,8 @@ _BATCH = 500
 # it is far behind others: so each task in the queue is allowed for. One too many is a short pass that finds nothing.
 _LOST_AFTER = timedelta(seconds=10)
 _SLOWEST_PASS = timedelta(seconds=0.5)
+# A next look, or a task, that is further ahead than any pass puts it was written before the clock was set back.
+_LONGEST_WAIT = timedelta(minutes=10)
 _SWEEP_TASK = "provisioning.tasks.sweep"
 _CHAIN_EVERY = timedelta(seconds=5)
 
@@ -69,7 +71,10 @@ def vouch_for_settled(now: datetime) -> int:
 def sweep_once(now: datetime) -> int:
     """Enqueue the passes of rows that are due, oldest first, and of those whose task was lost; return how many."""
     lost_after = _LOST_AFTER + queue_size() * _SLOWEST_PASS
-    Project.objects.filter(queued_at__lt=now - lost_after).update(queued_at=None, next_pass_at=now)
+    lost = Q(queued_at__lt=now - lost_after) | Q(queued_at__gt=now + liveness.CLOCK_SKEW)
+    Project.objects.filter(lost).update(queued_at=None, next_pass_at=now)
+    longest = _LONGEST_WAIT + timedelta(seconds=1.2 * settings.SETTLED_POLL_S)
+    Project.objects.filter(next_pass_at__gt=now + longest).update(next_pass_at=now)
     due = Project.objects.filter(next_pass_at__lte=now, queued_at=None).order_by("next_pass_at")
     return sum(enqueue_pass(pk, now=now) for pk in list(due.values_list("pk", flat=True)[:_BATCH]))
 

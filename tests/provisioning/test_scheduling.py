@@ -174,6 +174,23 @@ def test_with_a_watcher_the_queue_leaves_the_sweep_to_it(project):
     assert queued_calls() == []
 
 
+def test_a_clock_that_was_set_back_holds_nothing_up(project):
+    """What was written before is far in the future then: leases, tasks, next looks."""
+    now = timezone.now()
+    later = now + timedelta(hours=1)
+    assert claim(project.pk, later) is not None
+    assert claim(project.pk, now) is not None
+    Project.objects.filter(pk=project.pk).update(queued_at=later, lease_until=None)
+    assert sweep_once(now) == 1
+    OrmQ.objects.all().delete()
+    Project.objects.filter(pk=project.pk).update(queued_at=None, next_pass_at=later)
+    assert sweep_once(now) == 1
+    assert liveness.acquire(liveness.WATCHER, uuid.uuid4(), liveness.WATCHER_LEASE, later, {"in_step": True})
+    assert not liveness.is_watched(now)
+    assert not liveness.read(now).watcher.alive
+    assert liveness.acquire(liveness.WATCHER, uuid.uuid4(), liveness.WATCHER_LEASE, now, {})
+
+
 def test_the_sweep_is_on_the_schedule_once():
     ensure_schedules()
     ensure_schedules()

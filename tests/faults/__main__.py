@@ -1,0 +1,70 @@
+"""`python -m tests.faults`: the whole fault suite. Ends with one line, and with code 1 if there are violations."""
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def _run_in_process(names: list[str], runs: int, seed: int) -> Iterator[tuple[str, list[str]]]:
+    """Play the kinds in turn; yield each run's kind and violations."""
+    from tests.devcluster.api_server import running
+    from tests.faults.kinds import all_kinds
+    from tests.faults.run import Run
+
+    kinds = all_kinds()
+    with tempfile.TemporaryDirectory(prefix="faults-") as directory, running(Path(directory) / "api") as server:
+        for number in range(runs):
+            kind = kinds[names[number % len(names)]]
+            run = Run(kind, seed + number // len(names), server, Path(directory), number=number)
+            yield kind.name, run.play()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser.add_argument("--runs", type=int, default=200, help="runs in one process, the kinds in turn (default: 200)")
+    parser.add_argument("--seed", type=int, default=1, help="the first seed (default: 1)")
+    parser.add_argument("--only", action="append", metavar="KIND", help="a kind to run, instead of all of them")
+    parser.add_argument("--list", action="store_true", help="print the kinds and end")
+    options = parser.parse_args()
+
+    import django
+
+    django.setup()
+    from django.core.management import call_command
+
+    from tests.faults.kinds import all_kinds
+
+    if options.list:
+        _say("\n".join(all_kinds()))
+        return 0
+    unknown = set(options.only or ()) - set(all_kinds())
+    if unknown:
+        parser.error(f"There is no kind {', '.join(sorted(unknown))}; --list prints them.")
+    call_command("migrate", verbosity=0)
+    names = options.only or list(all_kinds())
+    started_at_s, struck, runs, violations = time.monotonic(), set(), 0, []
+    for name, found in _run_in_process(names, options.runs, options.seed):
+        runs += 1
+        struck.add(name)
+        violations += found
+        for sentence in found:
+            _say(sentence)
+        if runs % 50 == 0:
+            _say(f"{runs} runs in {time.monotonic() - started_at_s:.0f} s …")
+    _say(f"{len(struck)} faults, {runs} runs, {len(violations)} violations")
+    return 1 if violations else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,29 @@
+"""What the tests of the fault suite share: one API server, and runs on it."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.devcluster.api_server import Api, running
+from tests.faults.kinds import all_kinds
+from tests.faults.run import Run
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def fault_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    with running(tmp_path_factory.mktemp("faults") / "api") as server:
+        yield server
+
+
+@pytest.fixture
+def make_run(transactional_db, fault_server: Api, tmp_path: Path) -> Callable[[str, int], Run]:
+    """Return what makes the run of a kind and a seed."""
+
+    def make(kind: str, seed: int) -> Run:
+        return Run(all_kinds()[kind], seed, fault_server, tmp_path, number=next(_numbers))
+
+    return make

@@ -1,0 +1,101 @@
+"""What a run leaves behind: rows, tasks, objects and everything that was written, as plain data for the invariants."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.apps import apps
+from django.conf import settings
+from django.db import connection
+from django.utils import timezone
+from django_q.models import OrmQ
+from django_q.signing import SignedPackage
+
+from projects.models import DatabaseCluster, Event, Project, ProjectVariable, Sandbox
+from projects.scheduling import PASS_TASK
+
+Json = Mapping[str, Any]
+# Plural names of the kinds of which a project may have objects.
+PATHS = {
+    "clusters": "/apis/apps.kubeblocks.io/v1",
+    "statefulsets": "/apis/apps/v1",
+    "services": "/api/v1",
+    "secrets": "/api/v1",
+    "persistentvolumeclaims": "/api/v1",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Keepsake:
+    """A Cluster that the panel did not make and may not delete."""
+
+    namespace: str
+    name: str
+    uid: str
+
+
+@dataclass(slots=True)
+class Evidence:
+    """Rows with their children, the queue's tasks, objects by plural name, and every text that was written.
+
+    `queued` counts each project's tasks that wait. `texts` maps where a text stands to the text; `secrets` are
+    passwords that may stand in none of them. `strangers` are project ids on objects that another panel has labelled.
+    """
+
+    now: datetime
+    projects: list[Project]
+    databases: dict[int, list[DatabaseCluster]]
+    sandboxes: dict[int, list[Sandbox]]
+    variables: dict[int, list[ProjectVariable]]
+    events: dict[int, list[Event]]
+    queued: Counter[int]
+    objects: dict[str, list[Json]]
+    texts: dict[str, str] = field(default_factory=dict)
+    secrets: set[str] = field(default_factory=set)
+    kept: set[Keepsake] = field(default_factory=set)
+    strangers: set[str] = field(default_factory=set)
+    # One that waits, one that a worker has taken or died with, one that the sweep has sent in place of a lost one.
+    most_tasks: int = 3
+
+
+def gather(list_objects: Callable[[str], Iterable[Json]]) -> Evidence:
+    """Read the panel's database, and the cluster through `list_objects` (plural name → objects)."""
+    return Evidence(
+        now=timezone.now(),
+        projects=list(Project.objects.order_by("pk")),
+        databases=_by_project(DatabaseCluster.objects.order_by("pk")),
+        sandboxes=_by_project(Sandbox.objects.order_by("pk")),
+        variables=_by_project(ProjectVariable.objects.order_by("pk")),
+        events=_by_project(Event.objects.order_by("pk")),
+        queued=Counter(args[0] for func, args in read_tasks() if func == PASS_TASK),
+        objects={plural: list(list_objects(plural)) for plural in PATHS},
+    )
+
+
+def _by_project(rows: Iterable[Any]) -> dict[int, list[Any]]:
+    found = defaultdict(list)
+    for row in rows:
+        found[row.project_id].append(row)
+    return dict(found)
+
+
+def read_tasks() -> list[tuple[str, tuple[Any, ...]]]:
+    """Return (function, arguments) of every task in the queue."""
+    tasks = (SignedPackage.loads(payload) for payload in OrmQ.objects.values_list("payload", flat=True))
+    return [(task["func"], tuple(task["args"])) for task in tasks]
+
+
+def read_database() -> dict[str, str]:
+    """Return the whole text of every table, as a dump would show it, and of every task, as a worker would."""
+    texts = {}
+    with connection.cursor() as cursor:
+        for model in apps.get_models():
+            table = model._meta.db_table
+            cursor.execute(f'SELECT * FROM "{table}"')  # noqa: S608 - Django's own name
+            texts[f"the table {table}"] = "\n".join(map(repr, cursor.fetchall()))
+    texts["the queue"] = "\n".join(map(repr, read_tasks()))
+    # The keys that open the encrypted columns stand outside the database.
+    assert not any(key in text for key in settings.ENCRYPTION_KEYS for text in texts.values())
+    return texts

@@ -1,0 +1,136 @@
+"""Where a run cuts into the panel: its clock, its requests to the API server and its statements to the database.
+
+All of them are seams of libraries (Django, urllib3); the panel's own code runs as it is.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from unittest import mock
+
+import urllib3
+from django.db import OperationalError, connection
+
+Hook = Callable[[], object]
+Send = Callable[[], object]
+
+
+_NO_POOL = urllib3.HTTPConnectionPool("127.0.0.1", 9)
+
+
+class WorkerKilledError(BaseException):
+    """kill -9 of the worker at this very place: no handler of ours sees it, and nothing more reaches the database."""
+
+
+class Clock:
+    """The time as the panel sees it: it passes only when a run says so, and a millisecond with each look."""
+
+    def __init__(self) -> None:
+        self._now = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        self._now += timedelta(milliseconds=1)
+        return self._now
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass; a negative number sets the clock back."""
+        self._now += timedelta(seconds=seconds)
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        with mock.patch("django.utils.timezone.now", self):
+            yield
+
+
+class Gate:
+    """Calls a hook at the panel's next request or statement but so many, once. Hooks don't strike within hooks."""
+
+    def __init__(self) -> None:
+        self._requests: list[tuple[int, bool, Hook]] = []
+        self._statements: list[tuple[int, Hook]] = []
+        self._postponed: int | None = None
+        self._is_dead = False
+        self._is_armed = False
+        self.late: list[Send] = []
+        # What the database answers to every statement, while it is not "".
+        self.outage = ""
+
+    def postpone(self, skipped: int) -> None:
+        """Let the request that follows `skipped` others run into its time-out; `late` has it then, to be sent when the
+        run pleases: an API server that is slow carries a request out long after its client has given up."""
+        self._postponed = skipped
+
+    def at_request(self, skipped: int, hook: Hook, *, after: bool) -> None:
+        """Call `hook` before or after the effect of the request that follows `skipped` others."""
+        self._requests.append((skipped, after, hook))
+
+    def at_statement(self, skipped: int, hook: Hook) -> None:
+        """Call `hook` before the database statement that follows `skipped` others."""
+        self._statements.append((skipped, hook))
+
+    def kill(self) -> None:
+        """A hook: end the worker here."""
+        self._is_dead = True
+        raise WorkerKilledError
+
+    def clear(self) -> None:
+        self._requests, self._statements, self._postponed = [], [], None
+        self.outage = ""
+
+    @contextlib.contextmanager
+    def armed(self) -> Iterator[None]:
+        """Let hooks strike within the block: the work of one worker."""
+        before, self._is_armed = self._is_armed, True
+        try:
+            yield
+        finally:
+            self._is_armed, self._is_dead = before, False
+
+    @contextlib.contextmanager
+    def installed(self) -> Iterator[None]:
+        original = urllib3.PoolManager.request
+
+        def request(pool: urllib3.PoolManager, method: str, url: str, *args: Any, **options: Any) -> Any:
+            if (options.get("headers") or {}).get("User-Agent") != "controlpanel":
+                return original(pool, method, url, *args, **options)
+            now, later = self._due_requests()
+            self._call(now)
+            if self._is_armed and self._postponed is not None and method not in ("GET", "HEAD"):
+                self._postponed -= 1
+                if self._postponed < 0:
+                    self._postponed = None
+                    self.late.append(lambda: original(pool, method, url, *args, **options))
+                    raise urllib3.exceptions.ReadTimeoutError(_NO_POOL, url, "Read timed out.")
+            answer = original(pool, method, url, *args, **options)
+            self._call(later)
+            return answer
+
+        with mock.patch.object(urllib3.PoolManager, "request", request), connection.execute_wrapper(self._execute):
+            yield
+
+    def _due_requests(self) -> tuple[list[Hook], list[Hook]]:
+        if not self._is_armed:
+            return [], []
+        due = [(after, hook) for skipped, after, hook in self._requests if not skipped]
+        self._requests = [(skipped - 1, after, hook) for skipped, after, hook in self._requests if skipped]
+        return [hook for after, hook in due if not after], [hook for after, hook in due if after]
+
+    def _execute(self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
+        if self._is_dead:
+            raise WorkerKilledError
+        if self._is_armed and self._statements:
+            due = [hook for skipped, hook in self._statements if not skipped]
+            self._statements = [(skipped - 1, hook) for skipped, hook in self._statements if skipped]
+            self._call(due)
+        if self.outage:
+            raise OperationalError(self.outage)
+        return execute(sql, params, many, context)
+
+    def _call(self, hooks: list[Hook]) -> None:
+        was_armed, self._is_armed = self._is_armed, False
+        try:
+            for hook in hooks:
+                hook()
+        finally:
+            self._is_armed = was_armed

@@ -1,0 +1,182 @@
+"""What happens in the cluster behind the panel's back."""
+
+import uuid
+
+from tests.faults.api import Object
+from tests.faults.kinds import kind
+from tests.faults.operator import secret_name
+from tests.faults.run import EndFault, Run
+
+_PROJECT_ID = "controlpanel.fullstackagent.io/project-id"
+
+
+def _any(run: Run, plural: str) -> Object | None:
+    """One of the objects that a fault may strike: a project's own, and made by the panel."""
+    found = run.clusters() if plural == "clusters" else run.api.list(plural)
+    kept = {one.uid for one in run.kept}
+    ours = [item for item in found if item["metadata"]["uid"] not in kept]
+    if plural not in ("clusters",):
+        ours = [item for item in ours if _PROJECT_ID in (item["metadata"].get("labels") or {})]
+    return run.rng.choice(ours) if ours else None
+
+
+def _in_pass_or_now(run: Run, happen: object) -> None:
+    """Strike at once, or in the middle of a pass."""
+    assert callable(happen)
+    if run.rng.random() < 0.5:
+        happen()
+    else:
+        run.gate.at_request(run.rng.randint(0, 10), happen, after=run.rng.random() < 0.5)
+
+
+def _delete_one(run: Run, plural: str) -> None:
+    item = _any(run, plural)
+    if item is not None:
+        run.api.delete(plural, item["metadata"]["name"])
+
+
+@kind("Cluster deleted outside")
+def cluster_deleted(run: Run) -> None:
+    _in_pass_or_now(run, lambda: _delete_one(run, "clusters"))
+
+
+@kind("adopted Cluster deleted outside")
+def adopted_deleted(run: Run) -> None:
+    """What people made, they may delete."""
+    for keepsake in sorted(run.kept, key=lambda one: one.name):
+        if not keepsake.name.startswith("stranger"):
+            run.kept.discard(keepsake)
+            run.api.delete("clusters", keepsake.name)
+
+
+@kind("sandbox deleted outside")
+def sandbox_deleted(run: Run) -> None:
+    _in_pass_or_now(run, lambda: _delete_one(run, "statefulsets"))
+
+
+@kind("Service deleted outside")
+def service_deleted(run: Run) -> None:
+    _in_pass_or_now(run, lambda: _delete_one(run, "services"))
+
+
+@kind("Cluster labelled as a stranger's")
+def relabelled(run: Run) -> EndFault | None:
+    """Another panel claims it; later it is given back."""
+    item, stranger = _any(run, "clusters"), str(uuid.UUID(int=run.rng.getrandbits(128)))
+    if item is None:
+        return None
+    run.strangers.add(stranger)
+    name, owner = item["metadata"]["name"], item["metadata"]["labels"][_PROJECT_ID]
+    run.api.patch("clusters", name, {"metadata": {"labels": {_PROJECT_ID: stranger}}})
+
+    def give_back() -> None:
+        if run.api.get("clusters", name):
+            run.api.patch("clusters", name, {"metadata": {"labels": {_PROJECT_ID: owner}}})
+
+    return give_back
+
+
+@kind("labels taken off a Cluster")
+def unlabelled(run: Run) -> None:
+    item = _any(run, "clusters")
+    if item is not None:
+        labels = dict.fromkeys(item["metadata"]["labels"])
+        run.api.patch("clusters", item["metadata"]["name"], {"metadata": {"labels": labels}})
+
+
+@kind("sandbox edited outside")
+def sandbox_edited(run: Run) -> None:
+    """Somebody sets another digest, as one who restores an old StatefulSet does."""
+    item = _any(run, "statefulsets")
+    if item is not None:
+        annotations = {"controlpanel.fullstackagent.io/environment": "edited"}
+        run.api.patch("statefulsets", item["metadata"]["name"], {"metadata": {"annotations": annotations}})
+
+
+@kind("Cluster edited outside")
+def cluster_edited(run: Run) -> None:
+    """More memory: the generation rises, and the operator follows."""
+    item = _any(run, "clusters")
+    if item is not None:
+        components = [{**one, "replicas": 2} for one in item["spec"]["componentSpecs"]]
+        run.api.patch("clusters", item["metadata"]["name"], {"spec": {"componentSpecs": components}})
+
+
+def _account_secrets(run: Run) -> list[str]:
+    names = [secret_name(item["metadata"]["name"]) for item in run.clusters()]
+    return [name for name in names if run.api.get("secrets", name) is not None]
+
+
+@kind("Secret deleted outside")
+def secret_deleted(run: Run) -> None:
+    def happen() -> None:
+        if names := _account_secrets(run):
+            run.api.delete("secrets", run.rng.choice(names))
+
+    _in_pass_or_now(run, happen)
+
+
+@kind("password changed outside")
+def secret_changed(run: Run) -> None:
+    def happen() -> None:
+        for name in _account_secrets(run):
+            run.operator.write_password(name.removesuffix("-postgresql-account-postgres"))
+
+    _in_pass_or_now(run, happen)
+
+
+def _spoil(run: Run, variant: str) -> EndFault:
+    run.operator.secret_variant = variant
+
+    def mend() -> None:
+        run.operator.secret_variant = ""
+
+    return mend
+
+
+@kind("Secret late")
+def secret_late(run: Run) -> EndFault:
+    return _spoil(run, "late")
+
+
+@kind("Secret with an empty password")
+def secret_empty(run: Run) -> EndFault:
+    return _spoil(run, "empty")
+
+
+@kind("half a Secret")
+def secret_half(run: Run) -> EndFault:
+    return _spoil(run, "half")
+
+
+@kind("database fails and comes back")
+def fails(run: Run) -> EndFault:
+    run.operator.fails = True
+
+    def heal() -> None:
+        run.operator.fails = False
+
+    return heal
+
+
+@kind("operator asleep past every deadline")
+def asleep(run: Run) -> EndFault:
+    work = run.operator.step
+    run.operator.step = lambda: False  # type: ignore[method-assign]
+    run.clock.advance(run.rng.choice([30, 130, 400]))
+
+    def wake() -> None:
+        run.operator.step = work  # type: ignore[method-assign]
+
+    return wake
+
+
+@kind("deletion that does not end")
+def stuck(run: Run) -> EndFault:
+    run.operator.holds_deletions = True
+    run.people.delete(run.rng.choice(run.projects))
+
+    def let_go() -> None:
+        run.operator.holds_deletions = False
+
+    return let_go

@@ -1,0 +1,98 @@
+"""People who press everything at once."""
+
+from collections.abc import Callable
+from functools import partial
+
+from projects.models import Project
+from tests.faults.kinds import kind
+from tests.faults.run import Run
+
+_REQUESTS = 12
+
+
+def _buttons(run: Run) -> list[Callable[[Project], object]]:
+    people = run.people
+    return [people.provision, people.retry, people.delete, people.change_variable]
+
+
+@kind("two people press everything")
+def everything(run: Run) -> None:
+    for _ in range(run.rng.randint(4, 12)):
+        run.rng.choice(_buttons(run))(run.rng.choice(run.projects))
+        if run.rng.random() < 0.5:
+            run.step()
+
+
+@kind("buttons pressed in the middle of a pass")
+def in_pass(run: Run) -> None:
+    for _ in range(run.rng.randint(1, 4)):
+        button, project = run.rng.choice(_buttons(run)), run.rng.choice(run.projects)
+        run.gate.at_request(
+            run.rng.randint(0, _REQUESTS),
+            partial(button, project),
+            after=run.rng.random() < 0.5,
+        )
+
+
+@kind("buttons pressed between two statements")
+def between_statements(run: Run) -> None:
+    """Where no transaction is open: within one, the database lets nobody in between."""
+    from django.db import connection
+
+    button, project = run.rng.choice(_buttons(run)), run.rng.choice(run.projects)
+
+    def press() -> None:
+        if connection.in_atomic_block:
+            run.gate.at_statement(0, press)
+        else:
+            button(project)
+
+    run.gate.at_statement(run.rng.randint(0, 60), press)
+
+
+@kind("delete during create")
+def delete_during_create(run: Run) -> None:
+    project = run.rng.choice(run.projects)
+    run.people.provision(project)
+    run.gate.at_request(run.rng.randint(0, _REQUESTS), lambda: run.people.delete(project), after=run.rng.random() < 0.5)
+
+
+@kind("provision pressed many times")
+def many_times(run: Run) -> None:
+    for _ in range(20):
+        run.people.provision(run.rng.choice(run.projects))
+
+
+@kind("retry pressed at every step")
+def retry_storm(run: Run) -> None:
+    for _ in range(8):
+        run.people.retry(run.rng.choice(run.projects))
+        run.step()
+
+
+@kind("name used again")
+def name_again(run: Run) -> None:
+    """A deleted project's name, and names that are the same in Kubernetes."""
+    project = run.rng.choice(run.projects)
+    run.people.delete(project)
+    for _ in range(run.rng.randint(0, 8)):
+        run.step()
+    for name in (project.name, project.name.upper()):
+        assert run.people.add(name) is None, "A Kubernetes name was given out twice."
+
+
+@kind("adopt what another project adopts")
+def adopt_twice(run: Run) -> None:
+    cluster = run.make_cluster(f"adopt-{run.number}")
+    for name in (f"x{run.number}", f"y{run.number}"):
+        project = run.people.add(name)
+        if project is not None:
+            run.projects.append(project)
+            run.people.adopt(project, cluster.name)
+    run.gate.at_request(run.rng.randint(0, _REQUESTS), lambda: run.people.delete(run.projects[-1]), after=True)
+
+
+@kind("adopt a stranger's")
+def adopt_stranger(run: Run) -> None:
+    for project in run.projects:
+        run.people.adopt(project, f"stranger-{run.number}")

@@ -1,0 +1,204 @@
+"""The panel's processes in miniature: a worker, a sweep, a watcher and people, each one step at a time.
+
+They call the panel's own functions; what django-q, threads and timers do around them is done here, under a run's clock.
+"""
+
+import logging
+import pydoc
+import random
+import threading
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from django.core.exceptions import ValidationError
+from django.db import DatabaseError, connection, transaction
+from django.utils import timezone
+from django_q.conf import Conf
+from django_q.models import OrmQ
+from django_q.signing import SignedPackage
+
+from projects.fields import EncryptedText
+from projects.models import Project, ProjectVariable
+from projects.services import (
+    Outcome,
+    add_project,
+    request_delete,
+    request_provision,
+    request_retry,
+    request_update,
+)
+from projects.states import Phase
+from provisioning import kube as k
+from provisioning import liveness, sweeping
+from provisioning.adoption import request_adopt
+from provisioning.watch import SUBJECTS, Stream
+from tests.faults.interruptions import Gate, WorkerKilledError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Worker:
+    """Takes tasks as django-q's workers do: at least once, acknowledged also when they fail, in no certain order."""
+
+    rng: random.Random
+    gate: Gate
+    killed: int = 0
+
+    def run_one(self) -> bool:
+        """Run one task; return False if none waits (or the queue can't be read)."""
+        try:
+            waiting = list(OrmQ.objects.filter(lock__lt=timezone.now()).order_by("pk"))
+            if not waiting:
+                return False
+            row = self.rng.choice(waiting)
+            locked = OrmQ.objects.filter(pk=row.pk, lock=row.lock)
+            if not locked.update(lock=timezone.now() + timedelta(seconds=Conf.RETRY)):
+                return False
+        except DatabaseError:
+            return False
+        self._run(row)
+        return True
+
+    def _run(self, row: OrmQ) -> None:
+        task = SignedPackage.loads(row.payload)
+        function = pydoc.locate(task["func"])
+        assert callable(function)
+        try:
+            with self.gate.armed():
+                function(*task["args"], **task["kwargs"])
+        except WorkerKilledError:
+            self.killed += 1
+            if connection.in_atomic_block:
+                raise AssertionError("A killed worker left a transaction open.") from None
+            return  # the row stays locked until django-q gives it out again
+        except Exception as error:
+            logger.warning("The task %s failed: %s", task["func"], error, exc_info=error)
+        try:
+            OrmQ.objects.filter(pk=row.pk).delete()
+        except DatabaseError:
+            return
+
+    def run_all(self, most: int = 60) -> None:
+        for _ in range(most):
+            if not self.run_one():
+                return
+
+
+@dataclass
+class Sweeper:
+    """Where no watcher runs: the queue's own schedule, which starts a chain of sweeps."""
+
+    _due: datetime | None = None
+
+    def step(self) -> None:
+        now = timezone.now()
+        if self._due is None or now >= self._due:
+            self._due = now + timedelta(minutes=1)
+            sweeping.sweep_without_watcher()
+
+
+@dataclass
+class Watcher:
+    """A watcher that leads: its streams list instead of watching, and compare as after a relist."""
+
+    namespace: str
+    token: uuid.UUID = field(default_factory=uuid.uuid4)
+    is_deaf: bool = False
+    _streams: list[Stream] = field(default_factory=list)
+    _since: datetime | None = None
+
+    def __post_init__(self) -> None:
+        self._streams = [Stream(subject, self.namespace, threading.Event()) for subject in SUBJECTS]
+
+    def step(self) -> None:
+        """Renew the lease, hear what has changed, sweep."""
+        if not self.is_deaf:
+            for stream in self._streams:
+                self._hear(stream)
+        now = timezone.now()
+        is_in_step = all(stream.is_in_step for stream in self._streams)
+        self._since = (self._since or now) if is_in_step else None
+        details: dict[str, object] = {"in_step": is_in_step, "since": self._since.isoformat() if self._since else ""}
+        if not liveness.acquire(liveness.WATCHER, self.token, liveness.WATCHER_LEASE, now, details):
+            return
+        if is_in_step and self._since and now - self._since > timedelta(minutes=6):
+            sweeping.vouch_for_settled(now)
+        sweeping.sweep_once(now)
+
+    def _hear(self, stream: Stream) -> None:
+        try:
+            kube = k.connect()
+            items, _ = kube.list_with_version(stream.subject.kind(kube), stream.namespace, labels=stream.subject.labels)
+            stream._compare(items)
+            stream.is_in_step = True
+        except k.KubeError:
+            stream.is_in_step = False
+            k.disconnect()
+
+
+class People:
+    """Colleagues who press everything; what the panel answers them is kept, as their pages would show it."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+        self.said: list[str] = []
+        self.secrets: set[str] = set()
+        self._numbers = 0
+
+    def add(self, name: str) -> Project | None:
+        try:
+            return add_project(name, actor="ann")
+        except ValidationError as error:
+            self.said += error.messages
+        except DatabaseError as error:
+            self.said.append(f"Server error: {error}")
+        return None
+
+    def ask(self, request: Callable[..., Outcome], project: Project, **options: object) -> Outcome | None:
+        """Make one request; None if the panel could not take it (its database is away: the page shows an error)."""
+        try:
+            outcome = request(project, actor=self._rng.choice(["ann", "bob"]), **options)
+        except (DatabaseError, k.KubeError) as error:
+            self.said.append(f"Server error: {error}")
+            return None
+        self.said.append(outcome.message)
+        return outcome
+
+    def provision(self, project: Project) -> Outcome | None:
+        return self.ask(request_provision, project)
+
+    def retry(self, project: Project) -> Outcome | None:
+        return self.ask(request_retry, project)
+
+    def delete(self, project: Project) -> Outcome | None:
+        return self.ask(request_delete, project)
+
+    def adopt(self, project: Project, cluster: str) -> Outcome | None:
+        return self.ask(lambda project, actor: request_adopt(project, cluster, actor=actor), project)
+
+    def change_variable(self, project: Project) -> Outcome | None:
+        """Give the project another secret value, as the admin form does."""
+        self._numbers += 1
+        value = f"variable/{self._rng.getrandbits(64):016x}"
+        self.secrets.add(value)
+
+        def change(project: Project, actor: str) -> Outcome:
+            with transaction.atomic():
+                current = Project.objects.get(pk=project.pk)
+                if current.phase == Phase.DELETED:
+                    return Outcome(False, "A deleted project has no form to change.")
+                ProjectVariable.objects.update_or_create(
+                    project=current, name="API_KEY", defaults={"value": EncryptedText.of(value)}
+                )
+                return request_update(current, actor=actor, what="variables")
+
+        return self.ask(change, project)
+
+    def press_anything(self, projects: list[Project]) -> None:
+        """One press of a random button on a random project."""
+        project = self._rng.choice(projects)
+        button = self._rng.choice([self.provision, self.retry, self.delete, self.change_variable])
+        button(project)

@@ -1,0 +1,324 @@
+"""One run: a few projects are provisioned while a fault of one kind strikes; then everything has to come right."""
+
+import contextlib
+import logging
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+from django.apps import apps
+from django.core.management.color import no_style
+from django.db import connection, transaction
+from django.test.utils import override_settings
+from django.utils import timezone
+from django_q.models import OrmQ
+
+from controlpanel.redaction import RedactingFilter
+from projects.models import Project
+from projects.scheduling import enqueue_pass
+from projects.states import DesiredState, Phase
+from provisioning import kube as k
+from provisioning.devcluster.cluster import build_kubeconfig
+from provisioning.devcluster.server import Faults
+from tests.devcluster.api_server import ADMIN_TOKEN
+from tests.devcluster.api_server import Api as Server
+from tests.faults.api import Api, Object
+from tests.faults.evidence import Evidence, Keepsake, gather, read_database
+from tests.faults.interruptions import Clock, Gate
+from tests.faults.invariants import check_always, check_settled
+from tests.faults.operator import Operator
+from tests.faults.panel import People, Sweeper, Watcher, Worker
+
+_STEPS = 50
+_LONGEST_STRIKE = 12
+_SETTLING_ROUNDS = 300
+# Longer than the longest back-off and the longest wait between two looks: who is not at rest by then never will be.
+_SETTLING_S = 900.0
+_REQUEST_TIMEOUT_S = 0.15
+
+EndFault = Callable[[], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of fault. `strike` begins it in a run, and returns what ends it."""
+
+    name: str
+    strike: "Callable[[Run], EndFault | None]"
+
+
+class LogLines(logging.Handler):
+    """What the panel's log says, after the filter that every log of the panel has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+        self.addFilter(RedactingFilter())
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(self.format(record))
+
+
+@dataclass
+class Run:
+    """Everything that a run consists of. Two runs of one kind and seed do the same."""
+
+    kind: Kind
+    seed: int
+    server: Server
+    directory: Path
+    number: int = 0
+    steps: int = _STEPS
+    violations: list[str] = field(default_factory=list)
+    projects: list[Project] = field(default_factory=list)
+    kept: set[Keepsake] = field(default_factory=set)
+    strangers: set[str] = field(default_factory=set)
+    # Whether people press buttons beside those of the fault, and delete everything in the end (None: by chance).
+    is_busy: bool = True
+    ends: bool | None = None
+    most_tasks: int = 3
+
+    def __post_init__(self) -> None:
+        # Strings: the hash of one differs from process to process, the seed of one does not.
+        self.rng = random.Random(f"{self.kind.name} {self.seed}")
+        self.clock, self.gate, self.log = Clock(), Gate(), LogLines()
+        self.namespace = f"run-{self.number}"
+        self.api = Api(self.server.url, self.server.server.store, self.namespace)
+        self.operator = Operator(self.api, self.rng)
+        self.worker = Worker(self.rng, self.gate)
+        self.people = People(self.rng)
+        self.sweeper = Sweeper()
+        self.watcher = Watcher(self.namespace) if self.rng.random() < 0.5 else None
+
+    @property
+    def faults(self) -> Faults:
+        """Of the API server; rules for user "admin" strike the panel only."""
+        return self.server.server.faults
+
+    def play(self) -> list[str]:
+        """Return the violations, a sentence each."""
+        with self._staged():
+            self._set_up()
+            self._suffer()
+            self._recover()
+            if self.ends or (self.ends is None and self.rng.random() < 0.5):
+                self._end()
+        return self.violations
+
+    # --- the stage ---------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _staged(self) -> Iterator[None]:
+        kubeconfig = self.directory / "kubeconfig"
+        kubeconfig.write_text(build_kubeconfig(self.server.url, ADMIN_TOKEN))
+        values = {
+            "KUBECONFIG": str(kubeconfig),
+            "KUBE_NAMESPACE": self.namespace,
+            "KUBE_REQUEST_TIMEOUT_S": _REQUEST_TIMEOUT_S,
+            "VERIFY_CONNECTIONS": False,
+        }
+        panel_log, queue_log = logging.getLogger(), logging.getLogger("django-q")
+        global_random = random.getstate()
+        random.seed(self.seed)
+        handlers, panel_log.handlers = panel_log.handlers, [self.log]
+        queue_log.addHandler(self.log)
+        try:
+            empty_database()
+            with override_settings(**values), self.clock.running(), self.gate.installed():
+                yield
+        finally:
+            panel_log.handlers = handlers
+            queue_log.removeHandler(self.log)
+            random.setstate(global_random)
+            self.faults.clear()
+            k.disconnect()
+
+    def _set_up(self) -> None:
+        k.disconnect()
+        self.api.make_namespace()
+        # A stranger's Cluster, and one that a project of the panel's will take over.
+        self.make_cluster(f"stranger-{self.number}")
+        names = [f"a{self.number}", f"b{self.number}", f"c{self.number}"][: self.rng.randint(2, 3)]
+        if self.rng.random() < 0.4:
+            self.make_cluster(f"{names[-1]}-agentruntime-before")
+        for name in names:
+            project = self.people.add(name)
+            assert project is not None
+            self.projects.append(project)
+
+    def make_cluster(self, name: str, **labels: str) -> Keepsake:
+        """Make a Cluster as people do without the panel: it may adopt it, and may not delete it."""
+        made = self.api.create(
+            "clusters",
+            {
+                "apiVersion": "apps.kubeblocks.io/v1",
+                "kind": "Cluster",
+                "metadata": {"name": name, "labels": labels},
+                "spec": {
+                    "clusterDef": "postgresql",
+                    "terminationPolicy": "Delete",
+                    "componentSpecs": [{"name": "postgresql", "serviceVersion": "16.4.0", "replicas": 1}],
+                },
+            },
+        )
+        assert made is not None
+        keepsake = Keepsake(self.namespace, name, made["metadata"]["uid"])
+        self.kept.add(keepsake)
+        return keepsake
+
+    # --- the run -----------------------------------------------------------------------------------------------------
+
+    def _suffer(self) -> None:
+        """Provision; the fault strikes at a random step and ends some steps later."""
+        strikes_at = self.rng.randint(0, self.steps * 2 // 3)
+        ends_at = strikes_at + self.rng.randint(1, _LONGEST_STRIKE)
+        pressed_at = {project.pk: self.rng.randint(0, 8) for project in self.projects}
+        end: EndFault | None = None
+        for step in range(self.steps):
+            if step == strikes_at:
+                end = self.kind.strike(self)
+            if step == ends_at and end is not None:
+                end()
+                end = None
+            for project in self.projects:
+                if pressed_at.get(project.pk) == step:
+                    self.people.provision(project)
+            self.step()
+            if step % 5 == 0:
+                self.look("in the middle")
+        if end is not None:
+            end()
+        for send in self.gate.late:
+            send()
+        self.gate.late = []
+        self.gate.clear()
+        self.faults.clear()
+
+    def step(self) -> None:
+        """One of them does one thing."""
+        match self.rng.choices(["worker", "operator", "sweep", "person"], [5, 5, 2, 0.4])[0]:
+            case "worker":
+                self.worker.run_one()
+            case "operator":
+                self.operator.step()
+            case "sweep":
+                self.sweep()
+            case _ if self.is_busy:
+                self.people.press_anything(self.projects)
+        if self.gate.late and self.rng.random() < 0.3:
+            self.gate.late.pop(0)()
+        self.clock.advance(self.rng.uniform(0.05, 1.5))
+
+    def sweep(self) -> None:
+        """The watcher's round, or the queue's own where there is none. A database that is away ends the round."""
+        with contextlib.suppress(Exception):
+            if self.watcher is not None:
+                self.watcher.step()
+            else:
+                self.sweeper.step()
+
+    def _recover(self) -> None:
+        """No more faults: everything comes to rest, and is looked at once more."""
+        self.settle()
+        # What a killed worker held is given out again.
+        self.clock.advance(200)
+        self.settle()
+        self.look_at_all()
+        self.settle()
+        self.look("after the sweep", is_settled=True)
+
+    def _end(self) -> None:
+        """Whatever state a project is in, it can be deleted."""
+        for project in self.projects:
+            self.people.delete(project)
+        self.settle()
+        self.clock.advance(120)
+        self.settle()
+        self.look("after the deletion", is_settled=True)
+        for project in Project.objects.exclude(phase=Phase.DELETED):
+            self.note("after the deletion", f"{project.name} can't be deleted: {project.phase}, {project.message}")
+
+    def settle(self) -> None:
+        """Let everybody work, and time pass, until nobody has anything to do."""
+        waited_s = 0.0
+        for _ in range(_SETTLING_ROUNDS):
+            self.worker.run_all()
+            self.operator.run()
+            self.sweep()
+            if self._is_quiet() or waited_s > _SETTLING_S:
+                return
+            wait_s = self._until_next()
+            self.clock.advance(wait_s)
+            waited_s += wait_s
+
+    def _is_quiet(self) -> bool:
+        if OrmQ.objects.filter(lock__lte=timezone.now()).exists():
+            return False
+        for project in Project.objects.all():
+            is_new = project.desired_state == DesiredState.REGISTERED
+            if project.lease_until or project.queued_at or not (project.is_carried_out or is_new):
+                return False
+        return True
+
+    def _until_next(self) -> float:
+        """Return the seconds until something is due."""
+        now = timezone.now()
+        moments = [*Project.objects.exclude(next_pass_at=None).values_list("next_pass_at", flat=True)]
+        moments += Project.objects.exclude(lease_until=None).values_list("lease_until", flat=True)
+        soonest = min(((moment - now) / timedelta(seconds=1) for moment in moments if moment), default=5.0)
+        return min(max(soonest, 0.5), 30.0)
+
+    def look_at_all(self) -> None:
+        """A sweep that finds every project due."""
+        for project in Project.objects.exclude(desired_state=DesiredState.REGISTERED):
+            with transaction.atomic():
+                enqueue_pass(project.pk, now=timezone.now())
+        self.worker.run_all()
+
+    # --- the checks --------------------------------------------------------------------------------------------------
+
+    def look(self, when: str, *, is_settled: bool = False) -> None:
+        evidence = self._gather()
+        if is_settled:
+            evidence.texts = read_database() | {
+                "the log": "\n".join(self.log.lines),
+                "what people were told": "\n".join(self.people.said),
+            }
+        for sentence in (check_settled if is_settled else check_always)(evidence):
+            self.note(when, sentence)
+
+    def note(self, when: str, sentence: str) -> None:
+        said = f"{self.kind.name}, seed {self.seed}, {when}: {sentence}"
+        if said not in self.violations:
+            self.violations.append(said)
+
+    def _gather(self) -> Evidence:
+        outage, self.gate.outage = self.gate.outage, ""
+        evidence = gather(self.api.list)
+        self.gate.outage = outage
+        evidence.secrets = self.operator.passwords | self.people.secrets
+        evidence.kept, evidence.strangers = set(self.kept), set(self.strangers)
+        evidence.most_tasks = self.most_tasks
+        return evidence
+
+    # --- what kinds of faults need -----------------------------------------------------------------------------------
+
+    def clusters(self) -> list[Object]:
+        """The Clusters that are projects' and not going."""
+        label = "controlpanel.fullstackagent.io/project-id"
+        return [
+            item
+            for item in self.api.list("clusters")
+            if label in (item["metadata"].get("labels") or {}) and not item["metadata"].get("deletionTimestamp")
+        ]
+
+
+def empty_database() -> None:
+    """Remove the rows of an earlier run; users and permissions stay."""
+    labels = ("projects", "provisioning", "django_q")
+    tables = [model._meta.db_table for label in labels for model in apps.get_app_config(label).get_models()]
+    statements = connection.ops.sql_flush(no_style(), sorted(tables), allow_cascade=False)
+    with transaction.atomic():
+        connection.ops.execute_sql_flush(statements)

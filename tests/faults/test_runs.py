@@ -1,0 +1,58 @@
+"""A part of `make faults`: one run of some kinds of faults, each of which must leave nothing amiss."""
+
+import pytest
+from django.db import connection
+
+from projects.models import Project
+from projects.states import Phase
+from tests.faults.kinds import all_kinds
+
+# Of each sort some that strike deep; `make faults` has them all, many times.
+KINDS = [
+    "time-out after the effect",
+    "time-out, and the effect much later",
+    "an apply whose answer was lost",
+    "stale lists",
+    "database locked in the middle of a pass",
+    "disk full",
+    "password changed outside",
+    "Secret with an empty password",
+    "buttons pressed in the middle of a pass",
+    "delete during create",
+    "tasks doubled",
+    "worker killed at a request",
+    "worker killed at a statement",
+    "worker stalls, its lease is taken over",
+    "clock jumps back",
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_fault_leaves_nothing_amiss(make_run, kind):
+    assert make_run(kind, 7).play() == []
+
+
+def test_a_run_without_a_fault_ends_with_what_people_asked_for(make_run):
+    """The suite would find nothing either if nothing happened."""
+    run = make_run("tasks doubled", 3)
+    run.is_busy, run.ends = False, False
+    assert run.play() == []
+    assert {project.phase for project in Project.objects.all()} == {Phase.RUNNING}
+    assert len(run.operator.passwords) == len(run.projects) + 1  # the stranger's is the last
+
+
+def test_a_run_is_repeatable(make_run):
+    """The same kind and seed do the same: events, but for the names that are drawn by the panel."""
+    told = []
+    for _ in range(2):
+        run = make_run("worker killed at a request", 11)
+        run.play()
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT actor, reason FROM projects_event ORDER BY id")
+            told.append(cursor.fetchall())
+    assert told[0] == told[1]
+
+
+def test_every_sort_of_fault_is_there():
+    assert len(all_kinds()) > 60
+    assert set(KINDS) <= set(all_kinds())
