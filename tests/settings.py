@@ -39,3 +39,6 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 # A file, not memory: tests with threads and live servers wait for each other's writes as production does.
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):  # noqa: F405
     DATABASES["default"]["TEST"] = {"NAME": f"{_STATE_DIR}/test.sqlite3"}  # noqa: F405
+
+# Every test client is a web server that starts: looking for all static files then takes a tenth of a second each time.
+WHITENOISE_AUTOREFRESH = True
