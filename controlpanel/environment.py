@@ -12,6 +12,14 @@ def whole_number(env: environ.Env, name: str, *, default: int, least: int = 1, m
     return int(text)
 
 
+def choice(env: environ.Env, name: str, *, default: str, allowed: tuple[str, ...]) -> str:
+    """Return one of the allowed words. Raises ImproperlyConfigured, in a sentence, for another one."""
+    value: str = env.str(name, default=default)
+    if value not in allowed:
+        raise ImproperlyConfigured(f"{name} is '{value}'. Set it to one of: {', '.join(allowed)}.")
+    return value
+
+
 def seconds(env: environ.Env, name: str, *, default: float) -> float:
     """Return the variable as a positive number of seconds. Raises ImproperlyConfigured."""
     text = env.str(name, default=str(default)).strip()

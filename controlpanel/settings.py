@@ -10,7 +10,7 @@ from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
 from django.core.exceptions import ImproperlyConfigured, ValidationError
 
 from controlpanel import theme
-from controlpanel.environment import seconds, whole_number
+from controlpanel.environment import choice, seconds, whole_number
 from controlpanel.keys import check_encryption_keys, private_file, read_encryption_keys, read_or_create
 from controlpanel.redaction import remember
 from projects.connection import Connection, InvalidConnectionError, parse_url
@@ -56,6 +56,8 @@ POLL_S = seconds(env, "POLL_S", default=3.0)
 # While the watcher tells us what changes, waiting rows are looked at only this often.
 WATCHED_POLL_S = seconds(env, "WATCHED_POLL_S", default=30.0)
 SETTLED_POLL_S = seconds(env, "SETTLED_POLL_S", default=300.0)
+# What is done about objects that somebody changed outside the panel, where a project does not say otherwise.
+DRIFT_POLICY = choice(env, "DRIFT_POLICY", default="mend", allowed=("mend", "report"))
 POSTGRES_VERSION = env.str("POSTGRES_VERSION", default="16.4.0")
 POSTGRES_VERSION_LEGACY = env.str("POSTGRES_VERSION_LEGACY", default="postgresql-14.8.0")
 DATABASE_CPU = env.str("DATABASE_CPU", default="500m")

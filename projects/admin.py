@@ -142,7 +142,7 @@ class ProjectAdmin(_ProjectAdmin):
         shared = "default_database_allowed" if may_share else "default_database_shown"
         return (
             (None, {"fields": names}),
-            ("Where and how it runs", {"fields": ("namespace", "template", shared)}),
+            ("Where and how it runs", {"fields": ("namespace", "template", "drift_policy", shared)}),
         )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Project | None = None) -> tuple[str, ...]:

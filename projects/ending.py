@@ -9,6 +9,7 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
+from projects.applied import AppliedObject
 from projects.fields import EncryptedText
 from projects.models import DatabaseCluster, Project, ProjectVariable, Sandbox
 from projects.possible import Request, explain_refusal
@@ -84,12 +85,13 @@ def request_forget(project: Project, *, actor: str) -> Outcome:
 
 
 def retire_rows(project: Project, now: datetime, reason: Reason) -> None:
-    """End the project's live rows, and drop every password that it has. Call it inside a transaction."""
+    """End the project's live rows, and drop every password and what was applied. Call it inside a transaction."""
     for model in (DatabaseCluster, Sandbox):
         model.objects.filter(project=project, retired_at=None).update(
             retired_at=now, phase=Phase.DELETED, reason=reason, message="", deadline=None
         )
     DatabaseCluster.objects.filter(project=project).update(password=EncryptedText())
+    AppliedObject.objects.filter(project=project).delete()
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ class ProjectAdminForm(ProjectModelForm):
 
     class Meta:
         model = Project
-        fields = ("name", "owner", "description", "namespace", "template", "default_database_allowed")
+        fields = ("name", "owner", "description", "namespace", "template", "drift_policy", "default_database_allowed")
         field_classes = {"name": ProjectNameField}
         widgets = {"description": UnfoldAdminTextareaWidget(attrs={"rows": 3})}
         help_texts = {"namespace": NAMESPACE_HELP}

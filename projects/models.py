@@ -14,12 +14,14 @@ from django.urls import reverse
 from django.utils.functional import cached_property
 
 from projects import naming, permissions
+from projects.applied import AppliedObject  # noqa: F401 - Django finds models from here
 from projects.connection import ENVIRONMENT_NAMES, Connection
 from projects.event import Event as Event  # Django finds models from here, and so does everybody else
 from projects.fields import EncryptedText, EncryptedTextField, RedactedTextField
 from projects.found_cluster import FoundCluster, Inventory  # noqa: F401 - Django finds models from here
 from projects.sandbox_template import SandboxTemplate
-from projects.states import CredentialsSource, DesiredState, Origin, Phase, Reason, Step
+from projects.standing import Standing
+from projects.states import CredentialsSource, DesiredState, DriftPolicy, Origin, Phase, Reason, Step
 
 
 def validate_name(name: str) -> None:
@@ -78,7 +80,7 @@ class ProjectQuerySet(models.QuerySet["Project"]):
         )
 
 
-class Project(Observation):
+class Project(Standing, Observation):
     """What people ask for: a name, an owner, variables, the state they want."""
 
     uid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
@@ -113,6 +115,17 @@ class Project(Observation):
         "may start with the default database",
         default=False,
         help_text="If its own database is late, the sandbox may start with the one that the panel's owner has set.",
+    )
+    drift_policy = models.CharField(
+        "when it is changed outside the panel",
+        max_length=10,
+        blank=True,
+        choices=[("", "As the panel's settings say"), *DriftPolicy.choices],
+        help_text="What the panel does when somebody changes the project's objects in the cluster.",
+    )
+    # What differs from what was applied, as the last checkup saw it.
+    drift: "models.JSONField[list[dict[str, str]], list[dict[str, str]]]" = models.JSONField(
+        default=list, blank=True, editable=False
     )
     delete_adopted = models.BooleanField(default=False, editable=False)
     deletion_deadline = models.DateTimeField(null=True, editable=False)
@@ -199,30 +212,6 @@ class Project(Observation):
         if fetched is not None:
             return next(iter(fetched), None)
         return self.sandboxes.filter(retired_at=None).first()
-
-    @property
-    def has_run(self) -> bool:
-        return self.ran_at is not None
-
-    @property
-    def is_cancelling(self) -> bool:
-        """Whether what a request made is being taken back."""
-        return self.desired_state == DesiredState.REGISTERED and self.phase != Phase.NEW
-
-    @property
-    def is_being_removed(self) -> bool:
-        """Whether what it has in the cluster is to go, by a deletion or a cancellation that is not done yet."""
-        return self.phase != Phase.DELETED and (self.desired_state == DesiredState.DELETED or self.is_cancelling)
-
-    @property
-    def is_out_of_reach(self) -> bool:
-        """Whether the last pass could not do its work: the cluster can't be reached, or refuses the panel."""
-        return self.failures > 0
-
-    @property
-    def is_forgotten(self) -> bool:
-        """Whether it was ended without its objects: no pass may look at them any more."""
-        return self.phase == Phase.DELETED and self.reason == Reason.FORGOTTEN
 
     @property
     def is_carried_out(self) -> bool:

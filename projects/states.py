@@ -114,6 +114,13 @@ class Step(models.TextChoices):
     SANDBOX_READY = "sandbox_ready", "Sandbox ready"
 
 
+class DriftPolicy(models.TextChoices):
+    """What is done about objects that were changed outside the panel."""
+
+    MEND = "mend", "Take it back"
+    REPORT = "report", "Only report it"
+
+
 class Level(models.TextChoices):
     """How much an event asks of its reader."""
 

@@ -1,7 +1,7 @@
 """The effects of a pass: one function an action. Each is idempotent, and records what it did under the lease."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -12,8 +12,8 @@ from projects.connection import Connection
 from projects.fields import EncryptedText
 from projects.models import DatabaseCluster, Sandbox
 from projects.states import CredentialsSource, Level, Origin, Phase, Reason
+from provisioning import drifting, manifests, observing, removing
 from provisioning import kube as k
-from provisioning import manifests, observing, removing
 from provisioning.credentials import Missing
 from provisioning.names import (
     INSTANCE_LABEL,
@@ -108,6 +108,7 @@ def _live_database(scene: Scene) -> DatabaseCluster:
 def apply_cluster(scene: Scene, now: datetime) -> None:
     """Create the Cluster, or put our labels back on it. Its spec is never sent twice: the operator completes it."""
     database, world = _live_database(scene), scene.world
+    sent: list[manifests.Manifest] = []
     if world.cluster is not None:
         _label_cluster(scene, "created")
         api_version = text(world.cluster.get("apiVersion"), 60)
@@ -125,7 +126,8 @@ def apply_cluster(scene: Scene, now: datetime) -> None:
             api_version, name=database.name, namespace=database.namespace, owner=scene.owner, spec=spec
         )
         world.cluster = world.kube.apply(manifest, "clusters", force=False)
-    _record_cluster(scene, api_version, "ClusterApplied", f"Applied the Cluster {database.name}.", now)
+        sent = [manifest]
+    _record_cluster(scene, api_version, "ClusterApplied", f"Applied the Cluster {database.name}.", now, sent)
 
 
 def adopt_cluster(scene: Scene, now: datetime) -> None:
@@ -148,7 +150,9 @@ def _label_cluster(scene: Scene, origin: str) -> None:
     )
 
 
-def _record_cluster(scene: Scene, api_version: str, reason: str, message: str, now: datetime) -> None:
+def _record_cluster(
+    scene: Scene, api_version: str, reason: str, message: str, now: datetime, sent: Sequence[manifests.Manifest] = ()
+) -> None:
     database, world = _live_database(scene), scene.world
     world.is_cluster_known = True
     seen = judge_cluster(world.cluster)
@@ -158,6 +162,7 @@ def _record_cluster(scene: Scene, api_version: str, reason: str, message: str, n
     with transaction.atomic():
         scene.lease.write()
         database.save(update_fields=["applied_at", "api_version", "object_uid", "wanted_generation"])
+        drifting.remember(scene.project, sent, now)
         scene.note(reason, message, resource=f"Cluster {database.name}")
 
 
@@ -167,6 +172,7 @@ def replace_database(scene: Scene, now: datetime) -> None:
     with transaction.atomic():
         scene.lease.write()
         DatabaseCluster.objects.filter(pk=database.pk).update(retired_at=now, phase=Phase.DELETED)
+        scene.project.applied.filter(kind="Cluster").delete()
         scene.note(
             "ClusterVanished",
             f"The Cluster {database.name} is gone; a new one is made under another name.",
@@ -254,13 +260,15 @@ def _apply_sandbox(scene: Scene, connection: Connection, source: CredentialsSour
     digest = observing.digest_of(variables, connection, spec)
     kube, where = scene.world.kube, (sandbox.name, sandbox.namespace, scene.owner)
     try:
-        kube.apply(manifests.build_environment_secret(*where, environment), "secrets")
+        secret = manifests.build_environment_secret(*where, environment)
+        kube.apply(secret, "secrets")
     except k.RefusedError as error:
         # An answer about a Secret may quote it.
         raise k.RefusedError(
             error.code, error.reason, f"The API server refused the Secret of {sandbox.name}."
         ) from None
-    kube.apply(manifests.build_service(*where, spec), "services")
+    service = manifests.build_service(*where, spec)
+    kube.apply(service, "services")
     ingresses = manifests.build_ingresses(*where, spec)
     for ingress in ingresses:
         kube.apply(ingress, "ingresses")
@@ -269,6 +277,7 @@ def _apply_sandbox(scene: Scene, connection: Connection, source: CredentialsSour
     manifest = manifests.build_statefulset(*where, spec, variables=list(environment), digest=digest)
     scene.world.statefulset = kube.apply(manifest, "statefulsets")
     scene.world.is_statefulset_known, scene.world.sandbox_note = True, ""
+    scene.world.forget_sandbox()
     sandbox.applied_at, sandbox.ready_at, sandbox.deadline = (
         now,
         None,
@@ -283,6 +292,7 @@ def _apply_sandbox(scene: Scene, connection: Connection, source: CredentialsSour
                 *("applied_at", "ready_at", "deadline", "credentials", "environment_digest", "wanted_generation"),
             ]
         )
+        drifting.remember(scene.project, [secret, service, *ingresses, manifest], now)
         scene.note(
             "SandboxApplied",
             f"{'Restarted' if is_rolled else 'Applied'} the sandbox {sandbox.name} with {source.label.lower()} "
@@ -300,6 +310,7 @@ def _remove_other_ingresses(scene: Scene, sandbox: Sandbox, wanted: set[str]) ->
         name = text(metadata_of(item).get("name"))
         if name not in wanted and project_id_of(labels_of(item)) == str(scene.project.uid):
             kube.delete(k.INGRESS, sandbox.namespace, name)
+            scene.project.applied.filter(kind=k.INGRESS.name, name=name).delete()
 
 
 def _add_sandbox(scene: Scene) -> Sandbox:
@@ -329,6 +340,7 @@ ACTIONS: dict[Action, Callable[[Scene, datetime], None]] = {
     Action.VERIFY_CONNECTION: verify_captured,
     Action.APPLY_SANDBOX: apply_sandbox,
     Action.APPLY_SANDBOX_WITH_DEFAULT: apply_sandbox_with_default,
+    Action.MEND_DRIFT: drifting.mend_drift,
     Action.DELETE_OBJECTS: removing.delete_objects,
     Action.RELEASE_CLUSTER: removing.release_clusters,
     Action.FINISH_DELETION: removing.finish_deletion,

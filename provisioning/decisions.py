@@ -9,6 +9,7 @@ from typing import assert_never
 
 from projects.states import CredentialsSource, DesiredState, Origin, Phase, Reason
 from provisioning.credentials import Missing
+from provisioning.drift import summarise
 from provisioning.readiness import State, explain_deadline, is_past
 from provisioning.removal import decide_removal
 from provisioning.terms import (
@@ -207,11 +208,27 @@ def _decide_sandbox(wanted: Wanted, seen: Seen, database: Status, now: datetime)
     if not is_current and not (seen.sandbox and seen.sandbox.state is State.DELETING):
         applying = Status(Phase.CREATING, Reason.WAITING_FOR_SANDBOX, "The sandbox is being applied.")
         return Decision(Action.APPLY_SANDBOX, applying, Pace.WATCHED, database, applying if sandbox else None)
+    if wanted.drift.mends and any(item.is_mendable for item in seen.drift):
+        mending = Status(Phase.CREATING, Reason.DRIFTED, f"Being taken back: {summarise(seen.drift)}.")
+        return Decision(Action.MEND_DRIFT, mending, Pace.WATCHED, database, mending)
     status, pace = _sandbox_status(wanted, seen, now)
     if status.phase is not Phase.RUNNING:
         return Decision(None, status, pace, database, status)
+    if seen.drift:
+        return Decision(None, _say_drift(wanted, seen), Pace.SETTLED, database, status)
     project = Status(Phase.RUNNING, Reason.READY, "The database is up and the sandbox runs with its credentials.")
     return Decision(None, project, Pace.SETTLED, database, status)
+
+
+def _say_drift(wanted: Wanted, seen: Seen) -> Status:
+    """It runs, but not as it was applied."""
+    if wanted.drift.is_contested:
+        why = "The panel has taken it back several times, and something changes it again: find out what."
+    elif wanted.drift.mends:
+        why = " ".join(dict.fromkeys(item.obstacle for item in seen.drift))
+    else:
+        why = "By its policy this is only reported."
+    return Status(Phase.RUNNING, Reason.DRIFTED, f"It runs, but was changed: {summarise(seen.drift)}. {why}")
 
 
 def _decide_default_sandbox(wanted: Wanted, seen: Seen, step: _DatabaseStep, now: datetime) -> Decision:

@@ -274,19 +274,23 @@ class Kube:
 
     # --- writing -----------------------------------------------------------------------------------------------
 
-    def apply(self, manifest: Mapping[str, Any], plural: str, *, force: bool = True) -> Mapping[str, Any]:
+    def apply(
+        self, manifest: Mapping[str, Any], plural: str, *, force: bool = True, is_dry_run: bool = False
+    ) -> Mapping[str, Any]:
         """Server-side apply: create the object, or make its fields as given. Idempotent. Raises KubeError.
 
-        Unknown fields are refused, not dropped in silence (`fieldValidation=Strict`).
+        Unknown fields are refused, not dropped in silence (`fieldValidation=Strict`). A dry run changes nothing, and
+        returns the object as it would be.
         """
         metadata = metadata_of(manifest)
         kind = Kind(str(manifest["apiVersion"]), plural, str(manifest["kind"]))
+        query = {"fieldManager": FIELD_MANAGER, "force": str(force).lower(), "fieldValidation": "Strict"}
         return self._request_named(
             "PATCH",
             kind,
             str(metadata["namespace"]),
             str(metadata["name"]),
-            query={"fieldManager": FIELD_MANAGER, "force": str(force).lower(), "fieldValidation": "Strict"},
+            query=query | ({"dryRun": "All"} if is_dry_run else {}),
             body=manifest,
             content_type="application/apply-patch+yaml",
         )
@@ -295,15 +299,15 @@ class Kube:
         self, kind: Kind, namespace: str, name: str, labels: Mapping[str, str | None], *, uid: str
     ) -> Mapping[str, Any]:
         """Set (or with None remove) labels of the object with that uid. Raises RefusedError 409 if it is another."""
-        return self._request_named(
-            "PATCH",
-            kind,
-            namespace,
-            name,
-            query={"fieldManager": FIELD_MANAGER},
-            body={"metadata": {"uid": uid, "labels": dict(labels)}},
-            content_type="application/merge-patch+json",
-        )
+        return self.merge(kind, namespace, name, {"metadata": {"uid": uid, "labels": dict(labels)}})
+
+    def merge(
+        self, kind: Kind, namespace: str, name: str, changes: Mapping[str, Any], *, is_dry_run: bool = False
+    ) -> Mapping[str, Any]:
+        """Make fields of an object as given, lists as a whole. Raises KubeError."""
+        content_type = "application/merge-patch+json"
+        query = {"fieldManager": FIELD_MANAGER} | ({"dryRun": "All"} if is_dry_run else {})
+        return self._request_named("PATCH", kind, namespace, name, query=query, body=changes, content_type=content_type)
 
     def delete(self, kind: Kind, namespace: str, name: str, *, uid: str = "") -> bool:
         """Ask for deletion, in the background; return False if it was gone already. Raises KubeError.

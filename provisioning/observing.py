@@ -20,6 +20,7 @@ from provisioning.credentials import (
     read_endpoint,
     service_names,
 )
+from provisioning.drift import Difference
 from provisioning.manifests import CLUSTER_V1, SandboxSpec, ingress_host
 from provisioning.models import SecretChange
 from provisioning.names import ENDPOINT_ANNOTATION, INSTANCE_LABEL
@@ -51,12 +52,24 @@ class World:
     sandbox_note: str = ""
     verification: Verification | None = None
     verification_note: str = ""
+    # Of the sandbox, where a pass looks at all of it.
+    sandbox_service: Mapping[str, Any] | None = None
+    is_sandbox_service_known: bool = False
+    labelled: dict[k.Kind, dict[str, Mapping[str, Any]]] = field(default_factory=dict)
+    # What differs from what was applied, None until it was looked for; complete where everything was compared.
+    drift: tuple[Difference, ...] | None = None
+    is_drift_complete: bool = False
     remaining: dict[tuple[k.Kind, str, str], Remaining] = field(default_factory=dict)
 
     @property
     def kube(self) -> k.Kube:
         """The client, made when the first request needs it: not all passes do. Raises NotConfiguredError."""
         return self.connect()
+
+    def forget_sandbox(self) -> None:
+        """Everything of the sandbox but its StatefulSet was applied anew."""
+        self.sandbox_service, self.is_sandbox_service_known = None, False
+        self.labelled, self.drift = {}, None
 
     def forget_cluster(self) -> None:
         self.cluster, self.is_cluster_known, self.secrets, self.service = None, False, None, None
@@ -160,8 +173,10 @@ def observe_urls(world: World, project: Project, sandbox: Sandbox) -> dict[str, 
     spec = build_spec(project, sandbox)
     if spec.domain:
         return {port: f"{spec.scheme}://{ingress_host(sandbox.name, port, spec.domain)}/" for port in spec.ports}
-    service = world.kube.get_or_none(k.SERVICE, sandbox.namespace, sandbox.name)
-    annotations = annotations_of(service)
+    if not world.is_sandbox_service_known:
+        world.sandbox_service = world.kube.get_or_none(k.SERVICE, sandbox.namespace, sandbox.name)
+        world.is_sandbox_service_known = True
+    annotations = annotations_of(world.sandbox_service)
     urls = {}
     for port, number in spec.ports.items():
         endpoint = read_endpoint(annotations.get(f"{ENDPOINT_ANNOTATION}.{port}", ""))

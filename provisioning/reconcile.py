@@ -1,6 +1,7 @@
 """One pass for one project: observe, decide, apply, record. Short, repeatable, fenced by a lease; it never waits."""
 
 import logging
+from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
 
@@ -14,6 +15,7 @@ from projects.states import CredentialsSource, DesiredState, Origin, Reason
 from provisioning import kube as k
 from provisioning.acting import ACTIONS, ensure_database
 from provisioning.decisions import decide
+from provisioning.drifting import observe_drift, wanted_drift
 from provisioning.lease import Lease, LeaseLostError, claim, release
 from provisioning.names import AmbiguousClusterError
 from provisioning.observing import World, default_connection, observe_running
@@ -86,9 +88,11 @@ def _decide(scene: Scene, now: datetime) -> Decision:
             if scene.database is None:
                 ensure_database(scene)
             assert scene.database is not None  # noqa: S101 - ensure_database made it
-            return decide(
-                _wanted(scene), observe_running(scene.world, project, scene.database, scene.sandbox, now), now
-            )
+            seen = observe_running(scene.world, project, scene.database, scene.sandbox, now)
+            if seen.sandbox is not None:
+                observe_drift(scene.world, project, scene.database, scene.sandbox)
+                seen = replace(seen, drift=scene.world.drift or ())
+            return decide(_wanted(scene), seen, now)
         case DesiredState.REGISTERED | DesiredState.DELETED:
             rows = [*project.databases.all(), *project.sandboxes.all()]
             # Rows are stored before the first call: where there is no row, nothing was ever made.
@@ -113,6 +117,7 @@ def _wanted(scene: Scene) -> Wanted:
         is_ended=not project.is_being_removed,
         is_default_available=default_connection(project) is not None,
         deletes_adopted=project.delete_adopted,
+        drift=wanted_drift(project, scene.world.drift or (), timezone.now()),
         verifies=settings.VERIFY_CONNECTIONS,
         deletion_deadline=project.deletion_deadline,
     )

@@ -12,6 +12,7 @@ from projects.models import DatabaseCluster, Project, Sandbox
 from projects.services import record_event
 from projects.states import Level, Phase, Reason
 from provisioning import liveness, observing
+from provisioning.drift import describe
 from provisioning.lease import LEASE, Lease
 from provisioning.readiness import State, explain_deadline, is_past, judge_cluster, judge_sandbox
 from provisioning.scene import PANEL, Scene
@@ -48,6 +49,8 @@ def record(scene: Scene, decision: Decision, now: datetime, *, is_final: bool = 
         "failures": 0,
         "observed_generation": project.wanted_generation,
     }
+    if scene.world.drift is not None and (scene.world.is_drift_complete or scene.world.drift):
+        values["drift"] = [describe(item) for item in scene.world.drift]
     if decision.project.phase is Phase.RUNNING and not project.has_run:
         values["ran_at"] = now
     if project.is_being_removed:
@@ -60,6 +63,7 @@ def _write(scene: Scene, values: dict[str, object], decision: Decision, now: dat
     is_changed = any(getattr(project, name) != value for name, value in values.items())
     after = decision.project.phase
     is_news = after is not before and after in (Phase.FAILED, Phase.RUNNING)
+    is_news = is_news or (decision.project.reason is Reason.DRIFTED and project.drift != values.get("drift", []))
     for row, status in ((scene.database, decision.database), (scene.sandbox, decision.sandbox)):
         if row is not None and status is not None:
             _set(
@@ -79,6 +83,7 @@ def _write(scene: Scene, values: dict[str, object], decision: Decision, now: dat
             row.save(update_fields=names)
         if is_news:
             level = Level.ERROR if after is Phase.FAILED else Level.INFO
+            level = Level.WARNING if decision.project.reason is Reason.DRIFTED else level
             record_event(
                 project,
                 actor=PANEL,

@@ -17,6 +17,7 @@ def describe(project: Project) -> dict[str, object]:
         "message": project.message,
         "database": _describe_database(project.database, project.sandbox),
         "sandbox": _describe_sandbox(project.sandbox),
+        "drift": project.drift,
         "steps": [{"step": reached.step.value, "at": _iso(reached.at)} for reached in project.steps()],
     }
 

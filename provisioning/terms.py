@@ -6,6 +6,7 @@ from enum import Enum
 
 from projects.states import CredentialsSource, DesiredState, Origin, Phase, Reason
 from provisioning.credentials import Missing
+from provisioning.drift import Difference
 from provisioning.readiness import Readiness
 
 
@@ -21,6 +22,7 @@ class Action(Enum):
     APPLY_SANDBOX_WITH_DEFAULT = "apply_sandbox_with_default"
     DELETE_OBJECTS = "delete_objects"
     RELEASE_CLUSTER = "release_cluster"
+    MEND_DRIFT = "mend_drift"
     FINISH_DELETION = "finish_deletion"
     FINISH_CANCELLATION = "finish_cancellation"
 
@@ -92,6 +94,14 @@ class WantedSandbox:
 
 
 @dataclass(frozen=True, slots=True)
+class WantedDrift:
+    """What is to be done about drift. `is_contested`: it was taken back again and again, and is only reported now."""
+
+    mends: bool = True
+    is_contested: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Wanted:
     """One project's intent and rows. `is_new_intent`: nobody has carried out the last request yet; `may_replace`: it
     asked for a database, a new one if the old one vanished; `is_cancelled`: what a request made is to be taken back;
@@ -109,6 +119,7 @@ class Wanted:
     is_ended: bool = False
     deletes_adopted: bool = False
     verifies: bool = True
+    drift: WantedDrift = WantedDrift()
     deletion_deadline: datetime | None = None
 
 
@@ -138,6 +149,7 @@ class Seen:
     # Digest of the environment with the captured credentials, and with the default ones.
     digest: str = ""
     default_digest: str = ""
+    drift: tuple[Difference, ...] = ()
     remaining: tuple[Remaining, ...] = ()
 
 

@@ -91,7 +91,7 @@ def test_json_is_the_promised_line_and_nothing_else_on_stdout() -> None:
     provisioned_project(name="shop")
     ran = run("provision", "shop", "--json")
     line = json.loads(ran.out)
-    assert list(line) == ["project", "phase", "reason", "message", "database", "sandbox", "steps"]
+    assert list(line) == ["project", "phase", "reason", "message", "database", "sandbox", "drift", "steps"]
     assert line["project"] == "shop"
     assert line["database"] == {
         "cluster": "shop-agentruntime-abc123",

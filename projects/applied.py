@@ -1,0 +1,25 @@
+"""What the panel last sent to the cluster of each object that it makes: drift is measured against it."""
+
+from typing import Any
+
+from django.db import models
+
+
+class AppliedObject(models.Model):
+    """An object as it was last applied. Of a Secret's values only keyed digests are kept."""
+
+    project = models.ForeignKey("projects.Project", models.PROTECT, related_name="applied")
+    kind = models.CharField(max_length=60)
+    namespace = models.CharField(max_length=63)
+    name = models.CharField(max_length=253)
+    manifest: "models.JSONField[dict[str, Any], dict[str, Any]]" = models.JSONField()
+    applied_at = models.DateTimeField()
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(fields=["namespace", "kind", "name"], name="one_manifest_an_object"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"

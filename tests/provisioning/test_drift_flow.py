@@ -1,0 +1,148 @@
+"""Drift on the embedded cluster: found, shown as it is, taken back or only reported; never a value of a Secret."""
+
+import base64
+from typing import Any
+
+import pytest
+
+from projects.models import Project
+from projects.states import DriftPolicy, Phase, Reason
+from provisioning import kube as k
+from provisioning.drifting import MENDED
+from provisioning.manifests import environment_secret_name
+from provisioning.reconcile import run_pass
+from tests.conftest import follow, is_running
+
+pytestmark = pytest.mark.django_db
+
+CLUSTERS = k.cluster_kind("apps.kubeblocks.io/v1")
+
+
+def change(kind: k.Kind, name: str, patch: dict[str, Any]) -> None:
+    """Change an object as somebody else does."""
+    k.connect()._request(
+        "PATCH",
+        kind.path("default", name),
+        query={"fieldManager": "kubectl-edit"},
+        body=patch,
+        content_type="application/merge-patch+json",
+    )
+
+
+def checked(project: Project) -> Project:
+    run_pass(project.pk)
+    return Project.objects.with_resources().get(pk=project.pk)
+
+
+def paths(project: Project) -> set[tuple[str, str]]:
+    return {(item["object"].split()[0], item["path"]) for item in project.drift}
+
+
+def drift_everything(project: Project) -> None:
+    sandbox, database = project.sandbox, project.database
+    change(k.STATEFULSET, sandbox.name, {"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 99}}}})
+    change(k.SERVICE, sandbox.name, {"spec": {"ports": [{"name": "app", "port": 99, "targetPort": "app"}]}})
+    change(k.SECRET, environment_secret_name(sandbox.name), {"data": {"PROJECT_NAME": "b3RoZXI="}})
+    change(CLUSTERS, database.name, {"metadata": {"labels": {"app.kubernetes.io/managed-by": "me"}}})
+
+
+EVERYTHING = {
+    ("StatefulSet", "spec.template.spec.terminationGracePeriodSeconds"),
+    ("Service", "spec.ports[app].port"),
+    ("Secret", "data.PROJECT_NAME"),
+    ("Cluster", "metadata.labels.app.kubernetes.io/managed-by"),
+}
+
+
+def test_a_fresh_project_has_no_drift(provisioned):
+    project = checked(provisioned)
+    assert (project.reason, project.drift) == (Reason.READY, [])
+    kinds = set(project.applied.values_list("kind", flat=True))
+    assert kinds == {"Cluster", "Secret", "Service", "StatefulSet"}
+
+
+def test_drift_is_taken_back_and_recorded(provisioned):
+    drift_everything(provisioned)
+    checked(provisioned)
+    project = follow(provisioned, lambda p: is_running(p) and p.reason == Reason.READY)
+    assert project.drift == []
+    event = project.events.get(reason=MENDED)
+    assert "spec.ports[app].port: applied 3000, now 99" in event.message
+    assert "data.PROJECT_NAME: applied a value, now another value" in event.message
+    client, name = k.connect(), project.sandbox.name
+    statefulset = client.get_or_none(k.STATEFULSET, "default", name)
+    assert statefulset["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 10
+    assert client.get_or_none(k.SERVICE, "default", name)["spec"]["ports"][0]["port"] == 3000
+    (secret,) = client.list_objects(k.SECRET, "default", labels=f"app.kubernetes.io/instance={name}")
+    assert base64.b64decode(secret["data"]["PROJECT_NAME"]).decode() == project.name
+    assert paths(checked(project)) == set()
+
+
+def test_by_policy_drift_is_only_reported(provisioned):
+    Project.objects.filter(pk=provisioned.pk).update(drift_policy=DriftPolicy.REPORT)
+    checked(provisioned)
+    change(k.SERVICE, provisioned.sandbox.name, {"spec": {"ports": [{"name": "app", "port": 99, "targetPort": "app"}]}})
+    change(CLUSTERS, provisioned.database.name, {"metadata": {"labels": {"app.kubernetes.io/managed-by": "me"}}})
+    project = checked(provisioned)
+    assert (project.phase, project.reason) == (Phase.RUNNING, Reason.DRIFTED)
+    assert paths(project) == {item for item in EVERYTHING if item[0] in ("Service", "Cluster")}
+    assert "By its policy this is only reported." in project.message
+    checked(project)
+    assert project.events.filter(reason=Reason.DRIFTED).count() == 1
+    Project.objects.filter(pk=provisioned.pk).update(drift_policy="")
+    project = follow(project, lambda p: p.reason == Reason.READY)
+    assert project.drift == []
+
+
+def test_a_clusters_spec_is_reported_and_never_sent_again(provisioned):
+    change(CLUSTERS, provisioned.database.name, {"spec": {"terminationPolicy": "WipeOut"}})
+    project = follow(provisioned, lambda p: p.reason == Reason.DRIFTED)
+    assert paths(project) == {("Cluster", "spec.terminationPolicy")}
+    assert "OpsRequest" in project.message
+    assert k.connect().get_or_none(CLUSTERS, "default", project.database.name)["spec"]["terminationPolicy"] == "WipeOut"
+
+
+def test_objects_that_are_gone_come_back(provisioned):
+    client, name = k.connect(), provisioned.sandbox.name
+    checked(provisioned)
+    client.delete(k.SERVICE, "default", name)
+    client.delete(k.SECRET, "default", environment_secret_name(name))
+    project = checked(provisioned)
+    project = follow(project, lambda p: p.reason == Reason.READY)
+    assert f"Service {name} is gone" in project.events.get(reason=MENDED).message
+    assert client.get_or_none(k.SERVICE, "default", name) is not None
+
+
+def test_a_sandbox_that_was_scaled_to_nothing_is_scaled_back(provisioned):
+    change(k.STATEFULSET, provisioned.sandbox.name, {"spec": {"replicas": 0}})
+    run_pass(provisioned.pk)
+    project = follow(provisioned, lambda p: p.reason == Reason.READY)
+    assert "spec.replicas: applied 1, now 0" in project.events.get(reason=MENDED).message
+
+
+def test_what_is_changed_back_again_and_again_is_only_reported_in_the_end(provisioned):
+    for number in range(90, 94):
+        ports = [{"name": "app", "port": number, "targetPort": "app"}]
+        change(k.SERVICE, provisioned.sandbox.name, {"spec": {"ports": ports}})
+        project = checked(provisioned)
+    assert (project.reason, project.events.filter(reason=MENDED).count()) == (Reason.DRIFTED, 3)
+    assert "something changes it again" in project.message
+
+
+def test_nothing_secret_is_kept_of_what_was_applied(provisioned):
+    password = provisioned.database.password.reveal()
+    kept = str([row.manifest for row in provisioned.applied.all()])
+    assert password not in kept
+    assert base64.b64encode(password.encode()).decode() not in kept
+
+
+def test_a_checkup_costs_at_most_eight_requests(provisioned, cluster):
+    client = k.connect()
+    checked(provisioned)
+    client._request("DELETE", "/devcluster/requests")
+    checked(provisioned)
+    rows = client._request("GET", "/devcluster/requests")["requests"]
+    asked = {(row["verb"], row["resource"]): row["count"] for row in rows if row["user"] == "admin"}
+    asked.pop(("delete", "/devcluster/requests"), None)
+    assert sum(asked.values()) <= 8, asked
+    assert not [verb for verb, _ in asked if verb not in ("get", "list")]
