@@ -129,6 +129,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "csp.middleware.CSPMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "controlpanel.bad_input.RefuseBadInput",
     "controlpanel.explaining.ExplainKeyErrors",
 ]
 

@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from controlpanel.bad_input import MOST_FORMS
 from projects import admin_adoption, admin_records, admin_templates, display, ending, permissions, services
 from projects.admin_records import PhaseFilter, SandboxCredentialsFilter, phase_label, shown
 from projects.forms import ProjectAdminForm, VariableForm
@@ -47,6 +48,7 @@ class VariableInline(_VariableInline):
     model = ProjectVariable
     form = VariableForm
     extra = 0
+    max_num = MOST_FORMS
     verbose_name = "variable"
     verbose_name_plural = "environment variables of the sandbox"
 

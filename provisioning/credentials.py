@@ -7,6 +7,7 @@ Sources: KubeBlocks v0.8.4 and v0.9.5 (`{cluster}-conn-credential`), v0.9.5 to v
 import base64
 import binascii
 import hmac
+import ipaddress
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ _ACCOUNT_LABELS = ("apps.kubeblocks.io/system-account", "account.kubeblocks.io/n
 _LONGEST_HOST, _LONGEST_NAME = 253, 63
 # Far beyond any password; a Secret may hold a megabyte.
 _LONGEST_PASSWORD = 4096
-_HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")
+_HOST = re.compile(r"[A-Za-z0-9._-]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # What template bugs and half-written Secrets have left in place of a value.
 _NOT_VALUES = frozenset({"", "undefined", "null", "none", "<nil>"})
@@ -92,7 +93,13 @@ def _read_port(digits: str | None) -> int | None:
 
 
 def _is_host(host: str) -> bool:
-    return len(host) <= _LONGEST_HOST and _HOST.fullmatch(host) is not None
+    """Whether `host` is a name, or an IPv4 or IPv6 address: nothing that a URL would read in another way."""
+    if ":" not in host:
+        return len(host) <= _LONGEST_HOST and _HOST.fullmatch(host) is not None
+    try:
+        return not ipaddress.IPv6Address(host).scope_id
+    except ValueError:
+        return False
 
 
 def read_endpoint(annotation: str) -> tuple[str, int] | None:

@@ -2,9 +2,12 @@
 
 import copy
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from django.db import transaction
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
@@ -60,6 +63,14 @@ TEXTS = (
     "None",
 )
 NUMBERS = (0, -1, 1, 2**31, 2**63 - 1, 2**63, -(2**63) - 1, 10**400, 1.5, 1e308, float("inf"), float("nan"))
+
+
+@contextmanager
+def undone() -> Iterator[None]:
+    """Take back the rows of an example."""
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)
 
 
 # By number: hypothesis writes a strategy's samples out, megabytes of them.

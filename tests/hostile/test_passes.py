@@ -3,11 +3,9 @@
 import itertools
 import logging
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
-from django.db import connection, transaction
+from django.db import connection
 from django.db.models import CharField, IntegerField, Model
 from django.utils import timezone
 from hypothesis import given
@@ -24,7 +22,7 @@ from provisioning.watch import SUBJECTS, Stream
 from tests.factories import DatabaseFactory, ProjectFactory, provisioned_project
 from tests.hostile import answers
 from tests.hostile.server import http_json
-from tests.hostile.strategies import examples, mutated, spoils
+from tests.hostile.strategies import examples, mutated, spoils, undone
 from tests.hostile.test_judges import assert_presentable
 from tests.hostile.world import World
 
@@ -36,14 +34,6 @@ SITUATIONS = ("new", "waiting", "running", "deleting")
 @pytest.fixture(autouse=True)
 def _quick(settings):
     settings.VERIFY_CONNECTIONS = False
-
-
-@contextmanager
-def undone() -> Iterator[None]:
-    """Take back the rows of an example."""
-    with transaction.atomic():
-        yield
-        transaction.set_rollback(True)
 
 
 def assert_fits(row: Model) -> None:

@@ -1,0 +1,49 @@
+"""What no page of the panel is ever sent by its own links and forms, refused before a view or the database sees it."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.core.exceptions import BadRequest
+from django.forms.formsets import INITIAL_FORM_COUNT, TOTAL_FORM_COUNT
+from django.http import Http404, HttpRequest, HttpResponse
+
+# Keys are numbers of 64 bits, or ids of tasks in 32 digits.
+_LONGEST_KEY = 40
+_LONGEST_NUMBER = 18
+# Forms of a kind on one page, such as the variables of a project. Each costs a millisecond or ten to show.
+MOST_FORMS = 200
+_FORM_COUNTS = (TOTAL_FORM_COUNT, INITIAL_FORM_COUNT)
+
+
+class RefuseBadInput:
+    """Answers 404 to keys that no row has, 400 to selections and query strings that no page sends.
+
+    Django's admin and its filters hand them to the database as they come, and what it makes of them would be a 500:
+    PostgreSQL takes no NUL, and Python no number of thousands of digits.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self._get_response(request)
+
+    def process_view(
+        self, request: HttpRequest, view: Callable[..., HttpResponse], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        for key in (str(value) for value in kwargs.values()):
+            if len(key) > _LONGEST_KEY or not key.isprintable():
+                raise Http404("No row has such a key.")
+        is_admins = request.resolver_match is not None and request.resolver_match.app_name == "admin"
+        if is_admins and any("\0" in text for item in request.GET.lists() for text in (item[0], *item[1])):
+            raise BadRequest("The address holds a null character.")
+        if not all(map(_is_key, request.POST.getlist(ACTION_CHECKBOX_NAME))):
+            raise BadRequest("What was selected are no rows.")
+        counts = [text for name, texts in request.POST.lists() if name.endswith(_FORM_COUNTS) for text in texts]
+        if not all(_is_key(text) and int(text) <= MOST_FORMS for text in counts):
+            raise BadRequest("That is no number of forms.")
+
+
+def _is_key(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= _LONGEST_NUMBER

@@ -1,0 +1,314 @@
+"""Forms, query strings, addresses, methods: whatever is sent, no page breaks, nothing typed is lost, nothing runs."""
+
+from dataclasses import dataclass
+from urllib.parse import quote, urlencode
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.core.exceptions import PermissionDenied
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+from django_q.models import OrmQ, Schedule
+from django_q.tasks import async_task
+from hypothesis import given
+from hypothesis import strategies as st
+
+from projects.found_cluster import FoundCluster
+from projects.models import Event, Project, ProjectVariable
+from projects.sandbox_template import SandboxTemplate
+from tests.factories import EventFactory, ProjectFactory, VariableFactory, provisioned_project
+from tests.hostile.pages import Form, addresses, forms_of, patterns, rows, send
+from tests.hostile.strategies import MEGABYTE, TEXTS, examples, texts, undone
+
+pytestmark = [pytest.mark.django_db, pytest.mark.filterwarnings("ignore:Generating overly large repr")]
+
+METHODS = ("POST", "DELETE", "TRACE", "BREW")
+# Parameters that some list, filter, fragment or form reads, and one that none does.
+PARAMETERS = (
+    *(
+        "q",
+        "p",
+        "page",
+        "o",
+        "e",
+        "all",
+        "phase",
+        "rows",
+        "credentials",
+        "namespace",
+        "namespace__in",
+        "owner__id__exact",
+    ),
+    *(
+        "desired_state__exact",
+        "project__id__exact",
+        "level__exact",
+        "at__gte",
+        "seen",
+        "captured",
+        "next",
+        "term",
+        "app_label",
+    ),
+    *(
+        "model_name",
+        "field_name",
+        "_popup",
+        "_to_field",
+        "_changelist_filters",
+        "_facets",
+        "name",
+        "owner",
+        "nonsense__x",
+    ),
+)
+# What a template would have to escape, as it stands in a page where it did not.
+UNESCAPED = ("<script>alert(1)", "<img src=x", "'><img", '"><img')
+
+
+@dataclass
+class Panel:
+    """Rows of every kind, and whoever may do everything."""
+
+    user: User
+    ids: dict[str, object]
+
+    def client(self, *, enforce_csrf_checks: bool = False) -> Client:
+        client = Client(enforce_csrf_checks=enforce_csrf_checks)
+        client.force_login(self.user)
+        return client
+
+
+@pytest.fixture
+def panel() -> Panel:
+    user = User.objects.create_superuser("root", password="a-good-one-2026")
+    template = SandboxTemplate.objects.create(name="web", image="registry.example.org/web:1")
+    project = ProjectFactory.create(name="registered", owner=user, template=template)
+    VariableFactory.create(project=project, name="TOKEN")
+    running = provisioned_project(name="running", owner=user)
+    event = EventFactory.create(project=running, message=" ".join(TEXTS[11:17]))
+    async_task("provisioning.tasks.beat")
+    found = FoundCluster.objects.create(
+        namespace="default", name="found", uid="1", api_version="apps.kubeblocks.io/v1", seen_at=timezone.now()
+    )
+    return Panel(
+        user,
+        {
+            "project": project.pk,
+            "databasecluster": running.databases.get().pk,
+            "sandbox": running.sandboxes.get().pk,
+            "event": event.pk,
+            "sandboxtemplate": template.pk,
+            "foundcluster": found.pk,
+            "user": user.pk,
+            "group": Group.objects.get_or_create(name="Somebody")[0].pk,
+            "ormq": OrmQ.objects.first().pk,
+            "schedule": Schedule.objects.create(func="provisioning.tasks.beat").pk,
+        },
+    )
+
+
+def assert_harmless(response) -> str:
+    """No page broke, and nothing that was sent became a part of one; return the page."""
+    assert response.status_code < 500 or response.status_code == 503
+    assert "\n" not in str(response.headers.get("Location", ""))
+    if response.streaming or "html" not in response.headers.get("Content-Type", ""):
+        return ""
+    page: str = response.content.decode()
+    for piece in UNESCAPED:
+        assert piece not in page
+    return page
+
+
+# --- addresses -------------------------------------------------------------------------------------------------
+
+
+def test_every_address_is_tried(panel):
+    """What `addresses` leaves out would be tried by none of these tests."""
+    assert len(addresses(panel.ids)) > 60
+    assert reverse("projects:delete", args=[panel.ids["project"]]) in addresses(panel.ids)
+
+
+def test_no_method_breaks_a_page_or_changes_a_row_without_a_token(panel):
+    client = panel.client(enforce_csrf_checks=True)
+    client.get(reverse("projects:list"))
+    for path in addresses(panel.ids):
+        # Asked for by a page that is looked at: what is old is looked at again.
+        before = None if "foundcluster" in path else rows()
+        for method in METHODS:
+            response = send(client, method, path, b"_selected_action=1&confirmed=yes&reason=x&post=yes")
+            assert_harmless(response)
+            if method == "POST" and response.status_code not in (302, 404):
+                assert response.status_code in (403, 405), path
+        assert before is None or rows() == before, path
+
+
+@pytest.mark.parametrize("key", ["9" * 30, "9" * 5000, "-1", "0", "a\0b", "'", "٣", "1_5F", "..", "🦄" * 300, "1/../2"])
+def test_no_key_breaks_a_page(panel, key):
+    client = panel.client()
+    for name, arguments in patterns():
+        if arguments & {"pk", "object_id", "id", "content_type_id"}:
+            path = reverse(name, kwargs=dict.fromkeys(arguments, 1)).replace("/1/", f"/{quote(key)}/")
+            for method in ("GET", "POST"):
+                response = send(client, method, path)
+                assert_harmless(response)
+                assert response.status_code in (200, 301, 302, 403, 404, 405), (path[:100], response.status_code)
+
+
+LISTS = [
+    "projects:list",
+    "admin:projects_project_changelist",
+    "admin:projects_databasecluster_changelist",
+    "admin:projects_sandbox_changelist",
+    "admin:projects_event_changelist",
+    "admin:projects_sandboxtemplate_changelist",
+    "admin:projects_foundcluster_changelist",
+    "admin:django_q_ormq_changelist",
+    "admin:django_q_schedule_changelist",
+    "admin:auth_user_changelist",
+    "admin:autocomplete",
+    "admin:search",
+    "admin:projects_project_add",
+    "admin:login",
+    "projects:add",
+]
+
+
+@examples(60)
+@given(
+    name=st.sampled_from(LISTS) | st.just("projects:status"),
+    query=st.lists(st.tuples(st.sampled_from(PARAMETERS), texts() | st.integers().map(str)), min_size=1, max_size=4),
+    is_fragment=st.booleans(),
+)
+def test_no_query_string_breaks_a_page(panel, name, query, is_fragment):
+    client = panel.client()
+    path = reverse(name, args=[panel.ids["project"]] if name == "projects:status" else [])
+    sent = urlencode(query, encoding="utf-8", errors="surrogatepass")
+    try:
+        response = client.get(f"{path}?{sent}", **({"HTTP_HX_REQUEST": "true"} if is_fragment else {}))
+    except PermissionDenied:  # Django's own autocomplete, of what it does not know
+        assert name == "admin:autocomplete"
+    else:
+        assert_harmless(response)
+
+
+# --- forms -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def forms(panel: Panel) -> list[tuple[str, Form]]:
+    """Every form that a page of the panel has, with the page's address."""
+    client, found = panel.client(), []
+    for path in addresses(panel.ids):
+        response = client.get(path)
+        if response.status_code == 200 and "html" in response.headers.get("Content-Type", ""):
+            found += [(path, form) for form in forms_of(response.content.decode()) if form.method == "post"]
+    assert len(found) > 20
+    return found
+
+
+@examples(80)
+@given(data=st.data())
+def test_no_form_breaks_and_none_loses_what_was_typed(panel, forms, data):
+    path, form = data.draw(st.sampled_from(forms))
+    names = st.sampled_from(sorted(form.fields) or ["x"])
+    typed = data.draw(st.dictionaries(names, texts(), max_size=4))
+    with undone():
+        response = send(panel.client(), "POST", form.action or path, form.body(typed))
+        page = assert_harmless(response)
+        if response.status_code == 200 and page:
+            assert_kept(page, form, typed)
+        for row in (*Project.objects.all(), *ProjectVariable.objects.all(), *Event.objects.all()):
+            assert "\0" not in f"{row}{getattr(row, 'message', '')}{getattr(row, 'description', '')}"
+
+
+def assert_kept(page: str, form: Form, typed: dict[str, str]) -> None:
+    """A form that comes back still has what was typed into its texts."""
+    again = next((other for other in forms_of(page) if other.typed >= form.typed and form.typed), None)
+    if again is None or "old_password" in form.fields:  # where the name is the page's own, for password managers
+        return
+    for name in form.typed & typed.keys():
+        sent = typed[name].encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+        shown = again.fields[name][0]
+        assert shown.strip() in (sent.strip(), sent.replace("\r\n", "\n").replace("\r", "\n").strip()), name
+
+
+def test_a_megabyte_is_answered_like_anything_else(panel, forms):
+    """Django's own limit on a request's body is 2.5 MB; a field's is its model's."""
+    client = panel.client()
+    for path, form in forms:
+        for name in sorted(form.typed):
+            with undone():
+                assert_harmless(send(client, "POST", form.action or path, form.body({name: MEGABYTE})))
+
+
+@pytest.mark.parametrize("value", ["abc", "-1", "1e9", "999999999", "", "9" * 5000, "\0"])
+@pytest.mark.parametrize(
+    "name", ["variables-TOTAL_FORMS", "variables-INITIAL_FORMS", "variables-0-id", "variables-0-project"]
+)
+def test_the_numbers_of_the_inline_forms_are_not_believed(panel, name, value):
+    path = reverse("admin:projects_project_change", args=[panel.ids["project"]])
+    client = panel.client()
+    form = next(form for form in forms_of(client.get(path).content.decode()) if "variables-TOTAL_FORMS" in form.fields)
+    assert_harmless(send(client, "POST", path, form.body({f"variables-{name}": value})))
+    assert ProjectVariable.objects.get().name == "TOKEN"
+
+
+@pytest.mark.parametrize("keys", [["abc"], ["9" * 30], ["9" * 5000], ["\0"], ["1"] * 900, ["1"] * 1100, [""], ["1.5"]])
+@pytest.mark.parametrize(
+    "action", ["provision_selected", "delete_selected_projects", "delete_selected", "", "__class__"]
+)
+def test_no_selection_breaks_a_bulk_action(panel, action, keys):
+    body = urlencode({"action": action, "_selected_action": keys, "index": "0", "confirmed": "yes"}, doseq=True)
+    assert_harmless(send(panel.client(), "POST", reverse("admin:projects_project_changelist"), body.encode()))
+
+
+@examples(20)
+@given(
+    username=texts(), password=texts(), following=texts() | st.sampled_from(["//evil.example", "javascript:alert(1)"])
+)
+def test_the_login_lets_nobody_in_and_sends_nobody_away(panel, username, password, following):
+    body = urlencode(
+        {"username": username, "password": password, "next": following}, encoding="utf-8", errors="surrogatepass"
+    )
+    with undone():
+        response = send(Client(), "POST", reverse("admin:login"), body.encode())
+        assert_harmless(response)
+        assert response.status_code != 302
+    with undone():
+        good = urlencode(
+            {"username": "root", "password": "a-good-one-2026", "next": following},
+            encoding="utf-8",
+            errors="surrogatepass",
+        )
+        response = send(Client(), "POST", reverse("admin:login"), good.encode())
+        assert response.status_code == 302
+        assert not response.headers["Location"].startswith(("//", "javascript:", "http"))
+
+
+BODIES = {
+    "not-a-form": b"\xff\xfe\x00",
+    "broken-percent": b"name=%zz&%=%&&=&reason=%ff%fe",
+    "many-fields": b"&".join(b"a%d=1" % number for number in range(1500)),
+    "three-megabytes": b"name=" + b"a" * 3_000_000,
+}
+
+
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+def test_no_body_breaks_a_page(panel, body):
+    client = panel.client()
+    for path in addresses(panel.ids):
+        with undone():
+            response = send(client, "POST", path, body)
+            assert_harmless(response)
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["multipart/form-data", "multipart/form-data; boundary=x", "application/json", "x; charset=nonsense"],
+)
+def test_no_content_type_breaks_a_page(panel, content_type):
+    client = panel.client()
+    for name in ("projects:add", "admin:projects_project_add", "admin:login"):
+        assert_harmless(client.generic("POST", reverse(name), b"--x\r\nnonsense", content_type=content_type))
