@@ -55,11 +55,13 @@ browser:
 	fi; \
 	echo "There is no Chromium here: the browser tests are skipped. Install it (Debian: apt install chromium) to run them."
 
-check: setup-dev ## Lint, types, import contracts, deployment settings, migrations
+check: setup-dev ## Lint, types, import contracts, security, packages, deployment settings, migrations
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive controlpanel projects provisioning manage.py 2>&1 | sed '/WARNING/d'
+	@$(BIN)/python .ci/audit.py
 	@state=$$(mktemp -d); trap 'rm -rf "$$state"' EXIT; export STATE_DIR="$$state"; \
 	HTTPS=true $(BIN)/python manage.py check --deploy --fail-level WARNING; \
 	$(BIN)/python manage.py makemigrations --check --dry-run

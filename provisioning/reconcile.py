@@ -87,7 +87,7 @@ def _decide(scene: Scene, now: datetime) -> Decision:
         case DesiredState.RUNNING:
             if scene.database is None:
                 ensure_database(scene)
-            assert scene.database is not None  # noqa: S101 - ensure_database made it
+            assert scene.database is not None  # noqa: S101 - ensure_database made it  # nosec B101
             seen = observe_running(scene.world, project, scene.database, scene.sandbox, now)
             if seen.sandbox is not None:
                 observe_drift(scene.world, project, scene.database, scene.sandbox)

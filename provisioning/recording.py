@@ -137,7 +137,7 @@ def next_look(decision: Decision, now: datetime) -> datetime | None:
         case Pace.FAILED:
             delay_s = _FAILED_POLL_S
         case Pace.SETTLED:
-            delay_s = settings.SETTLED_POLL_S * random.uniform(0.8, 1.2)  # noqa: S311 - spreads load, no secret
+            delay_s = settings.SETTLED_POLL_S * random.uniform(0.8, 1.2)  # noqa: S311 - spreads load, no secret  # nosec B311
         case Pace.ONCE_MORE:
             return now + 2 * LEASE  # when such a pass must have ended
         case Pace.NEVER:
@@ -194,5 +194,5 @@ def record_trouble(lease: Lease, trouble: Trouble, now: datetime) -> datetime:
     backoff_s = min(_LONGEST_BACKOFF_S, settings.POLL_S * 2 ** min(failures - 1, 10))
     if trouble.is_final:
         backoff_s = _LONGEST_BACKOFF_S
-    wait_s = max(min(trouble.retry_after_s or 0.0, _LONGEST_BACKOFF_S), backoff_s * random.uniform(0.7, 1.3))  # noqa: S311
+    wait_s = max(min(trouble.retry_after_s or 0.0, _LONGEST_BACKOFF_S), backoff_s * random.uniform(0.7, 1.3))  # noqa: S311 - as above  # nosec B311
     return now + timedelta(seconds=wait_s)

@@ -188,7 +188,7 @@ class PostgresServers:
         copied = RunAs().run(["cp", "-a", str(self._template), str(draft)])
         if copied.returncode != 0:
             raise OSError(f"The data of {instance.name} cannot be copied: {copied.stderr.strip()[-200:]}")
-        assert self._binaries is not None  # noqa: S101 - _instance() has checked it
+        assert self._binaries is not None  # noqa: S101 - _instance() has checked it  # nosec B101
         statement = f"ALTER ROLE {SUPERUSER} PASSWORD '{_scram_verifier(instance.password)}';\n"
         single = self._run_as.run(
             [self._binaries.path("postgres"), "--single", "-D", str(draft), "postgres"], stdin=statement
@@ -198,7 +198,7 @@ class PostgresServers:
         draft.rename(instance.data)
 
     async def _start(self, instance: _Instance) -> None:
-        assert self._binaries is not None  # noqa: S101 - _instance() has checked it
+        assert self._binaries is not None  # noqa: S101 - _instance() has checked it  # nosec B101
         if not is_free(instance.port):
             instance.port = self._free_port()
             instance.save()

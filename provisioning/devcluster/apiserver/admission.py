@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 NAME_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 """What generated names end in: no vowels, so that they spell nothing."""
-_TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105
+_TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a path  # nosec B105
 _REDACTED = "<secret contents redacted>"
 _SCHEME = 'in scheme "pkg/runtime/scheme.go:111"'
 

@@ -89,7 +89,7 @@ class Faults:
     _ids: Any = field(init=False)
 
     def __post_init__(self) -> None:
-        self._random = random.Random(self.seed)  # noqa: S311
+        self._random = random.Random(self.seed)  # noqa: S311 - to be repeated  # nosec B311
         self._ids = itertools.count(1)
 
     def add(self, kind: FaultKind, **conditions: Any) -> Fault:

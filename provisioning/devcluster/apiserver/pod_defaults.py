@@ -116,7 +116,7 @@ def pod_qos(spec: JsonObject) -> str:
         requested |= bool(requests)
         limited |= bool(limits)
         for name in ("cpu", "memory"):
-            if name not in limits or requests.get(name, limits[name]) != limits[name]:
+            if name not in limits or requests.get(name, limits[name]) != limits[name]:  # a Pod's requests  # nosec B113
                 guaranteed = False
     if guaranteed:
         return "Guaranteed"

@@ -282,7 +282,7 @@ class Health:
     """What /healthz says, asked over HTTP as anybody would."""
 
     def __init__(self, host: str, port: int) -> None:
-        self._address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port  # noqa: S104 - not bound here
+        self._address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port  # noqa: S104 - not bound  # nosec B104
         name = self._address[0]
         self.url = f"http://{f'[{name}]' if ':' in name else name}:{port}/"
         self._said: dict[str, Any] = {}
@@ -362,7 +362,7 @@ def watcher() -> Part:
 def web_server(host: str, port: int) -> Part:
     """One process with threads: pages wait for the database and for nothing else."""
     address = f"[{host}]" if ":" in host else host
-    memory = Path("/dev/shm")  # noqa: S108 - gunicorn's heartbeat file, where a slow disk can't stall it
+    memory = Path("/dev/shm")  # noqa: S108 - gunicorn's heartbeat, where no slow disk can stall it  # nosec B108
     heartbeat = ("--worker-tmp-dir", str(memory)) if os.access(memory, os.W_OK) else ()
     return Part(
         "web",
