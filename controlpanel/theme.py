@@ -65,6 +65,12 @@ UNFOLD: dict[str, Any] = {
                         "permission": "projects.permissions.may_view_every_project",
                     },
                     {
+                        "title": "Orphans",
+                        "icon": "link_off",
+                        "link": reverse_lazy("admin:projects_orphan_changelist"),
+                        "permission": "projects.permissions.may_view_every_project",
+                    },
+                    {
                         "title": "Sandboxes",
                         "icon": "deployed_code",
                         "link": reverse_lazy("admin:projects_sandbox_changelist"),

@@ -14,7 +14,16 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from controlpanel.bad_input import MOST_FORMS
-from projects import admin_adoption, admin_records, admin_templates, display, ending, permissions, services
+from projects import (
+    admin_adoption,
+    admin_orphans,
+    admin_records,
+    admin_templates,
+    display,
+    ending,
+    permissions,
+    services,
+)
 from projects.admin_records import PhaseFilter, SandboxCredentialsFilter, phase_label, shown
 from projects.forms import ProjectAdminForm, VariableForm
 from projects.models import Project, ProjectVariable
@@ -35,6 +44,7 @@ else:
 admin_records.register()
 admin_templates.register()
 admin_adoption.register()
+admin_orphans.register()
 admin.site.index_title = "Overview"
 admin.site.empty_value_display = "–"
 

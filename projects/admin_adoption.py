@@ -21,9 +21,9 @@ from projects.models import Project
 if TYPE_CHECKING:
     from django.contrib.admin import ModelAdmin
 
-    _FoundAdmin = ModelAdmin[FoundCluster]
+    _AnyAdmin = ModelAdmin[Any]
 else:
-    from unfold.admin import ModelAdmin as _FoundAdmin
+    from unfold.admin import ModelAdmin as _AnyAdmin
 
 # While somebody looks, the list is taken anew when it is older than this.
 _FRESH_FOR = timedelta(minutes=2)
@@ -73,25 +73,90 @@ class AdoptForm(forms.Form):
         return cleaned
 
 
-class FoundClusterAdmin(_FoundAdmin):
-    """Clusters found: a page that follows the inventory, and a form that adopts one."""
+class InventoryAdmin(_AnyAdmin):
+    """A page of what the inventory wrote: it follows the inventory, and changes nothing of its rows."""
+
+    title: str
+    # Of its templates and addresses.
+    called: str
 
     # --- What may be done --------------------------------------------------------------------------------------
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
-    def has_change_permission(self, request: HttpRequest, obj: FoundCluster | None = None) -> bool:
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
-    def has_delete_permission(self, request: HttpRequest, obj: FoundCluster | None = None) -> bool:
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
-    def has_view_permission(self, request: HttpRequest, obj: FoundCluster | None = None) -> bool:
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return permissions.may(request.user, "view_project")
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return self.has_view_permission(request)
+
+    # --- Pages -------------------------------------------------------------------------------------------------
+
+    def get_urls(self) -> list[URLPattern]:
+        wrap = self.admin_site.admin_view
+        return [
+            path("", wrap(self.list_view), name=f"projects_{self.called}_changelist"),
+            path("fragment/", wrap(self.fragment_view), name=f"projects_{self.called}_fragment"),
+            path("look-again/", wrap(self.look_again_view), name=f"projects_{self.called}_look_again"),
+        ]
+
+    def list_view(self, request: HttpRequest) -> HttpResponse:
+        """The rows as of the last inventory; one that is old asks for a newer one."""
+        self.require(self.has_view_permission(request))
+        return self.page(request, f"admin/projects/{self.called}/list.html", self.list_context(request))
+
+    def fragment_view(self, request: HttpRequest) -> HttpResponse:
+        """The part of the page that follows the inventory."""
+        self.require(self.has_view_permission(request))
+        return render(request, f"admin/projects/{self.called}/_list.html", self.list_context(request))
+
+    def look_again_view(self, request: HttpRequest) -> HttpResponse:
+        """Ask for a new inventory; one that waits in the queue already is enough."""
+        self.require(self.has_view_permission(request))
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        request_inventory(timezone.now())
+        if "HX-Request" in request.headers:
+            return render(request, f"admin/projects/{self.called}/_list.html", self.list_context(request))
+        return redirect(f"admin:projects_{self.called}_changelist")
+
+    def list_context(self, request: HttpRequest) -> dict[str, Any]:
+        """Return what the list shows, with an inventory on its way where the last one is old."""
+        now = timezone.now()
+        inventory = read_inventory()
+        if not inventory.is_awaited and inventory.is_older_than(_FRESH_FOR, now):
+            request_inventory(now)
+            inventory = read_inventory()
+        return {
+            "inventory": inventory,
+            "is_overdue": _is_overdue(inventory),
+            "refresh_url": reverse(f"admin:projects_{self.called}_fragment"),
+            "look_again_url": reverse(f"admin:projects_{self.called}_look_again"),
+            "now": now,
+        }
+
+    def page(self, request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
+        shell = {"title": self.title, **self.admin_site.each_context(request), "opts": self.opts}
+        return render(request, template, {**shell, **context})
+
+    @staticmethod
+    def require(is_allowed: bool) -> None:
+        if not is_allowed:
+            raise PermissionDenied
+
+
+class FoundClusterAdmin(InventoryAdmin):
+    """Clusters found, and a form that adopts one."""
+
+    title = "Clusters found"
+    called = "foundcluster"
 
     def has_adopt_permission(self, request: HttpRequest) -> bool:
         return self.has_view_permission(request) and permissions.may(request.user, "provision_project")
@@ -99,37 +164,12 @@ class FoundClusterAdmin(_FoundAdmin):
     # --- Pages -------------------------------------------------------------------------------------------------
 
     def get_urls(self) -> list[URLPattern]:
-        wrap = self.admin_site.admin_view
-        return [
-            path("", wrap(self.list_view), name="projects_foundcluster_changelist"),
-            path("fragment/", wrap(self.fragment_view), name="projects_foundcluster_fragment"),
-            path("look-again/", wrap(self.look_again_view), name="projects_foundcluster_look_again"),
-            path("<int:pk>/adopt/", wrap(self.adopt_view), name="projects_foundcluster_adopt"),
-        ]
-
-    def list_view(self, request: HttpRequest) -> HttpResponse:
-        """The clusters found, as of the last inventory; one that is old asks for a newer one."""
-        self._require(self.has_view_permission(request))
-        return self._page(request, "admin/projects/foundcluster/list.html", self._list_context(request))
-
-    def fragment_view(self, request: HttpRequest) -> HttpResponse:
-        """The part of the page that follows the inventory."""
-        self._require(self.has_view_permission(request))
-        return render(request, "admin/projects/foundcluster/_list.html", self._list_context(request))
-
-    def look_again_view(self, request: HttpRequest) -> HttpResponse:
-        """Ask for a new inventory; one that waits in the queue already is enough."""
-        self._require(self.has_view_permission(request))
-        if request.method != "POST":
-            return HttpResponseNotAllowed(["POST"])
-        request_inventory(timezone.now())
-        if "HX-Request" in request.headers:
-            return render(request, "admin/projects/foundcluster/_list.html", self._list_context(request))
-        return redirect("admin:projects_foundcluster_changelist")
+        adopt = path("<int:pk>/adopt/", self.admin_site.admin_view(self.adopt_view), name="projects_foundcluster_adopt")
+        return [*super().get_urls(), adopt]
 
     def adopt_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """GET asks which project the cluster is for; POST stores the wish, and a pass carries it out."""
-        self._require(self.has_adopt_permission(request))
+        self.require(self.has_adopt_permission(request))
         cluster = FoundCluster.objects.filter(pk=pk).first()
         if cluster is None or cluster.obstacle:
             gone = "That cluster is gone, or a project has it meanwhile. This is what there is now."
@@ -142,7 +182,7 @@ class FoundClusterAdmin(_FoundAdmin):
             if project is not None:
                 return redirect(project)
         context = {"title": f"Adopt {cluster.name}", "cluster": cluster, "form": form, "may_add": may_add}
-        return self._page(request, "admin/projects/foundcluster/adopt.html", context)
+        return self.page(request, "admin/projects/foundcluster/adopt.html", context)
 
     # --- Their parts -------------------------------------------------------------------------------------------
 
@@ -165,30 +205,9 @@ class FoundClusterAdmin(_FoundAdmin):
         messages.success(request, outcome.message)
         return project
 
-    def _list_context(self, request: HttpRequest) -> dict[str, Any]:
-        """Return what the list shows, with an inventory on its way where the last one is old."""
-        now = timezone.now()
-        inventory = read_inventory()
-        if not inventory.is_awaited and inventory.is_older_than(_FRESH_FOR, now):
-            request_inventory(now)
-            inventory = read_inventory()
-        return {
-            "clusters": FoundCluster.objects.all(),
-            "inventory": inventory,
-            "is_overdue": _is_overdue(inventory),
-            "may_adopt": self.has_adopt_permission(request),
-            "refresh_url": reverse("admin:projects_foundcluster_fragment"),
-            "now": now,
-        }
-
-    def _page(self, request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
-        shell = {"title": "Clusters found", **self.admin_site.each_context(request), "opts": self.opts}
-        return render(request, template, {**shell, **context})
-
-    @staticmethod
-    def _require(is_allowed: bool) -> None:
-        if not is_allowed:
-            raise PermissionDenied
+    def list_context(self, request: HttpRequest) -> dict[str, Any]:
+        more = {"clusters": FoundCluster.objects.all(), "may_adopt": self.has_adopt_permission(request)}
+        return {**super().list_context(request), **more}
 
 
 def _is_overdue(inventory: Inventory) -> bool:

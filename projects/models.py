@@ -19,6 +19,7 @@ from projects.connection import ENVIRONMENT_NAMES, Connection
 from projects.event import Event as Event  # Django finds models from here, and so does everybody else
 from projects.fields import EncryptedText, EncryptedTextField, RedactedTextField
 from projects.found_cluster import FoundCluster, Inventory  # noqa: F401 - Django finds models from here
+from projects.orphan import Orphan  # noqa: F401 - Django finds models from here
 from projects.sandbox_template import SandboxTemplate
 from projects.standing import Standing
 from projects.states import CredentialsSource, DesiredState, DriftPolicy, Origin, Phase, Reason, Step

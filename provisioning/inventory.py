@@ -14,7 +14,9 @@ from django.utils.dateparse import parse_datetime
 
 from projects.found_cluster import FoundCluster, Inventory, request_inventory
 from projects.models import DatabaseCluster, Project
-from projects.states import DesiredState
+from projects.orphan import Orphan
+from projects.scheduling import enqueue_passes_by_uid
+from projects.states import DesiredState, Phase, Reason
 from provisioning import kube as k
 from provisioning.credentials import choose_secret, component_of, is_complete
 from provisioning.names import (
@@ -26,6 +28,7 @@ from provisioning.names import (
     guess_project,
     project_id_of,
 )
+from provisioning.orphans import look_for_orphans
 from provisioning.readiness import Object, labels_of, mapping, metadata_of, objects, text, uid_of
 
 logger = logging.getLogger(__name__)
@@ -135,7 +138,8 @@ def find_claimant(facts: ClusterFacts) -> Project | None:
 
 
 def take_inventory(now: datetime) -> None:
-    """Write a row for each Cluster that no project owns, and remove the rows of those that are gone.
+    """Write a row for each Cluster that no project owns and for each orphan, remove the rows of those that are gone,
+    and wake the projects at rest whose objects have drifted.
 
     One runs at a time; who asks meanwhile gets another one after it. What kept it from seeing everything is said on
     the Inventory row, and the rows of a namespace that it could not see are left as they are.
@@ -174,9 +178,15 @@ def _look(now: datetime) -> str:
     except k.KubeError as error:
         k.disconnect()
         return str(error)
-    for namespace in namespaces:
+    everywhere = sorted({*namespaces, *_abandoned_namespaces()})
+    Orphan.objects.exclude(namespace__in=everywhere).delete()
+    for namespace in everywhere:
         try:
-            _look_into(kube, kind, namespace, now)
+            clusters = kube.list_objects(kind, namespace)
+            if namespace in namespaces:
+                _look_into(kube, clusters, namespace, now)
+            drifted = look_for_orphans(kube, clusters, namespace, now)
+            enqueue_passes_by_uid(sorted(drifted), now=now)
         except k.RefusedError as error:
             if error.code == 401:
                 k.disconnect()
@@ -187,9 +197,15 @@ def _look(now: datetime) -> str:
     return " ".join(dict.fromkeys(troubles))
 
 
-def _look_into(kube: k.Kube, kind: k.Kind, namespace: str, now: datetime) -> None:
-    """Bring the rows of one namespace up to date. Raises KubeError before anything is written."""
-    listed = {text(metadata_of(item).get("name"), 253): item for item in kube.list_objects(kind, namespace)}
+def _abandoned_namespaces() -> set[str]:
+    """Return the namespaces where a forgotten project may have left something."""
+    forgotten = Project.objects.filter(phase=Phase.DELETED, reason=Reason.FORGOTTEN).order_by()
+    return set(forgotten.values_list("namespace", flat=True).distinct())
+
+
+def _look_into(kube: k.Kube, found: Iterable[Object], namespace: str, now: datetime) -> None:
+    """Bring the rows of one namespace's Clusters up to date. Raises KubeError before anything is written."""
+    listed = {text(metadata_of(item).get("name"), 253): item for item in found}
     clusters = {name: listed[name] for name in sorted(listed.keys() - {"", *_owned_names(namespace)})}
     secrets = _list_secrets(kube, namespace, list(clusters))
     claimants = _claimants(clusters.values())

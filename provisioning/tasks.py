@@ -5,7 +5,7 @@ import logging
 
 from django.utils import timezone
 
-from provisioning import inventory, kube, liveness, reconcile, sweeping
+from provisioning import inventory, kube, liveness, orphans, reconcile, sweeping
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,13 @@ def beat() -> None:
         kube.connect()
 
 
+def end_orphan(orphan_id: int) -> None:
+    """Delete or release an orphan, as somebody asked for. What goes wrong is said on its row."""
+    liveness.beat_queue()
+    orphans.end_orphan(orphan_id, timezone.now())
+
+
 def take_inventory() -> None:
-    """List the Clusters that no project owns; where one runs already, another follows it."""
+    """List the Clusters that no project owns, and the orphans; where one runs already, another follows it."""
     liveness.beat_queue()
     inventory.take_inventory(timezone.now())

@@ -150,6 +150,13 @@ ADDRESSES: dict[str, tuple[Request, ...]] = {
     "admin:projects_foundcluster_look_again": (post(SEES_ALL),),
     "admin:projects_foundcluster_adopt": (get(OPERATES, target="found"), post(OPERATES, 200, target="found")),
 }
+ADDRESSES |= {
+    "admin:projects_orphan_changelist": (get(SEES_ALL),),
+    "admin:projects_orphan_fragment": (get(SEES_ALL),),
+    "admin:projects_orphan_look_again": (post(SEES_ALL),),
+    "admin:projects_orphan_delete": (get(OPERATES, target="orphan"), post(OPERATES, 200, target="orphan")),
+    "admin:projects_orphan_release": (get(OPERATES, target="orphan"), post(OPERATES, 200, target="orphan")),
+}
 for _model, _addresses in MODELS.items():
     for _end, _requests in _addresses.items():
         _app, _, _name = _model.rpartition("_")
@@ -185,6 +192,8 @@ COMMANDS: dict[str, str] = {
     "devcluster": "runs",
     "doctor": "looks",
     "forget": "event",
+    # An event where this panel knows the project, else a line of the log.
+    "orphans": "event",
     "provision": "event",
     "prune_events": "cleans",
     "rotate_keys": "cleans",

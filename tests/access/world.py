@@ -13,6 +13,7 @@ from django_q.models import Failure, OrmQ, Schedule, Success
 from django_q.tasks import async_task
 
 from projects.found_cluster import FoundCluster
+from projects.orphan import Orphan
 from projects.sandbox_template import SandboxTemplate
 from tests.access import table
 from tests.factories import EventFactory, ProjectFactory, UserFactory, provisioned_project
@@ -60,6 +61,15 @@ def _rows(owner: Any) -> dict[str, Model]:
         "event": EventFactory.create(project=project),
         "template": SandboxTemplate.objects.create(name="small", image="registry.example.org/small:1"),
         "found": FoundCluster.objects.create(namespace="default", name="lost", uid="1", seen_at=now),
+        "orphan": Orphan.objects.create(
+            kind="Cluster",
+            namespace="default",
+            name="left",
+            uid="2",
+            seen_at=now,
+            is_deletable=True,
+            is_releasable=True,
+        ),
         "task": OrmQ.objects.get(),
         "success": Success.objects.create(id="a" * 32, name="good", success=True, **done),
         "failure": Failure.objects.create(id="b" * 32, name="bad", success=False, **done),

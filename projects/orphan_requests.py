@@ -1,0 +1,41 @@
+"""What people ask for about orphans: the wish, its event and its task in one transaction."""
+
+from django.conf import settings
+from django.db import transaction
+from django_q.tasks import async_task
+
+from projects.orphan import ORPHAN_TASK, Orphan, OrphanWish
+from projects.services import Outcome, record_event
+from projects.states import Level
+
+
+def request_orphan(orphan: Orphan, wish: OrphanWish, *, actor: str, is_sure: bool = False) -> Outcome:
+    """Ask that an orphan is deleted, or its labels taken off. A task looks again, and acts if it still is one."""
+    with transaction.atomic():
+        current = Orphan.objects.select_for_update().filter(pk=orphan.pk, uid=orphan.uid).first()
+        if current is None:
+            return Outcome(False, f"{orphan} is not among the orphans any more. Look again.")
+        refusal = current.explain_refusal(wish, is_sure=is_sure)
+        if refusal:
+            return Outcome(False, refusal)
+        current.wish, current.wished_by, current.trouble = wish, actor, ""
+        current.save(update_fields=["wish", "wished_by", "trouble"])
+        if current.project is not None:
+            record_event(
+                current.project,
+                actor=actor,
+                reason="OrphanRequested",
+                message=f"{actor} asked to {wish} the orphan {current}.",
+                resource=f"{current.kind} {current.name}"[:120],
+                level=Level.WARNING,
+            )
+        pk = current.pk
+        if settings.REDIS_URL:
+            transaction.on_commit(lambda: _send(pk))
+        else:
+            _send(pk)
+    return Outcome(True, f"{orphan}: put in the queue.")
+
+
+def _send(pk: int) -> None:
+    async_task(ORPHAN_TASK, pk)

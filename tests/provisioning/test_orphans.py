@@ -1,0 +1,211 @@
+"""Orphans: which objects are ones, whose they are said to be, and what ends them and what doesn't."""
+
+from typing import Any
+
+import pytest
+from django.utils import timezone
+from django_q.models import OrmQ
+
+from projects.ending import request_forget
+from projects.models import Project
+from projects.orphan import Orphan, OrphanWish
+from projects.orphan_requests import request_orphan
+from projects.services import request_delete
+from projects.states import DesiredState, Phase, Reason
+from provisioning import kube as k
+from provisioning import manifests
+from provisioning.inventory import take_inventory
+from provisioning.names import ORIGIN_LABEL, PROJECT_ID_LABEL
+from provisioning.orphans import Known, end_orphan, judge
+from tests.commands.conftest import run
+from tests.factories import provisioned_project
+from tests.projects.pages import log_in
+from tests.provisioning.test_drift_flow import change
+
+CLUSTERS = k.cluster_kind("apps.kubeblocks.io/v1")
+STRANGER = "11111111-1111-1111-1111-111111111111"
+NOW = timezone.now()
+
+
+def project_in(desired: DesiredState, phase: Phase, reason: Reason = Reason.READY, **fields: Any) -> Project:
+    return Project(pk=7, name="aaa", desired_state=desired, phase=phase, reason=reason, **fields)
+
+
+RUNNING = project_in(DesiredState.RUNNING, Phase.RUNNING)
+BUSY = project_in(DesiredState.RUNNING, Phase.WAITING)
+DELETED = project_in(DesiredState.DELETED, Phase.DELETED, Reason.DELETED)
+FORGOTTEN = project_in(DesiredState.DELETED, Phase.DELETED, Reason.FORGOTTEN)
+
+
+def cluster_item(name: str = "c", owner: str = "me", origin: str = "created", **metadata: Any) -> dict[str, Any]:
+    labels = {PROJECT_ID_LABEL: owner, ORIGIN_LABEL: origin}
+    return {"metadata": {"name": name, "namespace": "default", "uid": "u", "labels": labels, **metadata}}
+
+
+JUDGED = [
+    ("in its place", cluster_item("has"), RUNNING, None),
+    ("of a project in progress", cluster_item("other"), BUSY, None),
+    ("going", cluster_item("other", deletionTimestamp="now"), RUNNING, None),
+    ("without our label", {"metadata": {"name": "x", "labels": {}}}, RUNNING, None),
+    ("of an earlier attempt", cluster_item("other"), RUNNING, ("earlier attempt of aaa", True, False)),
+    ("of a deleted project", cluster_item("has"), DELETED, ("which is deleted", True, False)),
+    ("of a forgotten project", cluster_item("has"), FORGOTTEN, ("which was forgotten", True, False)),
+    ("adopted", cluster_item("has", origin="adopted"), FORGOTTEN, ("never deleted from here", False, False)),
+    ("labelled by hand", cluster_item("has", origin=""), DELETED, ("never deleted from here", False, False)),
+    ("another panel's?", cluster_item("x", owner=STRANGER), None, ("another panel's?", True, True)),
+    ("nonsense", {"metadata": {"name": 1, "labels": {PROJECT_ID_LABEL: "x"}}}, None, None),
+]
+
+
+@pytest.mark.parametrize(("item", "project", "expected"), [row[1:] for row in JUDGED], ids=[row[0] for row in JUDGED])
+def test_judge(item, project, expected):
+    known = Known({"me": project} if project else {}, {7: frozenset({"has"})})
+    orphan = judge("Cluster", item, known, NOW)
+    if expected is None:
+        assert orphan is None
+        return
+    assert orphan is not None
+    said, is_deletable, is_foreign = expected
+    assert said in orphan.explanation
+    assert (orphan.is_deletable, orphan.is_foreign) == (is_deletable, is_foreign)
+
+
+@pytest.mark.parametrize(
+    ("fields", "wish", "is_sure", "said"),
+    [
+        ({"is_deletable": True}, OrphanWish.DELETE, False, ""),
+        ({"is_releasable": True}, OrphanWish.RELEASE, False, ""),
+        ({"is_releasable": True}, OrphanWish.DELETE, True, "adopted"),
+        ({"is_deletable": True}, OrphanWish.RELEASE, True, "Only Clusters"),
+        ({"is_deletable": True, "is_foreign": True}, OrphanWish.DELETE, False, "another panel's?"),
+        ({"is_deletable": True, "is_foreign": True}, OrphanWish.DELETE, True, ""),
+        ({"is_vanished": True, "is_deletable": True}, OrphanWish.DELETE, True, "Retry, Delete or Forget"),
+    ],
+)
+def test_what_may_be_asked(fields, wish, is_sure, said):
+    refusal = Orphan(kind="Cluster", namespace="n", name="c", **fields).explain_refusal(wish, is_sure=is_sure)
+    assert said in refusal
+    assert bool(refusal) == bool(said)
+
+
+# --- on the embedded cluster ---------------------------------------------------------------------------------------
+
+
+def orphans_of(project: Project) -> dict[str, Orphan]:
+    take_inventory(timezone.now())
+    return {f"{row.kind} {row.name}": row for row in Orphan.objects.filter(labelled_as=project.kubernetes_name)}
+
+
+@pytest.mark.django_db
+def test_a_project_in_order_has_no_orphans(provisioned):
+    assert orphans_of(provisioned) == {}
+
+
+@pytest.mark.django_db
+def test_what_a_forgotten_project_left_is_listed_and_can_be_ended(provisioned):
+    request_delete(provisioned, actor="tester")
+    request_forget(provisioned, actor="tester")
+    found = orphans_of(provisioned)
+    kinds = {row.kind for row in found.values()}
+    assert kinds == {"Cluster", "StatefulSet", "Service", "Secret", "PersistentVolumeClaim"}
+    for row in found.values():
+        assert request_orphan(row, OrphanWish.DELETE, actor="ann").accepted
+        end_orphan(row.pk, timezone.now())
+    assert orphans_of(provisioned) == {}
+    said = " ".join(provisioned.events.filter(reason="OrphanEnded").values_list("message", flat=True))
+    assert all(row.name in said for row in found.values())
+
+
+@pytest.mark.django_db
+def test_what_became_a_projects_meanwhile_is_left_alone(provisioned):
+    row = Orphan.objects.create(
+        kind="Cluster",
+        namespace="default",
+        name=provisioned.database.name,
+        uid=provisioned.database.object_uid,
+        project=provisioned,
+        is_deletable=True,
+        seen_at=timezone.now(),
+    )
+    request_orphan(row, OrphanWish.DELETE, actor="ann")
+    end_orphan(row.pk, timezone.now())
+    cluster = k.connect().get_or_none(CLUSTERS, "default", provisioned.database.name)
+    assert "deletionTimestamp" not in cluster["metadata"]
+    assert "it was left as it is" in provisioned.events.get(reason="OrphanEnded").message
+
+
+@pytest.mark.django_db
+def test_another_panels_cluster_takes_two_confirmations(cluster, unique_name):
+    spec = manifests.DatabaseSpec("16.4.0", "postgresql-14.8.0", "100m", "128Mi", "1Gi")
+    owner = manifests.Owner(unique_name, Project().uid)
+    name = f"{unique_name}-foreign"
+    manifest = manifests.build_cluster(CLUSTERS.api_version, name=name, namespace="default", owner=owner, spec=spec)
+    k.connect().apply(manifest, "clusters")
+    named = f"Cluster/default/{name}"
+    listed = run("orphans")
+    assert f"{named}  It has the label of {unique_name}, which this panel does not know" in listed.out
+    unsure = run("orphans", "--delete", named, "--yes")
+    assert (unsure.code, "--no-other-panel" in unsure.err) == (1, True)
+    assert run("orphans", "--delete", named, "--no-other-panel", "--dry-run").code == 0
+    assert run("orphans", "--delete", named, "--no-other-panel").code == 2
+    assert not Orphan.objects.exclude(wish="").exists()
+    released = run("orphans", "--release", named, "--no-other-panel", "--yes")
+    assert released.code == 0
+    end_orphan(Orphan.objects.get(name=name).pk, timezone.now())
+    kept = k.connect().get_or_none(CLUSTERS, "default", name)
+    assert PROJECT_ID_LABEL not in kept["metadata"]["labels"]
+    k.connect().delete(CLUSTERS, "default", name)
+
+
+@pytest.mark.django_db
+def test_rows_whose_objects_vanished_are_listed_with_their_ways_out(cluster, unique_name):
+    project = provisioned_project(name=unique_name)
+    found = orphans_of(project)
+    assert {row.kind for row in found.values()} == {"Cluster", "StatefulSet"}
+    assert all(row.is_vanished and "Retry" in row.explanation for row in found.values())
+    Project.objects.filter(pk=project.pk).update(phase=Phase.WAITING)
+    assert orphans_of(project) == {}, "it may be about to be made"
+
+
+@pytest.mark.django_db
+def test_the_inventory_wakes_a_project_that_has_drifted(provisioned):
+    take_inventory(timezone.now())
+    Project.objects.filter(pk=provisioned.pk).update(queued_at=None)
+    take_inventory(timezone.now())
+    assert Project.objects.get(pk=provisioned.pk).queued_at is None
+    ports = [{"name": "app", "port": 99, "targetPort": "app"}]
+    change(k.SERVICE, provisioned.sandbox.name, {"spec": {"ports": ports}})
+    take_inventory(timezone.now())
+    assert Project.objects.get(pk=provisioned.pk).queued_at is not None
+
+
+# --- the page ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+def test_the_page_lists_asks_and_puts_in_the_queue():
+    row = Orphan.objects.create(
+        kind="Cluster",
+        namespace="default",
+        name="left",
+        uid="u",
+        labelled_as="bbb",
+        explanation="It has the label of bbb, which this panel does not know: another panel's?",
+        is_foreign=True,
+        is_deletable=True,
+        is_releasable=True,
+        seen_at=timezone.now(),
+    )
+    client = log_in("view_project", "delete_project")
+    listed = client.get("/admin/projects/orphan/").content.decode()
+    assert "another panel&#x27;s?" in listed or "another panel's?" in listed
+    address = f"/admin/projects/orphan/{row.pk}/delete/"
+    assert "I am sure that no other panel has it" in client.get(address).content.decode()
+    client.post(address, {"confirmed": "yes"})
+    row.refresh_from_db()
+    assert row.wish == ""
+    client.post(address, {"confirmed": "yes", "is_sure": "yes"})
+    row.refresh_from_db()
+    assert (row.wish, row.wished_by) == ("delete", "maria")
+    assert "provisioning.tasks.end_orphan" in [task.task["func"] for task in OrmQ.objects.all()]
+    assert "this is in the queue" in client.get("/admin/projects/orphan/").content.decode()
