@@ -17,6 +17,7 @@ from django.db import connection
 from django.utils import timezone
 from django_q.tasks import async_task
 
+from projects.found_cluster import request_inventory
 from projects.models import DatabaseCluster, Project
 from projects.scheduling import enqueue_passes_by_uid
 from projects.states import DesiredState, Phase
@@ -260,6 +261,7 @@ class Watcher:
     def run(self) -> None:
         logger.info("The watcher stands by.")
         next_renewal = next_sweep = next_words = next_beat = 0.0
+        next_inventory = time.monotonic() + _RELIST_EVERY_S
         try:
             while not self._stop.is_set():
                 tick = time.monotonic()
@@ -277,6 +279,10 @@ class Watcher:
                             sweeping.vouch_for_settled(now)
                         sweeping.sweep_once(now)
                         next_sweep = tick + _SWEEP_EVERY_S
+                    if self._streams and tick >= next_inventory:
+                        # It finds what no watch follows: Services, Ingresses and Secrets that have drifted, orphans.
+                        request_inventory(timezone.now())
+                        next_inventory = tick + _RELIST_EVERY_S
                     if self._streams and tick >= next_beat:
                         async_task("provisioning.tasks.beat")
                         next_beat = tick + liveness.BEAT_EVERY.total_seconds()
