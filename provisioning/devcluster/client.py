@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
+import orjson
 import yaml
 
 Object = dict[str, Any]
@@ -195,7 +196,7 @@ class KubeClient:
         content_type: str = "application/json",
     ) -> Object:
         """One call. Returns the parsed body; raises ApiError (or a subclass), aiohttp.ClientError or TimeoutError."""
-        data = None if body is None else json.dumps(body).encode()
+        data = None if body is None else orjson.dumps(body)
         headers = {} if body is None else {"Content-Type": content_type}
         async with self.session.request(
             method, self.connection.url + path, params=query, data=data, headers=headers, timeout=self._timeout
@@ -203,7 +204,7 @@ class KubeClient:
             raw = await response.read()
             if response.status >= 400:
                 raise _error(response.status, raw)
-        parsed = json.loads(raw)
+        parsed = orjson.loads(raw)
         if not isinstance(parsed, dict):
             raise ApiError(502, "InternalError", f"{method} {path} answered with something that is not an object.")
         return parsed
@@ -333,7 +334,7 @@ class KubeClient:
                 for line in lines:
                     if not line.strip():
                         continue
-                    event = json.loads(line)
+                    event = orjson.loads(line)
                     if event["type"] == "ERROR":
                         raise _error(int(event["object"].get("code") or 500), json.dumps(event["object"]).encode())
                     yield event["type"], event["object"]

@@ -24,6 +24,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Literal, Self
 
+import uvloop
 import yaml
 
 from provisioning.devcluster.client import CONFIG_MAPS, Connection, KubeClient, NotFoundError
@@ -259,7 +260,8 @@ class EmbeddedCluster:
 
     def _serve(self) -> None:
         try:
-            asyncio.run(self._main())
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(self._main())
         except Exception as error:  # noqa: BLE001 - carried over to the thread that called start()
             self._errors.append(error)
         finally:
