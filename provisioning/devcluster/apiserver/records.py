@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,7 +78,7 @@ class Table:
 
     def labelled(self, selector: LabelSelector) -> Iterable[Record] | None:
         """Return the fewest objects that a clause of the selector leaves; None where no clause narrows it down."""
-        fewest: list[Mapping[Key, Record]] | None = None
+        fewest: list[dict[Key, Record]] | None = None
         for requirement in selector:
             if requirement.operator not in {"=", "in"}:
                 continue
