@@ -20,9 +20,8 @@ class ProcessLease(models.Model):
         return f"{self.name} held by {self.holder or 'nobody'}"
 
 
-class ClusterChange(models.Model):
-    """The last change of a database that the watcher has seen, of its Secret or away from ready: what a pass found
-    before is read again."""
+class SecretChange(models.Model):
+    """The last change of a database's Secret that the watcher has seen: credentials captured before are read again."""
 
     namespace = models.CharField(max_length=63)
     cluster = models.CharField(max_length=63)
@@ -32,4 +31,4 @@ class ClusterChange(models.Model):
         constraints = [models.UniqueConstraint(fields=["namespace", "cluster"], name="one_change_a_cluster")]
 
     def __str__(self) -> str:
-        return f"change of {self.cluster}"
+        return f"Secret of {self.cluster}"

@@ -29,11 +29,12 @@ PATHS = {
 
 @dataclass(frozen=True, slots=True)
 class Keepsake:
-    """A Cluster that the panel did not make and may not delete."""
+    """A Cluster that the panel did not make and may not delete; nor label, if it is a stranger's (`owner`)."""
 
     namespace: str
     name: str
     uid: str
+    owner: str = ""
 
 
 @dataclass(slots=True)
@@ -56,8 +57,13 @@ class Evidence:
     secrets: set[str] = field(default_factory=set)
     kept: set[Keepsake] = field(default_factory=set)
     strangers: set[str] = field(default_factory=set)
+    # What the cluster really gave: passwords in Secrets, and sandboxes that were ready at some time.
+    passwords: set[str] = field(default_factory=set)
+    were_ready: set[str] = field(default_factory=set)
     # One that waits, one that a worker has taken or died with, one that the sweep has sent in place of a lost one.
     most_tasks: int = 3
+    # Where the panel's own database fails, a pass may have to say that it does not know why.
+    may_have_internal_errors: bool = False
 
 
 def gather(list_objects: Callable[[str], Iterable[Json]]) -> Evidence:

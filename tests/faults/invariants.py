@@ -29,6 +29,8 @@ def check_always(evidence: Evidence) -> list[str]:
         *_nothing_adopted_is_deleted(evidence),
         *_every_row_says_why(evidence),
         *_nothing_waits_for_nothing(evidence),
+        *_nothing_is_made_up(evidence),
+        *_no_name_is_used_twice(evidence),
         *_no_secret_is_written(evidence),
     ]
 
@@ -126,6 +128,8 @@ def _nothing_adopted_is_deleted(evidence: Evidence) -> Iterator[str]:
             yield f"The Cluster {one.name}, which the panel did not make, was deleted."
         elif _is_going(item):
             yield f"The Cluster {one.name}, which the panel did not make, is being deleted."
+        elif one.owner and _label(item, _PROJECT_ID) != one.owner:
+            yield f"The label of {one.name}, which is a stranger's, was changed."
 
 
 def _every_row_says_why(evidence: Evidence) -> Iterator[str]:
@@ -137,6 +141,8 @@ def _every_row_says_why(evidence: Evidence) -> Iterator[str]:
             elif not row.message.strip() and row.phase != Phase.NEW:
                 yield f"{row} is {row.phase} ({row.reason}) and has no message."
         for event in evidence.events.get(project.pk, ()):
+            if event.reason == Reason.INTERNAL_ERROR and not evidence.may_have_internal_errors:
+                yield f"A pass of {project.name} failed without knowing why: {event.message}"
             if not (event.reason and event.message.strip() and event.actor):
                 yield f"An event of {project.name} lacks its reason, message or actor: {event.reason!r}."
 
@@ -152,6 +158,43 @@ def _nothing_waits_for_nothing(evidence: Evidence) -> Iterator[str]:
             continue
         if project.queued_at is None and project.pk not in evidence.queued:
             yield f"{project.name} is {project.phase} and nothing will ever look at it again."
+
+
+def _nothing_is_made_up(evidence: Evidence) -> Iterator[str]:
+    """Captured passwords were in a Secret at some time, and who says Running had a sandbox that was ready."""
+    for project in evidence.projects:
+        database, sandbox = _live(evidence.databases, project), _live_sandbox(evidence, project)
+        captured = database.connection if database else None
+        if captured is not None and captured.password not in evidence.passwords:
+            yield f"{project.name} has captured a password that no Secret ever had."
+        if project.phase == Phase.RUNNING and (sandbox is None or sandbox.name not in evidence.were_ready):
+            yield f"{project.name} says Running, and its sandbox was never ready."
+        if project.phase == Phase.DELETED and project.next_pass_at is None and not _is_forgotten(project):
+            for plural in evidence.objects:
+                if left := [_name(item) for item in _of(evidence, plural, project)]:
+                    yield f"{project.name} is deleted, nobody looks again, and there is {plural}/{', '.join(left)}."
+
+
+def _is_forgotten(project: Project) -> bool:
+    """Whether the panel was told to leave its objects behind."""
+    return project.reason == Reason.FORGOTTEN
+
+
+def _no_name_is_used_twice(evidence: Evidence) -> Iterator[str]:
+    """KubeBlocks has given wrong passwords to Clusters under names that were used before."""
+    made = Counter(
+        (row.namespace, row.name)
+        for rows in evidence.databases.values()
+        for row in rows
+        if row.origin == Origin.CREATED and row.object_uid
+    )
+    # The panel finds a Cluster of its own again by its label, and gives it a second row.
+    uids = {(row.namespace, row.name): row.object_uid for rows in evidence.databases.values() for row in rows}
+    for rows in evidence.databases.values():
+        for row in rows:
+            key = (row.namespace, row.name)
+            if made[key] > 1 and row.object_uid and row.object_uid != uids[key]:
+                yield f"The name {row.name} was used for two Clusters."
 
 
 def _no_secret_is_written(evidence: Evidence) -> Iterator[str]:
@@ -182,6 +225,10 @@ def _no_object_outlives_its_row(evidence: Evidence) -> Iterator[str]:
             project = projects.get(_label(item, _PROJECT_ID))
             if project is None:
                 continue
+            if _is_forgotten(project):
+                if plural in ("clusters", "statefulsets") and _name(item) not in project.message:
+                    yield f"{plural}/{_name(item)} is left of {project.name}, which does not say so."
+                continue
             if project.phase == Phase.DELETED:
                 yield f"{plural}/{_name(item)} is left of {project.name}, which is deleted."
                 continue
@@ -202,6 +249,7 @@ def _leftovers(evidence: Evidence, project: Project) -> Iterator[str]:
             yield f"{project.name} is deleted, and the row of {row.name} still has its password."
         # A name that never became a Cluster of ours may be anybody's.
         is_ours = row.origin == Origin.CREATED and row.object_uid and (row.namespace, row.name) not in kept
+        is_ours = is_ours and not _is_forgotten(project)
         for plural, items in evidence.objects.items() if is_ours else ():
             for item in items:
                 is_its_own = plural == "clusters" and item["metadata"]["uid"] == row.object_uid

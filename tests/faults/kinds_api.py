@@ -83,6 +83,24 @@ def late_effect(run: Run) -> None:
         run.gate.postpone(run.rng.randint(0, 3))
 
 
+@kind("deleted before a late effect")
+def late_after_delete(run: Run) -> None:
+    """The deletion finds nothing and ends; only then the API server carries out what it was asked before."""
+    project = run.rng.choice(run.projects)
+    run.gate.postpone(0)
+    run.people.provision(project)
+    for _ in range(20):
+        if run.gate.late:
+            break
+        run.worker.run_one()
+    run.people.delete(project)
+    for _ in range(10):
+        run.worker.run_all()
+        run.operator.run()
+        run.sweep()
+        run.clock.advance(2.5)
+
+
 @kind("connection reset before the effect")
 def reset_before(run: Run) -> EndFault:
     return _rule(run, "reset-before", count=run.rng.randint(1, 4), **_some(run))

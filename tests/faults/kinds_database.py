@@ -21,6 +21,7 @@ def _pragma(text: str) -> int:
 @kind("database locked")
 def locked(run: Run) -> EndFault | None:
     """Another process holds SQLite's write lock for longer than anybody waits."""
+    run.may_have_internal_errors = True
     if not _is_sqlite():
         return None
     _pragma("busy_timeout = 20")
@@ -36,6 +37,7 @@ def locked(run: Run) -> EndFault | None:
 
 @kind("database locked in the middle of a pass")
 def locked_in_pass(run: Run) -> None:
+    run.may_have_internal_errors = True
     if _is_sqlite():
         ends: list[EndFault | None] = []
         first = run.rng.randint(0, 8)
@@ -60,6 +62,7 @@ def _end_later(run: Run, ends: list[EndFault | None]) -> None:
 @kind("database gone")
 def gone(run: Run) -> EndFault:
     """Restarted, or away for a minute: no statement is answered."""
+    run.may_have_internal_errors = True
     error = "could not connect to the database"
     run.gate.outage = error
 
@@ -71,6 +74,8 @@ def gone(run: Run) -> EndFault:
 
 @kind("database gone in the middle of a pass")
 def gone_in_pass(run: Run) -> EndFault:
+    run.may_have_internal_errors = True
+
     def go() -> None:
         run.gate.outage = "server closed the connection unexpectedly"
 
@@ -85,6 +90,7 @@ def gone_in_pass(run: Run) -> EndFault:
 @kind("disk full")
 def full(run: Run) -> EndFault | None:
     """SQLite may not grow any more: some writes find room in its last pages, others do not."""
+    run.may_have_internal_errors = True
     if not _is_sqlite():
         return None
     most = _pragma("max_page_count")

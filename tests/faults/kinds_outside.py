@@ -3,11 +3,10 @@
 import uuid
 
 from tests.faults.api import Object
+from tests.faults.evidence import Keepsake
 from tests.faults.kinds import kind
 from tests.faults.operator import secret_name
-from tests.faults.run import EndFault, Run
-
-_PROJECT_ID = "controlpanel.fullstackagent.io/project-id"
+from tests.faults.run import PROJECT_ID, EndFault, Run
 
 
 def _any(run: Run, plural: str) -> Object | None:
@@ -16,7 +15,7 @@ def _any(run: Run, plural: str) -> Object | None:
     kept = {one.uid for one in run.kept}
     ours = [item for item in found if item["metadata"]["uid"] not in kept]
     if plural not in ("clusters",):
-        ours = [item for item in ours if _PROJECT_ID in (item["metadata"].get("labels") or {})]
+        ours = [item for item in ours if PROJECT_ID in (item["metadata"].get("labels") or {})]
     return run.rng.choice(ours) if ours else None
 
 
@@ -61,17 +60,21 @@ def service_deleted(run: Run) -> None:
 
 @kind("Cluster labelled as a stranger's")
 def relabelled(run: Run) -> EndFault | None:
-    """Another panel claims it; later it is given back."""
+    """Another panel claims it, for good or for a while."""
     item, stranger = _any(run, "clusters"), str(uuid.UUID(int=run.rng.getrandbits(128)))
     if item is None:
         return None
     run.strangers.add(stranger)
-    name, owner = item["metadata"]["name"], item["metadata"]["labels"][_PROJECT_ID]
-    run.api.patch("clusters", name, {"metadata": {"labels": {_PROJECT_ID: stranger}}})
+    name, owner = item["metadata"]["name"], item["metadata"]["labels"][PROJECT_ID]
+    run.api.patch("clusters", name, {"metadata": {"labels": {PROJECT_ID: stranger}}})
+    if run.rng.random() < 0.5:
+        run.kept = {one for one in run.kept if one.name != name}
+        run.kept.add(Keepsake(run.namespace, name, item["metadata"]["uid"], stranger))
+        return None
 
     def give_back() -> None:
         if run.api.get("clusters", name):
-            run.api.patch("clusters", name, {"metadata": {"labels": {_PROJECT_ID: owner}}})
+            run.api.patch("clusters", name, {"metadata": {"labels": {PROJECT_ID: owner}}})
 
     return give_back
 
@@ -175,8 +178,25 @@ def asleep(run: Run) -> EndFault:
 def stuck(run: Run) -> EndFault:
     run.operator.holds_deletions = True
     run.people.delete(run.rng.choice(run.projects))
+    if run.rng.random() < 0.5:
+        for _ in range(12):
+            run.worker.run_all()
+            run.sweep()
+            run.clock.advance(30)
 
     def let_go() -> None:
         run.operator.holds_deletions = False
 
     return let_go
+
+
+@kind("a stranger's label on a Cluster of the project's name")
+def namesake(run: Run) -> None:
+    """Another panel has made a Cluster of the very name that a project looks for."""
+    stranger = str(uuid.UUID(int=run.rng.getrandbits(128)))
+    run.strangers.add(stranger)
+    project = run.people.add(f"n{run.number}")
+    assert project is not None
+    run.make_cluster(project.kubernetes_name, **{PROJECT_ID: stranger})
+    run.projects.append(project)
+    run.people.provision(project)

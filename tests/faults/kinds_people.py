@@ -1,24 +1,17 @@
 """People who press everything at once."""
 
-from collections.abc import Callable
 from functools import partial
 
-from projects.models import Project
 from tests.faults.kinds import kind
-from tests.faults.run import Run
+from tests.faults.run import EndFault, Run
 
 _REQUESTS = 12
-
-
-def _buttons(run: Run) -> list[Callable[[Project], object]]:
-    people = run.people
-    return [people.provision, people.retry, people.delete, people.change_variable]
 
 
 @kind("two people press everything")
 def everything(run: Run) -> None:
     for _ in range(run.rng.randint(4, 12)):
-        run.rng.choice(_buttons(run))(run.rng.choice(run.projects))
+        run.rng.choice(run.people.buttons)(run.rng.choice(run.projects))
         if run.rng.random() < 0.5:
             run.step()
 
@@ -26,7 +19,7 @@ def everything(run: Run) -> None:
 @kind("buttons pressed in the middle of a pass")
 def in_pass(run: Run) -> None:
     for _ in range(run.rng.randint(1, 4)):
-        button, project = run.rng.choice(_buttons(run)), run.rng.choice(run.projects)
+        button, project = run.rng.choice(run.people.buttons), run.rng.choice(run.projects)
         run.gate.at_request(
             run.rng.randint(0, _REQUESTS),
             partial(button, project),
@@ -39,7 +32,7 @@ def between_statements(run: Run) -> None:
     """Where no transaction is open: within one, the database lets nobody in between."""
     from django.db import connection
 
-    button, project = run.rng.choice(_buttons(run)), run.rng.choice(run.projects)
+    button, project = run.rng.choice(run.people.buttons), run.rng.choice(run.projects)
 
     def press() -> None:
         if connection.in_atomic_block:
@@ -54,7 +47,38 @@ def between_statements(run: Run) -> None:
 def delete_during_create(run: Run) -> None:
     project = run.rng.choice(run.projects)
     run.people.provision(project)
-    run.gate.at_request(run.rng.randint(0, _REQUESTS), lambda: run.people.delete(project), after=run.rng.random() < 0.5)
+
+    def delete() -> None:
+        run.people.delete(project)
+        project.refresh_from_db()
+        if project.lease_token:
+            run.guard()
+
+    run.gate.at_request(run.rng.randint(0, _REQUESTS), delete, after=run.rng.random() < 0.5)
+    for _ in range(12):
+        run.worker.run_one()
+
+
+@kind("cancel during create")
+def cancel_during_create(run: Run) -> None:
+    """And provisioned again, as one does who has changed a mistake."""
+    project = run.rng.choice(run.projects)
+    run.people.provision(project)
+    run.gate.at_request(run.rng.randint(0, _REQUESTS), lambda: run.people.cancel(project), after=run.rng.random() < 0.5)
+    for _ in range(run.rng.randint(0, 10)):
+        run.step()
+    run.people.provision(project)
+
+
+@kind("forgotten while out of reach")
+def forgotten(run: Run) -> EndFault:
+    rule = run.faults.add("reset-before", user="admin")
+    project = run.rng.choice(run.projects)
+    run.people.delete(project)
+    for _ in range(run.rng.randint(0, 10)):
+        run.step()
+    run.people.forget(project)
+    return lambda: run.faults.remove(rule.id)
 
 
 @kind("provision pressed many times")

@@ -8,6 +8,7 @@ from django_q.models import OrmQ
 
 from projects.models import Project
 from provisioning import liveness
+from provisioning.lease import claim
 from provisioning.reconcile import run_pass
 from tests.faults.kinds import kind
 from tests.faults.panel import Watcher
@@ -73,10 +74,13 @@ def stalled(run: Run) -> None:
     """SIGSTOP in the middle of a pass; another worker does the same project meanwhile; then the first goes on."""
 
     def stall() -> None:
+        stalled = Project.objects.exclude(lease_token=None).first()
         run.clock.advance(run.rng.uniform(46, 120))
         for project in run.projects:
             run_pass(project.pk)
             run.operator.step()
+        if stalled is not None and claim(stalled.pk, timezone.now()):
+            run.guard()
 
     run.gate.at_request(run.rng.randint(0, _REQUESTS), stall, after=run.rng.random() < 0.5)
 

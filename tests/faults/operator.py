@@ -15,7 +15,8 @@ _INSTANCE = "app.kubernetes.io/instance"
 
 @dataclass
 class Operator:
-    """Each call of `step` moves one object on by one step; `passwords` are all that it ever gave out.
+    """Each call of `step` moves one object on by one step; `passwords` are all that it ever gave out,
+    `were_ready` the sandboxes that have been ready.
 
     `secret_variant` spoils Secrets that are written from now on ("late", "empty", "half"); `holds_deletions` keeps
     Clusters in Deleting; `fails` keeps Clusters from becoming Running, and says Failed instead.
@@ -24,6 +25,7 @@ class Operator:
     api: Api
     rng: random.Random
     passwords: set[str] = field(default_factory=set)
+    were_ready: set[str] = field(default_factory=set)
     secret_variant: str = ""
     holds_deletions: bool = False
     fails: bool = False
@@ -150,6 +152,8 @@ class Operator:
 
     def _roll(self, item: Object, *, ready: int) -> None:
         name, generation = item["metadata"]["name"], item["metadata"].get("generation", 1)
+        if ready:
+            self.were_ready.add(name)
         status = {"observedGeneration": generation, "replicas": 1, "readyReplicas": ready, "updatedReplicas": ready}
         self.api.patch("statefulsets", name, {"status": status}, subresource="status")
         claim = {

@@ -19,6 +19,7 @@ from django_q.conf import Conf
 from django_q.models import OrmQ
 from django_q.signing import SignedPackage
 
+from projects.ending import request_cancel, request_forget
 from projects.fields import EncryptedText
 from projects.models import Project, ProjectVariable
 from projects.services import (
@@ -46,6 +47,8 @@ class Worker:
     rng: random.Random
     gate: Gate
     killed: int = 0
+    # Called once the task that is being worked on has ended.
+    afterwards: list[Callable[[], None]] = field(default_factory=list)
 
     def run_one(self) -> bool:
         """Run one task; return False if none waits (or the queue can't be read)."""
@@ -76,6 +79,10 @@ class Worker:
             return  # the row stays locked until django-q gives it out again
         except Exception as error:
             logger.warning("The task %s failed: %s", task["func"], error, exc_info=error)
+        finally:
+            for call in self.afterwards:
+                call()
+            self.afterwards = []
         try:
             OrmQ.objects.filter(pk=row.pk).delete()
         except DatabaseError:
@@ -148,6 +155,11 @@ class People:
         self.secrets: set[str] = set()
         self._numbers = 0
 
+    @property
+    def buttons(self) -> list[Callable[[Project], object]]:
+        """Everything that can be pressed for a project. What is not allowed in its state is refused."""
+        return [self.provision, self.retry, self.delete, self.change_variable, self.cancel, self.forget]
+
     def add(self, name: str) -> Project | None:
         try:
             return add_project(name, actor="ann")
@@ -176,6 +188,12 @@ class People:
     def delete(self, project: Project) -> Outcome | None:
         return self.ask(request_delete, project)
 
+    def cancel(self, project: Project) -> Outcome | None:
+        return self.ask(request_cancel, project)
+
+    def forget(self, project: Project) -> Outcome | None:
+        return self.ask(request_forget, project)
+
     def adopt(self, project: Project, cluster: str) -> Outcome | None:
         return self.ask(lambda project, actor: request_adopt(project, cluster, actor=actor), project)
 
@@ -200,5 +218,4 @@ class People:
     def press_anything(self, projects: list[Project]) -> None:
         """One press of a random button on a random project."""
         project = self._rng.choice(projects)
-        button = self._rng.choice([self.provision, self.retry, self.delete, self.change_variable])
-        button(project)
+        self._rng.choice(self.buttons)(project)

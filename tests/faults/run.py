@@ -16,7 +16,8 @@ from django.utils import timezone
 from django_q.models import OrmQ
 
 from controlpanel.redaction import RedactingFilter
-from projects.models import Project
+from projects.fields import UndecryptableValueError
+from projects.models import DatabaseCluster, Event, Project, Sandbox
 from projects.scheduling import enqueue_pass
 from projects.states import DesiredState, Phase
 from provisioning import kube as k
@@ -38,6 +39,7 @@ _SETTLING_ROUNDS = 300
 _SETTLING_S = 900.0
 _REQUEST_TIMEOUT_S = 0.15
 
+PROJECT_ID = "controlpanel.fullstackagent.io/project-id"
 EndFault = Callable[[], object]
 
 
@@ -79,6 +81,7 @@ class Run:
     is_busy: bool = True
     ends: bool | None = None
     most_tasks: int = 3
+    may_have_internal_errors: bool = False
 
     def __post_init__(self) -> None:
         # Strings: the hash of one differs from process to process, the seed of one does not.
@@ -164,7 +167,7 @@ class Run:
             },
         )
         assert made is not None
-        keepsake = Keepsake(self.namespace, name, made["metadata"]["uid"])
+        keepsake = Keepsake(self.namespace, name, made["metadata"]["uid"], labels.get(PROJECT_ID, ""))
         self.kept.add(keepsake)
         return keepsake
 
@@ -257,7 +260,7 @@ class Run:
         if OrmQ.objects.filter(lock__lte=timezone.now()).exists():
             return False
         for project in Project.objects.all():
-            is_new = project.desired_state == DesiredState.REGISTERED
+            is_new = project.desired_state == DesiredState.REGISTERED and project.phase == Phase.NEW
             if project.lease_until or project.queued_at or not (project.is_carried_out or is_new):
                 return False
         return True
@@ -286,7 +289,11 @@ class Run:
                 "the log": "\n".join(self.log.lines),
                 "what people were told": "\n".join(self.people.said),
             }
-        for sentence in (check_settled if is_settled else check_always)(evidence):
+        try:
+            sentences = (check_settled if is_settled else check_always)(evidence)
+        except UndecryptableValueError as error:
+            sentences = [str(error)]
+        for sentence in sentences:
             self.note(when, sentence)
 
     def note(self, when: str, sentence: str) -> None:
@@ -301,18 +308,43 @@ class Run:
         evidence.secrets = self.operator.passwords | self.people.secrets
         evidence.kept, evidence.strangers = set(self.kept), set(self.strangers)
         evidence.most_tasks = self.most_tasks
+        evidence.may_have_internal_errors = self.may_have_internal_errors
+        evidence.passwords, evidence.were_ready = self.operator.passwords, self.operator.were_ready
         return evidence
+
+    def guard(self) -> None:
+        """From within a pass that has lost its right to write (its lease, or its intent is an older one): note it as a
+        violation if the pass writes all the same."""
+        held = Project.objects.exclude(lease_token=None).first()
+        if held is None:
+            return
+        before = _said_of(held.pk)
+
+        def compare() -> None:
+            if _said_of(held.pk) != before:
+                self.note("in a pass", f"{held.name} was written to by a pass that had lost the right to.")
+
+        self.worker.afterwards.append(compare)
 
     # --- what kinds of faults need -----------------------------------------------------------------------------------
 
     def clusters(self) -> list[Object]:
         """The Clusters that are projects' and not going."""
-        label = "controlpanel.fullstackagent.io/project-id"
         return [
             item
             for item in self.api.list("clusters")
-            if label in (item["metadata"].get("labels") or {}) and not item["metadata"].get("deletionTimestamp")
+            if PROJECT_ID in (item["metadata"].get("labels") or {}) and not item["metadata"].get("deletionTimestamp")
         ]
+
+
+def _said_of(project_id: int) -> list[object]:
+    """Everything that passes write about a project, but for when it is looked at again."""
+    said: list[object] = list(
+        Project.objects.filter(pk=project_id).values("phase", "reason", "message", "observed_generation", "failures")
+    )
+    for model in (DatabaseCluster, Sandbox):
+        said += model.objects.filter(project=project_id).order_by("pk").values()
+    return [*said, Event.objects.filter(project=project_id, actor="panel").count()]
 
 
 def empty_database() -> None:

@@ -118,7 +118,7 @@ class ApiServer:
 
     def _build_application(self) -> web.Application:
         application = web.Application(client_max_size=0)
-        application.router.add_route("*", "/{path:.*}", self.answer)
+        application.router.add_route("*", "/{path:.*}", self._answer)
         return application
 
     @staticmethod
@@ -127,8 +127,7 @@ class ApiServer:
 
     # One request
 
-    async def answer(self, request: web.Request) -> web.StreamResponse:
-        """Answer one request; everything that goes wrong becomes a Status, as on a real server."""
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
         try:
             return await self._dispatch(request)
         except errors.ApiError as error:

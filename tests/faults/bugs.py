@@ -1,0 +1,263 @@
+"""Bugs to plant: what the fault suite must notice. The one place where the panel's own code is changed by a test.
+
+A bug is a piece of source text to replace in a function; the function runs with the changed code within `planted`.
+"""
+
+import contextlib
+import inspect
+import textwrap
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import CodeType, FunctionType
+from typing import Any
+
+from django.db import connection
+
+from projects.fields import EncryptedText
+from projects.models import DatabaseCluster
+from projects.scheduling import enqueue_pass
+from provisioning import credentials, decisions, names, recording, removal, removing, sweeping
+from provisioning.acting import _add_database, ensure_database
+from provisioning.kube import Kube
+from provisioning.lease import Lease, claim, release
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """In the source of `function`, `old` (which stands there once) becomes `new`."""
+
+    function: Callable[..., Any]
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bug:
+    """Something that a colleague might do. `kind` is the fault that brings it to light; `dropped` are constraints of
+    the database that go with it; `seed` is the first that is known to do it."""
+
+    name: str
+    kind: str
+    edits: tuple[Edit, ...]
+    dropped: tuple[str, ...] = ()
+    seed: int = 1
+
+
+_ABSENT = "except UnreachableError:\n        return None\n    except RefusedError as error:"
+_HELD = "Project.objects.filter(pk=self.project_id, lease_token=self.token, wanted_generation=self.generation)"
+
+BUGS = (
+    Bug(
+        "the lease fences nothing",
+        "worker stalls, its lease is taken over",
+        (Edit(Lease.write, _HELD, "Project.objects.filter(pk=self.project_id)"),),
+    ),
+    Bug(
+        "a pass writes over a newer intent",
+        "delete during create",
+        (Edit(Lease.write, ", wanted_generation=self.generation)", ")"),),
+        seed=7,
+    ),
+    Bug(
+        "the owner's label is not looked at",
+        "Cluster labelled as a stranger's",
+        (Edit(decisions._decide_database, "cluster.owner not in (None, wanted.uid) or (", "False or ("),),
+    ),
+    Bug(
+        "a Cluster with another project's label is found as one's own",
+        "a stranger's label on a Cluster of the project's name",
+        (
+            Edit(names.find_existing_cluster, "project_id_of(cluster.labels) in (None, str(uid))", "True"),
+            Edit(ensure_database, 'labels=f"!{PROJECT_ID_LABEL}"', 'labels=""'),
+            Edit(decisions._decide_database, "cluster.owner not in (None, wanted.uid) or (", "False or ("),
+        ),
+    ),
+    Bug(
+        "an empty password is a password",
+        "Secret with an empty password",
+        (
+            Edit(credentials._read, "value.strip().lower() in _NOT_VALUES or", "False or"),
+            Edit(
+                credentials.read_connection,
+                "if not username or not password:",
+                "if username is None:",
+            ),
+            Edit(DatabaseCluster.connection.fget, "or not self.password or", "or"),  # type: ignore[attr-defined]
+        ),
+        seed=5,
+    ),
+    Bug(
+        "requests do not collapse into one task",
+        "provision pressed many times",
+        (Edit(enqueue_pass, "filter(pk=project_id, queued_at=None)", "filter(pk=project_id)"),),
+    ),
+    Bug(
+        "a second database is prevented by a look before the insert, not by a constraint",
+        "two workers at one project",
+        (
+            Edit(_add_database, "scene.lease.write()", "assert not scene.database"),
+            Edit(claim, "Q(lease_until=None) |", "Q() |"),
+            Edit(Lease.write, _HELD, "Project.objects.filter(pk=self.project_id)"),
+        ),
+        ("one_live_database_a_project",),
+    ),
+    Bug(
+        "no answer is taken for no object",
+        "API server gone",
+        (
+            Edit(
+                Kube.get_or_none,
+                "except RefusedError as error:",
+                _ABSENT,
+            ),
+        ),
+        seed=6,
+    ),
+    Bug(
+        "an adopted Cluster is deleted with its project",
+        "adopt what another project adopts",
+        (
+            Edit(removal.decide_removal, "if item.is_adopted and not wanted.deletes_adopted", "if False"),
+            Edit(removing.delete_objects, "item.is_adopted and not scene.project.delete_adopted", "False"),
+        ),
+        seed=2,
+    ),
+    Bug(
+        "Running does not wait for the sandbox",
+        "operator asleep past every deadline",
+        (Edit(decisions._decide_sandbox, "if status.phase is not Phase.RUNNING:", "if False:"),),
+        seed=5,
+    ),
+    Bug(
+        "a status is written without its reason",
+        "tasks lost",
+        (Edit(recording.record, "decision.project.reason", '""'),),
+    ),
+    Bug(
+        "a status is written without its message",
+        "tasks lost",
+        (Edit(recording.record, "decision.project.message", '""'),),
+    ),
+    Bug(
+        "a password is stored in plain text",
+        "tasks lost",
+        (Edit(EncryptedText.of.__func__, "encrypt(text)", "text"),),  # type: ignore[attr-defined]
+    ),
+    Bug(
+        "a lost task is not looked for",
+        "tasks lost",
+        (Edit(sweeping.sweep_once, "Project.objects.filter(lost)", "Project.objects.none()"),),
+        seed=2,
+    ),
+    Bug(
+        "the end of a pass forgets the next look",
+        "tasks lost",
+        (Edit(release, "next_pass_at=next_pass_at)", "next_pass_at=None)"),),
+    ),
+    Bug(
+        "what runs is never looked at again",
+        "tasks lost",
+        (
+            Edit(recording.next_look, "case Pace.NEVER:", "case Pace.NEVER | Pace.SETTLED:"),
+            Edit(recording.next_look, "case Pace.SETTLED:", "case None:"),
+        ),
+    ),
+    Bug(
+        "deleted is said before the objects are gone",
+        "deletion that does not end",
+        (
+            Edit(
+                removal.decide_removal,
+                "doomed = [item for item in seen.remaining if item not in kept]",
+                "doomed = [item for item in seen.remaining if item not in kept and not item.is_deleting]",
+            ),
+        ),
+        seed=3,
+    ),
+    Bug(
+        "a Cluster's name is used again",
+        "Cluster deleted outside",
+        (Edit(names.build_database_name, "suffix or _suffix()", "suffix or 'always'"),),
+    ),
+    Bug(
+        "a changed password does not reach the sandbox",
+        "password changed outside",
+        (
+            Edit(decisions._decide_sandbox, "and seen.sandbox.environment_digest == seen.digest", ""),
+            Edit(decisions._decide_sandbox, "and sandbox.environment_digest == seen.digest", ""),
+        ),
+        seed=3,
+    ),
+    Bug(
+        "a changed Secret is not captured",
+        "password changed outside",
+        (
+            Edit(
+                decisions._decide_credentials,
+                "case CredentialsSeen.CHANGED:",
+                "case CredentialsSeen.CHANGED if database.captured_at is None:",
+            ),
+            Edit(
+                decisions._decide_credentials,
+                "case CredentialsSeen.MISSING | CredentialsSeen.SAME",
+                "case CredentialsSeen.CHANGED | CredentialsSeen.MISSING | CredentialsSeen.SAME",
+            ),
+        ),
+        seed=3,
+    ),
+    Bug(
+        "a leftover of a lease that was lost is not looked for",
+        "deleted before a late effect",
+        (Edit(recording.next_look, "return now + 2 * LEASE", "return None"),),
+    ),
+    Bug(
+        "a clock that was set back is not thought of",
+        "clock jumps back",
+        (
+            Edit(sweeping.sweep_once, "next_pass_at__gt=now + longest", "pk=None"),
+            Edit(sweeping.sweep_once, " | Q(queued_at__gt=now + liveness.CLOCK_SKEW)", ""),
+        ),
+        seed=3,
+    ),
+)
+
+
+@contextlib.contextmanager
+def planted(bug: Bug) -> Iterator[None]:
+    """Run the panel with the bug. Fails where the source has changed so that the bug can't be planted any more."""
+    with contextlib.ExitStack() as stack:
+        for function in dict.fromkeys(edit.function for edit in bug.edits):
+            stack.enter_context(_changed(function, [edit for edit in bug.edits if edit.function is function]))
+        for constraint in bug.dropped:
+            stack.enter_context(_without(constraint))
+        yield
+
+
+@contextlib.contextmanager
+def _changed(function: Callable[..., Any], edits: list[Edit]) -> Iterator[None]:
+    assert isinstance(function, FunctionType)
+    source = textwrap.dedent(inspect.getsource(function))
+    for edit in edits:
+        assert source.count(edit.old) == 1, f"{function.__qualname__} has changed: {edit.old}"
+        source = source.replace(edit.old, edit.new)
+    module = compile(source, f"<{function.__qualname__}, with a bug>", "exec")
+    original = function.__code__
+    function.__code__ = next(
+        code for code in module.co_consts if isinstance(code, CodeType) and code.co_name == function.__name__
+    )
+    try:
+        yield
+    finally:
+        function.__code__ = original
+
+
+@contextlib.contextmanager
+def _without(constraint: str) -> Iterator[None]:
+    """Drop a partial unique index, and make it again."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT sql FROM sqlite_master WHERE name = %s", [constraint])
+        (create,) = cursor.fetchone()
+        cursor.execute(f'DROP INDEX "{constraint}"')
+        yield
+        cursor.execute("DELETE FROM projects_databasecluster")
+        cursor.execute(create)

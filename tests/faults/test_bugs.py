@@ -1,0 +1,21 @@
+"""Bugs planted on purpose, one of each sort: the fault suite must notice every one."""
+
+import pytest
+from django.db import connection
+
+from tests.faults.bugs import BUGS, planted
+
+# So many seeds are tried from the bug's own on, until one brings it to light.
+TRIES = 12
+
+
+@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
+def test_a_planted_bug_is_noticed(make_run, bug):
+    if bug.dropped and connection.vendor != "sqlite":
+        pytest.skip("Its constraint is dropped as SQLite does it.")
+    for seed in range(bug.seed, bug.seed + TRIES):
+        with planted(bug):
+            violations = make_run(bug.kind, seed).play()
+        if violations:
+            return
+    pytest.fail(f"{TRIES} runs of '{bug.kind}' have not noticed: {bug.name}.")
