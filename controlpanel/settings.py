@@ -1,6 +1,7 @@
 """All settings, read from the environment by django-environ. README.md has them in one table."""
 
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -113,11 +114,13 @@ INSTALLED_APPS = [
     "django_htmx",
     "django_q",
     "csp",
+    "axes",
     "projects",
     "provisioning",
 ]
 
 MIDDLEWARE = [
+    "controlpanel.client_address.ClientAddressMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.gzip.GZipMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -130,6 +133,8 @@ MIDDLEWARE = [
     "csp.middleware.CSPMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "controlpanel.bad_input.RefuseBadInput",
+    # It answers in place of a view whose log-in was found locked.
+    "axes.middleware.AxesMiddleware",
     "controlpanel.explaining.ExplainKeyErrors",
 ]
 
@@ -221,11 +226,35 @@ SECURE_HSTS_PRELOAD = HTTPS
 SESSION_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_HTTPONLY = True
-# Two panels on one machine (other ports) must not log each other out: cookies do not know ports.
-SESSION_COOKIE_NAME = f"panel_session_{PORT}"
-CSRF_COOKIE_NAME = f"panel_csrf_{PORT}"
+CSRF_COOKIE_HTTPONLY = True
+# Lax, not Strict: whoever follows a link to the panel, or comes back from single sign-on, is still logged in.
+SESSION_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_SAMESITE = "Strict"
+# A log-in ends after so long, used or not.
+SESSION_COOKIE_AGE = whole_number(env, "SESSION_AGE_S", default=43_200)
+SESSION_SAVE_EVERY_REQUEST = False
+# Two panels on one machine (other ports) must not log each other out: cookies do not know ports. With __Host- browsers
+# take the cookie from nobody but this very host, over TLS.
+_prefix = "__Host-" if HTTPS else ""
+SESSION_COOKIE_NAME = f"{_prefix}panel_session_{PORT}"
+CSRF_COOKIE_NAME = f"{_prefix}panel_csrf_{PORT}"
+# How many proxies of our own stand in front and append to X-Forwarded-For; 0 trusts no such header.
+TRUSTED_PROXIES = whole_number(env, "TRUSTED_PROXIES", default=1 if HTTPS else 0, least=0, most=10)
 X_FRAME_OPTIONS = "DENY"
-# 'unsafe-eval' and inline styles are the least that the admin theme's Alpine.js works with.
+# Failed log-ins lock out a name at an address: a stranger elsewhere can't lock out anybody.
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_FAILURE_LIMIT = whole_number(env, "LOGIN_ATTEMPTS", default=5)
+AXES_COOLOFF_TIME = timedelta(seconds=whole_number(env, "LOGIN_LOCK_S", default=900))
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_RESET_ON_SUCCESS = True
+AXES_LOCKOUT_CALLABLE = "controlpanel.lockout.answer_locked_out"
+# The audit log has who logged in, and who failed to.
+AXES_DISABLE_ACCESS_LOG = True
+AXES_ENABLE_ADMIN = False
+AXES_VERBOSE = False
+# 'unsafe-eval' and inline styles are the least that the admin theme's Alpine.js works with. The own pages allow no
+# inline style: projects/shell.py.
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [SELF],
@@ -251,6 +280,7 @@ LOGGING = {
         # gunicorn makes handlers of its own, which mask nothing.
         "gunicorn.error": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
         "django": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
+        "axes": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
         # One line a task is noise at a thousand tasks: the timeline has what happened.
         "django-q": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
     },

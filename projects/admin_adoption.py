@@ -1,5 +1,6 @@
 """The admin page of Clusters that no project owns, and of their adoption. It reads rows; an inventory writes them."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from projects.adoption import Adoptable, may_adopt, request_adopt, request_adopt
 from projects.forms import ProjectNameField
 from projects.found_cluster import FoundCluster, Inventory, read_inventory, request_inventory
 from projects.models import Project
+from projects.shell import shell, strict_policy
 
 if TYPE_CHECKING:
     from django.contrib.admin import ModelAdmin
@@ -100,12 +102,17 @@ class InventoryAdmin(_AnyAdmin):
     # --- Pages -------------------------------------------------------------------------------------------------
 
     def get_urls(self) -> list[URLPattern]:
-        wrap = self.admin_site.admin_view
+        wrap = self.own_view
         return [
             path("", wrap(self.list_view), name=f"projects_{self.called}_changelist"),
             path("fragment/", wrap(self.fragment_view), name=f"projects_{self.called}_fragment"),
             path("look-again/", wrap(self.look_again_view), name=f"projects_{self.called}_look_again"),
         ]
+
+    def own_view(self, view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+        """Return the view as the admin guards it, under the policy of our own pages."""
+        guarded: Callable[..., HttpResponse] = self.admin_site.admin_view(view)
+        return strict_policy(guarded)
 
     def list_view(self, request: HttpRequest) -> HttpResponse:
         """The rows as of the last inventory; one that is old asks for a newer one."""
@@ -143,8 +150,7 @@ class InventoryAdmin(_AnyAdmin):
         }
 
     def page(self, request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
-        shell = {"title": self.title, **self.admin_site.each_context(request), "opts": self.opts}
-        return render(request, template, {**shell, **context})
+        return render(request, template, {"title": self.title, **shell(request), "opts": self.opts, **context})
 
     @staticmethod
     def require(is_allowed: bool) -> None:
@@ -164,7 +170,7 @@ class FoundClusterAdmin(InventoryAdmin):
     # --- Pages -------------------------------------------------------------------------------------------------
 
     def get_urls(self) -> list[URLPattern]:
-        adopt = path("<int:pk>/adopt/", self.admin_site.admin_view(self.adopt_view), name="projects_foundcluster_adopt")
+        adopt = path("<int:pk>/adopt/", self.own_view(self.adopt_view), name="projects_foundcluster_adopt")
         return [*super().get_urls(), adopt]
 
     def adopt_view(self, request: HttpRequest, pk: int) -> HttpResponse:

@@ -23,7 +23,7 @@ class OrphanAdmin(InventoryAdmin):
         return self.has_view_permission(request) and permissions.may(request.user, "delete_project")
 
     def get_urls(self) -> list[URLPattern]:
-        end = self.admin_site.admin_view(self.end_view)
+        end = self.own_view(self.end_view)
         ways = [path(f"<int:pk>/{wish}/", end, {"wish": wish}, name=f"projects_orphan_{wish}") for wish in OrphanWish]
         return [*super().get_urls(), *ways]
 

@@ -6,7 +6,7 @@ from functools import wraps
 from typing import Any
 from urllib.parse import urlencode
 
-from django.contrib import admin, messages
+from django.contrib import messages
 from django.contrib.auth import logout
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied, ValidationError
@@ -29,6 +29,7 @@ from projects.forms import AddProjectForm, RevealForm
 from projects.models import Event, Project
 from projects.possible import Request, explain_refusal
 from projects.services import Outcome, RefusedRequestError
+from projects.shell import shell, strict_policy
 from projects.states import CredentialsSource, Phase
 
 ROWS_A_PAGE = 25
@@ -77,14 +78,14 @@ def staff_page(codename: str) -> Callable[[View], View]:
             response.headers.setdefault("Cache-Control", "no-store")
             return response
 
-        return guarded
+        return strict_policy(guarded)
 
     return decorate
 
 
 def _page(request: PanelRequest, template: str, context: dict[str, Any]) -> HttpResponse:
     """Render a page inside the admin's shell: its sidebar, colours and messages."""
-    return render(request, template, {**admin.site.each_context(request), **context})
+    return render(request, template, {**shell(request), **context})
 
 
 def _wants_fragment(request: PanelRequest) -> bool:

@@ -20,8 +20,9 @@ class ProcessLease(models.Model):
         return f"{self.name} held by {self.holder or 'nobody'}"
 
 
-class SecretChange(models.Model):
-    """The last change of a database's Secret that the watcher has seen: credentials captured before are read again."""
+class ClusterChange(models.Model):
+    """The last change of a database that the watcher has seen, of its Secret or away from ready: what a pass found
+    before is read again."""
 
     namespace = models.CharField(max_length=63)
     cluster = models.CharField(max_length=63)
@@ -31,4 +32,4 @@ class SecretChange(models.Model):
         constraints = [models.UniqueConstraint(fields=["namespace", "cluster"], name="one_change_a_cluster")]
 
     def __str__(self) -> str:
-        return f"Secret of {self.cluster}"
+        return f"change of {self.cluster}"

@@ -9,7 +9,7 @@ from django.conf import settings
 
 from projects.connection import Connection
 from projects.models import DatabaseCluster, Project, Sandbox
-from projects.states import Phase
+from projects.states import Phase, Reason
 from provisioning import kube as k
 from provisioning import liveness
 from provisioning.credentials import (
@@ -22,9 +22,10 @@ from provisioning.credentials import (
 )
 from provisioning.drift import Difference
 from provisioning.manifests import CLUSTER_V1, SandboxSpec, ingress_host
-from provisioning.models import SecretChange
+from provisioning.models import ClusterChange
 from provisioning.names import ENDPOINT_ANNOTATION, INSTANCE_LABEL
 from provisioning.readiness import (
+    Readiness,
     State,
     annotations_of,
     explain_pod,
@@ -84,12 +85,13 @@ def observe_running(
     world: World, project: Project, database: DatabaseCluster, sandbox: Sandbox | None, now: datetime
 ) -> Seen:
     """Return what a running project's next decision needs. Raises KubeError."""
-    if not world.is_cluster_known:
+    is_followed = is_just_captured(project, database, now)
+    if not world.is_cluster_known and not is_followed:
         world.cluster = world.kube.get_or_none(cluster_api(world, database), database.namespace, database.name)
         world.is_cluster_known = True
-    cluster = judge_cluster(world.cluster)
+    cluster = judge_cluster(world.cluster) if world.is_cluster_known else _as_captured(project, database)
     credentials, missing = CredentialsSeen.UNKNOWN, None
-    if cluster.state is State.READY and not is_just_captured(project, database, now):
+    if cluster.state is State.READY and not is_followed:
         found = observe_connection(world, database)
         if isinstance(found, Missing):
             credentials, missing = CredentialsSeen.MISSING, found
@@ -117,8 +119,9 @@ def observe_running(
 
 
 def is_just_captured(project: Project, database: DatabaseCluster, now: datetime) -> bool:
-    """Whether the captured credentials need no second look: the pass is one of those that wait for the sandbox, and
-    the watcher, which would have told of a change of the Secret, has followed the cluster since before the capture."""
+    """Whether the database and its captured credentials need no second look: the pass is one of those that wait for
+    the sandbox, and the watcher, which would have told of a change, has followed the cluster since before the capture.
+    """
     if (
         project.phase != Phase.CREATING
         or project.observed_generation < project.wanted_generation
@@ -130,8 +133,22 @@ def is_just_captured(project: Project, database: DatabaseCluster, now: datetime)
     since = liveness.in_step_since(now)
     if since is None or since > database.captured_at:
         return False
-    changes = SecretChange.objects.filter(namespace=database.namespace, cluster=database.name)
+    changes = ClusterChange.objects.filter(namespace=database.namespace, cluster=database.name)
     return not changes.filter(at__gte=database.captured_at).exists()
+
+
+def _as_captured(project: Project, database: DatabaseCluster) -> Readiness:
+    """Return what was seen of the Cluster when its credentials were captured."""
+    return Readiness(
+        State.READY,
+        Reason.READY,
+        "",
+        phase=database.observed_phase,
+        owner=str(project.uid),
+        uid=database.object_uid,
+        generation=database.wanted_generation,
+        observed_generation=database.observed_generation,
+    )
 
 
 def observe_connection(world: World, database: DatabaseCluster) -> Connection | Missing:

@@ -77,7 +77,7 @@ def _reconcile(lease: Lease) -> datetime | None:
 
 
 def _read_scene(lease: Lease) -> Scene:
-    project = Project.objects.with_resources().prefetch_related("variables").get(pk=lease.project_id)
+    project = Project.objects.select_related("template").prefetch_related("variables").get(pk=lease.project_id)
     return Scene(lease, World(), project, project.database, project.sandbox)
 
 

@@ -52,8 +52,8 @@ def queue_size() -> int:
 def vouch_for_settled(now: datetime) -> int:
     """Put off the checks of projects that run: the caller's watches say that nothing of theirs has changed.
 
-    Return how many. What the watches do not follow (Services, Ingresses, environments) is compared with what was applied
-    by the inventory, every ten minutes, which wakes those that differ.
+    Return how many. What the watches do not follow (Services, Ingresses, environments) is compared with what was
+    applied by the inventory, every ten minutes, which wakes those that differ.
     """
     settled = Project.objects.filter(
         next_pass_at__lte=now,

@@ -23,7 +23,7 @@ from projects.scheduling import enqueue_passes_by_uid
 from projects.states import DesiredState, Phase
 from provisioning import kube as k
 from provisioning import liveness, sweeping
-from provisioning.models import SecretChange
+from provisioning.models import ClusterChange
 from provisioning.names import INSTANCE_LABEL, PROJECT_ID_LABEL, as_uid, project_id_of
 from provisioning.readiness import (
     Object,
@@ -55,8 +55,9 @@ class Subject:
     """A kind that is watched: which objects, what of them matters, and whose they are.
 
     `fingerprint` maps an object to what a decision depends on; an object that was never seen counts as `unseen`, so
-    that the echo of our own apply wakes nobody. `owners` maps objects to the uids of their projects. `words` is told
-    of changes that no decision depends on.
+    that the echo of our own apply wakes nobody. `owners` maps objects to the uids of their projects. `cluster` names
+    the Cluster of an object that no longer is as a pass may have found it, "" where passes look for themselves.
+    `words` is told of changes that no decision depends on.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Subject:
     fingerprint: Callable[[Object], str]
     unseen: str
     owners: Callable[[Iterable[Object]], set[str]]
+    cluster: Callable[[Object], str] = lambda item: ""
     words: Callable[[Object], None] = lambda item: None
 
 
@@ -74,9 +76,17 @@ def _labelled_owners(items: Iterable[Object]) -> set[str]:
 
 def _instance_owners(items: Iterable[Object]) -> set[str]:
     """Return the projects of the databases that KubeBlocks' Secrets belong to."""
-    names = {labels_of(item).get(INSTANCE_LABEL, "") for item in items}
+    names = {_instance(item) for item in items}
     rows = DatabaseCluster.objects.filter(name__in=names, retired_at=None)
     return {str(uid) for uid in rows.values_list("project__uid", flat=True)}
+
+
+def _name(item: Object) -> str:
+    return text(metadata_of(item).get("name"))
+
+
+def _instance(item: Object) -> str:
+    return labels_of(item).get(INSTANCE_LABEL, "")
 
 
 def _cluster_fingerprint(item: Object) -> str:
@@ -101,6 +111,7 @@ SUBJECTS = (
         _cluster_fingerprint,
         State.WAITING.value,
         _labelled_owners,
+        _name,
         WORDS.take,
     ),
     Subject(
@@ -110,6 +121,7 @@ SUBJECTS = (
         _secret_fingerprint,
         "",
         _instance_owners,
+        _instance,
     ),
     Subject(
         "statefulsets",
@@ -174,7 +186,7 @@ class Stream:
             for event in events:
                 version = text(metadata_of(event.object).get("resourceVersion")) or version
                 if event.type != "BOOKMARK":
-                    self._take(event)
+                    self.take(event)
                 if self.stop.is_set():
                     return
 
@@ -183,19 +195,18 @@ class Stream:
         follows will look at everything."""
         return self.is_in_step and (self._fingerprints or {}).get(name) == State.WAITING.value
 
-    def _key(self, item: Object) -> str:
-        return text(metadata_of(item).get("name"))
-
     def _compare(self, items: list[Object]) -> None:
         """Wake the projects of objects that differ from what was known; after a start, of all that is not settled."""
-        before, now = self._fingerprints, {self._key(item): self.subject.fingerprint(item) for item in items}
+        before, now = self._fingerprints, {_name(item): self.subject.fingerprint(item) for item in items}
         self._fingerprints = now
         if before is None:
             self._wake_unsettled(items)
             return
-        changed = [item for item in items if before.get(self._key(item), self.subject.unseen) != now[self._key(item)]]
+        changed = [item for item in items if before.get(_name(item), self.subject.unseen) != now[_name(item)]]
         self._tell(changed)
-        if before.keys() - now.keys():
+        if gone := before.keys() - now.keys():
+            if self.subject.name == _CLUSTERS:
+                self._mark(gone)
             self._wake_unsettled(items)
 
     def _wake_unsettled(self, items: list[Object]) -> None:
@@ -209,10 +220,10 @@ class Stream:
             uids |= {str(uid) for uid in running} - fine
         self._wake(uids)
 
-    def _take(self, event: k.WatchEvent) -> None:
+    def take(self, event: k.WatchEvent) -> None:
         """Wake the project of one changed object. A broken object costs a log line, not the stream."""
         known = self._fingerprints if self._fingerprints is not None else {}
-        key = self._key(event.object)
+        key = _name(event.object)
         try:
             fingerprint = self.subject.fingerprint(event.object)
             if event.type == "DELETED":
@@ -223,25 +234,27 @@ class Stream:
                 return
             else:
                 known[key] = fingerprint
-            instance = labels_of(event.object).get(INSTANCE_LABEL, "")
-            if self._clusters is None or not self._clusters.awaits(instance):
-                self._tell([event.object])
+            if self._clusters is None or not self._clusters.awaits(_instance(event.object)):
+                self._tell([event.object], is_gone=event.type == "DELETED")
         except Exception:  # the sweep finds what this event would have told
             logger.exception("An event of %s in %s could not be used.", self.subject.name, self.namespace)
             known.pop(key, None)
             if not connection.in_atomic_block:
                 connection.close()  # a broken one is not mended by itself in a thread of ours
 
-    def _tell(self, changed: list[Object]) -> None:
-        """Wake the projects of changed objects."""
-        owners = self.subject.owners(changed)
-        if owners and self.subject.name == _SECRETS:
-            names = {labels_of(item).get(INSTANCE_LABEL, "") for item in changed}
-            for name in sorted(names):
-                SecretChange.objects.update_or_create(
-                    namespace=self.namespace, cluster=name, defaults={"at": timezone.now()}
-                )
+    def _tell(self, changed: list[Object], *, is_gone: bool = False) -> None:
+        """Wake the projects of changed objects; those of databases that no longer are as they were look at all."""
+        if owners := self.subject.owners(changed):
+            # A Cluster that becomes ready is what its project waits for, and no reason to look twice.
+            worse = [item for item in changed if is_gone or self.subject.fingerprint(item) != State.READY.value]
+            self._mark({name for name in map(self.subject.cluster, worse) if name})
         self._wake(owners)
+
+    def _mark(self, clusters: Iterable[str]) -> None:
+        for name in sorted(clusters):
+            ClusterChange.objects.update_or_create(
+                namespace=self.namespace, cluster=name, defaults={"at": timezone.now()}
+            )
 
     def _wake(self, uids: set[str]) -> None:
         if uids:

@@ -7,7 +7,6 @@ from django import template
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from unfold.settings import get_config
 
 from projects import display
 
@@ -87,18 +86,6 @@ def panel_warnings() -> list[str]:
 def duration_whole(seconds: float) -> str:
     """Return a duration without fractions: `120 s`, `10 min`."""
     return f"{seconds:.0f} s" if seconds <= 300 or seconds % 60 else f"{seconds / 60:.0f} min"
-
-
-@register.simple_tag
-def theme_colours() -> SafeString:
-    """The theme's colours as the admin's pages have them, for pages that no view gave a context."""
-    colours: dict[str, dict[str, str]] = get_config("UNFOLD")["COLORS"]
-    lines = format_html_join(
-        "",
-        "--color-{}-{}: {};",
-        ((name, weight, value) for name, weights in colours.items() for weight, value in weights.items()),
-    )
-    return format_html("<style>:root {{ {} }}</style>", lines)
 
 
 @register.filter

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
+import orjson
 import yaml
 
 Object = dict[str, Any]
@@ -160,17 +161,16 @@ class KubeClient:
 
     def __init__(self, connection: Connection, *, user_agent: str, request_timeout_s: float = 15.0) -> None:
         self.connection = connection
-        self._user_agent = user_agent
+        self.headers = {"User-Agent": user_agent, "Accept": "application/json"}
+        if connection.token:
+            self.headers["Authorization"] = f"Bearer {connection.token}"
         self._timeout = aiohttp.ClientTimeout(total=request_timeout_s)
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        headers = {"User-Agent": self._user_agent, "Accept": "application/json"}
-        if self.connection.token:
-            headers["Authorization"] = f"Bearer {self.connection.token}"
         connector = aiohttp.TCPConnector(limit=64, ssl=self.connection.ssl_context or True)
         # trust_env stays off: proxies of the environment must not come between a stand-in and its own API server.
-        self._session = aiohttp.ClientSession(headers=headers, connector=connector, trust_env=False)
+        self._session = aiohttp.ClientSession(headers=self.headers, connector=connector, trust_env=False)
         return self
 
     async def __aexit__(
@@ -195,18 +195,12 @@ class KubeClient:
         content_type: str = "application/json",
     ) -> Object:
         """One call. Returns the parsed body; raises ApiError (or a subclass), aiohttp.ClientError or TimeoutError."""
-        data = None if body is None else json.dumps(body).encode()
+        data = None if body is None else orjson.dumps(body)
         headers = {} if body is None else {"Content-Type": content_type}
         async with self.session.request(
             method, self.connection.url + path, params=query, data=data, headers=headers, timeout=self._timeout
         ) as response:
-            raw = await response.read()
-            if response.status >= 400:
-                raise _error(response.status, raw)
-        parsed = json.loads(raw)
-        if not isinstance(parsed, dict):
-            raise ApiError(502, "InternalError", f"{method} {path} answered with something that is not an object.")
-        return parsed
+            return parse_answer(method, path, response.status, await response.read())
 
     async def get(self, resource: Resource, name: str, namespace: str | None = None) -> Object:
         return await self.request("GET", resource.path(namespace, name))
@@ -333,10 +327,20 @@ class KubeClient:
                 for line in lines:
                     if not line.strip():
                         continue
-                    event = json.loads(line)
+                    event = orjson.loads(line)
                     if event["type"] == "ERROR":
                         raise _error(int(event["object"].get("code") or 500), json.dumps(event["object"]).encode())
                     yield event["type"], event["object"]
+
+
+def parse_answer(method: str, path: str, status: int, raw: bytes) -> Object:
+    """The body of an answer. Raises ApiError, or a subclass, for an error status and for what is no object."""
+    if status >= 400:
+        raise _error(status, raw)
+    parsed = orjson.loads(raw)
+    if not isinstance(parsed, dict):
+        raise ApiError(502, "InternalError", f"{method} {path} answered with something that is not an object.")
+    return parsed
 
 
 def _typed(resource: Resource, body: Object) -> Object:

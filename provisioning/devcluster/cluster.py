@@ -24,10 +24,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Literal, Self
 
+import uvloop
 import yaml
 
 from provisioning.devcluster.client import CONFIG_MAPS, Connection, KubeClient, NotFoundError
 from provisioning.devcluster.kubeblocks import Timing
+from provisioning.devcluster.local_client import LocalClient
 from provisioning.devcluster.ports import LOOPBACK, is_free
 from provisioning.devcluster.scenarios import CONFIG_MAP, NAMESPACE, Scenario
 from provisioning.devcluster.server import MASTERS, ApiServer, Faults, Identity, KubeblocksVersion
@@ -189,7 +191,9 @@ async def run_cluster(
 
                 await run_stand_ins(
                     _stand_in_options(options),
-                    lambda name: _client(url, stand_in_tokens[name], name),
+                    lambda name: LocalClient(
+                        server, Connection(url, stand_in_tokens[name]), user_agent=f"devcluster-{name}"
+                    ),
                     stop_event=stop_event,
                     on_ready=announce,
                 )
@@ -259,7 +263,8 @@ class EmbeddedCluster:
 
     def _serve(self) -> None:
         try:
-            asyncio.run(self._main())
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(self._main())
         except Exception as error:  # noqa: BLE001 - carried over to the thread that called start()
             self._errors.append(error)
         finally:

@@ -64,6 +64,7 @@ class _Run:
     child: Child | None = None
     port: int = 0
     is_ready: bool = False
+    has_environment: bool = False
     started_at: str = ""
     due_at: float = 0.0
     restarts: int = 0
@@ -182,12 +183,13 @@ class Kubelet:
                 raise
 
     async def _simulate(self, key: Key, pod: Object, run: _Run) -> float | None:
-        try:
-            await self._environment(pod)
-            run.problem = ""
-        except MissingSourceError as error:
-            run.problem, run.is_ready = str(error), False
-            return 1.0
+        if not run.has_environment:
+            try:
+                await self._environment(pod)
+            except MissingSourceError as error:
+                run.problem, run.is_ready = str(error), False
+                return 1.0
+            run.problem, run.has_environment = "", True
         await self._annotate_pod(pod, SIMULATED_ANNOTATION, "true")
         if (left_s := run.due_at - time.time()) > 0:
             return left_s

@@ -213,7 +213,7 @@ def test_a_stream_outlives_its_database_connection():
         connection.connection.close()
         for phase in ("Creating", "Running", "Failed", "Running"):
             metadata = {"name": "x", "labels": {PROJECT_ID_LABEL: str(project.uid)}}
-            stream._take(WatchEvent("MODIFIED", {"metadata": metadata, "status": {"phase": phase}}))
+            stream.take(WatchEvent("MODIFIED", {"metadata": metadata, "status": {"phase": phase}}))
         connection.close()
 
     thread = threading.Thread(target=take_events)

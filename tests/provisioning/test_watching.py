@@ -1,5 +1,6 @@
 """What the watches spare: checks of what is settled, passes for mere words, second looks at Secrets."""
 
+import threading
 import uuid
 from datetime import timedelta
 
@@ -10,9 +11,12 @@ from django_q.models import OrmQ
 from projects.models import Project
 from projects.states import Phase, Reason
 from provisioning import liveness
-from provisioning.models import SecretChange
+from provisioning.kube import WatchEvent
+from provisioning.models import ClusterChange
+from provisioning.names import PROJECT_ID_LABEL
 from provisioning.observing import is_just_captured
 from provisioning.sweeping import sweep_once, vouch_for_settled
+from provisioning.watch import SUBJECTS, Stream
 from provisioning.watched_words import Words
 from tests.factories import DatabaseFactory, ProjectFactory, SandboxFactory, provisioned_project
 
@@ -101,7 +105,7 @@ def test_credentials_that_the_watcher_has_followed_are_not_read_again(applied):
     assert not is_just_captured(applied, applied.database, now)
     lead(now, since=captured_at - timedelta(seconds=1))
     assert is_just_captured(applied, applied.database, now)
-    SecretChange.objects.create(namespace="default", cluster=applied.database.name, at=captured_at)
+    ClusterChange.objects.create(namespace="default", cluster=applied.database.name, at=captured_at)
     assert not is_just_captured(applied, applied.database, now)
 
 
@@ -109,6 +113,21 @@ def test_credentials_from_before_the_watcher_came_are_read_again(applied):
     now = timezone.now()
     lead(now, since=applied.database.captured_at + timedelta(seconds=1))
     assert not is_just_captured(applied, applied.database, now)
+
+
+@pytest.mark.parametrize(
+    ("kind", "phase", "is_news"),
+    [("MODIFIED", "Running", False), ("MODIFIED", "Failed", True), ("DELETED", "Running", True)],
+)
+def test_a_database_that_changes_for_the_worse_is_looked_at_again(applied, kind, phase, is_news):
+    applied.database.captured_at = now = timezone.now()
+    lead(now, since=now - timedelta(seconds=1))
+    body = cluster(applied.database.name, phase)
+    body["metadata"]["labels"] = {PROJECT_ID_LABEL: str(applied.uid)}
+    stream = Stream(SUBJECTS[0], "default", threading.Event())
+    stream.take(WatchEvent(kind, body))
+    assert is_just_captured(applied, applied.database, timezone.now()) is not is_news
+    assert OrmQ.objects.count() == 1
 
 
 def test_a_running_project_is_looked_at_whole(applied):

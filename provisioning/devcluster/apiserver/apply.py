@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from .errors import ApiError, JsonObject
@@ -110,7 +110,9 @@ def _collect(value: Any, node: Node, path: Path, found: dict[Path, Any], contain
         found[path] = value
 
 
-def to_fields_v1(fields: Iterable[Path]) -> JsonObject:
+@lru_cache(maxsize=2048)
+def to_fields_v1(fields: frozenset[Path]) -> JsonObject:
+    """The nested form of a set of fields, for reading only: the same few sets come with every object of a kind."""
     root: JsonObject = {}
     for path in sorted(fields):
         level = root
@@ -167,7 +169,7 @@ def write_entries(body: JsonObject, entries: list[ManagedEntry]) -> None:
             "apiVersion": entry.api_version,
             "time": entry.time,
             "fieldsType": "FieldsV1",
-            "fieldsV1": to_fields_v1(entry.fields),
+            "fieldsV1": to_fields_v1(frozenset(entry.fields)),
         }
         if entry.subresource:
             one["subresource"] = entry.subresource

@@ -100,7 +100,7 @@ def select_page(
     else:
         revision = _read_exact(store, query, revision)
     try:
-        records = store.records_at(kind.table, chosen.namespace, revision)
+        records = store.records_at(kind.table, chosen.namespace, revision, chosen.labels)
     except CompactedError:
         if token:
             raise _expired_token(kind, store, after) from None

@@ -6,10 +6,14 @@ import asyncio
 import contextlib
 import json
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
+
 from .errors import JsonObject
+from .selectors import LabelSelector
 
 QUEUE_LIMIT = 20_000
 """Events that a watcher may lag behind before it is cut off."""
@@ -45,8 +49,7 @@ class Record:
 
     def parse(self) -> JsonObject:
         """A fresh copy of the object, free to change."""
-        parsed: JsonObject = json.loads(self.raw)
-        return parsed
+        return parse(self.raw)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,35 @@ class Table:
     compacted: int = 2
     """The newest revision that the history has forgotten; the very first ones belong to the birth of the cluster."""
     sorted_records: list[Record] | None = None
+    by_label: dict[str, dict[str, dict[Key, Record]]] = field(default_factory=dict)
+    """Label key, value, object: lists by label are asked for far more often than anything is written."""
+
+    def labelled(self, selector: LabelSelector) -> Iterable[Record] | None:
+        """Return the fewest objects that a clause of the selector leaves; None where no clause narrows it down."""
+        fewest: list[dict[Key, Record]] | None = None
+        for requirement in selector:
+            if requirement.operator not in {"=", "in"}:
+                continue
+            of_key = self.by_label.get(requirement.key, {})
+            found = [of_key[value] for value in requirement.values if value in of_key]
+            if fewest is None or sum(map(len, found)) < sum(map(len, fewest)):
+                fewest = found
+        return None if fewest is None else [record for some in fewest for record in some.values()]
+
+    def index(self, record: Record) -> None:
+        self.sorted_records = None
+        for label, value in record.labels.items():
+            self.by_label.setdefault(label, {}).setdefault(value, {})[record.key] = record
+
+    def unindex(self, record: Record) -> None:
+        self.sorted_records = None
+        for label, value in record.labels.items():
+            of_key = self.by_label[label]
+            of_key[value].pop(record.key, None)
+            if not of_key[value]:
+                del of_key[value]
+                if not of_key:
+                    del self.by_label[label]
 
 
 class Subscription:
@@ -105,7 +137,25 @@ class Subscription:
         return taken
 
 
+def parse(raw: bytes) -> JsonObject:
+    """The object of JSON that `dump` has written."""
+    try:
+        parsed: JsonObject = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        # Half of a surrogate pair, which is no UTF-8.
+        parsed = json.loads(raw.decode("utf-8", "surrogatepass"))
+    return parsed
+
+
 def dump(value: Any) -> bytes:
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        # Half of a surrogate pair, or more digits than 64 bits have.
+        return _dump_anything(value)
+
+
+def _dump_anything(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 

@@ -118,7 +118,7 @@ class ApiServer:
 
     def _build_application(self) -> web.Application:
         application = web.Application(client_max_size=0)
-        application.router.add_route("*", "/{path:.*}", self._answer)
+        application.router.add_route("*", "/{path:.*}", self.answer)
         return application
 
     @staticmethod
@@ -127,7 +127,8 @@ class ApiServer:
 
     # One request
 
-    async def _answer(self, request: web.Request) -> web.StreamResponse:
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """Answer one request; everything that goes wrong becomes a Status, as on a real server."""
         try:
             return await self._dispatch(request)
         except errors.ApiError as error:

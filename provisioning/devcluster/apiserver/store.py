@@ -20,6 +20,7 @@ from pathlib import Path
 
 from .errors import JsonObject
 from .records import Change, CompactedError, Key, Record, Subscription, Table, build_record, dump
+from .selectors import LabelSelector
 
 HISTORY_BYTES = 8 * 1024 * 1024
 """How much replaced JSON the history may hold; watches and pages older than that get 410."""
@@ -107,9 +108,16 @@ class Store:
         key = self.uids.get(uid)
         return None if key is None else self.get(*key)
 
-    def records(self, resource: str, namespace: str | None = None) -> list[Record]:
-        """In the order of their keys, as etcd lists them. None: of all namespaces."""
+    def records(self, resource: str, namespace: str | None = None, labels: LabelSelector = ()) -> list[Record]:
+        """In the order of their keys, as etcd lists them. None: of all namespaces.
+
+        `labels` may narrow it down; who asks still has to apply its selector.
+        """
         table = self.table(resource)
+        labelled = table.labelled(labels)
+        if labelled is not None:
+            chosen = [record for record in labelled if namespace is None or record.namespace == namespace]
+            return sorted(chosen, key=lambda record: record.key)
         if namespace is not None:
             inside = table.by_namespace.get(namespace, {})
             return [inside[name] for name in sorted(inside)]
@@ -118,13 +126,18 @@ class Store:
             table.sorted_records = sorted(everything, key=lambda record: record.key)
         return table.sorted_records
 
-    def records_at(self, resource: str, namespace: str | None, revision: int) -> list[Record]:
-        """The list as it was at `revision`, by undoing the history; CompactedError when that ends before."""
+    def records_at(
+        self, resource: str, namespace: str | None, revision: int, labels: LabelSelector = ()
+    ) -> list[Record]:
+        """The list as it was at `revision`, by undoing the history; CompactedError when that ends before.
+
+        `labels` as for `records`.
+        """
         table = self.table(resource)
         if revision < table.compacted:
             raise CompactedError
         if not table.history or table.history[-1].revision <= revision:
-            return self.records(resource, namespace)
+            return self.records(resource, namespace, labels)
         undone: dict[Key, Record | None] = {}
         for change in reversed(table.history):
             if change.revision <= revision:
@@ -251,7 +264,7 @@ class Store:
         if previous is not None:
             self._unindex(previous)
         table.by_namespace.setdefault(namespace, {})[name] = record
-        table.sorted_records = None
+        table.index(record)
         self.uids[record.uid] = record.key
         for owner in record.owners:
             self.dependents.setdefault(owner, set()).add(record.key)
@@ -263,7 +276,7 @@ class Store:
         inside.pop(name, None)
         if not inside:
             del table.by_namespace[namespace]
-        table.sorted_records = None
+        table.unindex(record)
         self.uids.pop(record.uid, None)
         for owner in record.owners:
             keys = self.dependents.get(owner)

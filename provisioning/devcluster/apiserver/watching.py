@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import time
 from collections.abc import AsyncIterator, Callable
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 
 from . import errors
 from .errors import JsonObject
-from .records import Change, CompactedError, Record, dump
+from .records import Change, CompactedError, Record, dump, parse
 from .resources import ResourceType
 from .selectors import FieldSelector, LabelSelector, fields_match, labels_match
 from .store import Store
@@ -143,7 +142,7 @@ def _with_revision(change: Change) -> Record:
     previous = change.previous
     if previous is None:
         return change.record
-    body = json.loads(previous.raw)
+    body = parse(previous.raw)
     body["metadata"]["resourceVersion"] = str(change.revision)
     return Record(
         previous.key, previous.uid, change.revision, dump(body), previous.labels, previous.owners, previous.deleting

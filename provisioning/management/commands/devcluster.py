@@ -7,6 +7,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
+import uvloop
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
@@ -76,7 +77,8 @@ class Command(BaseCommand):
             ready_after_s=options["ready_after_s"],
         )
         try:
-            asyncio.run(self._serve(chosen))
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(self._serve(chosen))
         except ClusterError as error:
             raise CommandError(str(error)) from error
 
