@@ -27,6 +27,7 @@ from projects import (
 from projects.admin_records import PhaseFilter, SandboxCredentialsFilter, phase_label, shown
 from projects.forms import ProjectAdminForm, VariableForm
 from projects.models import Project, ProjectVariable
+from projects.password_rotation import request_password_rotation
 from projects.services import Outcome
 from projects.states import CredentialsSource, DesiredState, Phase
 from projects.templatetags.panel import ago, spaced
@@ -111,7 +112,13 @@ class ProjectAdmin(_ProjectAdmin):
     search_fields = ("name", "kubernetes_name", "description", "owner__username")
     search_help_text = "Search by name, Kubernetes name, description or owner"
     ordering = ("name", "pk")
-    actions = ("provision_selected", "retry_selected", "cancel_selected", "delete_selected_projects")
+    actions = (
+        "provision_selected",
+        "retry_selected",
+        "cancel_selected",
+        "rotate_passwords",
+        "delete_selected_projects",
+    )
     change_form_template = "admin/projects/project/change_form.html"
 
     # --- What may be done --------------------------------------------------------------------------------------
@@ -271,6 +278,11 @@ class ProjectAdmin(_ProjectAdmin):
     @admin.action(description="Cancel selected projects", permissions=["provision"])
     def cancel_selected(self, request: HttpRequest, queryset: models.QuerySet[Project]) -> None:
         self._request_each(request, queryset, "provision_project", ending.request_cancel)
+
+    @admin.action(description="Change the database passwords of selected projects", permissions=["provision"])
+    def rotate_passwords(self, request: HttpRequest, queryset: models.QuerySet[Project]) -> None:
+        """Adopted databases are refused here: that takes a word of its own, on the project's page."""
+        self._request_each(request, queryset, "provision_project", request_password_rotation)
 
     @admin.action(description="Delete selected projects…", permissions=["request_delete"])
     def delete_selected_projects(self, request: HttpRequest, queryset: models.QuerySet[Project]) -> HttpResponse | None:

@@ -90,7 +90,9 @@ def retire_rows(project: Project, now: datetime, reason: Reason) -> None:
         model.objects.filter(project=project, retired_at=None).update(
             retired_at=now, phase=Phase.DELETED, reason=reason, message="", deadline=None
         )
-    DatabaseCluster.objects.filter(project=project).update(password=EncryptedText())
+    DatabaseCluster.objects.filter(project=project).update(
+        password=EncryptedText(), pending_password=EncryptedText(), rotation_requested_at=None
+    )
     AppliedObject.objects.filter(project=project).delete()
 
 

@@ -321,6 +321,10 @@ class DatabaseCluster(Resource):
     username = models.CharField(max_length=63, blank=True)
     password = EncryptedTextField(blank=True, default=EncryptedText)
     verification_note = RedactedTextField(blank=True)
+    # A change of the password: asked for; the new one, stored before it is used; and since when the server may have it.
+    rotation_requested_at = models.DateTimeField(null=True, editable=False)
+    pending_password = EncryptedTextField(blank=True, default=EncryptedText)
+    rotation_begun_at = models.DateTimeField(null=True, editable=False)
     running_at = models.DateTimeField(null=True)
     captured_at = models.DateTimeField(null=True)
     verified_at = models.DateTimeField(null=True)

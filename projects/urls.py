@@ -15,5 +15,6 @@ urlpatterns = [
     path("<int:pk>/retry/", views.retry, name="retry"),
     path("<int:pk>/cancel/", views.cancel, name="cancel"),
     path("<int:pk>/forget/", views.forget, name="forget"),
+    path("<int:pk>/rotate-password/", views.rotate_password, name="rotate_password"),
     path("<int:pk>/delete/", views.delete, name="delete"),
 ]

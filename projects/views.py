@@ -22,7 +22,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from django_htmx.http import HttpResponseClientRedirect, trigger_client_event
 from django_htmx.middleware import HtmxDetails
 
-from projects import display, ending, permissions, reauthentication, services
+from projects import display, ending, password_rotation, permissions, reauthentication, services
 from projects.connection import Connection
 from projects.fields import UndecryptableValueError
 from projects.forms import AddProjectForm, RevealForm
@@ -190,6 +190,8 @@ def project_context(request: HttpRequest, project: Project) -> dict[str, Any]:
         "refresh_url": f"{refresh_url}{_query({'seen': display.version_of(project, warnings), 'captured': captured})}",
         "may_reveal": permissions.may(request.user, "reveal_credentials", project),
         "may_edit": permissions.may(request.user, "change_project", project),
+        "may_rotate": permissions.may(request.user, "provision_project", project)
+        and not explain_refusal(Request.ROTATE_PASSWORD, project),
         "reveal_form": RevealForm(asks_password=_asks_password(request)),
         "logs_in_again": not reauthentication.is_recent(request) and not reauthentication.has_password(request),
         "panel_warnings": warnings,
@@ -316,6 +318,27 @@ def retry(request: PanelRequest, pk: int) -> HttpResponse:
 def cancel(request: PanelRequest, pk: int) -> HttpResponse:
     project = get_object_or_404(Project, pk=pk)
     return _answer(request, project, ending.request_cancel(project, actor=request.user.get_username()))
+
+
+@require_http_methods(["GET", "POST"])
+@staff_page("provision_project")
+def rotate_password(request: PanelRequest, pk: int) -> HttpResponse:
+    """GET says what a new password of the database means, or why there can be none now; POST asks for it."""
+    project = get_shown_project(pk)
+    is_confirmed = not display.is_adopted(project.database) or request.POST.get("with_adopted") == "yes"
+    if request.method == "POST" and is_confirmed:
+        actor = request.user.get_username()
+        outcome = password_rotation.request_password_rotation(project, actor=actor, with_adopted=True)
+        messages.add_message(request, messages.SUCCESS if outcome.accepted else messages.WARNING, outcome.message)
+        return redirect(project)
+    context = {
+        "title": f"Change the password of {project.name}",
+        "project": project,
+        "refusal": explain_refusal(Request.ROTATE_PASSWORD, project),
+        "is_adopted": display.is_adopted(project.database),
+        "is_unconfirmed": request.method == "POST",
+    }
+    return _page(request, "projects/rotate_password.html", context)
 
 
 @require_http_methods(["GET", "POST"])

@@ -26,6 +26,7 @@ from provisioning.names import (
     find_existing_cluster,
     project_id_of,
 )
+from provisioning.password_rotation import rotate_password
 from provisioning.readiness import Object, judge_cluster, labels_of, mapping, metadata_of, number, text, uid_of
 from provisioning.sandboxes import build_spec
 from provisioning.scene import Scene
@@ -338,6 +339,7 @@ ACTIONS: dict[Action, Callable[[Scene, datetime], None]] = {
     Action.REPLACE_DATABASE: replace_database,
     Action.CAPTURE_CREDENTIALS: capture_credentials,
     Action.VERIFY_CONNECTION: verify_captured,
+    Action.ROTATE_PASSWORD: rotate_password,
     Action.APPLY_SANDBOX: apply_sandbox,
     Action.APPLY_SANDBOX_WITH_DEFAULT: apply_sandbox_with_default,
     Action.MEND_DRIFT: drifting.mend_drift,

@@ -73,6 +73,12 @@ def is_complete(secret: Object) -> bool:
     return bool(_read(data, "username") and _read(data, "password"))
 
 
+def holds(secret: Object, username: str, password: str) -> bool:
+    """Whether a Secret has just this user and password."""
+    data = mapping(secret.get("data"))
+    return (_read(data, "username") or "").strip() == username and _read(data, "password") == password
+
+
 def _read(data: Mapping[str, object], key: str) -> str | None:
     """Return a key's value; None if it is missing, not base64, not UTF-8, or stands for nothing."""
     encoded = data.get(key)

@@ -113,6 +113,10 @@ def _decide_database(wanted: Wanted, database: WantedDatabase, seen: Seen, now: 
         return _DatabaseStep(Action.APPLY_CLUSTER, status)
     if cluster.state is not State.READY:
         return wait(cluster.reason, cluster.message)
+    if database.is_rotating:
+        # Before the Secret is compared: until the change is done, it may hold the old password or the new one.
+        changing = Status(Phase.RUNNING, Reason.REQUESTED, "The password of the database is being changed.")
+        return _DatabaseStep(Action.ROTATE_PASSWORD, changing)
     return _decide_credentials(wanted, database, seen, now)
 
 

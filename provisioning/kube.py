@@ -295,19 +295,20 @@ class Kube:
             content_type="application/apply-patch+yaml",
         )
 
+    def merge(
+        self, kind: Kind, namespace: str, name: str, changes: Mapping[str, Any], *, is_dry_run: bool = False
+    ) -> Mapping[str, Any]:
+        """Make fields of an object as given, lists as a whole. Raises KubeError; RefusedError 409 if `changes` name
+        another uid or version than there is."""
+        content_type = "application/merge-patch+json"
+        query = {"fieldManager": FIELD_MANAGER} | ({"dryRun": "All"} if is_dry_run else {})
+        return self._request_named("PATCH", kind, namespace, name, query=query, body=changes, content_type=content_type)
+
     def merge_labels(
         self, kind: Kind, namespace: str, name: str, labels: Mapping[str, str | None], *, uid: str
     ) -> Mapping[str, Any]:
         """Set (or with None remove) labels of the object with that uid. Raises RefusedError 409 if it is another."""
         return self.merge(kind, namespace, name, {"metadata": {"uid": uid, "labels": dict(labels)}})
-
-    def merge(
-        self, kind: Kind, namespace: str, name: str, changes: Mapping[str, Any], *, is_dry_run: bool = False
-    ) -> Mapping[str, Any]:
-        """Make fields of an object as given, lists as a whole. Raises KubeError."""
-        content_type = "application/merge-patch+json"
-        query = {"fieldManager": FIELD_MANAGER} | ({"dryRun": "All"} if is_dry_run else {})
-        return self._request_named("PATCH", kind, namespace, name, query=query, body=changes, content_type=content_type)
 
     def delete(self, kind: Kind, namespace: str, name: str, *, uid: str = "") -> bool:
         """Ask for deletion, in the background; return False if it was gone already. Raises KubeError.

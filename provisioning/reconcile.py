@@ -19,6 +19,7 @@ from provisioning.drifting import observe_drift, wanted_drift
 from provisioning.lease import Lease, LeaseLostError, claim, release
 from provisioning.names import AmbiguousClusterError
 from provisioning.observing import World, default_connection, observe_running
+from provisioning.password_rotation import RotationDelayedError
 from provisioning.recording import Trouble, next_look, record, record_trouble
 from provisioning.removing import observe_remaining
 from provisioning.scene import Scene
@@ -133,6 +134,7 @@ def _wanted_database(row: DatabaseCluster) -> WantedDatabase:
         is_reported_missing=row.reason == Reason.CLUSTER_MISSING,
         captured_at=row.captured_at,
         is_verified=row.is_verified,
+        is_rotating=row.rotation_requested_at is not None,
         deadline=row.deadline,
     )
 
@@ -172,6 +174,8 @@ def _explain(error: Exception) -> Trouble:
         case k.KubeError():
             k.disconnect()
             return Trouble(Reason.CLUSTER_UNREACHABLE, str(error))
+        case RotationDelayedError():
+            return Trouble(Reason.PASSWORD_NOT_CHANGED, str(error))
         case UndecryptableValueError() | ImproperlyConfigured():
             return Trouble(Reason.KEY_MISSING, str(error))
         case _:

@@ -11,6 +11,7 @@ from projects.states import DesiredState, Origin, Reason
 from provisioning import kube as k
 from provisioning.names import INSTANCE_LABEL, ORIGIN_LABEL, PROJECT_ID_LABEL, claim_labels, project_id_of
 from provisioning.observing import World
+from provisioning.password_rotation import finish_rotation
 from provisioning.readiness import Object, created_at, judge_cluster, labels_of, metadata_of, text, uid_of
 from provisioning.scene import Scene
 from provisioning.terms import Remaining, Seen
@@ -120,6 +121,8 @@ def release_clusters(scene: Scene, now: datetime) -> None:
         cluster = scene.world.kube.get_or_none(kind, namespace, name)
         if cluster is None or project_id_of(labels_of(cluster)) != str(scene.project.uid):
             continue
+        # Who gets it back must find the password that it has in its Secret.
+        finish_rotation(scene, name, now)
         ours: dict[str, str | None] = dict.fromkeys(
             (*claim_labels(scene.project.kubernetes_name, scene.project.uid), ORIGIN_LABEL)
         )

@@ -18,6 +18,7 @@ class Action(Enum):
     REPLACE_DATABASE = "replace_database"
     CAPTURE_CREDENTIALS = "capture_credentials"
     VERIFY_CONNECTION = "verify_connection"
+    ROTATE_PASSWORD = "rotate_password"  # noqa: S105 - an action, not a password
     APPLY_SANDBOX = "apply_sandbox"
     APPLY_SANDBOX_WITH_DEFAULT = "apply_sandbox_with_default"
     DELETE_OBJECTS = "delete_objects"
@@ -79,6 +80,7 @@ class WantedDatabase:
     is_reported_missing: bool = False
     captured_at: datetime | None = None
     is_verified: bool = False
+    is_rotating: bool = False
     deadline: datetime | None = None
 
 

@@ -5,7 +5,7 @@ import psycopg
 from projects.connection import Connection
 from provisioning.terms import Verification
 
-_CONNECT_TIMEOUT_S = 3
+CONNECT_TIMEOUT_S = 3
 _STATEMENT_TIMEOUT_MS = 3000
 
 
@@ -20,7 +20,7 @@ def verify_connection(connection: Connection) -> tuple[Verification, str]:
             dbname=connection.database,
             user=connection.username,
             password=connection.password,
-            connect_timeout=_CONNECT_TIMEOUT_S,
+            connect_timeout=CONNECT_TIMEOUT_S,
             options=f"-c statement_timeout={_STATEMENT_TIMEOUT_MS}",
             application_name="controlpanel",
         ) as session:
@@ -51,5 +51,5 @@ def _explain(error: psycopg.OperationalError, where: str) -> tuple[Verification,
     if "no route to host" in said or "network is unreachable" in said:
         return Verification.UNREACHABLE, f"Not verified: there is no way to {where} from where the panel runs."
     if isinstance(error, psycopg.errors.ConnectionTimeout) or "timeout" in said or "timed out" in said:
-        return Verification.UNANSWERED, f"Not verified: {where} did not answer within {_CONNECT_TIMEOUT_S} s."
+        return Verification.UNANSWERED, f"Not verified: {where} did not answer within {CONNECT_TIMEOUT_S} s."
     return Verification.REFUSED, f"The database at {where} does not accept connections yet."

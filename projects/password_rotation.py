@@ -1,0 +1,56 @@
+"""The request for a new password of a project's database; a pass carries it out (provisioning/password_rotation.py)."""
+
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+
+from projects.fields import EncryptedText
+from projects.models import DatabaseCluster, Project
+from projects.possible import Request, explain_refusal
+from projects.scheduling import enqueue_pass
+from projects.services import Outcome, record_event
+from projects.states import Level, Origin, Reason
+
+
+def request_password_rotation(project: Project, *, actor: str, with_adopted: bool = False) -> Outcome:
+    """Ask for a new password of the project's database, and for its sandbox to restart with it. Asking twice is asking
+    once. An adopted database may have users that the panel knows nothing of: it takes `with_adopted`."""
+    now = timezone.now()
+    with transaction.atomic():
+        current = Project.objects.select_for_update().get(pk=project.pk)
+        database = current.database
+        refusal = explain_refusal(Request.ROTATE_PASSWORD, current)
+        if refusal or database is None:
+            return Outcome(False, refusal)
+        if database.rotation_requested_at is not None:
+            enqueue_pass(current.pk, now=now)
+            return Outcome(True, f"{current.name}: its password is being changed already. {current.message}")
+        if database.origin == Origin.ADOPTED and not with_adopted:
+            return Outcome(False, explain_adopted(current))
+        DatabaseCluster.objects.filter(pk=database.pk).update(
+            rotation_requested_at=now, rotation_begun_at=None, pending_password=EncryptedText()
+        )
+        Project.objects.filter(pk=current.pk).update(
+            reason=Reason.REQUESTED,
+            message=f"{actor} asked for a new password of the database: the sandbox restarts with it.",
+            wanted_generation=F("wanted_generation") + 1,
+            next_pass_at=now,
+        )
+        record_event(
+            current,
+            actor=actor,
+            resource=f"database {database.name}",
+            level=Level.WARNING,
+            reason="PasswordRotationRequested",
+            message=f"{actor} asked for a new password of the database.",
+            at=now,
+        )
+        enqueue_pass(current.pk, now=now)
+    return Outcome(True, f"{current.name}: the change of its database's password was put in the queue.")
+
+
+def explain_adopted(project: Project) -> str:
+    return (
+        f"The database of {project.name} was adopted: whoever else uses its password is locked out by a new one. Say "
+        "so on the project's page, or with --with-adopted."
+    )
