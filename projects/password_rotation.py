@@ -6,10 +6,9 @@ from django.utils import timezone
 
 from projects.fields import EncryptedText
 from projects.models import DatabaseCluster, Project
-from projects.possible import Request, explain_refusal
 from projects.scheduling import enqueue_pass
 from projects.services import Outcome, record_event
-from projects.states import Level, Origin, Reason
+from projects.states import DesiredState, Level, Origin, Phase, Reason
 
 
 def request_password_rotation(project: Project, *, actor: str, with_adopted: bool = False) -> Outcome:
@@ -19,7 +18,7 @@ def request_password_rotation(project: Project, *, actor: str, with_adopted: boo
     with transaction.atomic():
         current = Project.objects.select_for_update().get(pk=project.pk)
         database = current.database
-        refusal = explain_refusal(Request.ROTATE_PASSWORD, current)
+        refusal = explain_no_rotation(current)
         if refusal or database is None:
             return Outcome(False, refusal)
         if database.rotation_requested_at is not None:
@@ -54,3 +53,20 @@ def explain_adopted(project: Project) -> str:
         f"The database of {project.name} was adopted: whoever else uses its password is locked out by a new one. Say "
         "so on the project's page, or with --with-adopted."
     )
+
+
+def explain_no_rotation(project: Project) -> str:
+    """Return why the password of the project's database can't be changed now, and what to do; "" where it can."""
+    name, database = project.name, project.database
+    if project.phase == Phase.DELETED:
+        return f"{name} is deleted: the panel has no password of it any more."
+    if project.desired_state == DesiredState.DELETED:
+        return f"{name} is being deleted: its database needs no new password any more."
+    if project.phase != Phase.RUNNING:
+        return f"{name} has to be running before its database's password is changed. Press Provision or Retry first."
+    if database is None or database.captured_at is None or not database.password:
+        return (
+            f"{name} has no credentials of its own yet, so there is nothing to change. The password of the default "
+            "database is its owner's to change."
+        )
+    return ""

@@ -18,7 +18,6 @@ class Request(Enum):
     CANCEL = "cancel"
     DELETE = "delete"
     FORGET = "forget"
-    ROTATE_PASSWORD = "rotate_password"  # noqa: S105 - a request, not a password
 
 
 def explain_refusal(request: Request, project: Project) -> str:
@@ -36,8 +35,6 @@ def explain_refusal(request: Request, project: Project) -> str:
             return ""
         case Request.FORGET:
             return _explain_no_forget(project)
-        case Request.ROTATE_PASSWORD:
-            return _explain_no_rotation(project)
         case _:
             assert_never(request)
 
@@ -51,8 +48,6 @@ def _explain_ended(request: Request, project: Project) -> str:
             return f"{name} is forgotten already. What it left behind is listed in its timeline and under Orphans."
         case Request.CANCEL | Request.DELETE | Request.FORGET:
             return f"{name} is deleted already. Nothing is left of it in the cluster."
-        case Request.ROTATE_PASSWORD:
-            return f"{name} is {done}: the panel has no password of it any more."
         case _:
             assert_never(request)
 
@@ -108,15 +103,3 @@ def _explain_no_forget(project: Project) -> str:
         f"{project.name} is within reach, so nothing of it has to be left behind. Press Delete; Forget is for a "
         "deletion that does not come to its end, and for a cluster that can't be reached."
     )
-
-
-def _explain_no_rotation(project: Project) -> str:
-    if project.desired_state != DesiredState.RUNNING or project.phase != Phase.RUNNING:
-        return f"{project.name} has to be running before its database's password is changed. {project.message}".strip()
-    database = project.database
-    if database is None or database.captured_at is None or not database.password:
-        return (
-            f"{project.name} has no credentials of its own yet, so there is nothing to change. The password of the "
-            "default database is its owner's to change."
-        )
-    return ""

@@ -191,7 +191,7 @@ def project_context(request: HttpRequest, project: Project) -> dict[str, Any]:
         "may_reveal": permissions.may(request.user, "reveal_credentials", project),
         "may_edit": permissions.may(request.user, "change_project", project),
         "may_rotate": permissions.may(request.user, "provision_project", project)
-        and not explain_refusal(Request.ROTATE_PASSWORD, project),
+        and not password_rotation.explain_no_rotation(project),
         "reveal_form": RevealForm(asks_password=_asks_password(request)),
         "logs_in_again": not reauthentication.is_recent(request) and not reauthentication.has_password(request),
         "panel_warnings": warnings,
@@ -334,7 +334,7 @@ def rotate_password(request: PanelRequest, pk: int) -> HttpResponse:
     context = {
         "title": f"Change the password of {project.name}",
         "project": project,
-        "refusal": explain_refusal(Request.ROTATE_PASSWORD, project),
+        "refusal": password_rotation.explain_no_rotation(project),
         "is_adopted": display.is_adopted(project.database),
         "is_unconfirmed": request.method == "POST",
     }

@@ -127,6 +127,7 @@ ADDRESSES: dict[str, tuple[Request, ...]] = {
     "projects:provision": (post(ACTS_ON_IT, unseen=404),),
     "projects:retry": (post(ACTS_ON_IT, unseen=404),),
     "projects:cancel": (post(ACTS_ON_IT, unseen=404),),
+    "projects:rotate_password": (get(ACTS_ON_IT, unseen=404), post(ACTS_ON_IT, unseen=404)),
     # One that runs is not forgotten: the page says so.
     "projects:forget": (get(ACTS_ON_IT, unseen=404), post(ACTS_ON_IT, 200, unseen=404)),
     "projects:delete": (get(ACTS_ON_IT, unseen=404), post(ACTS_ON_IT, unseen=404)),
@@ -171,6 +172,7 @@ ACTIONS: dict[tuple[str, str], Roles] = {
     ("projects.project", "provision_selected"): ACTS_ON_IT,
     ("projects.project", "retry_selected"): ACTS_ON_IT,
     ("projects.project", "cancel_selected"): ACTS_ON_IT,
+    ("projects.project", "rotate_passwords"): ACTS_ON_IT,
     ("projects.project", "delete_selected_projects"): ACTS_ON_IT,
     ("auth.user", "delete_selected"): ADMINISTERS,
     ("auth.group", "delete_selected"): ADMINISTERS,
@@ -197,6 +199,7 @@ COMMANDS: dict[str, str] = {
     "provision": "event",
     "prune_events": "cleans",
     "rotate_keys": "cleans",
+    "rotate_password": "event",
     "status": "looks",
     "up": "runs",
     "watch": "runs",

@@ -17,6 +17,7 @@ from provisioning import kube as k
 from provisioning import password_rotation
 from provisioning.lease import Lease
 from provisioning.manifests import environment_secret_name
+from provisioning.readiness import Object
 from provisioning.reconcile import run_pass
 from tests.conftest import follow, is_running
 
@@ -41,14 +42,14 @@ def connects(url: str) -> bool:
         return False
 
 
-def secret_of(project: Project) -> dict:
+def secret_of(project: Project) -> Object:
     """KubeBlocks' Secret."""
     labels = f"app.kubernetes.io/instance={project.database.name},app.kubernetes.io/managed-by=kubeblocks"
     (secret,) = k.connect().list_objects(k.SECRET, "default", labels=labels)
     return secret
 
 
-def password_in(secret: dict) -> str:
+def password_in(secret: Object) -> str:
     return base64.b64decode(secret["data"]["password"]).decode()
 
 
@@ -229,7 +230,7 @@ def test_a_password_that_somebody_else_changed_is_not_fought_over(provisioned, c
     assert "th3irs-and-not-ours" in assert_one_truth(project)
 
 
-def test_a_password_that_kubeblocks_takes_from_elsewhere_stays(provisioned):
+def test_a_password_that_kubeblocks_takes_from_elsewhere_is_told_apart():
     spec = {"componentSpecs": [{"systemAccounts": [{"name": "postgres", "secretRef": {"name": "theirs"}}]}]}
     assert password_rotation._find_source({"spec": spec}) == "theirs"
     assert password_rotation._find_source({"spec": {"componentSpecs": [{"systemAccounts": [{"name": "x"}]}]}}) == ""
