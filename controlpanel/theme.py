@@ -106,6 +106,12 @@ UNFOLD: dict[str, Any] = {
                         "link": reverse_lazy("admin:auth_group_changelist"),
                         "permission": "projects.permissions.may_view_groups",
                     },
+                    {
+                        "title": "Audit log",
+                        "icon": "policy",
+                        "link": reverse_lazy("admin:auditlog_logentry_changelist"),
+                        "permission": "projects.permissions.may_view_audit",
+                    },
                 ],
             },
             {

@@ -16,6 +16,7 @@ from django.utils.safestring import SafeString
 from controlpanel.bad_input import MOST_FORMS
 from projects import (
     admin_adoption,
+    admin_audit,
     admin_orphans,
     admin_records,
     admin_templates,
@@ -45,6 +46,7 @@ else:
 admin_records.register()
 admin_templates.register()
 admin_adoption.register()
+admin_audit.register()
 admin_orphans.register()
 admin.site.index_title = "Overview"
 admin.site.empty_value_display = "–"

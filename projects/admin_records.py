@@ -280,8 +280,9 @@ class EventAdmin(RecordAdmin):
         return spaced(event.reason)
 
 
-class QueueRecordAdmin(RecordAdmin):
-    """The queue's own rows: what runs when, never what is in a task."""
+class PanelRecordAdmin(RecordAdmin):
+    """Rows of the panel itself, for those with the permission to view them. Of the queue: what runs when, never what is
+    in a task."""
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.has_perm(f"{self.opts.app_label}.{get_permission_codename('view', self.opts)}")
@@ -291,7 +292,7 @@ class QueueRecordAdmin(RecordAdmin):
         return queryset
 
 
-class WaitingTaskAdmin(QueueRecordAdmin):
+class WaitingTaskAdmin(PanelRecordAdmin):
     list_display = ("task_shown", "function_shown", "due_shown")
     fields = ("task_shown", "function_shown", "due_shown")
     ordering = ("lock",)
@@ -309,7 +310,7 @@ class WaitingTaskAdmin(QueueRecordAdmin):
         return ago(row.lock)
 
 
-class TaskRecordAdmin(QueueRecordAdmin):
+class TaskRecordAdmin(PanelRecordAdmin):
     list_display: tuple[str, ...] = ("name", "func", "started_shown", "took_shown", "attempt_count")
     fields: ClassVar[tuple[str, ...]] = ("name", "func", "started", "stopped", "attempt_count")
     search_fields = ("name", "func")
@@ -335,7 +336,7 @@ class FailedTaskAdmin(TaskRecordAdmin):
         return redact(lines[-1])[:300] if lines else "–"
 
 
-class ScheduleRecordAdmin(QueueRecordAdmin):
+class ScheduleRecordAdmin(PanelRecordAdmin):
     list_display = ("name", "func", "schedule_type", "minutes", "next_run_shown", "repeats")
     fields = ("name", "func", "schedule_type", "minutes", "next_run", "repeats")
 

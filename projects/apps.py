@@ -11,10 +11,11 @@ class ProjectsConfig(AppConfig):
     verbose_name = "Projects"
 
     def ready(self) -> None:
-        from projects import admin_history, reauthentication
+        from projects import admin_history, audit, reauthentication
 
         admin_history.connect()
         reauthentication.connect()
+        audit.connect()
         # After auth's own receiver, which makes the permissions: this app stands behind auth and django_q.
         post_migrate.connect(_ensure_groups, sender=self)
 

@@ -17,6 +17,7 @@ _EVERYTHING = frozenset(
         "projects.delete_project",
         "projects.reveal_credentials",
         "projects.allow_default_database",
+        "auditlog.view_logentry",
         "django_q.view_ormq",
         "django_q.view_success",
         "django_q.view_failure",

@@ -107,5 +107,9 @@ def may_view_groups(request: HttpRequest) -> bool:
     return request.user.has_perm("auth.view_group")
 
 
+def may_view_audit(request: HttpRequest) -> bool:
+    return request.user.has_perm("auditlog.view_logentry")
+
+
 def may_view_queue(request: HttpRequest) -> bool:
     return request.user.has_perm("django_q.view_ormq")

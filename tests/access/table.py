@@ -105,6 +105,7 @@ MODELS: dict[str, dict[str, tuple[Request, ...]]] = {
     "django_q_success": of_queue("success"),
     "django_q_failure": of_queue("failure"),
     "django_q_schedule": of_queue("schedule"),
+    "auditlog_logentry": of_model("entry", lists=ADMINISTERS, reads=ADMINISTERS),
     "auth_user": of_model(
         "user", lists=ADMINISTERS, reads=ADMINISTERS, adds=ADMINISTERS, changes=ADMINISTERS, deletes=ADMINISTERS
     ),
@@ -145,6 +146,7 @@ ADDRESSES: dict[str, tuple[Request, ...]] = {
     "admin:app_list": (get(ALL_STAFF),),
     "admin/(?P<url>.*)$": (get(ALL_STAFF, 404),),
     "admin:auth_user_password_change": (get(ADMINISTERS, target="user"), post(ADMINISTERS, 200, target="user")),
+    "admin:auditlog_logentry_export": (get(ADMINISTERS),),
     # --- Clusters found
     "admin:projects_foundcluster_changelist": (get(SEES_ALL),),
     "admin:projects_foundcluster_fragment": (get(SEES_ALL),),
@@ -203,6 +205,10 @@ COMMANDS: dict[str, str] = {
     "status": "looks",
     "up": "runs",
     "watch": "runs",
+    "audit": "looks",
+    # Both are for whoever sets the panel up; the log is kept from the panel's own people.
+    "auditlogflush": "cleans",
+    "auditlogmigratejson": "cleans",
     "axes_list_attempts": "looks",
     **dict.fromkeys(("axes_reset", "axes_reset_ip", "axes_reset_ip_username", "axes_reset_username"), "unlocks"),
     **dict.fromkeys(("axes_reset_failure_logs", "axes_reset_logs"), "cleans"),

@@ -5,6 +5,7 @@ from datetime import timedelta
 from http.cookies import SimpleCookie
 from typing import Any
 
+from auditlog.models import LogEntry
 from django.contrib.auth.models import Group
 from django.db.models import Model
 from django.test import Client
@@ -70,6 +71,7 @@ def _rows(owner: Any) -> dict[str, Model]:
             is_deletable=True,
             is_releasable=True,
         ),
+        "entry": LogEntry.objects.earliest("pk"),
         "task": OrmQ.objects.get(),
         "success": Success.objects.create(id="a" * 32, name="good", success=True, **done),
         "failure": Failure.objects.create(id="b" * 32, name="bad", success=False, **done),

@@ -1,0 +1,55 @@
+"""`manage.py audit`: the audit log as JSON lines."""
+
+import json
+from argparse import ArgumentParser
+from datetime import datetime, timedelta
+from typing import Any
+
+from auditlog.models import LogEntry
+from django.utils import timezone
+from django.utils.dateparse import parse_date, parse_datetime
+
+from projects.audit import export
+from provisioning.management.console import WRONG_USAGE, PanelCommand, stop
+
+_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+
+
+class Command(PanelCommand):
+    help = (
+        "Print the audit log as JSON lines, the oldest entry first: who did what, when, from which address. "
+        "Without --since, all of it."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--since", default="", metavar="WHEN", help="2026-01-31, 2026-01-31T08:00, or an age: 30m, 12h, 7d"
+        )
+        parser.add_argument("--until", default="", metavar="WHEN", help="the same; entries before it")
+        parser.add_argument("--who", default="", metavar="NAME", help="only what this user did")
+
+    def handle(self, *, since: str, until: str, who: str, **options: Any) -> None:
+        entries = LogEntry.objects.all()
+        if since:
+            entries = entries.filter(timestamp__gte=_moment("--since", since))
+        if until:
+            entries = entries.filter(timestamp__lt=_moment("--until", until))
+        if who:
+            entries = entries.filter(additional_data__by=who)
+        for entry in export(entries):
+            self.stdout.write(json.dumps(entry, ensure_ascii=False))
+
+
+def _moment(option: str, text: str) -> datetime:
+    """Return the moment that was meant. Raises CommandError (2) with what can be written."""
+    number, unit = text[:-1], _UNITS.get(text[-1:])
+    try:
+        if unit and number.isascii() and number.isdecimal():
+            return timezone.now() - timedelta(**{unit: int(number)})
+        day = parse_date(text)
+        moment = datetime(day.year, day.month, day.day) if day else parse_datetime(text)  # noqa: DTZ001 - made so below
+        if moment is not None:
+            return moment if timezone.is_aware(moment) else timezone.make_aware(moment)
+    except (ValueError, OverflowError):
+        pass
+    raise stop(WRONG_USAGE, f"{option} can't be read. Write it as 2026-01-31, 2026-01-31T08:00, 30m, 12h or 7d.")
