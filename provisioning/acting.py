@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -10,7 +11,7 @@ from django.utils import timezone
 
 from projects.connection import Connection
 from projects.fields import EncryptedText
-from projects.models import DatabaseCluster, Sandbox
+from projects.models import DatabaseCluster, Project, Sandbox
 from projects.states import CredentialsSource, Level, Origin, Phase, Reason
 from provisioning import drifting, manifests, observing, removing
 from provisioning import kube as k
@@ -52,6 +53,20 @@ def existing_cluster(item: Object) -> ExistingCluster:
 def ensure_database(scene: Scene) -> None:
     """Give the project its database row: of the cluster it has, else of one to be made, under a name stored before
     the first call. Raises KubeError, AmbiguousClusterError."""
+    found = find_database(scene)
+    if found is None:
+        _add_database(scene, Origin.CREATED, lambda: build_database_name(scene.project.kubernetes_name))
+        # The name was chosen just now: there is nothing of that name to look at.
+        scene.world.is_cluster_known = True
+        return
+    origin, name = found
+    _add_database(scene, origin, lambda: name)
+    scene.note("ClusterFound", f"The project has the database cluster {name} already; it is used.")
+
+
+def find_database(scene: Scene) -> tuple[Origin, str] | None:
+    """Return the origin and the name of the Cluster that the project has without knowing it; None if it has none.
+    Raises KubeError, AmbiguousClusterError."""
     project, kube = scene.project, scene.world.kube
     kind = k.cluster_kind(kube.cluster_api_version())
     listed = kube.list_objects(kind, project.namespace, labels=f"{PROJECT_ID_LABEL}={project.uid}")
@@ -68,13 +83,9 @@ def ensure_database(scene: Scene) -> None:
         taken=taken,
     )
     if found is None:
-        _add_database(scene, Origin.CREATED, lambda: build_database_name(project.kubernetes_name))
-        # The name was chosen just now: there is nothing of that name to look at.
-        scene.world.is_cluster_known = True
-        return
+        return None
     is_made_by_us = project_id_of(found.labels) == str(project.uid) and found.labels.get(ORIGIN_LABEL) == "created"
-    _add_database(scene, Origin.CREATED if is_made_by_us else Origin.ADOPTED, lambda: found.name)
-    scene.note("ClusterFound", f"The project has the database cluster {found.name} already; it is used.")
+    return Origin.CREATED if is_made_by_us else Origin.ADOPTED, found.name
 
 
 def _add_database(scene: Scene, origin: Origin, choose_name: Callable[[], str]) -> None:
@@ -114,21 +125,28 @@ def apply_cluster(scene: Scene, now: datetime) -> None:
         _label_cluster(scene, "created")
         api_version = text(world.cluster.get("apiVersion"), 60)
     else:
-        api_version = world.kube.cluster_api_version()
-        spec = manifests.DatabaseSpec(
-            service_version=settings.POSTGRES_VERSION,
-            legacy_version=settings.POSTGRES_VERSION_LEGACY,
-            cpu=settings.DATABASE_CPU,
-            memory=settings.DATABASE_MEMORY,
-            storage=settings.DATABASE_STORAGE,
-            storage_class=settings.DATABASE_STORAGE_CLASS,
-        )
-        manifest = manifests.build_cluster(
-            api_version, name=database.name, namespace=database.namespace, owner=scene.owner, spec=spec
-        )
+        manifest = cluster_manifest(scene)
+        api_version = str(manifest["apiVersion"])
         world.cluster = world.kube.apply(manifest, "clusters", force=False)
         sent = [manifest]
     _record_cluster(scene, api_version, "ClusterApplied", f"Applied the Cluster {database.name}.", now, sent)
+
+
+def cluster_manifest(scene: Scene) -> manifests.Manifest:
+    """Return the Cluster that is made for the project, as the settings have it. Raises KubeError."""
+    database = _live_database(scene)
+    spec = manifests.DatabaseSpec(
+        service_version=settings.POSTGRES_VERSION,
+        legacy_version=settings.POSTGRES_VERSION_LEGACY,
+        cpu=settings.DATABASE_CPU,
+        memory=settings.DATABASE_MEMORY,
+        storage=settings.DATABASE_STORAGE,
+        storage_class=settings.DATABASE_STORAGE_CLASS,
+    )
+    api_version = scene.world.kube.cluster_api_version()
+    return manifests.build_cluster(
+        api_version, name=database.name, namespace=database.namespace, owner=scene.owner, spec=spec
+    )
 
 
 def adopt_cluster(scene: Scene, now: datetime) -> None:
@@ -255,28 +273,21 @@ def apply_sandbox_with_default(scene: Scene, now: datetime) -> None:
 def _apply_sandbox(scene: Scene, connection: Connection, source: CredentialsSource, now: datetime) -> None:
     sandbox = scene.sandbox or _add_sandbox(scene)
     is_rolled = sandbox.applied_at is not None
-    variables = observing.project_environment(scene.project)
-    environment = {**variables, **connection.environment}
-    spec = build_spec(scene.project, sandbox)
-    digest = observing.digest_of(variables, connection, spec)
-    kube, where = scene.world.kube, (sandbox.name, sandbox.namespace, scene.owner)
+    made = sandbox_manifests(scene, sandbox, connection)
+    kube, digest = scene.world.kube, made.digest
     try:
-        secret = manifests.build_environment_secret(*where, environment)
-        kube.apply(secret, "secrets")
+        kube.apply(made.secret, "secrets")
     except k.RefusedError as error:
         # An answer about a Secret may quote it.
         raise k.RefusedError(
             error.code, error.reason, f"The API server refused the Secret of {sandbox.name}."
         ) from None
-    service = manifests.build_service(*where, spec)
-    kube.apply(service, "services")
-    ingresses = manifests.build_ingresses(*where, spec)
-    for ingress in ingresses:
+    kube.apply(made.service, "services")
+    for ingress in made.ingresses:
         kube.apply(ingress, "ingresses")
     if is_rolled:
-        _remove_other_ingresses(scene, sandbox, {str(metadata_of(ingress)["name"]) for ingress in ingresses})
-    manifest = manifests.build_statefulset(*where, spec, variables=list(environment), digest=digest)
-    scene.world.statefulset = kube.apply(manifest, "statefulsets")
+        _remove_other_ingresses(scene, sandbox, {str(metadata_of(ingress)["name"]) for ingress in made.ingresses})
+    scene.world.statefulset = kube.apply(made.statefulset, "statefulsets")
     scene.world.is_statefulset_known, scene.world.sandbox_note = True, ""
     scene.world.forget_sandbox()
     sandbox.applied_at, sandbox.ready_at, sandbox.deadline = (
@@ -293,7 +304,7 @@ def _apply_sandbox(scene: Scene, connection: Connection, source: CredentialsSour
                 *("applied_at", "ready_at", "deadline", "credentials", "environment_digest", "wanted_generation"),
             ]
         )
-        drifting.remember(scene.project, [secret, service, *ingresses, manifest], now)
+        drifting.remember(scene.project, made.all, now)
         scene.note(
             "SandboxApplied",
             f"{'Restarted' if is_rolled else 'Applied'} the sandbox {sandbox.name} with {source.label.lower()} "
@@ -302,6 +313,37 @@ def _apply_sandbox(scene: Scene, connection: Connection, source: CredentialsSour
             resource=f"StatefulSet {sandbox.name}",
             level=Level.WARNING if source is CredentialsSource.DEFAULT else Level.INFO,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxManifests:
+    """The objects of a sandbox, in the order in which they are applied. The Secret holds passwords: never show it."""
+
+    secret: manifests.Manifest = field(repr=False)
+    service: manifests.Manifest
+    ingresses: list[manifests.Manifest]
+    statefulset: manifests.Manifest
+    digest: str
+
+    @property
+    def all(self) -> list[manifests.Manifest]:
+        return [self.secret, self.service, *self.ingresses, self.statefulset]
+
+
+def sandbox_manifests(scene: Scene, sandbox: Sandbox, connection: Connection) -> SandboxManifests:
+    """Return what the sandbox is made of. Raises UndecryptableValueError."""
+    variables = observing.project_environment(scene.project)
+    environment = {**variables, **connection.environment}
+    spec = build_spec(scene.project, sandbox)
+    digest = observing.digest_of(variables, connection, spec)
+    where = (sandbox.name, sandbox.namespace, scene.owner)
+    return SandboxManifests(
+        secret=manifests.build_environment_secret(*where, environment),
+        service=manifests.build_service(*where, spec),
+        ingresses=manifests.build_ingresses(*where, spec),
+        statefulset=manifests.build_statefulset(*where, spec, variables=list(environment), digest=digest),
+        digest=digest,
+    )
 
 
 def _remove_other_ingresses(scene: Scene, sandbox: Sandbox, wanted: set[str]) -> None:
@@ -314,22 +356,28 @@ def _remove_other_ingresses(scene: Scene, sandbox: Sandbox, wanted: set[str]) ->
             scene.project.applied.filter(kind=k.INGRESS.name, name=name).delete()
 
 
+def new_sandbox(project: Project) -> Sandbox:
+    """Return an unsaved row of a sandbox, with the name that its objects will have."""
+    spec = build_spec(project)
+    return Sandbox(
+        project=project,
+        name=build_sandbox_name(project.kubernetes_name),
+        namespace=project.namespace,
+        phase=Phase.WAITING,
+        reason=Reason.WAITING_FOR_SANDBOX,
+        message="It was not applied yet.",
+        storage=spec.storage,
+        storage_class=spec.storage_class,
+        requested_at=project.requested_at,
+    )
+
+
 def _add_sandbox(scene: Scene) -> Sandbox:
-    """Insert the sandbox's row, with the name that its objects will have."""
-    spec = build_spec(scene.project)
+    """Insert the sandbox's row: its name is stored before the first call."""
     with transaction.atomic():
         scene.lease.write()
-        scene.sandbox = Sandbox.objects.create(
-            project=scene.project,
-            name=build_sandbox_name(scene.project.kubernetes_name),
-            namespace=scene.project.namespace,
-            phase=Phase.WAITING,
-            reason=Reason.WAITING_FOR_SANDBOX,
-            message="It was not applied yet.",
-            storage=spec.storage,
-            storage_class=spec.storage_class,
-            requested_at=scene.project.requested_at,
-        )
+        scene.sandbox = new_sandbox(scene.project)
+        scene.sandbox.save()
     return scene.sandbox
 
 

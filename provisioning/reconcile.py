@@ -55,14 +55,14 @@ def run_pass(project_id: int) -> None:
 def _reconcile(lease: Lease) -> datetime | None:
     """Take steps until there is none left; return when to look again."""
     try:
-        scene = _read_scene(lease)
+        scene = read_scene(lease)
         if scene.project.is_forgotten:
             return None
         for _ in range(_MOST_STEPS):
             now = timezone.now()
             if not lease.has_time_left(now):
                 return now
-            decision = _decide(scene, now)
+            decision = observe_and_decide(scene, now)
             record(scene, decision, now)
             if decision.action is None:
                 return next_look(decision, now)
@@ -77,12 +77,14 @@ def _reconcile(lease: Lease) -> datetime | None:
         return record_trouble(lease, _explain(error), timezone.now())
 
 
-def _read_scene(lease: Lease) -> Scene:
+def read_scene(lease: Lease) -> Scene:
+    """Return the project's rows, as they are under the lease, and a world that was not looked at yet."""
     project = Project.objects.select_related("template").prefetch_related("variables").get(pk=lease.project_id)
     return Scene(lease, World(), project, project.database, project.sandbox)
 
 
-def _decide(scene: Scene, now: datetime) -> Decision:
+def observe_and_decide(scene: Scene, now: datetime) -> Decision:
+    """Return what is to be done next, and what to say meanwhile. Raises KubeError."""
     project = scene.project
     match DesiredState(project.desired_state):
         case DesiredState.RUNNING:

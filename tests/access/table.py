@@ -198,6 +198,7 @@ COMMANDS: dict[str, str] = {
     "forget": "event",
     # An event where this panel knows the project, else a line of the log.
     "orphans": "event",
+    "plan": "looks",
     "provision": "event",
     "prune_events": "cleans",
     "rotate_keys": "cleans",

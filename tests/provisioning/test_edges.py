@@ -126,7 +126,7 @@ def test_a_retry_during_an_outage_waits_anew(outage):
 
 
 def test_a_pass_writes_nothing_over_a_newer_intent_even_if_its_words_stay_the_same(cluster, unique_name):
-    from provisioning.reconcile import _decide, _read_scene
+    from provisioning.reconcile import observe_and_decide, read_scene
     from provisioning.recording import record
 
     project = add_project(unique_name, actor="tester")
@@ -134,8 +134,8 @@ def test_a_pass_writes_nothing_over_a_newer_intent_even_if_its_words_stay_the_sa
     follow(project, lambda p: p.database and p.database.applied_at)
     lease = claim(project.pk, timezone.now())
     assert lease is not None
-    scene = _read_scene(lease)
-    decision = _decide(scene, timezone.now())
+    scene = read_scene(lease)
+    decision = observe_and_decide(scene, timezone.now())
     record(scene, decision, timezone.now())
     request_delete(project, actor="tester")
     DatabaseCluster.objects.filter(project=project).update(message="written by the newer pass")

@@ -16,7 +16,7 @@ from provisioning.adoption import request_adopt
 from provisioning.devcluster.scenarios import NEVER, Scenario
 from provisioning.lease import LeaseLostError, claim
 from provisioning.names import PROJECT_ID_LABEL
-from provisioning.reconcile import _decide, _read_scene, run_pass
+from provisioning.reconcile import observe_and_decide, read_scene, run_pass
 from provisioning.recording import record
 from tests.conftest import follow, is_running
 
@@ -133,8 +133,8 @@ def test_a_cancel_that_comes_before_readiness_is_recorded_wins(cluster, unique_n
     while True:
         lease = claim(project.pk, timezone.now())
         assert lease is not None
-        scene = _read_scene(lease)
-        decision = _decide(scene, timezone.now())
+        scene = read_scene(lease)
+        decision = observe_and_decide(scene, timezone.now())
         if decision.project.phase is Phase.RUNNING:
             break
         assert timezone.now() < end
@@ -242,8 +242,8 @@ def test_forget_while_a_pass_is_under_way_is_not_undone(provisioned):
     request_delete(provisioned, actor="tester")
     lease = claim(provisioned.pk, timezone.now())
     assert lease is not None
-    scene = _read_scene(lease)
-    decision = _decide(scene, timezone.now())
+    scene = read_scene(lease)
+    decision = observe_and_decide(scene, timezone.now())
     request_forget(provisioned, actor="tester")
     with pytest.raises(LeaseLostError):
         record(scene, decision, timezone.now(), is_final=True)

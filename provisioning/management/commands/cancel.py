@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from projects.ending import request_cancel
+from projects.possible import Request
 from projects.states import Phase
 from provisioning.management.console import FAILED, Follower, PanelCommand, actor, find_projects, reload, stop
 from provisioning.management.following import add_waiting_arguments, follow, warn_if_nobody_works
+from provisioning.management.foreseeing import add_dry_run_argument, print_plans
 
 
 class Command(PanelCommand):
@@ -20,10 +22,16 @@ class Command(PanelCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("names", nargs="+", metavar="NAME")
+        add_dry_run_argument(parser)
         add_waiting_arguments(parser)
 
-    def handle(self, *, names: Sequence[str], wait: bool, timeout_s: float, json: bool, **options: Any) -> None:
+    def handle(
+        self, *, names: Sequence[str], dry_run: bool, wait: bool, timeout_s: float, json: bool, **options: Any
+    ) -> None:
         projects = find_projects(names)
+        if dry_run:
+            print_plans(self, projects, as_json=json, request=Request.CANCEL)
+            return
         follower = Follower(projects)
         outcomes = [request_cancel(project, actor=actor()) for project in projects]
         if not json:

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from projects.models import Project
+from projects.possible import Request
 from projects.services import request_delete
 from projects.states import Origin, Phase
 from provisioning.management.console import FAILED, Follower, PanelCommand, actor, find_projects, reload, stop
 from provisioning.management.following import add_waiting_arguments, follow, warn_if_nobody_works
+from provisioning.management.foreseeing import add_dry_run_argument, print_plans
 
 
 class Command(PanelCommand):
@@ -26,6 +28,7 @@ class Command(PanelCommand):
             "--with-adopted-database", action="store_true", help="delete adopted databases as well, with their data"
         )
         parser.add_argument("--yes", action="store_true", help="do not ask on a terminal either")
+        add_dry_run_argument(parser)
         add_waiting_arguments(parser)
 
     def handle(
@@ -34,12 +37,16 @@ class Command(PanelCommand):
         names: Sequence[str],
         with_adopted_database: bool,
         yes: bool,
+        dry_run: bool,
         wait: bool,
         timeout_s: float,
         json: bool,
         **options: Any,
     ) -> None:
         projects = find_projects(names)
+        if dry_run:
+            print_plans(self, projects, as_json=json, request=Request.DELETE, delete_adopted=with_adopted_database)
+            return
         if not yes and sys.stdin.isatty() and self.stderr.isatty():
             self._confirm(projects, with_adopted=with_adopted_database)
         follower = Follower(projects)

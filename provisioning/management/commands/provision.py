@@ -9,6 +9,7 @@ from django.core.exceptions import ValidationError
 
 from projects import naming
 from projects.models import Project
+from projects.possible import Request
 from projects.services import add_project, request_provision
 from projects.states import DesiredState, Phase
 from provisioning.management.console import (
@@ -23,6 +24,7 @@ from provisioning.management.console import (
     without_repeats,
 )
 from provisioning.management.following import add_waiting_arguments, follow, warn_if_nobody_works
+from provisioning.management.foreseeing import add_dry_run_argument, print_plans
 
 
 class Command(PanelCommand):
@@ -33,9 +35,15 @@ class Command(PanelCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("names", nargs="+", metavar="NAME")
+        add_dry_run_argument(parser)
         add_waiting_arguments(parser)
 
-    def handle(self, *, names: Sequence[str], wait: bool, timeout_s: float, json: bool, **options: Any) -> None:
+    def handle(
+        self, *, names: Sequence[str], dry_run: bool, wait: bool, timeout_s: float, json: bool, **options: Any
+    ) -> None:
+        if dry_run:
+            self._foresee(without_repeats(names), as_json=json)
+            return
         projects = self._find_or_add(without_repeats(names), quiet=json)
         follower = Follower(projects)
         for project in projects:
@@ -53,6 +61,16 @@ class Command(PanelCommand):
         code = follow(self, follower, timeout_s=timeout_s, as_json=json, wanted=Phase.RUNNING)
         if code:
             sys.exit(code)
+
+    def _foresee(self, names: Sequence[str], *, as_json: bool) -> None:
+        """Say what would be added, and what a pass would do for the others. Raises CommandError."""
+        known, wrong = _check_names(names)
+        if wrong:
+            raise stop(WRONG_USAGE, "\n".join(wrong))
+        for name in names:
+            if name not in known:
+                self.say(f"{name}: would be added, and then get a Cluster and a sandbox of its own.")
+        print_plans(self, known.values(), as_json=as_json, request=Request.PROVISION)
 
     def _find_or_add(self, names: Sequence[str], *, quiet: bool) -> list[Project]:
         """Return the projects of these names, after adding those that are missing.

@@ -1,0 +1,53 @@
+"""Dry runs on the command line: plans of what is, and of what a request would bring about."""
+
+import json
+from argparse import ArgumentParser
+from collections.abc import Iterable
+
+from django.utils import timezone
+
+from projects.models import Project
+from projects.possible import Request, explain_refusal
+from projects.states import DesiredState
+from provisioning import kube as k
+from provisioning.management.console import FAILED, PanelCommand, stop
+from provisioning.names import AmbiguousClusterError
+from provisioning.planning import plan
+
+_DESIRED = {
+    Request.PROVISION: DesiredState.RUNNING,
+    Request.CANCEL: DesiredState.REGISTERED,
+    Request.DELETE: DesiredState.DELETED,
+}
+
+
+def add_dry_run_argument(parser: ArgumentParser) -> None:
+    parser.add_argument("--dry-run", action="store_true", help="only say what a pass would do first; ask for nothing")
+
+
+def print_plans(
+    command: PanelCommand,
+    projects: Iterable[Project],
+    *,
+    as_json: bool,
+    request: Request | None = None,
+    delete_adopted: bool = False,
+) -> None:
+    """Print what a pass would do for each project, now or after `request`. Raises CommandError (1)."""
+    refusals = []
+    for project in projects:
+        refusal = explain_refusal(request, project) if request else ""
+        if refusal:
+            refusals.append(refusal)
+            continue
+        desired = _DESIRED[request] if request else None
+        try:
+            foreseen = plan(project, timezone.now(), desired=desired, delete_adopted=delete_adopted)
+        except (k.KubeError, AmbiguousClusterError) as error:
+            raise stop(FAILED, f"{project.name}: {error}") from None
+        if as_json:
+            command.stdout.write(json.dumps(foreseen.as_json(), ensure_ascii=False))
+        else:
+            command.stdout.write("\n".join(foreseen.lines()))
+    if refusals:
+        raise stop(FAILED, "\n".join(refusals))

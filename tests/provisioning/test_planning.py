@@ -1,0 +1,99 @@
+"""Plans: what a pass would do, said and not done."""
+
+import json
+from typing import Any
+
+import pytest
+
+from projects.fields import EncryptedText
+from projects.models import Event, Project
+from projects.services import add_project, request_provision
+from projects.states import DriftPolicy, Phase
+from provisioning import kube as k
+from provisioning.names import PROJECT_ID_LABEL
+from tests.commands.conftest import run
+from tests.conftest import follow
+from tests.provisioning.test_drift_flow import change
+
+pytestmark = pytest.mark.django_db
+
+CLUSTERS = k.cluster_kind("apps.kubeblocks.io/v1")
+
+
+@pytest.fixture(autouse=True)
+def embedded(cluster):
+    """Every plan is made against the embedded cluster."""
+
+
+def plan_of(*arguments: str) -> Any:
+    ran = run(*arguments, "--json")
+    assert ran.code == 0, ran.err
+    return json.loads(ran.lines[0])
+
+
+def test_a_new_project_would_get_a_cluster(unique_name):
+    project = add_project(unique_name, actor="tester")
+    assert plan_of("plan", unique_name)["action"] == ""
+    planned = plan_of("provision", unique_name, "--dry-run")
+    assert planned["action"] == "apply_cluster"
+    (item,) = planned["objects"]
+    assert item["name"] == f"Cluster default/{unique_name}-agentruntime-xxxxxx"
+    assert item["note"] == "new"
+    assert {"spec.terminationPolicy", "spec.clusterDef"} <= {change["path"] for change in item["diff"]}
+    assert planned["afterwards"][-1] == "sandbox ready"
+    project.refresh_from_db()
+    assert (project.phase, project.databases.count(), Event.objects.filter(project=project).count()) == (
+        Phase.NEW,
+        0,
+        1,
+    )
+    assert k.connect().list_objects(CLUSTERS, "default", labels=f"{PROJECT_ID_LABEL}={project.uid}") == []
+
+
+def test_a_name_that_is_not_there_would_be_added(unique_name):
+    ran = run("provision", unique_name, "--dry-run")
+    assert (ran.code, "would be added" in ran.err) == (0, True)
+    assert not Project.objects.filter(name=unique_name).exists()
+
+
+def test_drift_is_planned_as_a_diff(provisioned):
+    ports = [{"name": "app", "port": 99, "targetPort": "app"}]
+    change(k.SERVICE, provisioned.sandbox.name, {"spec": {"ports": ports}})
+    ran = run("plan", provisioned.name)
+    assert "would take back what was changed outside the panel" in ran.out
+    assert "    - spec.ports[app].port: 99" in ran.out
+    assert "    + spec.ports[app].port: 3000" in ran.out
+    live = k.connect().get_or_none(k.SERVICE, "default", provisioned.sandbox.name)
+    assert live["spec"]["ports"][0]["port"] == 99
+    Project.objects.filter(pk=provisioned.pk).update(drift_policy=DriftPolicy.REPORT)
+    reported = plan_of("plan", provisioned.name)
+    assert (reported["action"], reported["drift"][0]["path"]) == ("", "spec.ports[app].port")
+
+
+def test_a_change_of_the_environment_is_planned_without_its_values(provisioned):
+    provisioned.variables.create(name="TOKEN", value=EncryptedText.of("hunter2-hunter2"))
+    planned = plan_of("plan", provisioned.name)
+    assert planned["action"] == "apply_sandbox"
+    changed = {item["name"].split()[0]: [change["path"] for change in item["diff"]] for item in planned["objects"]}
+    assert changed["Secret"] == ["data.TOKEN"]
+    assert changed["Service"] == []
+    assert any("env[TOKEN]" in path for path in changed["StatefulSet"])
+    said = json.dumps(planned)
+    assert "hunter2" not in said
+    assert provisioned.database.password.reveal() not in said
+
+
+def test_a_deletion_and_a_cancellation_are_planned(provisioned, unique_name):
+    planned = plan_of("delete", provisioned.name, "--dry-run")
+    assert planned["action"] == "delete_objects"
+    assert f"Cluster default/{provisioned.database.name}" in {
+        item["name"] for item in planned["objects"] if item["verb"] == "delete"
+    }
+    provisioned.refresh_from_db()
+    assert provisioned.phase == Phase.RUNNING
+    refused = run("cancel", provisioned.name, "--dry-run")
+    assert (refused.code, "has run" in refused.err) == (1, True)
+    other = add_project(f"{unique_name}b", actor="tester")
+    request_provision(other, actor="tester")
+    follow(other, lambda p: p.database and p.database.applied_at)
+    assert plan_of("cancel", other.name, "--dry-run")["action"] == "delete_objects"
