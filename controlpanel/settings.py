@@ -59,6 +59,10 @@ WATCHED_POLL_S = seconds(env, "WATCHED_POLL_S", default=30.0)
 SETTLED_POLL_S = seconds(env, "SETTLED_POLL_S", default=300.0)
 # What is done about objects that somebody changed outside the panel, where a project does not say otherwise.
 DRIFT_POLICY = choice(env, "DRIFT_POLICY", default="mend", allowed=("mend", "report"))
+# What the panel itself wrote to the timelines goes after so many days; what people did stays. 0: nothing goes.
+EVENT_RETENTION_DAYS = whole_number(env, "EVENT_RETENTION_DAYS", default=90, least=0)
+# Who has this token may read /metrics, beside staff who see all projects.
+METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
 POSTGRES_VERSION = env.str("POSTGRES_VERSION", default="16.4.0")
 POSTGRES_VERSION_LEGACY = env.str("POSTGRES_VERSION_LEGACY", default="postgresql-14.8.0")
 DATABASE_CPU = env.str("DATABASE_CPU", default="500m")

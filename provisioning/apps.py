@@ -7,7 +7,7 @@ class ProvisioningConfig(AppConfig):
     verbose_name = "Provisioning"
 
     def ready(self) -> None:
-        from provisioning import task_results
+        from provisioning import checks, task_results  # noqa: F401 - importing registers them
         from provisioning.schedules import ensure_schedules
 
         task_results.connect()

@@ -18,6 +18,8 @@ from projects.states import DesiredState, Phase, Reason
 from provisioning import liveness
 
 _BATCH = 500
+# Checks of what has settled wait while so many tasks do: a person's request comes in front of them.
+_QUEUE_FOR_CHECKS = 100
 # A task that did not begin by then was lost with its worker (the queue would give it out again only after `retry`), or
 # it is far behind others: so each task in the queue is allowed for. One too many is a short pass that finds nothing.
 _LOST_AFTER = timedelta(seconds=10)
@@ -69,14 +71,24 @@ def vouch_for_settled(now: datetime) -> int:
 
 
 def sweep_once(now: datetime) -> int:
-    """Enqueue the passes of rows that are due, oldest first, and of those whose task was lost; return how many."""
-    lost_after = _LOST_AFTER + queue_size() * _SLOWEST_PASS
+    """Enqueue the passes of rows that are due, and of those whose task was lost; return how many.
+
+    What somebody waits for comes first, oldest first; then, as far as the queue is short, what has settled. A project
+    that fails again and again is put off by its own back-off, and has one place like any other.
+    """
+    waiting_tasks = queue_size()
+    lost_after = _LOST_AFTER + waiting_tasks * _SLOWEST_PASS
     lost = Q(queued_at__lt=now - lost_after) | Q(queued_at__gt=now + liveness.CLOCK_SKEW)
     Project.objects.filter(lost).update(queued_at=None, next_pass_at=now)
     longest = _LONGEST_WAIT + timedelta(seconds=1.2 * settings.SETTLED_POLL_S)
     Project.objects.filter(next_pass_at__gt=now + longest).update(next_pass_at=now)
     due = Project.objects.filter(next_pass_at__lte=now, queued_at=None).order_by("next_pass_at")
-    return sum(enqueue_pass(pk, now=now) for pk in list(due.values_list("pk", flat=True)[:_BATCH]))
+    is_awaited = Q(phase__in=Phase.in_progress()) | Q(observed_generation__lt=F("wanted_generation"))
+    rows = list(due.filter(is_awaited).values_list("pk", flat=True)[:_BATCH])
+    room = _QUEUE_FOR_CHECKS - waiting_tasks - len(rows)
+    if room > 0:
+        rows += due.exclude(is_awaited).values_list("pk", flat=True)[:room]
+    return sum(enqueue_pass(pk, now=now) for pk in rows)
 
 
 def sweep_without_watcher() -> None:

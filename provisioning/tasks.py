@@ -3,9 +3,10 @@
 import contextlib
 import logging
 
+from django.conf import settings
 from django.utils import timezone
 
-from provisioning import inventory, kube, liveness, orphans, reconcile, sweeping
+from provisioning import inventory, kube, liveness, orphans, reconcile, retention, sweeping
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +34,13 @@ def end_orphan(orphan_id: int) -> None:
     """Delete or release an orphan, as somebody asked for. What goes wrong is said on its row."""
     liveness.beat_queue()
     orphans.end_orphan(orphan_id, timezone.now())
+
+
+def prune_events() -> None:
+    """Remove the panel's own events that are older than EVENT_RETENTION_DAYS; scheduled daily."""
+    liveness.beat_queue()
+    if settings.EVENT_RETENTION_DAYS:
+        retention.prune_events(settings.EVENT_RETENTION_DAYS, timezone.now())
 
 
 def take_inventory() -> None:

@@ -118,6 +118,8 @@ ADDRESSES: dict[str, tuple[Request, ...]] = {
     # Nothing but "alive" and which part is not; both without a name of a project.
     "healthz": (Request(ANYBODY, 503),),
     "livez": (get(ANYBODY),),
+    # Or by a token, whoever has it: tests/commands/test_metrics.py.
+    "metrics": (get(SEES_ALL),),
     "home": (get(ANYBODY, 302),),
     # --- The own pages
     "projects:list": (get(ALL_STAFF),),
@@ -166,7 +168,7 @@ for _model, _addresses in MODELS.items():
         ADDRESSES[f"admin:{_model}_{_end}" if _end else f"admin/{_app}/{_name}/<path:object_id>/"] = _requests
 
 # Addresses that are there for whoever is not logged in; all others lead to the login page.
-OPEN = frozenset({"healthz", "livez", "home", "admin:login", "admin:logout"})
+OPEN = frozenset({"healthz", "livez", "metrics", "home", "admin:login", "admin:logout"})
 
 # --- Actions of the admin --------------------------------------------------------------------------------------
 

@@ -34,7 +34,7 @@ from projects.states import Phase
 from provisioning import kube as k
 from provisioning import liveness, sweeping
 from provisioning.adoption import request_adopt
-from provisioning.watch import SUBJECTS, Stream
+from provisioning.streams import SUBJECTS, Stream
 from tests.faults.interruptions import Gate, WorkerKilledError
 
 logger = logging.getLogger(__name__)

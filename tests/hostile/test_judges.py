@@ -20,7 +20,7 @@ from provisioning.credentials import (
 )
 from provisioning.inventory import explain_obstacle, read_facts
 from provisioning.readiness import Readiness, explain_pod, judge_cluster, judge_sandbox
-from provisioning.watch import SUBJECTS
+from provisioning.streams import SUBJECTS
 from tests.hostile import answers
 from tests.hostile.strategies import examples, json_values, mutated, texts
 

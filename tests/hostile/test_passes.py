@@ -18,7 +18,7 @@ from projects.states import Phase, Reason
 from provisioning import kube
 from provisioning.inventory import take_inventory
 from provisioning.reconcile import run_pass
-from provisioning.watch import SUBJECTS, Stream
+from provisioning.streams import SUBJECTS, Stream
 from tests.factories import DatabaseFactory, ProjectFactory, provisioned_project
 from tests.hostile import answers
 from tests.hostile.server import http_json

@@ -23,8 +23,8 @@ from provisioning.kube import WatchEvent
 from provisioning.lease import claim
 from provisioning.names import PROJECT_ID_LABEL
 from provisioning.reconcile import run_pass
+from provisioning.streams import SUBJECTS, Stream
 from provisioning.sweeping import sweep_without_watcher
-from provisioning.watch import SUBJECTS, Stream
 from tests.conftest import follow, is_running
 from tests.factories import ProjectFactory, provisioned_project
 

@@ -13,10 +13,12 @@ from projects.scheduling import enqueue_pass
 from projects.services import add_project, request_delete, request_provision
 from projects.states import DesiredState, Phase
 from provisioning import liveness, tasks
+from provisioning.checks import check_queue
 from provisioning.lease import LEASE, LeaseLostError, claim, release
 from provisioning.models import ProcessLease
 from provisioning.schedules import ensure_schedules
 from provisioning.sweeping import queue_size, sweep_once, sweep_without_watcher
+from tests.factories import provisioned_project
 
 pytestmark = pytest.mark.django_db
 
@@ -234,3 +236,32 @@ def test_the_heartbeat_is_written_at_most_once_a_second(django_assert_num_querie
     with django_assert_num_queries(1):
         tasks.beat()
     assert ProcessLease.objects.get(name=liveness.QUEUE).renewed_at == before
+
+
+def test_what_somebody_waits_for_comes_before_checks_of_what_has_settled(project, settings):
+    now = timezone.now()
+    settled = [provisioned_project() for _ in range(3)]
+    request_provision(project, actor="ann")
+    OrmQ.objects.all().delete()
+    Project.objects.update(queued_at=None, next_pass_at=now - timedelta(minutes=1))
+    Project.objects.filter(pk=project.pk).update(next_pass_at=now)
+    assert sweep_once(now) == 4
+    assert queued_calls()[0] == pass_of(project)
+    assert len(settled) == 3
+
+
+def test_checks_wait_while_the_queue_is_long(project):
+    now = timezone.now()
+    for _ in range(3):
+        provisioned_project()
+    request_provision(project, actor="ann")
+    Project.objects.update(queued_at=None, next_pass_at=now)
+    OrmQ.objects.bulk_create([OrmQ(key="controlpanel", payload="x", lock=now) for _ in range(100)])
+    assert sweep_once(now) == 1
+
+
+def test_a_retry_that_comes_while_a_task_may_still_run_is_refused_at_the_start(settings):
+    assert check_queue() == []
+    settings.Q_CLUSTER = {**settings.Q_CLUSTER, "retry": settings.Q_CLUSTER["timeout"]}
+    (error,) = check_queue()
+    assert error.id == "provisioning.E001"

@@ -15,8 +15,8 @@ from provisioning.kube import WatchEvent
 from provisioning.models import ClusterChange
 from provisioning.names import PROJECT_ID_LABEL
 from provisioning.observing import is_just_captured
+from provisioning.streams import SUBJECTS, Stream
 from provisioning.sweeping import sweep_once, vouch_for_settled
-from provisioning.watch import SUBJECTS, Stream
 from provisioning.watched_words import Words
 from tests.factories import DatabaseFactory, ProjectFactory, SandboxFactory, provisioned_project
 
