@@ -70,9 +70,8 @@ def _projects(now: datetime) -> Iterator[Metric]:
     yield family
     failing = Project.objects.filter(failures__gt=0).count()
     yield _gauge("projects_in_trouble", "Projects whose last pass met a trouble.", failing)
-    due = Project.objects.filter(next_pass_at__lte=now, queued_at=None).aggregate(
-        n=Count("pk"), first=Min("next_pass_at")
-    )
+    overdue = Project.objects.filter(next_pass_at__lte=now, queued_at=None)
+    due = overdue.aggregate(n=Count("pk"), first=Min("next_pass_at"))
     yield _gauge("passes_due", "Projects whose look is due and not in the queue yet.", due["n"])
     yield _gauge("passes_due_oldest_seconds", "For how long the oldest of them is due.", _seconds(due["first"], now))
     queued = Project.objects.filter(queued_at__isnull=False).aggregate(first=Min("queued_at"))

@@ -18,8 +18,8 @@ def check_queue(**_: Any) -> list[CheckMessage]:
         return []
     return [
         Error(
-            f"Q_CLUSTER: retry ({retry_s} s) has to be more than twice timeout ({timeout_s} s): a task that waits for a "
-            "worker and then runs to its end would be run twice.",
+            f"Q_CLUSTER: retry ({retry_s} s) has to be more than twice timeout ({timeout_s} s): a task that "
+            "waits for a worker and then runs to its end would be run twice.",
             hint="Raise retry, or lower timeout.",
             id="provisioning.E001",
         )

@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 _WATCH_TIMEOUT_S = 240
 # Watches are not trusted for ever: a lost event is found by the next list.
-_RELIST_EVERY_S = 600.0
+RELIST_EVERY_S = 600.0
 _LONGEST_BACKOFF_S = 15.0
 CLUSTERS, SECRETS = "clusters", "secrets"
 
@@ -187,7 +187,7 @@ class Stream:
         self._compare(items)
         self.is_in_step, self.trouble = True, ""
         self.pulse.note(is_event=False, took_s=0.0)
-        relist_at = time.monotonic() + _RELIST_EVERY_S
+        relist_at = time.monotonic() + RELIST_EVERY_S
         while not self.stop.is_set() and time.monotonic() < relist_at:
             events = kube.watch(
                 kind,

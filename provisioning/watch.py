@@ -19,7 +19,7 @@ from projects.found_cluster import request_inventory
 from projects.models import Project
 from projects.states import DesiredState
 from provisioning import liveness, sweeping
-from provisioning.streams import CLUSTERS, SECRETS, SUBJECTS, WORDS, Stream
+from provisioning.streams import CLUSTERS, RELIST_EVERY_S, SECRETS, SUBJECTS, WORDS, Stream
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class Watcher:
     def run(self) -> None:
         logger.info("The watcher stands by.")
         next_renewal = next_sweep = next_words = next_beat = 0.0
-        next_inventory = time.monotonic() + _RELIST_EVERY_S
+        next_inventory = time.monotonic() + RELIST_EVERY_S
         try:
             while not self._stop.is_set():
                 tick = time.monotonic()
@@ -64,7 +64,7 @@ class Watcher:
                     if self._streams and tick >= next_inventory:
                         # It finds what no watch follows: Services, Ingresses and Secrets that have drifted, orphans.
                         request_inventory(timezone.now())
-                        next_inventory = tick + _RELIST_EVERY_S
+                        next_inventory = tick + RELIST_EVERY_S
                     if self._streams and tick >= next_beat:
                         async_task("provisioning.tasks.beat")
                         next_beat = tick + liveness.BEAT_EVERY.total_seconds()

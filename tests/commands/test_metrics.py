@@ -1,5 +1,6 @@
 """/metrics: figures for who may have them, true to what the database says."""
 
+import threading
 from datetime import timedelta
 
 import pytest
@@ -39,7 +40,7 @@ def test_projects_are_counted_by_phase_and_what_is_late_by_its_age(client, setti
 
 
 def test_a_watcher_says_what_its_watches_heard(client, settings):
-    streams = [Stream(SUBJECTS[0], namespace, None) for namespace in ("a", "b")]
+    streams = [Stream(SUBJECTS[0], namespace, threading.Event()) for namespace in ("a", "b")]
     now = timezone.now()
     streams[0].pulse = Pulse(3, now, now - timedelta(seconds=5), 0.2)
     streams[1].pulse = Pulse(1, now - timedelta(seconds=60), now - timedelta(seconds=90), 0.1)
