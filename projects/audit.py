@@ -35,7 +35,7 @@ _DONE = {
 }
 _request: ContextVar[HttpRequest | None] = ContextVar("audited_request", default=None)
 # What people write; passes write the other columns.
-_PROJECT_FIELDS = ("name", "owner", "description", "namespace", "template", "default_database_allowed")
+_PROJECT_FIELDS = ("name", "owner", "description", "namespace", "template", "default_database_allowed", "drift_policy")
 
 
 class AuditMiddleware:

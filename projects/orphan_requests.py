@@ -4,6 +4,7 @@ from django.conf import settings
 from django.db import transaction
 from django_q.tasks import async_task
 
+from projects import audit
 from projects.orphan import ORPHAN_TASK, Orphan, OrphanWish
 from projects.services import Outcome, record_event
 from projects.states import Level
@@ -20,12 +21,15 @@ def request_orphan(orphan: Orphan, wish: OrphanWish, *, actor: str, is_sure: boo
             return Outcome(False, refusal)
         current.wish, current.wished_by, current.trouble = wish, actor, ""
         current.save(update_fields=["wish", "wished_by", "trouble"])
-        if current.project is not None:
+        message = f"{actor} asked to {wish} the orphan {current}."
+        if current.project is None:
+            audit.record(current, "OrphanRequested", by=actor, message=message)
+        else:
             record_event(
                 current.project,
                 actor=actor,
                 reason="OrphanRequested",
-                message=f"{actor} asked to {wish} the orphan {current}.",
+                message=message,
                 resource=f"{current.kind} {current.name}"[:120],
                 level=Level.WARNING,
             )

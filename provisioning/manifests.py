@@ -11,6 +11,7 @@ from provisioning.names import ENVIRONMENT_ANNOTATION, INSTANCE_LABEL, ORIGIN_LA
 
 Manifest = dict[str, Any]
 
+ISSUER_ANNOTATION = "cert-manager.io/cluster-issuer"
 CLUSTER_V1 = "apps.kubeblocks.io/v1"
 CLUSTER_V1ALPHA1 = "apps.kubeblocks.io/v1alpha1"
 
@@ -153,7 +154,7 @@ def _build_ingress(name: str, namespace: str, owner: Owner, spec: SandboxSpec, p
     if spec.scheme == "https":
         body["tls"] = [{"hosts": [host], "secretName": spec.tls_secret or f"{name}-{port_name}-tls"}]
     if spec.cluster_issuer:
-        metadata["annotations"] = {"cert-manager.io/cluster-issuer": spec.cluster_issuer}
+        metadata["annotations"] = {ISSUER_ANNOTATION: spec.cluster_issuer}
     return {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": metadata, "spec": body}
 
 

@@ -1,6 +1,5 @@
 """Orphans: objects with our labels that no project has, and rows whose objects vanished; found, judged and ended."""
 
-import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -9,6 +8,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 
+from projects import audit
 from projects.models import DatabaseCluster, Project, Sandbox
 from projects.orphan import Orphan, OrphanWish
 from projects.services import record_event
@@ -27,8 +27,6 @@ from provisioning.names import (
 )
 from provisioning.readiness import Object, created_at, labels_of, metadata_of, text, uid_of
 from provisioning.scene import PANEL
-
-logger = logging.getLogger(__name__)
 
 KINDS = (k.STATEFULSET, k.SERVICE, k.SECRET, k.PVC, k.INGRESS)
 _SEEN_FIELDS = (
@@ -212,7 +210,8 @@ def end_orphan(pk: int, now: datetime) -> None:
                 resource=f"{orphan.kind} {orphan.name}"[:120],
                 level=Level.WARNING,
             )
-        logger.info("%s Asked for by %s.", said, orphan.wished_by)
+        else:
+            audit.record(orphan, "OrphanEnded", by=orphan.wished_by, message=said)
         Orphan.objects.filter(pk=pk).delete()
 
 

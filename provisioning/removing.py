@@ -9,14 +9,28 @@ from projects.fields import EncryptedText
 from projects.models import DatabaseCluster, Project, ProjectVariable
 from projects.states import DesiredState, Origin, Reason
 from provisioning import kube as k
+from provisioning.manifests import ISSUER_ANNOTATION
 from provisioning.names import INSTANCE_LABEL, ORIGIN_LABEL, PROJECT_ID_LABEL, claim_labels, project_id_of
 from provisioning.observing import World
 from provisioning.password_rotation import finish_rotation
-from provisioning.readiness import Object, created_at, judge_cluster, labels_of, metadata_of, text, uid_of
+from provisioning.readiness import (
+    Object,
+    annotations_of,
+    created_at,
+    judge_cluster,
+    labels_of,
+    mapping,
+    metadata_of,
+    objects,
+    text,
+    uid_of,
+)
 from provisioning.scene import Scene
 from provisioning.terms import Remaining, Seen
 
 _OWNED_KINDS = (k.STATEFULSET, k.POD, k.SERVICE, k.SECRET, k.PVC, k.INGRESS)
+# Of every Secret that cert-manager makes.
+_CERTIFICATE_LABEL = "controller.cert-manager.io/fao"
 # The API server's clock may be behind the panel's: what is older than a request by less may still come from it.
 _CLOCKS_DIFFER = timedelta(minutes=5)
 
@@ -66,6 +80,8 @@ def observe_remaining(world: World, project: Project, namespaces: set[str]) -> S
             for item in world.kube.list_objects(kind, namespace, labels=selector):
                 if not takes_back or labels_of(item).get(INSTANCE_LABEL) in sandboxes:
                     _add(remaining, kind, namespace, item)
+        for item in _certificate_secrets(world, project, namespace):
+            _add(remaining, k.SECRET, namespace, item)
         if doomed_names:
             instances = f"{INSTANCE_LABEL} in ({','.join(sorted(doomed_names))})"
             for kind in (k.SECRET, k.PVC):
@@ -74,6 +90,21 @@ def observe_remaining(world: World, project: Project, namespaces: set[str]) -> S
                         _add(remaining, kind, namespace, item, is_ours=False)
     world.remaining = remaining
     return Seen(cluster=judge_cluster(None), remaining=tuple(remaining.values()))
+
+
+def _certificate_secrets(world: World, project: Project, namespace: str) -> list[Object]:
+    """Return the Secrets that cert-manager has made for the project's Ingresses. It leaves them where they are when
+    the Ingress goes, unless told otherwise; they carry its own label (1.12 and later) and none of ours."""
+    names = {
+        text(tls.get("secretName"), 253)
+        for applied in project.applied.filter(kind=k.INGRESS.name, namespace=namespace)
+        if ISSUER_ANNOTATION in annotations_of(applied.manifest)
+        for tls in objects(mapping(applied.manifest.get("spec")).get("tls"))
+    }
+    if not names:
+        return []
+    secrets = world.kube.list_objects(k.SECRET, namespace, labels=_CERTIFICATE_LABEL)
+    return [item for item in secrets if text(metadata_of(item).get("name"), 253) in names]
 
 
 def _was_there_before(cluster: Object, row: DatabaseCluster | None) -> bool:
@@ -137,9 +168,19 @@ def finish_deletion(scene: Scene, now: datetime) -> None:
     """Retire the rows: the deletion is done."""
     with transaction.atomic():
         scene.lease.write()
+        kept = _say_kept(scene.project)
         retire_rows(scene.project, now, Reason.DELETED)
         ProjectVariable.objects.filter(project=scene.project).update(value=EncryptedText())
-        scene.note("Deleted", "The sandbox and the database are gone from the cluster.")
+        scene.note("Deleted", f"The sandbox and the database are gone from the cluster.{kept}")
+
+
+def _say_kept(project: Project) -> str:
+    """Return what stays of a deleted project, by its policies."""
+    databases = list(project.databases.filter(retired_at=None))
+    adopted = [row.name for row in databases if row.origin == Origin.ADOPTED and not project.delete_adopted]
+    if adopted:
+        return f" Kept with its data, without the panel's labels: Cluster {', '.join(adopted)}."
+    return " Kept: backups that KubeBlocks has made of the database, if there are any." if databases else ""
 
 
 def finish_cancellation(scene: Scene, now: datetime) -> None:

@@ -205,6 +205,35 @@ def test_a_cancel_that_is_stuck_says_what_is_left_and_can_be_forgotten(cluster, 
     assert request_forget(project, actor="tester").accepted
 
 
+# --- delete --------------------------------------------------------------------------------------------------------
+
+
+def test_a_deletion_takes_the_certificates_of_its_ingresses_along(cluster, unique_name, settings):
+    """cert-manager leaves the Secret of an Ingress that goes."""
+    settings.SANDBOX_DOMAIN, settings.SANDBOX_CLUSTER_ISSUER = "apps.example.com", "issuer"
+    project = follow(start(unique_name), is_running)
+    client, name = k.connect(), f"{project.sandbox.name}-app-tls"
+    for secret in (name, f"{unique_name}-other-tls"):
+        metadata = {"name": secret, "namespace": "default", "labels": {"controller.cert-manager.io/fao": "true"}}
+        client.apply(
+            {
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "metadata": metadata,
+                "type": "kubernetes.io/tls",
+                "data": {"tls.crt": "", "tls.key": ""},
+            },
+            "secrets",
+        )
+    request_delete(project, actor="tester")
+    project = follow(project, is_deleted)
+    left = {item["metadata"]["name"] for item in client.list_objects(k.SECRET, "default")}
+    assert name not in left
+    assert f"{unique_name}-other-tls" in left
+    assert "Kept: backups" in project.events.get(reason="Deleted").message
+    assert not project.applied.exists()
+
+
 # --- forget --------------------------------------------------------------------------------------------------------
 
 
