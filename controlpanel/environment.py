@@ -1,14 +1,28 @@
-"""Numbers from the environment, refused in a sentence that names the variable."""
+"""Values from the environment, refused in a sentence that names the variable."""
+
+import re
+from typing import Any
+from zoneinfo import available_timezones
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
+
+from controlpanel.plain_text import one_line
+
+_YES, _NO = ("true", "on", "ok", "y", "yes", "1"), ("false", "off", "n", "no", "0", "")
+_NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
+def _refuse(name: str, text: str, wanted: str) -> ImproperlyConfigured:
+    return ImproperlyConfigured(f"{name} is '{one_line(text, 60)}'; it has to be {wanted}.")
 
 
 def whole_number(env: environ.Env, name: str, *, default: int, least: int = 1, most: int = 1_000_000) -> int:
     """Return the variable as an int between `least` and `most`. Raises ImproperlyConfigured."""
     text = env.str(name, default=str(default)).strip()
-    if not text.isascii() or not text.isdecimal() or not least <= int(text[:9]) <= most:
-        raise ImproperlyConfigured(f"{name} is '{text}'; it has to be a whole number from {least} to {most}.")
+    if not text.isascii() or not text.isdecimal() or len(text) > 9 or not least <= int(text) <= most:
+        raise _refuse(name, text, f"a whole number from {least} to {most}")
     return int(text)
 
 
@@ -16,7 +30,7 @@ def choice(env: environ.Env, name: str, *, default: str, allowed: tuple[str, ...
     """Return one of the allowed words. Raises ImproperlyConfigured, in a sentence, for another one."""
     value: str = env.str(name, default=default)
     if value not in allowed:
-        raise ImproperlyConfigured(f"{name} is '{value}'. Set it to one of: {', '.join(allowed)}.")
+        raise ImproperlyConfigured(f"{name} is '{one_line(value, 60)}'. Set it to one of: {', '.join(allowed)}.")
     return value
 
 
@@ -28,5 +42,53 @@ def seconds(env: environ.Env, name: str, *, default: float) -> float:
     except ValueError:
         value = 0.0
     if not 0 < value < 1_000_000:
-        raise ImproperlyConfigured(f"{name} is '{text}'; it has to be a number of seconds above 0.")
+        raise _refuse(name, text, "a number of seconds above 0")
     return value
+
+
+def yes_or_no(env: environ.Env, name: str, *, default: bool) -> bool:
+    """Return the variable as a bool. Raises ImproperlyConfigured: HTTPS=ture must not mean no."""
+    text = env.str(name, default=str(default)).strip()
+    if text.lower() not in (*_YES, *_NO):
+        raise _refuse(name, text, "true or false")
+    return text.lower() in _YES
+
+
+def log_level(env: environ.Env, name: str) -> str:
+    return choice(env, name, default="INFO", allowed=_LEVELS)
+
+
+def time_zone(env: environ.Env, name: str) -> str:
+    """Return the variable as a time zone's name. Raises ImproperlyConfigured."""
+    text: str = env.str(name, default="UTC")
+    if text not in available_timezones():
+        raise _refuse(name, text, "the name of a time zone, such as UTC or Europe/Berlin")
+    return text
+
+
+def namespace(env: environ.Env, name: str) -> str:
+    """Return the variable as a namespace's name. Raises ImproperlyConfigured."""
+    text: str = env.str(name, default="default")
+    if not _NAMESPACE.fullmatch(text):
+        raise _refuse(name, text, "the name of a namespace: up to 63 lower-case letters, digits and hyphens")
+    return text
+
+
+def database(env: environ.Env, name: str) -> dict[str, Any]:
+    """Return the variable, a URL, as Django's settings of a database. Raises ImproperlyConfigured, without quoting it:
+    it may hold a password."""
+    try:
+        found: dict[str, Any] = env.db(name)
+    except Exception:  # noqa: BLE001 - whatever a broken URL makes its parser raise
+        found = {}
+    if not found.get("NAME") or str(found.get("ENGINE")).rpartition(".")[2] not in ("postgresql", "sqlite3"):
+        raise ImproperlyConfigured(f"{name} can't be read. Write it as postgresql://user:password@host:5432/name.")
+    return found
+
+
+def redis_url(env: environ.Env, name: str) -> str:
+    """Return the variable, a URL, or "". Raises ImproperlyConfigured, without quoting it: it may hold a password."""
+    text: str = env.str(name, default="")
+    if text and not re.match(r"(rediss?|unix)://.", text):
+        raise ImproperlyConfigured(f"{name} can't be read. Write it as redis://:password@host:6379/0.")
+    return text

@@ -15,3 +15,18 @@ def one_line(text: str, limit: int) -> str:
     """Return `text` as one plain line of at most `limit` characters: each run of white space becomes a space."""
     # Far more is cut off first, so that a megabyte costs nothing.
     return plain(" ".join(text[: 8 * limit].split()))[:limit]
+
+
+def log_line(text: str) -> str:
+    """Return `text` as one line of a log: line breaks, escapes and whatever else does not print are written out, so
+    that nothing that came from outside looks like a line of its own or paints the terminal."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
+    )
+
+
+def log_block(text: str) -> str:
+    """Return a traceback for a log: its lines stay lines, each indented, so that none looks like another record."""
+    return "\n".join(f"    {log_line(line)}".rstrip() for line in text.split("\n"))

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from controlpanel.known_secrets import MASK, KnownSecrets
+from controlpanel.plain_text import log_block, log_line
 
 __all__ = ["MASK", "RedactingFilter", "guard_exception_hooks", "mask_known", "mask_object", "redact", "remember"]
 
@@ -74,17 +75,18 @@ def mask_object(item: Any) -> Any:
 
 
 class RedactingFilter(logging.Filter):
-    """Masks secrets in a record's message, traceback and stack, whatever logger it came from."""
+    """Masks secrets in a record's message, traceback and stack, whatever logger it came from, and keeps them on lines
+    of their own: who can have something logged can't forge a line of the log."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        record.msg = redact(record.getMessage())
+        record.msg = log_line(redact(record.getMessage()))
         record.args = None
         if record.exc_info and not record.exc_text:
             record.exc_text = logging.Formatter().formatException(record.exc_info)
         if record.exc_text:
-            record.exc_text = redact(record.exc_text)
+            record.exc_text = log_block(redact(record.exc_text))
         if record.stack_info:
-            record.stack_info = redact(record.stack_info)
+            record.stack_info = log_block(redact(record.stack_info))
         return True
 
 
@@ -92,7 +94,7 @@ def guard_exception_hooks() -> None:
     """Have Python mask secrets in the traceback of an error that nobody caught, in any thread."""
 
     def print_masked(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
-        sys.stderr.write(redact("".join(traceback.format_exception(kind, error, trace))))
+        sys.stderr.write(log_block(redact("".join(traceback.format_exception(kind, error, trace)))) + "\n")
 
     def print_thread(failed: threading.ExceptHookArgs) -> None:
         if failed.exc_type is not SystemExit:

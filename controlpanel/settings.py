@@ -11,7 +11,17 @@ from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
 from django.core.exceptions import ImproperlyConfigured, ValidationError
 
 from controlpanel import theme
-from controlpanel.environment import choice, seconds, whole_number
+from controlpanel.environment import (
+    choice,
+    database,
+    log_level,
+    namespace,
+    redis_url,
+    seconds,
+    time_zone,
+    whole_number,
+    yes_or_no,
+)
 from controlpanel.keys import check_encryption_keys, private_file, read_encryption_keys, read_or_create
 from controlpanel.redaction import remember
 from projects.connection import Connection, InvalidConnectionError, parse_url
@@ -35,7 +45,7 @@ if ENCRYPTION_KEYS:
 else:
     read_encryption_keys(ENCRYPTION_KEY_FILE)
 
-DEBUG = env.bool("DEBUG", default=False)
+DEBUG = yes_or_no(env, "DEBUG", default=False)
 PORT = whole_number(env, "PORT", default=8000, most=65535)
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
@@ -48,7 +58,7 @@ IN_CLUSTER = "KUBERNETES_SERVICE_HOST" in os.environ and not KUBECONFIG
 EMBEDDED_CLUSTER = not KUBECONFIG and not IN_CLUSTER
 EMBEDDED_STATE_DIR = STATE_DIR / "devcluster"
 EMBEDDED_KUBECONFIG = EMBEDDED_STATE_DIR / "kubeconfig"
-KUBE_NAMESPACE = env.str("KUBE_NAMESPACE", default="default")
+KUBE_NAMESPACE = namespace(env, "KUBE_NAMESPACE")
 KUBE_REQUEST_TIMEOUT_S = seconds(env, "KUBE_REQUEST_TIMEOUT_S", default=8.0)
 
 # --- Databases and sandboxes -----------------------------------------------------------------------------------
@@ -60,7 +70,7 @@ SETTLED_POLL_S = seconds(env, "SETTLED_POLL_S", default=300.0)
 # What is done about objects that somebody changed outside the panel, where a project does not say otherwise.
 DRIFT_POLICY = choice(env, "DRIFT_POLICY", default="mend", allowed=("mend", "report"))
 # What the panel itself wrote to the timelines goes after so many days; what people did stays. 0: nothing goes.
-EVENT_RETENTION_DAYS = whole_number(env, "EVENT_RETENTION_DAYS", default=90, least=0)
+EVENT_RETENTION_DAYS = whole_number(env, "EVENT_RETENTION_DAYS", default=90, least=0, most=36_500)
 # Who has this token may read /metrics, beside staff who see all projects.
 METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
 POSTGRES_VERSION = env.str("POSTGRES_VERSION", default="16.4.0")
@@ -77,7 +87,7 @@ if env.str("DEFAULT_DATABASE_URL", default=""):
     except InvalidConnectionError as error:
         raise ImproperlyConfigured(f"DEFAULT_DATABASE_URL can't be used. {error}") from None
 # Off only where no database can ever be reached from the panel: it takes longer to find that out than to be told.
-VERIFY_CONNECTIONS = env.bool("VERIFY_CONNECTIONS", default=True)
+VERIFY_CONNECTIONS = yes_or_no(env, "VERIFY_CONNECTIONS", default=True)
 SANDBOX_IMAGE = env.str("SANDBOX_IMAGE", default="ghcr.io/fullstackagent/fullstack-web-runtime:latest")
 SANDBOX_PORTS = env.str("SANDBOX_PORTS", default="app:3000")
 try:
@@ -164,9 +174,7 @@ TEMPLATES = [
 # A connection for each request or task costs more than the request or task itself.
 CONN_MAX_AGE = 600
 if env.str("DATABASE_URL", default=""):
-    _database: dict[str, Any] = {**env.db("DATABASE_URL"), "CONN_HEALTH_CHECKS": True}
-    if "ENGINE" not in _database:
-        raise ImproperlyConfigured("DATABASE_URL can't be read. Write it as postgresql://user:password@host:5432/name.")
+    _database: dict[str, Any] = {**database(env, "DATABASE_URL"), "CONN_HEALTH_CHECKS": True}
 else:
     # Sessions and password hashes are for this user alone.
     _database = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(private_file(STATE_DIR / "panel.sqlite3"))}
@@ -182,7 +190,7 @@ remember(_database.get("PASSWORD", ""), keep=True)
 DATABASES = {"default": {**_database, "CONN_MAX_AGE": CONN_MAX_AGE}}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-REDIS_URL = env.str("REDIS_URL", default="")
+REDIS_URL = redis_url(env, "REDIS_URL")
 Q_CLUSTER: dict[str, Any] = {
     "name": "controlpanel",
     "label": "Queue",
@@ -213,7 +221,7 @@ LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "projects:list"
 
 LANGUAGE_CODE = "en"
-TIME_ZONE = env.str("TIME_ZONE", default="UTC")
+TIME_ZONE = time_zone(env, "TIME_ZONE")
 USE_TZ = True
 
 STATIC_URL = "static/"
@@ -222,7 +230,7 @@ WHITENOISE_USE_FINDERS = True
 
 # --- Security --------------------------------------------------------------------------------------------------
 # The panel speaks plain http on the loopback address; behind a TLS proxy set HTTPS=true.
-HTTPS = env.bool("HTTPS", default=False)
+HTTPS = yes_or_no(env, "HTTPS", default=False)
 SECURE_SSL_REDIRECT = HTTPS
 SECURE_REDIRECT_EXEMPT = [r"^healthz$"]
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
@@ -281,7 +289,7 @@ LOGGING = {
     "filters": {"redact": {"()": "controlpanel.redaction.RedactingFilter"}},
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "filters": ["redact"], "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="INFO")},
+    "root": {"handlers": ["stderr"], "level": log_level(env, "LOG_LEVEL")},
     "loggers": {
         # gunicorn makes handlers of its own, which mask nothing.
         "gunicorn.error": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},

@@ -10,6 +10,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.utils import timezone
 
+from controlpanel.plain_text import plain
 from projects.connection import Connection
 from projects.models import Event, Project
 from projects.possible import Request, explain_refusal
@@ -39,15 +40,15 @@ def record_event(
     level: Level = Level.INFO,
     at: datetime | None = None,
 ) -> Event:
-    """Add a line to a project's timeline."""
+    """Add a line to a project's timeline. What people and clusters said in it is made plain."""
     return Event.objects.create(
         project=project,
         at=at or timezone.now(),
-        actor=actor,
-        resource=resource,
+        actor=plain(actor)[:150],
+        resource=plain(resource)[:120],
         level=level,
         reason=reason,
-        message=message,
+        message=plain(" ".join(message.split())),
     )
 
 

@@ -4,7 +4,7 @@ import getpass
 import json
 import shlex
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +16,7 @@ from django.utils import timezone
 from rich.console import Console
 from rich.table import Table
 
+from controlpanel.plain_text import plain
 from controlpanel.redaction import redact
 from projects import naming
 from projects.fields import UndecryptableValueError
@@ -48,6 +49,7 @@ class PanelCommand(BaseCommand):
             sys.exit(130)
 
     def _execute_explained(self, *args: Any, **options: Any) -> str | None:
+        refuse_unreadable(options)
         try:
             return super().execute(*args, **options)
         except (OperationalError, ProgrammingError) as error:
@@ -70,9 +72,20 @@ class PanelCommand(BaseCommand):
             self.stdout.write(json.dumps(describe(project), ensure_ascii=False))
 
 
+def refuse_unreadable(options: Mapping[str, Any]) -> None:
+    """Raise CommandError (2) for an argument that no database takes: a shell hands on bytes that are no UTF-8."""
+    for name, value in options.items():
+        for text in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(text, str) and any("\ud800" <= character <= "\udfff" for character in text):
+                raise stop(
+                    WRONG_USAGE, f"The argument {name} holds something that is not text in UTF-8. Type it again."
+                )
+
+
 def stop(code: int, message: str) -> CommandError:
-    """Return the error that ends a command with this exit code and this sentence on stderr."""
-    return CommandError(message, returncode=code)
+    """Return the error that ends a command with this exit code and this sentence on stderr: of what was typed and is
+    quoted in it, only characters that print."""
+    return CommandError("\n".join(map(plain, message.split("\n"))), returncode=code)
 
 
 def explain_database_error(error: DatabaseError) -> str:

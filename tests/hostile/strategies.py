@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import transaction
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
 # The ordinary run tries the same bounded number each time; HOSTILE_EXAMPLES=50 tries fifty times as many, other ones.
@@ -24,6 +24,8 @@ def examples(count: int) -> settings:
         database=None,
         deadline=None,
         suppress_health_check=list(HealthCheck),
+        # To find a smaller example takes longer than the whole run.
+        phases=[Phase.explicit, Phase.generate, *([Phase.shrink] if FACTOR > 1 else [])],
     )
 
 

@@ -22,7 +22,7 @@ class Command(PanelCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         days = options["older_than_days"]
-        if not 1 <= days <= 1_000_000:
-            raise CommandError("--older-than-days must be from 1 to 1,000,000.", returncode=2)
+        if not 1 <= days <= 36_500:
+            raise CommandError("--older-than-days must be from 1 to 36,500.", returncode=2)
         removed = prune_events(days, timezone.now())
         self.stdout.write(f"Removed {removed} events of the panel that were older than {days} days.")

@@ -1,0 +1,134 @@
+"""Arguments of the commands: a sentence and an exit code, never a traceback; and logs that nobody forges."""
+
+import io
+import logging
+from argparse import _StoreAction
+
+import pytest
+from django.core.management import get_commands, load_command_class
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controlpanel.plain_text import log_line
+from controlpanel.redaction import RedactingFilter
+from projects.models import Event
+from projects.services import record_event
+from provisioning.management.console import PanelCommand
+from tests.commands.conftest import run
+from tests.factories import ProjectFactory, provisioned_project
+from tests.hostile.strategies import examples, texts, undone
+
+pytestmark = [pytest.mark.django_db, pytest.mark.filterwarnings("ignore:Generating overly large repr")]
+
+# These run until they are stopped.
+_LONG = ("up", "watch", "devcluster")
+COMMANDS = sorted(name for name, app in get_commands().items() if app == "provisioning" and name not in _LONG)
+
+
+@pytest.fixture(autouse=True)
+def no_cluster(use_cluster, tmp_path):
+    use_cluster(tmp_path / "none")
+
+
+@st.composite
+def calls(draw: st.DrawFn) -> list[str]:
+    """A command with any of its own arguments, and any values."""
+    name = draw(st.sampled_from(COMMANDS))
+    command = load_command_class("provisioning", name)
+    own = [
+        action
+        for action in command.create_parser("manage.py", name)._actions
+        if action.dest not in ("help", "version", "verbosity", "settings", "pythonpath", "traceback", "wait")
+    ]
+    words = [name]
+    for action in own:
+        if not action.option_strings:
+            many = action.nargs in ("+", "*")
+            words += draw(st.lists(VALUES, min_size=0 if action.nargs == "*" else 1, max_size=3 if many else 1))
+        elif action.required or draw(st.booleans()):
+            words.append(action.option_strings[-1])
+            if isinstance(action, _StoreAction):
+                words[-1] += f"={draw(VALUES)}"
+    return words
+
+
+VALUES = st.sampled_from(["running", "url", "env", "json", "1", "queue"]) | texts()
+
+
+def test_every_command_is_tried():
+    assert {"provision", "status", "credentials", "adopt", "delete", "doctor", "prune_events"} <= set(COMMANDS)
+    for name in COMMANDS:
+        assert isinstance(load_command_class("provisioning", name), PanelCommand)
+
+
+@examples(120)
+@given(calls())
+def test_a_command_ends_with_a_code_and_a_sentence(words):
+    with undone():
+        provisioned_project(name="running")
+        ran = run(*words)
+        assert ran.code in (0, 1, 2, 3), words
+        assert "Traceback" not in ran.err + ran.out
+        assert (ran.code == 0) or ran.err.strip() or ran.out.strip()
+        assert all(line.isprintable() for line in ran.err.splitlines() if "argument" not in line), words
+
+
+@pytest.mark.parametrize("name", ["caf\udce9", "\ud800"])
+@pytest.mark.parametrize("command", ["provision", "status", "delete"])
+def test_what_is_no_text_is_wrong_usage(command, name):
+    ran = run(command, name)
+    assert ran.code == 2
+    assert ran.lines == []
+    assert ran.err == "The argument names holds something that is not text in UTF-8. Type it again.\n"
+
+
+def test_days_beyond_the_calendar_are_wrong_usage():
+    assert run("prune_events", "--older-than-days", "999999999999").code == 2
+
+
+# --- what is said is recorded and logged as what it is -----------------------------------------------------------
+
+
+@examples(60)
+@given(actor=texts(), reason=texts())
+def test_an_event_holds_plain_lines(actor, reason):
+    with undone():
+        event = record_event(ProjectFactory.create(), actor=actor, reason="Test", message=f"{actor} said {reason}")
+        event.full_clean(exclude=["actor"])
+        stored = Event.objects.get(pk=event.pk)
+        assert stored.message.isprintable()
+        assert len(stored.actor) <= 150
+        assert stored.actor.isprintable()
+
+
+def log(message: str, *arguments: object) -> list[str]:
+    """Return the lines that a record of an error becomes, as the panel's handler writes them."""
+    output = io.StringIO()
+    handler = logging.StreamHandler(output)
+    handler.addFilter(RedactingFilter())
+    handler.setFormatter(logging.Formatter("2026 %(levelname)s %(message)s"))
+    logger = logging.Logger("hostile")
+    logger.addHandler(handler)
+    try:
+        raise ValueError(*arguments)
+    except ValueError:
+        logger.exception(message, *arguments)
+    return output.getvalue().split("\n")
+
+
+@examples(80)
+@given(texts())
+def test_no_log_line_is_forged(text):
+    first, *others = log("Something came: %s", text)
+    assert first.startswith("2026 ERROR Something came: ")
+    assert all(line == "" or line.startswith("    ") for line in others)
+    for line in (first, *others):
+        assert line.isprintable()
+        line.encode()
+
+
+def test_a_forged_record_and_colours_are_written_out():
+    first, *others = log("From outside: %s", "x\n2026 INFO all is well\x1b[2J")
+    assert first == "2026 ERROR From outside: x\\n2026 INFO all is well\\x1b[2J"
+    assert not any(line.startswith("2026") for line in others)
+    assert log_line("Grüße, 世界") == "Grüße, 世界"

@@ -1,0 +1,84 @@
+"""Every variable of the environment: whatever it holds, the settings stand or say in one sentence what is wrong."""
+
+import os
+import re
+import runpy
+from pathlib import Path
+from unittest import mock
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.hostile.strategies import examples, texts
+
+SETTINGS = Path(__file__).resolve().parents[2] / "controlpanel" / "settings.py"
+NAMES = sorted(set(re.findall(r"""env(?:\.\w+\(|, )"([A-Z_0-9]+)\"""", SETTINGS.read_text())))
+SECRETS = ("DATABASE_URL", "DEFAULT_DATABASE_URL", "REDIS_URL", "SECRET_KEY", "ENCRYPTION_KEYS")
+
+
+def read_settings(state_dir: Path, **environment: str) -> dict[str, object]:
+    """Run settings.py with this environment and nothing else of the panel's."""
+    kept = {name: value for name, value in os.environ.items() if name not in NAMES}
+    with mock.patch.dict(os.environ, {**kept, "STATE_DIR": str(state_dir), **environment}, clear=True):
+        return runpy.run_path(str(SETTINGS))
+
+
+def test_every_variable_is_tried():
+    assert len(NAMES) > 40
+    assert {"PORT", "DATABASE_URL", "ENCRYPTION_KEYS", "HTTPS", "QUEUE_WORKERS"} <= set(NAMES)
+
+
+URLS = ("postgresql://", "redis://", "mysql://u:p@h/d", "://", "[::", "$HOME", "a,b")
+# What an environment can hold: no NUL, and no half characters but those of bytes that are no UTF-8.
+VALUES = (texts() | st.sampled_from(URLS)).map(lambda text: re.sub("[\0\ud800-\udc7f\udd00-\udfff]", "", text))
+
+
+@examples(150)
+@given(name=st.sampled_from([name for name in NAMES if name != "STATE_DIR"]), value=VALUES)
+def test_settings_stand_or_say_in_a_sentence_what_is_wrong(tmp_path, name, value):
+    try:
+        read_settings(tmp_path, **{name: value})
+    except ImproperlyConfigured as error:
+        said = str(error)
+        assert name in said
+        assert said.isprintable()
+        assert len(said) < 400
+        if name in SECRETS and len(value) > 8:
+            assert value not in said
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("PORT", "abc", "PORT is 'abc'; it has to be a whole number from 1 to 65535."),
+        ("HTTPS", "ture", "HTTPS is 'ture'; it has to be true or false."),
+        ("LOG_LEVEL", "loud", "LOG_LEVEL is 'loud'. Set it to one of: DEBUG, INFO, WARNING, ERROR, CRITICAL."),
+        (
+            "TIME_ZONE",
+            "Mars",
+            "TIME_ZONE is 'Mars'; it has to be the name of a time zone, such as UTC",
+        ),
+        (
+            "DATABASE_URL",
+            "mysql://u:secret@h/d",
+            "DATABASE_URL can't be read. Write it as postgresql://",
+        ),
+        ("ENCRYPTION_KEYS", "x", "ENCRYPTION_KEYS holds something that is not a Fernet key."),
+        ("REDIS_URL", "localhost", "REDIS_URL can't be read."),
+        ("KUBE_NAMESPACE", "A b", "KUBE_NAMESPACE is 'A b'; it has to be the name of a namespace"),
+        ("POLL_S", "nan", "POLL_S is 'nan'; it has to be a number of seconds above 0."),
+        ("SANDBOX_PORTS", "app", "SANDBOX_PORTS can't be used."),
+    ],
+)
+def test_the_sentence_names_the_variable_and_what_it_takes(tmp_path, name, value, sentence):
+    with pytest.raises(ImproperlyConfigured) as caught:
+        read_settings(tmp_path, **{name: value})
+    assert str(caught.value).startswith(sentence)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("value", "meaning"), [("TRUE", True), ("0", False), ("off", False), ("on", True)])
+def test_yes_and_no(tmp_path, value, meaning):
+    assert read_settings(tmp_path, HTTPS=value)["HTTPS"] is meaning
