@@ -194,6 +194,8 @@ def next_move(project: Project) -> str:
             return "Press Retry to ask again, or Forget to end the project and leave behind what won't go."
         case Phase.FAILED:
             return "Press Retry for another try with a new deadline. If the cause goes away, it heals by itself."
+        case Phase.RUNNING if project.reason == Reason.DRIFTED:
+            return "Set it back by hand, or choose under Edit that the panel takes such changes back."
         case Phase.WAITING | Phase.CREATING:
             return "Nothing needs to be pressed: this page follows along."
         case Phase.DELETED if project.is_forgotten:
