@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
+from controlpanel.redaction import redact
 from provisioning.readiness import Object, mapping, metadata_of, text
 
 # The parts of an object that somebody sends; status and the rest of the metadata are the cluster's.
@@ -142,7 +143,8 @@ def _quantity(value: Any) -> Decimal | None:
 def _show(value: Any) -> str:
     if value is None:
         return GONE
-    shown = " ".join(str(value).split())
+    # Masked before it is cut: half a secret would not be known for one.
+    shown = redact(" ".join(str(value).split()))
     return shown if len(shown) <= _SHOWN_LENGTH else f"{shown[:_SHOWN_LENGTH]}…"
 
 

@@ -94,6 +94,7 @@ def panel(tmp_path: Path, cluster: EmbeddedCluster) -> Iterator[Panel]:
         "DJANGO_SUPERUSER_PASSWORD": TYPED,
         "LOG_LEVEL": "DEBUG",
         "READY_TIMEOUT_S": "20",
+        "DRIFT_POLICY": "report",
     }
     with Panel(tmp_path / "panel", cluster.kubeconfig, **environment) as panel:
         panel.run("createsuperuser", "--noinput", "--username", "root", "--email", "root@example.org")
@@ -158,6 +159,21 @@ def reveal(panel: Panel) -> str:
 
 def reasons(panel: Panel) -> set[str]:
     return {reason for (reason,) in execute(panel, "SELECT reason FROM projects_event")}
+
+
+def change_sandbox(cluster: EmbeddedCluster, name: str) -> None:
+    """Write a password where the panel's diff of what was changed outside shows it."""
+    container = {"name": "sandbox", "image": f"registry.example/sandbox?password={PASSWORD}", "command": [PASSWORD]}
+    answer = requests.patch(
+        f"{cluster.url}/apis/apps/v1/namespaces/default/statefulsets/{name}",
+        headers={
+            "Authorization": f"Bearer {cluster.token}",
+            "Content-Type": "application/strategic-merge-patch+json",
+        },
+        data=json.dumps({"spec": {"template": {"spec": {"containers": [container]}}}}),
+        timeout=20,
+    )
+    assert answer.status_code == 200, answer.text
 
 
 def look_everywhere(browser: Browser, project: int) -> None:
@@ -238,9 +254,21 @@ def test_no_canary_is_anywhere(panel: Panel, cluster: EmbeddedCluster) -> None:
     for browser in (quiet, loud):
         fail_in_every_way(panel, cluster, browser, project)
         look_everywhere(browser, project)
-    for command in (["status", "--json"], ["status"], ["doctor"], ["doctor", "--json"], ["credentials", NAME]):
-        ran = panel.run(*command, check=False)
-        collected.add(" ".join(command), ran.stdout + ran.stderr)
+    change_sandbox(cluster, str(panel.status(NAME)[0]["sandbox"]["name"]))
+    quiet.post(f"/projects/{project}/provision/")
+    panel.wait_until(lambda: panel.count("SELECT count(*) FROM projects_project WHERE drift != '[]'") == 1, "drift", 30)
+    look_everywhere(loud, project)
+    ran = panel.run("rotate_password", NAME, "--wait", "--timeout-s", "60", check=False)
+    collected.add("rotate_password", ran.stdout + ran.stderr)
+    assert "PasswordRotated" in reasons(panel), ran.stderr
+    rotated = reveal(panel)
+    assert rotated != first
+    ran = panel.run("rotate_keys", "--new-key")
+    collected.add("rotate_keys", ran.stdout + ran.stderr)
+    assert reveal(panel) == rotated
+    for command in ("orphans", "status", "status --json", "doctor", "doctor --json", f"credentials {NAME}"):
+        ran = panel.run(*command.split(), check=False)
+        collected.add(command, ran.stdout + ran.stderr)
     ran = panel.run("dumpdata", "--all", "-e", "contenttypes", check=False)
     collected.add("dumpdata", ran.stdout + ran.stderr)
     collected.add("results", repr(execute(panel, "SELECT result, args, kwargs FROM django_q_task")))
@@ -251,9 +279,9 @@ def test_no_canary_is_anywhere(panel: Panel, cluster: EmbeddedCluster) -> None:
     everything = "\n".join(collected.texts.values())
     for seen in ("OperationalError", "no such table", "CredentialsRevealed", "TOKEN_OF", "DEFAULT_DATABASE"):
         assert seen in everything, seen
-    password = first.partition("://postgres:")[2].partition("@")[0]
-    assert len(password) > 8
-    for canary in (password, PASSWORD, VARIABLE, DEFAULT, TYPED):
+    passwords = [url.partition("://postgres:")[2].partition("@")[0] for url in (first, rotated)]
+    assert all(len(password) > 8 for password in passwords)
+    for canary in (*passwords, PASSWORD, VARIABLE, DEFAULT, TYPED):
         for encoding in encodings_of(canary):
             found = [name for name, text in collected.texts.items() if encoding in text]
             assert found == [], f"{encoding!r} of {canary!r}"
