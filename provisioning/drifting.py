@@ -67,10 +67,13 @@ def is_checkup(project: Project) -> bool:
 def observe_drift(world: World, project: Project, database: DatabaseCluster, sandbox: Sandbox | None) -> None:
     """Put into the world what differs from what was applied; once a pass. Raises KubeError.
 
-    The Cluster and the StatefulSet are read by every pass; the rest costs a checkup two requests, or three with
+    Nobody compares while a project is being provisioned: what was applied a moment ago is compared when it has come to
+    rest. The Cluster and the StatefulSet are read by every pass; the rest costs a checkup two requests, or three with
     Ingresses. What looks like drift is believed when a dry run of applying it again would change it back.
     """
     if world.drift is not None or sandbox is None or sandbox.credentials != CredentialsSource.CAPTURED:
+        return
+    if project.phase in Phase.in_progress() and not project.drift:
         return
     names = {database.name, sandbox.name, manifests.environment_secret_name(sandbox.name)}
     found: list[Difference] = []
