@@ -15,6 +15,7 @@ import pytest
 from django.utils import timezone
 
 from projects.models import Project, Sandbox
+from projects.password_rotation import request_password_rotation
 from projects.services import add_project, request_delete, request_provision
 from projects.states import Origin, Phase, Reason
 from provisioning import kube as k
@@ -159,6 +160,9 @@ def live_a_whole_life(api: Rest, place: Place, settings: Any, unique_name: str) 
     """Everything that the panel does in a cluster: provision, watch, mend, adopt, release, delete, diagnose."""
     made = follow(start(f"{unique_name}a"), is_running, DEADLINE_S)
     assert made.sandbox is not None
+    # Its Secret is KubeBlocks', and the panel writes into it.
+    assert request_password_rotation(made, actor="tester").accepted
+    made = follow(made, lambda p: is_running(p) and p.events.filter(reason="PasswordRotated").exists(), DEADLINE_S)
     with watching():
         settings.SANDBOX_DOMAIN = "apps.example.com"
         public = follow(start(f"{unique_name}b"), is_running, DEADLINE_S)
