@@ -110,7 +110,7 @@ SANDBOX_STORAGE_CLASS = env.str("SANDBOX_STORAGE_CLASS", default="")
 REVEAL_REAUTH_S = whole_number(env, "REVEAL_REAUTH_S", default=900, least=0)
 DEFAULT_EXCEPTION_REPORTER = "controlpanel.error_reports.Reporter"
 DEFAULT_EXCEPTION_REPORTER_FILTER = "controlpanel.error_reports.ReportFilter"
-for _secret in (SECRET_KEY, *ENCRYPTION_KEYS):
+for _secret in (SECRET_KEY, *ENCRYPTION_KEYS, *filter(None, [env.str("OIDC_CLIENT_SECRET", default="")])):
     remember(_secret, keep=True)
 
 # --- Django ----------------------------------------------------------------------------------------------------
@@ -130,6 +130,11 @@ INSTALLED_APPS = [
     "csp",
     "axes",
     "auditlog",
+    "allauth",
+    "allauth.account",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
+    "allauth.mfa",
     "projects",
     "provisioning",
 ]
@@ -143,6 +148,8 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "controlpanel.accounts.RequireSecondFactor",
     "projects.audit.AuditMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -217,7 +224,6 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
-LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "projects:list"
 
 LANGUAGE_CODE = "en"
@@ -267,6 +273,49 @@ AXES_LOCKOUT_CALLABLE = "controlpanel.lockout.answer_locked_out"
 AXES_DISABLE_ACCESS_LOG = True
 AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
+
+# --- Single sign-on and the second factor: docs/access.md ------------------------------------------------------
+OIDC_ISSUER = env.str("OIDC_ISSUER", default="")
+OIDC_NAME = env.str("OIDC_NAME", default="single sign-on")
+OIDC_GROUPS_CLAIM = env.str("OIDC_GROUPS_CLAIM", default="groups")
+OIDC_GROUPS: dict[str, str] = env.dict("OIDC_GROUPS", default={})
+OIDC_STAFF = env.bool("OIDC_STAFF", default=False)
+SECOND_FACTOR = env.str("SECOND_FACTOR", default="off")
+if SECOND_FACTOR not in ("off", "optional", "required"):
+    raise ImproperlyConfigured(f"SECOND_FACTOR is '{SECOND_FACTOR}'; it has to be off, optional or required.")
+if OIDC_ISSUER and not env.str("OIDC_CLIENT_ID", default=""):
+    raise ImproperlyConfigured("OIDC_ISSUER is set and OIDC_CLIENT_ID is not: single sign-on needs both.")
+ACCOUNT_PAGES = bool(OIDC_ISSUER) or SECOND_FACTOR != "off"
+LOGIN_URL = "account_login" if ACCOUNT_PAGES else "admin:login"
+ACCOUNT_ADAPTER = "controlpanel.accounts.AccountAdapter"
+ACCOUNT_LOGIN_METHODS = {"username"}
+ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*"]
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_UNIQUE_EMAIL = False
+# The throttle of log-ins is ours, above: two would contradict each other.
+ACCOUNT_RATE_LIMITS = {"login_failed": None}
+ACCOUNT_EMAIL_NOTIFICATIONS = False
+SOCIALACCOUNT_ADAPTER = "controlpanel.accounts.SignOnAdapter"
+SOCIALACCOUNT_OPENID_CONNECT_URL_PREFIX = "sso"
+SOCIALACCOUNT_PROVIDERS = {
+    "openid_connect": {
+        "OAUTH_PKCE_ENABLED": True,
+        "APPS": [
+            {
+                "provider_id": "oidc",
+                "name": OIDC_NAME,
+                "client_id": env.str("OIDC_CLIENT_ID", default=""),
+                "secret": env.str("OIDC_CLIENT_SECRET", default=""),
+                "settings": {"server_url": OIDC_ISSUER},
+            }
+        ]
+        if OIDC_ISSUER
+        else [],
+    }
+}
+MFA_ADAPTER = "controlpanel.accounts.SecondFactorAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
+
 # 'unsafe-eval' and inline styles are the least that the admin theme's Alpine.js works with. The own pages allow no
 # inline style: projects/shell.py.
 CONTENT_SECURITY_POLICY = {

@@ -107,6 +107,12 @@ UNFOLD: dict[str, Any] = {
                         "permission": "projects.permissions.may_view_groups",
                     },
                     {
+                        "title": "Second factors",
+                        "icon": "phonelink_lock",
+                        "link": reverse_lazy("admin:mfa_authenticator_changelist"),
+                        "permission": "projects.permissions.may_view_second_factors",
+                    },
+                    {
                         "title": "Audit log",
                         "icon": "policy",
                         "link": reverse_lazy("admin:auditlog_logentry_changelist"),

@@ -1,11 +1,15 @@
 """Every address of the panel."""
 
+from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
+from controlpanel.accounts import guard_admin_login
 from controlpanel.health import healthz, livez
 from controlpanel.metrics import metrics
+
+admin.site.login = guard_admin_login(admin.site.login)  # type: ignore[method-assign]
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="projects:list"), name="home"),
@@ -15,3 +19,5 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("projects/", include("projects.urls")),
 ]
+if settings.ACCOUNT_PAGES:
+    urlpatterns.append(path("accounts/", include("controlpanel.account_urls")))

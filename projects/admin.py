@@ -18,6 +18,7 @@ from projects import (
     admin_adoption,
     admin_audit,
     admin_orphans,
+    admin_people,
     admin_records,
     admin_templates,
     display,
@@ -47,6 +48,7 @@ admin_records.register()
 admin_templates.register()
 admin_adoption.register()
 admin_audit.register()
+admin_people.register()
 admin_orphans.register()
 admin.site.index_title = "Overview"
 admin.site.empty_value_display = "–"

@@ -1,13 +1,10 @@
-"""The admin of what the panel records (databases, sandboxes, events, queue), read-only, and of users and groups."""
+"""The admin of what the panel records (databases, sandboxes, events, queue), read-only."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from django.contrib import admin
 from django.contrib.auth import get_permission_codename
-from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
-from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
-from django.contrib.auth.models import Group, User
 from django.db import models
 from django.http import HttpRequest
 from django.utils.html import format_html
@@ -20,11 +17,9 @@ from unfold.contrib.filters.admin import (
     RelatedDropdownFilter,
 )
 from unfold.decorators import display as unfold_display
-from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from controlpanel.redaction import redact
 from projects import display, permissions
-from projects.groups import GROUPS
 from projects.models import DatabaseCluster, Event, Observation, Sandbox
 from projects.states import CredentialsSource, Phase
 from projects.templatetags.panel import ago, spaced
@@ -33,12 +28,10 @@ if TYPE_CHECKING:
     from django.contrib.admin import ModelAdmin
 
     _AnyAdmin = ModelAdmin[Any]
-    _DjangoUserAdmin = DjangoUserAdmin[User]
     _Filter = admin.SimpleListFilter
 else:
     from unfold.admin import ModelAdmin as _AnyAdmin
 
-    _DjangoUserAdmin = DjangoUserAdmin
     _Filter = DropdownFilter
 
 __all__ = [
@@ -345,41 +338,6 @@ class ScheduleRecordAdmin(PanelRecordAdmin):
         return ago(row.next_run)
 
 
-class UserAdmin(_DjangoUserAdmin, _AnyAdmin):
-    """Users. Superusers are made and changed by superusers; groups are given by whoever may change groups."""
-
-    form = UserChangeForm
-    add_form = UserCreationForm
-    change_password_form = AdminPasswordChangeForm
-
-    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        return super().has_change_permission(request, obj) and _may_touch(request.user, obj)
-
-    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        return super().has_delete_permission(request, obj) and _may_touch(request.user, obj)
-
-    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
-        fields = super().get_readonly_fields(request, obj)
-        if request.user.is_superuser:
-            return fields
-        may_grant = request.user.has_perm("auth.change_group")
-        return (*fields, "is_superuser", "user_permissions", *(() if may_grant else ("is_staff", "groups")))
-
-
-def _may_touch(user: permissions.Person, other: User | None) -> bool:
-    return other is None or not other.is_superuser or bool(isinstance(user, User) and user.is_superuser)
-
-
-class GroupAdmin(DjangoGroupAdmin, _AnyAdmin):
-    """Groups. The panel's own stay as they are."""
-
-    def has_change_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
-        return super().has_change_permission(request, obj) and (obj is None or obj.name not in GROUPS)
-
-    def has_delete_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
-        return super().has_delete_permission(request, obj) and (obj is None or obj.name not in GROUPS)
-
-
 def register() -> None:
     """Register everything but the projects on the theme's ModelAdmin, in place of what other apps registered."""
     ours: dict[type[models.Model], type[Any]] = {
@@ -390,9 +348,12 @@ def register() -> None:
         Success: TaskRecordAdmin,
         Failure: FailedTaskAdmin,
         Schedule: ScheduleRecordAdmin,
-        User: UserAdmin,
-        Group: GroupAdmin,
     }
+    register_all(ours)
+
+
+def register_all(ours: dict[type[models.Model], type[Any]]) -> None:
+    """Register models on our own classes, in place of what other apps registered."""
     for model, model_admin in ours.items():
         if admin.site.is_registered(model):
             admin.site.unregister(model)

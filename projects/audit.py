@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
+from allauth.mfa.models import Authenticator
 from auditlog.models import LogEntry
 from auditlog.registry import auditlog
 from axes.signals import user_locked_out
@@ -164,6 +165,7 @@ def connect() -> None:
         mask_callable=masked,
         m2m_fields={"groups", "user_permissions"},
     )
+    auditlog.register(Authenticator, include_fields=["user", "type"])
     auditlog.register(Group, m2m_fields={"permissions"})
     pre_save.connect(_complete, sender=LogEntry, dispatch_uid="complete_audit_entry")
     post_save.connect(_record_event, sender=Event, dispatch_uid="audit_event")

@@ -18,6 +18,8 @@ _EVERYTHING = frozenset(
         "projects.reveal_credentials",
         "projects.allow_default_database",
         "auditlog.view_logentry",
+        "mfa.view_authenticator",
+        "mfa.delete_authenticator",
         "django_q.view_ormq",
         "django_q.view_success",
         "django_q.view_failure",

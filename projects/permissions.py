@@ -3,6 +3,7 @@ the same in a table."""
 
 from typing import TYPE_CHECKING, TypeVar, cast
 
+from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, Permission, User
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model, QuerySet
@@ -109,6 +110,10 @@ def may_view_groups(request: HttpRequest) -> bool:
 
 def may_view_audit(request: HttpRequest) -> bool:
     return request.user.has_perm("auditlog.view_logentry")
+
+
+def may_view_second_factors(request: HttpRequest) -> bool:
+    return settings.SECOND_FACTOR != "off" and request.user.has_perm("mfa.view_authenticator")
 
 
 def may_view_queue(request: HttpRequest) -> bool:

@@ -17,6 +17,8 @@ for _name in (
     "DEFAULT_DATABASE_URL",
     "ENCRYPTION_KEYS",
     "HTTPS",
+    "OIDC_ISSUER",
+    "SECOND_FACTOR",
     "KUBECONFIG",
     "KUBERNETES_SERVICE_HOST",
     "KUBE_CONTEXT",

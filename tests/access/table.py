@@ -106,6 +106,7 @@ MODELS: dict[str, dict[str, tuple[Request, ...]]] = {
     "django_q_failure": of_queue("failure"),
     "django_q_schedule": of_queue("schedule"),
     "auditlog_logentry": of_model("entry", lists=ADMINISTERS, reads=ADMINISTERS),
+    "mfa_authenticator": of_model("second_factor", lists=ADMINISTERS, reads=ADMINISTERS, deletes=ADMINISTERS),
     "auth_user": of_model(
         "user", lists=ADMINISTERS, reads=ADMINISTERS, adds=ADMINISTERS, changes=ADMINISTERS, deletes=ADMINISTERS
     ),
@@ -208,6 +209,7 @@ COMMANDS: dict[str, str] = {
     "status": "looks",
     "up": "runs",
     "watch": "runs",
+    "account_unsetmultipleprimaryemails": "cleans",
     "audit": "looks",
     # Both are for whoever sets the panel up; the log is kept from the panel's own people.
     "auditlogflush": "cleans",

@@ -5,6 +5,7 @@ from datetime import timedelta
 from http.cookies import SimpleCookie
 from typing import Any
 
+from allauth.mfa.models import Authenticator
 from auditlog.models import LogEntry
 from django.contrib.auth.models import Group
 from django.db.models import Model
@@ -77,5 +78,6 @@ def _rows(owner: Any) -> dict[str, Model]:
         "failure": Failure.objects.create(id="b" * 32, name="bad", success=False, **done),
         "schedule": Schedule.objects.create(name="sweeping", func="provisioning.tasks.sweep"),
         "user": UserFactory.create(username="somebody"),
+        "second_factor": Authenticator.objects.create(user=owner, type=Authenticator.Type.TOTP, data={}),
         "group": Group.objects.create(name="Of our own"),
     }

@@ -1,0 +1,265 @@
+"""Single sign-on against a real OpenID Connect provider, and the second factor."""
+
+import importlib
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+from allauth.mfa.models import Authenticator
+from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value, yield_hotp_counters_from_time
+from auditlog.models import LogEntry
+from django.contrib.auth.models import Group, User
+from django.core.cache import cache
+from django.core.exceptions import ImproperlyConfigured
+from django.test import Client
+from django.urls import NoReverseMatch, reverse
+
+import controlpanel.account_urls
+import tests.access.account_urlconf
+from controlpanel.accounts import claimed_groups
+from tests.access.oidc_provider import CLIENT_ID, CLIENT_SECRET, Provider, running_provider
+from tests.factories import UserFactory
+from tests.projects.pages import page
+
+pytestmark = pytest.mark.django_db
+
+
+def switch_on(settings: Any, *, issuer: str = "", second_factor: str = "off") -> None:
+    """Set what the environment would."""
+    settings.OIDC_ISSUER = issuer
+    settings.SECOND_FACTOR = second_factor
+    settings.ACCOUNT_PAGES = True
+    settings.LOGIN_URL = "account_login"
+    settings.OIDC_GROUPS = {"staff-readers": "Viewer", "staff-operators": "Operator"}
+    app = {"provider_id": "oidc", "name": "Example", "client_id": CLIENT_ID, "secret": CLIENT_SECRET}
+    apps = [{**app, "settings": {"server_url": issuer}}] if issuer else []
+    settings.SOCIALACCOUNT_PROVIDERS = {"openid_connect": {"OAUTH_PKCE_ENABLED": True, "APPS": apps}}
+    importlib.reload(controlpanel.account_urls)
+    importlib.reload(tests.access.account_urlconf)
+    settings.ROOT_URLCONF = "tests.access.account_urlconf"
+
+
+# --- Single sign-on --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def provider(settings) -> Iterator[Provider]:
+    with running_provider() as provider:
+        switch_on(settings, issuer=provider.url)
+        provider.claims = {"sub": "42", "preferred_username": "maria", "groups": ["staff-readers"]}
+        yield provider
+
+
+def sign_on(client: Client) -> Any:
+    """Go the way of a browser: to the provider, and back with its code."""
+    leave = client.post(reverse("openid_connect_login", args=["oidc"]) + "?process=login&next=/projects/")
+    assert leave.status_code == HTTPStatus.FOUND
+    back = requests.get(leave.headers["Location"], allow_redirects=False, timeout=5).headers["Location"]
+    address = urlsplit(back)
+    assert address.path == "/accounts/sso/oidc/login/callback/"
+    return client.get(f"{address.path}?{address.query}")
+
+
+def test_who_comes_first_gets_a_user_with_the_groups_that_the_provider_says(provider):
+    client = Client()
+    answer = sign_on(client)
+    assert (answer.status_code, answer.headers["Location"]) == (HTTPStatus.FOUND, "/projects/")
+    maria = User.objects.get()
+    assert (maria.username, maria.is_staff, maria.is_superuser) == ("maria", True, False)
+    assert not maria.has_usable_password()
+    assert [group.name for group in maria.groups.all()] == ["Viewer"]
+    assert client.get(page("list")).status_code == HTTPStatus.OK
+
+
+def test_groups_follow_the_provider_at_each_log_in_and_others_stay(provider):
+    sign_on(Client())
+    User.objects.get().groups.add(Group.objects.create(name="Of our own"))
+    provider.claims["groups"] = ["staff-operators"]
+    sign_on(Client())
+    assert {group.name for group in User.objects.get().groups.all()} == {"Operator", "Of our own"}
+    provider.claims["groups"] = []
+    client = Client()
+    sign_on(client)
+    assert {group.name for group in User.objects.get().groups.all()} == {"Of our own"}
+    assert client.get(page("list")).status_code == HTTPStatus.FORBIDDEN
+
+
+def test_who_has_signed_on_is_asked_for_no_second_factor_here(provider, settings):
+    switch_on(settings, issuer=provider.url, second_factor="required")
+    client = Client()
+    sign_on(client)
+    assert client.get(page("list")).status_code == HTTPStatus.OK
+
+
+def test_who_is_in_no_group_is_staff_only_where_the_settings_say_so(provider, settings):
+    provider.claims["groups"] = ["somewhere-else"]
+    sign_on(Client())
+    assert not User.objects.get().is_staff
+    settings.OIDC_STAFF = True
+    sign_on(Client())
+    assert User.objects.get().is_staff
+
+
+def test_nobody_takes_over_a_user_by_name_or_mail_address(provider):
+    local = UserFactory.create(username="maria", email="maria@example.org", is_superuser=True)
+    provider.claims |= {"email": "maria@example.org", "email_verified": True}
+    client = Client()
+    sign_on(client)
+    assert client.session.get("_auth_user_id") != str(local.pk)
+    assert not client.get(page("list")).wsgi_request.user.is_superuser
+
+
+@pytest.mark.parametrize("wrong", ["issuer", "audience"])
+def test_a_token_of_another_issuer_or_for_another_client_lets_nobody_in(provider, wrong):
+    setattr(provider, wrong, "https://mallory.example.org")
+    client = Client()
+    answer = sign_on(client)
+    assert "_auth_user_id" not in client.session
+    assert answer.status_code < HTTPStatus.INTERNAL_SERVER_ERROR
+    assert not User.objects.exists()
+
+
+def test_an_answer_that_nobody_asked_for_lets_nobody_in(provider):
+    client = Client()
+    client.get(reverse("openid_connect_callback", args=["oidc"]) + "?code=x&state=y")
+    assert "_auth_user_id" not in client.session
+
+
+def test_signing_on_is_in_the_audit_log(provider):
+    sign_on(Client())
+    said = [(entry.additional_data["by"], entry.additional_data.get("what")) for entry in LogEntry.objects.all()]
+    assert ("maria", "LoggedIn") in said
+    assert CLIENT_SECRET not in str(list(LogEntry.objects.values()))
+
+
+def test_the_log_in_page_offers_both_and_the_admins_leads_to_it(provider):
+    body = Client().get(reverse("account_login")).content.decode()
+    assert "Log in with Example" in body
+    assert 'name="password"' in body
+    answer = Client().get("/admin/login/?next=/admin/")
+    assert answer.headers["Location"].startswith("/accounts/login/")
+
+
+@pytest.mark.parametrize(
+    ("claims", "groups"),
+    [
+        ({"userinfo": {"groups": ["a", "b"]}}, {"a", "b"}),
+        ({"userinfo": {}, "id_token": {"groups": "a"}}, {"a"}),
+        ({"groups": ["a", 7, None]}, {"a"}),
+        ({"userinfo": "no", "groups": None}, set()),
+    ],
+)
+def test_groups_are_read_wherever_a_provider_puts_them(claims, groups):
+    assert claimed_groups(claims) == groups
+
+
+# --- The second factor -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def maria() -> User:
+    user = UserFactory.create(username="maria", groups=["Viewer"])
+    user.set_password("right")
+    user.save()
+    return user
+
+
+def log_in(client: Client) -> Any:
+    return client.post(reverse("account_login"), {"login": "maria", "password": "right", "next": "/projects/"})
+
+
+def code_of(secret: str) -> str:
+    counter = next(iter(yield_hotp_counters_from_time()))
+    return str(format_hotp_value(hotp_value(secret, counter)))
+
+
+def enrol(client: Client) -> str:
+    """Set up an authenticator app; return its secret."""
+    url = reverse("mfa_activate_totp")
+    assert client.get(url).headers["Location"].startswith(reverse("account_reauthenticate"))
+    client.post(reverse("account_reauthenticate"), {"password": "right", "next": url})
+    form = client.get(url).context["form"]
+    assert client.post(url, {"code": code_of(form.secret)}).status_code == HTTPStatus.FOUND
+    return str(form.secret)
+
+
+def test_who_has_a_second_factor_is_asked_for_it(maria, settings):
+    switch_on(settings, second_factor="optional")
+    client = Client()
+    assert log_in(client).headers["Location"] == "/projects/"
+    secret = enrol(client)
+    assert Authenticator.objects.filter(user=maria, type="totp").exists()
+
+    other = Client()
+    assert log_in(other).headers["Location"] == reverse("mfa_authenticate")
+    assert other.get(page("list")).status_code == HTTPStatus.FOUND
+    assert other.get("/admin/").status_code == HTTPStatus.FOUND
+    other.post(reverse("mfa_authenticate"), {"code": "000000"})
+    assert other.get(page("list")).status_code == HTTPStatus.FOUND
+    cache.clear()  # a code is good for one use: as if half a minute had gone by
+    other.post(reverse("mfa_authenticate"), {"code": code_of(secret)})
+    assert other.get(page("list")).status_code == HTTPStatus.OK
+
+
+def test_a_required_second_factor_lets_nobody_past_without_one(maria, settings):
+    switch_on(settings, second_factor="required")
+    client = Client()
+    log_in(client)
+    for url in (page("list"), "/admin/", reverse("mfa_index")):
+        assert client.get(url).headers["Location"] == reverse("mfa_activate_totp")
+    fragment = client.get(page("list"), headers={"HX-Request": "true"})
+    assert fragment.headers["HX-Redirect"] == reverse("mfa_activate_totp")
+    enrol(client)
+    assert client.get(page("list")).status_code == HTTPStatus.OK
+    client.post(reverse("mfa_deactivate_totp"))
+    assert Authenticator.objects.filter(user=maria, type="totp").exists()
+
+
+def test_an_administrator_deletes_a_lost_second_factor_but_not_a_superusers():
+    client = Client()
+    client.force_login(UserFactory.create(groups=["Administrator"]))
+    for is_superuser, status in ((False, HTTPStatus.FOUND), (True, HTTPStatus.FORBIDDEN)):
+        user = UserFactory.create(is_superuser=is_superuser)
+        row = Authenticator.objects.create(user=user, type="totp", data={"secret": "canary"})
+        url = reverse("admin:mfa_authenticator_delete", args=[row.pk])
+        assert client.post(url, {"post": "yes"}).status_code == status
+        assert "canary" not in client.get(reverse("admin:mfa_authenticator_changelist")).content.decode()
+    assert "canary" not in str(list(LogEntry.objects.values("changes", "object_repr")))
+
+
+def test_wrong_passwords_lock_there_too(maria, settings):
+    switch_on(settings, second_factor="optional")
+    for _ in range(settings.AXES_FAILURE_LIMIT):
+        answer = Client().post(reverse("account_login"), {"login": "maria", "password": "wrong"})
+    assert answer.status_code == HTTPStatus.TOO_MANY_REQUESTS
+    assert log_in(Client()).status_code == HTTPStatus.TOO_MANY_REQUESTS
+
+
+# --- Switched off ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["account_login", "account_signup", "mfa_index", "socialaccount_connections"])
+def test_nothing_of_it_has_an_address_by_default(client, name):
+    with pytest.raises(NoReverseMatch):
+        reverse(name)
+    assert client.get("/accounts/login/").status_code == HTTPStatus.NOT_FOUND
+
+
+def test_nobody_signs_up(settings):
+    switch_on(settings, second_factor="optional")
+    assert Client().get("/accounts/signup/").status_code == HTTPStatus.NOT_FOUND
+
+
+def test_settings_that_do_not_fit_are_one_sentence(monkeypatch):
+    for name, value, said in (
+        ("SECOND_FACTOR", "perhaps", "off, optional or required"),
+        ("OIDC_ISSUER", "https://id.example.org", "OIDC_CLIENT_ID is not"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setenv(name, value)
+            with pytest.raises(ImproperlyConfigured, match=said):
+                importlib.reload(importlib.import_module("controlpanel.settings"))
+    importlib.reload(importlib.import_module("controlpanel.settings"))
