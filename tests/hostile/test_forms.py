@@ -290,6 +290,30 @@ def test_the_login_lets_nobody_in_and_sends_nobody_away(panel, username, passwor
         assert not response.headers["Location"].startswith(("//", "javascript:", "http"))
 
 
+HEADERS = (
+    *("HTTP_HX_REQUEST", "HTTP_HX_CURRENT_URL", "HTTP_HX_CURRENT_URL_URI_AUTOENCODED", "HTTP_HX_TARGET"),
+    *("HTTP_AUTHORIZATION", "HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO", "HTTP_HOST", "HTTP_REFERER"),
+    *("HTTP_COOKIE", "HTTP_ACCEPT_LANGUAGE", "HTTP_ACCEPT_ENCODING", "HTTP_IF_MODIFIED_SINCE", "HTTP_RANGE"),
+)
+
+
+@examples(60)
+@given(
+    name=st.sampled_from(["projects:list", "admin:login", "admin:index", "healthz", "metrics", "projects:add"]),
+    headers=st.dictionaries(st.sampled_from(HEADERS), texts(), min_size=1, max_size=4),
+    is_known=st.booleans(),
+)
+def test_no_header_breaks_a_page(panel, settings, name, headers, is_known):
+    settings.TRUSTED_PROXIES, settings.METRICS_TOKEN = 1, "a-token"
+    # As a WSGI server hands them on: bytes, each as a character.
+    sent = {key: value.encode("utf-8", "surrogatepass").decode("latin-1") for key, value in headers.items()}
+    client = panel.client() if is_known else Client()
+    response = client.get(reverse(name), **sent)
+    assert_harmless(response)
+    if name == "metrics" and not is_known:
+        assert response.status_code in (400, 403)
+
+
 BODIES = {
     "not-a-form": b"\xff\xfe\x00",
     "broken-percent": b"name=%zz&%=%&&=&reason=%ff%fe",
