@@ -1,7 +1,9 @@
 """`python -m tests.faults`: the whole fault suite. Ends with one line, and with code 1 if there are violations."""
 
 import argparse
+import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -30,10 +32,24 @@ def _run_in_process(names: list[str], runs: int, seed: int) -> Iterator[tuple[st
             yield kind.name, run.play()
 
 
+def _run_processes(runs: int, seed: int) -> tuple[list[str], int, list[str]]:
+    """Kill real processes, in a program of its own; return the kinds, the number of runs and the violations."""
+    command = [sys.executable, "-m", "tests.faults.processes", "--runs", str(runs), "--seed", str(seed)]
+    ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    *sentences, told = ended.stdout.strip().splitlines() or [""]
+    try:
+        summary = json.loads(told)
+    except ValueError:
+        return [], 0, [*sentences, told, f"The runs with real processes ended with code {ended.returncode}."]
+    _say(f"A hanging queue was mended within {summary['slowest_mend_s']} s.")
+    return summary["kinds"], summary["runs"], sentences
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--runs", type=int, default=200, help="runs in one process, the kinds in turn (default: 200)")
     parser.add_argument("--seed", type=int, default=1, help="the first seed (default: 1)")
+    parser.add_argument("--process-runs", type=int, default=40, help="runs with real processes (default: 40)")
     parser.add_argument("--only", action="append", metavar="KIND", help="a kind to run, instead of all of them")
     parser.add_argument("--list", action="store_true", help="print the kinds and end")
     options = parser.parse_args()
@@ -53,7 +69,9 @@ def main() -> int:
         parser.error(f"There is no kind {', '.join(sorted(unknown))}; --list prints them.")
     call_command("migrate", verbosity=0)
     names = options.only or list(all_kinds())
-    started_at_s, struck, runs, violations = time.monotonic(), set(), 0, []
+    started_at_s, runs = time.monotonic(), 0
+    struck: set[str] = set()
+    violations: list[str] = []
     for name, found in _run_in_process(names, options.runs, options.seed):
         runs += 1
         struck.add(name)
@@ -62,6 +80,13 @@ def main() -> int:
             _say(sentence)
         if runs % 50 == 0:
             _say(f"{runs} runs in {time.monotonic() - started_at_s:.0f} s …")
+    if options.process_runs and not options.only:
+        kinds, process_runs, found = _run_processes(options.process_runs, options.seed)
+        struck |= set(kinds)
+        runs += process_runs
+        violations += found
+        for sentence in found:
+            _say(sentence)
     _say(f"{len(struck)} faults, {runs} runs, {len(violations)} violations")
     return 1 if violations else 0
 

@@ -15,6 +15,7 @@ from tests.devcluster.api_server import ADMIN_TOKEN
 from tests.faults.evidence import PATHS
 
 Object = dict[str, Any]
+Objects = list[Object]
 MERGE = "application/merge-patch+json"
 # Faults are set for the panel's own user, "admin".
 OPERATOR = "operator"
@@ -66,9 +67,18 @@ class Api:
     def make_namespace(self) -> None:
         self.request("POST", "/api/v1/namespaces", {"metadata": {"name": self.namespace}})
 
-    def list(self, plural: str) -> list[Object]:
+    def list(self, plural: str) -> Objects:
         """Return the namespace's objects of a kind, by their names."""
         return [record.parse() for record in self.store.records(_RESOURCES[plural], self.namespace)]
+
+    def list_while_busy(self, plural: str) -> Objects:
+        """The same while others write: the store is read between two of their changes."""
+        for _ in range(50):
+            try:
+                return self.list(plural)
+            except RuntimeError:  # it grew under our hands
+                continue
+        raise RuntimeError(f"The store's {plural} never hold still.")
 
     def get(self, plural: str, name: str) -> Object | None:
         record = self.store.get(_RESOURCES[plural], self.namespace, name)

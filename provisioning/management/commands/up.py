@@ -20,6 +20,7 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.core.management import call_command
 from django.db import DatabaseError, connection, transaction
+from django.utils import timezone
 
 from projects.models import Project
 from projects.services import add_project, request_provision
@@ -42,10 +43,10 @@ _START_TIMEOUT_S = 60.0
 _HEALTH_PATIENCE_S = 20.0
 _TICK_S = 0.1
 _HEALTH_EVERY_S = 0.25
-_WATCHDOG_EVERY_S = 5.0
+_WATCHDOG_EVERY_S = 1.0
 # The watcher asks the queue for a sign every 5 s, a schedule every minute: a queue that gives none for so long hangs
-# (django-q2's issue 23: it does when an idle worker is killed).
-_QUEUE_PATIENCE_S, _QUEUE_PATIENCE_UNWATCHED_S = 30.0, 100.0
+# (django-q2's issue 23: it does when an idle worker is killed). It is mended within 30 s, start included.
+_QUEUE_PATIENCE_S, _QUEUE_PATIENCE_UNWATCHED_S = 20.0, 100.0
 _TRIES_AT_START = 3
 
 
@@ -246,12 +247,15 @@ class Command(PanelCommand):
 
         try:
             alive = liveness.read()
+            # A pass that waits for a slow API server is no hanging queue; its lease says that it is under way.
+            is_busy = Project.objects.filter(lease_until__gt=timezone.now()).exists()
         except DatabaseError:
             # A database that is away for a moment is no reason to restart the queue.
             connection.close()
             return
         patience_s = _QUEUE_PATIENCE_S if alive.watcher.alive else _QUEUE_PATIENCE_UNWATCHED_S
-        if not alive.queue.alive and supervisor.uptime_s("queue") > patience_s:
+        is_silent = (alive.queue.age_s or 0.0) > patience_s and not is_busy
+        if (is_silent or not alive.queue.alive) and supervisor.uptime_s("queue") > patience_s:
             supervisor.restart("queue", f"The queue's workers have been silent for more than {patience_s:g} s.")
 
     def _provision_sample(self, supervisor: Supervisor) -> None:
