@@ -7,6 +7,17 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
+from controlpanel.plain_text import plain
+
+# As long as a user's name can be. Failed log-ins are kept by it: anyone may send any.
+_LONGEST_NAME = 150
+
+
+def name_tried(request: HttpRequest, credentials: dict[str, Any] | None = None) -> str | None:
+    """Return the name of a log-in that is tried, cut to what a row holds; None where there is none."""
+    name = credentials.get("username") if credentials else request.POST.get("username")
+    return plain(name[:_LONGEST_NAME]) if isinstance(name, str) else None
+
 
 def answer_locked_out(request: HttpRequest, credentials: dict[str, Any] | None = None) -> HttpResponse:
     """Answer 429 with a page that says for how long; a fragment's request gets it in place of the whole page."""

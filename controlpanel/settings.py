@@ -269,6 +269,7 @@ AXES_COOLOFF_TIME = timedelta(seconds=whole_number(env, "LOGIN_LOCK_S", default=
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_RESET_ON_SUCCESS = True
 AXES_LOCKOUT_CALLABLE = "controlpanel.lockout.answer_locked_out"
+AXES_USERNAME_CALLABLE = "controlpanel.lockout.name_tried"
 # The audit log has who logged in, and who failed to.
 AXES_DISABLE_ACCESS_LOG = True
 AXES_ENABLE_ADMIN = False

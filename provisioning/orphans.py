@@ -145,7 +145,8 @@ def look_for_orphans(kube: k.Kube, clusters: Iterable[Object], namespace: str, n
     for model, kind in ((DatabaseCluster, "Cluster"), (Sandbox, k.STATEFULSET.name)):
         rows = model.objects.filter(namespace=namespace, retired_at=None).select_related("project")
         found += judge_missing(rows, names[kind], now)
-    orphans = [orphan for orphan in found if orphan is not None]
+    # By name: PostgreSQL takes no row twice, and who knows what is listed twice.
+    orphans = {(row.namespace, row.kind, row.name): row for row in found if row is not None}.values()
     with transaction.atomic():
         Orphan.objects.bulk_create(
             orphans,
