@@ -6,9 +6,9 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, models, transaction
 from django.utils import timezone
 
+from projects import possible
 from projects.found_cluster import FoundCluster
 from projects.models import DatabaseCluster, Project
-from projects.possible import Request, explain_refusal
 from projects.services import Outcome, add_project, record_event, request_provision, save_intent
 from projects.states import DesiredState, Origin, Phase, Reason
 
@@ -100,12 +100,20 @@ def request_adopt_for_new(name: str, cluster: Adoptable, *, actor: str, **fields
     return project, outcome
 
 
+def explain_refusal(project: Project, cluster: Adoptable) -> str:
+    """Return why the project can't adopt the Cluster, as the rows are now; "" if it can, or has it already."""
+    live = project.databases.filter(retired_at=None).first() if project.pk else None
+    if live is not None and (live.namespace, live.name) == (cluster.namespace, cluster.name):
+        return ""
+    return _explain_refusal(project, live, cluster)
+
+
 def _explain_refusal(project: Project, live: DatabaseCluster | None, cluster: Adoptable) -> str:
     """Return why the project can't adopt the Cluster; "" if it can."""
     if project.desired_state == DesiredState.DELETED:
         return f"{project.name} is deleted. Adopt the cluster for another project."
     if project.is_cancelling:
-        return explain_refusal(Request.PROVISION, project)
+        return possible.explain_refusal(possible.Request.PROVISION, project)
     if cluster.obstacle:
         return cluster.obstacle
     if cluster.claimed_by and cluster.claimed_by != str(project.uid):

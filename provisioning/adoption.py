@@ -37,6 +37,27 @@ def explain_unknown(name: str, namespace: str) -> str:
 def request_adopt(project: Project, cluster_name: str, *, actor: str) -> Outcome:
     """Look at the Cluster, then ask for its adoption. Refused, in a sentence, where it does not exist, and as
     `projects.adoption.request_adopt` says. Raises KubeError."""
+    found = find_adoptable(project, cluster_name)
+    return found if isinstance(found, Outcome) else adoption.request_adopt(project, found, actor=actor)
+
+
+def foresee_adoption(project: Project, cluster_name: str) -> Outcome:
+    """Look at the Cluster; return what asking for its adoption would come to. Nothing is asked. Raises KubeError."""
+    found = find_adoptable(project, cluster_name)
+    if isinstance(found, Outcome):
+        return found
+    refusal = adoption.explain_refusal(project, found)
+    if refusal:
+        return Outcome(False, refusal)
+    return Outcome(
+        True,
+        f"{project.name} would adopt {cluster_name}: a pass would put the project's labels on it, capture and check "
+        "its credentials, and apply a sandbox. Nothing else of it would be changed.",
+    )
+
+
+def find_adoptable(project: Project, cluster_name: str) -> Adoptable | Outcome:
+    """Return the Cluster as it was just seen, or the refusal. Raises KubeError."""
     if project.desired_state == DesiredState.DELETED:
         return Outcome(False, f"{project.name} is deleted. Adopt the cluster for another project.")
     if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?", cluster_name):
@@ -55,5 +76,4 @@ def request_adopt(project: Project, cluster_name: str, *, actor: str) -> Outcome
     claimed_by, obstacle = facts.owner or "", ""
     if claimed_by != str(project.uid) or facts.is_deleting:
         obstacle = explain_obstacle(facts, find_claimant(facts))
-    adoptable = Adoptable(project.namespace, cluster_name, facts.uid, kind.api_version, claimed_by, obstacle)
-    return adoption.request_adopt(project, adoptable, actor=actor)
+    return Adoptable(project.namespace, cluster_name, facts.uid, kind.api_version, claimed_by, obstacle)

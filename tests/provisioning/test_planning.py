@@ -10,6 +10,7 @@ from projects.models import Event, Project
 from projects.services import add_project, request_provision
 from projects.states import DriftPolicy, Phase
 from provisioning import kube as k
+from provisioning import manifests
 from provisioning.names import PROJECT_ID_LABEL
 from tests.commands.conftest import run
 from tests.conftest import follow
@@ -81,6 +82,23 @@ def test_a_change_of_the_environment_is_planned_without_its_values(provisioned):
     said = json.dumps(planned)
     assert "hunter2" not in said
     assert provisioned.database.password.reveal() not in said
+
+
+def test_an_adoption_is_foreseen(unique_name):
+    spec = manifests.DatabaseSpec("16.4.0", "postgresql-14.8.0", "100m", "128Mi", "1Gi")
+    owner = manifests.Owner(unique_name, Project().uid)
+    name = f"{unique_name}-theirs"
+    theirs = manifests.build_cluster(CLUSTERS.api_version, name=name, namespace="default", owner=owner, spec=spec)
+    theirs["metadata"]["labels"] = {}
+    k.connect().apply(theirs, "clusters")
+    foreseen = run("adopt", unique_name, "--cluster", name, "--dry-run")
+    assert (foreseen.code, f"{unique_name} would adopt {name}" in foreseen.out) == (0, True)
+    assert "would be added" in foreseen.err
+    missing = run("adopt", unique_name, "--cluster", "no-such", "--dry-run")
+    assert (missing.code, "There is no cluster no-such" in missing.err) == (1, True)
+    assert not Project.objects.filter(name=unique_name).exists()
+    assert not k.connect().get_or_none(CLUSTERS, "default", name)["metadata"].get("labels")
+    k.connect().delete(CLUSTERS, "default", name)
 
 
 def test_a_deletion_and_a_cancellation_are_planned(provisioned, unique_name):

@@ -12,7 +12,7 @@ from projects.models import Project
 from projects.services import Outcome
 from projects.states import Phase
 from provisioning import kube as k
-from provisioning.adoption import request_adopt
+from provisioning.adoption import foresee_adoption, request_adopt
 from provisioning.inventory import explain_obstacle, find_claimant, read_facts
 from provisioning.management.console import (
     FAILED,
@@ -26,6 +26,7 @@ from provisioning.management.console import (
     stop,
 )
 from provisioning.management.following import add_waiting_arguments, follow, warn_if_nobody_works
+from provisioning.management.foreseeing import add_dry_run_argument
 
 
 class Command(PanelCommand):
@@ -38,11 +39,17 @@ class Command(PanelCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("name", metavar="NAME")
         parser.add_argument("--cluster", required=True, metavar="CLUSTER", help="name of the KubeBlocks Cluster")
+        add_dry_run_argument(parser)
         add_waiting_arguments(parser)
 
-    def handle(self, *, name: str, cluster: str, wait: bool, timeout_s: float, json: bool, **options: Any) -> None:
+    def handle(
+        self, *, name: str, cluster: str, dry_run: bool, wait: bool, timeout_s: float, json: bool, **options: Any
+    ) -> None:
         project = find_project(name)
         try:
+            if dry_run:
+                self._foresee(project or Project(name=name, namespace=settings.KUBE_NAMESPACE), cluster)
+                return
             if project is None:
                 project, outcome = self._adopt_for_new(name, cluster)
                 follower = Follower([project], all_is_new=True)
@@ -65,6 +72,19 @@ class Command(PanelCommand):
                 sys.exit(code)
         elif json:
             self.print_json(reload([project]))
+
+    def _foresee(self, project: Project, cluster: str) -> None:
+        """Say what the adoption would come to. Raises CommandError (1, 2) where it would be refused, and KubeError."""
+        if project._state.adding:
+            try:
+                project.full_clean()
+            except ValidationError as error:
+                raise stop(WRONG_USAGE, sentences(error)) from None
+            self.say(f"{project.name}: would be added.")
+        outcome = foresee_adoption(project, cluster)
+        if not outcome.accepted:
+            raise stop(FAILED, outcome.message)
+        self.stdout.write(outcome.message)
 
     def _adopt_for_new(self, name: str, cluster: str) -> tuple[Project, Outcome]:
         """Add the project and ask for the adoption: both or neither.
