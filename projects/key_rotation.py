@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from allauth.mfa.models import Authenticator
 from cryptography.fernet import Fernet
 from django.apps import apps
 from django.conf import settings
@@ -20,6 +21,7 @@ from projects.scheduling import enqueue_pass
 from projects.services import RefusedRequestError, record_event
 
 _BATCH = 200
+_SECONDS_KEEP = frozenset({"secret", "seed"})
 # A value that was written between reading and writing is met again in the next round.
 _MOST_ROUNDS = 5
 # A process that took the old key just before the new one came has long stored what it encrypted with it by then.
@@ -57,6 +59,7 @@ def rotate_stored_secrets() -> Rotation:
         rotation.total, rotation.missed, rotation.lost = 0, 0, []
         for model, column in encrypted_columns():
             _rotate_column(model, column, rotation)
+        _rotate_second_factors(rotation)
         if not rotation.missed:
             break
     return rotation
@@ -77,6 +80,28 @@ def _rotate_column(model: type[models.Model], column: str, rotation: Rotation) -
                     rotation.rotated += 1
                 else:
                     rotation.missed += 1
+
+
+def _rotate_second_factors(rotation: Rotation) -> None:
+    """The same for what second factors keep in their JSON: an authenticator app's secret, the recovery codes' seed."""
+    for factor in list(Authenticator.objects.select_related("user").order_by("pk")):
+        for name in _SECONDS_KEEP & factor.data.keys():
+            rotation.total += 1
+            try:
+                stored = rotate(factor.data[name])
+            except UndecryptableValueError:
+                rotation.lost.append(f"second factor of {factor.user}")
+                continue
+            if stored is None:
+                continue
+            with transaction.atomic():
+                held = Authenticator.objects.select_for_update().filter(pk=factor.pk).first()
+                # Used or replaced meanwhile: only what is still the same is written, the rest of it as it is now.
+                if held is None or held.data.get(name) != factor.data[name]:
+                    rotation.missed += 1
+                    continue
+                Authenticator.objects.filter(pk=held.pk).update(data={**held.data, name: stored})
+                rotation.rotated += 1
 
 
 def _encrypt_anew(
@@ -110,6 +135,14 @@ def count_readable_secrets() -> tuple[int, list[str]]:
                 decrypt(value.stored)
             except UndecryptableValueError:
                 lost.append(_name_of(model, pk))
+            else:
+                readable += 1
+    for factor in Authenticator.objects.select_related("user").order_by("pk"):
+        for name in _SECONDS_KEEP & factor.data.keys():
+            try:
+                decrypt(factor.data[name])
+            except UndecryptableValueError:
+                lost.append(f"second factor of {factor.user}")
             else:
                 readable += 1
     return readable, lost

@@ -20,6 +20,7 @@ from django.urls import NoReverseMatch, reverse
 import controlpanel.account_urls
 import tests.access.account_urlconf
 from controlpanel.accounts import claimed_groups
+from projects.fields import decrypt
 from tests.access.oidc_provider import CLIENT_ID, CLIENT_SECRET, Provider, running_provider
 from tests.factories import UserFactory
 from tests.projects.pages import page
@@ -191,7 +192,9 @@ def test_who_has_a_second_factor_is_asked_for_it(maria, settings):
     client = Client()
     assert log_in(client).headers["Location"] == "/projects/"
     secret = enrol(client)
-    assert Authenticator.objects.filter(user=maria, type="totp").exists()
+    stored = Authenticator.objects.get(user=maria, type="totp").data["secret"]
+    assert secret not in stored
+    assert decrypt(stored) == secret
 
     other = Client()
     assert log_in(other).headers["Location"] == reverse("mfa_authenticate")

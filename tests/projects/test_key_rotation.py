@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from allauth.mfa.models import Authenticator
 from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
@@ -18,7 +19,7 @@ from projects.fields import EncryptedText, UndecryptableValueError, decrypt, enc
 from projects.models import DatabaseCluster, ProjectVariable
 from projects.services import RefusedRequestError
 from tests.commands.conftest import hermetic_environment, run
-from tests.factories import PASSWORD, ProjectFactory, VariableFactory, provisioned_project
+from tests.factories import PASSWORD, ProjectFactory, UserFactory, VariableFactory, provisioned_project
 
 pytestmark = pytest.mark.django_db
 
@@ -60,6 +61,28 @@ def test_everything_opens_with_the_new_key_alone(key_file):
     assert database.password.reveal() == PASSWORD
     assert [variable.value.reveal() for variable in project.variables.order_by("pk")] == [PASSWORD, ""]
     assert "Encrypted anew with the first key: 0." in run("rotate_keys").out
+
+
+def test_second_factors_open_with_the_new_key_alone(key_file):
+    user = UserFactory.create(username="maria")
+    codes = {"seed": encrypt("canary-seed"), "used_mask": 5}
+    factors = [
+        Authenticator.objects.create(user=user, type="totp", data={"secret": encrypt("canary-secret")}),
+        Authenticator.objects.create(user=user, type="recovery_codes", data=codes),
+    ]
+    assert run("rotate_keys", "--new-key").code == 0
+    keep_only_first(key_file)
+    app, recovery = Authenticator.objects.filter(pk__in=[factor.pk for factor in factors]).order_by("pk")
+    assert decrypt(app.data["secret"]) == "canary-secret"
+    assert (decrypt(recovery.data["seed"]), recovery.data["used_mask"]) == ("canary-seed", 5)
+    assert key_rotation.count_readable_secrets() == (2, [])
+
+
+def test_a_second_factor_that_no_key_opens_is_named():
+    user = UserFactory.create(username="maria")
+    Authenticator.objects.create(user=user, type="totp", data={"secret": f"fernet:{Fernet.generate_key().decode()}"})
+    assert key_rotation.rotate_stored_secrets().lost == ["second factor of maria"]
+    assert key_rotation.count_readable_secrets() == (0, ["second factor of maria"])
 
 
 def test_a_rotation_that_was_stopped_goes_on_where_it_was():
