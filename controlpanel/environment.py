@@ -92,3 +92,12 @@ def redis_url(env: environ.Env, name: str) -> str:
     if text and not re.match(r"(rediss?|unix)://.", text):
         raise ImproperlyConfigured(f"{name} can't be read. Write it as redis://:password@host:6379/0.")
     return text
+
+
+def pairs(env: environ.Env, name: str) -> dict[str, str]:
+    """Return the variable, `one=other,…`, as a dict. Raises ImproperlyConfigured."""
+    text: str = env.str(name, default="").strip()
+    found = [pair.partition("=") for pair in text.split(",") if pair.strip()]
+    if not all(key.strip() and value.strip() for key, _, value in found):
+        raise _refuse(name, text, "pairs such as staff=Viewer,ops=Operator")
+    return {key.strip(): value.strip() for key, _, value in found}

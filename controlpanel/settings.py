@@ -16,6 +16,7 @@ from controlpanel.environment import (
     database,
     log_level,
     namespace,
+    pairs,
     redis_url,
     seconds,
     time_zone,
@@ -279,11 +280,9 @@ AXES_VERBOSE = False
 OIDC_ISSUER = env.str("OIDC_ISSUER", default="")
 OIDC_NAME = env.str("OIDC_NAME", default="single sign-on")
 OIDC_GROUPS_CLAIM = env.str("OIDC_GROUPS_CLAIM", default="groups")
-OIDC_GROUPS: dict[str, str] = env.dict("OIDC_GROUPS", default={})
-OIDC_STAFF = env.bool("OIDC_STAFF", default=False)
-SECOND_FACTOR = env.str("SECOND_FACTOR", default="off")
-if SECOND_FACTOR not in ("off", "optional", "required"):
-    raise ImproperlyConfigured(f"SECOND_FACTOR is '{SECOND_FACTOR}'; it has to be off, optional or required.")
+OIDC_GROUPS: dict[str, str] = pairs(env, "OIDC_GROUPS")
+OIDC_STAFF = yes_or_no(env, "OIDC_STAFF", default=False)
+SECOND_FACTOR = choice(env, "SECOND_FACTOR", default="off", allowed=("off", "optional", "required"))
 if OIDC_ISSUER and not env.str("OIDC_CLIENT_ID", default=""):
     raise ImproperlyConfigured("OIDC_ISSUER is set and OIDC_CLIENT_ID is not: single sign-on needs both.")
 ACCOUNT_PAGES = bool(OIDC_ISSUER) or SECOND_FACTOR != "off"
