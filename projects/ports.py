@@ -14,8 +14,8 @@ def parse_ports(text: str) -> dict[str, int]:
         name, _, digits = (part.strip() for part in pair.partition(":"))
         if not re.fullmatch(r"[a-z]([a-z0-9-]{0,13}[a-z0-9])?", name) or "--" in name:
             raise ValidationError(
-                f"'{one_line(pair, 60)}' is not a port. Write name:number, the name in up to 15 lower-case letters, digits "
-                "and hyphens: app:3000"
+                f"'{one_line(pair, 60)}' is not a port. Write name:number, the name in up to 15 lower-case letters, "
+                "digits and hyphens: app:3000"
             )
         if not digits.isascii() or not digits.isdecimal() or not 0 < int(digits[:6]) < 65536:
             raise ValidationError(
