@@ -190,6 +190,8 @@ def look_everywhere(browser: Browser, project: int) -> None:
         "/admin/projects/databasecluster/1/change/",
         "/admin/projects/sandbox/1/change/",
         "/admin/projects/event/",
+        "/admin/auditlog/logentry/",
+        "/admin/auditlog/logentry/export/",
         "/admin/django_q/failure/",
         "/admin/django_q/ormq/",
         "/healthz",
@@ -266,7 +268,17 @@ def test_no_canary_is_anywhere(panel: Panel, cluster: EmbeddedCluster) -> None:
     ran = panel.run("rotate_keys", "--new-key")
     collected.add("rotate_keys", ran.stdout + ran.stderr)
     assert reveal(panel) == rotated
-    for command in ("orphans", "status", "status --json", "doctor", "doctor --json", f"credentials {NAME}"):
+    for command in (
+        "audit",
+        f"plan {NAME}",
+        f"plan {NAME} --json",
+        "orphans",
+        "status",
+        "status --json",
+        "doctor",
+        "doctor --json",
+        f"credentials {NAME}",
+    ):
         ran = panel.run(*command.split(), check=False)
         collected.add(command, ran.stdout + ran.stderr)
     ran = panel.run("dumpdata", "--all", "-e", "contenttypes", check=False)
