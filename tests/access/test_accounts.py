@@ -22,6 +22,7 @@ import tests.access.account_urlconf
 from controlpanel.accounts import claimed_groups
 from projects.fields import decrypt
 from tests.access.oidc_provider import CLIENT_ID, CLIENT_SECRET, Provider, running_provider
+from tests.access.test_table import addresses
 from tests.factories import UserFactory
 from tests.projects.pages import page
 
@@ -239,6 +240,49 @@ def test_wrong_passwords_lock_there_too(maria, settings):
         answer = Client().post(reverse("account_login"), {"login": "maria", "password": "wrong"})
     assert answer.status_code == HTTPStatus.TOO_MANY_REQUESTS
     assert log_in(Client()).status_code == HTTPStatus.TOO_MANY_REQUESTS
+
+
+# --- Their addresses -------------------------------------------------------------------------------------------
+
+# Of whoever is not logged in; all others lead to the log-in page. What each needs to answer more than that it is there
+# is asked above.
+OPEN = {
+    "account_login",
+    "account_logout",
+    "account_inactive",
+    "mfa_authenticate",
+    "openid_connect_login",
+    "openid_connect_callback",
+    "socialaccount_login_cancelled",
+    "socialaccount_login_error",
+    "socialaccount_signup",
+}
+CLOSED = {
+    "account_reauthenticate",
+    "mfa_index",
+    "mfa_reauthenticate",
+    "mfa_activate_totp",
+    "mfa_deactivate_totp",
+    "mfa_view_recovery_codes",
+    "mfa_generate_recovery_codes",
+    "mfa_download_recovery_codes",
+    "socialaccount_connections",
+}
+
+
+def test_every_address_that_is_switched_on_is_listed_and_closed_ones_lead_to_the_log_in_page(provider, settings):
+    switch_on(settings, issuer=provider.url, second_factor="optional")
+    found = {name.split(":")[-1] for name, _, route in addresses() if route.startswith("accounts/")}
+    assert found == OPEN | CLOSED
+    for name in CLOSED:
+        answer = Client().get(reverse(name))
+        assert answer.status_code == HTTPStatus.FOUND, name
+        assert answer.headers["Location"].startswith(reverse("account_login")), name
+    for name in OPEN:
+        args = ["oidc"] if name.startswith("openid") else []
+        client = Client()
+        assert client.get(reverse(name, args=args)).status_code < HTTPStatus.INTERNAL_SERVER_ERROR, name
+        assert "_auth_user_id" not in client.session
 
 
 # --- Switched off ----------------------------------------------------------------------------------------------
