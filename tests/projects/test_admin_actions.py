@@ -129,7 +129,10 @@ def test_bulk_delete_of_adopted_databases_when_ticked(admin):
     ("permissions", "offered"),
     [
         (("view_project",), set()),
-        (("view_project", "provision_project"), {"provision_selected", "retry_selected", "cancel_selected"}),
+        (
+            ("view_project", "provision_project"),
+            {"provision_selected", "retry_selected", "cancel_selected", "rotate_passwords"},
+        ),
         (("view_project", "delete_project"), {"delete_selected_projects"}),
     ],
 )
@@ -139,7 +142,14 @@ def test_actions_are_offered_to_those_who_may(permissions, offered):
     form = client.get(reverse(LIST)).context["action_form"]
     choices = {value for value, _ in form.fields["action"].choices if value} if form else set()
     assert choices == offered
-    for action in {"provision_selected", "retry_selected", "cancel_selected", "delete_selected_projects"} - offered:
+    changing = {
+        "provision_selected",
+        "retry_selected",
+        "cancel_selected",
+        "rotate_passwords",
+        "delete_selected_projects",
+    }
+    for action in changing - offered:
         run_action(client, action, project, confirmed="yes")
     project.refresh_from_db()
     assert project.desired_state == DesiredState.REGISTERED
