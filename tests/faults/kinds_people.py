@@ -120,3 +120,13 @@ def adopt_twice(run: Run) -> None:
 def adopt_stranger(run: Run) -> None:
     for project in run.projects:
         run.people.adopt(project, f"stranger-{run.number}")
+
+
+@kind("new password asked for, database out of reach")
+def password_out_of_reach(run: Run) -> None:
+    """No name of a run's Services can be resolved: the panel can't change the password, and must not lose the old."""
+    for project in run.projects:
+        run.people.provision(project)
+    run.settle()
+    for project in run.projects:
+        run.people.change_password(project)

@@ -22,6 +22,7 @@ from django_q.signing import SignedPackage
 from projects.ending import request_cancel, request_forget
 from projects.fields import EncryptedText
 from projects.models import Project, ProjectVariable
+from projects.password_rotation import request_password_rotation
 from projects.services import (
     Outcome,
     add_project,
@@ -158,7 +159,10 @@ class People:
     @property
     def buttons(self) -> list[Callable[[Project], object]]:
         """Everything that can be pressed for a project. What is not allowed in its state is refused."""
-        return [self.provision, self.retry, self.delete, self.change_variable, self.cancel, self.forget]
+        return [
+            *(self.provision, self.retry, self.delete, self.change_variable, self.cancel, self.forget),
+            self.change_password,
+        ]
 
     def add(self, name: str) -> Project | None:
         try:
@@ -193,6 +197,9 @@ class People:
 
     def forget(self, project: Project) -> Outcome | None:
         return self.ask(request_forget, project)
+
+    def change_password(self, project: Project) -> Outcome | None:
+        return self.ask(request_password_rotation, project)
 
     def adopt(self, project: Project, cluster: str) -> Outcome | None:
         return self.ask(lambda project, actor: request_adopt(project, cluster, actor=actor), project)

@@ -306,6 +306,8 @@ class Run:
         evidence = gather(self.api.list)
         self.gate.outage = outage
         evidence.secrets = self.operator.passwords | self.people.secrets
+        databases = [row for rows in evidence.databases.values() for row in rows]
+        evidence.secrets |= {row.pending_password.reveal() for row in databases if row.pending_password}
         evidence.kept, evidence.strangers = set(self.kept), set(self.strangers)
         evidence.most_tasks = self.most_tasks
         evidence.may_have_internal_errors = self.may_have_internal_errors
