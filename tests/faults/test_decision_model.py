@@ -5,7 +5,7 @@ died after an effect. FAULT_MODEL_EXAMPLES=1000 looks further than the ordinary 
 """
 
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -30,51 +30,13 @@ from provisioning.terms import (
     WantedSandbox,
 )
 from tests.faults.bugs import BUGS, planted
+from tests.faults.model_objects import Cluster, Rows, Workload
 
 UID, STRANGER = "project", "stranger"
 TIMEOUT_S = 120
 MOST_STEPS = 20
 # Passes, five seconds apart, in which everything has to come to rest once nothing is broken any more.
 SETTLES_WITHIN = 60
-
-
-@dataclass
-class Cluster:
-    """A Cluster, its Secret included. `password` None: there is none yet; "": an empty one."""
-
-    uid: str
-    owner: str | None
-    phase: str = "Creating"
-    is_deleting: bool = False
-    password: str | None = None
-    was_there_before: bool = False
-
-
-@dataclass
-class Workload:
-    """A StatefulSet with the environment that it runs with."""
-
-    digest: str
-    is_ready: bool = False
-
-
-@dataclass
-class Rows:
-    """What the panel has stored."""
-
-    desired: DesiredState = DesiredState.REGISTERED
-    phase: Phase = Phase.NEW
-    reason: Reason = Reason.NOT_REQUESTED
-    message: str = "Nothing was asked for yet."
-    wanted_generation: int = 0
-    observed_generation: int = 0
-    asked_generation: int = 0
-    deletion_deadline: datetime | None = None
-    database: WantedDatabase | None = None
-    password: str = ""
-    sandbox: WantedSandbox | None = None
-    has_run: bool = False
-    names: list[str] = field(default_factory=list)
 
 
 class DecisionModel(RuleBasedStateMachine):

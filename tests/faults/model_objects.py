@@ -1,0 +1,46 @@
+"""What the model of the decisions is made of: objects in the cluster, and the panel's rows."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from projects.states import DesiredState, Phase, Reason
+from provisioning.terms import WantedDatabase, WantedSandbox
+
+
+@dataclass
+class Cluster:
+    """A Cluster, its Secret included. `password` None: there is none yet; "": an empty one."""
+
+    uid: str
+    owner: str | None
+    phase: str = "Creating"
+    is_deleting: bool = False
+    password: str | None = None
+    was_there_before: bool = False
+
+
+@dataclass
+class Workload:
+    """A StatefulSet with the environment that it runs with."""
+
+    digest: str
+    is_ready: bool = False
+
+
+@dataclass
+class Rows:
+    """What the panel has stored."""
+
+    desired: DesiredState = DesiredState.REGISTERED
+    phase: Phase = Phase.NEW
+    reason: Reason = Reason.NOT_REQUESTED
+    message: str = "Nothing was asked for yet."
+    wanted_generation: int = 0
+    observed_generation: int = 0
+    asked_generation: int = 0
+    deletion_deadline: datetime | None = None
+    database: WantedDatabase | None = None
+    password: str = ""
+    sandbox: WantedSandbox | None = None
+    has_run: bool = False
+    names: list[str] = field(default_factory=list)
