@@ -17,7 +17,7 @@ from projects.fields import EncryptedText
 from projects.models import DatabaseCluster
 from projects.scheduling import enqueue_pass
 from provisioning import credentials, decisions, names, recording, removal, removing, sweeping
-from provisioning.acting import _add_database, ensure_database
+from provisioning.acting import _add_database, find_database
 from provisioning.kube import Kube
 from provisioning.lease import Lease, claim, release
 
@@ -68,7 +68,7 @@ BUGS = (
         "a stranger's label on a Cluster of the project's name",
         (
             Edit(names.find_existing_cluster, "project_id_of(cluster.labels) in (None, str(uid))", "True"),
-            Edit(ensure_database, 'labels=f"!{PROJECT_ID_LABEL}"', 'labels=""'),
+            Edit(find_database, 'labels=f"!{PROJECT_ID_LABEL}"', 'labels=""'),
             Edit(decisions._decide_database, "cluster.owner not in (None, wanted.uid) or (", "False or ("),
         ),
     ),
