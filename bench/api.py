@@ -44,6 +44,14 @@ class Api:
         answer: Mapping[str, Any] = json.loads(response.data)
         return answer
 
+    def create(self, path: str, body: object) -> None:
+        """Make an object, or leave it as it is. Raises RuntimeError."""
+        try:
+            self.request("POST", path, body)
+        except RuntimeError as error:
+            if "AlreadyExists" not in str(error):
+                raise
+
     def list_all(self, path: str) -> tuple[list[dict[str, Any]], str]:
         answer = self.request("GET", path)
         return list(answer["items"]), str(answer["metadata"]["resourceVersion"])
