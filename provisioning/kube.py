@@ -229,17 +229,24 @@ class Kube:
         self, kind: Kind, namespace: str | None, *, labels: str = ""
     ) -> tuple[list[Mapping[str, Any]], str]:
         """Return the objects and the resource version to watch from."""
-        items: list[Mapping[str, Any]] = []
+        pages = list(self.list_pages(kind, namespace, labels=labels))
+        return [item for items, _ in pages for item in items], pages[-1][1]
+
+    def list_pages(
+        self, kind: Kind, namespace: str | None, *, labels: str = ""
+    ) -> Iterator[tuple[list[Mapping[str, Any]], str]]:
+        """Yield the objects a page at a time, each with the resource version to watch from. Raises KubeError."""
         query = {"limit": str(_PAGE_SIZE), **({"labelSelector": labels} if labels else {})}
         for _ in range(_MOST_PAGES):
             page = self.list_page(kind, namespace, query)
             try:
-                items += items_of(page)
+                items = items_of(page)
             except NonsenseError as error:
                 raise self._unreachable(error) from None
+            yield items, text(metadata_of(page).get("resourceVersion"))
             following = text(metadata_of(page).get("continue"), 10_000)
             if not following:
-                return items, text(metadata_of(page).get("resourceVersion"))
+                return
             query["continue"] = following
         raise self._unreachable(NonsenseError(f"sent a list of {kind.plural} without an end"))
 

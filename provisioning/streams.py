@@ -6,7 +6,7 @@ Raw JSON in, tasks out; of each object only a short fingerprint is kept.
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -37,6 +37,8 @@ _WATCH_TIMEOUT_S = 240
 RELIST_EVERY_S = 600.0
 _LONGEST_BACKOFF_S = 15.0
 CLUSTERS, SECRETS = "clusters", "secrets"
+# One list at a time: their pages are the most that the watcher holds.
+_LISTING = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,8 +185,15 @@ class Stream:
         """List, then watch until the next list is due."""
         kube = k.connect()
         kind = self.subject.kind(kube)
-        items, version = kube.list_with_version(kind, self.namespace, labels=self.subject.labels)
-        self._compare(items)
+        version = ""
+
+        def pages() -> Iterator[list[Object]]:
+            nonlocal version
+            for items, version in kube.list_pages(kind, self.namespace, labels=self.subject.labels):  # noqa: B007
+                yield items
+
+        with _LISTING:
+            self.compare(pages())
         self.is_in_step, self.trouble = True, ""
         self.pulse.note(is_event=False, took_s=0.0)
         relist_at = time.monotonic() + RELIST_EVERY_S
@@ -210,23 +219,29 @@ class Stream:
         follows will look at everything."""
         return self.is_in_step and (self._fingerprints or {}).get(name) == State.WAITING.value
 
-    def _compare(self, items: list[Object]) -> None:
-        """Wake the projects of objects that differ from what was known; after a start, of all that is not settled."""
-        before, now = self._fingerprints, {_name(item): self.subject.fingerprint(item) for item in items}
-        self._fingerprints = now
-        if before is None:
-            self._wake_unsettled(items)
-            return
-        changed = [item for item in items if before.get(_name(item), self.subject.unseen) != now[_name(item)]]
-        self._tell(changed)
-        if gone := before.keys() - now.keys():
-            if self.subject.name == CLUSTERS:
-                self._mark(gone)
-            self._wake_unsettled(items)
+    def compare(self, pages: Iterable[list[Object]]) -> None:
+        """Wake the projects of objects that differ from what was known; after a start, of all that is not settled.
 
-    def _wake_unsettled(self, items: list[Object]) -> None:
-        """After a gap: whoever still waits for something, and whoever runs without an object of this kind in order."""
-        fine = _labelled_owners(item for item in items if self.subject.fingerprint(item).startswith(State.READY.value))
+        `pages` are all objects there are, some at a time: thousands of them parsed at once are what memory goes for.
+        """
+        before, now, fine = self._fingerprints, dict[str, str](), set[str]()
+        for items in pages:
+            found = {_name(item): self.subject.fingerprint(item) for item in items}
+            now |= found
+            fine |= _labelled_owners(item for item in items if found[_name(item)].startswith(State.READY.value))
+            if before is not None:
+                unseen = self.subject.unseen
+                self._tell([item for item in items if before.get(_name(item), unseen) != found[_name(item)]])
+        self._fingerprints = now
+        gone = set[str]() if before is None else before.keys() - now.keys()
+        if gone and self.subject.name == CLUSTERS:
+            self._mark(gone)
+        if gone or before is None:
+            self._wake_unsettled(fine)
+
+    def _wake_unsettled(self, fine: set[str]) -> None:
+        """After a gap: whoever still waits for something, and whoever runs and is not `fine`, the uids of the projects
+        whose object of this kind is in order."""
         projects = Project.objects.filter(namespace=self.namespace).exclude(desired_state=DesiredState.REGISTERED)
         waiting = projects.exclude(phase__in=[Phase.RUNNING, Phase.DELETED])
         uids = {str(uid) for uid in waiting.values_list("uid", flat=True)}

@@ -140,7 +140,7 @@ class Watcher:
         try:
             kube = k.connect()
             items, _ = kube.list_with_version(stream.subject.kind(kube), stream.namespace, labels=stream.subject.labels)
-            stream._compare(items)
+            stream.compare([items])
             stream.is_in_step = True
         except k.KubeError:
             stream.is_in_step = False

@@ -152,7 +152,7 @@ def test_an_inventory_keeps_what_can_be_stored_and_says_the_rest(hostile, cluste
 @given(items=st.lists(mutated(answers.cluster(), answers.statefulset(), answers.secret()), max_size=4))
 @pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.name)
 def test_the_watcher_compares_any_list(subject, items):
-    Stream(subject, "default", threading.Event())._compare(items)
+    Stream(subject, "default", threading.Event()).compare([items])
 
 
 def test_a_label_that_is_no_project_id_stops_no_stream(hostile, caplog):
@@ -160,9 +160,9 @@ def test_a_label_that_is_no_project_id_stops_no_stream(hostile, caplog):
     project = provisioned_project()
     stranger = answers.cluster("stranger", uid="not-a-uid")
     stream = Stream(SUBJECTS[0], "default", threading.Event())
-    stream._compare([])
+    stream.compare([[]])
     with caplog.at_level(logging.ERROR):
-        stream._compare([stranger, answers.cluster("ours", uid=str(project.uid), phase="Failed")])
+        stream.compare([[stranger, answers.cluster("ours", uid=str(project.uid), phase="Failed")]])
     project.refresh_from_db()
     assert project.queued_at is not None
     assert not caplog.records
