@@ -17,7 +17,7 @@ def parse_ports(text: str) -> dict[str, int]:
                 f"'{one_line(pair, 60)}' is not a port. Write name:number, the name in up to 15 lower-case letters, "
                 "digits and hyphens: app:3000"
             )
-        if not digits.isascii() or not digits.isdecimal() or not 0 < int(digits[:6]) < 65536:
+        if not digits.isascii() or not digits.isdecimal() or len(digits) > 5 or not 0 < int(digits) < 65536:
             raise ValidationError(
                 f"'{one_line(digits, 60)}' is not a port's number. Choose one from 1 to 65535: {name}:3000"
             )
