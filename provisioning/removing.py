@@ -1,5 +1,6 @@
 """The end of what a project has in the cluster: what is left of it, and the effects that bring it to its end."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from django.db import transaction
@@ -88,8 +89,10 @@ def observe_remaining(world: World, project: Project, namespaces: set[str]) -> S
                 for item in world.kube.list_objects(kind, namespace, labels=instances):
                     if not labels_of(item).get(PROJECT_ID_LABEL):
                         _add(remaining, kind, namespace, item, is_ours=False)
-    world.remaining = remaining
-    return Seen(cluster=judge_cluster(None), remaining=tuple(remaining.values()))
+    world.remaining = {
+        key: replace(item, is_deleting=item.is_deleting or key in world.asked_to_go) for key, item in remaining.items()
+    }
+    return Seen(cluster=judge_cluster(None), remaining=tuple(world.remaining.values()))
 
 
 def _certificate_secrets(world: World, project: Project, namespace: str) -> list[Object]:
@@ -134,14 +137,20 @@ def _add(
 def delete_objects(scene: Scene, now: datetime) -> None:
     """Ask for the deletion of everything that is ours to delete and not going yet."""
     world = scene.world
-    for (kind, namespace, name), item in world.remaining.items():
-        is_kept = item.is_adopted and not scene.project.delete_adopted
-        if item.is_ours and not item.is_deleting and not is_kept:
-            world.kube.delete(kind, namespace, name)
-    names = ", ".join(item.label for item in world.remaining.values() if item.is_ours and not item.is_deleting)
+    doomed = {
+        key: item
+        for key, item in world.remaining.items()
+        if item.is_ours and not item.is_deleting and not (item.is_adopted and not scene.project.delete_adopted)
+    }
+    for kind, namespace, name in doomed:
+        world.kube.delete(kind, namespace, name)
+    world.asked_to_go |= doomed.keys()
+    message = f"Asked for the deletion of {', '.join(item.label for item in doomed.values())}."
     with transaction.atomic():
         scene.lease.write()
-        scene.note("Deleting", f"Asked for the deletion of {names}.")
+        # What stays as it was is asked for again by each pass, and said once.
+        if not scene.project.events.filter(reason="Deleting", message=message).exists():
+            scene.note("Deleting", message)
 
 
 def release_clusters(scene: Scene, now: datetime) -> None:

@@ -166,3 +166,22 @@ def test_a_label_that_is_no_project_id_stops_no_stream(hostile, caplog):
     project.refresh_from_db()
     assert project.queued_at is not None
     assert not caplog.records
+
+
+def test_a_deletion_that_is_accepted_and_does_nothing_is_asked_for_once_a_pass_and_said_once(hostile):
+    project = arrange("deleting")
+    world = world_of(project)
+
+    def respond(method, path, body):
+        return http_json(answers.cluster("any")) if method == "DELETE" else world.respond(method, path, body)
+
+    hostile.respond = respond
+    hostile.requests.clear()
+    for expected in (1, 2):
+        run_pass(project.pk)
+        asked = [request for request in hostile.requests if request.startswith("DELETE") and "/clusters/" in request]
+        assert len(asked) == expected
+    assert_rows_are_in_order(project)
+    project.refresh_from_db()
+    assert (project.phase, project.reason) == (Phase.DELETING, Reason.DELETING)
+    assert project.events.filter(reason="Deleting", actor="panel").count() == 1
