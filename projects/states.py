@@ -63,7 +63,7 @@ class Reason(models.TextChoices):
     NAMESPACE_MISSING = "NamespaceMissing"
     INTERNAL_ERROR = "InternalError"
     KEY_MISSING = "EncryptionKeyMissing"
-    PASSWORD_NOT_CHANGED = "PasswordNotChanged"  # noqa: S105 - a reason, not a password
+    PASSWORD_NOT_CHANGED = "PasswordNotChanged"  # noqa: S105 - a reason, not a password  # nosec B105
     DELETING = "Deleting"
     DELETED = "Deleted"
     CANCELLING = "Cancelling"

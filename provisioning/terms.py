@@ -18,7 +18,7 @@ class Action(Enum):
     REPLACE_DATABASE = "replace_database"
     CAPTURE_CREDENTIALS = "capture_credentials"
     VERIFY_CONNECTION = "verify_connection"
-    ROTATE_PASSWORD = "rotate_password"  # noqa: S105 - an action, not a password
+    ROTATE_PASSWORD = "rotate_password"  # noqa: S105 - an action, not a password  # nosec B105
     APPLY_SANDBOX = "apply_sandbox"
     APPLY_SANDBOX_WITH_DEFAULT = "apply_sandbox_with_default"
     DELETE_OBJECTS = "delete_objects"
