@@ -30,7 +30,7 @@ from projects.models import Event, Project
 from projects.possible import Request, explain_refusal
 from projects.services import Outcome, RefusedRequestError
 from projects.shell import shell, strict_policy
-from projects.states import CredentialsSource, Phase
+from projects.states import CredentialsSource, DesiredState, Phase
 
 ROWS_A_PAGE = 25
 EVENTS_SHOWN = 50
@@ -190,8 +190,9 @@ def project_context(request: HttpRequest, project: Project) -> dict[str, Any]:
         "refresh_url": f"{refresh_url}{_query({'seen': display.version_of(project, warnings), 'captured': captured})}",
         "may_reveal": permissions.may(request.user, "reveal_credentials", project),
         "may_edit": permissions.may(request.user, "change_project", project),
+        # The card is not fetched again when the project comes to rest; the link's page says where it can't be done.
         "may_rotate": permissions.may(request.user, "provision_project", project)
-        and not password_rotation.explain_no_rotation(project),
+        and project.desired_state == DesiredState.RUNNING,
         "reveal_form": RevealForm(asks_password=_asks_password(request)),
         "logs_in_again": not reauthentication.is_recent(request) and not reauthentication.has_password(request),
         "panel_warnings": warnings,

@@ -3,7 +3,7 @@
 import pytest
 
 from projects.models import DatabaseCluster, Project
-from projects.states import Origin
+from projects.states import Origin, Phase, Reason
 from tests.commands.conftest import run
 from tests.factories import ProjectFactory, provisioned_project
 from tests.projects.pages import log_in, page
@@ -36,6 +36,12 @@ def test_who_may_only_look_finds_no_link(project):
     client = log_in("view_project", "reveal_credentials")
     assert "rotate-password" not in client.get(page("detail", project.pk)).content.decode()
     assert client.post(page("rotate_password", project.pk)).status_code == 403
+
+
+def test_the_link_is_there_before_the_sandbox_is_ready(project, admin):
+    """The card of the credentials is fetched once they are captured, and not again when the project comes to rest."""
+    Project.objects.update(phase=Phase.CREATING, reason=Reason.SANDBOX_NOT_READY)
+    assert page("rotate_password", project.pk) in admin.get(page("detail", project.pk)).content.decode()
 
 
 def test_an_adopted_database_takes_a_tick(project, admin):
