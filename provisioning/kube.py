@@ -14,7 +14,6 @@ from urllib.parse import quote, urlencode
 import urllib3
 from django.conf import settings
 
-from controlpanel.redaction import redact
 from provisioning.kube_access import AccessError, explain_unreachable, load_configuration, open_pool
 from provisioning.kube_answers import (
     LONGEST_REFUSAL,
@@ -24,9 +23,13 @@ from provisioning.kube_answers import (
     parse,
     read_body,
     read_lines,
-    read_refusal,
-    read_retry_after,
 )
+from provisioning.kube_errors import KubeError as KubeError
+from provisioning.kube_errors import NotConfiguredError as NotConfiguredError
+from provisioning.kube_errors import RefusedError as RefusedError
+from provisioning.kube_errors import UnreachableError as UnreachableError
+from provisioning.kube_errors import WatchExpiredError as WatchExpiredError
+from provisioning.kube_errors import build_refusal
 from provisioning.readiness import mapping, metadata_of, number, objects, text
 
 if TYPE_CHECKING:
@@ -74,46 +77,6 @@ CLUSTER_GROUP = "apps.kubeblocks.io"
 
 def cluster_kind(api_version: str) -> Kind:
     return Kind(api_version, "clusters", "Cluster")
-
-
-class KubeError(Exception):
-    """A request to the API server failed; the text is a sentence for people and holds no secret."""
-
-
-class UnreachableError(KubeError):
-    """No answer: whether the request had an effect is unknown."""
-
-
-class NotConfiguredError(KubeError):
-    """There is no usable kubeconfig."""
-
-
-class RefusedError(KubeError):
-    """The API server answered with an error status: its code, reason, and Retry-After in seconds if it sent one."""
-
-    def __init__(self, code: int, reason: str, message: str, retry_after_s: float | None = None) -> None:
-        super().__init__(message)
-        self.code, self.reason, self.retry_after_s = code, reason, retry_after_s
-
-
-class WatchExpiredError(KubeError):
-    """410: the resource version is too old; list again."""
-
-
-_HINTS = {
-    401: "The panel's token was not accepted: renew it in the kubeconfig.",
-    403: "The panel's account lacks this permission: run `manage.py doctor` and extend its Role.",
-    429: "The API server is overloaded; the panel tries again by itself.",
-}
-
-
-def _refusal(status: int, body: bytes, headers: Mapping[str, str]) -> RefusedError:
-    """Turn an error answer into a RefusedError, whatever its body is."""
-    answer = read_refusal(body)
-    said = redact(text(answer.get("message"))) or "no message"
-    message = f"The API server answered {status}: {said} {_HINTS.get(status, '')}".strip()
-    retry_after_s = read_retry_after(headers.get("Retry-After", ""))
-    return RefusedError(status, text(answer.get("reason"), 100) or str(status), message, retry_after_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +153,7 @@ class Kube:
         def ask() -> Mapping[str, Any] | RefusedError:
             response = self._open(method, path, **options)
             body = read_body(response, within_s=settings.KUBE_REQUEST_TIMEOUT_S)
-            return parse(body) if response.status < 300 else _refusal(response.status, body, response.headers)
+            return parse(body) if response.status < 300 else build_refusal(response.status, body, response.headers)
 
         answer = self._exchange(ask)
         if not isinstance(answer, RefusedError):
@@ -268,7 +231,7 @@ class Kube:
         )
         try:
             if response.status >= 300:
-                refusal = _refusal(response.status, response.read(LONGEST_REFUSAL), response.headers)
+                refusal = build_refusal(response.status, response.read(LONGEST_REFUSAL), response.headers)
                 raise WatchExpiredError(str(refusal)) if refusal.code == 410 else refusal
             for line in read_lines(response, within_s=longest_s):
                 if line.strip():
