@@ -166,11 +166,18 @@ def drop_old_keys() -> int:
             f"The keys were changed {age_s:.0f} s ago, and what was encrypted with an old one just before may not be "
             f"stored yet. Try again in {left_s:.0f} s."
         )
+    keys = list(keyring.current().keys)
     rotation = rotate_stored_secrets()
     if not rotation.is_complete:
         raise RefusedRequestError("Not every stored secret is encrypted with the first key: no key was removed.")
-    keys = keyring.current().keys
-    replace_encryption_keys(settings.ENCRYPTION_KEY_FILE, lambda present: [key for key in present if key == keys[0]])
+
+    def keep_first(present: list[str]) -> list[str]:
+        # A key that came in front meanwhile has not encrypted everything: the one that has must stay.
+        if present != keys:
+            raise RefusedRequestError("The keys were changed meanwhile: no key was removed. Try again later.")
+        return present[:1]
+
+    replace_encryption_keys(settings.ENCRYPTION_KEY_FILE, keep_first)
     return len(keys) - 1
 
 

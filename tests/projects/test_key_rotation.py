@@ -169,6 +169,25 @@ def test_old_keys_go_when_nothing_needs_them_any_more(key_file):
     assert variable.value.reveal() == PASSWORD
 
 
+def test_no_key_goes_while_another_one_comes(key_file):
+    variable = VariableFactory.create()
+    key_rotation.add_key()
+    age(key_file)
+    added: list[int] = []
+
+    def add_another(execute, statement, *arguments):
+        answer = execute(statement, *arguments)
+        if not added:
+            added.append(key_rotation.add_key())
+        return answer
+
+    with connection.execute_wrapper(add_another), pytest.raises(RefusedRequestError, match="changed meanwhile"):
+        key_rotation.drop_old_keys()
+    assert (added, len(keyring.current().keys)) == ([3], 3)
+    variable.refresh_from_db()
+    assert variable.value.reveal() == PASSWORD
+
+
 def test_no_key_goes_while_a_secret_can_not_be_read(key_file):
     variable = VariableFactory.create(name="LOST")
     ProjectVariable.objects.update(value=EncryptedText("fernet:unreadable"))
