@@ -33,6 +33,7 @@ _WHAT: dict[Action, str] = {
     Action.REPLACE_DATABASE: "give up the Cluster {database}, which is gone, and make another one",
     Action.CAPTURE_CREDENTIALS: "capture the credentials of {database}",
     Action.VERIFY_CONNECTION: "connect to {database} with the captured credentials",
+    Action.ROTATE_PASSWORD: "change the password of {database}",
     Action.APPLY_SANDBOX: "apply the sandbox {sandbox}",
     Action.APPLY_SANDBOX_WITH_DEFAULT: "apply the sandbox {sandbox} with the default database",
     Action.MEND_DRIFT: "take back what was changed outside the panel",
