@@ -148,6 +148,9 @@ def look_for_orphans(kube: k.Kube, clusters: Iterable[Object], namespace: str, n
     # By name: PostgreSQL takes no row twice, and who knows what is listed twice.
     orphans = {(row.namespace, row.kind, row.name): row for row in found if row is not None}.values()
     with transaction.atomic():
+        # A wish is about one object: another one that has come to be called the same doesn't inherit it.
+        wished = Orphan.objects.filter(namespace=namespace).exclude(wish="")
+        wished.exclude(uid__in=[row.uid for row in orphans if row.uid]).delete()
         Orphan.objects.bulk_create(
             orphans,
             update_conflicts=True,
