@@ -93,7 +93,7 @@ def may_enter(request: HttpRequest) -> bool:
 
 
 def may_view_every_project(request: HttpRequest) -> bool:
-    return may(request.user, "view_project")
+    return is_staff(request.user) and may(request.user, "view_project")
 
 
 def may_view_templates(request: HttpRequest) -> bool:
