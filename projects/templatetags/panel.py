@@ -66,11 +66,6 @@ def phase_colour(phase: str) -> str:
 
 
 @register.filter
-def level_colour(level: str) -> str:
-    return display.LEVEL_COLOURS.get(level, "default")
-
-
-@register.filter
 def spaced(reason: str) -> str:
     """Return a CamelCase reason as words: `ClusterNotRunning` → `Cluster not running`."""
     words = "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in reason).strip()
