@@ -28,6 +28,9 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         return False
 
+    def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
+        """The throttle of passwords is django-axes': two would contradict each other. Codes keep allauth's."""
+
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
         """The panel sends no mail."""
 

@@ -292,8 +292,8 @@ ACCOUNT_LOGIN_METHODS = {"username"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*"]
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_UNIQUE_EMAIL = False
-# The throttle of log-ins is ours, above: two would contradict each other.
-ACCOUNT_RATE_LIMITS = {"login_failed": None}
+# Of codes of the second factor, for each user: the throttle of passwords, above, sees none of them.
+ACCOUNT_RATE_LIMITS = {"login_failed": f"{AXES_FAILURE_LIMIT}/{AXES_COOLOFF_TIME.total_seconds():.0f}s/key"}
 ACCOUNT_EMAIL_NOTIFICATIONS = False
 SOCIALACCOUNT_ADAPTER = "controlpanel.accounts.SignOnAdapter"
 SOCIALACCOUNT_OPENID_CONNECT_URL_PREFIX = "sso"

@@ -242,6 +242,25 @@ def test_wrong_passwords_lock_there_too(maria, settings):
     assert log_in(Client()).status_code == HTTPStatus.TOO_MANY_REQUESTS
 
 
+def test_codes_are_not_guessed_without_end(maria, settings):
+    switch_on(settings, second_factor="optional")
+    client = Client()
+    log_in(client)
+    secret = enrol(client)
+    cache.clear()
+    guesser = Client()
+    log_in(guesser)
+    for _ in range(settings.AXES_FAILURE_LIMIT):
+        guesser.post(reverse("mfa_authenticate"), {"code": "000000"})
+    guesser.post(reverse("mfa_authenticate"), {"code": code_of(secret)})
+    assert guesser.get(page("list")).status_code == HTTPStatus.FOUND
+    another = Client()
+    log_in(another)
+    another.post(reverse("mfa_authenticate"), {"code": code_of(secret)})
+    assert another.get(page("list")).status_code == HTTPStatus.FOUND, "a new log-in brings no new tries"
+    cache.clear()
+
+
 # --- Their addresses -------------------------------------------------------------------------------------------
 
 # Of whoever is not logged in; all others lead to the log-in page. What each needs to answer more than that it is there
