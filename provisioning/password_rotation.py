@@ -45,9 +45,13 @@ def rotate_password(scene: Scene, now: datetime) -> None:
         _rotate(scene, scene.database, now)
 
 
-def finish_rotation(scene: Scene, name: str, now: datetime) -> None:
-    """Bring a change that has begun to its end, before the database called `name` is given back. Raises as above."""
+def finish_rotation(scene: Scene, name: str, cluster: Object, now: datetime) -> None:
+    """Bring a change that has begun to its end, before the database called `name` is given back. Raises as above.
+
+    `cluster`, as just read, says what the Secret and the Service of its component are called.
+    """
     for database in scene.project.databases.filter(name=name, retired_at=None).exclude(rotation_begun_at=None):
+        scene.world.cluster = cluster
         for _ in range(_MOST_STEPS):
             if database.rotation_requested_at is None:
                 return

@@ -162,7 +162,7 @@ def release_clusters(scene: Scene, now: datetime) -> None:
         if cluster is None or project_id_of(labels_of(cluster)) != str(scene.project.uid):
             continue
         # Who gets it back must find the password that it has in its Secret.
-        finish_rotation(scene, name, now)
+        finish_rotation(scene, name, cluster, now)
         ours: dict[str, str | None] = dict.fromkeys(
             (*claim_labels(scene.project.kubernetes_name, scene.project.uid), ORIGIN_LABEL)
         )
