@@ -63,13 +63,14 @@ def claimed_groups(claims: dict[str, Any]) -> set[str]:
 def give_groups(user: User, claimed: set[str]) -> None:
     """Put the user into the panel's groups that OIDC_GROUPS makes of the claimed ones, and out of the others of them.
 
-    Who is in one of them is staff; OIDC_STAFF makes everybody staff who comes. Superusers are never made so.
+    Who is in one of them is staff; OIDC_STAFF makes everybody staff who comes. Nobody is made a superuser, and a
+    superuser stays staff: whoever could let people in again must not be locked out by a claim.
     """
     wanted = {group for theirs, group in settings.OIDC_GROUPS.items() if theirs in claimed}
     given = Group.objects.filter(name__in=settings.OIDC_GROUPS.values())
     user.groups.remove(*given.exclude(name__in=wanted))
     user.groups.add(*given.filter(name__in=wanted))
-    is_staff = bool(wanted) or settings.OIDC_STAFF
+    is_staff = bool(wanted) or settings.OIDC_STAFF or user.is_superuser
     if user.is_staff != is_staff:
         user.is_staff = is_staff
         user.save(update_fields=["is_staff"])

@@ -295,6 +295,8 @@ ACCOUNT_UNIQUE_EMAIL = False
 # Of codes of the second factor, for each user: the throttle of passwords, above, sees none of them.
 ACCOUNT_RATE_LIMITS = {"login_failed": f"{AXES_FAILURE_LIMIT}/{AXES_COOLOFF_TIME.total_seconds():.0f}s/key"}
 ACCOUNT_EMAIL_NOTIFICATIONS = False
+# Whoever comes to an open session must not tie an account of their own to it for good.
+SOCIALACCOUNT_REAUTHENTICATION_REQUIRED = True
 SOCIALACCOUNT_ADAPTER = "controlpanel.accounts.SignOnAdapter"
 SOCIALACCOUNT_OPENID_CONNECT_URL_PREFIX = "sso"
 SOCIALACCOUNT_PROVIDERS = {

@@ -77,9 +77,13 @@ def observe_remaining(world: World, project: Project, namespaces: set[str]) -> S
             _add(remaining, cluster_kind, namespace, item, is_adopted=is_adopted)
             if not is_adopted or project.delete_adopted:
                 doomed_names.add(name)
+        # What belongs to a Cluster that stays, stays with it, whoever has put the project's label on it.
+        kept_names = {text(metadata_of(item).get("name")) for item in clusters} | adopted_names
+        kept_names -= doomed_names
         for kind in _OWNED_KINDS:
             for item in world.kube.list_objects(kind, namespace, labels=selector):
-                if not takes_back or labels_of(item).get(INSTANCE_LABEL) in sandboxes:
+                instance = labels_of(item).get(INSTANCE_LABEL)
+                if instance not in kept_names and (not takes_back or instance in sandboxes):
                     _add(remaining, kind, namespace, item)
         for item in _certificate_secrets(world, project, namespace):
             _add(remaining, k.SECRET, namespace, item)

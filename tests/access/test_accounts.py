@@ -89,6 +89,14 @@ def test_groups_follow_the_provider_at_each_log_in_and_others_stay(provider):
     assert client.get(page("list")).status_code == HTTPStatus.FORBIDDEN
 
 
+def test_a_superuser_is_not_locked_out_by_a_claim(provider):
+    provider.claims["groups"] = []
+    sign_on(Client())
+    User.objects.update(is_superuser=True, is_staff=True)
+    sign_on(Client())
+    assert User.objects.get().is_staff
+
+
 def test_who_has_signed_on_is_asked_for_no_second_factor_here(provider, settings):
     switch_on(settings, issuer=provider.url, second_factor="required")
     client = Client()
@@ -321,7 +329,7 @@ def test_nobody_signs_up(settings):
 
 def test_settings_that_do_not_fit_are_one_sentence(monkeypatch):
     for name, value, said in (
-        ("SECOND_FACTOR", "perhaps", "off, optional or required"),
+        ("SECOND_FACTOR", "perhaps", "off, optional, required"),
         ("OIDC_ISSUER", "https://id.example.org", "OIDC_CLIENT_ID is not"),
     ):
         with monkeypatch.context() as patch:

@@ -17,6 +17,7 @@ from provisioning import tasks
 from provisioning.adoption import request_adopt
 from provisioning.devcluster.scenarios import NEVER, Scenario
 from provisioning.inventory import take_inventory
+from provisioning.kube import SECRET
 from provisioning.names import PROJECT_ID_LABEL, PROJECT_LABEL
 from tests.conftest import follow, is_running
 from tests.contract.conftest import eventually
@@ -32,10 +33,14 @@ def test_8_a_database_that_exists_is_used_and_never_deleted_unless_told(cluster,
     apply_foreign_cluster(name)
     project = follow(start(unique_name), is_running)
     assert (project.database.name, project.database.origin) == (name, Origin.ADOPTED)
+    # Somebody has put the project's label on what belongs to the database.
+    secret = f"{name}-postgresql-account-postgres"
+    steps.administrator.merge(SECRET, "default", secret, {"metadata": {"labels": {PROJECT_ID_LABEL: str(project.uid)}}})
     request_delete(project, actor="tester")
     follow(project, lambda p: p.phase == Phase.DELETED)
     left = steps.administrator.get_or_none(CLUSTERS, "default", name)
     assert left is not None
+    assert steps.administrator.get_or_none(SECRET, "default", secret) is not None
     assert PROJECT_ID_LABEL not in left["metadata"].get("labels", {})
 
 
