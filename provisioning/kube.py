@@ -186,14 +186,7 @@ class Kube:
 
     def list_objects(self, kind: Kind, namespace: str | None, *, labels: str = "") -> list[Mapping[str, Any]]:
         """Return every object of a kind that the label selector matches. Raises KubeError."""
-        return self.list_with_version(kind, namespace, labels=labels)[0]
-
-    def list_with_version(
-        self, kind: Kind, namespace: str | None, *, labels: str = ""
-    ) -> tuple[list[Mapping[str, Any]], str]:
-        """Return the objects and the resource version to watch from."""
-        pages = list(self.list_pages(kind, namespace, labels=labels))
-        return [item for items, _ in pages for item in items], pages[-1][1]
+        return [item for items, _ in self.list_pages(kind, namespace, labels=labels) for item in items]
 
     def list_pages(
         self, kind: Kind, namespace: str | None, *, labels: str = ""

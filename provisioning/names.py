@@ -46,6 +46,10 @@ def build_sandbox_name(project: str, suffix: str | None = None) -> str:
     return f"{project[:MAX_KUBERNETES_NAME_LENGTH].rstrip('-')}{_SANDBOX_INFIX}{suffix or _suffix()}"
 
 
+# As a merge patch sends them: whose object it was is said no more.
+RELEASED_LABELS: Mapping[str, None] = dict.fromkeys((PROJECT_LABEL, PROJECT_ID_LABEL, ORIGIN_LABEL))
+
+
 def claim_labels(project: str, uid: UUID) -> dict[str, str]:
     """Return the labels that say whose an object is, whoever made it."""
     return {PROJECT_LABEL: project, PROJECT_ID_LABEL: str(uid)}

@@ -22,6 +22,7 @@ from provisioning.names import (
     ORIGIN_LABEL,
     PROJECT_ID_LABEL,
     PROJECT_LABEL,
+    RELEASED_LABELS,
     as_uid,
     project_id_of,
 )
@@ -234,7 +235,6 @@ def _end(orphan: Orphan, now: datetime) -> str:
         kube.delete(kind, orphan.namespace, orphan.name, uid=orphan.uid)
         return f"Asked for the deletion of the orphan {orphan}."
     if orphan.wish == OrphanWish.RELEASE and still.is_releasable:
-        ours = dict.fromkeys((PROJECT_LABEL, PROJECT_ID_LABEL, ORIGIN_LABEL))
-        kube.merge_labels(kind, orphan.namespace, orphan.name, ours, uid=orphan.uid)
+        kube.merge_labels(kind, orphan.namespace, orphan.name, RELEASED_LABELS, uid=orphan.uid)
         return f"Took the panel's labels off {orphan}; it and its data stay."
     return f"{orphan} is not what it was: it was left as it is."

@@ -11,7 +11,7 @@ from projects.models import DatabaseCluster, Project, ProjectVariable
 from projects.states import DesiredState, Origin, Reason
 from provisioning import kube as k
 from provisioning.manifests import ISSUER_ANNOTATION
-from provisioning.names import INSTANCE_LABEL, ORIGIN_LABEL, PROJECT_ID_LABEL, claim_labels, project_id_of
+from provisioning.names import INSTANCE_LABEL, ORIGIN_LABEL, PROJECT_ID_LABEL, RELEASED_LABELS, project_id_of
 from provisioning.observing import World
 from provisioning.password_rotation import finish_rotation
 from provisioning.readiness import (
@@ -167,11 +167,7 @@ def release_clusters(scene: Scene, now: datetime) -> None:
             continue
         # Who gets it back must find the password that it has in its Secret.
         finish_rotation(scene, name, cluster, now)
-        ours: dict[str, str | None] = dict.fromkeys(
-            (*claim_labels(scene.project.kubernetes_name, scene.project.uid), ORIGIN_LABEL)
-        )
-        uid = uid_of(cluster)
-        scene.world.kube.merge_labels(kind, namespace, name, ours, uid=uid)
+        scene.world.kube.merge_labels(kind, namespace, name, RELEASED_LABELS, uid=uid_of(cluster))
         with transaction.atomic():
             scene.lease.write()
             scene.note("ClusterReleased", f"Released the Cluster {name}; it and its data stay.")

@@ -139,8 +139,8 @@ class Watcher:
     def _hear(self, stream: Stream) -> None:
         try:
             kube = k.connect()
-            items, _ = kube.list_with_version(stream.subject.kind(kube), stream.namespace, labels=stream.subject.labels)
-            stream.compare([items])
+            pages = kube.list_pages(stream.subject.kind(kube), stream.namespace, labels=stream.subject.labels)
+            stream.compare(items for items, _ in pages)
             stream.is_in_step = True
         except k.KubeError:
             stream.is_in_step = False
