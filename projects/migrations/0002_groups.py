@@ -22,8 +22,12 @@ class Migration(migrations.Migration):
     dependencies = [
         ("auth", "0012_alter_user_first_name_max_length"),
         ("contenttypes", "0002_remove_content_type_name"),
+        # Permissions of their models are in the groups.
+        ("auditlog", "__first__"),
         ("django_q", "0019_alter_task_options_alter_ormq_key_alter_ormq_lock_and_more"),
-        ("projects", "0007_redacted_messages"),
+        ("mfa", "__first__"),
+        ("projects", "0001_initial"),
     ]
 
+    # Backwards the groups stay: people are in them, and every `migrate` would make them again at its end.
     operations = [migrations.RunPython(make_groups, migrations.RunPython.noop)]
