@@ -1,7 +1,7 @@
 """Encrypts every stored secret anew with the first key, while the panel runs; may be stopped and started again."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -19,8 +19,10 @@ from projects.fields import EncryptedText, EncryptedTextField, UndecryptableValu
 from projects.models import DatabaseCluster
 from projects.scheduling import enqueue_pass
 from projects.services import RefusedRequestError, record_event
+from projects.states import Level
 
 _BATCH = 200
+_PASSWORDS = ("password", "pending_password")
 _SECONDS_KEEP = frozenset({"secret", "seed"})
 # A value that was written between reading and writing is met again in the next round.
 _MOST_ROUNDS = 5
@@ -189,26 +191,58 @@ def _refuse_without_file(remedy: str) -> None:
 
 
 def recapture_lost_passwords(*, actor: str) -> list[str]:
-    """Give up the database passwords that no key opens, and have a pass read each again from its cluster; return the
-    names of the databases."""
+    """Give up the database passwords that no key opens, and have a pass find out from the cluster which one is in
+    force; return the names of the databases.
+
+    Where a password is being changed, either may be lost: without the new one the change ends, and what is in force is
+    proved by a connection; without the old one a pass asks the server for the new one.
+    """
     names = []
-    for row in DatabaseCluster.objects.exclude(password=EncryptedText()).select_related("project"):
-        try:
-            decrypt(row.password.stored)
-        except UndecryptableValueError:
-            now = timezone.now()
-            with transaction.atomic():
-                held = DatabaseCluster.objects.filter(pk=row.pk, password=row.password)
-                if held.update(password=EncryptedText()) and row.retired_at is None:
-                    record_event(
-                        row.project,
-                        actor=actor,
-                        reason="PasswordGivenUp",
-                        message=f"{actor} gave up the stored password of {row.name}, whose key is lost; it is read "
-                        "again from the cluster.",
-                        resource=f"database {row.name}",
-                        at=now,
-                    )
-                    enqueue_pass(row.project_id, now=now)
-                    names.append(row.name)
+    for row in DatabaseCluster.objects.select_related("project").order_by("pk"):
+        lost = {column: EncryptedText() for column in _PASSWORDS if _is_lost(getattr(row, column))}
+        if not lost:
+            continue
+        changes: dict[str, Any] = {**lost, "verified_at": None}
+        if "pending_password" in lost:
+            changes |= {"rotation_requested_at": None, "rotation_begun_at": None}
+        now = timezone.now()
+        with transaction.atomic():
+            held = DatabaseCluster.objects.filter(pk=row.pk, **{column: getattr(row, column) for column in lost})
+            if held.update(**changes) and row.retired_at is None:
+                record_event(
+                    row.project,
+                    actor=actor,
+                    level=Level.WARNING,
+                    reason="PasswordGivenUp",
+                    message=_say_given_up(row, lost.keys(), actor),
+                    resource=f"database {row.name}",
+                    at=now,
+                )
+                enqueue_pass(row.project_id, now=now)
+                names.append(row.name)
     return names
+
+
+def _is_lost(value: EncryptedText) -> bool:
+    try:
+        decrypt(value.stored) if value else None
+    except UndecryptableValueError:
+        return True
+    return False
+
+
+def _say_given_up(row: DatabaseCluster, lost: Collection[str], actor: str) -> str:
+    if "pending_password" not in lost:
+        return (
+            f"{actor} gave up the stored password of {row.name}, whose key is lost; it is read again from the cluster."
+        )
+    if row.rotation_begun_at is None:
+        return (
+            f"{actor} gave up the new password of {row.name}, whose key is lost, before the server had it: the change "
+            "is off. Press “Change the password…” to ask for another."
+        )
+    return (
+        f"{actor} gave up the new password of {row.name}, whose key is lost. Whether the server has it already is not "
+        "known: the panel connects with the one in the Secret. If that is accepted, press “Change the password…” to "
+        "ask for another; if not, set the Secret's password with psql in the database's Pod."
+    )

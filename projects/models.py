@@ -343,10 +343,18 @@ class DatabaseCluster(Resource):
 
     @property
     def connection(self) -> Connection | None:
-        """The captured credentials, decrypted; None until they are captured. Raises UndecryptableValue."""
-        if self.captured_at is None or not self.password or self.port is None:
+        """The captured credentials, decrypted; None until they are captured. Raises UndecryptableValueError."""
+        return self._connection_with(self.password)
+
+    @property
+    def pending_connection(self) -> Connection | None:
+        """The same with the password that is to come; None where none is. Raises UndecryptableValueError."""
+        return self._connection_with(self.pending_password)
+
+    def _connection_with(self, password: EncryptedText) -> Connection | None:
+        if self.captured_at is None or not password or self.port is None:
             return None
-        return Connection(self.host, self.port, self.database, self.username, self.password.reveal())
+        return Connection(self.host, self.port, self.database, self.username, password.reveal())
 
     @property
     def is_verified(self) -> bool:

@@ -27,6 +27,10 @@ from provisioning.terms import (
 
 # A database that neither answers nor refuses for so long may be behind a network policy that keeps the panel out.
 UNANSWERED_GRACE = timedelta(seconds=15)
+_MEND_REJECTED = (
+    "The panel has them from the database's Secret: set the password in it again with psql in the database's Pod, or "
+    "put the one in force into the Secret; the panel goes on by itself."
+)
 
 
 def decide(wanted: Wanted, seen: Seen, now: datetime) -> Decision:
@@ -192,7 +196,7 @@ def _decide_credentials(wanted: Wanted, database: WantedDatabase, seen: Seen, no
         case Verification.REFUSED:
             return wait(Reason.CONNECTION_REFUSED, seen.verification_note, Pace.POLL)
         case Verification.REJECTED:
-            return wait(Reason.CREDENTIALS_REJECTED, seen.verification_note, Pace.POLL)
+            return wait(Reason.CREDENTIALS_REJECTED, f"{seen.verification_note} {_MEND_REJECTED}", Pace.POLL)
         case _:
             assert_never(seen.verification)
 

@@ -59,7 +59,8 @@ def finish_rotation(scene: Scene, name: str, cluster: Object, now: datetime) -> 
 
 
 def _rotate(scene: Scene, database: DatabaseCluster, now: datetime) -> None:
-    current = database.connection
+    # Where the old one's key is lost and was given up, the server is asked whether it has the new one already.
+    current = database.connection or database.pending_connection
     if current is None:
         _give_up(scene, database, "the panel has no password of it")
         return

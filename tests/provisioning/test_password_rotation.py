@@ -9,6 +9,7 @@ import pytest
 import requests
 
 from projects.fields import EncryptedText
+from projects.key_rotation import recapture_lost_passwords
 from projects.models import DatabaseCluster, Project
 from projects.password_rotation import request_password_rotation
 from projects.services import request_delete, request_provision
@@ -258,6 +259,56 @@ def test_an_adopted_database_takes_a_word_and_is_given_back_with_its_password_in
     secret = secret_of(project)
     assert connects(connection.url.replace(connection.password, password_in(secret)))
     assert not DatabaseCluster.objects.get(project=gone).pending_password
+
+
+LOST = EncryptedText("fernet:its-key-is-lost")
+
+
+def test_a_new_password_whose_key_is_lost_is_given_up_and_the_old_one_proved(provisioned):
+    old = assert_one_truth(provisioned)
+    assert request_password_rotation(provisioned, actor="maria").accepted
+    DatabaseCluster.objects.filter(project=provisioned).update(pending_password=LOST)
+    run_pass(provisioned.pk)
+    assert Project.objects.get(pk=provisioned.pk).reason == Reason.KEY_MISSING
+    assert recapture_lost_passwords(actor="maria") == [provisioned.database.name]
+    said = provisioned.events.get(reason="PasswordGivenUp")
+    assert "before the server had it" in said.message
+    assert "Change the password" in said.message
+    assert assert_one_truth(follow(provisioned, is_settled)) == old
+
+
+def test_a_lost_new_password_that_the_server_has_already_is_never_guessed(provisioned, monkeypatch):
+    connection = provisioned.database.connection
+    assert request_password_rotation(provisioned, actor="maria").accepted
+    with monkeypatch.context() as patch:
+        kill_after_effect(patch, 1)
+        with pytest.raises(KilledError):
+            run_pass(provisioned.pk)
+    Project.objects.filter(pk=provisioned.pk).update(lease_token=None, lease_until=None)
+    new = DatabaseCluster.objects.get(project=provisioned).pending_password.reveal()
+    DatabaseCluster.objects.filter(project=provisioned).update(pending_password=LOST)
+    assert recapture_lost_passwords(actor="maria") == [provisioned.database.name]
+    assert "is not known" in provisioned.events.get(reason="PasswordGivenUp").message
+    project = follow(provisioned, lambda project: "psql" in project.message)
+    assert "does not accept the captured user and password" in project.message
+    # What the sentence says to do.
+    with psycopg.connect(replace(connection, password=new).url, autocommit=True) as session:
+        session.execute(f"ALTER ROLE postgres PASSWORD '{connection.password}'")
+    assert assert_one_truth(follow(project, is_settled)) == connection.url
+
+
+def test_where_the_old_passwords_key_is_lost_the_server_is_asked_for_the_new_one(provisioned, monkeypatch):
+    old = provisioned.database.connection
+    assert request_password_rotation(provisioned, actor="maria").accepted
+    with monkeypatch.context() as patch:
+        kill_after_effect(patch, 1)
+        with pytest.raises(KilledError):
+            run_pass(provisioned.pk)
+    Project.objects.filter(pk=provisioned.pk).update(lease_token=None, lease_until=None)
+    new = DatabaseCluster.objects.get(project=provisioned).pending_password.reveal()
+    DatabaseCluster.objects.filter(project=provisioned).update(password=LOST)
+    assert recapture_lost_passwords(actor="maria") == [provisioned.database.name]
+    assert assert_one_truth(follow(provisioned, is_settled)) == replace(old, password=new).url
 
 
 def test_what_can_not_be_changed_is_refused_in_a_sentence(db):

@@ -32,7 +32,8 @@ class Command(PanelCommand):
         choice.add_argument(
             "--recapture",
             action="store_true",
-            help="give up the database passwords whose key is lost, and have them read again from the cluster",
+            help="give up the database passwords whose key is lost, and changes of them, and have the passwords read "
+            "again from the cluster",
         )
 
     def handle(self, *, new_key: bool, drop_old_keys: bool, recapture: bool, **options: Any) -> None:
@@ -58,8 +59,8 @@ class Command(PanelCommand):
             more = f" and {len(rotation.lost) - _NAMED} more" if len(rotation.lost) > _NAMED else ""
             self.say(
                 f"{len(rotation.lost)} can't be decrypted with any key: {names}{more}. Put their key back behind the "
-                "first. If it is lost: --recapture has database passwords read again from the cluster, and variables "
-                "have to be typed again in the admin."
+                "first. If it is lost: --recapture has database passwords read again from the cluster and ends changes "
+                "of them, and variables have to be typed again in the admin."
             )
         if rotation.missed:
             self.say(f"{rotation.missed} were changed meanwhile: run the command again.")
