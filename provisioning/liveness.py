@@ -82,6 +82,11 @@ def beat_queue() -> None:
         ProcessLease.objects.filter(stale, name=QUEUE).update(holder=holder_name(), renewed_at=now)
 
 
+def last_beat() -> datetime | None:
+    """Return when a worker of the queue last began something; None if none ever has."""
+    return ProcessLease.objects.filter(name=QUEUE).values_list("renewed_at", flat=True).first()
+
+
 def is_watched(now: datetime) -> bool:
     """Whether a watcher leads and its watches are in step with the cluster."""
     lease = _watchers_lease(now)

@@ -10,10 +10,11 @@ from django_q.brokers import get_broker
 from django_q.brokers.orm import ORM
 from django_q.conf import Conf
 from django_q.models import OrmQ
+from django_q.signing import BadSignature, SignedPackage
 from django_q.tasks import async_task
 
 from projects.models import Project
-from projects.scheduling import enqueue_pass
+from projects.scheduling import PASS_TASK, enqueue_pass
 from projects.states import DesiredState, Phase, Reason
 from provisioning import liveness
 
@@ -24,6 +25,8 @@ _QUEUE_FOR_CHECKS = 100
 # it is far behind others: so each task in the queue is allowed for. One too many is a short pass that finds nothing.
 _LOST_AFTER = timedelta(seconds=10)
 _SLOWEST_PASS = timedelta(seconds=0.5)
+# Workers that begin something so long after a task was put in the queue would have begun it too.
+_NOTICED = timedelta(seconds=5)
 # A next look, or a task, that is further ahead than any pass puts it was written before the clock was set back.
 _LONGEST_WAIT = timedelta(minutes=10)
 _SWEEP_TASK = "provisioning.tasks.sweep"
@@ -77,9 +80,9 @@ def sweep_once(now: datetime) -> int:
     that fails again and again is put off by its own back-off, and has one place like any other.
     """
     waiting_tasks = queue_size()
-    lost_after = _LOST_AFTER + waiting_tasks * _SLOWEST_PASS
-    lost = Q(queued_at__lt=now - lost_after) | Q(queued_at__gt=now + liveness.CLOCK_SKEW)
-    Project.objects.filter(lost).update(queued_at=None, next_pass_at=now)
+    lost = _find_lost(now, _LOST_AFTER + waiting_tasks * _SLOWEST_PASS)
+    if lost:
+        Project.objects.filter(lost).update(queued_at=None, next_pass_at=now)
     longest = _LONGEST_WAIT + timedelta(seconds=1.2 * settings.SETTLED_POLL_S)
     Project.objects.filter(next_pass_at__gt=now + longest).update(next_pass_at=now)
     due = Project.objects.filter(next_pass_at__lte=now, queued_at=None).order_by("next_pass_at")
@@ -89,6 +92,43 @@ def sweep_once(now: datetime) -> int:
     if room > 0:
         rows += due.exclude(is_awaited).values_list("pk", flat=True)[:room]
     return sum(enqueue_pass(pk, now=now) for pk in rows)
+
+
+def _find_lost(now: datetime, lost_after: timedelta) -> Q | None:
+    """Return which projects' tasks were lost; None where none is late.
+
+    A late task is not lost while it waits for a worker, nor while no worker begins anything: a queue that hangs would
+    swallow one task after the other.
+    """
+    is_ahead = Q(queued_at__gt=now + liveness.CLOCK_SKEW)
+    late = list(
+        Project.objects.filter(Q(queued_at__lt=now - lost_after) | is_ahead).values_list("pk", "queued_at")[:_BATCH]
+    )
+    if not late:
+        return None
+    begun_at = liveness.last_beat()
+    silent = {pk for pk, at in late if at is not None and at <= now and (begun_at is None or begun_at < at + _NOTICED)}
+    overdue = {pk for pk, _ in late} - silent
+    return Q(pk__in=overdue - _find_waiting(now)) if overdue else None
+
+
+def _find_waiting(now: datetime) -> set[int]:
+    """Return the projects whose pass waits in the queue and was given to no worker yet."""
+    broker = get_broker()
+    if isinstance(broker, ORM):
+        rows = OrmQ.objects.using(Conf.ORM).filter(key=broker.list_key, lock__lte=now)
+        payloads = list(rows.values_list("payload", flat=True))
+    else:
+        payloads = broker.connection.lrange(broker.list_key, 0, -1)
+    found = set()
+    for payload in payloads:
+        try:
+            task = SignedPackage.loads(payload)
+        except BadSignature:  # signed with an earlier key: no worker will run it
+            continue
+        if task["func"] == PASS_TASK:
+            found.add(task["args"][0])
+    return found
 
 
 def sweep_without_watcher() -> None:

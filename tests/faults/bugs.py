@@ -215,7 +215,7 @@ BUGS = (
         "clock jumps back",
         (
             Edit(sweeping.sweep_once, "next_pass_at__gt=now + longest", "pk=None"),
-            Edit(sweeping.sweep_once, " | Q(queued_at__gt=now + liveness.CLOCK_SKEW)", ""),
+            Edit(sweeping._find_lost, "queued_at__gt=now + liveness.CLOCK_SKEW", "pk=None"),
         ),
         seed=3,
     ),

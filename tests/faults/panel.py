@@ -18,6 +18,7 @@ from django.utils import timezone
 from django_q.conf import Conf
 from django_q.models import OrmQ
 from django_q.signing import SignedPackage
+from django_q.tasks import async_task
 
 from projects.ending import request_cancel, request_forget
 from projects.fields import EncryptedText
@@ -105,6 +106,8 @@ class Sweeper:
         now = timezone.now()
         if self._due is None or now >= self._due:
             self._due = now + timedelta(minutes=1)
+            # As the task of the schedule does: whoever sweeps is a worker, and alive.
+            liveness.beat_queue()
             sweeping.sweep_without_watcher()
 
 
@@ -117,6 +120,7 @@ class Watcher:
     is_deaf: bool = False
     _streams: list[Stream] = field(default_factory=list)
     _since: datetime | None = None
+    _beats_at: datetime | None = None
 
     def __post_init__(self) -> None:
         self._streams = [Stream(subject, self.namespace, threading.Event()) for subject in SUBJECTS]
@@ -135,6 +139,9 @@ class Watcher:
         if is_in_step and self._since and now - self._since > timedelta(minutes=6):
             sweeping.vouch_for_settled(now)
         sweeping.sweep_once(now)
+        if self._beats_at is None or not now < self._beats_at <= now + liveness.BEAT_EVERY:
+            self._beats_at = now + liveness.BEAT_EVERY
+            async_task("provisioning.tasks.beat")
 
     def _hear(self, stream: Stream) -> None:
         try:

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from django.db import transaction
 from django.utils import timezone
+from django_q.conf import Conf
 from django_q.models import OrmQ, Schedule
 
 from projects.models import Project
@@ -121,10 +122,21 @@ def test_the_sweep_finds_a_pass_that_died(project):
     assert sweep_once(now + LEASE + timedelta(seconds=1)) == 1
 
 
+def sign_of_life(at):
+    """A worker began something at that time."""
+    ProcessLease.objects.update_or_create(name=liveness.QUEUE, defaults={"holder": "here:1", "renewed_at": at})
+
+
+def taken(at):
+    """Every task was given to a worker at that time: django-q keeps the row, locked for as long as it may take."""
+    OrmQ.objects.update(lock=at + timedelta(seconds=Conf.RETRY))
+
+
 def test_the_sweep_finds_a_task_that_was_lost(project):
     now = timezone.now()
     enqueue_pass(project.pk, now=now)
     OrmQ.objects.all().delete()
+    sign_of_life(now + timedelta(seconds=9))
     assert sweep_once(now + timedelta(seconds=5)) == 0
     assert sweep_once(now + timedelta(seconds=11)) == 1
 
@@ -132,8 +144,42 @@ def test_the_sweep_finds_a_task_that_was_lost(project):
 def test_a_task_that_died_with_its_worker_is_found_before_the_queue_gives_it_out_again(project):
     now = timezone.now()
     enqueue_pass(project.pk, now=now)
-    OrmQ.objects.update(lock=now)
+    taken(now)
+    sign_of_life(now + timedelta(seconds=9))
     assert sweep_once(now + timedelta(seconds=11)) == 1
+
+
+def test_a_queue_that_hangs_is_given_a_task_twice_at_most(project):
+    """It takes tasks and begins none, until it is mended: what it is given meanwhile is lost as well."""
+    now = timezone.now()
+    enqueue_pass(project.pk, now=now)
+    for second in range(60):
+        if second < 8:
+            sign_of_life(now + timedelta(seconds=second))
+        taken(now)
+        sweep_once(now + timedelta(seconds=second))
+    assert len(queued_calls()) <= 2
+    # Mended: what was lost with it is found.
+    sign_of_life(now + timedelta(seconds=62))
+    OrmQ.objects.all().delete()
+    assert sweep_once(now + timedelta(seconds=63)) == 1
+
+
+def test_a_task_that_waits_behind_slow_passes_is_not_doubled(project):
+    now = timezone.now()
+    enqueue_pass(project.pk, now=now)
+    for second in range(60):
+        sign_of_life(now + timedelta(seconds=second))
+        sweep_once(now + timedelta(seconds=second))
+    assert queued_calls() == [pass_of(project)]
+    taken(now)
+    assert sweep_once(now + timedelta(seconds=60)) == 1
+
+
+def test_a_sweep_with_nothing_amiss_does_not_read_the_queue(project, django_assert_num_queries):
+    enqueue_pass(project.pk, now=timezone.now())
+    with django_assert_num_queries(5):
+        sweep_once(timezone.now())
 
 
 def test_a_task_that_is_only_far_behind_is_not_doubled(project):
