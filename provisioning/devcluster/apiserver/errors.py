@@ -180,16 +180,6 @@ def invalid(group: str, kind: str, name: str, causes: list[Cause]) -> ApiError:
     )
 
 
-def too_many_requests(retry_after_s: int) -> ApiError:
-    return ApiError(
-        429,
-        "TooManyRequests",
-        "The server has received too many requests and has asked us to try again later",
-        details={"retryAfterSeconds": retry_after_s},
-        headers={"Retry-After": str(retry_after_s)},
-    )
-
-
 def unprocessable_patch() -> ApiError:
     return ApiError(422, "Invalid", "the server rejected our request due to an error in our request", details={})
 

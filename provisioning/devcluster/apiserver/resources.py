@@ -253,15 +253,6 @@ class Registry:
                 return one
         return None
 
-    def by_group_kind(self, group: str, kind: str) -> ResourceType | None:
-        for one in self._types.values():
-            if one.group == group and one.kind == kind and "get" in one.verbs:
-                return one
-        return None
-
-    def has_group_version(self, group: str, version: str) -> bool:
-        return any(one.group == group and one.version == version for one in self._types.values())
-
     def install(self, definition: JsonObject) -> None:
         """Serve a CustomResourceDefinition, or its new form."""
         name = definition["metadata"]["name"]

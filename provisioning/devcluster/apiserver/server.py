@@ -22,6 +22,7 @@ from aiohttp import web
 
 from . import bootstrap, errors
 from .calls import Call, wants_yaml
+from .collecting import Collector
 from .faults import Fault, Faults, RequestCounts
 from .handlers import Handlers
 from .identity import AUTHENTICATED, Authenticator, Identity, service_account_identity
@@ -94,7 +95,7 @@ class ApiServer:
         except BaseException:
             await self.stop()
             raise
-        self._tasks = [asyncio.create_task(self.lifecycle.collect_forever(), name="garbage-collection")]
+        self._tasks = [asyncio.create_task(Collector(self.lifecycle).collect_forever(), name="garbage-collection")]
         self._handlers.address = f"{host}:{self._bound_port(runner)}"
         return self._bound_port(runner)
 
