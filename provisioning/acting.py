@@ -352,7 +352,7 @@ def _remove_other_ingresses(scene: Scene, sandbox: Sandbox, wanted: set[str]) ->
     for item in kube.list_objects(k.INGRESS, sandbox.namespace, labels=f"{INSTANCE_LABEL}={sandbox.name}"):
         name = text(metadata_of(item).get("name"))
         if name not in wanted and project_id_of(labels_of(item)) == str(scene.project.uid):
-            kube.delete(k.INGRESS, sandbox.namespace, name)
+            kube.delete(k.INGRESS, sandbox.namespace, name, uid=uid_of(item))
             scene.project.applied.filter(kind=k.INGRESS.name, name=name).delete()
 
 

@@ -135,7 +135,9 @@ def _add(
     is_deleting = bool(metadata_of(item).get("deletionTimestamp"))
     # Pods go with their StatefulSet.
     is_ours = is_ours and kind is not k.POD
-    remaining[kind, namespace, name] = Remaining(f"{kind.name} {name}", is_deleting, is_adopted, is_ours)
+    remaining[kind, namespace, name] = Remaining(
+        f"{kind.name} {name}", is_deleting, is_adopted, is_ours, uid=uid_of(item)
+    )
 
 
 def delete_objects(scene: Scene, now: datetime) -> None:
@@ -146,8 +148,8 @@ def delete_objects(scene: Scene, now: datetime) -> None:
         for key, item in world.remaining.items()
         if item.is_ours and not item.is_deleting and not (item.is_adopted and not scene.project.delete_adopted)
     }
-    for kind, namespace, name in doomed:
-        world.kube.delete(kind, namespace, name)
+    for (kind, namespace, name), item in doomed.items():
+        _delete_seen(world.kube, kind, namespace, name, item.uid)
     world.asked_to_go |= doomed.keys()
     message = f"Asked for the deletion of {', '.join(item.label for item in doomed.values())}."
     with transaction.atomic():
@@ -155,6 +157,16 @@ def delete_objects(scene: Scene, now: datetime) -> None:
         # What stays as it was is asked for again by each pass, and said once.
         if not scene.project.events.filter(reason="Deleting", message=message).exists():
             scene.note("Deleting", message)
+
+
+def _delete_seen(kube: k.Kube, kind: k.Kind, namespace: str, name: str, uid: str) -> None:
+    """Delete the object that was looked at, and nothing that has come to its name since. Raises KubeError."""
+    try:
+        kube.delete(kind, namespace, name, uid=uid)
+    except k.RefusedError as error:
+        # 409: the object that was meant is gone. Whose the new one is, the next look says.
+        if error.code != 409:
+            raise
 
 
 def release_clusters(scene: Scene, now: datetime) -> None:

@@ -129,12 +129,13 @@ class Wanted:
 class Remaining:
     """An object of a project that is to be removed. `is_adopted`: a Cluster that the panel did not make, or, where a
     request is taken back, that was there before it; `is_ours`: the panel deletes it, where others are deleted by who
-    made them and only waited for."""
+    made them and only waited for; `uid`: which object was meant, whatever comes to its name later."""
 
     label: str
     is_deleting: bool = False
     is_adopted: bool = False
     is_ours: bool = True
+    uid: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,11 @@ from provisioning import kube as k
 from provisioning import manifests
 from provisioning.adoption import request_adopt
 from provisioning.devcluster.scenarios import NEVER, Scenario
-from provisioning.lease import LeaseLostError, claim
+from provisioning.lease import LeaseLostError, claim, release
 from provisioning.names import PROJECT_ID_LABEL
 from provisioning.reconcile import observe_and_decide, read_scene, run_pass
 from provisioning.recording import record
+from provisioning.removing import delete_objects
 from tests.conftest import follow, is_running
 
 pytestmark = pytest.mark.django_db
@@ -265,6 +266,23 @@ def test_forget_never_touches_the_cluster(provisioned, cluster):
     assert objects_of(project) == before
     assert f"Cluster default/{name}" in project.events.get(reason=Reason.FORGOTTEN).message
     cluster.set_scenario(provisioned.name, None)
+
+
+def test_what_has_come_to_a_name_since_it_was_looked_at_is_not_deleted(provisioned):
+    request_delete(provisioned, actor="tester")
+    lease = claim(provisioned.pk, timezone.now())
+    assert lease is not None
+    scene = read_scene(lease)
+    observe_and_decide(scene, timezone.now())
+    kube, name = k.connect(), manifests.environment_secret_name(provisioned.sandbox.name)
+    kube.delete(k.SECRET, "default", name)
+    theirs = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": "default"}}
+    kube.apply(theirs, "secrets")
+    delete_objects(scene, timezone.now())
+    assert kube.get_or_none(k.SECRET, "default", name) is not None
+    release(lease, next_pass_at=timezone.now(), now=timezone.now())
+    follow(provisioned, is_deleted)
+    assert kube.delete(k.SECRET, "default", name)
 
 
 def test_forget_while_a_pass_is_under_way_is_not_undone(provisioned):
