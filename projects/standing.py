@@ -30,8 +30,9 @@ class Standing:
 
     @property
     def is_out_of_reach(self) -> bool:
-        """Whether the last pass could not do its work: the cluster can't be reached, or refuses the panel."""
-        return self.failures > 0
+        """Whether the last pass could not do its work because the cluster can't be reached or refuses the panel; a
+        wait that ran out while passes failed says no other reason than that."""
+        return self.failures > 0 and self.reason in Reason.out_of_reach()
 
     @property
     def is_forgotten(self) -> bool:

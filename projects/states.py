@@ -72,6 +72,11 @@ class Reason(models.TextChoices):
     DRIFTED = "Drifted"
 
     @classmethod
+    def out_of_reach(cls) -> frozenset["Reason"]:
+        """Reasons of a pass that failed, with which nothing in the cluster can be looked at or deleted."""
+        return frozenset({cls.CLUSTER_UNREACHABLE, cls.CLUSTER_REFUSED, cls.DEADLINE_EXCEEDED})
+
+    @classmethod
     def needs_person(cls) -> frozenset["Reason"]:
         """Reasons that hardly go away by themselves: somebody has to do what the message says."""
         return frozenset(

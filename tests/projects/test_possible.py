@@ -64,7 +64,8 @@ def check_ways_out(project: Project) -> None:
         return
     assert not refused[Request.DELETE]
     assert not refused[Request.RETRY] or not refused[Request.PROVISION]
-    assert not (project.failures and refused[Request.FORGET])
+    is_out_of_reach = project.failures > 0 and project.reason in Reason.out_of_reach()
+    assert bool(refused[Request.FORGET]) is not (is_out_of_reach or project.is_being_removed)
     assert not project.has_run or refused[Request.CANCEL] or project.is_cancelling
 
 
@@ -94,6 +95,12 @@ def test_services_pages_and_buttons_go_by_the_table(request_kind):
         outcome = REQUESTS[request_kind](project, actor="tester")
         assert outcome.accepted is (refusal == ""), (desired, phase)
         assert not refusal or outcome.message == refusal
+
+
+def test_a_running_project_whose_last_pass_failed_within_reach_is_not_forgotten():
+    for reason in (Reason.PASSWORD_NOT_CHANGED, Reason.CLUSTER_REJECTED, Reason.KEY_MISSING, Reason.INTERNAL_ERROR):
+        project = project_in(DesiredState.RUNNING, Phase.RUNNING, reason, has_run=True, failures=3)
+        assert "within reach" in explain_refusal(Request.FORGET, project)
 
 
 def test_commands_say_the_same_sentences():
