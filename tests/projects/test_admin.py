@@ -2,12 +2,14 @@
 
 import pytest
 from django.contrib.auth.models import Permission, User
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 from django_q.models import OrmQ
 
 from projects.fields import EncryptedText
 from projects.models import DatabaseCluster, Event, Project, ProjectVariable, Sandbox
+from projects.states import DesiredState
 from tests.factories import (
     PASSWORD,
     ProjectFactory,
@@ -172,6 +174,31 @@ def test_a_name_taken_between_the_check_and_the_insert_gets_a_sentence(admin, mo
     assert response.status_code == 200
     assert "There is a project &#x27;aaa&#x27; already. Choose another name." in response.content.decode()
     assert Project.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "said"),
+    [(DesiredState.RUNNING, "its namespace stays default"), (DesiredState.DELETED, "is being deleted by now")],
+)
+def test_a_request_that_came_while_the_form_was_being_saved_counts(admin, meanwhile, said):
+    project = ProjectFactory.create(name="aaa")
+    data = {**NO_VARIABLES, "namespace": "other", "owner": "", "description": "changed"}
+    reads: list[str] = []
+
+    def ask(execute, statement, *arguments):
+        """Have the request come right behind what the form is made of: the second look, after that of the page."""
+        answer = execute(statement, *arguments)
+        if 'FROM "projects_sandbox"' in statement:
+            reads.append(statement)
+            if len(reads) == 2:
+                Project.objects.filter(pk=project.pk).update(desired_state=meanwhile)
+        return answer
+
+    with connection.execute_wrapper(ask):
+        page = admin.post(reverse("admin:projects_project_change", args=[project.pk]), data)
+    project.refresh_from_db()
+    assert (project.namespace, project.description) == ("default", "")
+    assert said in page.content.decode()
 
 
 def test_the_name_is_for_ever_and_the_namespace_from_the_first_request_on(admin):
