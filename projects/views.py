@@ -326,12 +326,13 @@ def cancel(request: PanelRequest, pk: int) -> HttpResponse:
 def rotate_password(request: PanelRequest, pk: int) -> HttpResponse:
     """GET says what a new password of the database means, or why there can be none now; POST asks for it."""
     project = get_shown_project(pk)
-    is_confirmed = not display.is_adopted(project.database) or request.POST.get("with_adopted") == "yes"
-    if request.method == "POST" and is_confirmed:
-        actor = request.user.get_username()
-        outcome = password_rotation.request_password_rotation(project, actor=actor, with_adopted=True)
-        messages.add_message(request, messages.SUCCESS if outcome.accepted else messages.WARNING, outcome.message)
-        return redirect(project)
+    if request.method == "POST":
+        actor, is_confirmed = request.user.get_username(), request.POST.get("with_adopted") == "yes"
+        outcome = password_rotation.request_password_rotation(project, actor=actor, with_adopted=is_confirmed)
+        project = get_shown_project(pk)
+        if outcome.accepted or is_confirmed or not display.is_adopted(project.database):
+            messages.add_message(request, messages.SUCCESS if outcome.accepted else messages.WARNING, outcome.message)
+            return redirect(project)
     context = {
         "title": f"Change the password of {project.name}",
         "project": project,

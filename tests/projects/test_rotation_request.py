@@ -1,6 +1,7 @@
 """The page, the admin's action and the command that ask for a new database password."""
 
 import pytest
+from django.db import connection
 
 from projects.models import DatabaseCluster, Project
 from projects.states import Origin, Phase, Reason
@@ -56,6 +57,23 @@ def test_an_adopted_database_takes_a_tick(project, admin):
     assert not is_asked_for(project)
     admin.post(page("rotate_password", project.pk), {"with_adopted": "yes"})
     assert is_asked_for(project)
+
+
+def test_a_database_that_is_adopted_while_the_page_is_answered_takes_a_tick_too(project, admin):
+    adopted: list[int] = []
+
+    def adopt(execute, statement, *arguments):
+        """Have it become an adopted one right behind the view's first look at it."""
+        answer = execute(statement, *arguments)
+        if not adopted and 'FROM "projects_databasecluster"' in statement:
+            adopted.append(DatabaseCluster.objects.update(origin=Origin.ADOPTED))
+        return answer
+
+    with connection.execute_wrapper(adopt):
+        answer = admin.post(page("rotate_password", project.pk))
+    assert adopted == [1]
+    assert "Tick the box" in answer.content.decode()
+    assert not is_asked_for(project)
 
 
 def test_a_project_that_does_not_run_is_told_so(admin):
