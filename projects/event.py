@@ -19,7 +19,7 @@ class EventQuerySet(models.QuerySet["Event"]):
 
     def prune(self) -> int:
         """Delete these events, but none of what people did; return how many went."""
-        return self.exclude(reason__in=Event.KEPT_REASONS)._raw_delete(self.db)
+        return self.filter(by_panel=True).exclude(reason__in=Event.KEPT_REASONS)._raw_delete(self.db)
 
 
 class EventsAreKeptError(Exception):
@@ -32,12 +32,14 @@ class EventsAreKeptError(Exception):
 class Event(models.Model):
     """One line of a project's timeline: who or what, when, which resource, what happened."""
 
-    # Whoever wrote them, even a user who has come to be called like the panel.
+    # Stay for ever, even those that a pass wrote.
     KEPT_REASONS = ("CredentialsRevealed", "PasswordGivenUp", "PasswordRotationRequested", "PasswordRotated")
 
     project = models.ForeignKey("projects.Project", models.PROTECT, related_name="events")
     at = models.DateTimeField()
     actor = models.CharField(max_length=150, help_text="A user name, or the part of the panel that acted.")
+    # Says what a name can't: a user may be called "panel".
+    by_panel = models.BooleanField(default=False, editable=False)
     resource = models.CharField(max_length=120, blank=True)
     level = models.CharField(max_length=10, choices=Level.choices, default=Level.INFO)
     reason = models.CharField(max_length=40)

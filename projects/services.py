@@ -39,12 +39,15 @@ def record_event(
     resource: str = "",
     level: Level = Level.INFO,
     at: datetime | None = None,
+    by_panel: bool = False,
 ) -> Event:
-    """Add a line to a project's timeline. What people and clusters said in it is made plain."""
+    """Add a line to a project's timeline, `by_panel` where a pass did what it says. What people and clusters said in it
+    is made plain."""
     return Event.objects.create(
         project=project,
         at=at or timezone.now(),
         actor=plain(actor)[:150],
+        by_panel=by_panel,
         resource=plain(resource)[:120],
         level=level,
         reason=reason,

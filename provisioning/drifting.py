@@ -15,7 +15,7 @@ from provisioning.drift import Difference, conceal, drift, only_labels_mendable,
 from provisioning.names import INSTANCE_LABEL
 from provisioning.observing import World
 from provisioning.readiness import Object, labels_of, mapping, metadata_of, text, uid_of
-from provisioning.scene import PANEL, Scene
+from provisioning.scene import Scene
 from provisioning.terms import WantedDrift
 
 MENDED = "DriftMended"
@@ -50,7 +50,7 @@ def wanted_drift(project: Project, found: Sequence[Difference], now: datetime) -
     policy = DriftPolicy(project.drift_policy or settings.DRIFT_POLICY)
     if policy is DriftPolicy.REPORT or not found:
         return WantedDrift(mends=policy is DriftPolicy.MEND)
-    lately = project.events.filter(reason=MENDED, actor=PANEL, at__gte=now - _CONTESTED_FOR).count()
+    lately = project.events.filter(reason=MENDED, by_panel=True, at__gte=now - _CONTESTED_FOR).count()
     return WantedDrift(mends=lately < _MOST_MENDED, is_contested=lately >= _MOST_MENDED)
 
 

@@ -210,6 +210,7 @@ def end_orphan(pk: int, now: datetime) -> None:
             record_event(
                 orphan.project,
                 actor=PANEL,
+                by_panel=True,
                 reason="OrphanEnded",
                 message=said,
                 resource=f"{orphan.kind} {orphan.name}"[:120],

@@ -87,6 +87,7 @@ def _write(scene: Scene, values: dict[str, object], decision: Decision, now: dat
             record_event(
                 project,
                 actor=PANEL,
+                by_panel=True,
                 reason=decision.project.reason,
                 message=decision.project.message,
                 level=level,
@@ -190,7 +191,15 @@ def record_trouble(lease: Lease, trouble: Trouble, now: datetime) -> datetime:
             values["observed_generation"] = project.wanted_generation
         lease.write(**values)
         if project.reason != reason:
-            record_event(project, actor=PANEL, reason=reason, message=trouble.message, level=Level.WARNING, at=now)
+            record_event(
+                project,
+                actor=PANEL,
+                by_panel=True,
+                reason=reason,
+                message=trouble.message,
+                level=Level.WARNING,
+                at=now,
+            )
     backoff_s = min(_LONGEST_BACKOFF_S, settings.POLL_S * 2 ** min(failures - 1, 10))
     if trouble.is_final:
         backoff_s = _LONGEST_BACKOFF_S

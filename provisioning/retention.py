@@ -3,7 +3,6 @@
 from datetime import datetime, timedelta
 
 from projects.models import Event
-from provisioning.scene import PANEL
 
 # A transaction of so many rows holds up nobody.
 _BATCH = 1000
@@ -12,7 +11,7 @@ _BATCH = 1000
 def prune_events(older_than_days: int, now: datetime) -> int:
     """Remove the events that the panel itself wrote before then; return how many."""
     limit = now - timedelta(days=older_than_days)
-    old = Event.objects.filter(actor=PANEL, at__lt=limit).exclude(reason__in=Event.KEPT_REASONS).order_by("pk")
+    old = Event.objects.filter(by_panel=True, at__lt=limit).exclude(reason__in=Event.KEPT_REASONS).order_by("pk")
     removed = 0
     while batch := list(old.values_list("pk", flat=True)[:_BATCH]):
         removed += Event.objects.filter(pk__in=batch).prune()

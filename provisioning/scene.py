@@ -32,4 +32,6 @@ class Scene:
         return manifests.Owner(self.project.kubernetes_name, self.project.uid)
 
     def note(self, reason: str, message: str, *, resource: str = "", level: Level = Level.INFO) -> None:
-        record_event(self.project, actor=PANEL, reason=reason, message=message, resource=resource, level=level)
+        record_event(
+            self.project, actor=PANEL, by_panel=True, reason=reason, message=message, resource=resource, level=level
+        )

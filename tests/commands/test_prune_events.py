@@ -15,9 +15,11 @@ pytestmark = pytest.mark.django_db
 def test_old_events_of_the_panel_go_and_what_people_did_stays(capsys):
     now, project = timezone.now(), ProjectFactory.create()
     old, young = now - timedelta(days=31), now - timedelta(days=29)
-    EventFactory.create(project=project, actor="panel", at=old)
+    EventFactory.create(project=project, actor="panel", by_panel=True, at=old)
     kept = {
-        EventFactory.create(project=project, actor="panel", at=young).pk,
+        EventFactory.create(project=project, actor="panel", by_panel=True, at=young).pk,
+        # A user who is called so.
+        EventFactory.create(project=project, actor="panel", at=old).pk,
         EventFactory.create(project=project, actor="ann", at=old, reason="CredentialsRevealed").pk,
     }
     call_command("prune_events", "--older-than-days", "30")

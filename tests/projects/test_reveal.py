@@ -151,6 +151,6 @@ def test_a_user_who_is_gone_or_called_like_the_panel_leaves_it_all_the_same(proj
     panel.delete()
     long_ago = Event.objects.get(reason="CredentialsRevealed").at.replace(year=2020)
     EventFactory.create(project=project, actor="panel", reason="CredentialsRevealed", at=long_ago)
-    EventFactory.create(project=project, actor="panel", at=long_ago)
+    EventFactory.create(project=project, actor="panel", by_panel=True, at=long_ago)
     assert "Removed 1 events" in run("prune_events").out
     assert project.events.filter(reason="CredentialsRevealed").count() == 2
