@@ -40,16 +40,10 @@ UNFOLD: dict[str, Any] = {
                 "title": "Projects",
                 "items": [
                     {
-                        "title": "Live view",
-                        "icon": "monitoring",
-                        "link": reverse_lazy("projects:list"),
-                        "active": "projects.dashboard.is_live_view",
-                        "permission": "projects.permissions.may_enter",
-                    },
-                    {
                         "title": "Projects",
                         "icon": "folder",
                         "link": reverse_lazy("admin:projects_project_changelist"),
+                        "active": "projects.dashboard.is_among_projects",
                         "permission": "projects.permissions.may_enter",
                     },
                     {

@@ -123,6 +123,7 @@ class ProjectAdmin(_ProjectAdmin):
         "rotate_passwords",
         "delete_selected_projects",
     )
+    list_before_template = "admin/projects/project/_live_view.html"
     change_form_template = "admin/projects/project/change_form.html"
 
     # --- What may be done --------------------------------------------------------------------------------------

@@ -14,9 +14,9 @@ _ATTENTION_SHOWN = 6
 _EVENTS_SHOWN = 8
 
 
-def is_live_view(request: HttpRequest) -> bool:
-    """Whether the sidebar's "Live view" is where we are: the admin's own addresses hold "/projects/" too."""
-    return request.path.startswith(reverse("projects:list"))
+def is_among_projects(request: HttpRequest) -> bool:
+    """Whether we are where the sidebar's "Projects" leads: the admin's list and the live view are of the same rows."""
+    return request.path.startswith((reverse("projects:list"), reverse("admin:projects_project_changelist")))
 
 
 def add_dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
