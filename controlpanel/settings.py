@@ -72,6 +72,8 @@ SETTLED_POLL_S = seconds(env, "SETTLED_POLL_S", default=300.0)
 DRIFT_POLICY = choice(env, "DRIFT_POLICY", default="mend", allowed=("mend", "report"))
 # What the panel itself wrote to the timelines goes after so many days; what people did stays. 0: nothing goes.
 EVENT_RETENTION_DAYS = whole_number(env, "EVENT_RETENTION_DAYS", default=90, least=0, most=36_500)
+# Entries of the audit log go after so many days. 0: none goes, for what has gone can't be brought back.
+AUDIT_RETENTION_DAYS = whole_number(env, "AUDIT_RETENTION_DAYS", default=0, least=0, most=36_500)
 # Who has this token may read /metrics, beside staff who see all projects.
 METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
 POSTGRES_VERSION = env.str("POSTGRES_VERSION", default="16.4.0")
@@ -213,8 +215,27 @@ Q_CLUSTER: dict[str, Any] = {
     "poll": seconds(env, "QUEUE_POLL_S", default=0.05),
     "queue_limit": 8,
     "recycle": 5000,
+    # What it knows of its own processes, written twice a second: nothing for the database.
+    "cache": "process",
     **({"redis": REDIS_URL} if REDIS_URL else {"orm": "default"}),
 }
+
+# Wrong codes of the second factor, and codes that were used, are counted for all web servers together. `migrate` makes
+# the table. Nothing that passes or the watcher do goes through it.
+_shared: dict[str, Any] = {
+    "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+    "LOCATION": "controlpanel_cache",
+    # Beyond so many, entries are dropped whatever they count.
+    "OPTIONS": {"MAX_ENTRIES": 100_000},
+}
+if REDIS_URL:
+    _shared = {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "controlpanel",
+        "OPTIONS": {"serializer": "controlpanel.caching.JsonSerializer"},
+    }
+CACHES = {"default": _shared, "process": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}

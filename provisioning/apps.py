@@ -1,5 +1,13 @@
+from typing import Any
+
 from django.apps import AppConfig
+from django.core.management import call_command
 from django.db.models.signals import post_migrate
+
+
+def make_cache_table(using: str, **_: Any) -> None:
+    """Make the table of the shared cache, if there is none: `migrate` is all that a new database needs."""
+    call_command("createcachetable", verbosity=0, database=using)
 
 
 class ProvisioningConfig(AppConfig):
@@ -12,3 +20,4 @@ class ProvisioningConfig(AppConfig):
 
         task_results.connect()
         post_migrate.connect(ensure_schedules, sender=self)
+        post_migrate.connect(make_cache_table, sender=self, dispatch_uid="make_cache_table")
