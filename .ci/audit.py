@@ -1,9 +1,11 @@
 """Audit the packages that the panel is made of: pinned exactly, installed as pinned, fitting together, no known holes.
 
-The first three need no network. The holes are asked of PyPI by pip-audit: where it can't be reached, one line says so.
+The first three need no network. The holes are asked of PyPI by pip-audit, or of the server at OSV_URL, in OSV's format:
+where it can't be reached, one line says so.
 """
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -52,6 +54,8 @@ def ask_for_holes() -> list[dict[str, Any]] | None:
     """Return what pip-audit says of each package; None where no source of vulnerabilities can be reached."""
     command = [sys.executable, "-m", "pip_audit", "--format=json", "--progress-spinner=off", "--timeout=5"]
     command += ["--disable-pip", "--no-deps", *(part for file in PINS for part in ("--requirement", file))]
+    if source := os.environ.get("OSV_URL"):
+        command += ["--vulnerability-service=osv", f"--osv-url={source}"]
     try:
         said = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE_S, check=False).stdout
         packages: list[dict[str, Any]] = json.loads(said)["dependencies"]
