@@ -17,6 +17,7 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django_htmx.http import HttpResponseClientRedirect
 
+from projects.audit import record_failed_sign_on
 from projects.fields import decrypt, encrypt
 
 _PASSED = "second_factor_passed"
@@ -44,6 +45,9 @@ class SignOnAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
     def pre_social_login(self, request: HttpRequest, sociallogin: Any) -> None:
         if sociallogin.is_existing:
             give_groups(sociallogin.user, claimed_groups(sociallogin.account.extra_data))
+
+    def on_authentication_error(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
+        record_failed_sign_on()
 
     def save_user(self, request: HttpRequest, sociallogin: Any, form: Any = None) -> User:
         user: User = super().save_user(request, sociallogin, form)

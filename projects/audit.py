@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from allauth.mfa.models import Authenticator
+from allauth.mfa.signals import authentication_failed
 from auditlog.models import LogEntry
 from auditlog.registry import auditlog
 from axes.signals import user_locked_out
@@ -92,6 +93,16 @@ def _record_lock(username: str | None = None, **_: Any) -> None:
     _record_name("LogInLocked", username or "")
 
 
+def _record_wrong_code(user: User, **_: Any) -> None:
+    """Whose second factor was tried, and never with which code: a typing error is close to the right one."""
+    record(user, "SecondFactorFailed", by=user.get_username(), action=LogEntry.Action.ACCESS)
+
+
+def record_failed_sign_on() -> None:
+    """Log that somebody came back from single sign-on without being logged in; nobody knows who it was."""
+    _record_name("SignOnFailed", "")
+
+
 def _record_name(what: str, name: str) -> None:
     """Log something about a name that may be nobody's."""
     user = User.objects.filter(username=name).first()
@@ -172,6 +183,7 @@ def connect() -> None:
     user_logged_in.connect(_record_log_in, dispatch_uid="audit_log_in")
     user_logged_out.connect(_record_log_out, dispatch_uid="audit_log_out")
     user_login_failed.connect(_record_failed_log_in, dispatch_uid="audit_failed_log_in")
+    authentication_failed.connect(_record_wrong_code, dispatch_uid="audit_wrong_code")
     user_locked_out.connect(_record_lock, dispatch_uid="audit_lock")
 
 

@@ -37,10 +37,13 @@ def end_orphan(orphan_id: int) -> None:
 
 
 def prune_events() -> None:
-    """Remove the panel's own events that are older than EVENT_RETENTION_DAYS; scheduled daily."""
+    """Remove the panel's own events that are older than EVENT_RETENTION_DAYS, and what of the audit log is older than
+    AUDIT_RETENTION_DAYS; scheduled daily."""
     liveness.beat_queue()
     if settings.EVENT_RETENTION_DAYS:
         retention.prune_events(settings.EVENT_RETENTION_DAYS, timezone.now())
+    if settings.AUDIT_RETENTION_DAYS:
+        retention.prune_audit(settings.AUDIT_RETENTION_DAYS, timezone.now())
 
 
 def take_inventory() -> None:

@@ -262,6 +262,10 @@ def test_codes_are_not_guessed_without_end(maria, settings):
         guesser.post(reverse("mfa_authenticate"), {"code": "000000"})
     guesser.post(reverse("mfa_authenticate"), {"code": code_of(secret)})
     assert guesser.get(page("list")).status_code == HTTPStatus.FOUND
+    tried = LogEntry.objects.filter(additional_data__what="SecondFactorFailed")
+    assert tried.count() == settings.AXES_FAILURE_LIMIT
+    assert {(entry.additional_data["by"], entry.remote_addr) for entry in tried} == {("maria", "127.0.0.1")}
+    assert "000000" not in str(list(tried.values()))
     another = Client()
     log_in(another)
     another.post(reverse("mfa_authenticate"), {"code": code_of(secret)})

@@ -3,11 +3,14 @@
 from datetime import timedelta
 
 import pytest
+from auditlog.models import LogEntry
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
+from projects import audit
 from projects.models import Event
-from tests.factories import EventFactory, ProjectFactory
+from provisioning import tasks
+from tests.factories import EventFactory, ProjectFactory, UserFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -25,6 +28,18 @@ def test_old_events_of_the_panel_go_and_what_people_did_stays(capsys):
     call_command("prune_events", "--older-than-days", "30")
     assert set(Event.objects.values_list("pk", flat=True)) == kept
     assert "Removed 1 events" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("days", "left"), [(0, 2), (30, 1)])
+def test_the_audit_log_is_kept_for_ever_or_as_long_as_the_owner_says(settings, days, left):
+    settings.AUDIT_RETENTION_DAYS = days
+    for age in (31, 29):
+        audit.record(UserFactory.create(), "LoggedIn")
+        entry = LogEntry.objects.latest("pk")
+        LogEntry.objects.exclude(pk=entry.pk).filter(timestamp__gt=timezone.now() - timedelta(days=1)).delete()
+        LogEntry.objects.filter(pk=entry.pk).update(timestamp=timezone.now() - timedelta(days=age))
+    tasks.prune_events()
+    assert LogEntry.objects.count() == left
 
 
 def test_nobody_prunes_everything_by_a_slip():
