@@ -1,14 +1,12 @@
 """The admin: lists, forms, what is masked, who may see what."""
 
 import pytest
-from django.conf import settings
 from django.contrib.auth.models import Permission, User
 from django.db import connection
-from django.test import Client, RequestFactory
+from django.test import Client
 from django.urls import reverse
 from django_q.models import OrmQ
 
-from projects.dashboard import is_among_projects
 from projects.fields import EncryptedText
 from projects.models import DatabaseCluster, Event, Project, ProjectVariable, Sandbox
 from projects.states import DesiredState
@@ -391,15 +389,3 @@ def test_rows_of_the_factories_are_encrypted():
     assert isinstance(database.password, EncryptedText)
     assert "canary" not in database.password.stored
     assert Sandbox.objects.get(project=project).credentials == "captured"
-
-
-def test_the_sidebar_has_one_item_for_projects_and_the_two_lists_lead_to_each_other(admin):
-    live, listed = reverse("projects:list"), reverse("admin:projects_project_changelist")
-    titles = [item["title"] for item in settings.UNFOLD["SIDEBAR"]["navigation"][0]["items"]]
-    assert titles.count("Projects") == 1
-    assert "Live view" not in titles
-    assert f'<a class="panel-button is-small" href="{live}">' in admin.get(listed).content.decode()
-    assert f'<a class="panel-button is-quiet" href="{listed}">' in admin.get(live).content.decode()
-    for url in (live, listed, f"{listed}add/"):
-        assert is_among_projects(RequestFactory().get(url))
-    assert not is_among_projects(RequestFactory().get(reverse("admin:projects_sandbox_changelist")))

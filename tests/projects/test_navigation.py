@@ -1,0 +1,22 @@
+"""How one gets from one list of projects to the other."""
+
+import pytest
+from django.conf import settings
+from django.test import RequestFactory
+from django.urls import reverse
+
+from projects.dashboard import is_among_projects
+
+pytestmark = pytest.mark.django_db
+
+
+def test_the_sidebar_has_one_item_for_projects_and_the_two_lists_lead_to_each_other(admin):
+    live, listed = reverse("projects:list"), reverse("admin:projects_project_changelist")
+    titles = [item["title"] for item in settings.UNFOLD["SIDEBAR"]["navigation"][0]["items"]]
+    assert titles.count("Projects") == 1
+    assert "Live view" not in titles
+    assert f'<a class="panel-button is-small" href="{live}">' in admin.get(listed).content.decode()
+    assert f'<a class="panel-button is-quiet" href="{listed}">' in admin.get(live).content.decode()
+    for url in (live, listed, f"{listed}add/"):
+        assert is_among_projects(RequestFactory().get(url))
+    assert not is_among_projects(RequestFactory().get(reverse("admin:projects_sandbox_changelist")))
