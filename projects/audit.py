@@ -4,7 +4,8 @@ What people do with projects comes here with their events; changes of rows (proj
 groups) by django-auditlog's comparison of before and after. Passes leave nothing here: theirs is the timeline.
 """
 
-import getpass
+import os
+import pwd
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
@@ -128,18 +129,21 @@ def _complete(instance: LogEntry, **_: Any) -> None:
         more["by"] = user.get_username()
     else:
         # Names outlive users: the reference to one is gone when the user is.
-        more.setdefault("by", "anonymous" if request is not None else _shell_user())
+        more.setdefault("by", "anonymous" if request is not None else shell_user())
     instance.remote_addr = _address(request)
     instance.additional_data = _redacted(more)
     instance.changes = _redacted(instance.changes)
     instance.object_repr = redact(instance.object_repr)
 
 
-def _shell_user() -> str:
+def shell_user() -> str:
+    """Return who runs this process, as timelines and the log have it: the operating system says so, and no variable of
+    the environment, which anybody sets."""
     try:
-        return f"{COMMAND_LINE} ({getpass.getuser()})"
-    except (OSError, KeyError):
-        return COMMAND_LINE
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # of a container that runs as a number
+        name = f"uid {os.getuid()}"
+    return f"{COMMAND_LINE} ({name})"
 
 
 def _address(request: HttpRequest | None) -> str | None:

@@ -1,6 +1,5 @@
 """What the panel's commands share: one-sentence errors, exit codes, who acts, names, following a provisioning."""
 
-import getpass
 import json
 import shlex
 import sys
@@ -18,7 +17,7 @@ from rich.table import Table
 
 from controlpanel.plain_text import plain
 from controlpanel.redaction import redact
-from projects import naming
+from projects import audit, naming
 from projects.fields import UndecryptableValueError
 from projects.models import Project
 from projects.states import Phase
@@ -98,11 +97,7 @@ def explain_database_error(error: DatabaseError) -> str:
 
 def actor() -> str:
     """Return who acts, as the timeline has it."""
-    try:
-        user = getpass.getuser()
-    except (OSError, KeyError):
-        user = "unknown user"
-    return f"command line ({user})"
+    return audit.shell_user()
 
 
 def sentences(error: ValidationError) -> str:

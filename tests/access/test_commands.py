@@ -1,0 +1,60 @@
+"""Commands ask for no permission, so what they do is on record under the name of whoever runs them, and no other."""
+
+import os
+import pwd
+
+import pytest
+from auditlog.models import LogEntry
+from django.core.management import get_commands, load_command_class
+
+from projects.models import Event, Project
+from tests.commands.conftest import run
+from tests.factories import ProjectFactory, provisioned_project
+
+pytestmark = pytest.mark.django_db
+
+CHANGES = {
+    "provision": ("aaa",),
+    "cancel": ("aaa",),
+    "delete": ("aaa", "--yes"),
+    "forget": ("aaa", "--yes"),
+    "rotate_password": ("aaa",),
+    "credentials": ("aaa", "--reveal", "--reason", "test"),
+}
+STATES = {
+    "provision": lambda: ProjectFactory.create(name="aaa"),
+    "cancel": lambda: ProjectFactory.create(name="aaa", waiting=True),
+    "forget": lambda: ProjectFactory.create(name="aaa", waiting=True, failures=1, reason="ApiServerUnreachable"),
+}
+
+
+@pytest.mark.parametrize("command", CHANGES)
+def test_what_a_command_does_is_on_record_under_the_system_users_name(command, monkeypatch):
+    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME", "SUDO_USER"):
+        monkeypatch.setenv(variable, "maria")
+    STATES.get(command, lambda: provisioned_project(name="aaa"))()
+    LogEntry.objects.all().delete()
+    ran = run(command, *CHANGES[command])
+    assert ran.code == 0, ran.err
+    who = f"command line ({pwd.getpwuid(os.getuid()).pw_name})"
+    assert set(Event.objects.values_list("actor", flat=True)) == {who}
+    logged = list(LogEntry.objects.all())
+    assert logged
+    assert {(entry.additional_data["by"], entry.remote_addr) for entry in logged} == {(who, None)}
+    assert Project.objects.count() == 1
+
+
+def test_a_user_without_a_name_is_on_record_with_its_number(monkeypatch):
+    monkeypatch.setattr(os, "getuid", lambda: 3_999_999_999)
+    ProjectFactory.create(name="aaa")
+    assert run("provision", "aaa").code == 0
+    assert Event.objects.get().actor == "command line (uid 3999999999)"
+
+
+def test_no_command_lets_one_act_as_another():
+    ours = {name: app for name, app in get_commands().items() if app in ("projects", "provisioning", "controlpanel")}
+    assert len(ours) > 15
+    for name, app in ours.items():
+        parser = load_command_class(str(app), name).create_parser("manage.py", name)
+        options = {option for action in parser._actions for option in action.option_strings}
+        assert not options & {"--as", "--actor", "--user", "--username", "--by", "--on-behalf-of"}, name
