@@ -9,14 +9,12 @@ import re
 import sys
 import threading
 import traceback
-from collections.abc import Mapping
 from types import TracebackType
-from typing import Any
 
 from controlpanel.known_secrets import MASK, KnownSecrets
 from controlpanel.plain_text import log_block, log_line
 
-__all__ = ["MASK", "RedactingFilter", "guard_exception_hooks", "mask_known", "mask_object", "redact", "remember"]
+__all__ = ["MASK", "RedactingFilter", "guard_exception_hooks", "mask_known", "redact", "remember"]
 
 _PATTERNS = (
     # user:password@host in any URL; the password may hold anything but / and whitespace, up to the last @.
@@ -30,11 +28,6 @@ _PATTERNS = (
         rf"\1\2{MASK}",
     ),
 )
-# Keys of Kubernetes objects whose every value is a secret.
-_SECRET_MAPPINGS = ("data", "stringData")
-# The whole object again, as text.
-_APPLIED_COPY = "kubectl.kubernetes.io/last-applied-configuration"
-
 _known = KnownSecrets()
 
 
@@ -54,24 +47,6 @@ def redact(text: str) -> str:
     for pattern, replacement in _PATTERNS:
         text = pattern.sub(replacement, text)
     return text
-
-
-def mask_object(item: Any) -> Any:
-    """Return a Kubernetes object (JSON) as it may be shown: without the values of Secrets and of environments."""
-    if isinstance(item, list):
-        return [mask_object(one) for one in item]
-    if not isinstance(item, Mapping):
-        return redact(item) if isinstance(item, str) else item
-    shown = {key: mask_object(value) for key, value in item.items()}
-    if "name" in item and "value" in item:  # of an environment
-        shown["value"] = MASK
-    for key in _SECRET_MAPPINGS if item.get("kind") == "Secret" else ():
-        if isinstance(item.get(key), Mapping):
-            shown[key] = dict.fromkeys(item[key], MASK)
-    annotations = shown.get("annotations")
-    if isinstance(annotations, dict) and _APPLIED_COPY in annotations:
-        annotations[_APPLIED_COPY] = MASK
-    return shown
 
 
 class RedactingFilter(logging.Filter):

@@ -19,7 +19,7 @@ from projects.found_cluster import request_inventory
 from projects.models import Project
 from projects.states import DesiredState
 from provisioning import liveness, sweeping
-from provisioning.streams import CLUSTERS, RELIST_EVERY_S, SECRETS, SUBJECTS, WORDS, Stream
+from provisioning.streams import CLUSTERS, RELIST_EVERY_S, SECRETS, SUBJECTS, WORDS, Pulse, Stream
 
 logger = logging.getLogger(__name__)
 
@@ -134,16 +134,19 @@ def read_pulses(streams: Iterable[Stream]) -> dict[str, dict[str, object]]:
     `events` since the start; `event_at`, when the last one came (ISO 8601, "" for never); `heard_at`, when the most
     silent of its streams last said anything, bookmarks included; `lag_s`, the slowest event since the last reading.
     """
-    found: dict[str, dict[str, object]] = {}
+    kinds: dict[str, list[Pulse]] = {}
     for stream in streams:
-        pulse, known = stream.pulse, found.get(stream.subject.name)
-        event_at = pulse.event_at.isoformat() if pulse.event_at else ""
-        heard_at = pulse.heard_at.isoformat() if pulse.heard_at else ""
-        of_kind = known or {"events": 0, "event_at": "", "heard_at": heard_at, "lag_s": 0.0}
-        found[stream.subject.name] = {
-            "events": int(str(of_kind["events"])) + pulse.events,
-            "event_at": max(str(of_kind["event_at"]), event_at),
-            "heard_at": min(str(of_kind["heard_at"]), heard_at),
-            "lag_s": max(float(str(of_kind["lag_s"])), pulse.take_slowest()),
+        kinds.setdefault(stream.subject.name, []).append(stream.pulse)
+    return {
+        kind: {
+            "events": sum(pulse.events for pulse in pulses),
+            "event_at": max(_written(pulse.event_at) for pulse in pulses),
+            "heard_at": min(_written(pulse.heard_at) for pulse in pulses),
+            "lag_s": max(pulse.take_slowest() for pulse in pulses),
         }
-    return found
+        for kind, pulses in kinds.items()
+    }
+
+
+def _written(moment: datetime | None) -> str:
+    return moment.isoformat() if moment else ""
