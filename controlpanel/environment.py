@@ -101,3 +101,8 @@ def pairs(env: environ.Env, name: str) -> dict[str, str]:
     if not all(key.strip() and value.strip() for key, _, value in found):
         raise _refuse(name, text, "pairs such as staff=Viewer,ops=Operator")
     return {key.strip(): value.strip() for key, _, value in found}
+
+
+def words(env: environ.Env, name: str, *, default: list[str]) -> list[str]:
+    """Return what stands between commas; `$NAME` stands for another variable, as everywhere, which `env.list` can't."""
+    return [word for word in env.str(name).split(",") if word] if name in env else default

@@ -21,6 +21,7 @@ from controlpanel.environment import (
     seconds,
     time_zone,
     whole_number,
+    words,
     yes_or_no,
 )
 from controlpanel.keys import check_encryption_keys, private_file, read_encryption_keys, read_or_create
@@ -39,7 +40,7 @@ STATE_DIR = Path(env.str("STATE_DIR", default=str(BASE_DIR / "var"))).absolute()
 
 SECRET_KEY = env.str("SECRET_KEY", default="") or read_or_create(STATE_DIR / "secret_key", "django")
 # The first key encrypts, all of them decrypt. Without any, those in the file are used, and read again as it changes.
-ENCRYPTION_KEYS: list[str] = env.list("ENCRYPTION_KEYS", default=[])
+ENCRYPTION_KEYS: list[str] = words(env, "ENCRYPTION_KEYS", default=[])
 ENCRYPTION_KEY_FILE = STATE_DIR / "encryption_key"
 if ENCRYPTION_KEYS:
     ENCRYPTION_KEYS = check_encryption_keys(ENCRYPTION_KEYS, "ENCRYPTION_KEYS")
@@ -48,8 +49,8 @@ else:
 
 DEBUG = yes_or_no(env, "DEBUG", default=False)
 PORT = whole_number(env, "PORT", default=8000, most=65535)
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
-CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+ALLOWED_HOSTS = words(env, "ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS = words(env, "CSRF_TRUSTED_ORIGINS", default=[])
 
 # --- Kubernetes ------------------------------------------------------------------------------------------------
 KUBECONFIG = env.str("KUBECONFIG", default="")

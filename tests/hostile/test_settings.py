@@ -79,6 +79,11 @@ def test_the_sentence_names_the_variable_and_what_it_takes(tmp_path, name, value
     assert "secret" not in str(caught.value)
 
 
+def test_a_list_may_stand_in_another_variable(tmp_path):
+    said = read_settings(tmp_path, ALLOWED_HOSTS="$THEIRS", THEIRS="a.example,b.example")
+    assert said["ALLOWED_HOSTS"] == ["a.example", "b.example"]
+
+
 @pytest.mark.parametrize(("value", "meaning"), [("TRUE", True), ("0", False), ("off", False), ("on", True)])
 def test_yes_and_no(tmp_path, value, meaning):
     assert read_settings(tmp_path, HTTPS=value)["HTTPS"] is meaning
