@@ -65,6 +65,15 @@ def sign_on(client: Client) -> Any:
     return client.get(f"{address.path}?{address.query}")
 
 
+def test_a_sign_on_that_failed_is_in_the_audit_log_with_the_address_it_came_from(provider):
+    client = Client(REMOTE_ADDR="203.0.113.9")
+    client.post(reverse("openid_connect_login", args=["oidc"]))
+    client.get("/accounts/sso/oidc/login/callback/", {"error": "server_error", "state": "made-up"})
+    entry = LogEntry.objects.get(additional_data__what="SignOnFailed")
+    assert (entry.additional_data["by"], entry.remote_addr) == ("anonymous", "203.0.113.9")
+    assert client.get(page("list")).status_code == HTTPStatus.FOUND
+
+
 def test_who_comes_first_gets_a_user_with_the_groups_that_the_provider_says(provider):
     client = Client()
     answer = sign_on(client)
