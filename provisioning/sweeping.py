@@ -1,7 +1,10 @@
 """The sweep: rows that are due, tasks that got lost, passes that died. It alone brings everything to its end."""
 
+import contextlib
 import uuid
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db.models import F, Q
@@ -17,6 +20,7 @@ from projects.models import Project
 from projects.scheduling import PASS_TASK, enqueue_pass
 from projects.states import DesiredState, Phase, Reason
 from provisioning import liveness
+from provisioning.lease import LEASE
 
 _BATCH = 500
 # Checks of what has settled wait while so many tasks do: a person's request comes in front of them.
@@ -29,6 +33,9 @@ _SLOWEST_PASS = timedelta(seconds=0.5)
 _NOTICED = timedelta(seconds=5)
 # A next look, or a task, that is further ahead than any pass puts it was written before the clock was set back.
 _LONGEST_WAIT = timedelta(minutes=10)
+_BEAT_TASK = "provisioning.tasks.beat"
+# A sign of life takes milliseconds; one that has to connect first, seconds.
+_ACKNOWLEDGED_WITHIN = timedelta(seconds=10)
 _SWEEP_TASK = "provisioning.tasks.sweep"
 _CHAIN_EVERY = timedelta(seconds=5)
 
@@ -85,7 +92,9 @@ def sweep_once(now: datetime) -> int:
         Project.objects.filter(lost).update(queued_at=None, next_pass_at=now)
     longest = _LONGEST_WAIT + timedelta(seconds=1.2 * settings.SETTLED_POLL_S)
     Project.objects.filter(next_pass_at__gt=now + longest).update(next_pass_at=now)
-    due = Project.objects.filter(next_pass_at__lte=now, queued_at=None).order_by("next_pass_at")
+    # Under a lease the holder's end asks for the next pass; of a holder that died it is due when the lease runs out.
+    is_free = Q(lease_until=None) | Q(lease_until__lte=now) | Q(lease_until__gt=now + LEASE + liveness.CLOCK_SKEW)
+    due = Project.objects.filter(is_free, next_pass_at__lte=now, queued_at=None).order_by("next_pass_at")
     is_awaited = Q(phase__in=Phase.in_progress()) | Q(observed_generation__lt=F("wanted_generation"))
     rows = list(due.filter(is_awaited).values_list("pk", flat=True)[:_BATCH])
     room = _QUEUE_FOR_CHECKS - waiting_tasks - len(rows)
@@ -112,23 +121,39 @@ def _find_lost(now: datetime, lost_after: timedelta) -> Q | None:
     return Q(pk__in=overdue - _find_waiting(now)) if overdue else None
 
 
+def count_unacknowledged(now: datetime, since: datetime) -> int:
+    """Return how many signs of life were given to a worker since then, and have not been taken off the queue.
+
+    The queue's monitor does that. Killed while it waits for results, it takes their lock with it, as an idle worker
+    does (django-q2's issue 23): from then on every task is given out again and again.
+    """
+    broker = get_broker()
+    if not isinstance(broker, ORM):
+        return 0
+    retry = timedelta(seconds=Conf.RETRY)
+    taken = OrmQ.objects.using(Conf.ORM).filter(
+        key=broker.list_key, lock__gt=since + retry, lock__lt=now - _ACKNOWLEDGED_WITHIN + retry
+    )
+    return sum(func == _BEAT_TASK for func, _ in _read_tasks(taken.values_list("payload", flat=True)))
+
+
 def _find_waiting(now: datetime) -> set[int]:
     """Return the projects whose pass waits in the queue and was given to no worker yet."""
     broker = get_broker()
     if isinstance(broker, ORM):
         rows = OrmQ.objects.using(Conf.ORM).filter(key=broker.list_key, lock__lte=now)
-        payloads = list(rows.values_list("payload", flat=True))
+        payloads: Iterable[str | bytes] = rows.values_list("payload", flat=True)
     else:
         payloads = broker.connection.lrange(broker.list_key, 0, -1)
-    found = set()
+    return {args[0] for func, args in _read_tasks(payloads) if func == PASS_TASK}
+
+
+def _read_tasks(payloads: Iterable[str | bytes]) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """Yield the function and the arguments of tasks; those signed with an earlier key, which no worker runs, not."""
     for payload in payloads:
-        try:
+        with contextlib.suppress(BadSignature):
             task = SignedPackage.loads(payload)
-        except BadSignature:  # signed with an earlier key: no worker will run it
-            continue
-        if task["func"] == PASS_TASK:
-            found.add(task["args"][0])
-    return found
+            yield task["func"], task["args"]
 
 
 def sweep_without_watcher() -> None:

@@ -42,6 +42,7 @@ def _run_processes(runs: int, seed: int) -> tuple[list[str], int, list[str]]:
     except ValueError:
         return [], 0, [*sentences, told, f"The runs with real processes ended with code {ended.returncode}."]
     _say(f"A hanging queue was mended within {summary['slowest_mend_s']} s.")
+    _say(f"Strikes by the step that a project was at: {json.dumps(summary['struck'])}")
     return summary["kinds"], summary["runs"], sentences
 
 
@@ -49,7 +50,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--runs", type=int, default=200, help="runs in one process, the kinds in turn (default: 200)")
     parser.add_argument("--seed", type=int, default=1, help="the first seed (default: 1)")
-    parser.add_argument("--process-runs", type=int, default=40, help="runs with real processes (default: 40)")
+    parser.add_argument("--process-runs", type=int, default=200, help="runs with real processes (default: 200)")
     parser.add_argument("--only", action="append", metavar="KIND", help="a kind to run, instead of all of them")
     parser.add_argument("--list", action="store_true", help="print the kinds and end")
     options = parser.parse_args()

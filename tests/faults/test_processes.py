@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from tests.faults.moments import STEPS, missed_steps
+
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(sys.platform != "linux", reason="What a process waits for stands in /proc."),
@@ -27,3 +29,8 @@ def test_a_queue_that_hangs_for_ever_is_mended(repository):
     assert ended.returncode == 0, ended.stdout
     assert told["hung"] == 1
     assert 8 < told["slowest_mend_s"] < 30
+
+
+def test_a_step_that_no_strike_fell_on_is_a_violation():
+    assert missed_steps(dict.fromkeys(STEPS, 5), 200) == []
+    assert len(missed_steps(dict.fromkeys(STEPS[1:], 5), 200)) == 1

@@ -8,6 +8,7 @@ from django.db import transaction
 from django.utils import timezone
 from django_q.conf import Conf
 from django_q.models import OrmQ, Schedule
+from django_q.tasks import async_task
 
 from projects.models import Project
 from projects.scheduling import enqueue_pass
@@ -18,7 +19,7 @@ from provisioning.checks import check_queue
 from provisioning.lease import LEASE, LeaseLostError, claim, release
 from provisioning.models import ProcessLease
 from provisioning.schedules import ensure_schedules
-from provisioning.sweeping import queue_size, sweep_once, sweep_without_watcher
+from provisioning.sweeping import count_unacknowledged, queue_size, sweep_once, sweep_without_watcher
 from tests.factories import provisioned_project
 
 pytestmark = pytest.mark.django_db
@@ -163,6 +164,28 @@ def test_a_queue_that_hangs_is_given_a_task_twice_at_most(project):
     sign_of_life(now + timedelta(seconds=62))
     OrmQ.objects.all().delete()
     assert sweep_once(now + timedelta(seconds=63)) == 1
+
+
+def test_a_pass_that_died_is_not_asked_for_until_its_lease_ends(project):
+    """Whoever finds the lease taken leaves a note, and the sweep does not send one after the other to find the same."""
+    now = timezone.now()
+    assert claim(project.pk, now) is not None
+    assert claim(project.pk, now) is None
+    assert sweep_once(now + timedelta(seconds=5)) == 0
+    assert sweep_once(now + LEASE + timedelta(seconds=1)) == 1
+
+
+def test_signs_of_life_that_nobody_takes_off_the_queue_are_noticed(project):
+    now = timezone.now()
+    for _ in range(3):
+        async_task("provisioning.tasks.beat")
+    enqueue_pass(project.pk, now=now)
+    since = now - timedelta(seconds=1)
+    assert count_unacknowledged(now + timedelta(seconds=20), since) == 0  # they wait for a worker
+    taken(now)
+    assert count_unacknowledged(now + timedelta(seconds=5), since) == 0
+    assert count_unacknowledged(now + timedelta(seconds=20), since) == 3
+    assert count_unacknowledged(now + timedelta(seconds=20), now + timedelta(seconds=1)) == 0
 
 
 def test_a_task_that_waits_behind_slow_passes_is_not_doubled(project):

@@ -11,6 +11,7 @@ import sys
 import time
 from argparse import ArgumentParser, BooleanOptionalAction
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -46,8 +47,10 @@ _HEALTH_EVERY_S = 0.25
 _WATCHDOG_EVERY_S = 1.0
 # The watcher asks the queue for a sign every 5 s, a schedule every minute: a queue that gives none for so long hangs
 # (django-q2's issue 23: it does when an idle worker is killed). It is mended within 30 s, start included.
-_QUEUE_PATIENCE_S, _QUEUE_PATIENCE_UNWATCHED_S = 20.0, 100.0
+_QUEUE_PATIENCE_S, _QUEUE_PATIENCE_UNWATCHED_S = 15.0, 100.0
 _TRIES_AT_START = 3
+# One or two may have been lost with a worker that was killed.
+_MOST_UNACKNOWLEDGED = 3
 
 
 class Command(PanelCommand):
@@ -243,20 +246,26 @@ class Command(PanelCommand):
                 self._wake_hanging_queue(supervisor)
 
     def _wake_hanging_queue(self, supervisor: Supervisor) -> None:
-        from provisioning import liveness
+        from provisioning import liveness, sweeping
 
+        now, uptime_s = timezone.now(), supervisor.uptime_s("queue")
         try:
             alive = liveness.read()
-            # A pass that waits for a slow API server is no hanging queue; its lease says that it is under way.
-            is_busy = Project.objects.filter(lease_until__gt=timezone.now()).exists()
+            unacknowledged = sweeping.count_unacknowledged(now, now - timedelta(seconds=uptime_s))
+            # Passes that wait for a slow API server are no hanging queue, if all workers have one; their leases say
+            # that they are under way. One lease alone may be that of a worker that was killed.
+            under_way = Project.objects.filter(lease_until__gt=now).count()
+            is_busy = under_way >= settings.Q_CLUSTER["workers"]
         except DatabaseError:
             # A database that is away for a moment is no reason to restart the queue.
             connection.close()
             return
         patience_s = _QUEUE_PATIENCE_S if alive.watcher.alive else _QUEUE_PATIENCE_UNWATCHED_S
         is_silent = (alive.queue.age_s or 0.0) > patience_s and not is_busy
-        if (is_silent or not alive.queue.alive) and supervisor.uptime_s("queue") > patience_s:
+        if (is_silent or not alive.queue.alive) and uptime_s > patience_s:
             supervisor.restart("queue", f"The queue's workers have been silent for more than {patience_s:g} s.")
+        elif unacknowledged >= _MOST_UNACKNOWLEDGED:
+            supervisor.restart("queue", "The queue does not take off what its workers have done.")
 
     def _provision_sample(self, supervisor: Supervisor) -> None:
         """Add the sample project, ask for its database and sandbox, and print the steps as they are reached."""
