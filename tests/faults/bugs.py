@@ -82,7 +82,7 @@ BUGS = (
                 "if not username or not password:",
                 "if username is None:",
             ),
-            Edit(DatabaseCluster.connection.fget, "or not self.password or", "or"),  # type: ignore[attr-defined]
+            Edit(DatabaseCluster._connection_with, "or not password or", "or"),
         ),
         seed=5,
     ),

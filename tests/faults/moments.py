@@ -16,7 +16,7 @@ SANDBOX, DELETING, ROTATION, CANCEL = "waiting for the sandbox", "deleting", "ch
 STEPS = (PROVISIONING, DATABASE, DEPLOYING, SANDBOX, DELETING, ROTATION, CANCEL)
 AT_REST = "at rest"
 # Who has not come there by then is struck where it is: what is counted is where it really was.
-_PATIENCE_S = 8.0
+_PATIENCE_S = 5.0
 _LOOK_EVERY_S = 0.004
 # In so many runs at least one strike has to fall on each step.
 _RUNS_A_STRIKE = 40
@@ -72,7 +72,7 @@ class Life:
             case "deleting":
                 _accepted(request_delete, self.project)
             case "change of password":
-                _wait_until(lambda: read_step(self.project.pk) == AT_REST, 30.0)
+                _wait_until(lambda: read_step(self.project.pk) == AT_REST, _PATIENCE_S)
                 # An earlier strike may have ended what it had.
                 request_password_rotation(self.project, actor="ann")
             case _:
