@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import models, transaction
 from django.db.models import Q
-from django_q.tasks import async_task
+
+from projects.task_queue import enqueue_task
 
 INVENTORY_TASK = "provisioning.tasks.take_inventory"
 # A task that did not begin by then was lost with its worker; one too many is a cheap LIST.
@@ -98,4 +99,4 @@ def request_inventory(now: datetime) -> bool:
 
 
 def _send() -> None:
-    async_task(INVENTORY_TASK)
+    enqueue_task(INVENTORY_TASK)

@@ -73,6 +73,11 @@ class ProjectQuerySet(models.QuerySet["Project"]):
         """The projects that the user sees: see `permissions.visible`."""
         return cast("ProjectQuerySet", permissions.visible(self, user, owner="owner"))
 
+    def for_pass(self) -> "ProjectQuerySet":
+        """Fetch what a pass reads of the project itself, and whether it `has_variables` to be fetched."""
+        variables = ProjectVariable.objects.filter(project=models.OuterRef("pk"))
+        return self.select_related("template").annotate(has_variables=models.Exists(variables))
+
     def with_resources(self) -> "ProjectQuerySet":
         """Fetch each project's live database and sandbox along: three queries whatever the number of rows."""
         return self.select_related("owner", "template").prefetch_related(

@@ -2,12 +2,12 @@
 
 from django.conf import settings
 from django.db import transaction
-from django_q.tasks import async_task
 
 from projects import audit
 from projects.orphan import ORPHAN_TASK, Orphan, OrphanWish
 from projects.services import Outcome, record_event
 from projects.states import Level
+from projects.task_queue import enqueue_task
 
 
 def request_orphan(orphan: Orphan, wish: OrphanWish, *, actor: str, is_sure: bool = False) -> Outcome:
@@ -42,4 +42,4 @@ def request_orphan(orphan: Orphan, wish: OrphanWish, *, actor: str, is_sure: boo
 
 
 def _send(pk: int) -> None:
-    async_task(ORPHAN_TASK, pk)
+    enqueue_task(ORPHAN_TASK, pk)

@@ -1,14 +1,15 @@
 """One task in the queue for each project at most, written in the transaction of whatever asked for it."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
+from contextlib import suppress
 from datetime import datetime
-from uuid import UUID
+from functools import lru_cache
 
 from django.conf import settings
 from django.db import transaction
-from django_q.tasks import async_task
 
 from projects.models import Project
+from projects.task_queue import enqueue_task
 
 # By name: the panel's pages and models know nothing of how a pass works.
 PASS_TASK = "provisioning.tasks.reconcile_project"  # noqa: S105 - a function, not a password  # nosec B105
@@ -20,21 +21,30 @@ def enqueue_pass(project_id: int, *, now: datetime) -> bool:
     With the ORM broker the task is a row of the same transaction as the caller's intent. Redis has no transaction to
     join: there the task is sent on commit, and the sweep finds what got lost in between.
     """
+    unqueued = Project.objects.filter(pk=project_id, queued_at=None)
+    if settings.REDIS_URL:
+        is_put = bool(unqueued.update(queued_at=now))
+        if is_put:
+            transaction.on_commit(lambda: enqueue_task(PASS_TASK, project_id))
+        return is_put
     with transaction.atomic():
-        if not Project.objects.filter(pk=project_id, queued_at=None).update(queued_at=now):
-            return False
-        if settings.REDIS_URL:
-            transaction.on_commit(lambda: _send(project_id))
-        else:
-            _send(project_id)
-    return True
+        is_put = bool(unqueued.update(queued_at=now))
+        if is_put:
+            enqueue_task(PASS_TASK, project_id)
+    return is_put
 
 
-def _send(project_id: int) -> None:
-    async_task(PASS_TASK, project_id)
-
-
-def enqueue_passes_by_uid(uids: Iterable[UUID | str], *, now: datetime) -> int:
+def enqueue_passes_by_uid(uids: Collection[str], *, now: datetime) -> int:
     """Enqueue the passes of the projects with these uids; return how many were put in the queue."""
-    waiting = Project.objects.filter(uid__in=list(uids), queued_at=None).values_list("pk", flat=True)
+    if len(uids) == 1:
+        with suppress(Project.DoesNotExist):
+            return int(enqueue_pass(pk_of(*uids), now=now))
+    waiting = Project.objects.filter(uid__in=uids, queued_at=None).values_list("pk", flat=True)
     return sum(enqueue_pass(pk, now=now) for pk in waiting)
+
+
+@lru_cache(100_000)
+def pk_of(uid: str) -> int:
+    """Return the key of a project's row, which never changes: the watcher asks for each event. Raises DoesNotExist,
+    which is not remembered."""
+    return Project.objects.values_list("pk", flat=True).get(uid=uid)

@@ -43,7 +43,26 @@ def record_event(
 ) -> Event:
     """Add a line to a project's timeline, `by_panel` where a pass did what it says. What people and clusters said in it
     is made plain."""
-    return Event.objects.create(
+    event = build_event(
+        project, actor=actor, reason=reason, message=message, resource=resource, level=level, at=at, by_panel=by_panel
+    )
+    event.save(force_insert=True)
+    return event
+
+
+def build_event(
+    project: Project,
+    *,
+    actor: str,
+    reason: str,
+    message: str,
+    resource: str = "",
+    level: Level = Level.INFO,
+    at: datetime | None = None,
+    by_panel: bool = False,
+) -> Event:
+    """Return a line of a project's timeline that is not stored yet."""
+    return Event(
         project=project,
         at=at or timezone.now(),
         actor=plain(actor)[:150],

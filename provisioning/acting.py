@@ -175,29 +175,30 @@ def _record_cluster(
     database, world = _live_database(scene), scene.world
     world.is_cluster_known = True
     seen = judge_cluster(world.cluster)
-    database.applied_at = database.applied_at or now
-    database.api_version, database.object_uid = api_version, seen.uid
-    database.wanted_generation = seen.generation
-    with transaction.atomic():
-        scene.lease.write()
-        database.save(update_fields=["applied_at", "api_version", "object_uid", "wanted_generation"])
-        drifting.remember(scene.project, sent, now)
-        scene.note(reason, message, resource=f"Cluster {database.name}")
+    scene.set(
+        database,
+        applied_at=database.applied_at or now,
+        api_version=api_version,
+        object_uid=seen.uid,
+        wanted_generation=seen.generation,
+    )
+    drifting.remember(scene, sent, now)
+    scene.note(reason, message, resource=f"Cluster {database.name}")
 
 
 def replace_database(scene: Scene, now: datetime) -> None:
     """Retire the row of a Cluster that vanished; the next step gives the project a new one."""
     database = _live_database(scene)
+    scene.note(
+        "ClusterVanished",
+        f"The Cluster {database.name} is gone; a new one is made under another name.",
+        resource=f"Cluster {database.name}",
+        level=Level.WARNING,
+    )
     with transaction.atomic():
-        scene.lease.write()
+        scene.store()
         DatabaseCluster.objects.filter(pk=database.pk).update(retired_at=now, phase=Phase.DELETED)
         scene.project.applied.filter(kind="Cluster").delete()
-        scene.note(
-            "ClusterVanished",
-            f"The Cluster {database.name} is gone; a new one is made under another name.",
-            resource=f"Cluster {database.name}",
-            level=Level.WARNING,
-        )
     scene.database, scene.inherited_deadline = None, database.deadline
     scene.world.forget_cluster()
 
@@ -209,25 +210,25 @@ def capture_credentials(scene: Scene, now: datetime) -> None:
     if isinstance(found, Missing):
         return
     is_first = database.captured_at is None
-    database.host, database.port, database.database = found.host, found.port, found.database
-    database.username, database.password = found.username, EncryptedText.of(found.password)
-    database.captured_at, database.verified_at, database.verification_note = now, None, ""
+    scene.set(
+        database,
+        host=found.host,
+        port=found.port,
+        database=found.database,
+        username=found.username,
+        password=EncryptedText.of(found.password),
+        captured_at=now,
+        verified_at=None,
+        verification_note="",
+    )
     scene.world.verification = None
-    with transaction.atomic():
-        scene.lease.write()
-        database.save(
-            update_fields=[
-                *("host", "port", "database", "username", "password", "captured_at", "verified_at"),
-                "verification_note",
-            ]
-        )
-        scene.note(
-            "CredentialsCaptured",
-            f"Captured the credentials of {database.name} from its Secret."
-            if is_first
-            else f"The credentials of {database.name} changed in the cluster; captured the new ones.",
-            resource=f"Cluster {database.name}",
-        )
+    scene.note(
+        "CredentialsCaptured",
+        f"Captured the credentials of {database.name} from its Secret."
+        if is_first
+        else f"The credentials of {database.name} changed in the cluster; captured the new ones.",
+        resource=f"Cluster {database.name}",
+    )
 
 
 def verify_captured(scene: Scene, now: datetime) -> None:
@@ -240,18 +241,15 @@ def verify_captured(scene: Scene, now: datetime) -> None:
     before = database.verification_note
     world.verification, world.verification_note = verify_connection(connection)
     is_verified = world.verification is Verification.VERIFIED
-    database.verification_note = world.verification_note
-    database.verified_at = timezone.now() if is_verified else None
-    with transaction.atomic():
-        scene.lease.write()
-        database.save(update_fields=["verified_at", "verification_note"])
-        if before != world.verification_note:
-            scene.note(
-                "ConnectionVerified" if is_verified else "ConnectionNotVerified",
-                world.verification_note,
-                resource=f"Cluster {database.name}",
-                level=Level.INFO if is_verified else Level.WARNING,
-            )
+    verified_at = timezone.now() if is_verified else None
+    scene.set(database, verified_at=verified_at, verification_note=world.verification_note)
+    if before != world.verification_note:
+        scene.note(
+            "ConnectionVerified" if is_verified else "ConnectionNotVerified",
+            world.verification_note,
+            resource=f"Cluster {database.name}",
+            level=Level.INFO if is_verified else Level.WARNING,
+        )
 
 
 def apply_sandbox(scene: Scene, now: datetime) -> None:
@@ -271,7 +269,15 @@ def apply_sandbox_with_default(scene: Scene, now: datetime) -> None:
 
 
 def _apply_sandbox(scene: Scene, connection: Connection, source: CredentialsSource, now: datetime) -> None:
-    sandbox = scene.sandbox or _add_sandbox(scene)
+    if scene.sandbox is None:
+        sandbox = new_sandbox(scene.project)
+        scene.added.append(sandbox)
+    else:
+        sandbox = scene.sandbox
+    # Its name, and the credentials that it gets, are stored before the first call.
+    if not scene.is_stored:
+        scene.store()
+    scene.sandbox = sandbox
     is_rolled = sandbox.applied_at is not None
     made = sandbox_manifests(scene, sandbox, connection)
     kube, digest = scene.world.kube, made.digest
@@ -290,29 +296,24 @@ def _apply_sandbox(scene: Scene, connection: Connection, source: CredentialsSour
     scene.world.statefulset = kube.apply(made.statefulset, "statefulsets")
     scene.world.is_statefulset_known, scene.world.sandbox_note = True, ""
     scene.world.forget_sandbox()
-    sandbox.applied_at, sandbox.ready_at, sandbox.deadline = (
-        now,
-        None,
-        now + timedelta(seconds=settings.READY_TIMEOUT_S),
+    scene.set(
+        sandbox,
+        applied_at=now,
+        ready_at=None,
+        deadline=now + timedelta(seconds=settings.READY_TIMEOUT_S),
+        credentials=source,
+        environment_digest=digest,
+        wanted_generation=number(metadata_of(scene.world.statefulset).get("generation")),
     )
-    sandbox.credentials, sandbox.environment_digest = source, digest
-    sandbox.wanted_generation = number(metadata_of(scene.world.statefulset).get("generation"))
-    with transaction.atomic():
-        scene.lease.write()
-        sandbox.save(
-            update_fields=[
-                *("applied_at", "ready_at", "deadline", "credentials", "environment_digest", "wanted_generation"),
-            ]
-        )
-        drifting.remember(scene.project, made.all, now)
-        scene.note(
-            "SandboxApplied",
-            f"{'Restarted' if is_rolled else 'Applied'} the sandbox {sandbox.name} with {source.label.lower()} "
-            f"{'' if source is CredentialsSource.DEFAULT else 'credentials'}".strip()
-            + ".",
-            resource=f"StatefulSet {sandbox.name}",
-            level=Level.WARNING if source is CredentialsSource.DEFAULT else Level.INFO,
-        )
+    drifting.remember(scene, made.all, now)
+    scene.note(
+        "SandboxApplied",
+        f"{'Restarted' if is_rolled else 'Applied'} the sandbox {sandbox.name} with {source.label.lower()} "
+        f"{'' if source is CredentialsSource.DEFAULT else 'credentials'}".strip()
+        + ".",
+        resource=f"StatefulSet {sandbox.name}",
+        level=Level.WARNING if source is CredentialsSource.DEFAULT else Level.INFO,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,15 +371,6 @@ def new_sandbox(project: Project) -> Sandbox:
         storage_class=spec.storage_class,
         requested_at=project.requested_at,
     )
-
-
-def _add_sandbox(scene: Scene) -> Sandbox:
-    """Insert the sandbox's row: its name is stored before the first call."""
-    with transaction.atomic():
-        scene.lease.write()
-        scene.sandbox = new_sandbox(scene.project)
-        scene.sandbox.save()
-    return scene.sandbox
 
 
 ACTIONS: dict[Action, Callable[[Scene, datetime], None]] = {

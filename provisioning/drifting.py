@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db import transaction
 
 from projects.applied import AppliedObject
 from projects.models import DatabaseCluster, Project, Sandbox
@@ -25,24 +24,19 @@ _CONTESTED_FOR = timedelta(hours=1)
 _PLURALS = {kind.name: kind.plural for kind in (k.STATEFULSET, k.SERVICE, k.SECRET, k.INGRESS, k.cluster_kind(""))}
 
 
-def remember(project: Project, sent: Iterable[Object], now: datetime) -> None:
-    """Store what was just applied, digests in place of a Secret's values. Call it inside a transaction."""
-    AppliedObject.objects.bulk_create(
-        [
-            AppliedObject(
-                project=project,
-                kind=text(manifest.get("kind")),
-                namespace=text(metadata_of(manifest).get("namespace")),
-                name=text(metadata_of(manifest).get("name")),
-                manifest=conceal(manifest, settings.SECRET_KEY),
-                applied_at=now,
-            )
-            for manifest in sent
-        ],
-        update_conflicts=True,
-        unique_fields=["namespace", "kind", "name"],
-        update_fields=["project", "manifest", "applied_at"],
-    )
+def remember(scene: Scene, sent: Iterable[Object], now: datetime) -> None:
+    """Have stored what was just applied, digests in place of a Secret's values."""
+    scene.applied += [
+        AppliedObject(
+            project=scene.project,
+            kind=text(manifest.get("kind")),
+            namespace=text(metadata_of(manifest).get("namespace")),
+            name=text(metadata_of(manifest).get("name")),
+            manifest=conceal(manifest, settings.SECRET_KEY),
+            applied_at=now,
+        )
+        for manifest in sent
+    ]
 
 
 def wanted_drift(project: Project, found: Sequence[Difference], now: datetime) -> WantedDrift:
@@ -184,13 +178,11 @@ def mend_drift(scene: Scene, now: datetime) -> None:
             world.statefulset = answer
     world.forget_sandbox()
     world.drift = remaining
-    with transaction.atomic():
-        scene.lease.write()
-        if scene.sandbox is not None:
-            # Its pod may start anew, and is given time for that.
-            scene.sandbox.deadline = now + timedelta(seconds=settings.READY_TIMEOUT_S)
-            scene.sandbox.save(update_fields=["deadline"])
-        scene.note(MENDED, f"Changed outside the panel, and taken back: {summarise(mendable)}.", level=Level.WARNING)
+    if scene.sandbox is not None:
+        # Its pod may start anew, and is given time for that.
+        scene.set(scene.sandbox, deadline=now + timedelta(seconds=settings.READY_TIMEOUT_S))
+    scene.note(MENDED, f"Changed outside the panel, and taken back: {summarise(mendable)}.", level=Level.WARNING)
+    scene.store()
 
 
 def _set_labels(world: World, applied: AppliedObject) -> None:

@@ -1,11 +1,11 @@
 """One pass a project at a time: a lease with a fencing token on the project's row."""
 
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from projects.models import Project
 from projects.scheduling import enqueue_pass
@@ -25,12 +25,20 @@ class LeaseLostError(Exception):
 @dataclass(frozen=True, slots=True)
 class Lease:
     """The right to write what a pass saw. Every write is fenced by the token, and by the intent it was claimed for:
-    a pass for "running" must not write over "deleted"."""
+    a pass for "running" must not write over "deleted". `project` is the row as it was claimed."""
 
-    project_id: int
+    project: Project = field(repr=False)
     token: uuid.UUID
     until: datetime
-    generation: int = 0
+    generation: int
+
+    @classmethod
+    def over(cls, project: Project, token: uuid.UUID, until: datetime) -> "Lease":
+        return cls(project, token, until, project.wanted_generation)
+
+    @property
+    def project_id(self) -> int:
+        return self.project.pk
 
     def has_time_left(self, now: datetime) -> bool:
         """Whether another step may begin: an effect after the lease's end could undo a newer pass."""
@@ -39,9 +47,20 @@ class Lease:
     def write(self, **values: object) -> None:
         """Update the project's row if the lease still holds. Raises LeaseLostError. Call it inside a transaction,
         before the writes to other rows that belong to the same record."""
-        held = Project.objects.filter(pk=self.project_id, lease_token=self.token, wanted_generation=self.generation)
-        if not held.update(**{"lease_token": self.token, **values}):
+        if not self._held().update(**{"lease_token": self.token, **values}):
             raise LeaseLostError
+
+    def write_last(self, next_pass_at: datetime | None, **values: object) -> bool:
+        """Update the project's row as `write` does, and give the lease back with it, in one statement; return whether
+        it was: not where somebody asked for a pass meanwhile, which `release` sees to."""
+        unasked = self._held().filter(next_pass_at=self.until)
+        if unasked.update(**{**values, "lease_token": None, "lease_until": None, "next_pass_at": next_pass_at}):
+            return True
+        self.write(**values)
+        return False
+
+    def _held(self) -> QuerySet[Project]:
+        return Project.objects.filter(pk=self.project_id, lease_token=self.token, wanted_generation=self.generation)
 
 
 def claim(project_id: int, now: datetime) -> Lease | None:
@@ -49,15 +68,14 @@ def claim(project_id: int, now: datetime) -> Lease | None:
 
     Whoever comes second leaves a note (`next_pass_at`), so that the holder has another pass queued when it ends.
     """
-    lease = Lease(project_id, uuid.uuid4(), now + LEASE)
+    token, until = uuid.uuid4(), now + LEASE
     # No pass of this clock can have a lease so long: the clock was set back since.
-    free = Q(lease_until=None) | Q(lease_until__lte=now) | Q(lease_until__gt=lease.until + CLOCK_SKEW)
+    free = Q(lease_until=None) | Q(lease_until__lte=now) | Q(lease_until__gt=until + CLOCK_SKEW)
     claimed = Project.objects.filter(free, pk=project_id).update(
-        lease_token=lease.token, lease_until=lease.until, queued_at=None, next_pass_at=lease.until
+        lease_token=token, lease_until=until, queued_at=None, next_pass_at=until
     )
     if claimed:
-        generation = Project.objects.values_list("wanted_generation", flat=True).get(pk=project_id)
-        return replace(lease, generation=generation)
+        return Lease.over(Project.objects.for_pass().get(pk=project_id), token, until)
     Project.objects.filter(pk=project_id).update(queued_at=None, next_pass_at=now)
     return None
 

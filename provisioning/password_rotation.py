@@ -198,51 +198,49 @@ def _write_secret(scene: Scene, secret: Object, password: str) -> None:
 
 def _finish(scene: Scene, database: DatabaseCluster, note: str, now: datetime) -> None:
     """Make the new password the row's; the sandbox restarts because its environment is another now."""
-    with transaction.atomic():
-        _save(
-            scene,
-            database,
-            password=database.pending_password,
-            pending_password=EncryptedText(),
-            rotation_requested_at=None,
-            rotation_begun_at=None,
-            captured_at=now,
-            verified_at=now,
-            verification_note=note,
-        )
-        scene.note(
-            "PasswordRotated",
-            f"The password of {database.name} was changed, proved by a connection and written to its Secret; the "
-            "sandbox restarts with it.",
-            resource=f"database {database.name}",
-        )
+    scene.note(
+        "PasswordRotated",
+        f"The password of {database.name} was changed, proved by a connection and written to its Secret; the "
+        "sandbox restarts with it.",
+        resource=f"database {database.name}",
+    )
+    _save(
+        scene,
+        database,
+        password=database.pending_password,
+        pending_password=EncryptedText(),
+        rotation_requested_at=None,
+        rotation_begun_at=None,
+        captured_at=now,
+        verified_at=now,
+        verification_note=note,
+    )
     scene.world.verification = None
 
 
 def _give_up(scene: Scene, database: DatabaseCluster, why: str) -> None:
     """End a change that can't be done; the credentials are as they were, and are looked at anew."""
-    with transaction.atomic():
-        _save(
-            scene,
-            database,
-            pending_password=EncryptedText(),
-            rotation_requested_at=None,
-            rotation_begun_at=None,
-            verified_at=None,
-        )
-        scene.note(
-            "PasswordNotChanged",
-            f"The password of {database.name} stays as it is: {why.rstrip('.')}.",
-            resource=f"database {database.name}",
-            level=Level.ERROR,
-        )
+    scene.note(
+        "PasswordNotChanged",
+        f"The password of {database.name} stays as it is: {why.rstrip('.')}.",
+        resource=f"database {database.name}",
+        level=Level.ERROR,
+    )
+    _save(
+        scene,
+        database,
+        pending_password=EncryptedText(),
+        rotation_requested_at=None,
+        rotation_begun_at=None,
+        verified_at=None,
+    )
     scene.world.secrets = scene.world.verification = None
 
 
 def _save(scene: Scene, database: DatabaseCluster, **values: object) -> None:
-    """Write values to the row under the lease. Raises LeaseLostError."""
+    """Write values to the row under the lease, and what was noted before. Raises LeaseLostError."""
     with transaction.atomic():
-        scene.lease.write()
+        scene.store()
         for name, value in values.items():
             setattr(database, name, value)
         database.save(update_fields=list(values))

@@ -93,7 +93,7 @@ def _diff_lines(change: Mapping[str, str]) -> Iterator[str]:
 def plan(project: Project, now: datetime, *, desired: DesiredState | None = None, delete_adopted: bool = False) -> Plan:
     """Return what a pass would do now; with `desired`, what it would do if that were asked for. Raises KubeError,
     AmbiguousClusterError and UndecryptableValueError."""
-    scene = read_scene(Lease(project.pk, uuid.uuid4(), now))
+    scene = read_scene(Lease.over(Project.objects.for_pass().get(pk=project.pk), uuid.uuid4(), now))
     if scene.project.is_forgotten:
         return Plan(project.name, "", "", "It was forgotten: no pass looks at it any more.")
     if desired is not None:

@@ -7,10 +7,11 @@ from typing import assert_never
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.db.models import prefetch_related_objects
 from django.utils import timezone
 
 from projects.fields import UndecryptableValueError
-from projects.models import DatabaseCluster, Project, Sandbox
+from projects.models import DatabaseCluster, Sandbox
 from projects.states import CredentialsSource, DesiredState, Origin, Reason
 from provisioning import kube as k
 from provisioning.acting import ACTIONS, ensure_database
@@ -20,7 +21,7 @@ from provisioning.lease import Lease, LeaseLostError, claim, release
 from provisioning.names import AmbiguousClusterError
 from provisioning.observing import World, default_connection, observe_running
 from provisioning.password_rotation import RotationDelayedError
-from provisioning.recording import Trouble, next_look, record, record_trouble
+from provisioning.recording import Ended, Trouble, note_steps, record, record_trouble
 from provisioning.removing import observe_remaining
 from provisioning.scene import Scene
 from provisioning.terms import Decision, Pace, Wanted, WantedDatabase, WantedSandbox
@@ -42,44 +43,49 @@ def run_pass(project_id: int) -> None:
     lease = claim(project_id, now)
     if lease is None:
         return
-    following: datetime | None = lease.until
+    ended = Ended(lease.until)
     try:
-        following = _reconcile(lease)
+        ended = _reconcile(lease)
     except LeaseLostError:
         logger.info("Project %s: a newer pass has taken over.", project_id)
         return
     finally:
-        release(lease, next_pass_at=following, now=timezone.now())
+        if not ended.is_released:
+            release(lease, next_pass_at=ended.next_pass_at, now=timezone.now())
 
 
-def _reconcile(lease: Lease) -> datetime | None:
-    """Take steps until there is none left; return when to look again."""
+def _reconcile(lease: Lease) -> Ended:
+    """Take steps until there is none left."""
+    scene = None
     try:
         scene = read_scene(lease)
         if scene.project.is_forgotten:
-            return None
+            return Ended(None)
         for _ in range(_MOST_STEPS):
             now = timezone.now()
             if not lease.has_time_left(now):
-                return now
+                if not scene.is_stored:
+                    scene.store()
+                return Ended(now)
             decision = observe_and_decide(scene, now)
-            record(scene, decision, now)
             if decision.action is None:
-                return next_look(decision, now)
+                return record(scene, decision, now)
+            note_steps(scene, decision, now)
             ACTIONS[decision.action](scene, now)
             if decision.pace is Pace.ONCE_MORE:  # its rows have come to their end
-                record(scene, decision, now, is_final=True)
-                return next_look(decision, now)
-        return record_trouble(lease, _RESTLESS, timezone.now())
+                return record(scene, decision, now)
+        return Ended(record_trouble(lease, _RESTLESS, timezone.now(), scene))
     except LeaseLostError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever went wrong, the row says so and is looked at again
-        return record_trouble(lease, _explain(error), timezone.now())
+        return Ended(record_trouble(lease, _explain(error), timezone.now(), scene))
 
 
 def read_scene(lease: Lease) -> Scene:
     """Return the project's rows, as they are under the lease, and a world that was not looked at yet."""
-    project = Project.objects.select_related("template").prefetch_related("variables").get(pk=lease.project_id)
+    project = lease.project
+    if getattr(project, "has_variables", True):
+        prefetch_related_objects([project], "variables")
     return Scene(lease, World(), project, project.database, project.sandbox)
 
 

@@ -3,12 +3,12 @@
 import random
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
 from django.conf import settings
 from django.db import transaction
 
-from projects.models import DatabaseCluster, Project, Sandbox
+from projects.models import Project
 from projects.services import record_event
 from projects.states import Level, Phase, Reason
 from provisioning import liveness, observing
@@ -32,16 +32,22 @@ class Trouble:
     is_final: bool = False
 
 
-def record(scene: Scene, decision: Decision, now: datetime, *, is_final: bool = False) -> None:
-    """Write what was decided to the project's rows, in one transaction under the lease. Raises LeaseLostError.
+class Ended(NamedTuple):
+    """How a pass has ended: when to look again, and whether it has given its lease back."""
 
-    Nothing is said while an action is still to come: it records what it did, or fails, and a project that fails again
-    and again must not change its words each time. The intent counts as carried out when there is no action left.
+    next_pass_at: datetime | None
+    is_released: bool = False
+
+
+def record(scene: Scene, decision: Decision, now: datetime) -> Ended:
+    """Write what was decided to the project's rows, in one transaction under the lease, and end the pass. Raises
+    LeaseLostError.
+
+    Nothing of it is said while an action is still to come: a project that fails again and again must not change its
+    words each time. The intent counts as carried out when there is no action left.
     """
     project, before = scene.project, Phase(scene.project.phase)
-    _note_steps(scene, decision, now)
-    if decision.action is not None and not is_final:
-        return
+    note_steps(scene, decision, now)
     values: dict[str, object] = {
         "phase": decision.project.phase,
         "reason": decision.project.reason,
@@ -55,10 +61,10 @@ def record(scene: Scene, decision: Decision, now: datetime, *, is_final: bool = 
         values["ran_at"] = now
     if project.is_being_removed:
         values["deletion_deadline"] = decision.project.deadline
-    _write(scene, values, decision, now, before)
+    return _write(scene, values, decision, now, before)
 
 
-def _write(scene: Scene, values: dict[str, object], decision: Decision, now: datetime, before: Phase) -> None:
+def _write(scene: Scene, values: dict[str, object], decision: Decision, now: datetime, before: Phase) -> Ended:
     project = scene.project
     is_changed = any(getattr(project, name) != value for name, value in values.items())
     after = decision.project.phase
@@ -66,66 +72,36 @@ def _write(scene: Scene, values: dict[str, object], decision: Decision, now: dat
     is_news = is_news or (decision.project.reason is Reason.DRIFTED and project.drift != values.get("drift", []))
     for row, status in ((scene.database, decision.database), (scene.sandbox, decision.sandbox)):
         if row is not None and status is not None:
-            _set(
-                scene,
-                row,
-                phase=status.phase,
-                reason=status.reason,
-                message=status.message,
-                deadline=status.deadline,
-            )
-    unsaved = [(row, names) for row in (scene.database, scene.sandbox) if row and (names := scene.unsaved.get(row))]
-    if not (is_changed or is_news or unsaved):
-        return
-    with transaction.atomic():
-        scene.lease.write(**(values if is_changed else {}))
-        for row, names in unsaved:
-            row.save(update_fields=names)
-        if is_news:
-            level = Level.ERROR if after is Phase.FAILED else Level.INFO
-            level = Level.WARNING if decision.project.reason is Reason.DRIFTED else level
-            record_event(
-                project,
-                actor=PANEL,
-                by_panel=True,
-                reason=decision.project.reason,
-                message=decision.project.message,
-                level=level,
-                at=now,
-            )
-    scene.unsaved.clear()
-    for name, value in values.items():
-        setattr(project, name, value)
+            scene.set(row, phase=status.phase, reason=status.reason, message=status.message, deadline=status.deadline)
+    if is_news:
+        level = Level.ERROR if after is Phase.FAILED else Level.INFO
+        level = Level.WARNING if decision.project.reason is Reason.DRIFTED else level
+        scene.note(decision.project.reason, decision.project.message, level=level)
+    following = next_look(decision, now)
+    if is_changed or not scene.is_stored:
+        return Ended(following, scene.store_last(following, **(values if is_changed else {})))
+    return Ended(following)
 
 
-def _set(scene: Scene, row: DatabaseCluster | Sandbox, **values: object) -> None:
-    """Put values on a row, and remember those that differ from what is stored."""
-    for name, value in values.items():
-        if getattr(row, name) != value:
-            setattr(row, name, value)
-            scene.unsaved.setdefault(row, set()).add(name)
-
-
-def _note_steps(scene: Scene, decision: Decision, now: datetime) -> None:
+def note_steps(scene: Scene, decision: Decision, now: datetime) -> None:
     """Put on the rows which steps were reached."""
     world, database, sandbox = scene.world, scene.database, scene.sandbox
     if database is not None and world.cluster is not None:
         seen = judge_cluster(world.cluster)
-        _set(
-            scene,
+        scene.set(
             database,
             observed_phase=seen.phase[:30],
             wanted_generation=seen.generation,
             observed_generation=seen.observed_generation,
         )
         if seen.state is State.READY and database.running_at is None:
-            _set(scene, database, running_at=now)
+            scene.set(database, running_at=now)
     if sandbox is not None and world.statefulset is not None:
         rolled = judge_sandbox(world.statefulset)
-        _set(scene, sandbox, wanted_generation=rolled.generation, observed_generation=rolled.observed_generation)
+        scene.set(sandbox, wanted_generation=rolled.generation, observed_generation=rolled.observed_generation)
         if decision.sandbox is not None and decision.sandbox.phase is Phase.RUNNING:
-            _set(scene, sandbox, urls=observing.observe_urls(world, scene.project, sandbox))
-            _set(scene, sandbox, ready_at=sandbox.ready_at or now)
+            scene.set(sandbox, urls=observing.observe_urls(world, scene.project, sandbox))
+            scene.set(sandbox, ready_at=sandbox.ready_at or now)
 
 
 def next_look(decision: Decision, now: datetime) -> datetime | None:
@@ -173,8 +149,11 @@ def _explain_late(project: Project, last_seen: str) -> str:
     )
 
 
-def record_trouble(lease: Lease, trouble: Trouble, now: datetime) -> datetime:
-    """Say on the project what went wrong, keep what is known, and return when to try again: later each time."""
+def record_trouble(lease: Lease, trouble: Trouble, now: datetime, scene: Scene | None = None) -> datetime:
+    """Say on the project what went wrong, keep what is known, and return when to try again: later each time.
+
+    `scene`: what the pass has found out until then, if it came so far.
+    """
     with transaction.atomic():
         project = Project.objects.select_for_update().get(pk=lease.project_id)
         phase, reason, message = Phase(project.phase), trouble.reason, trouble.message
@@ -190,6 +169,8 @@ def record_trouble(lease: Lease, trouble: Trouble, now: datetime) -> datetime:
         if phase is Phase.FAILED:
             values["observed_generation"] = project.wanted_generation
         lease.write(**values)
+        if scene is not None:
+            scene.write_rest()
         if project.reason != reason:
             record_event(
                 project,

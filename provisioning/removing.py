@@ -152,11 +152,10 @@ def delete_objects(scene: Scene, now: datetime) -> None:
         _delete_seen(world.kube, kind, namespace, name, item.uid)
     world.asked_to_go |= doomed.keys()
     message = f"Asked for the deletion of {', '.join(item.label for item in doomed.values())}."
-    with transaction.atomic():
-        scene.lease.write()
-        # What stays as it was is asked for again by each pass, and said once.
-        if not scene.project.events.filter(reason="Deleting", message=message).exists():
-            scene.note("Deleting", message)
+    # What stays as it was is asked for again by each pass, and said once.
+    if not scene.project.events.filter(reason="Deleting", message=message).exists():
+        scene.note("Deleting", message)
+    scene.store()
 
 
 def _delete_seen(kube: k.Kube, kind: k.Kind, namespace: str, name: str, uid: str) -> None:
@@ -180,19 +179,18 @@ def release_clusters(scene: Scene, now: datetime) -> None:
         # Who gets it back must find the password that it has in its Secret.
         finish_rotation(scene, name, cluster, now)
         scene.world.kube.merge_labels(kind, namespace, name, RELEASED_LABELS, uid=uid_of(cluster))
-        with transaction.atomic():
-            scene.lease.write()
-            scene.note("ClusterReleased", f"Released the Cluster {name}; it and its data stay.")
+        scene.note("ClusterReleased", f"Released the Cluster {name}; it and its data stay.")
+        scene.store()
 
 
 def finish_deletion(scene: Scene, now: datetime) -> None:
     """Retire the rows: the deletion is done."""
+    kept = _say_kept(scene.project)
+    scene.note("Deleted", f"The sandbox and the database are gone from the cluster.{kept}")
     with transaction.atomic():
-        scene.lease.write()
-        kept = _say_kept(scene.project)
+        scene.store()
         retire_rows(scene.project, now, Reason.DELETED)
         ProjectVariable.objects.filter(project=scene.project).update(value=EncryptedText())
-        scene.note("Deleted", f"The sandbox and the database are gone from the cluster.{kept}")
 
 
 def _say_kept(project: Project) -> str:
@@ -206,8 +204,8 @@ def _say_kept(project: Project) -> str:
 
 def finish_cancellation(scene: Scene, now: datetime) -> None:
     """Retire the rows of what was taken back: the project is as if nothing had been asked for."""
+    scene.note("Cancelled", "Everything that was made for it is gone from the cluster.")
     with transaction.atomic():
-        scene.lease.write(requested_at=None)
+        scene.store(requested_at=None)
         retire_rows(scene.project, now, Reason.CANCELLED)
-        scene.note("Cancelled", "Everything that was made for it is gone from the cluster.")
     scene.project.requested_at = None

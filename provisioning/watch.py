@@ -13,11 +13,11 @@ from datetime import datetime
 from django.conf import settings
 from django.db import connection
 from django.utils import timezone
-from django_q.tasks import async_task
 
 from projects.found_cluster import request_inventory
 from projects.models import Project
 from projects.states import DesiredState
+from projects.task_queue import enqueue_task
 from provisioning import liveness, sweeping
 from provisioning.streams import CLUSTERS, RELIST_EVERY_S, SECRETS, SUBJECTS, WORDS, Pulse, Stream
 
@@ -66,7 +66,7 @@ class Watcher:
                         request_inventory(timezone.now())
                         next_inventory = tick + RELIST_EVERY_S
                     if self._streams and tick >= next_beat:
-                        async_task("provisioning.tasks.beat")
+                        enqueue_task("provisioning.tasks.beat")
                         next_beat = tick + liveness.BEAT_EVERY.total_seconds()
                 except Exception:  # the database may be gone for a while; the watcher outlives that
                     logger.exception("The watcher could not do its round.")

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from projects import scheduling
 from projects.models import Project
 from projects.services import add_project, request_provision
 from projects.states import Phase
-from provisioning import kube
+from provisioning import kube, liveness
 from provisioning.devcluster.cluster import EmbeddedCluster, Options
 from provisioning.devcluster.scenarios import Scenario
 from provisioning.reconcile import run_pass
@@ -27,6 +28,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("browser"):
                 item.add_marker(skip)
+
+
+@pytest.fixture(autouse=True)
+def forget_other_databases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test has a database of its own: what a process remembers of another one is not true of it."""
+    monkeypatch.setattr(liveness, "_beaten_at", None)
+    scheduling.pk_of.cache_clear()
 
 
 @pytest.fixture(scope="session")

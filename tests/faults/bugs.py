@@ -50,12 +50,12 @@ BUGS = (
     Bug(
         "the lease fences nothing",
         "worker stalls, its lease is taken over",
-        (Edit(Lease.write, _HELD, "Project.objects.filter(pk=self.project_id)"),),
+        (Edit(Lease._held, _HELD, "Project.objects.filter(pk=self.project_id)"),),
     ),
     Bug(
         "a pass writes over a newer intent",
         "delete during create",
-        (Edit(Lease.write, ", wanted_generation=self.generation)", ")"),),
+        (Edit(Lease._held, ", wanted_generation=self.generation)", ")"),),
         seed=7,
     ),
     Bug(
@@ -97,7 +97,7 @@ BUGS = (
         (
             Edit(_add_database, "scene.lease.write()", "assert not scene.database"),
             Edit(claim, "Q(lease_until=None) |", "Q() |"),
-            Edit(Lease.write, _HELD, "Project.objects.filter(pk=self.project_id)"),
+            Edit(Lease._held, _HELD, "Project.objects.filter(pk=self.project_id)"),
         ),
         ("one_live_database_a_project",),
     ),
