@@ -215,9 +215,10 @@ class Stream:
                     return
 
     def awaits(self, name: str) -> bool:
-        """Whether the object is known not to be ready: its next change will wake its project, and the pass that
-        follows will look at everything."""
-        return self.is_in_step and (self._fingerprints or {}).get(name) == State.WAITING.value
+        """Whether the object is not ready, or not heard of yet: its next change will wake its project, and the pass
+        that follows will look at everything."""
+        known = self._fingerprints or {}
+        return self.is_in_step and known.get(name, State.WAITING.value) == State.WAITING.value
 
     def compare(self, pages: Iterable[list[Object]]) -> None:
         """Wake the projects of objects that differ from what was known; after a start, of all that is not settled.

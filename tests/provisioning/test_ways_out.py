@@ -293,7 +293,7 @@ def test_forget_while_a_pass_is_under_way_is_not_undone(provisioned):
     decision = observe_and_decide(scene, timezone.now())
     request_forget(provisioned, actor="tester")
     with pytest.raises(LeaseLostError):
-        record(scene, decision, timezone.now(), is_final=True)
+        record(scene, decision, timezone.now())
     assert Project.objects.get(pk=provisioned.pk).reason == Reason.FORGOTTEN
 
 
