@@ -54,7 +54,7 @@ class Lease:
         """Update the project's row as `write` does, and give the lease back with it, in one statement; return whether
         it was: not where somebody asked for a pass meanwhile, which `release` sees to."""
         unasked = self._held().filter(next_pass_at=self.until)
-        if unasked.update(**{**values, "lease_token": None, "lease_until": None, "next_pass_at": next_pass_at}):
+        if unasked.update(lease_token=None, lease_until=None, next_pass_at=next_pass_at, **values):
             return True
         self.write(**values)
         return False
