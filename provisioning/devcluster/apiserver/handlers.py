@@ -212,7 +212,10 @@ class Handlers:
                 if call.request.transport is not None:
                     call.request.transport.abort()
                 return response
-            await response.write(lines)
+            try:
+                await response.write(lines)
+            except ConnectionError:
+                return response  # whoever watched has gone
         with contextlib.suppress(ConnectionError):
             await response.write_eof()
         return response
