@@ -16,7 +16,7 @@ from django.db import connection
 from projects.fields import EncryptedText
 from projects.models import DatabaseCluster
 from projects.scheduling import enqueue_pass
-from provisioning import credentials, decisions, names, recording, removal, removing, sweeping
+from provisioning import credentials, decisions, names, password_rotation, recording, removal, removing, sweeping
 from provisioning.acting import _add_database, find_database
 from provisioning.kube import Kube
 from provisioning.lease import Lease, claim, release
@@ -204,6 +204,28 @@ BUGS = (
             ),
         ),
         seed=3,
+    ),
+    Bug(
+        "a new password is told to the server before it is stored",
+        "worker killed in the middle of a change of password",
+        (
+            Edit(
+                password_rotation._rotate,
+                "_save(scene, database, pending_password=EncryptedText.of(_new_password()))",
+                "database.pending_password = EncryptedText.of(_new_password())",
+            ),
+        ),
+    ),
+    Bug(
+        "a change of password that has begun is given up",
+        "database's server killed in the middle of a change of password",
+        (
+            Edit(
+                password_rotation._change_on_server,
+                "if database.rotation_begun_at is None and is_past(deadline, now):",
+                "if verification is not Verification.VERIFIED:",
+            ),
+        ),
     ),
     Bug(
         "a leftover of a lease that was lost is not looked for",

@@ -1,6 +1,7 @@
-"""Where a run cuts into the panel: its clock, its requests to the API server and its statements to the database.
+"""Where a run cuts into the panel: its clock, its requests to the API server, its statements to its own database and
+its connections to those of projects.
 
-All of them are seams of libraries (Django, urllib3); the panel's own code runs as it is.
+All of them are seams of libraries (Django, urllib3, psycopg); the panel's own code runs as it is.
 """
 
 import contextlib
@@ -9,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest import mock
 
+import psycopg
 import urllib3
 from django.db import OperationalError, connection
 
@@ -44,10 +46,12 @@ class Clock:
 
 
 class Gate:
-    """Calls a hook at the panel's next request or statement but so many, once. Hooks don't strike within hooks."""
+    """Calls a hook at the panel's next request, statement or connection but so many, once. Hooks don't strike within
+    hooks."""
 
     def __init__(self) -> None:
         self._requests: list[tuple[int, bool, Hook]] = []
+        self._connections: list[tuple[int, bool, Hook]] = []
         self._statements: list[tuple[int, Hook]] = []
         self._postponed: int | None = None
         self._is_dead = False
@@ -65,6 +69,10 @@ class Gate:
         """Call `hook` before or after the effect of the request that follows `skipped` others."""
         self._requests.append((skipped, after, hook))
 
+    def at_connection(self, skipped: int, hook: Hook, *, after: bool) -> None:
+        """Call `hook` before or after the connection to a project's database that follows `skipped` others is made."""
+        self._connections.append((skipped, after, hook))
+
     def at_statement(self, skipped: int, hook: Hook) -> None:
         """Call `hook` before the database statement that follows `skipped` others."""
         self._statements.append((skipped, hook))
@@ -75,7 +83,7 @@ class Gate:
         raise WorkerKilledError
 
     def clear(self) -> None:
-        self._requests, self._statements, self._postponed = [], [], None
+        self._requests, self._statements, self._connections, self._postponed = [], [], [], None
         self.outage = ""
 
     @contextlib.contextmanager
@@ -94,7 +102,7 @@ class Gate:
         def request(pool: urllib3.PoolManager, method: str, url: str, *args: Any, **options: Any) -> Any:
             if (options.get("headers") or {}).get("User-Agent") != "controlpanel":
                 return original(pool, method, url, *args, **options)
-            now, later = self._due_requests()
+            self._requests, now, later = self._due(self._requests)
             self._call(now)
             if self._is_armed and self._postponed is not None and method not in ("GET", "HEAD"):
                 self._postponed -= 1
@@ -106,15 +114,37 @@ class Gate:
             self._call(later)
             return answer
 
-        with mock.patch.object(urllib3.PoolManager, "request", request), connection.execute_wrapper(self._execute):
+        connect_to = psycopg.connect
+
+        def connect(*args: Any, **options: Any) -> Any:
+            if options.get("application_name") != "controlpanel":
+                return connect_to(*args, **options)
+            self._connections, now, later = self._due(self._connections)
+            self._call(now)
+            session = connect_to(*args, **options)
+            try:
+                self._call(later)
+            except BaseException:
+                session.close()  # as the end of a process does
+                raise
+            return session
+
+        with (
+            mock.patch.object(urllib3.PoolManager, "request", request),
+            mock.patch.object(psycopg, "connect", connect),
+            connection.execute_wrapper(self._execute),
+        ):
             yield
 
-    def _due_requests(self) -> tuple[list[Hook], list[Hook]]:
+    def _due(
+        self, waiting: list[tuple[int, bool, Hook]]
+    ) -> tuple[list[tuple[int, bool, Hook]], list[Hook], list[Hook]]:
+        """Return those that wait on, and the hooks to be called before and after what happens now."""
         if not self._is_armed:
-            return [], []
-        due = [(after, hook) for skipped, after, hook in self._requests if not skipped]
-        self._requests = [(skipped - 1, after, hook) for skipped, after, hook in self._requests if skipped]
-        return [hook for after, hook in due if not after], [hook for after, hook in due if after]
+            return waiting, [], []
+        due = [(after, hook) for skipped, after, hook in waiting if not skipped]
+        left = [(skipped - 1, after, hook) for skipped, after, hook in waiting if skipped]
+        return left, [hook for after, hook in due if not after], [hook for after, hook in due if after]
 
     def _execute(self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
         if self._is_dead:

@@ -25,6 +25,13 @@ def kind(name: str) -> Callable[[Strike], Strike]:
 
 def all_kinds() -> dict[str, Kind]:
     """Return every kind by its name."""
-    from tests.faults import kinds_api, kinds_database, kinds_outside, kinds_people, kinds_work  # noqa: F401
+    from tests.faults import (  # noqa: F401
+        kinds_api,
+        kinds_database,
+        kinds_outside,
+        kinds_password,
+        kinds_people,
+        kinds_work,
+    )
 
     return KINDS

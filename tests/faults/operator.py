@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from provisioning.names import ENDPOINT_ANNOTATION
 from tests.faults.api import AnswerError, Api, Object
+from tests.faults.postgres import HOST, Postgres
 
 _FINALIZER = "cluster.kubeblocks.io/finalizer"
 _INSTANCE = "app.kubernetes.io/instance"
@@ -19,7 +21,8 @@ class Operator:
     `were_ready` the sandboxes that have been ready.
 
     `secret_variant` spoils Secrets that are written from now on ("late", "empty", "half"); `holds_deletions` keeps
-    Clusters in Deleting; `fails` keeps Clusters from becoming Running, and says Failed instead.
+    Clusters in Deleting; `fails` keeps Clusters from becoming Running, and says Failed instead. Databases are there on
+    paper only, until there is a `server`: then each Cluster has a role of its own there, which its Service leads to.
     """
 
     api: Api
@@ -29,6 +32,26 @@ class Operator:
     secret_variant: str = ""
     holds_deletions: bool = False
     fails: bool = False
+    server: Postgres | None = None
+
+    def serve(self, server: Postgres) -> None:
+        """Make the databases of all Clusters real, those that are there already too."""
+        self.server = server
+        for cluster in self.api.list("clusters"):
+            name = cluster["metadata"]["name"]
+            if self.api.get("secrets", secret_name(name)) is not None:
+                self.write_password(name)
+            if self.api.get("services", service_name(name)) is not None:
+                body = {"metadata": {"annotations": self._endpoint()}}
+                self.api.patch("services", service_name(name), body)
+
+    def note_passwords(self) -> None:
+        """Remember the passwords that Secrets hold now: the panel writes there as well, when it changes one."""
+        if self.server is not None:
+            secrets = (
+                self.api.get("secrets", secret_name(item["metadata"]["name"])) for item in self.api.list("clusters")
+            )
+            self.passwords |= {password for secret in secrets if (password := _password_of(secret))}
 
     def step(self) -> bool:
         """Move one object on; return False if there is nothing to do."""
@@ -60,7 +83,7 @@ class Operator:
         secret = self.api.get("secrets", secret_name(name))
         if secret is None and self.secret_variant != "late":
             return lambda: self._write_secret(cluster)
-        if self.api.get("services", f"{name}-postgresql-postgresql") is None:
+        if self.api.get("services", service_name(name)) is None:
             return lambda: self._write_service(cluster)
         if self.fails:
             return None if status["phase"] == "Failed" else lambda: self._say(cluster, "Failed")
@@ -87,12 +110,23 @@ class Operator:
 
     def _write_secret(self, cluster: Object) -> None:
         name = cluster["metadata"]["name"]
-        data = {"username": _encode("postgres"), "password": _encode(self.new_password())}
+        data = self._credentials(name)
         if self.secret_variant == "empty":
             data["password"] = ""
         elif self.secret_variant == "half":
             del data["password"]
         self.api.create("secrets", {"metadata": {"name": secret_name(name), "labels": _labels(name)}, "data": data})
+
+    def _credentials(self, cluster: str) -> dict[str, str]:
+        """Return the data of a Secret with another password, which the server takes from now on where there is one."""
+        user, password = "postgres", self.new_password()
+        if self.server is not None:
+            user = cluster
+            self.server.set_password(user, password)
+        return {"username": _encode(user), "password": _encode(password)}
+
+    def _endpoint(self) -> dict[str, str]:
+        return {} if self.server is None else {ENDPOINT_ANNOTATION: f"{HOST}:{self.server.port}"}
 
     def new_password(self) -> str:
         # Characters that a URL has to encode.
@@ -102,13 +136,12 @@ class Operator:
 
     def write_password(self, cluster: str) -> None:
         """Give the account a password, another one if it has one."""
-        data = {"username": _encode("postgres"), "password": _encode(self.new_password())}
-        self.api.patch("secrets", secret_name(cluster), {"data": data})
+        self.api.patch("secrets", secret_name(cluster), {"data": self._credentials(cluster)})
 
     def _write_service(self, cluster: Object) -> None:
         name = cluster["metadata"]["name"]
         ports = [{"name": "tcp-postgresql", "port": 5432}]
-        metadata = {"name": f"{name}-postgresql-postgresql", "labels": _labels(name)}
+        metadata = {"name": service_name(name), "labels": _labels(name), "annotations": self._endpoint()}
         self.api.create("services", {"metadata": metadata, "spec": {"ports": ports}})
         claim = {
             "metadata": {"name": f"data-{name}-postgresql-0", "labels": _labels(name)},
@@ -178,8 +211,16 @@ def secret_name(cluster: str) -> str:
     return f"{cluster}-postgresql-account-postgres"
 
 
+def service_name(cluster: str) -> str:
+    return f"{cluster}-postgresql-postgresql"
+
+
 def _encode(value: str) -> str:
     return base64.b64encode(value.encode()).decode()
+
+
+def _password_of(secret: Object | None) -> str:
+    return base64.b64decode(((secret or {}).get("data") or {}).get("password") or "").decode()
 
 
 def _is_full(secret: Object) -> bool:

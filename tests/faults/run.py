@@ -79,6 +79,8 @@ class Run:
     strangers: set[str] = field(default_factory=set)
     # Whether people press buttons beside those of the fault, and delete everything in the end (None: by chance).
     is_busy: bool = True
+    # What else has to be true at rest: each returns a sentence a violation.
+    checks: list[Callable[[], list[str]]] = field(default_factory=list)
     ends: bool | None = None
     most_tasks: int = 3
     may_have_internal_errors: bool = False
@@ -212,6 +214,7 @@ class Run:
                 self.people.press_anything(self.projects)
         if self.gate.late and self.rng.random() < 0.3:
             self.gate.late.pop(0)()
+        self.operator.note_passwords()
         self.clock.advance(self.rng.uniform(0.05, 1.5))
 
     def sweep(self) -> None:
@@ -250,6 +253,7 @@ class Run:
             self.worker.run_all()
             self.operator.run()
             self.sweep()
+            self.operator.note_passwords()
             if self._is_quiet() or waited_s > _SETTLING_S:
                 return
             wait_s = self._until_next()
@@ -283,8 +287,12 @@ class Run:
     # --- the checks --------------------------------------------------------------------------------------------------
 
     def look(self, when: str, *, is_settled: bool = False) -> None:
+        self.operator.note_passwords()
         evidence = self._gather()
         if is_settled:
+            for check in self.checks:
+                for sentence in check():
+                    self.note(when, sentence)
             evidence.texts = read_database() | {
                 "the log": "\n".join(self.log.lines),
                 "what people were told": "\n".join(self.people.said),

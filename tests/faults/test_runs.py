@@ -3,7 +3,7 @@
 import pytest
 from django.db import connection
 
-from projects.models import Project
+from projects.models import Event, Project
 from projects.states import Phase
 from tests.faults.kinds import all_kinds
 
@@ -19,6 +19,8 @@ KINDS = [
     "worker killed at a statement",
     "worker stalls, its lease is taken over",
     "clock jumps back",
+    "worker killed in the middle of a change of password",
+    "database's server killed in the middle of a change of password",
 ]
 
 
@@ -34,6 +36,16 @@ def test_a_run_without_a_fault_ends_with_what_people_asked_for(make_run):
     assert run.play() == []
     assert {project.phase for project in Project.objects.all()} == {Phase.RUNNING}
     assert len(run.operator.passwords) == len(run.projects) + 1  # the stranger's is the last
+
+
+def test_a_password_is_really_changed(make_run):
+    """What strikes in the middle of a change would find nothing either if none took place."""
+    run = make_run("worker killed in the middle of a change of password", 7)
+    run.is_busy, run.ends = False, False
+    assert run.play() == []
+    changed = Event.objects.filter(reason="PasswordRotated").values_list("project", flat=True)
+    assert set(changed) == {project.pk for project in run.projects}
+    assert run.worker.killed
 
 
 def test_a_run_is_repeatable(make_run):

@@ -1,0 +1,106 @@
+"""A real PostgreSQL server that runs can kill: for the databases of a run's Clusters, or for the panel's own."""
+
+import atexit
+import functools
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from provisioning.devcluster.ports import choose_port
+from provisioning.devcluster.postgres_binaries import SUPERUSER, find_binaries, make_template
+from provisioning.devcluster.processes import RunAs
+
+HOST = "127.0.0.1"
+_PORTS = range(31000, 32000)
+_READY_WITHIN_S = 30.0
+# A panel has a connection a thread and process; the embedded cluster's 20 are for a sandbox.
+_MOST_CONNECTIONS = "100"
+
+
+class Postgres:
+    """A server in a temporary directory of its own. Raises PostgresUnavailableError where none can run."""
+
+    def __init__(self) -> None:
+        self._run_as = RunAs.unprivileged()
+        self._binaries = find_binaries(self._run_as)
+        self._folder = Path(tempfile.mkdtemp(prefix="faults-postgres-"))
+        self._folder.chmod(0o711)
+        self._data = make_template(self._folder, self._binaries, self._run_as)
+        self._password = secrets.token_hex(16)
+        self.port = choose_port(_PORTS, set())
+        command = [self._binaries.path("postgres"), "--single", "-D", str(self._data), "postgres"]
+        set_up = self._run_as.run(command, stdin=f"ALTER ROLE {SUPERUSER} PASSWORD '{self._password}';\n")
+        assert set_up.returncode == 0, set_up.stderr
+        self.start()
+
+    @property
+    def url(self) -> str:
+        """Of the superuser."""
+        return f"postgresql://{SUPERUSER}:{self._password}@{HOST}:{self.port}/postgres"
+
+    def start(self) -> None:
+        """Start the server; returns once it takes connections."""
+        with (self._folder / "log").open("ab") as log:
+            options = ["-D", str(self._data), "-p", str(self.port), "-c", f"max_connections={_MOST_CONNECTIONS}"]
+            self._process = subprocess.Popen(
+                [self._binaries.path("postgres"), *options],
+                env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                user=self._run_as.uid,
+                group=self._run_as.gid,
+                extra_groups=None if self._run_as.uid is None else [],
+            )
+        until_s = time.monotonic() + _READY_WITHIN_S
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > until_s:
+                raise RuntimeError(f"PostgreSQL has not started: {(self._folder / 'log').read_text()[-400:]}")
+            time.sleep(0.02)
+
+    def _answers(self) -> bool:
+        try:
+            psycopg.Connection.connect(self.url, connect_timeout=3).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def stop_at_once(self) -> None:
+        """An immediate shutdown: sessions break in the middle of whatever they do, and the next start recovers."""
+        self._process.send_signal(signal.SIGQUIT)
+        self._process.wait(20)
+
+    @property
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
+    def close(self) -> None:
+        if self.is_running:
+            self.stop_at_once()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def set_password(self, role: str, password: str) -> None:
+        """Make the role that may log in, or give it another password."""
+        with psycopg.Connection.connect(self.url, autocommit=True) as session:
+            known = session.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone()
+            verb = "ALTER" if known else "CREATE"
+            session.execute(
+                sql.SQL(f"{verb} ROLE {{}} LOGIN PASSWORD {{}}").format(sql.Identifier(role), sql.Literal(password))
+            )
+
+
+@functools.cache
+def shared() -> Postgres:
+    """The server of all runs of this process, started when the first needs it."""
+    server = Postgres()
+    atexit.register(server.close)
+    return server
