@@ -2,16 +2,18 @@
 
 from typing import Any
 
-from django.db.models import Count
+from django.db.models import Count, Q
 from django.http import HttpRequest
 from django.urls import reverse
 
 from projects import display, permissions
 from projects.models import Event, Project, Sandbox
-from projects.states import CredentialsSource, Phase
+from projects.states import CredentialsSource, Phase, Reason
 
 _ATTENTION_SHOWN = 6
 _EVENTS_SHOWN = 8
+# One failure is tried again in seconds and is nobody's business.
+_FAILURES_THAT_MATTER = 2
 
 
 def is_among_projects(request: HttpRequest) -> bool:
@@ -25,6 +27,7 @@ def add_dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, An
     counts: dict[str, int] = dict(visible.order_by().values_list("phase").annotate(Count("pk")))
     present = visible.present().select_related("owner")
     failed = present.filter(phase=Phase.FAILED)
+    is_troubled = Q(failures__gte=_FAILURES_THAT_MATTER) | Q(reason=Reason.DRIFTED)
     sandboxes = Sandbox.objects.filter(retired_at=None, credentials=CredentialsSource.DEFAULT).select_related("project")
     on_default = permissions.visible(sandboxes, request.user, owner="project__owner")
     events = permissions.visible(Event.objects.select_related("project"), request.user, owner="project__owner")
@@ -41,6 +44,7 @@ def add_dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, An
         ],
         "failed": failed[:_ATTENTION_SHOWN],
         "failed_count": counts.get(Phase.FAILED, 0),
+        "troubled": present.exclude(phase=Phase.FAILED).filter(is_troubled)[:_ATTENTION_SHOWN],
         "on_default": on_default[:_ATTENTION_SHOWN],
         "recent_events": [(event, display.shown_level(event)) for event in events[:_EVENTS_SHOWN]],
         "sees_all": permissions.may(request.user, "view_project"),

@@ -371,10 +371,14 @@ def staff_without_permission() -> Client:
 def test_the_first_page_says_what_needs_attention(admin):
     ProjectFactory.create(name="broken", failed=True, message="The addon postgresql is not installed.")
     SandboxFactory.create(project=ProjectFactory.create(name="late", waiting=True), credentials="default")
+    ProjectFactory.create(name="stuck", waiting=True, failures=2, message="Make it with `kubectl create namespace x`.")
+    ProjectFactory.create(name="hiccup", waiting=True, failures=1, message="Tried again in a moment.")
     body = admin.get(reverse("admin:index")).content.decode()
     assert "The addon postgresql is not installed." in body
     assert "Default credentials" in body
     assert "late" in body
+    assert "Make it with <code>kubectl create namespace x</code>." in body
+    assert "Tried again in a moment." not in body
 
 
 def test_the_first_page_shows_no_projects_to_those_who_may_not_see_them():
