@@ -38,6 +38,11 @@ class Backend:
         return f"{database} + {'Redis' if self.redis_url else 'ORM broker'}"
 
     @property
+    def plain_url(self) -> str:
+        """The database's URL without the options that only Django knows."""
+        return self.database_url.partition("?")[0]
+
+    @property
     def environment(self) -> dict[str, str]:
         values = {"DATABASE_URL": self.database_url, "REDIS_URL": self.redis_url}
         return {name: value for name, value in values.items() if value}
@@ -207,7 +212,7 @@ class Panel:
         if self.backend.database_url:
             import psycopg
 
-            with psycopg.connect(self.backend.database_url, autocommit=True) as connection:
+            with psycopg.connect(self.backend.plain_url, autocommit=True) as connection:
                 connection.execute("DROP SCHEMA public CASCADE")
                 connection.execute("CREATE SCHEMA public")
         if self.backend.redis_url:
@@ -265,7 +270,7 @@ class Panel:
         if self.backend.database_url:
             import psycopg
 
-            with psycopg.connect(self.backend.database_url) as connection:
+            with psycopg.connect(self.backend.plain_url) as connection:
                 return connection.execute(sql.encode()).fetchall()
         database = sqlite3.connect(f"file:{self.directory / 'panel.sqlite3'}?mode=ro", uri=True, timeout=20)
         with contextlib.closing(database):

@@ -314,6 +314,8 @@ def _apply_sandbox(scene: Scene, connection: Connection, source: CredentialsSour
         resource=f"StatefulSet {sandbox.name}",
         level=Level.WARNING if source is CredentialsSource.DEFAULT else Level.INFO,
     )
+    if is_rolled:
+        scene.store()  # drift is measured against it in this very pass
 
 
 @dataclass(frozen=True, slots=True)

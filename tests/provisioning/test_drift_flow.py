@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
-from projects.models import Project
+from projects.fields import EncryptedText
+from projects.models import Project, ProjectVariable
+from projects.services import request_update
 from projects.states import DriftPolicy, Phase, Reason
 from provisioning import kube as k
 from provisioning.drifting import MENDED
@@ -76,6 +78,18 @@ def test_drift_is_taken_back_and_recorded(provisioned):
     (secret,) = client.list_objects(k.SECRET, "default", labels=f"app.kubernetes.io/instance={name}")
     assert base64.b64decode(secret["data"]["PROJECT_NAME"]).decode() == project.name
     assert paths(checked(project)) == set()
+
+
+def test_a_sandbox_that_restarts_for_a_change_of_ours_is_no_drift(provisioned):
+    ProjectVariable.objects.create(project=provisioned, name="COLOUR", value=EncryptedText.of("blue"))
+    assert request_update(provisioned, actor="tester", what="variables").accepted
+    before = provisioned.sandbox.environment_digest
+    follow(provisioned, lambda p: is_running(p) and p.sandbox.environment_digest != before)
+    run_pass(provisioned.pk)
+    project = Project.objects.get(pk=provisioned.pk)
+    assert not project.drift
+    assert not project.events.filter(reason__in=[MENDED, Reason.DRIFTED]).exists()
+    assert project.events.filter(reason="SandboxApplied").count() == 2
 
 
 def test_by_policy_drift_is_only_reported(provisioned):
