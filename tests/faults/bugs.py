@@ -16,7 +16,17 @@ from django.db import connection
 from projects.fields import EncryptedText
 from projects.models import DatabaseCluster
 from projects.scheduling import enqueue_pass
-from provisioning import credentials, decisions, names, password_rotation, recording, removal, removing, sweeping
+from provisioning import (
+    credentials,
+    decisions,
+    names,
+    orphans,
+    password_rotation,
+    recording,
+    removal,
+    removing,
+    sweeping,
+)
 from provisioning.acting import _add_database, find_database
 from provisioning.kube import Kube
 from provisioning.lease import Lease, claim, release
@@ -45,6 +55,7 @@ class Bug:
 
 _ABSENT = "except UnreachableError:\n        return None\n    except RefusedError as error:"
 _HELD = "Project.objects.filter(pk=self.project_id, lease_token=self.token, wanted_generation=self.generation)"
+_BY_NAME = "kube.delete(kind, orphan.namespace, orphan.name)"
 
 BUGS = (
     Bug(
@@ -225,6 +236,30 @@ BUGS = (
                 "if database.rotation_begun_at is None and is_past(deadline, now):",
                 "if verification is not Verification.VERIFIED:",
             ),
+        ),
+    ),
+    Bug(
+        "what a project has is listed among the orphans",
+        "orphans ended while something strikes",
+        (Edit(orphans.judge, "or called in has", ""),),
+    ),
+    Bug(
+        "a wish for an orphan is inherited by its name",
+        "orphan's name used again while it is ended",
+        (
+            Edit(
+                orphans.look_for_orphans,
+                "wished.exclude(uid__in=[row.uid for row in orphans if row.uid]).delete()",
+                "wished.none()",
+            ),
+        ),
+    ),
+    Bug(
+        "an orphan is found again by its name",
+        "orphan's name used again while it is ended",
+        (
+            Edit(orphans._end, "uid_of(item) == orphan.uid", "metadata_of(item).get('name') == orphan.name"),
+            Edit(orphans._end, "kube.delete(kind, orphan.namespace, orphan.name, uid=orphan.uid)", _BY_NAME),
         ),
     ),
     Bug(

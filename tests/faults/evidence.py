@@ -42,7 +42,8 @@ class Evidence:
     """Rows with their children, the queue's tasks, objects by plural name, and every text that was written.
 
     `queued` counts each project's tasks that wait. `texts` maps where a text stands to the text; `secrets` are
-    passwords that may stand in none of them. `strangers` are project ids on objects that another panel has labelled.
+    passwords that may stand in none of them. `strangers` are project ids on objects that another panel has labelled,
+    `orphans` the uids of objects that a run has left behind without rows.
     """
 
     now: datetime
@@ -57,6 +58,7 @@ class Evidence:
     secrets: set[str] = field(default_factory=set)
     kept: set[Keepsake] = field(default_factory=set)
     strangers: set[str] = field(default_factory=set)
+    orphans: set[str] = field(default_factory=set)
     # What the cluster really gave: passwords in Secrets, and sandboxes that were ready at some time.
     passwords: set[str] = field(default_factory=set)
     were_ready: set[str] = field(default_factory=set)

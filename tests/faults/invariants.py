@@ -60,6 +60,10 @@ def _is_going(item: Json) -> bool:
     return bool(item["metadata"].get("deletionTimestamp"))
 
 
+def _was_left(evidence: Evidence, item: Json) -> bool:
+    return item["metadata"]["uid"] in evidence.orphans
+
+
 def _of(evidence: Evidence, plural: str, project: Project) -> list[Json]:
     return [item for item in evidence.objects[plural] if _label(item, _PROJECT_ID) == str(project.uid)]
 
@@ -92,7 +96,11 @@ def _live_sandbox(evidence: Evidence, project: Project) -> Sandbox | None:
 def _one_of_each(evidence: Evidence) -> Iterator[str]:
     """At most one live Cluster and one live sandbox a project, and one row of each."""
     for plural, what in (("clusters", "Clusters"), ("statefulsets", "sandboxes")):
-        live = [item for item in evidence.objects[plural] if _label(item, _PROJECT_ID) and not _is_going(item)]
+        live = [
+            item
+            for item in evidence.objects[plural]
+            if _label(item, _PROJECT_ID) and not _is_going(item) and not _was_left(evidence, item)
+        ]
         for uid, count in Counter(_label(item, _PROJECT_ID) for item in live).items():
             if count > 1:
                 names = ", ".join(sorted(_name(item) for item in live if _label(item, _PROJECT_ID) == uid))
@@ -113,7 +121,7 @@ def _every_object_has_a_row(evidence: Evidence) -> Iterator[str]:
     for plural, rows in (("clusters", evidence.databases), ("statefulsets", evidence.sandboxes)):
         for item in evidence.objects[plural]:
             uid = _label(item, _PROJECT_ID)
-            if not uid or uid in evidence.strangers:
+            if not uid or uid in evidence.strangers or _was_left(evidence, item):
                 continue
             if uid not in uids:
                 yield f"{plural}/{_name(item)} is labelled as of the project {uid}, which has no row."
@@ -223,7 +231,7 @@ def _no_object_outlives_its_row(evidence: Evidence) -> Iterator[str]:
     for plural, items in evidence.objects.items():
         for item in items:
             project = projects.get(_label(item, _PROJECT_ID))
-            if project is None:
+            if project is None or _was_left(evidence, item):
                 continue
             if _is_forgotten(project):
                 if plural in ("clusters", "statefulsets") and _name(item) not in project.message:

@@ -28,6 +28,7 @@ def all_kinds() -> dict[str, Kind]:
     from tests.faults import (  # noqa: F401
         kinds_api,
         kinds_database,
+        kinds_orphans,
         kinds_outside,
         kinds_password,
         kinds_people,

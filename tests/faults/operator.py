@@ -75,7 +75,7 @@ class Operator:
         metadata, status = cluster["metadata"], cluster.get("status") or {}
         name, generation = metadata["name"], metadata.get("generation", 0)
         if metadata.get("deletionTimestamp"):
-            return None if self.holds_deletions else lambda: self._finish_cluster(name)
+            return None if self.holds_deletions else lambda: self.finish_cluster(name)
         if _FINALIZER not in (metadata.get("finalizers") or []):
             return lambda: self._write_back(cluster)
         if status.get("phase") in (None, ""):
@@ -149,7 +149,7 @@ class Operator:
         }
         self.api.create("persistentvolumeclaims", claim)
 
-    def _finish_cluster(self, name: str) -> None:
+    def finish_cluster(self, name: str) -> None:
         """Everything of it goes, last the Cluster itself."""
         for plural in ("secrets", "services", "persistentvolumeclaims"):
             for item in self.api.list(plural):

@@ -77,6 +77,7 @@ class Run:
     projects: list[Project] = field(default_factory=list)
     kept: set[Keepsake] = field(default_factory=set)
     strangers: set[str] = field(default_factory=set)
+    orphans: set[str] = field(default_factory=set)
     # Whether people press buttons beside those of the fault, and delete everything in the end (None: by chance).
     is_busy: bool = True
     # What else has to be true at rest: each returns a sentence a violation.
@@ -288,11 +289,11 @@ class Run:
 
     def look(self, when: str, *, is_settled: bool = False) -> None:
         self.operator.note_passwords()
+        for check in self.checks if is_settled else ():
+            for sentence in check():
+                self.note(when, sentence)
         evidence = self._gather()
         if is_settled:
-            for check in self.checks:
-                for sentence in check():
-                    self.note(when, sentence)
             evidence.texts = read_database() | {
                 "the log": "\n".join(self.log.lines),
                 "what people were told": "\n".join(self.people.said),
@@ -317,6 +318,7 @@ class Run:
         databases = [row for rows in evidence.databases.values() for row in rows]
         evidence.secrets |= {row.pending_password.reveal() for row in databases if row.pending_password}
         evidence.kept, evidence.strangers = set(self.kept), set(self.strangers)
+        evidence.orphans = set(self.orphans)
         evidence.most_tasks = self.most_tasks
         evidence.may_have_internal_errors = self.may_have_internal_errors
         evidence.passwords, evidence.were_ready = self.operator.passwords, self.operator.were_ready

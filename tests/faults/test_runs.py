@@ -19,6 +19,7 @@ KINDS = [
     "worker killed at a statement",
     "worker stalls, its lease is taken over",
     "clock jumps back",
+    "orphans ended while something strikes",
     "worker killed in the middle of a change of password",
     "database's server killed in the middle of a change of password",
 ]
