@@ -4,6 +4,7 @@ import sqlite3
 
 from django.db import connection
 
+from tests.faults.disk import fill, free, small_disk
 from tests.faults.kinds import kind
 from tests.faults.run import EndFault, Run
 
@@ -99,4 +100,27 @@ def full(run: Run) -> EndFault | None:
     def make_room() -> None:
         _pragma(f"max_page_count = {most}")
 
+    return make_room
+
+
+@kind("disk really full")
+def really_full(run: Run) -> EndFault:
+    """Another file takes all of the disk that the database is on, or all but a page or some: the kernel says so."""
+    run.may_have_internal_errors = True
+    disk = run.stage.enter_context(small_disk())
+    is_over = False
+
+    def strike() -> None:
+        if not is_over:
+            fill(disk, free_bytes=run.rng.choice([0, 0, 4096, 65_536]))
+
+    def make_room() -> None:
+        nonlocal is_over
+        is_over = True
+        free(disk)
+
+    if run.rng.random() < 0.3:
+        strike()
+    else:
+        run.gate.at_statement(run.rng.randint(0, 60), strike)
     return make_room

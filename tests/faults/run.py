@@ -10,7 +10,7 @@ from pathlib import Path
 
 from django.apps import apps
 from django.core.management.color import no_style
-from django.db import connection, transaction
+from django.db import DatabaseError, connection, transaction
 from django.test.utils import override_settings
 from django.utils import timezone
 from django_q.models import OrmQ
@@ -43,9 +43,13 @@ PROJECT_ID = "controlpanel.fullstackagent.io/project-id"
 EndFault = Callable[[], object]
 
 
+class ImpossibleError(Exception):
+    """This machine can't bring a fault about; the text says why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of fault. `strike` begins it in a run, and returns what ends it."""
+    """A kind of fault. `strike` begins it in a run, and returns what ends it; or raises ImpossibleError."""
 
     name: str
     strike: "Callable[[Run], EndFault | None]"
@@ -92,6 +96,8 @@ class Run:
         self.clock, self.gate, self.log = Clock(), Gate(), LogLines()
         self.namespace = f"run-{self.number}"
         self.api = Api(self.server.url, self.server.server.store, self.namespace)
+        # What a fault has set up goes when the run is over, the last first.
+        self.stage = contextlib.ExitStack()
         self.operator = Operator(self.api, self.rng)
         self.worker = Worker(self.rng, self.gate)
         self.people = People(self.rng)
@@ -104,7 +110,7 @@ class Run:
         return self.server.server.faults
 
     def play(self) -> list[str]:
-        """Return the violations, a sentence each."""
+        """Return the violations, a sentence each. Raises ImpossibleError."""
         with self._staged():
             self._set_up()
             self._suffer()
@@ -132,7 +138,7 @@ class Run:
         queue_log.addHandler(self.log)
         try:
             empty_database()
-            with override_settings(**values), self.clock.running(), self.gate.installed():
+            with override_settings(**values), self.clock.running(), self.gate.installed(), self.stage:
                 yield
         finally:
             panel_log.handlers = handlers
@@ -292,7 +298,13 @@ class Run:
         for check in self.checks if is_settled else ():
             for sentence in check():
                 self.note(when, sentence)
-        evidence = self._gather()
+        try:
+            evidence = self._gather()
+        except DatabaseError:
+            # Not even a look is possible: nor is there anything to be seen of the rows, for anybody.
+            if is_settled or not self.may_have_internal_errors:
+                raise
+            return
         if is_settled:
             evidence.texts = read_database() | {
                 "the log": "\n".join(self.log.lines),

@@ -6,6 +6,7 @@ from django.db import connection
 from projects.models import Event, Project
 from projects.states import Phase
 from tests.faults.kinds import all_kinds
+from tests.faults.run import ImpossibleError
 
 # Of each sort some that strike deep; `make faults` has them all, many times.
 KINDS = [
@@ -13,6 +14,7 @@ KINDS = [
     "time-out, and the effect much later",
     "an apply whose answer was lost",
     "disk full",
+    "disk really full",
     "Secret with an empty password",
     "buttons pressed in the middle of a pass",
     "delete during create",
@@ -27,7 +29,10 @@ KINDS = [
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_fault_leaves_nothing_amiss(make_run, kind):
-    assert make_run(kind, 7).play() == []
+    try:
+        assert make_run(kind, 7).play() == []
+    except ImpossibleError as error:
+        pytest.skip(str(error))
 
 
 def test_a_run_without_a_fault_ends_with_what_people_asked_for(make_run):
