@@ -15,6 +15,9 @@ from django_q.signing import SignedPackage
 
 from projects.models import DatabaseCluster, Event, Project, ProjectVariable, Sandbox
 from projects.scheduling import PASS_TASK
+from projects.states import Phase
+from provisioning.terms import Verification
+from provisioning.verifying import verify_connection
 
 Json = Mapping[str, Any]
 # Plural names of the kinds of which a project may have objects.
@@ -107,3 +110,16 @@ def read_database() -> dict[str, str]:
     # The keys that open the encrypted columns stand outside the database.
     assert not any(key in text for key in settings.ENCRYPTION_KEYS for text in texts.values())
     return texts
+
+
+def find_wrong_passwords(project_ids: Iterable[int]) -> list[str]:
+    """Return a sentence for each server that does not take the captured password, and each change that is not over."""
+    sentences = []
+    for row in DatabaseCluster.objects.filter(
+        project__in=list(project_ids), retired_at=None, project__phase=Phase.RUNNING
+    ):
+        if row.connection is None or verify_connection(row.connection)[0] is not Verification.VERIFIED:
+            sentences.append(f"{row.name} runs, and its server does not take the captured password.")
+        if row.rotation_requested_at is not None or row.rotation_begun_at is not None or row.pending_password:
+            sentences.append(f"{row.name} is at rest in the middle of a change of its password.")
+    return sentences

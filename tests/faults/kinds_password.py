@@ -6,12 +6,9 @@ from functools import partial
 
 from django.conf import settings
 
-from projects.models import DatabaseCluster
-from projects.states import Phase
 from provisioning.reconcile import run_pass
-from provisioning.terms import Verification
-from provisioning.verifying import verify_connection
 from tests.faults import kinds_database
+from tests.faults.evidence import find_wrong_passwords
 from tests.faults.kinds import kind
 from tests.faults.postgres import shared
 from tests.faults.run import EndFault, Run
@@ -23,24 +20,13 @@ _CONNECTIONS, _REQUESTS, _STATEMENTS = 3, 12, 60
 def _begin(run: Run) -> None:
     """Bring all projects to where their passwords can be changed, and ask for it."""
     run.operator.serve(shared())
-    run.checks.append(find_wrong_passwords)
+    run.checks.append(lambda: find_wrong_passwords(project.pk for project in run.projects))
     settings.VERIFY_CONNECTIONS = True
     for project in run.projects:
         run.people.provision(project)
     run.settle()
     for project in run.projects:
         run.people.change_password(project)
-
-
-def find_wrong_passwords() -> list[str]:
-    """Return a sentence for each server that does not take the captured password, and each change that is not over."""
-    sentences = []
-    for row in DatabaseCluster.objects.filter(retired_at=None, project__phase=Phase.RUNNING):
-        if row.connection is None or verify_connection(row.connection)[0] is not Verification.VERIFIED:
-            sentences.append(f"{row.name} runs, and its server does not take the captured password.")
-        if row.rotation_requested_at is not None or row.rotation_begun_at is not None or row.pending_password:
-            sentences.append(f"{row.name} is at rest in the middle of a change of its password.")
-    return sentences
 
 
 def _somewhere(run: Run, hook: Callable[[], object]) -> None:

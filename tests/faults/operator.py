@@ -2,7 +2,7 @@
 
 import base64
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -51,7 +51,7 @@ class Operator:
             secrets = (
                 self.api.get("secrets", secret_name(item["metadata"]["name"])) for item in self.api.list("clusters")
             )
-            self.passwords |= {password for secret in secrets if (password := _password_of(secret))}
+            self.passwords |= {password for secret in secrets if (password := password_of(secret))}
 
     def step(self) -> bool:
         """Move one object on; return False if there is nothing to do."""
@@ -219,8 +219,8 @@ def _encode(value: str) -> str:
     return base64.b64encode(value.encode()).decode()
 
 
-def _password_of(secret: Object | None) -> str:
-    return base64.b64decode(((secret or {}).get("data") or {}).get("password") or "").decode()
+def password_of(secret: Mapping[str, Any] | None) -> str:
+    return base64.b64decode(((secret or {}).get("data") or {}).get("password") or "").decode(errors="replace")
 
 
 def _is_full(secret: Object) -> bool:
