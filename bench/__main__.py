@@ -10,12 +10,22 @@ from bench.figures import Result, save
 from bench.stage import Backend, BenchError
 
 
+def _setting(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise argparse.ArgumentTypeError(f"“{text}” is not NAME=VALUE, such as QUEUE_POLL_S=0.2")
+    return name, value
+
+
 def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     common.add_argument("--output", type=Path, default=Path("var/bench.json"), help="where the figures are written")
     common.add_argument("--database-url", default="", help="PostgreSQL for the rows; it is emptied")
     common.add_argument("--redis-url", default="", help="Redis for the queue; its database is emptied")
+    common.add_argument(
+        "--set", action="append", default=[], type=_setting, metavar="NAME=VALUE", help="a setting of the panel"
+    )
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("latency", parents=[common], help="from database Running to sandbox applied")
@@ -56,7 +66,7 @@ def _all(backend: Backend) -> dict[str, Result]:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Result]:
-    backend = Backend(options.database_url, options.redis_url)
+    backend = Backend(options.database_url, options.redis_url, tuple(options.set))
     match options.command:
         case "latency":
             return {"latency": latency.run(options.waiting, backend, spread_s=options.spread_s)}

@@ -31,11 +31,14 @@ class Backend:
 
     database_url: str = ""
     redis_url: str = ""
+    # Others of the panel's settings, as its environment has them.
+    settings: tuple[tuple[str, str], ...] = ()
 
     @property
     def label(self) -> str:
         database = "PostgreSQL" if self.database_url else "SQLite"
-        return f"{database} + {'Redis' if self.redis_url else 'ORM broker'}"
+        others = "".join(f", {name}={value}" for name, value in self.settings)
+        return f"{database} + {'Redis' if self.redis_url else 'ORM broker'}{others}"
 
     @property
     def plain_url(self) -> str:
@@ -44,7 +47,7 @@ class Backend:
 
     @property
     def environment(self) -> dict[str, str]:
-        values = {"DATABASE_URL": self.database_url, "REDIS_URL": self.redis_url}
+        values = {"DATABASE_URL": self.database_url, "REDIS_URL": self.redis_url, **dict(self.settings)}
         return {name: value for name, value in values.items() if value}
 
 
