@@ -122,10 +122,11 @@ def _find_lost(now: datetime, lost_after: timedelta) -> Q | None:
 
 
 def count_unacknowledged(now: datetime, since: datetime) -> int:
-    """Return how many signs of life were given to a worker since then, and have not been taken off the queue.
+    """Return how many signs of life were given out to workers since then, and have not been taken off the queue.
 
-    The queue's monitor does that. Killed while it waits for results, it takes their lock with it, as an idle worker
-    does (django-q2's issue 23): from then on every task is given out again and again.
+    They may wait behind slow passes: `queue_limit` tasks are given out before a worker is free. If workers are free,
+    the queue's monitor does not take tasks off. Killed while it waits for results, it takes their lock with it, as an
+    idle worker does (django-q2's issue 23): from then on every task is given out again and again.
     """
     broker = get_broker()
     if not isinstance(broker, ORM):

@@ -264,7 +264,7 @@ class Command(PanelCommand):
         is_silent = (alive.queue.age_s or 0.0) > patience_s and not is_busy
         if (is_silent or not alive.queue.alive) and uptime_s > patience_s:
             supervisor.restart("queue", f"The queue's workers have been silent for more than {patience_s:g} s.")
-        elif unacknowledged >= _MOST_UNACKNOWLEDGED:
+        elif unacknowledged >= _MOST_UNACKNOWLEDGED and not is_busy:  # the queue hands out more than workers begin
             supervisor.restart("queue", "The queue does not take off what its workers have done.")
 
     def _provision_sample(self, supervisor: Supervisor) -> None:

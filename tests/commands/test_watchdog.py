@@ -1,0 +1,63 @@
+"""What the supervisor's watchdog takes for a queue that hangs, and what it leaves alone."""
+
+import os
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.utils import timezone
+from django_q.conf import Conf
+from django_q.models import OrmQ
+from django_q.tasks import async_task
+
+from projects.services import add_project
+from provisioning import liveness
+from provisioning.lease import claim
+from provisioning.management.commands.up import Command
+from provisioning.models import ProcessLease
+from provisioning.supervisor import Part, Supervisor
+
+pytestmark = [pytest.mark.django_db, pytest.mark.skipif(sys.platform != "linux", reason="Reads /proc.")]
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def supervisor(tmp_path: Path, said: list[str]) -> Iterator[Supervisor]:
+    """A queue that has run for a minute."""
+    made = Supervisor(tmp_path / "state", dict(os.environ), tmp_path, said.append)
+    made.prepare()
+    made.start(Part("queue", "The queue", ("sleep", "300")))
+    made._children["queue"].started_at_s -= 60
+    yield made
+    made.stop(("queue",), is_urgent=lambda: True)
+
+
+def give_out_signs_of_life() -> None:
+    """The queue has taken three tasks a while ago, and keeps their rows until they are done."""
+    now = timezone.now()
+    ProcessLease.objects.create(name=liveness.QUEUE, holder="here:1", renewed_at=now)
+    for _ in range(3):
+        async_task("provisioning.tasks.beat")
+    OrmQ.objects.update(lock=now - timedelta(seconds=20) + timedelta(seconds=Conf.RETRY))
+
+
+def test_a_queue_that_takes_nothing_off_is_started_again(supervisor: Supervisor, said: list[str]) -> None:
+    give_out_signs_of_life()
+    Command()._wake_hanging_queue(supervisor)
+    assert said == ["The queue does not take off what its workers have done. The queue is started again."]
+
+
+def test_slow_passes_of_all_workers_are_not_cut_short(supervisor: Supervisor, said: list[str]) -> None:
+    """Signs of life wait behind them, given out already."""
+    give_out_signs_of_life()
+    for number in range(settings.Q_CLUSTER["workers"]):
+        assert claim(add_project(f"p{number}", actor="tester").pk, timezone.now()) is not None
+    Command()._wake_hanging_queue(supervisor)
+    assert said == []
