@@ -1,4 +1,5 @@
-"""The effects of a pass: one function an action. Each is idempotent, and records what it did under the lease."""
+"""The effects of a pass: one function an action. Each is idempotent, and leaves what it did on the scene, which is
+stored under the lease before the next effect and at the end of the pass."""
 
 import logging
 from collections.abc import Callable, Sequence
