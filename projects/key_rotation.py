@@ -16,7 +16,7 @@ from django.utils import timezone
 from controlpanel.keys import replace_encryption_keys
 from projects import keyring
 from projects.fields import EncryptedText, EncryptedTextField, UndecryptableValueError, decrypt, rotate
-from projects.models import DatabaseCluster
+from projects.models import DatabaseCluster, Project
 from projects.scheduling import enqueue_pass
 from projects.services import RefusedRequestError, record_event
 from projects.states import Level
@@ -207,6 +207,8 @@ def recapture_lost_passwords(*, actor: str) -> list[str]:
             changes |= {"rotation_requested_at": None, "rotation_begun_at": None}
         now = timezone.now()
         with transaction.atomic():
+            # In the order in which a pass locks them: PostgreSQL would end one of two that wait for each other.
+            Project.objects.select_for_update().get(pk=row.project_id)
             held = DatabaseCluster.objects.filter(pk=row.pk, **{column: getattr(row, column) for column in lost})
             if held.update(**changes) and row.retired_at is None:
                 record_event(

@@ -1,6 +1,6 @@
 """What the model of the decisions is made of: objects in the cluster, and the panel's rows."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 from projects.states import DesiredState, Phase, Reason
@@ -43,4 +43,6 @@ class Rows:
     password: str = ""
     sandbox: WantedSandbox | None = None
     has_run: bool = False
-    names: list[str] = field(default_factory=list)
+    # Of Clusters whose making was recorded: one whose record was lost with its worker, and that somebody deleted before
+    # the next pass, can't be known of.
+    names: tuple[str, ...] = ()
