@@ -5,12 +5,14 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
+
+from provisioning.supervisor import Supervisor
 
 
 @dataclass(frozen=True)
@@ -83,3 +85,18 @@ def program(migrated_state: Path, tmp_path: Path, repository: Path) -> Program:
         return Ran(ended.returncode, ended.stdout or "", ended.stderr or "")
 
     return run_program
+
+
+@pytest.fixture
+def said() -> list[str]:
+    """What the supervisor says."""
+    return []
+
+
+@pytest.fixture
+def supervisor(tmp_path: Path, said: list[str]) -> Iterator[Supervisor]:
+    """A supervisor of a directory of its own, whose "part" and "queue" end with the test."""
+    made = Supervisor(tmp_path / "state", dict(os.environ), tmp_path, said.append)
+    made.prepare()
+    yield made
+    made.stop(("part", "queue"), is_urgent=lambda: True)

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -28,19 +28,6 @@ def await_true(condition: Callable[[], object], timeout_s: float = 10.0) -> None
     while not condition():
         assert time.monotonic() < until_s, "It did not come true in time."
         time.sleep(0.02)
-
-
-@pytest.fixture
-def said() -> list[str]:
-    return []
-
-
-@pytest.fixture
-def supervisor(tmp_path: Path, said: list[str]) -> Iterator[Supervisor]:
-    made = Supervisor(tmp_path / "state", dict(os.environ), tmp_path, said.append)
-    made.prepare()
-    yield made
-    made.stop(("part",), is_urgent=lambda: True)
 
 
 def shell(script: str, stop_timeout_s: float = 2.0) -> Part:

@@ -1,10 +1,7 @@
 """What the supervisor's watchdog takes for a queue that hangs, and what it leaves alone."""
 
-import os
 import sys
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from django.conf import settings
@@ -23,20 +20,11 @@ from provisioning.supervisor import Part, Supervisor
 pytestmark = [pytest.mark.django_db, pytest.mark.skipif(sys.platform != "linux", reason="Reads /proc.")]
 
 
-@pytest.fixture
-def said() -> list[str]:
-    return []
-
-
-@pytest.fixture
-def supervisor(tmp_path: Path, said: list[str]) -> Iterator[Supervisor]:
+@pytest.fixture(autouse=True)
+def running_queue(supervisor: Supervisor) -> None:
     """A queue that has run for a minute."""
-    made = Supervisor(tmp_path / "state", dict(os.environ), tmp_path, said.append)
-    made.prepare()
-    made.start(Part("queue", "The queue", ("sleep", "300")))
-    made._children["queue"].started_at_s -= 60
-    yield made
-    made.stop(("queue",), is_urgent=lambda: True)
+    supervisor.start(Part("queue", "The queue", ("sleep", "300")))
+    supervisor._children["queue"].started_at_s -= 60
 
 
 def give_out_signs_of_life() -> None:

@@ -139,6 +139,17 @@ def kill_after_effect(patch, number):
         patch.setattr(password_rotation, name, killed)
 
 
+def begin_change_and_die(project, monkeypatch, *, with_adopted=False):
+    """Ask for another password; the worker is killed when the server has it and the Secret does not, and its lease
+    ends."""
+    assert request_password_rotation(project, actor="maria", with_adopted=with_adopted).accepted
+    with monkeypatch.context() as patch:
+        kill_after_effect(patch, 1)
+        with pytest.raises(KilledError):
+            run_pass(project.pk)
+    Project.objects.filter(pk=project.pk).update(lease_token=None, lease_until=None)
+
+
 @pytest.mark.parametrize(
     ("kill", "number"),
     [*((kill_at_write, number) for number in range(1, 6)), *((kill_after_effect, n) for n in (1, 2))],
@@ -246,12 +257,7 @@ def test_an_adopted_database_takes_a_word_and_is_given_back_with_its_password_in
     project = rotate(Project.objects.get(pk=provisioned.pk), with_adopted=True)
     connection = project.database.connection
     # Another change is killed when the server has it and the Secret does not; then the project is deleted.
-    assert request_password_rotation(project, actor="maria", with_adopted=True).accepted
-    with monkeypatch.context() as patch:
-        kill_after_effect(patch, 1)
-        with pytest.raises(KilledError):
-            run_pass(project.pk)
-    Project.objects.filter(pk=project.pk).update(lease_token=None, lease_until=None)
+    begin_change_and_die(project, monkeypatch, with_adopted=True)
     assert not connects(connection.url)
     assert password_in(secret_of(project)) == connection.password
     request_delete(project, actor="maria")
@@ -279,12 +285,7 @@ def test_a_new_password_whose_key_is_lost_is_given_up_and_the_old_one_proved(pro
 
 def test_a_lost_new_password_that_the_server_has_already_is_never_guessed(provisioned, monkeypatch):
     connection = provisioned.database.connection
-    assert request_password_rotation(provisioned, actor="maria").accepted
-    with monkeypatch.context() as patch:
-        kill_after_effect(patch, 1)
-        with pytest.raises(KilledError):
-            run_pass(provisioned.pk)
-    Project.objects.filter(pk=provisioned.pk).update(lease_token=None, lease_until=None)
+    begin_change_and_die(provisioned, monkeypatch)
     new = DatabaseCluster.objects.get(project=provisioned).pending_password.reveal()
     DatabaseCluster.objects.filter(project=provisioned).update(pending_password=LOST)
     assert recapture_lost_passwords(actor="maria") == [provisioned.database.name]
@@ -299,12 +300,7 @@ def test_a_lost_new_password_that_the_server_has_already_is_never_guessed(provis
 
 def test_where_the_old_passwords_key_is_lost_the_server_is_asked_for_the_new_one(provisioned, monkeypatch):
     old = provisioned.database.connection
-    assert request_password_rotation(provisioned, actor="maria").accepted
-    with monkeypatch.context() as patch:
-        kill_after_effect(patch, 1)
-        with pytest.raises(KilledError):
-            run_pass(provisioned.pk)
-    Project.objects.filter(pk=provisioned.pk).update(lease_token=None, lease_until=None)
+    begin_change_and_die(provisioned, monkeypatch)
     new = DatabaseCluster.objects.get(project=provisioned).pending_password.reveal()
     DatabaseCluster.objects.filter(project=provisioned).update(password=LOST)
     assert recapture_lost_passwords(actor="maria") == [provisioned.database.name]
