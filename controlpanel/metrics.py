@@ -52,7 +52,7 @@ class _Reader:
     def collect(self) -> Iterator[Metric]:
         now = timezone.now()
         yield from _projects(now)
-        yield _gauge("queue_tasks", "Tasks that wait or are being worked on.", queue_size())
+        yield _gauge("queue_tasks", "Tasks that wait for a worker or are with one.", queue_size(now))
         leases = {lease.name: lease for lease in ProcessLease.objects.all()}
         alive = liveness.read(now)
         yield _gauge("queue_up", "Whether the queue's workers were heard of lately.", alive.queue.alive)

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db.models import F, Q
+from django.db.models import Count, F, Q
 from django.utils import timezone
 from django_q.brokers import get_broker
 from django_q.brokers.orm import ORM
@@ -26,7 +26,7 @@ _BATCH = 500
 # Checks of what has settled wait while so many tasks do: a person's request comes in front of them.
 _QUEUE_FOR_CHECKS = 100
 # A task that did not begin by then was lost with its worker (the queue would give it out again only after `retry`), or
-# it is far behind others: so each task in the queue is allowed for. One too many is a short pass that finds nothing.
+# it is far behind others: so each task before it is allowed for. One too many is a short pass that finds nothing.
 _LOST_AFTER = timedelta(seconds=10)
 _SLOWEST_PASS = timedelta(seconds=0.5)
 # Workers that begin something so long after a task was put in the queue would have begun it too.
@@ -53,12 +53,19 @@ class DelayedOrm(ORM):  # type: ignore[misc] # django-q has no types
         return int(row.pk)
 
 
-def queue_size() -> int:
-    """Return the number of tasks that wait or are being worked on."""
+def queue_size(now: datetime) -> int:
+    """Return the number of tasks that wait for a worker, or are with one.
+
+    The ORM broker keeps what it gave out until it is done. What died with its worker stays for `retry`, so of these
+    only as many count as one queue can hold. Redis keeps none of them.
+    """
     broker = get_broker()
-    if isinstance(broker, ORM):
-        return int(OrmQ.objects.using(Conf.ORM).filter(key=broker.list_key).count())
-    return int(broker.queue_size())
+    if not isinstance(broker, ORM):
+        return int(broker.queue_size())
+    waits = Q(lock__lte=now)
+    rows = OrmQ.objects.using(Conf.ORM).filter(key=broker.list_key)
+    count = rows.aggregate(waiting=Count("pk", filter=waits), given_out=Count("pk", filter=~waits))
+    return int(count["waiting"] + min(count["given_out"], Conf.QUEUE_LIMIT + Conf.WORKERS))
 
 
 def vouch_for_settled(now: datetime) -> int:
@@ -86,8 +93,8 @@ def sweep_once(now: datetime) -> int:
     What somebody waits for comes first, oldest first; then, as far as the queue is short, what has settled. A project
     that fails again and again is put off by its own back-off, and has one place like any other.
     """
-    waiting_tasks = queue_size()
-    lost = _find_lost(now, _LOST_AFTER + waiting_tasks * _SLOWEST_PASS)
+    tasks = queue_size(now)
+    lost = _find_lost(now, _LOST_AFTER + tasks * _SLOWEST_PASS)
     if lost:
         Project.objects.filter(lost).update(queued_at=None, next_pass_at=now)
     longest = _LONGEST_WAIT + timedelta(seconds=1.2 * settings.SETTLED_POLL_S)
@@ -97,7 +104,7 @@ def sweep_once(now: datetime) -> int:
     due = Project.objects.filter(is_free, next_pass_at__lte=now, queued_at=None).order_by("next_pass_at")
     is_awaited = Q(phase__in=Phase.in_progress()) | Q(observed_generation__lt=F("wanted_generation"))
     rows = list(due.filter(is_awaited).values_list("pk", flat=True)[:_BATCH])
-    room = _QUEUE_FOR_CHECKS - waiting_tasks - len(rows)
+    room = _QUEUE_FOR_CHECKS - tasks - len(rows)
     if room > 0:
         rows += due.exclude(is_awaited).values_list("pk", flat=True)[:room]
     return sum(enqueue_pass(pk, now=now) for pk in rows)

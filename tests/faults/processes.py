@@ -88,12 +88,17 @@ class Stage:
 
     def queue_children(self) -> list[psutil.Process]:
         """Return the children of the queue's sentinel in the order they were started: workers, monitor, pusher."""
-        head = self.part("queue")
         with contextlib.suppress(psutil.NoSuchProcess):
-            sentinels = head.children() if head else []
-            if sentinels:
-                return sorted(sentinels[0].children(), key=lambda child: (child.create_time(), child.pid))
+            if sentinel := self.sentinel():
+                return sorted(sentinel.children(), key=lambda child: (child.create_time(), child.pid))
         return []
+
+    def sentinel(self) -> psutil.Process | None:
+        """Return the process that starts the queue's workers anew; None while there is none."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if head := self.part("queue"):
+                return next(iter(head.children()), None)
+        return None
 
     def next_in_line(self) -> psutil.Process | None:
         """Return the idle worker that reads from the task queue's pipe, and so holds its lock; None if all are busy.
@@ -171,12 +176,6 @@ def _has_beaten(since_s: float) -> bool:
     return time.monotonic() - age_s > since_s + 1.0
 
 
-def _sentinel(stage: Stage) -> None:
-    head = stage.part("queue")
-    children = head.children() if head else []
-    _kill(children[0] if children else None)
-
-
 def _supervisor(stage: Stage) -> None:
     stage.process.kill()
     stage.process.wait()
@@ -213,7 +212,7 @@ KINDS: dict[str, Callable[[Stage], None]] = {
     "busy worker killed": _busy_worker,
     "any worker killed": lambda stage: _kill(next(iter(stage.queue_children()), None)),
     "queue's head killed": lambda stage: _kill(stage.part("queue")),
-    "queue's sentinel killed": _sentinel,
+    "queue's sentinel killed": lambda stage: _kill(stage.sentinel()),
     "queue's monitor killed": _nth(-2),
     "queue's pusher killed": _nth(-1),
     "watcher killed": lambda stage: _kill(stage.part("watcher")),
@@ -266,8 +265,7 @@ def _play(stage: Stage, numbers: range, names: list[str], seed: int) -> None:
         KINDS[name](stage)
     pks = [life.project.pk for life in lives]
     if not _await(lambda: all(map(is_at_rest, Project.objects.filter(pk__in=pks))), _SETTLED_WITHIN_S):
-        rows = Project.objects.filter(pk__in=pks)
-        left = "; ".join(f"{row.name}: {row.phase}, {row.message}" for row in rows if not is_at_rest(row))
+        left = "; ".join(_tell(row) for row in Project.objects.filter(pk__in=pks) if not is_at_rest(row))
         stage.violations.append(f"Not everything has come to rest within {_SETTLED_WITHIN_S:.0f} s: {left}")
     stage.cluster.faults.clear()
     _check(stage, pks)
@@ -276,6 +274,19 @@ def _play(stage: Stage, numbers: range, names: list[str], seed: int) -> None:
         request_delete(life.project, actor="bob")
     told = f"runs {numbers.start} to {numbers.stop - 1} ({', '.join(names)}), seed {seed}"
     stage.violations[before:] = [f"{told}: {one}" for one in stage.violations[before:]]
+
+
+def _tell(row: Any) -> str:
+    """Say what a project that has not come to rest waits for, and until when."""
+    from django.utils import timezone
+
+    now = timezone.now()
+    ages = {
+        name: round((at - now).total_seconds())
+        for name in ("queued_at", "lease_until", "next_pass_at")
+        if (at := getattr(row, name)) is not None
+    }
+    return f"{row.name}: {row.phase}, {row.message} ({row.failures} failures; seconds from now: {ages})"
 
 
 def _check(stage: Stage, pks: list[int]) -> None:

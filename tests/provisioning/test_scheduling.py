@@ -150,6 +150,19 @@ def test_a_task_that_died_with_its_worker_is_found_before_the_queue_gives_it_out
     assert sweep_once(now + timedelta(seconds=11)) == 1
 
 
+def test_what_died_with_other_workers_delays_nothing(project):
+    """django-q keeps for `retry` what it gave to a worker that was killed: they are not before anybody."""
+    now = timezone.now()
+    for number in range(200):
+        enqueue_pass(add_project(f"p{number}", actor="tester").pk, now=now - timedelta(minutes=2))
+    taken(now)
+    Project.objects.exclude(pk=project.pk).update(queued_at=None)
+    enqueue_pass(project.pk, now=now)
+    OrmQ.objects.last().delete()
+    sign_of_life(now + timedelta(seconds=19))
+    assert sweep_once(now + timedelta(seconds=20)) == 1
+
+
 def test_a_queue_that_hangs_is_given_a_task_twice_at_most(project):
     """It takes tasks and begins none, until it is mended: what it is given meanwhile is lost as well."""
     now = timezone.now()
@@ -210,7 +223,7 @@ def test_a_task_that_is_only_far_behind_is_not_doubled(project):
     for number in range(200):
         enqueue_pass(add_project(f"p{number}", actor="tester").pk, now=now)
     assert sweep_once(now + timedelta(seconds=60)) == 0
-    assert queue_size() == 200
+    assert queue_size(now + timedelta(seconds=60)) == 200
 
 
 def test_the_sweep_is_fair_to_the_oldest(project):
