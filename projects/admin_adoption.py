@@ -117,12 +117,12 @@ class InventoryAdmin(_AnyAdmin):
     def list_view(self, request: HttpRequest) -> HttpResponse:
         """The rows as of the last inventory; one that is old asks for a newer one."""
         self.require(self.has_view_permission(request))
-        return self.page(request, f"admin/projects/{self.called}/list.html", self.list_context(request))
+        return self.page(request, "admin/projects/inventory/list.html", self.list_context(request))
 
     def fragment_view(self, request: HttpRequest) -> HttpResponse:
         """The part of the page that follows the inventory."""
         self.require(self.has_view_permission(request))
-        return render(request, f"admin/projects/{self.called}/_list.html", self.list_context(request))
+        return self.fragment(request)
 
     def look_again_view(self, request: HttpRequest) -> HttpResponse:
         """Ask for a new inventory; one that waits in the queue already is enough."""
@@ -131,8 +131,15 @@ class InventoryAdmin(_AnyAdmin):
             return HttpResponseNotAllowed(["POST"])
         request_inventory(timezone.now())
         if "HX-Request" in request.headers:
-            return render(request, f"admin/projects/{self.called}/_list.html", self.list_context(request))
+            return self.fragment(request)
         return redirect(f"admin:projects_{self.called}_changelist")
+
+    @property
+    def list_template(self) -> str:
+        return f"admin/projects/{self.called}/_list.html"
+
+    def fragment(self, request: HttpRequest) -> HttpResponse:
+        return render(request, self.list_template, self.list_context(request))
 
     def list_context(self, request: HttpRequest) -> dict[str, Any]:
         """Return what the list shows, with an inventory on its way where the last one is old."""
@@ -142,6 +149,8 @@ class InventoryAdmin(_AnyAdmin):
             request_inventory(now)
             inventory = read_inventory()
         return {
+            "title": self.title,
+            "list_template": self.list_template,
             "inventory": inventory,
             "is_overdue": _is_overdue(inventory),
             "refresh_url": reverse(f"admin:projects_{self.called}_fragment"),
@@ -150,7 +159,7 @@ class InventoryAdmin(_AnyAdmin):
         }
 
     def page(self, request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
-        return render(request, template, {"title": self.title, **shell(request), "opts": self.opts, **context})
+        return render(request, template, {**shell(request), "opts": self.opts, **context})
 
     @staticmethod
     def require(is_allowed: bool) -> None:
@@ -212,7 +221,7 @@ class FoundClusterAdmin(InventoryAdmin):
         return project
 
     def list_context(self, request: HttpRequest) -> dict[str, Any]:
-        more = {"clusters": FoundCluster.objects.all(), "may_adopt": self.has_adopt_permission(request)}
+        more = {"rows": FoundCluster.objects.all(), "may_adopt": self.has_adopt_permission(request)}
         return {**super().list_context(request), **more}
 
 

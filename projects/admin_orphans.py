@@ -48,7 +48,7 @@ class OrphanAdmin(InventoryAdmin):
         return self.page(request, "admin/projects/orphan/end.html", context)
 
     def list_context(self, request: HttpRequest) -> dict[str, Any]:
-        more = {"orphans": Orphan.objects.select_related("project"), "may_end": self.has_end_permission(request)}
+        more = {"rows": Orphan.objects.select_related("project"), "may_end": self.has_end_permission(request)}
         return {**super().list_context(request), **more}
 
 

@@ -331,8 +331,7 @@ def rotate_password(request: PanelRequest, pk: int) -> HttpResponse:
         outcome = password_rotation.request_password_rotation(project, actor=actor, with_adopted=is_confirmed)
         project = get_shown_project(pk)
         if outcome.accepted or is_confirmed or not display.is_adopted(project.database):
-            messages.add_message(request, messages.SUCCESS if outcome.accepted else messages.WARNING, outcome.message)
-            return redirect(project)
+            return _answer(request, project, outcome)
     context = {
         "title": f"Change the password of {project.name}",
         "project": project,
@@ -350,8 +349,7 @@ def forget(request: PanelRequest, pk: int) -> HttpResponse:
     project = get_shown_project(pk)
     if request.method == "POST" and request.POST.get("confirmed") == "yes":
         outcome = ending.request_forget(project, actor=request.user.get_username())
-        messages.add_message(request, messages.SUCCESS if outcome.accepted else messages.WARNING, outcome.message)
-        return redirect(project)
+        return _answer(request, project, outcome)
     context = {
         "title": f"Forget {project.name}",
         "project": project,
@@ -371,12 +369,11 @@ def delete(request: PanelRequest, pk: int) -> HttpResponse:
         outcome = services.request_delete(
             project, actor=request.user.get_username(), delete_adopted="delete_adopted" in request.POST
         )
-        messages.add_message(request, messages.SUCCESS if outcome.accepted else messages.WARNING, outcome.message)
-        return redirect(project)
+        return _answer(request, project, outcome)
     context = {
         "title": f"Delete {project.name}",
         "project": project,
-        "is_deleted": project.phase == Phase.DELETED,
+        "refusal": explain_refusal(Request.DELETE, project),
         "deletions": [(project, display.deletion_summary(project))],
         "has_adopted": display.is_adopted(project.database),
     }

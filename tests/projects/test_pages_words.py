@@ -68,6 +68,13 @@ def test_the_delete_page_of_a_deleted_project_says_so_and_asks_nothing():
     assert "is-danger" not in body
 
 
+def test_the_delete_page_of_a_forgotten_project_does_not_say_that_nothing_is_left():
+    project = ProjectFactory.create(deleted=True, reason=Reason.FORGOTTEN)
+    body = log_in("view_project", "delete_project").get(page("delete", project.pk)).content.decode()
+    assert "What it left behind is listed in its timeline and under Orphans." in body
+    assert "nothing left" not in body.lower()
+
+
 # --- Who has to act --------------------------------------------------------------------------------------------
 
 
