@@ -195,12 +195,19 @@ class KubeClient:
         content_type: str = "application/json",
     ) -> Object:
         """One call. Returns the parsed body; raises ApiError (or a subclass), aiohttp.ClientError or TimeoutError."""
-        data = None if body is None else orjson.dumps(body)
-        headers = {} if body is None else {"Content-Type": content_type}
+        headers = self.headers if body is None else {**self.headers, "Content-Type": content_type}
+        raw = b"" if body is None else orjson.dumps(body)
+        status, answer = await self.exchange(method, path, query or {}, headers, raw)
+        return parse_answer(method, path, status, answer)
+
+    async def exchange(
+        self, method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str], body: bytes
+    ) -> tuple[int, bytes]:
+        """Send one request; return the status and the body of the answer."""
         async with self.session.request(
-            method, self.connection.url + path, params=query, data=data, headers=headers, timeout=self._timeout
+            method, self.connection.url + path, params=query, data=body or None, headers=headers, timeout=self._timeout
         ) as response:
-            return parse_answer(method, path, response.status, await response.read())
+            return response.status, await response.read()
 
     async def get(self, resource: Resource, name: str, namespace: str | None = None) -> Object:
         return await self.request("GET", resource.path(namespace, name))

@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from typing import cast
 
-import orjson
 from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
 
 from provisioning.devcluster.apiserver.server import ApiServer
-from provisioning.devcluster.client import Connection, KubeClient, Object, parse_answer
+from provisioning.devcluster.client import Connection, KubeClient
 
 
 class LocalRequest:
@@ -39,23 +38,14 @@ class LocalClient(KubeClient):
         super().__init__(connection, user_agent=user_agent)
         self._server = server
 
-    async def request(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, str] | None = None,
-        body: object = None,
-        content_type: str = "application/json",
-    ) -> Object:
+    async def exchange(
+        self, method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str], body: bytes
+    ) -> tuple[int, bytes]:
         faults = self._server.faults
         if faults.rules or faults.latency_s:
-            return await super().request(method, path, query=query, body=body, content_type=content_type)
-        headers = {**self.headers, "Content-Type": content_type} if body is not None else self.headers
-        url = URL.build(path=path, query=query)
-        raw = b"" if body is None else orjson.dumps(body)
-        request = cast("web.Request", LocalRequest(method, url, headers, raw))
+            return await super().exchange(method, path, query, headers, body)
+        request = cast("web.Request", LocalRequest(method, URL.build(path=path, query=query), headers, body))
         response = await self._server.answer(request)
         if not isinstance(response, web.Response) or not isinstance(response.body, bytes):
             raise TypeError(f"{method} {path} is no request for one answer.")
-        return parse_answer(method, path, response.status, response.body)
+        return response.status, response.body
