@@ -30,7 +30,7 @@ def request_orphan(orphan: Orphan, wish: OrphanWish, *, actor: str, is_sure: boo
                 actor=actor,
                 reason="OrphanRequested",
                 message=message,
-                resource=f"{current.kind} {current.name}"[:120],
+                resource=f"{current.kind} {current.name}",
                 level=Level.WARNING,
             )
         pk = current.pk

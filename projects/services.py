@@ -40,29 +40,11 @@ def record_event(
     level: Level = Level.INFO,
     at: datetime | None = None,
     by_panel: bool = False,
+    unsaved: list[Event] | None = None,
 ) -> Event:
     """Add a line to a project's timeline, `by_panel` where a pass did what it says. What people and clusters said in it
-    is made plain."""
-    event = build_event(
-        project, actor=actor, reason=reason, message=message, resource=resource, level=level, at=at, by_panel=by_panel
-    )
-    event.save(force_insert=True)
-    return event
-
-
-def build_event(
-    project: Project,
-    *,
-    actor: str,
-    reason: str,
-    message: str,
-    resource: str = "",
-    level: Level = Level.INFO,
-    at: datetime | None = None,
-    by_panel: bool = False,
-) -> Event:
-    """Return a line of a project's timeline that is not stored yet."""
-    return Event(
+    is made plain. With `unsaved` it is not stored but put there: the caller stores it with other rows."""
+    event = Event(
         project=project,
         at=at or timezone.now(),
         actor=plain(actor)[:150],
@@ -72,6 +54,11 @@ def build_event(
         reason=reason,
         message=plain(" ".join(message.split())),
     )
+    if unsaved is None:
+        event.save(force_insert=True)
+    else:
+        unsaved.append(event)
+    return event
 
 
 def add_project(name: str, *, actor: str, **fields: object) -> Project:

@@ -213,7 +213,7 @@ def end_orphan(pk: int, now: datetime) -> None:
                 by_panel=True,
                 reason="OrphanEnded",
                 message=said,
-                resource=f"{orphan.kind} {orphan.name}"[:120],
+                resource=f"{orphan.kind} {orphan.name}",
                 level=Level.WARNING,
             )
         else:

@@ -7,7 +7,7 @@ from django.db import transaction
 
 from projects.applied import AppliedObject
 from projects.models import DatabaseCluster, Event, Project, Sandbox
-from projects.services import build_event
+from projects.services import record_event
 from projects.states import Level
 from provisioning import manifests
 from provisioning.lease import Lease
@@ -46,10 +46,16 @@ class Scene:
 
     def note(self, reason: str, message: str, *, resource: str = "", level: Level = Level.INFO) -> None:
         """Add a line to the project's timeline, stored with what is stored next."""
-        event = build_event(
-            self.project, actor=PANEL, by_panel=True, reason=reason, message=message, resource=resource, level=level
+        record_event(
+            self.project,
+            actor=PANEL,
+            by_panel=True,
+            reason=reason,
+            message=message,
+            resource=resource,
+            level=level,
+            unsaved=self.events,
         )
-        self.events.append(event)
 
     @property
     def is_stored(self) -> bool:
