@@ -13,6 +13,8 @@ from projects.models import DatabaseCluster, Event, Project
 from projects.states import Phase, Reason
 from tests.factories import PASSWORD, DatabaseFactory, EventFactory, ProjectFactory, SandboxFactory, provisioned_project
 
+pytestmark = pytest.mark.browser
+
 
 def open_project(panel: Page, project: Project) -> None:
     panel.goto(panel.url.split("/projects/")[0] + project.get_absolute_url())
