@@ -6,19 +6,15 @@ against the embedded server and against a real kube-apiserver. Objects are plain
 
 from __future__ import annotations
 
-import base64
 import json
 import ssl
-import tempfile
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
 import orjson
-import yaml
 
 Object = dict[str, Any]
 
@@ -106,54 +102,6 @@ class Connection:
     url: str
     token: str = ""
     ssl_context: ssl.SSLContext | None = None
-
-    @classmethod
-    def from_kubeconfig(cls, path: Path) -> Connection:
-        """Read the current context: token, tokenFile, CA and client certificate, inline or as files. Raises
-        ValueError with a sentence."""
-        try:
-            config = yaml.safe_load(path.read_text())
-            context = _named(config["contexts"], config["current-context"])["context"]
-            cluster = _named(config["clusters"], context["cluster"])["cluster"]
-            user = _named(config["users"], context["user"])["user"]
-        except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
-            raise ValueError(
-                f"The kubeconfig {path} cannot be used ({error!r}): it needs a current-context, a cluster, a user."
-            ) from error
-        token = user.get("token") or ""
-        if not token and user.get("tokenFile"):
-            token = (path.parent / user["tokenFile"]).read_text().strip()
-        context_ssl = _ssl_context(cluster, user, path.parent) if str(cluster["server"]).startswith("https") else None
-        return cls(url=str(cluster["server"]).rstrip("/"), token=token, ssl_context=context_ssl)
-
-
-def _named(entries: list[Object], name: str) -> Object:
-    for entry in entries:
-        if entry["name"] == name:
-            return entry
-    raise KeyError(name)
-
-
-def _ssl_context(cluster: Object, user: Object, base: Path) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    if cluster.get("insecure-skip-tls-verify"):
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    elif cluster.get("certificate-authority-data"):
-        context.load_verify_locations(cadata=base64.b64decode(cluster["certificate-authority-data"]).decode())
-    elif cluster.get("certificate-authority"):
-        context.load_verify_locations(cafile=str(base / cluster["certificate-authority"]))
-    if user.get("client-certificate-data"):
-        # The ssl module loads certificates from files only.
-        with tempfile.TemporaryDirectory() as folder:
-            certificate, key = Path(folder, "tls.crt"), Path(folder, "tls.key")
-            certificate.write_bytes(base64.b64decode(user["client-certificate-data"]))
-            key.touch(mode=0o600)
-            key.write_bytes(base64.b64decode(user["client-key-data"]))
-            context.load_cert_chain(certificate, key)
-    elif user.get("client-certificate"):
-        context.load_cert_chain(base / user["client-certificate"], base / user["client-key"])
-    return context
 
 
 class KubeClient:

@@ -180,7 +180,7 @@ async def run_cluster(
         url = f"http://{LOOPBACK}:{port}"
         try:
             _write_private(options.state_dir / "identity.json", json.dumps({**identity, "port": port}))
-            async with _client(url, identity["token"], ADMIN) as admin:
+            async with KubeClient(Connection(url, identity["token"]), user_agent=f"devcluster-{ADMIN}") as admin:
                 running = Running(server, url, identity["token"], options.kubeconfig, admin)
 
                 async def announce(problem: str) -> None:
@@ -199,10 +199,6 @@ async def run_cluster(
                 )
         finally:
             await server.stop()
-
-
-def _client(url: str, token: str, name: str) -> KubeClient:
-    return KubeClient(Connection(url, token), user_agent=f"devcluster-{name}")
 
 
 def _stand_in_options(options: Options) -> StandInOptions:

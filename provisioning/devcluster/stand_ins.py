@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from provisioning.devcluster.client import Connection, KubeClient
+from provisioning.devcluster.client import KubeClient
 from provisioning.devcluster.kubeblocks import KubeBlocksStandIn, Timing
 from provisioning.devcluster.kubelet import Kubelet
 from provisioning.devcluster.postgres import PostgresServers
@@ -33,11 +33,6 @@ class StandInOptions:
     ready_after_s: float = 0.5
     is_ephemeral: bool = False
     with_statefulsets: bool = True
-
-
-def connect_to(connection: Connection) -> Callable[[str], KubeClient]:
-    """Clients for `run_stand_ins` that all use one identity, for example that of a kubeconfig."""
-    return lambda name: KubeClient(connection, user_agent=f"devcluster-{name}")
 
 
 async def run_stand_ins(

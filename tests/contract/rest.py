@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -87,6 +88,17 @@ class Access:
     client_key: str | None = None
     verify: bool = True
 
+    def ssl_context(self) -> ssl.SSLContext | None:
+        """None for plain HTTP."""
+        if not self.url.startswith("https"):
+            return None
+        context = ssl.create_default_context(cafile=self.ca_file)
+        if not self.verify:
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        if self.client_certificate:
+            context.load_cert_chain(self.client_certificate, self.client_key)
+        return context
+
 
 @dataclass
 class Rest:
@@ -96,15 +108,9 @@ class Rest:
     _pool: urllib3.PoolManager = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        tls: dict[str, Any] = {}
-        if self.access.url.startswith("https"):
-            tls = {
-                "ca_certs": self.access.ca_file,
-                "cert_file": self.access.client_certificate,
-                "key_file": self.access.client_key,
-                "cert_reqs": "CERT_REQUIRED" if self.access.verify else "CERT_NONE",
-            }
-        self._pool = urllib3.PoolManager(retries=False, timeout=REQUEST_TIMEOUT_S, maxsize=8, **tls)
+        self._pool = urllib3.PoolManager(
+            retries=False, timeout=REQUEST_TIMEOUT_S, maxsize=8, ssl_context=self.access.ssl_context()
+        )
 
     def close(self) -> None:
         self._pool.clear()

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import psycopg
 import pytest
-import yaml
 
 from provisioning.devcluster import postgres_binaries
-from provisioning.devcluster.client import Connection
 from provisioning.devcluster.cluster import ClusterError, EmbeddedCluster, Options
 from provisioning.devcluster.ports import is_free
 from provisioning.devcluster.processes import command_line_of
+from tests.contract.rest import Access
+from tests.contract.targets import load_kubeconfig
 from tests.devcluster.standin_api import Api, wait_for
 from tests.devcluster.test_standin_sandboxes import container_status, create_sandbox, process_of, wait_ready
 
@@ -59,11 +59,14 @@ class KubeconfigCluster(EmbeddedCluster):
 
     @property
     def url(self) -> str:
-        return Connection.from_kubeconfig(self.kubeconfig).url
+        return self._read().url
 
     @property
     def token(self) -> str:
-        return Connection.from_kubeconfig(self.kubeconfig).token
+        return self._read().token or ""
+
+    def _read(self) -> Access:
+        return load_kubeconfig(self.kubeconfig, self.kubeconfig.parent)
 
 
 def test_a_restart_keeps_address_credentials_and_data(tmp_path):
@@ -128,9 +131,8 @@ def test_the_stand_ins_outlive_an_api_server_in_trouble(tmp_path):
 def test_the_kubeconfig_is_private_and_complete(tmp_path):
     with EmbeddedCluster(quick(tmp_path, postgres="none", sandboxes="none")) as cluster:
         assert stat.S_IMODE(cluster.kubeconfig.stat().st_mode) == 0o600
-        config = yaml.safe_load(cluster.kubeconfig.read_text())
-        assert config["clusters"][0]["cluster"]["server"] == cluster.url
-        assert Connection.from_kubeconfig(cluster.kubeconfig).token == cluster.token
+        access = load_kubeconfig(cluster.kubeconfig, tmp_path)
+        assert (access.url, access.token) == (cluster.url, cluster.token)
 
 
 def test_two_clusters_do_not_share_a_state_directory(tmp_path):

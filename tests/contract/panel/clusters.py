@@ -15,7 +15,7 @@ from provisioning.devcluster.client import CONFIG_MAPS, Connection, KubeClient, 
 from provisioning.devcluster.cluster import EmbeddedCluster, Options
 from provisioning.devcluster.kubeblocks import Timing
 from provisioning.devcluster.scenarios import CONFIG_MAP, NAMESPACE, Scenario
-from provisioning.devcluster.stand_ins import StandInOptions, connect_to, run_stand_ins
+from provisioning.devcluster.stand_ins import StandInOptions, run_stand_ins
 from tests.contract.controlplane import ControlPlane
 from tests.contract.definitions import DEFINITIONS, read_definitions
 from tests.contract.rest import Access, Rest
@@ -49,7 +49,7 @@ class StandInCluster:
             is_ephemeral=True,
             with_statefulsets=not has_controllers,
         )
-        self._connection = Connection.from_kubeconfig(kubeconfig)
+        self._connection = Connection(access.url, access.token or "", access.ssl_context())
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
         self._is_up = threading.Event()
@@ -60,7 +60,10 @@ class StandInCluster:
         async def announce(problem: str) -> None:
             self._is_up.set()
 
-        serving = run_stand_ins(self._options, connect_to(self._connection), stop_event=self._stop, on_ready=announce)
+        def connect(name: str) -> KubeClient:
+            return KubeClient(self._connection, user_agent=f"devcluster-{name}")
+
+        serving = run_stand_ins(self._options, connect, stop_event=self._stop, on_ready=announce)
         try:
             self._loop.run_until_complete(serving)
         except Exception as error:  # noqa: BLE001 - carried over to the thread that waits
