@@ -22,7 +22,6 @@ ROLES = (ANONYMOUS, OUTSIDER, STAFF, OWNER, VIEWER, OPERATOR, CREDENTIALS, ADMIN
 Roles = tuple[str, ...]
 NOBODY: Roles = ()
 ANYBODY: Roles = ROLES
-LOGGED_IN: Roles = ROLES[1:]
 ALL_STAFF: Roles = ROLES[2:]
 # Those who see every project, and those who see the one that the addresses point at.
 SEES_ALL: Roles = (VIEWER, OPERATOR, CREDENTIALS, ADMINISTRATOR, SUPERUSER)

@@ -18,7 +18,6 @@ from provisioning.devcluster.server import MASTERS, ApiServer, Identity
 ADMIN_TOKEN = "admin-token"
 NOBODY_TOKEN = "nobody-token"
 START_DEADLINE_S = 10.0
-APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
 
 Json = dict[str, Any]

@@ -130,12 +130,7 @@ def _reduce_property(schema: dict[str, Any], referenced: list[str]) -> Any:
     if "$ref" in schema:
         name = short_name(schema["$ref"].removeprefix("#/definitions/"))
         referenced.append(name)
-        flags: dict[str, Any] = {}
-        if schema.get("x-kubernetes-map-type") == "atomic":
-            flags["atomic"] = 1
-        if "retainKeys" in schema.get("x-kubernetes-patch-strategy", ""):
-            flags["retain_keys"] = 1
-        return {"of": f"#{name}", **flags} if flags else f"#{name}"
+        return {"of": f"#{name}", "atomic": 1} if schema.get("x-kubernetes-map-type") == "atomic" else f"#{name}"
     kind = schema.get("type")
     if kind == "array":
         return _reduce_list(schema, referenced)

@@ -33,7 +33,6 @@ class Node:
     merge_key: str = ""
     """Strategic merge: lists of objects merge by this key; "" replaces. Lists of scalars merge when `merge` is set."""
     merge: bool = False
-    retain_keys: bool = False
     preserve_unknown: bool = False
     embedded: bool = False
     nullable: bool = False
@@ -55,7 +54,6 @@ class Node:
 
 
 ANY = Node("any", preserve_unknown=True)
-STRING = Node("string")
 
 
 def build_from_openapi(schema: JsonObject) -> Node:
@@ -154,7 +152,6 @@ class TypeTable:
             additional=target.additional,
             required=target.required,
             atomic=bool(spec.get("atomic", target.atomic)),
-            retain_keys=bool(spec.get("retain_keys")),
             preserve_unknown=target.preserve_unknown,
             type_name=target.type_name,
         )
