@@ -14,6 +14,7 @@ from projects.fields import UndecryptableValueError
 from projects.models import DatabaseCluster, Sandbox
 from projects.states import CredentialsSource, DesiredState, Origin, Reason
 from provisioning import kube as k
+from provisioning import liveness
 from provisioning.acting import ACTIONS, ensure_database
 from provisioning.decisions import decide
 from provisioning.drifting import observe_drift, wanted_drift
@@ -63,6 +64,7 @@ def _reconcile(lease: Lease) -> Ended:
             return Ended(None)
         for _ in range(_MOST_STEPS):
             now = timezone.now()
+            liveness.beat_queue()  # a pass that an API server holds up is no silence of the queue
             if not lease.has_time_left(now):
                 if not scene.is_stored:
                     scene.store()

@@ -92,7 +92,7 @@ def main() -> int:
         if runs % 50 == 0:
             _say(f"{runs} runs in {time.monotonic() - started_at_s:.0f} s …")
     if options.process_runs and not options.only:
-        from tests.faults.processes import ON_POSTGRES
+        from tests.faults.strikes import ON_POSTGRES
 
         # The panel's own database is a PostgreSQL server in some more of them.
         for more, only in ((options.process_runs, ""), (-(-options.process_runs // 10), ON_POSTGRES)):

@@ -17,19 +17,21 @@ from projects.fields import EncryptedText
 from projects.models import DatabaseCluster
 from projects.scheduling import enqueue_pass
 from provisioning import (
+    acting,
     credentials,
     decisions,
     names,
     orphans,
     password_rotation,
+    reconcile,
     recording,
     removal,
     removing,
     sweeping,
 )
-from provisioning.acting import _add_database, find_database
 from provisioning.kube import Kube
 from provisioning.lease import Lease, claim, release
+from provisioning.management.commands import up
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ BUGS = (
         "a stranger's label on a Cluster of the project's name",
         (
             Edit(names.find_existing_cluster, "project_id_of(cluster.labels) in (None, str(uid))", "True"),
-            Edit(find_database, 'labels=f"!{PROJECT_ID_LABEL}"', 'labels=""'),
+            Edit(acting.find_database, 'labels=f"!{PROJECT_ID_LABEL}"', 'labels=""'),
             Edit(decisions._decide_database, "cluster.owner not in (None, wanted.uid) or (", "False or ("),
         ),
     ),
@@ -106,7 +108,7 @@ BUGS = (
         "a second database is prevented by a look before the insert, not by a constraint",
         "two workers at one project",
         (
-            Edit(_add_database, "scene.lease.write()", "assert not scene.database"),
+            Edit(acting._add_database, "scene.lease.write()", "assert not scene.database"),
             Edit(claim, "Q(lease_until=None) |", "Q() |"),
             Edit(Lease._held, _HELD, "Project.objects.filter(pk=self.project_id)"),
         ),
@@ -123,6 +125,18 @@ BUGS = (
             ),
         ),
         seed=6,
+    ),
+    Bug(
+        "a trouble ends a pass, and nobody looks again",
+        "503 from the API server",
+        (
+            Edit(
+                reconcile._reconcile,
+                "return Ended(record_trouble(lease, _explain(error), timezone.now(), scene))",
+                "return Ended(None)",
+            ),
+        ),
+        seed=7,
     ),
     Bug(
         "an adopted Cluster is deleted with its project",
@@ -275,6 +289,15 @@ BUGS = (
             Edit(sweeping._find_lost, "queued_at__gt=now + liveness.CLOCK_SKEW", "pk=None"),
         ),
         seed=3,
+    ),
+)
+
+# Looked for by the runs with real processes.
+SUPERVISOR_BUGS = (
+    Bug(
+        "nobody watches over the queue",
+        "idle worker next in line killed",
+        (Edit(up.Command._tend, "self._wake_hanging_queue(supervisor)", "pass"),),
     ),
 )
 

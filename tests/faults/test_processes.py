@@ -6,7 +6,10 @@ import sys
 
 import pytest
 
+from tests.faults.bugs import SUPERVISOR_BUGS
 from tests.faults.moments import STEPS, missed_steps
+
+IDLE = "idle worker next in line killed"
 
 pytestmark = [
     pytest.mark.slow,
@@ -14,21 +17,27 @@ pytestmark = [
 ]
 
 
+def kill_the_idle_worker(repository, *arguments):
+    """Return what a run has told, line by line: its violations, then the summary."""
+    command = [sys.executable, "-m", "tests.faults.processes", "--runs", "1", "--only", IDLE, *arguments]
+    ended = subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=200, check=False)
+    assert ended.stdout, ended.stderr
+    return ended.stdout.splitlines()
+
+
 def test_a_queue_that_hangs_for_ever_is_mended(repository):
     """The idle worker next in line is killed, and takes the lock of the task queue with it (django-q2's issue 23)."""
-    command = [sys.executable, "-m", "tests.faults.processes", "--runs", "1"]
-    ended = subprocess.run(
-        [*command, "--only", "idle worker next in line killed"],
-        cwd=repository,
-        capture_output=True,
-        text=True,
-        timeout=170,
-        check=False,
-    )
-    told = json.loads(ended.stdout.splitlines()[-1])
-    assert ended.returncode == 0, ended.stdout
-    assert told["hung"] == 1
-    assert 8 < told["slowest_mend_s"] < 30
+    *violations, told = kill_the_idle_worker(repository)
+    assert violations == []
+    assert json.loads(told)["hung"] == 1
+    assert 8 < json.loads(told)["slowest_mend_s"] < 30
+
+
+def test_a_supervisor_that_does_not_watch_over_the_queue_is_noticed(repository):
+    (bug,) = SUPERVISOR_BUGS
+    *violations, told = kill_the_idle_worker(repository, "--planted", bug.name)
+    assert any("A hanging queue was mended after" in one for one in violations)
+    assert json.loads(told)["hung"] == 0
 
 
 def test_a_step_that_no_strike_fell_on_is_a_violation():

@@ -8,7 +8,7 @@ from django.utils import timezone
 from projects.models import DatabaseCluster, Project
 from projects.services import add_project, request_provision
 from projects.states import Phase, Reason
-from provisioning import kube
+from provisioning import kube, liveness, tasks
 from provisioning.adoption import list_clusters
 from provisioning.reconcile import run_pass
 from tests.conftest import follow, is_running
@@ -30,6 +30,15 @@ def test_4_a_passing_api_error_is_said_and_heals(cluster, unique_name):
     assert project.next_pass_at > timezone.now() - timedelta(seconds=1)
     cluster.faults.remove(fault.id)
     assert follow(project, is_running).failures == 0
+
+
+def test_a_pass_that_is_held_up_gives_signs_of_life(cluster, unique_name):
+    """The watchdog takes a queue without any for one that hangs, and would start it again, passes and all."""
+    project = start(unique_name)
+    cluster.faults.add("delay", seconds=1.2, verb="patch", resource="clusters", user="admin", count=1)
+    begun_at = timezone.now()
+    tasks.reconcile_project(project.pk)
+    assert liveness.last_beat() > begun_at + timedelta(seconds=1.2)
 
 
 def test_an_apply_whose_answer_was_lost_makes_no_second_cluster(cluster, unique_name):

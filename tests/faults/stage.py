@@ -1,0 +1,169 @@
+"""The stage of the runs with real processes: one panel under its own supervisor, and one embedded cluster.
+
+Linux only: what a process waits for stands in /proc.
+"""
+
+import contextlib
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+_READ = "0"  # the number of the system call, as /proc shows it
+
+
+@dataclass
+class Stage:
+    """`manage.py up` on a state directory, an embedded cluster, and this process's own view of both."""
+
+    directory: Path
+    cluster: Any
+    rng: random.Random
+    port: int = 0
+    # A bug of bugs.py that the supervisor has.
+    planted: str = ""
+    # The panel's own database, where it is no file.
+    postgres: Any = None
+    violations: list[str] = field(default_factory=list)
+    passwords: set[str] = field(default_factory=set)
+    were_ready: set[str] = field(default_factory=set)
+    slowest_mend_s: float = 0.0
+    said_in_the_end: str = ""
+    # At which step the project was that a strike was meant for; and those that were on their way beside it, too.
+    struck: Counter[str] = field(default_factory=Counter)
+    struck_beside: Counter[str] = field(default_factory=Counter)
+
+    def start(self) -> None:
+        program = ("-m", "tests.faults.planted", self.planted) if self.planted else ("manage.py",)
+        with (self.directory / "up.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, *program, "up", "--no-sample", "--port", str(self.port)],
+                cwd=ROOT,
+                env=dict(os.environ),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+
+    @property
+    def is_found_out(self) -> bool:
+        """Whether the planted bug was noticed."""
+        return bool(self.planted and self.violations)
+
+    @property
+    def said(self) -> str:
+        return (self.directory / "up.log").read_text(errors="replace")
+
+    def part(self, name: str) -> psutil.Process | None:
+        """Return the process that leads a part of the panel; None while there is none."""
+        try:
+            record = json.loads((self.directory / "state" / "run" / f"{name}.json").read_text())
+            return psutil.Process(record["pid"])
+        except (OSError, ValueError, psutil.NoSuchProcess):
+            return None
+
+    def queue_children(self) -> list[psutil.Process]:
+        """Return the children of the queue's sentinel in the order they were started: workers, monitor, pusher."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if sentinel := self.sentinel():
+                return sorted(sentinel.children(), key=lambda child: (child.create_time(), child.pid))
+        return []
+
+    def sentinel(self) -> psutil.Process | None:
+        """Return the process that starts the queue's workers anew; None while there is none."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if head := self.part("queue"):
+                return next(iter(head.children()), None)
+        return None
+
+    def next_in_line(self) -> psutil.Process | None:
+        """Return the idle worker that reads from the task queue's pipe, and so holds its lock; None if all are busy.
+
+        Of the processes that are blocked in read(2), the monitor reads from the pipe that was made later.
+        """
+        readers = [(pipe, child) for child in self.queue_children() if (pipe := pipe_read(child.pid))]
+        pipes = {pipe for pipe, _ in readers}
+        return min(readers, key=lambda reader: reader[0])[1] if len(pipes) > 1 else None
+
+
+def pipe_read(pid: int) -> int:
+    """Return the inode of the pipe that a process is blocked in reading from; 0 if it is not."""
+    try:
+        call = Path(f"/proc/{pid}/syscall").read_text().split()
+        if call[0] != _READ:
+            return 0
+        target = str(Path(f"/proc/{pid}/fd/{int(call[1], 16)}").readlink())
+    except (OSError, IndexError, ValueError):
+        return 0
+    return int(target[len("pipe:[") : -1]) if target.startswith("pipe:[") else 0
+
+
+def await_true(is_so: Callable[[], bool], timeout_s: float) -> bool:
+    until_s = time.monotonic() + timeout_s
+    while not is_so():
+        if time.monotonic() > until_s:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+@contextlib.contextmanager
+def staged(seed: int, *, is_on_postgres: bool, planted: str = "") -> Iterator[Stage]:
+    from provisioning.devcluster.cluster import EmbeddedCluster, Options
+    from tests.faults.postgres import shared
+
+    with tempfile.TemporaryDirectory(prefix="faults-") as name:
+        directory = Path(name)
+        options = Options(
+            state_dir=directory / "cluster",
+            running_after_s=0.6,
+            secret_after_s=0.3,
+            ready_after_s=0.3,
+            sandboxes="simulated",
+            is_ephemeral=True,
+        )
+        with EmbeddedCluster(options) as cluster:
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", 0))
+                port = int(probe.getsockname()[1])
+            os.environ.update(
+                STATE_DIR=str(directory / "state"),
+                KUBECONFIG=str(cluster.kubeconfig),
+                ADMIN_PASSWORD="faults-canary-password",
+                DJANGO_SETTINGS_MODULE="controlpanel.settings",
+            )
+            stage = Stage(directory, cluster, random.Random(seed), port, planted)
+            if is_on_postgres:
+                stage.postgres = shared()
+                os.environ["DATABASE_URL"] = stage.postgres.url
+            stage.start()
+            try:
+                if not await_true(lambda: "The panel is ready" in stage.said, 90):
+                    raise RuntimeError(f"The panel has not started:\n{stage.said}")
+                import django
+
+                django.setup()
+                yield stage
+            finally:
+                stage.stop()
