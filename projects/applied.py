@@ -6,7 +6,8 @@ from django.db import models
 
 
 class AppliedObject(models.Model):
-    """An object as it was last applied. Of a Secret's values only keyed digests are kept."""
+    """An object as it was last applied; a Cluster, which is sent once, as it is about to be. Of a Secret's values only
+    keyed digests are kept."""
 
     project = models.ForeignKey("projects.Project", models.PROTECT, related_name="applied")
     kind = models.CharField(max_length=60)

@@ -2,7 +2,7 @@
 stored under the lease before the next effect and at the end of the pass."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -121,16 +121,18 @@ def _live_database(scene: Scene) -> DatabaseCluster:
 def apply_cluster(scene: Scene, now: datetime) -> None:
     """Create the Cluster, or put our labels back on it. Its spec is never sent twice: the operator completes it."""
     database, world = _live_database(scene), scene.world
-    sent: list[manifests.Manifest] = []
     if world.cluster is not None:
         _label_cluster(scene, "created")
         api_version = text(world.cluster.get("apiVersion"), 60)
     else:
         manifest = cluster_manifest(scene)
         api_version = str(manifest["apiVersion"])
+        # Stored before the request: the pass that finds a Cluster whose answer or worker was lost does not know what
+        # was sent, and the settings may be others by then.
+        drifting.remember(scene, [manifest], now)
+        scene.store()
         world.cluster = world.kube.apply(manifest, "clusters", force=False)
-        sent = [manifest]
-    _record_cluster(scene, api_version, "ClusterApplied", f"Applied the Cluster {database.name}.", now, sent)
+    _record_cluster(scene, api_version, "ClusterApplied", f"Applied the Cluster {database.name}.", now)
 
 
 def cluster_manifest(scene: Scene) -> manifests.Manifest:
@@ -170,9 +172,7 @@ def _label_cluster(scene: Scene, origin: str) -> None:
     )
 
 
-def _record_cluster(
-    scene: Scene, api_version: str, reason: str, message: str, now: datetime, sent: Sequence[manifests.Manifest] = ()
-) -> None:
+def _record_cluster(scene: Scene, api_version: str, reason: str, message: str, now: datetime) -> None:
     database, world = _live_database(scene), scene.world
     world.is_cluster_known = True
     seen = judge_cluster(world.cluster)
@@ -183,7 +183,6 @@ def _record_cluster(
         object_uid=seen.uid,
         wanted_generation=seen.generation,
     )
-    drifting.remember(scene, sent, now)
     scene.note(reason, message, resource=f"Cluster {database.name}")
 
 

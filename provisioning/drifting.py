@@ -25,7 +25,7 @@ _PLURALS = {kind.name: kind.plural for kind in (k.STATEFULSET, k.SERVICE, k.SECR
 
 
 def remember(scene: Scene, sent: Iterable[Object], now: datetime) -> None:
-    """Have stored what was just applied, digests in place of a Secret's values."""
+    """Have stored, with what is stored next, what is applied; digests in place of a Secret's values."""
     scene.applied += [
         AppliedObject(
             project=scene.project,

@@ -13,6 +13,7 @@ from django.utils import timezone
 from django_q.models import OrmQ
 from django_q.signing import SignedPackage
 
+from projects.applied import AppliedObject
 from projects.models import DatabaseCluster, Event, Project, ProjectVariable, Sandbox
 from projects.scheduling import PASS_TASK
 from projects.states import Phase
@@ -55,6 +56,7 @@ class Evidence:
     sandboxes: dict[int, list[Sandbox]]
     variables: dict[int, list[ProjectVariable]]
     events: dict[int, list[Event]]
+    applied: dict[int, list[AppliedObject]]
     queued: Counter[int]
     objects: dict[str, list[Json]]
     texts: dict[str, str] = field(default_factory=dict)
@@ -80,6 +82,7 @@ def gather(list_objects: Callable[[str], Iterable[Json]]) -> Evidence:
         sandboxes=_by_project(Sandbox.objects.order_by("pk")),
         variables=_by_project(ProjectVariable.objects.order_by("pk")),
         events=_by_project(Event.objects.order_by("pk")),
+        applied=_by_project(AppliedObject.objects.order_by("pk")),
         queued=Counter(args[0] for func, args in read_tasks() if func == PASS_TASK),
         objects={plural: list(list_objects(plural)) for plural in PATHS},
     )

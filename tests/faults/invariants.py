@@ -273,6 +273,7 @@ def _rows_agree_with_the_cluster(evidence: Evidence) -> Iterator[str]:
         database, sandbox = _live(evidence.databases, project), _live_sandbox(evidence, project)
         match Phase(project.phase):
             case Phase.RUNNING:
+                yield from _forgotten_manifests(evidence, project, database, sandbox)
                 amiss = list(_amiss(evidence, project, database, sandbox))
                 if project.reason != Reason.DEFAULT_CREDENTIALS:
                     yield from (f"{project.name} says Running, but {one}." for one in amiss)
@@ -292,6 +293,20 @@ def _rows_agree_with_the_cluster(evidence: Evidence) -> Iterator[str]:
                     yield f"{project.name} is {project.phase} and has a live database or sandbox row."
             case _:
                 pass  # not settled: said elsewhere
+
+
+def _forgotten_manifests(
+    evidence: Evidence, project: Project, database: DatabaseCluster | None, sandbox: Sandbox | None
+) -> Iterator[str]:
+    """What the panel made and does not know how: nobody would see that it was changed. What it adopted is not its."""
+    known = {(one.kind, one.name) for one in evidence.applied.get(project.pk, ())}
+    made = {("Cluster", database.name)} if database and database.origin == Origin.CREATED else set()
+    made |= {("StatefulSet", sandbox.name), ("Secret", f"{sandbox.name}-env")} if sandbox else set()
+    for kind, name in sorted(made - known):
+        yield f"{project.name} runs, and how the {kind} {name} was made is not remembered."
+    for kind, name in sorted(known):
+        if kind == "Cluster" and ("Cluster", name) not in made:
+            yield f"{project.name} remembers the Cluster {name}, which it has not made."
 
 
 def _amiss(

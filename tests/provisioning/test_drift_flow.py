@@ -1,18 +1,24 @@
 """Drift on the embedded cluster: found, shown as it is, taken back or only reported; never a value of a Secret."""
 
 import base64
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from projects.fields import EncryptedText
 from projects.models import Project, ProjectVariable
-from projects.services import request_update
+from projects.services import add_project, request_provision, request_update
 from projects.states import DriftPolicy, Phase, Reason
 from provisioning import kube as k
+from provisioning.acting import apply_cluster
 from provisioning.drifting import MENDED
+from provisioning.lease import claim
 from provisioning.manifests import environment_secret_name
-from provisioning.reconcile import run_pass
+from provisioning.names import PROJECT_ID_LABEL
+from provisioning.reconcile import observe_and_decide, read_scene, run_pass
+from provisioning.terms import Action
 from tests.conftest import follow, is_running
 
 pytestmark = pytest.mark.django_db
@@ -114,6 +120,56 @@ def test_a_clusters_spec_is_reported_and_never_sent_again(provisioned):
     assert paths(project) == {("Cluster", "spec.terminationPolicy")}
     assert "OpsRequest" in project.message
     assert k.connect().get_or_none(CLUSTERS, "default", project.database.name)["spec"]["terminationPolicy"] == "WipeOut"
+
+
+def killed_after_its_request(project: Project, cluster: Any) -> None:
+    """A worker applies the Cluster, and dies before it has recorded that."""
+    lease = claim(project.pk, timezone.now())
+    assert lease is not None
+    scene = read_scene(lease)
+    assert observe_and_decide(scene, timezone.now()).action is Action.APPLY_CLUSTER
+    apply_cluster(scene, timezone.now())
+    Project.objects.filter(pk=project.pk).update(lease_until=timezone.now())
+
+
+def loses_its_answer(project: Project, cluster: Any) -> None:
+    """The API server carries the request out, also when it is sent again, and its answers are lost."""
+    cluster.faults.add("reset-after", verb="patch", resource="clusters", user="admin", count=2)
+    run_pass(project.pk)
+
+
+def edit_outside(name: str) -> None:
+    change(CLUSTERS, name, {"metadata": {"labels": {"app.kubernetes.io/managed-by": "me"}}})
+    live = k.connect().get_or_none(CLUSTERS, "default", name)
+    (component,) = live["spec"]["componentSpecs"]
+    quantities = {"cpu": "700m", "memory": component["resources"]["limits"]["memory"]}
+    change(CLUSTERS, name, {"spec": {"componentSpecs": [{**component, "resources": {"limits": quantities}}]}})
+
+
+@pytest.mark.parametrize("is_edited_before", [True, False], ids=["edited before it is found", "edited when it runs"])
+@pytest.mark.parametrize("lose", [killed_after_its_request, loses_its_answer])
+def test_a_cluster_whose_record_was_lost_is_followed_as_any_other(
+    cluster, unique_name, settings, lose: Callable[[Project, Any], None], is_edited_before: bool
+):
+    project = add_project(unique_name, actor="tester")
+    request_provision(project, actor="tester")
+    lose(project, cluster)
+    database = project.databases.get()
+    made = k.connect().get_or_none(CLUSTERS, "default", database.name)
+    assert (database.applied_at, made is not None) == (None, True)
+    settings.DATABASE_MEMORY = "2Gi"  # what was sent counts, not what would be sent now
+    if not is_edited_before:
+        follow(project, is_running)
+    edit_outside(database.name)
+    project = follow(project, lambda p: is_running(p) and p.reason == Reason.DRIFTED)
+    resources = "spec.componentSpecs[postgresql].resources"
+    changed = ("limits.cpu", "requests.cpu", "requests.memory")
+    assert paths(project) == {("Cluster", f"{resources}.{path}") for path in changed}
+    assert f"{resources}.limits.cpu: applied 500m, now 700m" in project.message
+    (ours,) = k.connect().list_objects(CLUSTERS, "default", labels=f"{PROJECT_ID_LABEL}={project.uid}")
+    assert ours["metadata"]["uid"] == made["metadata"]["uid"] == project.database.object_uid
+    assert ours["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "controlpanel", "labels are taken back"
+    assert ours["spec"]["componentSpecs"][0]["resources"]["limits"]["cpu"] == "700m", "the spec is sent once"
 
 
 def test_objects_that_are_gone_come_back(provisioned):
