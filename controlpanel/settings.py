@@ -221,8 +221,8 @@ Q_CLUSTER: dict[str, Any] = {
     **({"redis": REDIS_URL} if REDIS_URL else {"orm": "default"}),
 }
 
-# Wrong codes of the second factor, and codes that were used, are counted for all web servers together. `migrate` makes
-# the table. Nothing that passes or the watcher do goes through it.
+# Wrong codes of the second factor, and codes that were used, are counted for all web servers together: in the default
+# cache, since allauth can be told of no other. Nothing else goes through it. `migrate` makes the table.
 _shared: dict[str, Any] = {
     "BACKEND": "django.core.cache.backends.db.DatabaseCache",
     "LOCATION": "controlpanel_cache",

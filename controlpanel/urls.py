@@ -8,8 +8,10 @@ from django.views.generic import RedirectView
 from controlpanel.accounts import guard_admin_login
 from controlpanel.health import healthz, livez
 from controlpanel.metrics import metrics
+from projects.shell import search
 
 admin.site.login = guard_admin_login(admin.site.login)  # type: ignore[method-assign]
+admin.site.search = search  # type: ignore[attr-defined]
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="projects:list"), name="home"),

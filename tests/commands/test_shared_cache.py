@@ -1,13 +1,28 @@
 """What counts wrong codes of the second factor counts for all processes together, from a fresh clone on."""
 
 import shutil
+import socket
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from provisioning.devcluster.ports import LOOPBACK, choose_port
 from tests.commands.conftest import hermetic_environment
+
+REDIS = shutil.which("redis-server")
+# A member of staff types into the field above the sidebar.
+SEARCH = """
+from django.contrib.auth.models import User
+from django.test import Client
+client = Client(raise_request_exception=False, SERVER_NAME='localhost')
+client.force_login(User.objects.get_or_create(username='ann', is_staff=True, is_superuser=True)[0])
+answers = [client.get('/admin/search/', {'s': 'Sandbox t'}) for _ in range(2)]
+print([answer.status_code for answer in answers], 'Sandbox templates' in answers[1].content.decode())
+"""
 
 
 def shell(repository: Path, state_dir: Path, code: str, **environment: str) -> str:
@@ -32,6 +47,50 @@ def test_processes_count_together_once_the_database_is_migrated(repository, stat
     code = "from django.core.cache import cache; print(cache.add('code', [1.5], timeout=60), cache.get('code'))"
     assert shell(repository, state_dir, code) == "True [1.5]\n"
     assert shell(repository, state_dir, code) == "False [1.5]\n"
+
+
+@pytest.fixture
+def redis_url(tmp_path: Path) -> Iterator[str]:
+    """A Redis of the test's own."""
+    if REDIS is None:
+        pytest.skip("There is no redis-server on the PATH: apt install redis-server.")
+    port = choose_port(range(32000, 32700), set())
+    command = [REDIS, "--bind", LOOPBACK, "--port", str(port), "--save", "", "--dir", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
+        try:
+            until_s = time.monotonic() + 20
+            while server.poll() is None and not _listens(port):
+                assert time.monotonic() < until_s, "redis-server has not started"
+                time.sleep(0.02)
+            assert server.poll() is None, "redis-server has ended"
+            yield f"redis://{LOOPBACK}:{port}/0"
+        finally:
+            server.terminate()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((LOOPBACK, port)) == 0
+
+
+def test_with_redis_they_count_together_there(repository, state_dir, redis_url):
+    code = "from django.core.cache import cache; print(cache.add('code', [1.5], timeout=60), cache.get('code'))"
+    assert shell(repository, state_dir, code, REDIS_URL=redis_url) == "True [1.5]\n"
+    assert shell(repository, state_dir, code, REDIS_URL=redis_url) == "False [1.5]\n"
+
+
+def test_what_is_looked_for_in_the_sidebar_is_not_kept_among_the_counters(repository, state_dir):
+    held = """
+from django.db import connection
+with connection.cursor() as cursor:
+    print(cursor.execute('SELECT COUNT(*) FROM controlpanel_cache').fetchone())
+"""
+    assert shell(repository, state_dir, SEARCH + held) == "[200, 200] True\n(0,)\n"
+
+
+def test_the_sidebar_is_searched_with_redis_too(repository, state_dir, redis_url):
+    held = "from django.core.cache import cache; print(cache._cache.get_client().keys())"
+    assert shell(repository, state_dir, SEARCH + held, REDIS_URL=redis_url) == "[200, 200] True\n[]\n"
 
 
 def test_the_queue_keeps_what_it_knows_of_its_processes_out_of_the_database(repository, state_dir):
