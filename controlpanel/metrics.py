@@ -9,7 +9,7 @@ from datetime import datetime
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
-from django.db.models import Count, Min
+from django.db.models import Count, Min, Q
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
@@ -21,7 +21,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 
 from projects.models import Project
 from projects.permissions import may_view_every_project
-from projects.states import Phase
+from projects.states import DesiredState, Phase
 from provisioning import liveness
 from provisioning.models import ProcessLease
 from provisioning.sweeping import queue_size
@@ -68,7 +68,8 @@ def _projects(now: datetime) -> Iterator[Metric]:
     for phase in Phase:
         family.add_metric([str(phase)], by_phase.get(phase, 0))
     yield family
-    failing = Project.objects.filter(failures__gt=0).count()
+    ended = Q(desired_state=DesiredState.REGISTERED, phase=Phase.NEW)
+    failing = Project.objects.present().exclude(ended).filter(failures__gt=0).count()
     yield _gauge("projects_in_trouble", "Projects whose last pass met a trouble.", failing)
     overdue = Project.objects.filter(next_pass_at__lte=now, queued_at=None)
     due = overdue.aggregate(n=Count("pk"), first=Min("next_pass_at"))

@@ -44,7 +44,7 @@ def add_dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, An
         ],
         "failed": failed[:_ATTENTION_SHOWN],
         "failed_count": counts.get(Phase.FAILED, 0),
-        "troubled": present.exclude(phase=Phase.FAILED).filter(is_troubled)[:_ATTENTION_SHOWN],
+        "troubled": present.exclude(phase__in=[Phase.FAILED, Phase.NEW]).filter(is_troubled)[:_ATTENTION_SHOWN],
         "on_default": on_default[:_ATTENTION_SHOWN],
         "recent_events": [(event, display.shown_level(event)) for event in events[:_EVENTS_SHOWN]],
         "sees_all": permissions.may(request.user, "view_project"),

@@ -29,6 +29,11 @@ class Standing:
         return self.phase != Phase.DELETED and (self.desired_state == DesiredState.DELETED or self.is_cancelling)
 
     @property
+    def has_ended(self) -> bool:
+        """Whether nothing of it is in the cluster, as far as is known, nor is to be."""
+        return self.desired_state != DesiredState.RUNNING and not self.is_being_removed
+
+    @property
     def is_out_of_reach(self) -> bool:
         """Whether the last pass could not do its work because the cluster can't be reached or refuses the panel; a
         wait that ran out while passes failed says no other reason than that."""

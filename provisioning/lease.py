@@ -16,6 +16,8 @@ LEASE = timedelta(seconds=45)
 # Time that a step needs as a rule. A step that takes longer (an API server that answers late, several times) may still
 # have an effect after the lease; what a deletion leaves then is found by the look that follows it (see recording.py).
 _MARGIN = timedelta(seconds=12)
+# Each fails only if the lease changes hands between two statements, or if the project is gone.
+_MOST_TRIES = 5
 
 
 class LeaseLostError(Exception):
@@ -71,12 +73,13 @@ def claim(project_id: int, now: datetime) -> Lease | None:
     token, until = uuid.uuid4(), now + LEASE
     # No pass of this clock can have a lease so long: the clock was set back since.
     free = Q(lease_until=None) | Q(lease_until__lte=now) | Q(lease_until__gt=until + CLOCK_SKEW)
-    claimed = Project.objects.filter(free, pk=project_id).update(
-        lease_token=token, lease_until=until, queued_at=None, next_pass_at=until
-    )
-    if claimed:
-        return Lease.over(Project.objects.for_pass().get(pk=project_id), token, until)
-    Project.objects.filter(pk=project_id).update(queued_at=None, next_pass_at=now)
+    mine = Project.objects.filter(pk=project_id)
+    for _ in range(_MOST_TRIES):
+        if mine.filter(free).update(lease_token=token, lease_until=until, queued_at=None, next_pass_at=until):
+            return Lease.over(Project.objects.for_pass().get(pk=project_id), token, until)
+        # A note that comes when the holder has just ended would be read by nobody: the lease is free then.
+        if mine.filter(~free).update(queued_at=None, next_pass_at=now):
+            return None
     return None
 
 

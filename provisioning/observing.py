@@ -132,11 +132,13 @@ def is_just_captured(project: Project, database: DatabaseCluster, now: datetime)
         or not (database.is_verified or not settings.VERIFY_CONNECTIONS)
     ):
         return False
+    # The watcher's clock may be behind this one's.
+    before = database.captured_at - liveness.CLOCK_SKEW
     since = liveness.in_step_since(now)
-    if since is None or since > database.captured_at:
+    if since is None or since > before:
         return False
     changes = ClusterChange.objects.filter(namespace=database.namespace, cluster=database.name)
-    return not changes.filter(at__gte=database.captured_at).exists()
+    return not changes.filter(at__gte=before).exists()
 
 
 def _as_captured(project: Project, database: DatabaseCluster) -> Readiness:

@@ -20,6 +20,8 @@ from provisioning.terms import Decision, Pace
 
 _FAILED_POLL_S = 20.0
 _LONGEST_BACKOFF_S = 300.0
+# What a late effect has left behind, where the cluster is out of reach for longer than these take, is an orphan.
+_MOST_LAST_LOOKS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,13 +151,18 @@ def _explain_late(project: Project, last_seen: str) -> str:
     )
 
 
-def record_trouble(lease: Lease, trouble: Trouble, now: datetime, scene: Scene | None = None) -> datetime:
+def record_trouble(lease: Lease, trouble: Trouble, now: datetime, scene: Scene | None = None) -> datetime | None:
     """Say on the project what went wrong, keep what is known, and return when to try again: later each time.
 
-    `scene`: what the pass has found out until then, if it came so far.
+    `scene`: what the pass has found out until then, if it came so far. Of a project that has ended nothing is said,
+    and the look at what a late effect may have left is given up after a while.
     """
     with transaction.atomic():
         project = Project.objects.select_for_update().get(pk=lease.project_id)
+        if project.has_ended:
+            is_last = project.failures >= _MOST_LAST_LOOKS
+            lease.write(failures=0 if is_last else project.failures + 1)
+            return None if is_last else now + _back_off(project.failures + 1, trouble)
         phase, reason, message = Phase(project.phase), trouble.reason, trouble.message
         is_waiting = phase in Phase.in_progress() or phase is Phase.FAILED
         is_late = is_waiting and is_past(_deadline_of(project), now)
@@ -181,8 +188,12 @@ def record_trouble(lease: Lease, trouble: Trouble, now: datetime, scene: Scene |
                 level=Level.WARNING,
                 at=now,
             )
+    return now + _back_off(failures, trouble)
+
+
+def _back_off(failures: int, trouble: Trouble) -> timedelta:
     backoff_s = min(_LONGEST_BACKOFF_S, settings.POLL_S * 2 ** min(failures - 1, 10))
     if trouble.is_final:
         backoff_s = _LONGEST_BACKOFF_S
     wait_s = max(min(trouble.retry_after_s or 0.0, _LONGEST_BACKOFF_S), backoff_s * random.uniform(0.7, 1.3))  # noqa: S311 - as above  # nosec B311
-    return now + timedelta(seconds=wait_s)
+    return timedelta(seconds=wait_s)

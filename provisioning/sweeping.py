@@ -96,22 +96,24 @@ def sweep_once(now: datetime) -> int:
     tasks = queue_size(now)
     lost = _find_lost(now, _LOST_AFTER + tasks * _SLOWEST_PASS)
     if lost:
-        Project.objects.filter(lost).update(queued_at=None, next_pass_at=now)
+        Project.objects.filter(pk__in=lost).update(queued_at=None, next_pass_at=now)
     longest = _LONGEST_WAIT + timedelta(seconds=1.2 * settings.SETTLED_POLL_S)
     Project.objects.filter(next_pass_at__gt=now + longest).update(next_pass_at=now)
     # Under a lease the holder's end asks for the next pass; of a holder that died it is due when the lease runs out.
     is_free = Q(lease_until=None) | Q(lease_until__lte=now) | Q(lease_until__gt=now + LEASE + liveness.CLOCK_SKEW)
     due = Project.objects.filter(is_free, next_pass_at__lte=now, queued_at=None).order_by("next_pass_at")
     is_awaited = Q(phase__in=Phase.in_progress()) | Q(observed_generation__lt=F("wanted_generation"))
-    rows = list(due.filter(is_awaited).values_list("pk", flat=True)[:_BATCH])
+    # What was lost comes first: of a project that runs, the next round would say that nothing has changed.
+    rows = list(due.filter(pk__in=lost).values_list("pk", flat=True)) if lost else []
+    rows += due.filter(is_awaited).exclude(pk__in=rows).values_list("pk", flat=True)[:_BATCH]
     room = _QUEUE_FOR_CHECKS - tasks - len(rows)
     if room > 0:
         rows += due.exclude(is_awaited).values_list("pk", flat=True)[:room]
     return sum(enqueue_pass(pk, now=now) for pk in rows)
 
 
-def _find_lost(now: datetime, lost_after: timedelta) -> Q | None:
-    """Return which projects' tasks were lost; None where none is late.
+def _find_lost(now: datetime, lost_after: timedelta) -> set[int]:
+    """Return which projects' tasks were lost.
 
     A late task is not lost while it waits for a worker, nor while no worker begins anything: a queue that hangs would
     swallow one task after the other.
@@ -121,11 +123,11 @@ def _find_lost(now: datetime, lost_after: timedelta) -> Q | None:
         Project.objects.filter(Q(queued_at__lt=now - lost_after) | is_ahead).values_list("pk", "queued_at")[:_BATCH]
     )
     if not late:
-        return None
+        return set()
     begun_at = liveness.last_beat()
     silent = {pk for pk, at in late if at is not None and at <= now and (begun_at is None or begun_at < at + _NOTICED)}
     overdue = {pk for pk, _ in late} - silent
-    return Q(pk__in=overdue - _find_waiting(now)) if overdue else None
+    return overdue - _find_waiting(now) if overdue else set()
 
 
 def count_unacknowledged(now: datetime, since: datetime) -> int:

@@ -171,7 +171,7 @@ BUGS = (
     Bug(
         "a lost task is not looked for",
         "tasks lost",
-        (Edit(sweeping.sweep_once, "Project.objects.filter(lost)", "Project.objects.none()"),),
+        (Edit(sweeping.sweep_once, "lost = _find_lost(now, _LOST_AFTER + tasks * _SLOWEST_PASS)", "lost = set()"),),
         seed=2,
     ),
     Bug(

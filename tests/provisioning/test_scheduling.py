@@ -4,7 +4,7 @@ import uuid
 from datetime import timedelta
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 from django_q.conf import Conf
 from django_q.models import OrmQ, Schedule
@@ -19,7 +19,13 @@ from provisioning.checks import check_queue
 from provisioning.lease import LEASE, LeaseLostError, claim, release
 from provisioning.models import ProcessLease
 from provisioning.schedules import ensure_schedules
-from provisioning.sweeping import count_unacknowledged, queue_size, sweep_once, sweep_without_watcher
+from provisioning.sweeping import (
+    count_unacknowledged,
+    queue_size,
+    sweep_once,
+    sweep_without_watcher,
+    vouch_for_settled,
+)
 from tests.factories import provisioned_project
 
 pytestmark = pytest.mark.django_db
@@ -96,6 +102,24 @@ def test_who_comes_second_is_not_forgotten(project):
     assert queued_calls() == [pass_of(project)]
 
 
+def test_who_comes_as_the_holder_ends_takes_over(project):
+    """Between the statement that finds the lease taken and the one that leaves a note, the holder gives it back."""
+    now = timezone.now()
+    holder = claim(project.pk, now)
+    asked = 0
+
+    def end_before_the_note(execute, sql, params, many, context):
+        nonlocal asked
+        asked += sql.startswith("UPDATE")
+        if asked == 2:
+            asked += 1
+            assert holder.write_last(now + timedelta(minutes=5), phase=Phase.RUNNING)
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(end_before_the_note):
+        assert claim(project.pk, now) is not None
+
+
 def test_release_schedules_the_next_look(project):
     now = timezone.now()
     lease = claim(project.pk, now)
@@ -148,6 +172,21 @@ def test_a_task_that_died_with_its_worker_is_found_before_the_queue_gives_it_out
     taken(now)
     sign_of_life(now + timedelta(seconds=9))
     assert sweep_once(now + timedelta(seconds=11)) == 1
+
+
+def test_a_lost_task_of_a_project_that_runs_is_found_though_the_queue_is_long():
+    """The watcher says of what runs that nothing has changed; it knows nothing of a variable that somebody changed."""
+    project, now = provisioned_project(), timezone.now()
+    enqueue_pass(project.pk, now=now)
+    OrmQ.objects.all().delete()
+    for _ in range(120):
+        async_task("provisioning.tasks.beat")
+    later = now + timedelta(minutes=2)
+    sign_of_life(later)
+    sweep_once(later)
+    vouch_for_settled(later + timedelta(seconds=3))
+    sweep_once(later + timedelta(seconds=3))
+    assert pass_of(project) in queued_calls()
 
 
 def test_what_died_with_other_workers_delays_nothing(project):

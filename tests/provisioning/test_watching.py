@@ -103,15 +103,16 @@ def applied():
 def test_credentials_that_the_watcher_has_followed_are_not_read_again(applied):
     now, captured_at = timezone.now(), applied.database.captured_at
     assert not is_just_captured(applied, applied.database, now)
-    lead(now, since=captured_at - timedelta(seconds=1))
+    lead(now, since=captured_at - timedelta(seconds=20))
     assert is_just_captured(applied, applied.database, now)
     ClusterChange.objects.create(namespace="default", cluster=applied.database.name, at=captured_at)
     assert not is_just_captured(applied, applied.database, now)
 
 
-def test_credentials_from_before_the_watcher_came_are_read_again(applied):
+@pytest.mark.parametrize("seconds", [1, -10])  # the watcher's clock may be behind
+def test_credentials_from_before_the_watcher_came_are_read_again(applied, seconds):
     now = timezone.now()
-    lead(now, since=applied.database.captured_at + timedelta(seconds=1))
+    lead(now, since=applied.database.captured_at + timedelta(seconds=seconds))
     assert not is_just_captured(applied, applied.database, now)
 
 
@@ -121,7 +122,7 @@ def test_credentials_from_before_the_watcher_came_are_read_again(applied):
 )
 def test_a_database_that_changes_for_the_worse_is_looked_at_again(applied, kind, phase, is_news):
     applied.database.captured_at = now = timezone.now()
-    lead(now, since=now - timedelta(seconds=1))
+    lead(now, since=now - timedelta(seconds=20))
     body = cluster(applied.database.name, phase)
     body["metadata"]["labels"] = {PROJECT_ID_LABEL: str(applied.uid)}
     stream = Stream(SUBJECTS[0], "default", threading.Event())
@@ -130,8 +131,16 @@ def test_a_database_that_changes_for_the_worse_is_looked_at_again(applied, kind,
     assert OrmQ.objects.count() == 1
 
 
+def test_a_change_is_seen_though_the_watchers_clock_is_behind(applied):
+    now, captured_at = timezone.now(), applied.database.captured_at
+    lead(now, since=captured_at - timedelta(seconds=60))
+    before = captured_at - timedelta(seconds=10)
+    ClusterChange.objects.create(namespace="default", cluster=applied.database.name, at=before)
+    assert not is_just_captured(applied, applied.database, now)
+
+
 def test_a_running_project_is_looked_at_whole(applied):
     now = timezone.now()
-    lead(now, since=applied.database.captured_at - timedelta(seconds=1))
+    lead(now, since=applied.database.captured_at - timedelta(seconds=20))
     applied.phase = Phase.RUNNING
     assert not is_just_captured(applied, applied.database, now)

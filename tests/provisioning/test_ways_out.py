@@ -1,5 +1,6 @@
 """Cancel and forget on the embedded cluster: at every step, in races, and while the cluster is out of reach."""
 
+import re
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -326,3 +327,24 @@ def test_what_was_never_asked_for_is_deleted_without_a_cluster(settings, tmp_pat
     request_delete(project, actor="tester")
     run_pass(project.pk)
     assert Project.objects.get(pk=project.pk).phase == Phase.DELETED
+
+
+@pytest.mark.parametrize("request_end", [request_delete, request_cancel])
+def test_a_project_that_has_ended_comes_to_rest_though_the_cluster_is_gone_too(
+    cluster, unique_name, use_cluster, tmp_path, request_end
+):
+    """It is looked at once more, for what a late effect may have left; nobody can press anything about that."""
+    project = add_project(unique_name, actor="tester")
+    request_provision(project, actor="tester")
+    run_pass(project.pk)
+    request_end(project, actor="tester")
+    ended = follow(project, lambda row: row.has_ended)
+    nowhere = tmp_path / "kubeconfig"
+    nowhere.write_text(re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:9", cluster.kubeconfig.read_text()))
+    use_cluster(nowhere)
+    for _ in range(13):
+        assert ended.next_pass_at is not None
+        run_pass(ended.pk)
+        before, ended = ended, Project.objects.get(pk=ended.pk)
+        assert (ended.phase, ended.reason, ended.message) == (before.phase, before.reason, before.message)
+    assert (ended.next_pass_at, ended.failures) == (None, 0)
