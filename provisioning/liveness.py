@@ -42,6 +42,15 @@ class Liveness:
     queue: Part
 
 
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """Since when a watcher has followed the cluster, by its own clock, and by how much that may be behind this one: it
+    renewed its lease some time ago, so not by more than that seems to be."""
+
+    since: datetime
+    most_behind: timedelta
+
+
 def holder_name() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
@@ -105,12 +114,13 @@ def _watchers_lease(now: datetime) -> ProcessLease | None:
     return ProcessLease.objects.filter(name=WATCHER, until__gt=now, until__lte=latest).first()
 
 
-def in_step_since(now: datetime) -> datetime | None:
+def read_followed(now: datetime) -> Followed | None:
     """Return since when the leading watcher has followed the cluster; None while none does."""
     lease = _watchers_lease(now)
-    if lease is None or lease.details.get("in_step") is not True:
+    if lease is None or lease.renewed_at is None or lease.details.get("in_step") is not True:
         return None
-    return parse_datetime(str(lease.details.get("since") or ""))
+    since = parse_datetime(str(lease.details.get("since") or ""))
+    return Followed(since, max(now - lease.renewed_at, timedelta(0))) if since else None
 
 
 def read(now: datetime | None = None) -> Liveness:

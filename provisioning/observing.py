@@ -132,10 +132,12 @@ def is_just_captured(project: Project, database: DatabaseCluster, now: datetime)
         or not (database.is_verified or not settings.VERIFY_CONNECTIONS)
     ):
         return False
-    # The watcher's clock may be behind this one's.
-    before = database.captured_at - liveness.CLOCK_SKEW
-    since = liveness.in_step_since(now)
-    if since is None or since > before:
+    followed = liveness.read_followed(now)
+    if followed is None:
+        return False
+    # By the watcher's clock, which may be behind this one's.
+    before = database.captured_at - followed.most_behind
+    if followed.since > before:
         return False
     changes = ClusterChange.objects.filter(namespace=database.namespace, cluster=database.name)
     return not changes.filter(at__gte=before).exists()

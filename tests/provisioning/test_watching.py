@@ -32,6 +32,7 @@ def cluster(name, phase, message=""):
 
 
 def lead(now, since):
+    """Now and since when: by the watcher's clock."""
     details = {"in_step": True, "since": since.isoformat()}
     assert liveness.acquire(liveness.WATCHER, uuid.uuid4(), liveness.WATCHER_LEASE, now, details)
 
@@ -103,16 +104,16 @@ def applied():
 def test_credentials_that_the_watcher_has_followed_are_not_read_again(applied):
     now, captured_at = timezone.now(), applied.database.captured_at
     assert not is_just_captured(applied, applied.database, now)
-    lead(now, since=captured_at - timedelta(seconds=20))
+    lead(now, since=captured_at - timedelta(seconds=1))
     assert is_just_captured(applied, applied.database, now)
     ClusterChange.objects.create(namespace="default", cluster=applied.database.name, at=captured_at)
     assert not is_just_captured(applied, applied.database, now)
 
 
-@pytest.mark.parametrize("seconds", [1, -10])  # the watcher's clock may be behind
-def test_credentials_from_before_the_watcher_came_are_read_again(applied, seconds):
+@pytest.mark.parametrize("behind", [timedelta(0), timedelta(seconds=10)])
+def test_credentials_from_before_the_watcher_came_are_read_again(applied, behind):
     now = timezone.now()
-    lead(now, since=applied.database.captured_at + timedelta(seconds=seconds))
+    lead(now - behind, since=applied.database.captured_at + timedelta(seconds=1) - behind)
     assert not is_just_captured(applied, applied.database, now)
 
 
@@ -122,7 +123,7 @@ def test_credentials_from_before_the_watcher_came_are_read_again(applied, second
 )
 def test_a_database_that_changes_for_the_worse_is_looked_at_again(applied, kind, phase, is_news):
     applied.database.captured_at = now = timezone.now()
-    lead(now, since=now - timedelta(seconds=20))
+    lead(now, since=now - timedelta(seconds=1))
     body = cluster(applied.database.name, phase)
     body["metadata"]["labels"] = {PROJECT_ID_LABEL: str(applied.uid)}
     stream = Stream(SUBJECTS[0], "default", threading.Event())
@@ -133,14 +134,15 @@ def test_a_database_that_changes_for_the_worse_is_looked_at_again(applied, kind,
 
 def test_a_change_is_seen_though_the_watchers_clock_is_behind(applied):
     now, captured_at = timezone.now(), applied.database.captured_at
-    lead(now, since=captured_at - timedelta(seconds=60))
-    before = captured_at - timedelta(seconds=10)
-    ClusterChange.objects.create(namespace="default", cluster=applied.database.name, at=before)
+    behind = timedelta(seconds=10)
+    lead(now - behind, since=captured_at - timedelta(minutes=1))
+    changed_at = captured_at + timedelta(milliseconds=1) - behind
+    ClusterChange.objects.create(namespace="default", cluster=applied.database.name, at=changed_at)
     assert not is_just_captured(applied, applied.database, now)
 
 
 def test_a_running_project_is_looked_at_whole(applied):
     now = timezone.now()
-    lead(now, since=applied.database.captured_at - timedelta(seconds=20))
+    lead(now, since=applied.database.captured_at - timedelta(seconds=1))
     applied.phase = Phase.RUNNING
     assert not is_just_captured(applied, applied.database, now)
