@@ -1,11 +1,12 @@
 """The admin of projects: lists, filters, read-only status, actions that go through services."""
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.db import IntegrityError, models
+from django.core.exceptions import PermissionDenied
+from django.db import IntegrityError, models, transaction
 from django.forms import BaseModelFormSet, ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -194,8 +195,22 @@ class ProjectAdmin(_ProjectAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> Any:
+        if request.method != "POST":
+            return self._show_or_save(request, object_id, form_url, extra_context)
+        with transaction.atomic():
+            # Before any other row, as requests and passes do; and what they wrote before is what is judged here.
+            rows = Project.objects.select_for_update().filter(pk=object_id) if _is_key(object_id) else ()
+            for project in rows:
+                is_ended = project.desired_state == DesiredState.DELETED
+                if is_ended and permissions.may(request.user, "change_project", project):
+                    raise PermissionDenied(f"{project.name} is deleted, or will be: nothing of it can be changed.")
+            return self._show_or_save(request, object_id, form_url, extra_context)
+
+    def _show_or_save(
+        self, request: HttpRequest, object_id: str | None, form_url: str, extra_context: dict[str, Any] | None
+    ) -> Any:
         context = dict(extra_context or {})
-        if object_id and object_id.isdecimal() and self.get_queryset(request).filter(pk=object_id).exists():
+        if _is_key(object_id) and self.get_queryset(request).filter(pk=object_id).exists():
             project = get_shown_project(int(object_id))
             context |= {**project_context(request, project), "in_admin": True}
         try:
@@ -209,6 +224,9 @@ class ProjectAdmin(_ProjectAdmin):
         if change:
             # Only what the form changed: passes and requests write the other columns meanwhile.
             obj.save(update_fields=form.changed_data)
+            typed = request.POST.get("namespace")
+            if typed and typed != obj.namespace and "namespace" not in form.fields:
+                messages.warning(request, f"{obj.name} was provisioned meanwhile: its namespace stays {obj.namespace}.")
         else:
             super().save_model(request, obj, form, change)
             services.record_event(obj, actor=actor, reason="Registered", message=f"{actor} registered the project.")
@@ -343,6 +361,10 @@ class ProjectAdmin(_ProjectAdmin):
         accepted_ones = [project for project, outcome in outcomes if outcome.accepted]
         if accepted_ones:
             messages.info(request, _invite_to_follow(accepted_ones))
+
+
+def _is_key(object_id: str | None) -> TypeGuard[str]:
+    return object_id is not None and object_id.isdecimal()
 
 
 def _invite_to_follow(projects: list[Project]) -> SafeString:

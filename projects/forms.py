@@ -14,7 +14,6 @@ from unfold.widgets import (
 from projects import naming
 from projects.fields import EncryptedText
 from projects.models import Project, ProjectVariable
-from projects.states import DesiredState
 
 if TYPE_CHECKING:
     ProjectModelForm = forms.ModelForm[Project]
@@ -52,22 +51,6 @@ class ProjectAdminForm(ProjectModelForm):
         field_classes = {"name": ProjectNameField}
         widgets = {"description": UnfoldAdminTextareaWidget(attrs={"rows": 3})}
         help_texts = {"namespace": NAMESPACE_HELP}
-
-    def clean(self) -> dict[str, Any]:
-        """Look again under the row's lock, held until the admin has saved: what was asked for since the form was read
-        counts."""
-        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
-        if self.instance.pk and self.has_changed():
-            current = Project.objects.select_for_update().get(pk=self.instance.pk)
-            if current.desired_state == DesiredState.DELETED:
-                raise ValidationError(f"{current.name} is being deleted by now: nothing of it can be changed.")
-            is_asked_for = current.desired_state != DesiredState.REGISTERED or current.is_cancelling
-            if is_asked_for and "namespace" in self.changed_data:
-                raise ValidationError(
-                    f"{current.name} was provisioned meanwhile, so its namespace stays {current.namespace}: load this "
-                    "page again."
-                )
-        return cleaned
 
 
 class AddProjectForm(ProjectModelForm):

@@ -2,14 +2,13 @@
 
 import pytest
 from django.contrib.auth.models import Permission, User
-from django.db import connection
 from django.test import Client
 from django.urls import reverse
 from django_q.models import OrmQ
 
 from projects.fields import EncryptedText
 from projects.models import DatabaseCluster, Event, Project, ProjectVariable, Sandbox
-from projects.states import DesiredState
+from projects.states import DesiredState, Phase
 from tests.factories import (
     PASSWORD,
     ProjectFactory,
@@ -176,29 +175,27 @@ def test_a_name_taken_between_the_check_and_the_insert_gets_a_sentence(admin, mo
     assert Project.objects.count() == 1
 
 
-@pytest.mark.parametrize(
-    ("meanwhile", "said"),
-    [(DesiredState.RUNNING, "its namespace stays default"), (DesiredState.DELETED, "is being deleted by now")],
-)
-def test_a_request_that_came_while_the_form_was_being_saved_counts(admin, meanwhile, said):
+def test_a_namespace_typed_before_the_project_was_provisioned_is_not_taken_in_silence(admin):
     project = ProjectFactory.create(name="aaa")
     data = {**NO_VARIABLES, "namespace": "other", "owner": "", "description": "changed"}
-    reads: list[str] = []
-
-    def ask(execute, statement, *arguments):
-        """Have the request come right behind what the form is made of: the second look, after that of the page."""
-        answer = execute(statement, *arguments)
-        if 'FROM "projects_sandbox"' in statement:
-            reads.append(statement)
-            if len(reads) == 2:
-                Project.objects.filter(pk=project.pk).update(desired_state=meanwhile)
-        return answer
-
-    with connection.execute_wrapper(ask):
-        page = admin.post(reverse("admin:projects_project_change", args=[project.pk]), data)
+    Project.objects.filter(pk=project.pk).update(desired_state=DesiredState.RUNNING)
+    page = admin.post(reverse(CHANGE, args=[project.pk]), data, follow=True)
     project.refresh_from_db()
-    assert (project.namespace, project.description) == ("default", "")
-    assert said in page.content.decode()
+    assert (project.namespace, project.description) == ("default", "changed")
+    assert "aaa was provisioned meanwhile: its namespace stays default." in page.content.decode()
+
+
+@pytest.mark.parametrize("phase", [Phase.DELETING, Phase.DELETED])
+def test_of_a_project_that_was_deleted_meanwhile_nothing_is_changed(admin, phase):
+    project = ProjectFactory.create(name="aaa", running=True)
+    data = {**variable_rows(project, (None, "TOKEN", PASSWORD)), "description": "changed"}
+    Project.objects.filter(pk=project.pk).update(desired_state=DesiredState.DELETED, phase=phase)
+    page = admin.post(reverse(CHANGE, args=[project.pk]), data)
+    assert page.status_code == 403
+    assert "aaa is deleted, or will be: nothing of it can be changed." in page.content.decode()
+    project.refresh_from_db()
+    assert project.description == ""
+    assert not project.variables.exists()
 
 
 def test_the_name_is_for_ever_and_the_namespace_from_the_first_request_on(admin):
