@@ -47,6 +47,8 @@ class Orphan(models.Model):
         """Return why this can't be asked for; "" if it can. `is_sure`: who asks says that no other panel has it."""
         if self.is_vanished:
             return f"{self} is not there. Its project's page says what can be done: Retry, Delete or Forget."
+        if not self.is_deletable and not self.is_releasable:
+            return f"The panel did not make {self}, and never deletes it. Take the project's label off, or delete it."
         if wish is OrphanWish.DELETE and not self.is_deletable:
             return f"{self} was adopted, so the panel never deletes it. Release it: only the panel's labels go."
         if wish is OrphanWish.RELEASE and not self.is_releasable:

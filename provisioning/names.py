@@ -65,6 +65,12 @@ def project_id_of(labels: Mapping[str, str] | None) -> str | None:
     return (labels or {}).get(PROJECT_ID_LABEL) or None
 
 
+def is_panel_made(labels: Mapping[str, str], *, is_cluster: bool) -> bool:
+    """Whether an object's own labels say that the panel made it: the project's label alone says nothing, people copy
+    it. Of a Cluster it is its origin, as it has to be told from an adopted one."""
+    return labels.get(ORIGIN_LABEL) == "created" if is_cluster else labels.get(MANAGED_BY_LABEL) == MANAGER
+
+
 def as_uid(label: str | None) -> UUID | None:
     """Return a project id as a uid; None for what is none: anyone may label an object with anything."""
     try:

@@ -61,6 +61,8 @@ class World:
     drift: tuple[Difference, ...] | None = None
     is_drift_complete: bool = False
     remaining: dict[tuple[k.Kind, str, str], Remaining] = field(default_factory=dict)
+    # What has the label of a project that is deleted, and was made by somebody else.
+    left: list[tuple[k.Kind, str, str]] = field(default_factory=list)
     # What this pass has asked the deletion of: it is not asked twice, even if the API server says yes and does nothing.
     asked_to_go: set[tuple[k.Kind, str, str]] = field(default_factory=set)
 

@@ -12,18 +12,16 @@ from projects import audit
 from projects.models import DatabaseCluster, Project, Sandbox
 from projects.orphan import Orphan, OrphanWish
 from projects.services import record_event
-from projects.states import Level, Origin, Phase, Reason
+from projects.states import Level, Phase, Reason
 from provisioning import kube as k
 from provisioning.drift import conceal, drift
 from provisioning.names import (
     INSTANCE_LABEL,
-    MANAGED_BY_LABEL,
-    MANAGER,
-    ORIGIN_LABEL,
     PROJECT_ID_LABEL,
     PROJECT_LABEL,
     RELEASED_LABELS,
     as_uid,
+    is_panel_made,
     project_id_of,
 )
 from provisioning.readiness import Object, created_at, labels_of, metadata_of, text, uid_of
@@ -62,7 +60,7 @@ def judge(kind: str, item: Object, known: Known, now: datetime) -> Orphan | None
         if not project.is_carried_out or called in has:
             return None
     is_cluster = kind == "Cluster"
-    is_ours = labels.get(ORIGIN_LABEL) == Origin.CREATED if is_cluster else labels.get(MANAGED_BY_LABEL) == MANAGER
+    is_ours = is_panel_made(labels, is_cluster=is_cluster)
     return Orphan(
         kind=kind,
         namespace=text(metadata.get("namespace"), 63),
@@ -94,8 +92,11 @@ def _explain(project: Project | None, labelled_as: str, *, is_cluster: bool, is_
     if is_cluster and is_ours:
         return f"{whose} Delete it with its data, or release it and adopt it for another project."
     if is_cluster:
-        return f"{whose} It was adopted: it is never deleted from here. Release it, and it can be adopted again."
-    return f"{whose} Delete it, if nobody needs it."
+        return f"{whose} The panel did not make it: it is never deleted from here. Release it, and it can be adopted."
+    if is_ours:
+        return f"{whose} Delete it, if nobody needs it."
+    not_ours = "The panel did not make it, and never deletes it. Take the project's label off, or delete it yourself."
+    return f"{whose} {not_ours}"
 
 
 def judge_missing(rows: Iterable[DatabaseCluster | Sandbox], there: set[str], now: datetime) -> list[Orphan]:

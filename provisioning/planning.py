@@ -158,9 +158,10 @@ def _objects(scene: Scene, decision: Decision) -> Iterator[PlannedObject]:
         case Action.DELETE_OBJECTS | Action.RELEASE_CLUSTER:
             for (_, namespace, _), left in scene.world.remaining.items():
                 kind, _, name = left.label.partition(" ")
-                is_kept = left.is_adopted and not scene.project.delete_adopted
-                verb = "release" if is_kept else "wait for" if left.is_deleting or not left.is_ours else "delete"
+                verb = "release" if left.is_kept else "wait for" if left.is_deleting or not left.is_ours else "delete"
                 yield PlannedObject(verb, f"{kind} {namespace}/{name}")
+            for what, namespace, name in scene.world.left:
+                yield PlannedObject("keep", f"{what.name} {namespace}/{name}", note="the panel did not make it")
         case _:
             return
 

@@ -127,7 +127,6 @@ def _wanted(scene: Scene) -> Wanted:
         is_cancelled=project.desired_state == DesiredState.REGISTERED and project.wanted_generation > 0,
         is_ended=not project.is_being_removed,
         is_default_available=default_connection(project) is not None,
-        deletes_adopted=project.delete_adopted,
         drift=wanted_drift(project, scene.world.drift or (), timezone.now()),
         verifies=settings.VERIFY_CONNECTIONS,
         deletion_deadline=project.deletion_deadline,

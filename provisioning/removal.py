@@ -11,7 +11,7 @@ _NAMED = 6
 
 def decide_removal(wanted: Wanted, seen: Seen, now: datetime) -> Decision:
     """Sandbox and database go together, by a deletion or by a cancellation; it is done when nothing of them is left."""
-    kept = [item for item in seen.remaining if item.is_adopted and not wanted.deletes_adopted]
+    kept = [item for item in seen.remaining if item.is_kept]
     doomed = [item for item in seen.remaining if item not in kept]
     deadline = wanted.deletion_deadline
     if deadline is None or wanted.is_new_intent:

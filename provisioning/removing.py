@@ -1,5 +1,6 @@
 """The end of what a project has in the cluster: what is left of it, and the effects that bring it to its end."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -11,7 +12,14 @@ from projects.models import DatabaseCluster, Project, ProjectVariable
 from projects.states import DesiredState, Origin, Reason
 from provisioning import kube as k
 from provisioning.manifests import ISSUER_ANNOTATION
-from provisioning.names import INSTANCE_LABEL, ORIGIN_LABEL, PROJECT_ID_LABEL, RELEASED_LABELS, project_id_of
+from provisioning.names import (
+    INSTANCE_LABEL,
+    ORIGIN_LABEL,
+    PROJECT_ID_LABEL,
+    RELEASED_LABELS,
+    is_panel_made,
+    project_id_of,
+)
 from provisioning.observing import World
 from provisioning.password_rotation import finish_rotation
 from provisioning.readiness import (
@@ -37,53 +45,23 @@ _CLOCKS_DIFFER = timedelta(minutes=5)
 
 
 def observe_remaining(world: World, project: Project, namespaces: set[str]) -> Seen:
-    """Return what is left of a project that is to be removed: everything with its label, and what KubeBlocks derived
-    from its Clusters; where a request is taken back, only what came from it. Raises KubeError."""
+    """Return what is left of a project that is to be removed: what the panel made of what has its label, its Clusters,
+    and what KubeBlocks derived from them; where a request is taken back, only what came from it. Raises KubeError."""
     remaining: dict[tuple[k.Kind, str, str], Remaining] = {}
+    world.left = []
     selector = f"{PROJECT_ID_LABEL}={project.uid}"
     takes_back = project.desired_state == DesiredState.REGISTERED
     sandboxes = set(project.sandboxes.values_list("name", flat=True))
     for namespace in sorted(namespaces):
-        rows = list(project.databases.filter(namespace=namespace))
-        rows_by_name = {row.name: row for row in rows}
-        adopted_names = {row.name for row in rows if row.origin == Origin.ADOPTED}
-        doomed_names = {row.name for row in rows if row.origin == Origin.CREATED or project.delete_adopted}
-        clusters: list[Object] = []
-        try:
-            cluster_kind = k.cluster_kind(world.kube.cluster_api_version())
-            clusters += world.kube.list_objects(cluster_kind, namespace, labels=selector)
-            found = {text(metadata_of(item).get("name")) for item in clusters}
-            for name in sorted(doomed_names - found):
-                item = world.kube.get_or_none(cluster_kind, namespace, name)
-                if item is None:
-                    continue
-                row = rows_by_name[name]
-                is_same = uid_of(item) == row.object_uid
-                is_released = takes_back and _was_there_before(item, row)
-                if project_id_of(labels_of(item)) is None and is_same and not is_released:
-                    clusters.append(item)  # ours, whose label someone took off
-                else:
-                    doomed_names.discard(name)  # somebody else's by now: neither it nor its Secrets are waited for
-        except k.RefusedError as error:
-            if error.code != 404:
-                raise  # 404: no KubeBlocks, no Clusters
-        for item in clusters:
-            name = text(metadata_of(item).get("name"))
-            # The row knows too: a Cluster that people labelled by hand has no origin label.
-            is_adopted = labels_of(item).get(ORIGIN_LABEL) == Origin.ADOPTED or name in adopted_names
-            if takes_back and _was_there_before(item, rows_by_name.get(name)):
-                is_adopted = True
-                doomed_names.discard(name)
-            _add(remaining, cluster_kind, namespace, item, is_adopted=is_adopted)
-            if not is_adopted or project.delete_adopted:
-                doomed_names.add(name)
-        # What belongs to a Cluster that stays, stays with it, whoever has put the project's label on it.
-        kept_names = {text(metadata_of(item).get("name")) for item in clusters} | adopted_names
-        kept_names -= doomed_names
+        doomed_names = _observe_clusters(world, project, namespace, remaining)
         for kind in _OWNED_KINDS:
             for item in world.kube.list_objects(kind, namespace, labels=selector):
                 instance = labels_of(item).get(INSTANCE_LABEL)
-                if instance not in kept_names and (not takes_back or instance in sandboxes):
+                if not _is_ours(item, sandboxes):
+                    # What is derived from a Cluster goes with it, and is waited for below.
+                    if instance not in doomed_names:
+                        world.left.append((kind, namespace, _name_of(item)))
+                elif not takes_back or instance in sandboxes:
                     _add(remaining, kind, namespace, item)
         for item in _certificate_secrets(world, project, namespace):
             _add(remaining, k.SECRET, namespace, item)
@@ -91,12 +69,77 @@ def observe_remaining(world: World, project: Project, namespaces: set[str]) -> S
             instances = f"{INSTANCE_LABEL} in ({','.join(sorted(doomed_names))})"
             for kind in (k.SECRET, k.PVC):
                 for item in world.kube.list_objects(kind, namespace, labels=instances):
-                    if not labels_of(item).get(PROJECT_ID_LABEL):
+                    is_anothers = project_id_of(labels_of(item)) not in (None, str(project.uid))
+                    if not is_anothers and (kind, namespace, _name_of(item)) not in remaining:
                         _add(remaining, kind, namespace, item, is_ours=False)
     world.remaining = {
         key: replace(item, is_deleting=item.is_deleting or key in world.asked_to_go) for key, item in remaining.items()
     }
     return Seen(cluster=judge_cluster(None), remaining=tuple(world.remaining.values()))
+
+
+def _observe_clusters(
+    world: World, project: Project, namespace: str, remaining: dict[tuple[k.Kind, str, str], Remaining]
+) -> set[str]:
+    """Add the project's Clusters in a namespace; return the names of those that go or are gone: what was derived from
+    them is waited for. Raises KubeError."""
+    rows: dict[str, list[DatabaseCluster]] = {}
+    for row in project.databases.filter(namespace=namespace).order_by("pk"):
+        rows.setdefault(row.name, []).append(row)
+    doomed_names = {name for name, of_name in rows.items() if not _is_kept(project, {}, of_name)}
+    try:
+        cluster_kind = k.cluster_kind(world.kube.cluster_api_version())
+        clusters = world.kube.list_objects(cluster_kind, namespace, labels=f"{PROJECT_ID_LABEL}={project.uid}")
+        for name in sorted(doomed_names - {_name_of(item) for item in clusters}):
+            item = world.kube.get_or_none(cluster_kind, namespace, name)
+            if item is None:
+                continue
+            is_same = uid_of(item) == rows[name][-1].object_uid
+            if project_id_of(labels_of(item)) is None and is_same and not _stays(project, item, rows[name]):
+                clusters.append(item)  # ours, whose label someone took off
+            else:
+                doomed_names.discard(name)  # somebody else's by now: neither it nor its Secrets are waited for
+    except k.RefusedError as error:
+        if error.code != 404:
+            raise
+        return doomed_names  # no KubeBlocks, no Clusters
+    for item in clusters:
+        name = _name_of(item)
+        is_kept = _stays(project, item, rows.get(name, []))
+        _add(remaining, cluster_kind, namespace, item, is_kept=is_kept)
+        doomed_names = doomed_names - {name} if is_kept else doomed_names | {name}
+    return doomed_names
+
+
+def _stays(project: Project, cluster: Object, rows: Sequence[DatabaseCluster]) -> bool:
+    """Whether a Cluster is released and not deleted; `rows` of its name, the newest last."""
+    takes_back = project.desired_state == DesiredState.REGISTERED
+    was_there_before = takes_back and _was_there_before(cluster, rows[-1] if rows else None)
+    return was_there_before or _is_kept(project, labels_of(cluster), rows)
+
+
+def _is_kept(project: Project, labels: Mapping[str, str], rows: Sequence[DatabaseCluster]) -> bool:
+    """Whether a Cluster outlives its project, by its labels and the rows of its name.
+
+    What was adopted stays, unless people say otherwise, and what nobody adopted and the panel did not make, always.
+    The rows know too: a Cluster that people labelled by hand has no origin label, and a label gets lost.
+    """
+    origins = {labels.get(ORIGIN_LABEL), *(row.origin for row in rows)}
+    if Origin.ADOPTED in origins:
+        return not project.delete_adopted
+    return Origin.CREATED not in origins
+
+
+def _is_ours(item: Object, sandboxes: set[str]) -> bool:
+    """Whether the panel made an object with the project's label: it says so, or is called after a sandbox of the
+    project: another tool may have put its own `managed-by` there."""
+    stem = _name_of(item).removeprefix("home-")
+    is_named = any(stem == sandbox or stem.startswith(f"{sandbox}-") for sandbox in sandboxes)
+    return is_named or is_panel_made(labels_of(item), is_cluster=False)
+
+
+def _name_of(item: Object) -> str:
+    return text(metadata_of(item).get("name"), 253)
 
 
 def _certificate_secrets(world: World, project: Project, namespace: str) -> list[Object]:
@@ -111,7 +154,7 @@ def _certificate_secrets(world: World, project: Project, namespace: str) -> list
     if not names:
         return []
     secrets = world.kube.list_objects(k.SECRET, namespace, labels=_CERTIFICATE_LABEL)
-    return [item for item in secrets if text(metadata_of(item).get("name"), 253) in names]
+    return [item for item in secrets if _name_of(item) in names]
 
 
 def _was_there_before(cluster: Object, row: DatabaseCluster | None) -> bool:
@@ -128,25 +171,21 @@ def _add(
     namespace: str,
     item: Object,
     *,
-    is_adopted: bool = False,
+    is_kept: bool = False,
     is_ours: bool = True,
 ) -> None:
-    name = text(metadata_of(item).get("name"))
+    name = _name_of(item)
     is_deleting = bool(metadata_of(item).get("deletionTimestamp"))
     # Pods go with their StatefulSet.
     is_ours = is_ours and kind is not k.POD
-    remaining[kind, namespace, name] = Remaining(
-        f"{kind.name} {name}", is_deleting, is_adopted, is_ours, uid=uid_of(item)
-    )
+    remaining[kind, namespace, name] = Remaining(f"{kind.name} {name}", is_deleting, is_kept, is_ours, uid=uid_of(item))
 
 
 def delete_objects(scene: Scene, now: datetime) -> None:
     """Ask for the deletion of everything that is ours to delete and not going yet."""
     world = scene.world
     doomed = {
-        key: item
-        for key, item in world.remaining.items()
-        if item.is_ours and not item.is_deleting and not (item.is_adopted and not scene.project.delete_adopted)
+        key: item for key, item in world.remaining.items() if item.is_ours and not item.is_deleting and not item.is_kept
     }
     for (kind, namespace, name), item in doomed.items():
         _delete_seen(world.kube, kind, namespace, name, item.uid)
@@ -171,7 +210,7 @@ def _delete_seen(kube: k.Kube, kind: k.Kind, namespace: str, name: str, uid: str
 def release_clusters(scene: Scene, now: datetime) -> None:
     """Take our labels off the Clusters that are not ours to delete: they and their data stay."""
     for (kind, namespace, name), item in scene.world.remaining.items():
-        if not item.is_adopted:
+        if not item.is_kept:
             continue
         cluster = scene.world.kube.get_or_none(kind, namespace, name)
         if cluster is None or project_id_of(labels_of(cluster)) != str(scene.project.uid):
@@ -185,7 +224,7 @@ def release_clusters(scene: Scene, now: datetime) -> None:
 
 def finish_deletion(scene: Scene, now: datetime) -> None:
     """Retire the rows: the deletion is done."""
-    kept = _say_kept(scene.project)
+    kept = _say_kept(scene.project) + _say_left(scene.world)
     scene.note("Deleted", f"The sandbox and the database are gone from the cluster.{kept}")
     with transaction.atomic():
         scene.store()
@@ -200,6 +239,11 @@ def _say_kept(project: Project) -> str:
     if adopted:
         return f" Kept with its data, without the panel's labels: Cluster {', '.join(adopted)}."
     return " Kept: backups that KubeBlocks has made of the database, if there are any." if databases else ""
+
+
+def _say_left(world: World) -> str:
+    left = ", ".join(f"{kind.name} {name}" for kind, _, name in world.left)
+    return f" Left as it is, for the panel did not make it: {left}." if left else ""
 
 
 def finish_cancellation(scene: Scene, now: datetime) -> None:

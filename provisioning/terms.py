@@ -119,7 +119,6 @@ class Wanted:
     is_default_available: bool = False
     is_cancelled: bool = False
     is_ended: bool = False
-    deletes_adopted: bool = False
     verifies: bool = True
     drift: WantedDrift = WantedDrift()
     deletion_deadline: datetime | None = None
@@ -127,13 +126,13 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Remaining:
-    """An object of a project that is to be removed. `is_adopted`: a Cluster that the panel did not make, or, where a
-    request is taken back, that was there before it; `is_ours`: the panel deletes it, where others are deleted by who
-    made them and only waited for; `uid`: which object was meant, whatever comes to its name later."""
+    """An object of a project that is to be removed. `is_kept`: a Cluster that is released instead; `is_ours`: the panel
+    deletes it, where others are deleted by who made them and only waited for; `uid`: which object was meant, whatever
+    comes to its name later."""
 
     label: str
     is_deleting: bool = False
-    is_adopted: bool = False
+    is_kept: bool = False
     is_ours: bool = True
     uid: str = ""
 

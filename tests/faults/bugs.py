@@ -142,8 +142,8 @@ BUGS = (
         "an adopted Cluster is deleted with its project",
         "adopt what another project adopts",
         (
-            Edit(removal.decide_removal, "if item.is_adopted and not wanted.deletes_adopted", "if False"),
-            Edit(removing.delete_objects, "item.is_adopted and not scene.project.delete_adopted", "False"),
+            Edit(removal.decide_removal, "if item.is_kept", "if False"),
+            Edit(removing.delete_objects, "and not item.is_kept", ""),
         ),
         seed=2,
     ),

@@ -234,7 +234,7 @@ def deleted(*remaining, **changes):
 
 
 CLUSTER = Remaining("Cluster pg1")
-ADOPTED = replace(CLUSTER, is_adopted=True)
+KEPT = replace(CLUSTER, is_kept=True)
 GOING = replace(CLUSTER, is_deleting=True)
 DERIVED = Remaining("PersistentVolumeClaim data-pg1", is_ours=False)
 
@@ -249,13 +249,9 @@ def test_deletion_ends_when_nothing_is_left():
     assert (finished.action, finished.project.phase) == (Action.FINISH_DELETION, Phase.DELETED)
 
 
-def test_an_adopted_cluster_is_released_not_deleted():
-    assert deleted(ADOPTED).action is Action.RELEASE_CLUSTER
-    assert deleted(ADOPTED, Remaining("StatefulSet s")).action is Action.DELETE_OBJECTS
-
-
-def test_an_adopted_cluster_is_deleted_when_told_so():
-    assert deleted(ADOPTED, deletes_adopted=True).action is Action.DELETE_OBJECTS
+def test_a_cluster_that_is_kept_is_released_not_deleted():
+    assert deleted(KEPT).action is Action.RELEASE_CLUSTER
+    assert deleted(KEPT, Remaining("StatefulSet s")).action is Action.DELETE_OBJECTS
 
 
 def test_a_deletion_that_is_stuck_says_what_is_left():

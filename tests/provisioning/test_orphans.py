@@ -79,6 +79,8 @@ def test_judge(item, project, expected):
         ({"is_deletable": True}, OrphanWish.RELEASE, True, "Only Clusters"),
         ({"is_deletable": True, "is_foreign": True}, OrphanWish.DELETE, False, "another panel's?"),
         ({"is_deletable": True, "is_foreign": True}, OrphanWish.DELETE, True, ""),
+        ({}, OrphanWish.DELETE, True, "did not make"),
+        ({}, OrphanWish.RELEASE, True, "did not make"),
         ({"is_vanished": True, "is_deletable": True}, OrphanWish.DELETE, True, "Retry, Delete or Forget"),
     ],
 )
