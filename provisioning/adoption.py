@@ -41,19 +41,14 @@ def request_adopt(project: Project, cluster_name: str, *, actor: str) -> Outcome
     return found if isinstance(found, Outcome) else adoption.request_adopt(project, found, actor=actor)
 
 
-def foresee_adoption(project: Project, cluster_name: str) -> Outcome:
-    """Look at the Cluster; return what asking for its adoption would come to. Nothing is asked. Raises KubeError."""
+def foresee_adoption(project: Project, cluster_name: str) -> Adoptable | Outcome:
+    """Look at the Cluster; return it if the project may adopt it, else the refusal. Nothing is asked. Raises
+    KubeError."""
     found = find_adoptable(project, cluster_name)
     if isinstance(found, Outcome):
         return found
     refusal = adoption.explain_refusal(project, found)
-    if refusal:
-        return Outcome(False, refusal)
-    return Outcome(
-        True,
-        f"{project.name} would adopt {cluster_name}: a pass would put the project's labels on it, capture and check "
-        "its credentials, and apply a sandbox. Nothing else of it would be changed.",
-    )
+    return Outcome(False, refusal) if refusal else found
 
 
 def find_adoptable(project: Project, cluster_name: str) -> Adoptable | Outcome:

@@ -6,12 +6,14 @@ ones. A plan holds no lease, so nothing that it touches could be written.
 
 import uuid
 from collections.abc import Iterator, Mapping
+from copy import copy
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
 from django.conf import settings
 
+from projects.adoption import Adoptable
 from projects.models import DatabaseCluster, Project
 from projects.states import DesiredState, Origin, Phase, Reason, Step
 from provisioning import acting, observing
@@ -19,6 +21,7 @@ from provisioning import kube as k
 from provisioning.drift import Difference, conceal, describe, drift
 from provisioning.lease import Lease
 from provisioning.names import INSTANCE_LABEL, ORIGIN_LABEL, build_database_name, claim_labels
+from provisioning.observing import World
 from provisioning.readiness import Object, labels_of, metadata_of, text
 from provisioning.reconcile import observe_and_decide, read_scene
 from provisioning.scene import Scene
@@ -29,7 +32,7 @@ _UNCHOSEN = "x" * 6
 _PLURALS = {kind.name: kind for kind in (k.STATEFULSET, k.SERVICE, k.SECRET, k.INGRESS)}
 _WHAT: dict[Action, str] = {
     Action.APPLY_CLUSTER: "apply the Cluster {database}",
-    Action.ADOPT_CLUSTER: "put the project's labels on the Cluster {database}",
+    Action.ADOPT_CLUSTER: "adopt {database}, a Cluster that exists already: its labels would be the only change",
     Action.REPLACE_DATABASE: "give up the Cluster {database}, which is gone, and make another one",
     Action.CAPTURE_CREDENTIALS: "capture the credentials of {database}",
     Action.VERIFY_CONNECTION: "connect to {database} with the captured credentials",
@@ -37,7 +40,7 @@ _WHAT: dict[Action, str] = {
     Action.APPLY_SANDBOX: "apply the sandbox {sandbox}",
     Action.APPLY_SANDBOX_WITH_DEFAULT: "apply the sandbox {sandbox} with the default database",
     Action.MEND_DRIFT: "take back what was changed outside the panel",
-    Action.DELETE_OBJECTS: "delete what is left of it",
+    Action.DELETE_OBJECTS: "delete what it has in the cluster",
     Action.RELEASE_CLUSTER: "take the project's labels off the Clusters that stay",
     Action.FINISH_DELETION: "mark the project as deleted: nothing of it is left",
     Action.FINISH_CANCELLATION: "mark the project as new: nothing is left of what was made",
@@ -56,7 +59,11 @@ class PlannedObject:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a pass would do now, what it would say, and what would come afterwards."""
+    """What a pass would do now, what it would say, and what would come afterwards.
+
+    `message` is empty where what was asked for is only supposed: what a pass says then has not begun. `adds_project`:
+    whether there is no such project yet.
+    """
 
     project: str
     action: str
@@ -65,13 +72,15 @@ class Plan:
     objects: list[PlannedObject] = field(default_factory=list)
     afterwards: list[str] = field(default_factory=list)
     drift: list[dict[str, str]] = field(default_factory=list)
+    adds_project: bool = False
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
 
     def lines(self) -> Iterator[str]:
         """Yield the plan as lines for people."""
-        yield f"{self.project}: {'would ' + self.what if self.action else 'nothing would be done'}. {self.message}"
+        what = f" would {self.what}" if self.action else ": nothing would be done"
+        yield f"{self.project}{what}. {self.message}".rstrip()
         for item in self.objects:
             yield f"  {item.verb} {item.name}" + (f"  ({item.note})" if item.note else "")
             yield from (f"    {line}" for change in item.diff for line in _diff_lines(change))
@@ -90,20 +99,32 @@ def _diff_lines(change: Mapping[str, str]) -> Iterator[str]:
     yield f"+ {change['path']}: {change['applied']}"
 
 
-def plan(project: Project, now: datetime, *, desired: DesiredState | None = None, delete_adopted: bool = False) -> Plan:
-    """Return what a pass would do now; with `desired`, what it would do if that were asked for. Raises KubeError,
+def plan(
+    project: Project,
+    now: datetime,
+    *,
+    desired: DesiredState | None = None,
+    delete_adopted: bool = False,
+    adopted: Adoptable | None = None,
+) -> Plan:
+    """Return what a pass would do now; with `desired`, what it would do if that were asked for, with `adopted` as its
+    database if that is given. Of a project that is not stored yet, what it would do once it is. Raises KubeError,
     AmbiguousClusterError and UndecryptableValueError."""
-    scene = read_scene(Lease.over(Project.objects.for_pass().get(pk=project.pk), uuid.uuid4(), now))
+    scene = _read(project, now)
     if scene.project.is_forgotten:
         return Plan(project.name, "", "", "It was forgotten: no pass looks at it any more.")
+    is_begun = scene.project.phase in Phase.in_progress() and desired in (None, scene.project.desired_state)
     if desired is not None:
         _suppose(scene.project, desired, delete_adopted=delete_adopted)
+    if adopted is not None:
+        _suppose_adopted(scene, adopted)
     if scene.project.desired_state == DesiredState.RUNNING and scene.database is None:
         _suppose_database(scene)
     decision = observe_and_decide(scene, now)
     found = [describe(item) for item in scene.world.drift or ()]
+    is_new = project._state.adding
     if decision.action is None:
-        return Plan(project.name, "", "", decision.project.message, drift=found)
+        return Plan(project.name, "", "", decision.project.message, drift=found, adds_project=is_new)
     names = {
         "database": scene.database.name if scene.database else "",
         "sandbox": scene.sandbox.name if scene.sandbox else "",
@@ -116,11 +137,21 @@ def plan(project: Project, now: datetime, *, desired: DesiredState | None = None
         project.name,
         decision.action.value,
         _WHAT[decision.action].format(**names),
-        decision.project.message,
+        decision.project.message if desired is None or is_begun else "",
         list(_objects(scene, decision)),
         list(_afterwards(scene, decision.action)),
         found,
+        is_new,
     )
+
+
+def _read(project: Project, now: datetime) -> Scene:
+    """Return the project's rows and a world that was not looked at yet; of one that is not stored there are none."""
+    if not project._state.adding:
+        return read_scene(Lease.over(Project.objects.for_pass().get(pk=project.pk), uuid.uuid4(), now))
+    unstored = copy(project)
+    vars(unstored)["has_variables"] = False
+    return Scene(Lease.over(unstored, uuid.uuid4(), now), World(), unstored, None, None)
 
 
 def _suppose(project: Project, desired: DesiredState, *, delete_adopted: bool) -> None:
@@ -141,6 +172,21 @@ def _suppose_database(scene: Scene) -> None:
     origin, name = found or (Origin.CREATED, name)
     scene.database = DatabaseCluster(project=scene.project, name=name, namespace=scene.project.namespace, origin=origin)
     scene.world.is_cluster_known = found is None
+
+
+def _suppose_adopted(scene: Scene, cluster: Adoptable) -> None:
+    """Put an unsaved row of the Cluster in place of what the project has, unless that is it."""
+    live = scene.database
+    if live is not None and (live.namespace, live.name) == (cluster.namespace, cluster.name):
+        return
+    scene.database = DatabaseCluster(
+        project=scene.project,
+        name=cluster.name,
+        namespace=cluster.namespace,
+        origin=Origin.ADOPTED,
+        object_uid=cluster.uid,
+        api_version=cluster.api_version,
+    )
 
 
 def _objects(scene: Scene, decision: Decision) -> Iterator[PlannedObject]:

@@ -6,13 +6,14 @@ from collections.abc import Iterable
 
 from django.utils import timezone
 
+from projects.adoption import Adoptable
 from projects.models import Project
 from projects.possible import Request, explain_refusal
 from projects.states import DesiredState
 from provisioning import kube as k
 from provisioning.management.console import FAILED, PanelCommand, stop
 from provisioning.names import AmbiguousClusterError
-from provisioning.planning import plan
+from provisioning.planning import Plan, plan
 
 _DESIRED = {
     Request.PROVISION: DesiredState.RUNNING,
@@ -33,7 +34,8 @@ def print_plans(
     request: Request | None = None,
     delete_adopted: bool = False,
 ) -> None:
-    """Print what a pass would do for each project, now or after `request`. Raises CommandError (1)."""
+    """Print what a pass would do for each project, now or after `request`; those that are not stored yet would be
+    added first. Raises CommandError (1)."""
     refusals = []
     for project in projects:
         refusal = explain_refusal(request, project) if request else ""
@@ -45,9 +47,22 @@ def print_plans(
             foreseen = plan(project, timezone.now(), desired=desired, delete_adopted=delete_adopted)
         except (k.KubeError, AmbiguousClusterError) as error:
             raise stop(FAILED, f"{project.name}: {error}") from None
-        if as_json:
-            command.stdout.write(json.dumps(foreseen.as_json(), ensure_ascii=False))
-        else:
-            command.stdout.write("\n".join(foreseen.lines()))
+        _print(command, project, foreseen, as_json=as_json)
     if refusals:
         raise stop(FAILED, "\n".join(refusals))
+
+
+def print_adoption(command: PanelCommand, project: Project, cluster: Adoptable, *, as_json: bool) -> None:
+    """Print what a pass would do if the project adopted the Cluster. Raises KubeError."""
+    foreseen = plan(project, timezone.now(), desired=DesiredState.RUNNING, adopted=cluster)
+    _print(command, project, foreseen, as_json=as_json)
+
+
+def _print(command: PanelCommand, project: Project, foreseen: Plan, *, as_json: bool) -> None:
+    if foreseen.adds_project:
+        command.say(f"{project.name}: would be added ({project.kubernetes_name} in Kubernetes).")
+    if as_json:
+        command.stdout.write(json.dumps(foreseen.as_json(), ensure_ascii=False))
+    else:
+        command.stdout.write("\n".join(foreseen.lines()))
+    command.stdout.flush()

@@ -57,6 +57,38 @@ def test_a_name_that_is_not_there_would_be_added(unique_name):
     assert not Project.objects.filter(name=unique_name).exists()
 
 
+def test_a_new_projects_plan_is_json_and_shows_what_would_be_made(unique_name):
+    planned = plan_of("provision", unique_name, "--dry-run")
+    assert (planned["project"], planned["adds_project"], planned["action"]) == (unique_name, True, "apply_cluster")
+    assert [item["name"] for item in planned["objects"]] == [f"Cluster default/{unique_name}-agentruntime-xxxxxx"]
+    assert not Project.objects.exists()
+
+
+def test_the_cluster_that_a_new_project_would_be_given_by_its_name_is_foreseen(unique_name):
+    put_cluster(unique_name)
+    planned = plan_of("provision", unique_name, "--dry-run")
+    assert (planned["adds_project"], planned["action"], planned["message"]) == (True, "adopt_cluster", "")
+    (item,) = planned["objects"]
+    assert (item["verb"], item["name"]) == ("label", f"Cluster default/{unique_name}")
+    assert f"metadata.labels.{PROJECT_ID_LABEL}" in {change["path"] for change in item["diff"]}
+    assert (
+        f"{unique_name} would adopt {unique_name}, a Cluster that exists"
+        in run("provision", unique_name, "--dry-run").out
+    )
+    assert not Project.objects.exists()
+    assert not k.connect().get_or_none(CLUSTERS, "default", unique_name)["metadata"].get("labels")
+    k.connect().delete(CLUSTERS, "default", unique_name)
+
+
+@pytest.mark.parametrize("arguments", [(), ("--json",)])
+def test_nothing_is_foreseen_of_a_cluster_that_is_out_of_reach(unique_name, use_cluster, tmp_path, arguments):
+    use_cluster(tmp_path / "no-such-file")
+    ran = run("provision", unique_name, "--dry-run", *arguments)
+    assert (ran.code, ran.out) == (1, "")
+    assert f"{unique_name}: The kubeconfig " in ran.err
+    assert "would be added" not in ran.err
+
+
 def test_drift_is_planned_as_a_diff(provisioned):
     ports = [{"name": "app", "port": 99, "targetPort": "app"}]
     change(k.SERVICE, provisioned.sandbox.name, {"spec": {"ports": ports}})
@@ -84,16 +116,27 @@ def test_a_change_of_the_environment_is_planned_without_its_values(provisioned):
     assert provisioned.database.password.reveal() not in said
 
 
-def test_an_adoption_is_foreseen(unique_name):
+def put_cluster(name: str) -> None:
+    """Make a Cluster as somebody else would: without the panel's labels."""
     spec = manifests.DatabaseSpec("16.4.0", "postgresql-14.8.0", "100m", "128Mi", "1Gi")
-    owner = manifests.Owner(unique_name, Project().uid)
-    name = f"{unique_name}-theirs"
+    owner = manifests.Owner(name, Project().uid)
     theirs = manifests.build_cluster(CLUSTERS.api_version, name=name, namespace="default", owner=owner, spec=spec)
     theirs["metadata"]["labels"] = {}
     k.connect().apply(theirs, "clusters")
+
+
+def test_an_adoption_is_foreseen(unique_name):
+    name = f"{unique_name}-theirs"
+    put_cluster(name)
     foreseen = run("adopt", unique_name, "--cluster", name, "--dry-run")
     assert (foreseen.code, f"{unique_name} would adopt {name}" in foreseen.out) == (0, True)
     assert "would be added" in foreseen.err
+    planned = plan_of("adopt", unique_name, "--cluster", name, "--dry-run")
+    assert (planned["adds_project"], planned["action"]) == (True, "adopt_cluster")
+    assert [item["name"] for item in planned["objects"]] == [f"Cluster default/{name}"]
+    add_project(f"{unique_name}b", actor="tester")
+    planned = plan_of("adopt", f"{unique_name}b", "--cluster", name, "--dry-run")
+    assert (planned["adds_project"], planned["action"]) == (False, "adopt_cluster")
     missing = run("adopt", unique_name, "--cluster", "no-such", "--dry-run")
     assert (missing.code, "There is no cluster no-such" in missing.err) == (1, True)
     assert not Project.objects.filter(name=unique_name).exists()
@@ -103,7 +146,10 @@ def test_an_adoption_is_foreseen(unique_name):
 
 def test_a_deletion_and_a_cancellation_are_planned(provisioned, unique_name):
     planned = plan_of("delete", provisioned.name, "--dry-run")
-    assert planned["action"] == "delete_objects"
+    assert (planned["action"], planned["message"]) == ("delete_objects", "")
+    said = run("delete", provisioned.name, "--dry-run").out
+    assert said.splitlines()[0] == f"{provisioned.name} would delete what it has in the cluster."
+    assert "Being deleted" not in said
     assert f"Cluster default/{provisioned.database.name}" in {
         item["name"] for item in planned["objects"] if item["verb"] == "delete"
     }

@@ -26,7 +26,7 @@ from provisioning.management.console import (
     stop,
 )
 from provisioning.management.following import add_waiting_arguments, follow, warn_if_nobody_works
-from provisioning.management.foreseeing import add_dry_run_argument
+from provisioning.management.foreseeing import add_dry_run_argument, print_adoption
 
 
 class Command(PanelCommand):
@@ -48,7 +48,7 @@ class Command(PanelCommand):
         project = find_project(name)
         try:
             if dry_run:
-                self._foresee(project or Project(name=name, namespace=settings.KUBE_NAMESPACE), cluster)
+                self._foresee(project or Project(name=name, namespace=settings.KUBE_NAMESPACE), cluster, as_json=json)
                 return
             if project is None:
                 project, outcome = self._adopt_for_new(name, cluster)
@@ -73,18 +73,17 @@ class Command(PanelCommand):
         elif json:
             self.print_json(reload([project]))
 
-    def _foresee(self, project: Project, cluster: str) -> None:
+    def _foresee(self, project: Project, cluster: str, *, as_json: bool) -> None:
         """Say what the adoption would come to. Raises CommandError (1, 2) where it would be refused, and KubeError."""
         if project._state.adding:
             try:
                 project.full_clean()
             except ValidationError as error:
                 raise stop(WRONG_USAGE, sentences(error)) from None
-            self.say(f"{project.name}: would be added.")
-        outcome = foresee_adoption(project, cluster)
-        if not outcome.accepted:
-            raise stop(FAILED, outcome.message)
-        self.stdout.write(outcome.message)
+        found = foresee_adoption(project, cluster)
+        if isinstance(found, Outcome):
+            raise stop(FAILED, found.message)
+        print_adoption(self, project, found, as_json=as_json)
 
     def _adopt_for_new(self, name: str, cluster: str) -> tuple[Project, Outcome]:
         """Add the project and ask for the adoption: both or neither.

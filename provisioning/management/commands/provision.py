@@ -5,6 +5,7 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 from typing import Any
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 
 from projects import naming
@@ -67,10 +68,8 @@ class Command(PanelCommand):
         known, wrong = _check_names(names)
         if wrong:
             raise stop(WRONG_USAGE, "\n".join(wrong))
-        for name in names:
-            if name not in known:
-                self.say(f"{name}: would be added, and then get a Cluster and a sandbox of its own.")
-        print_plans(self, known.values(), as_json=as_json, request=Request.PROVISION)
+        projects = [known.get(name) or _unstored(name) for name in names]
+        print_plans(self, projects, as_json=as_json, request=Request.PROVISION)
 
     def _find_or_add(self, names: Sequence[str], *, quiet: bool) -> list[Project]:
         """Return the projects of these names, after adding those that are missing.
@@ -117,6 +116,16 @@ def _check_names(names: Sequence[str]) -> tuple[dict[str, Project], list[str]]:
         else:
             known[name] = existing
     return known, wrong
+
+
+def _unstored(name: str) -> Project:
+    """Return the project as it would be added. Raises CommandError (2)."""
+    project = Project(name=name, namespace=settings.KUBE_NAMESPACE)
+    try:
+        project.full_clean()
+    except ValidationError as error:
+        raise stop(WRONG_USAGE, sentences(error)) from None
+    return project
 
 
 def _explain_deleted(project: Project) -> str:
