@@ -47,7 +47,7 @@ def _explain_ended(request: Request, project: Project) -> str:
         case Request.CANCEL | Request.DELETE | Request.FORGET if project.is_forgotten:
             return f"{name} is forgotten already. What it left behind is listed in its timeline and under Orphans."
         case Request.CANCEL | Request.DELETE | Request.FORGET:
-            return f"{name} is deleted already. Nothing is left of it in the cluster."
+            return f"{name} is deleted already. Nothing that the panel made for it is left in the cluster."
         case _:
             assert_never(request)
 

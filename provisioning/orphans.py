@@ -47,13 +47,16 @@ def judge(kind: str, item: Object, known: Known, now: datetime) -> Orphan | None
     """Return the row for an object with a project's label that no project has; None for one that is in its place.
 
     Pure but for the rows that it is given. What a project in progress is about to make, use or remove is no orphan;
-    neither is what is going already.
+    neither is what is going already, unless nobody waits for it any more: a project that was forgotten.
     """
     labels, metadata = labels_of(item), metadata_of(item)
     owner, name = project_id_of(labels), text(metadata.get("name"), 253)
-    if owner is None or not name or metadata.get("deletionTimestamp"):
+    if owner is None or not name:
         return None
     project = known.projects.get(owner)
+    is_going = bool(metadata.get("deletionTimestamp"))
+    if is_going and (project is None or project.phase != Phase.DELETED):
+        return None
     if project is not None and project.phase != Phase.DELETED:
         has = known.clusters.get(project.pk, frozenset()) | known.sandboxes.get(project.pk, frozenset())
         called = name if kind == "Cluster" else labels.get(INSTANCE_LABEL, "")
@@ -61,6 +64,9 @@ def judge(kind: str, item: Object, known: Known, now: datetime) -> Orphan | None
             return None
     is_cluster = kind == "Cluster"
     is_ours = is_panel_made(labels, is_cluster=is_cluster)
+    explanation = _explain(project, text(labels.get(PROJECT_LABEL), 63), is_cluster=is_cluster, is_ours=is_ours)
+    if is_going:
+        explanation = f"{_explain_origin(project, '')} {_explain_going(metadata)}"
     return Orphan(
         kind=kind,
         namespace=text(metadata.get("namespace"), 63),
@@ -68,27 +74,31 @@ def judge(kind: str, item: Object, known: Known, now: datetime) -> Orphan | None
         uid=uid_of(item),
         project=project,
         labelled_as=text(labels.get(PROJECT_LABEL), 63),
-        explanation=_explain(project, text(labels.get(PROJECT_LABEL), 63), is_cluster=is_cluster, is_ours=is_ours),
+        explanation=explanation,
         is_foreign=project is None,
-        is_deletable=is_ours,
-        is_releasable=is_cluster,
+        is_deletable=is_ours and not is_going,
+        is_releasable=is_cluster and not is_going,
         created_at=created_at(item),
         seen_at=now,
     )
 
 
-def _explain(project: Project | None, labelled_as: str, *, is_cluster: bool, is_ours: bool) -> str:
+def _explain_origin(project: Project | None, labelled_as: str) -> str:
+    """Say which project it is from."""
     if project is None:
-        whose = (
+        return (
             f"It has the label of {labelled_as or 'a project'}, which this panel does not know: another panel's? "
             "Touch it only if you are sure that no other panel has it."
         )
-    elif project.is_forgotten:
-        whose = f"Left behind by {project.name}, which was forgotten."
-    elif project.phase == Phase.DELETED:
-        whose = f"Left behind by {project.name}, which is deleted."
-    else:
-        whose = f"From an earlier attempt of {project.name}, which uses another one now, or none."
+    if project.is_forgotten:
+        return f"Left behind by {project.name}, which was forgotten."
+    if project.phase == Phase.DELETED:
+        return f"Left behind by {project.name}, which is deleted."
+    return f"From an earlier attempt of {project.name}, which uses another one now, or none."
+
+
+def _explain(project: Project | None, labelled_as: str, *, is_cluster: bool, is_ours: bool) -> str:
+    whose = _explain_origin(project, labelled_as)
     if is_cluster and is_ours:
         return f"{whose} Delete it with its data, or release it and adopt it for another project."
     if is_cluster:
@@ -97,6 +107,16 @@ def _explain(project: Project | None, labelled_as: str, *, is_cluster: bool, is_
         return f"{whose} Delete it, if nobody needs it."
     not_ours = "The panel did not make it, and never deletes it. Take the project's label off, or delete it yourself."
     return f"{whose} {not_ours}"
+
+
+def _explain_going(metadata: Object) -> str:
+    """Say what holds up the deletion of an object that was asked for."""
+    finalizers = metadata.get("finalizers")
+    held = ", ".join(text(item, 100) for item in finalizers[:3]) if isinstance(finalizers, list) else ""
+    held_by = (
+        f"its finalizers hold it: {held}. Look at the operator that takes these off" if held else "it goes by itself"
+    )
+    return f"Its deletion was asked for already; {held_by}."
 
 
 def judge_missing(rows: Iterable[DatabaseCluster | Sandbox], there: set[str], now: datetime) -> list[Orphan]:

@@ -42,7 +42,9 @@ def _decide_end(wanted: Wanted) -> Decision:
         status = Status(Phase.NEW, Reason.CANCELLED, message)
     else:
         action = Action.FINISH_DELETION
-        status = Status(Phase.DELETED, Reason.DELETED, "Everything of it is gone from the cluster.")
+        status = Status(
+            Phase.DELETED, Reason.DELETED, "Everything that the panel made for it is gone from the cluster."
+        )
     if wanted.is_ended:
         return Decision(None, status, Pace.NEVER)
     return Decision(action, status, Pace.ONCE_MORE)

@@ -225,7 +225,7 @@ def release_clusters(scene: Scene, now: datetime) -> None:
 def finish_deletion(scene: Scene, now: datetime) -> None:
     """Retire the rows: the deletion is done."""
     kept = _say_kept(scene.project) + _say_left(scene.world)
-    scene.note("Deleted", f"The sandbox and the database are gone from the cluster.{kept}")
+    scene.note("Deleted", f"Everything that the panel made for it is gone from the cluster.{kept}")
     with transaction.atomic():
         scene.store()
         retire_rows(scene.project, now, Reason.DELETED)

@@ -26,7 +26,7 @@ def deleted_project(name: str) -> Project:
         desired_state=DesiredState.DELETED,
         phase=Phase.DELETED,
         reason=Reason.DELETED,
-        message="Everything of it is gone from the cluster.",
+        message="Everything that the panel made for it is gone from the cluster.",
     )
     return Project.objects.get(pk=project.pk)
 
