@@ -25,6 +25,7 @@ from provisioning.names import (
     project_id_of,
 )
 from provisioning.readiness import Object, created_at, labels_of, metadata_of, text, uid_of
+from provisioning.removing import give_up
 from provisioning.scene import PANEL
 
 KINDS = (k.STATEFULSET, k.SERVICE, k.SECRET, k.PVC, k.INGRESS)
@@ -257,6 +258,7 @@ def _end(orphan: Orphan, now: datetime) -> str:
         kube.delete(kind, orphan.namespace, orphan.name, uid=orphan.uid)
         return f"Asked for the deletion of the orphan {orphan}."
     if orphan.wish == OrphanWish.RELEASE and still.is_releasable:
+        give_up(orphan.namespace, orphan.name)
         kube.merge_labels(kind, orphan.namespace, orphan.name, RELEASED_LABELS, uid=orphan.uid)
         return f"Took the panel's labels off {orphan}; it and its data stay."
     return f"{orphan} is not what it was: it was left as it is."

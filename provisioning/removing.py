@@ -121,12 +121,14 @@ def _stays(project: Project, cluster: Object, rows: Sequence[DatabaseCluster]) -
 def _is_kept(project: Project, labels: Mapping[str, str], rows: Sequence[DatabaseCluster]) -> bool:
     """Whether a Cluster outlives its project, by its labels and the rows of its name.
 
-    What was adopted stays, unless people say otherwise, and what nobody adopted and the panel did not make, always.
+    What was adopted stays, unless people say otherwise: of the database that the project has, which they were shown,
+    and not of one that they had chosen before. What nobody adopted and the panel did not make stays always.
     The rows know too: a Cluster that people labelled by hand has no origin label, and a label gets lost.
     """
     origins = {labels.get(ORIGIN_LABEL), *(row.origin for row in rows)}
     if Origin.ADOPTED in origins:
-        return not project.delete_adopted
+        is_had = any(row.retired_at is None or row.reason == Reason.DELETED for row in rows)
+        return not (project.delete_adopted and is_had)
     return Origin.CREATED not in origins
 
 
@@ -215,11 +217,20 @@ def release_clusters(scene: Scene, now: datetime) -> None:
         cluster = scene.world.kube.get_or_none(kind, namespace, name)
         if cluster is None or project_id_of(labels_of(cluster)) != str(scene.project.uid):
             continue
+        with transaction.atomic():
+            scene.store()
+            give_up(namespace, name)
         # Who gets it back must find the password that it has in its Secret.
         finish_rotation(scene, name, cluster, now)
         scene.world.kube.merge_labels(kind, namespace, name, RELEASED_LABELS, uid=uid_of(cluster))
         scene.note("ClusterReleased", f"Released the Cluster {name}; it and its data stay.")
         scene.store()
+
+
+def give_up(namespace: str, name: str) -> None:
+    """Have the rows no longer know a Cluster that is about to be released: without its labels its uid would tell, and
+    the end of its project would take it."""
+    DatabaseCluster.objects.filter(namespace=namespace, name=name, origin=Origin.CREATED).update(object_uid="")
 
 
 def finish_deletion(scene: Scene, now: datetime) -> None:

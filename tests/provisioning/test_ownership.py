@@ -1,19 +1,31 @@
 """What the end of a project takes with it on the embedded cluster, and what it leaves, whoever has labelled it."""
 
+from datetime import timedelta
+
 import pytest
 from django.utils import timezone
 
-from projects.services import request_delete
+from projects.ending import request_cancel
+from projects.models import DatabaseCluster
+from projects.orphan import Orphan, OrphanWish
+from projects.orphan_requests import request_orphan
+from projects.services import add_project, request_delete, request_provision
 from projects.states import DesiredState, Reason
 from provisioning import kube as k
+from provisioning.acting import adopt_cluster
 from provisioning.adoption import request_adopt
-from provisioning.names import INSTANCE_LABEL, MANAGED_BY_LABEL, ORIGIN_LABEL, PROJECT_ID_LABEL
-from provisioning.orphans import judge, read_known
+from provisioning.devcluster.scenarios import NEVER, Scenario
+from provisioning.inventory import take_inventory
+from provisioning.lease import LeaseLostError, claim, release
+from provisioning.names import INSTANCE_LABEL, MANAGED_BY_LABEL, ORIGIN_LABEL, PROJECT_ID_LABEL, project_id_of
+from provisioning.orphans import end_orphan, judge, read_known
 from provisioning.planning import plan
-from provisioning.readiness import Object, labels_of, metadata_of
+from provisioning.readiness import Object, labels_of, metadata_of, uid_of
+from provisioning.reconcile import observe_and_decide, read_scene
+from provisioning.terms import Action
 from tests.conftest import follow, is_running
 from tests.provisioning.test_drift_flow import change
-from tests.provisioning.test_ways_out import CLUSTERS, apply_theirs, is_deleted, start
+from tests.provisioning.test_ways_out import CLUSTERS, apply_theirs, is_deleted, is_new, start
 
 pytestmark = pytest.mark.django_db
 
@@ -107,3 +119,68 @@ def test_what_the_panel_made_goes_whoever_says_to_manage_it_now(provisioned, kin
     request_delete(provisioned, actor="tester")
     follow(provisioned, is_deleted)
     assert not is_there(kind, name)
+
+
+# --- "also delete adopted databases" is about the one that people were shown -----------------------------------------
+
+
+@pytest.mark.parametrize("is_labelled", [False, True])
+def test_a_cluster_that_was_chosen_first_and_replaced_in_time_outlives_the_project(cluster, unique_name, is_labelled):
+    """A pass has no time to take it over, or labels it and can't store that any more: people choose another one."""
+    first, chosen = f"{unique_name}-first", f"{unique_name}-chosen"
+    apply_theirs(first)
+    apply_theirs(chosen)
+    project = add_project(unique_name, actor="tester")
+    assert request_adopt(project, first, actor="tester").accepted
+    lease = claim(project.pk, timezone.now())
+    assert lease is not None
+    scene = read_scene(lease)
+    assert observe_and_decide(scene, timezone.now()).action is Action.ADOPT_CLUSTER
+    if is_labelled:
+        adopt_cluster(scene, timezone.now())
+    assert request_adopt(project, chosen, actor="tester").accepted
+    if is_labelled:
+        with pytest.raises(LeaseLostError):
+            scene.store()
+    release(lease, next_pass_at=None, now=timezone.now())
+    project = follow(project, is_running)
+    assert project.database.name == chosen
+    assert (project_id_of(labels_of(cluster_called(first))) is not None) == is_labelled
+    request_delete(project, actor="tester", delete_adopted=True)
+    follow(project, is_deleted)
+    assert is_released(first)
+    assert cluster_called(chosen) is None
+
+
+def test_what_a_cancellation_has_released_is_not_deleted_later(cluster, unique_name):
+    """A Cluster of ours that is older than the request, as after a restore of the panel's database."""
+    name = f"{unique_name}-agentruntime-before"
+    project = add_project(unique_name, actor="tester")
+    cluster.set_scenario(name, Scenario(match=name, secret_after_s=NEVER))
+    apply_theirs(name, **{PROJECT_ID_LABEL: str(project.uid), ORIGIN_LABEL: "created"})
+    request_provision(project, actor="tester")
+    project = follow(project, lambda p: p.database and p.database.applied_at)
+    DatabaseCluster.objects.update(requested_at=timezone.now() + timedelta(hours=1))
+    request_cancel(project, actor="tester")
+    project = follow(project, is_new)
+    assert is_released(name)
+    request_delete(project, actor="tester")
+    follow(project, is_deleted)
+    assert is_released(name)
+
+
+def test_what_was_released_as_an_orphan_is_not_deleted_later(provisioned, unique_name):
+    """A Cluster of ours from an earlier attempt, which people keep for themselves."""
+    name = f"{unique_name}-agentruntime-before"
+    apply_theirs(name, **{PROJECT_ID_LABEL: str(provisioned.uid), ORIGIN_LABEL: "created"})
+    provisioned.databases.create(
+        name=name, namespace="default", object_uid=uid_of(cluster_called(name)), retired_at=timezone.now()
+    )
+    take_inventory(timezone.now())
+    orphan = Orphan.objects.get(name=name)
+    assert request_orphan(orphan, OrphanWish.RELEASE, actor="ann").accepted
+    end_orphan(orphan.pk, timezone.now())
+    assert is_released(name)
+    request_delete(provisioned, actor="tester")
+    follow(provisioned, is_deleted)
+    assert is_released(name)
