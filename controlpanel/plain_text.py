@@ -1,4 +1,5 @@
-"""Text from outside, made fit to be stored, shown and logged: one line, bounded, nothing but characters that print."""
+"""Text from outside, made fit to be stored, shown and logged: nothing but characters that print. `one_line`, in
+redaction.py, bounds it too."""
 
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
@@ -9,12 +10,6 @@ def plain(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(character if character.isprintable() else _REPLACEMENT for character in text)
-
-
-def one_line(text: str, limit: int) -> str:
-    """Return `text` as one plain line of at most `limit` characters: each run of white space becomes a space."""
-    # Far more is cut off first, so that a megabyte costs nothing.
-    return plain(" ".join(text[: 8 * limit].split()))[:limit]
 
 
 def log_line(text: str) -> str:

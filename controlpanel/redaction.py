@@ -12,13 +12,16 @@ import traceback
 from types import TracebackType
 
 from controlpanel.known_secrets import MASK, KnownSecrets
-from controlpanel.plain_text import log_block, log_line
+from controlpanel.plain_text import log_block, log_line, plain
 
-__all__ = ["MASK", "RedactingFilter", "guard_exception_hooks", "mask_known", "redact", "remember"]
+__all__ = ["MASK", "RedactingFilter", "guard_exception_hooks", "mask_known", "one_line", "redact", "remember"]
+
+# What lies further behind in a text is not looked at: as long as the longest refusal that is read. It costs 10 ms.
+LOOKED_AT = 64 * 1024
 
 _PATTERNS = (
     # user:password@host in any URL; the password may hold anything but / and whitespace, up to the last @.
-    (re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s/]+(@)", re.IGNORECASE), rf"\1{MASK}\2"),
+    (re.compile(r"(\b[a-z][a-z0-9+.-]{0,60}://[^\s:/@]*:)[^\s/]+(@)", re.IGNORECASE), rf"\1{MASK}\2"),
     (
         re.compile(
             r"((?:pg)?password|passwd|secret_key|token|authorization)"
@@ -47,6 +50,21 @@ def redact(text: str) -> str:
     for pattern, replacement in _PATTERNS:
         text = pattern.sub(replacement, text)
     return text
+
+
+def one_line(text: str, limit: int) -> str:
+    """Return `text` as one plain line of at most `limit` characters: each run of white space becomes a space.
+
+    Where that changes the text, secrets are masked first: cut in two, or its lines joined, one would not be known for
+    one any more. A text that is such a line already is returned as it is, so that names stay names.
+    """
+    if len(text) <= limit and plain(" ".join(text.split())) == text:
+        return text
+    line = plain(" ".join(redact(text[:LOOKED_AT]).split()))
+    if len(line) <= limit and len(text) > LOOKED_AT:
+        # Its last word may be the beginning of a secret.
+        line = line.rpartition(" ")[0]
+    return line[:limit]
 
 
 class RedactingFilter(logging.Filter):

@@ -4,7 +4,7 @@ import re
 
 from django.core.exceptions import ValidationError
 
-from controlpanel.plain_text import one_line
+from controlpanel.redaction import one_line
 
 
 def parse_ports(text: str) -> dict[str, int]:

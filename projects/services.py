@@ -11,6 +11,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from controlpanel.plain_text import plain
+from controlpanel.redaction import LOOKED_AT, one_line
 from projects.connection import Connection
 from projects.models import Event, Project
 from projects.possible import Request, explain_refusal
@@ -52,7 +53,7 @@ def record_event(
         resource=plain(resource)[:120],
         level=level,
         reason=reason,
-        message=plain(" ".join(message.split())),
+        message=one_line(message, LOOKED_AT),
     )
     if unsaved is None:
         event.save(force_insert=True)
@@ -185,7 +186,7 @@ def reveal_credentials(project: Project, *, actor: str, reason: str) -> Connecti
     Raises RefusedRequestError where there are none (default credentials are never shown as the project's own), and
     UndecryptableValueError where their key is lost.
     """
-    reason = " ".join(reason.split())[:200]
+    reason = one_line(reason, 200)
     if not reason:
         raise RefusedRequestError("Say why you need the credentials: the reason stands in the project's timeline.")
     database = project.database

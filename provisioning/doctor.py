@@ -109,7 +109,7 @@ def _examine_database() -> Finding:
         executor = MigrationExecutor(connection)
         pending = executor.migration_plan(executor.loader.graph.leaf_nodes())
     except DatabaseError as error:
-        said = redact(" ".join(str(error).split()))
+        said = " ".join(redact(str(error)).split())
         return _failed("database", f"The panel's database can't be used: {said}. Check DATABASE_URL and STATE_DIR.")
     except BadMigrationError as error:
         return _failed("database", f"The migrations can't be read: {error}. Is the checkout complete?")

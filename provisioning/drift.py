@@ -143,8 +143,8 @@ def _quantity(value: Any) -> Decimal | None:
 def _show(value: Any) -> str:
     if value is None:
         return GONE
-    # Masked before it is cut: half a secret would not be known for one.
-    shown = redact(" ".join(str(value).split()))
+    # Masked before its lines are joined and it is cut: what is left of a secret would not be known for one.
+    shown = " ".join(redact(str(value)).split())
     return shown if len(shown) <= _SHOWN_LENGTH else f"{shown[:_SHOWN_LENGTH]}…"
 
 

@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode
 import urllib3
 from django.conf import settings
 
+from controlpanel.redaction import redact
 from provisioning.kube_access import AccessError, explain_unreachable, load_configuration, open_pool
 from provisioning.kube_answers import (
     LONGEST_REFUSAL,
@@ -333,7 +334,7 @@ class Kube:
 def _watch_event(event: Mapping[str, Any]) -> WatchEvent:
     kind, item = text(event.get("type")), mapping(event.get("object"))
     if kind == "ERROR":
-        message = text(item.get("message")) or "no message"
+        message = redact(text(item.get("message"))) or "no message"
         if number(item.get("code")) == 410:
             raise WatchExpiredError(f"The watch is too old: {message}")
         raise RefusedError(number(item.get("code")), text(item.get("reason")), f"The watch failed: {message}")

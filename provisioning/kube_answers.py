@@ -8,6 +8,7 @@ from typing import Any
 
 import urllib3
 
+from controlpanel.redaction import one_line
 from provisioning.readiness import Object, mapping, metadata_of, text
 
 # etcd stores objects of up to 1.5 MiB; a page of 500 Clusters takes a few.
@@ -15,6 +16,8 @@ LONGEST_ANSWER = 64 * 1024 * 1024
 LONGEST_EVENT = 8 * 1024 * 1024
 # A refusal is a sentence.
 LONGEST_REFUSAL = 64 * 1024
+# Of what is no Status, a page of a proxy's for example.
+_LONGEST_QUOTE = 200
 _PART = 256 * 1024
 _LONGEST_RETRY_AFTER_S = 300.0
 
@@ -102,7 +105,7 @@ def read_refusal(body: bytes) -> Mapping[str, Any]:
     try:
         return mapping(parse(body))
     except NonsenseError:
-        return {"message": body[:200].decode("utf-8", "replace")}
+        return {"message": one_line(body.decode("utf-8", "replace"), _LONGEST_QUOTE)}
 
 
 def read_retry_after(header: str) -> float | None:

@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
-from controlpanel.plain_text import one_line
+from controlpanel.redaction import one_line
 from projects.states import Reason
 from provisioning.names import ENVIRONMENT_ANNOTATION, project_id_of
 
@@ -62,7 +62,8 @@ def number(value: Any) -> int:
 
 
 def text(value: Any, limit: int = 500) -> str:
-    """Return `value` as one plain line of at most `limit` characters; "" for anything that is not a string."""
+    """Return `value` as one plain line of at most `limit` characters, with no half of a secret in it; "" for anything
+    that is not a string."""
     return one_line(value, limit) if isinstance(value, str) else ""
 
 

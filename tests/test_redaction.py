@@ -1,13 +1,23 @@
 """The one mechanism that masks secrets in logs."""
 
 import io
+import json
 import logging
+import time
 
 import pytest
 
-from controlpanel.redaction import RedactingFilter, redact
+from controlpanel.redaction import MASK, RedactingFilter, one_line, redact, remember
+from projects.models import Event
+from projects.services import reveal_credentials
+from provisioning.kube_errors import build_refusal
+from provisioning.readiness import judge_cluster, text
+from tests.factories import provisioned_project
 
 CANARY = "c4n4ry"
+# As long as a password, and in three lines as a key.
+PASSWORD = "canary-Pa55/word@of:the?database"
+KEY = "-----BEGIN KEY-----\ncanary0123456789\n-----END KEY-----"
 
 
 @pytest.mark.parametrize(
@@ -50,3 +60,79 @@ def test_messages_arguments_and_tracebacks_are_masked():
     assert "url postgresql://u:" in output.getvalue()
     assert "ValueError" in output.getvalue()
     assert CANARY not in output.getvalue()
+
+
+def test_of_a_secret_that_a_limit_cuts_no_part_is_left():
+    remember(PASSWORD)
+    for before in range(101 - len(PASSWORD), 100):
+        line = one_line("x" * before + PASSWORD + " is no good", 100)
+        assert line == ("x" * before + MASK + " is no good")[:100]
+
+
+@pytest.mark.parametrize("before", [0, 15, 60])
+def test_the_password_of_an_address_that_is_cut_is_masked(before):
+    assert CANARY not in one_line(f"{'x' * before} postgresql://postgres:{CANARY}{'y' * 80}@h:5432/db", 80)
+
+
+@pytest.mark.parametrize("limit", [40, 1000])
+def test_of_a_secret_whose_lines_are_joined_no_part_is_left(limit):
+    remember(KEY)
+    assert one_line(f"The key {KEY} is refused.", limit) == f"The key {MASK} is refused."[:limit]
+
+
+def test_what_lies_too_far_to_be_looked_at_is_not_shown_in_part():
+    remember(PASSWORD)
+    for spaces in range(65_536 - len(PASSWORD), 65_536):
+        assert one_line(" " * spaces + PASSWORD, 500) in ("", MASK)
+
+
+def test_a_name_that_somebody_uses_as_a_secret_is_still_that_name():
+    """Only words are masked: an object that is called like the value of a variable has to be found."""
+    remember("shop-agentruntime-x9k2mq")
+    assert text("shop-agentruntime-x9k2mq") == "shop-agentruntime-x9k2mq"
+
+
+@pytest.mark.parametrize("unit", ["a.", "a://", "password ", "x:y@", "://a:"])
+def test_a_long_text_is_looked_through_in_time(unit):
+    started = time.process_time()
+    one_line(unit * 1_000_000, 500)
+    assert time.process_time() - started < 5
+
+
+def refused(message: str) -> str:
+    return json.dumps({"message": message})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        refused("admission webhook denied: " + "x" * 460 + PASSWORD),
+        refused(f"denied:\n{KEY}"),
+        "<html>" + "y" * 180 + PASSWORD,
+    ],
+)
+def test_a_refusal_tells_no_part_of_a_secret(body):
+    remember(PASSWORD)
+    remember(KEY)
+    said = str(build_refusal(422, body.encode(), {}))
+    assert MASK in said
+    assert "canary" not in said
+
+
+def test_what_a_cluster_says_of_itself_tells_no_part_of_a_secret():
+    remember(PASSWORD)
+    said = {"type": "ProvisioningStarted", "status": "False", "message": "x" * 480 + PASSWORD}
+    message = judge_cluster({"metadata": {}, "status": {"conditions": [said]}}).message
+    assert MASK in message
+    assert "canary" not in message
+
+
+@pytest.mark.django_db
+def test_the_reason_of_a_reveal_keeps_no_part_of_a_secret():
+    project = provisioned_project()
+    for reason in ("x" * 180 + PASSWORD, KEY):
+        remember(reason[180:] or reason)
+        reveal_credentials(project, actor="ann", reason=reason)
+    for event in Event.objects.all():
+        assert MASK in event.message
+        assert "canary" not in event.message

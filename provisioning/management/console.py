@@ -89,7 +89,7 @@ def stop(code: int, message: str) -> CommandError:
 
 def explain_database_error(error: DatabaseError) -> str:
     """Return what is likely wrong with the panel's own database, and what to do."""
-    said = redact(" ".join(str(error).split()))
+    said = " ".join(redact(str(error)).split())
     if "no such table" in said or "does not exist" in said:
         return "The panel's database is not set up yet. Run `make run`, or `manage.py migrate` for this database alone."
     return f"The panel's database can't be used: {said}. Check DATABASE_URL, or the file in STATE_DIR."

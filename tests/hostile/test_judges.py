@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controlpanel.plain_text import one_line
+from controlpanel.redaction import one_line
 from projects.connection import Connection, parse_url
 from provisioning.acting import existing_cluster
 from provisioning.credentials import (
