@@ -1,5 +1,5 @@
 """`/healthz`: whether every part of the panel is up, for supervisors, monitoring and people. `/livez`: whether this web
-server answers, for the probes of Kubernetes. No login, no secret."""
+server answers, for the probes of Kubernetes. No login and no secret; what may name hosts is for staff."""
 
 import logging
 
@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from projects import permissions
 from provisioning import liveness
 from provisioning.models import ProcessLease
 
@@ -26,14 +27,18 @@ def livez(request: HttpRequest) -> HttpResponse:
 @require_safe
 def healthz(request: HttpRequest) -> JsonResponse:
     """Answer 200 if the database, the queue and the watcher with its API server are up, else 503; either with every
-    part's sentence: `{"ok": bool, "parts": {name: {"ok": bool, "message": str}}}`."""
+    part's sentence: `{"ok": bool, "parts": {name: {"ok": bool, "message": str}}}`. Only staff are told what exactly the
+    watcher says of its trouble: it may name the API server."""
     parts = {"web": _said(True, _GOOD), "database": _check_database()}
     if parts["database"]["ok"]:
         try:
             alive = liveness.read()
             parts["queue"] = _said(alive.queue.alive, alive.queue.message)
-            parts["watcher"] = _said(alive.watcher.alive, alive.watcher.message)
-            parts["cluster"] = _check_cluster(is_watched=alive.watcher.alive)
+            tells_why = permissions.is_staff(request.user)
+            is_watched = alive.watcher.alive
+            words = alive.watcher.message if tells_why or not is_watched else "A watcher leads."
+            parts["watcher"] = _said(is_watched, words)
+            parts["cluster"] = _check_cluster(is_watched=is_watched, tells_why=tells_why)
         except DatabaseError:
             parts["database"] = _said(False, "The panel's tables are missing: run `manage.py migrate`.")
     good = all(part["ok"] for part in parts.values())
@@ -52,7 +57,7 @@ def _check_database() -> dict[str, object]:
     return _said(True, _GOOD)
 
 
-def _check_cluster(*, is_watched: bool) -> dict[str, object]:
+def _check_cluster(*, is_watched: bool, tells_why: bool) -> dict[str, object]:
     """Say what the watcher last found out about the API server: a probe of our own would be one more thing to fail."""
     if not is_watched:
         return _said(False, "Whether the API server can be reached is not known while no watcher runs.")
@@ -60,8 +65,10 @@ def _check_cluster(*, is_watched: bool) -> dict[str, object]:
     details = lease.details if lease else {}
     if details.get("in_step") is True:
         return _said(True, _GOOD)
-    trouble = str(details.get("trouble") or "The watcher is still reading what there is in the cluster.")
-    return _said(False, trouble)
+    trouble = str(details.get("trouble") or "")
+    if not trouble:
+        return _said(False, "The watcher is still reading what there is in the cluster.")
+    return _said(False, trouble if tells_why else "The watcher can't follow the cluster: `manage.py doctor` says why.")
 
 
 def _said(good: bool, message: str) -> dict[str, object]:

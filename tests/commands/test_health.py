@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from provisioning import liveness
 from provisioning.models import ProcessLease
+from tests.factories import UserFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -37,12 +38,28 @@ def test_nothing_but_the_web_server_is_503(client: Client) -> None:
     assert "manage.py watch" in parts["watcher"]["message"]
 
 
-def test_an_api_server_out_of_reach_is_503_with_its_sentence(client: Client) -> None:
-    trouble = "The API server https://10.0.0.1 can't be reached: nothing accepts connections there."
-    bring_up({"in_step": False, "trouble": trouble})
+TROUBLE = "The API server https://10.0.0.1 can't be reached: nothing accepts connections there."
+
+
+def test_an_api_server_out_of_reach_is_503_and_staff_are_told_why(client: Client) -> None:
+    bring_up({"in_step": False, "trouble": TROUBLE})
+    client.force_login(UserFactory.create())
     answer = client.get("/healthz")
     assert answer.status_code == 503
-    assert answer.json()["parts"]["cluster"] == {"ok": False, "message": trouble}
+    assert answer.json()["parts"]["cluster"] == {"ok": False, "message": TROUBLE}
+    assert TROUBLE in answer.json()["parts"]["watcher"]["message"]
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+def test_others_are_told_where_to_look_but_no_address(client: Client, is_known: bool) -> None:
+    bring_up({"in_step": False, "trouble": TROUBLE})
+    if is_known:
+        client.force_login(UserFactory.create(is_staff=False))
+    answer = client.get("/healthz")
+    assert answer.status_code == 503
+    assert "10.0.0.1" not in answer.content.decode()
+    assert "manage.py doctor" in answer.json()["parts"]["cluster"]["message"]
+    assert answer.json()["parts"]["watcher"] == {"ok": True, "message": "A watcher leads."}
 
 
 @pytest.mark.parametrize("name", [liveness.WATCHER, liveness.QUEUE])
