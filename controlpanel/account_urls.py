@@ -1,9 +1,13 @@
-"""Addresses of django-allauth below /accounts/, of what is switched on."""
+"""Addresses of django-allauth below /accounts/, of what is switched on. No browser and no proxy keeps a page of them:
+some show the secret of a second factor, or codes."""
+
+from collections.abc import Iterable
 
 from allauth.account import views
 from allauth.socialaccount import views as social
 from django.conf import settings
 from django.urls import URLPattern, URLResolver, include, path
+from django.views.decorators.cache import never_cache
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("login/", views.login, name="account_login"),
@@ -21,3 +25,14 @@ if settings.OIDC_ISSUER:
         path("sso/signup/", social.signup, name="socialaccount_signup"),
         path("sso/connections/", social.connections, name="socialaccount_connections"),
     ]
+
+
+def _keep_nothing(patterns: Iterable[URLPattern | URLResolver]) -> None:
+    for each in patterns:
+        if isinstance(each, URLResolver):
+            _keep_nothing(each.url_patterns)
+        else:
+            each.callback = never_cache(each.callback)
+
+
+_keep_nothing(urlpatterns)

@@ -56,11 +56,13 @@ class SignOnAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
 
 
 def claimed_groups(claims: dict[str, Any]) -> set[str]:
-    """Return what the provider says in the claim OIDC_GROUPS_CLAIM: a list of names, or one name."""
+    """Return what the provider says in the claim OIDC_GROUPS_CLAIM: a list of names, or one name. Anything else that a
+    provider may put there names no group."""
     found: set[str] = set()
     for part in (claims.get("userinfo"), claims.get("id_token"), claims):
         said = part.get(settings.OIDC_GROUPS_CLAIM) if isinstance(part, dict) else None
-        found |= {said} if isinstance(said, str) else {name for name in said or () if isinstance(name, str)}
+        names = said if isinstance(said, list) else [said]
+        found |= {name for name in names if isinstance(name, str)}
     return found
 
 

@@ -12,6 +12,7 @@ from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value, yield_hotp_counters_from_time
 from auditlog.models import LogEntry
 from django.contrib.auth.models import Group, User
+from django.contrib.sessions.models import Session
 from django.core.cache import cache
 from django.core.exceptions import ImproperlyConfigured
 from django.test import Client
@@ -169,6 +170,7 @@ def test_the_log_in_page_offers_both_and_the_admins_leads_to_it(provider):
         ({"userinfo": {}, "id_token": {"groups": "a"}}, {"a"}),
         ({"groups": ["a", 7, None]}, {"a"}),
         ({"userinfo": "no", "groups": None}, set()),
+        ({"userinfo": {"groups": 5}, "id_token": {"groups": True}, "groups": {"a": "b"}}, set()),
     ],
 )
 def test_groups_are_read_wherever_a_provider_puts_them(claims, groups):
@@ -223,6 +225,23 @@ def test_who_has_a_second_factor_is_asked_for_it(maria, settings):
     cache.clear()  # a code is good for one use: as if half a minute had gone by
     other.post(reverse("mfa_authenticate"), {"code": code_of(secret)})
     assert other.get(page("list")).status_code == HTTPStatus.OK
+
+
+def test_what_a_second_factor_is_made_of_is_kept_by_no_browser_or_proxy(maria, settings):
+    switch_on(settings, second_factor="optional")
+    client = Client()
+    log_in(client)
+    client.post(reverse("account_reauthenticate"), {"password": "right"})
+    answer = client.get(reverse("mfa_activate_totp"))
+    secret = answer.context["form"].secret
+    assert secret in answer.content.decode()
+    assert "no-store" in answer.headers["Cache-Control"]
+    client.post(reverse("mfa_activate_totp"), {"code": code_of(secret)})
+    assert secret not in str([session.get_decoded() for session in Session.objects.all()])
+    for name in ("mfa_view_recovery_codes", "mfa_download_recovery_codes"):
+        answer = client.get(reverse(name))
+        assert answer.status_code == HTTPStatus.OK
+        assert "no-store" in answer.headers["Cache-Control"], name
 
 
 def test_a_required_second_factor_lets_nobody_past_without_one(maria, settings):
@@ -321,7 +340,9 @@ def test_every_address_that_is_switched_on_is_listed_and_closed_ones_lead_to_the
     for name in OPEN:
         args = ["oidc"] if name.startswith("openid") else []
         client = Client()
-        assert client.get(reverse(name, args=args)).status_code < HTTPStatus.INTERNAL_SERVER_ERROR, name
+        answer = client.get(reverse(name, args=args))
+        assert answer.status_code < HTTPStatus.INTERNAL_SERVER_ERROR, name
+        assert answer.status_code == HTTPStatus.FOUND or "no-store" in answer.headers["Cache-Control"], name
         assert "_auth_user_id" not in client.session
 
 
