@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied, ValidationError
+from django.db.models import Exists, OuterRef
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import redirect, render
 from django.urls import URLPattern, path, reverse
@@ -18,6 +19,7 @@ from projects.adoption import Adoptable, may_adopt, request_adopt, request_adopt
 from projects.forms import ProjectNameField
 from projects.found_cluster import FoundCluster, Inventory, read_inventory, request_inventory
 from projects.models import Project
+from projects.orphan import Orphan
 from projects.shell import shell, strict_policy
 
 if TYPE_CHECKING:
@@ -221,7 +223,9 @@ class FoundClusterAdmin(InventoryAdmin):
         return project
 
     def list_context(self, request: HttpRequest) -> dict[str, Any]:
-        more = {"rows": FoundCluster.objects.all(), "may_adopt": self.has_adopt_permission(request)}
+        orphans = Orphan.objects.filter(kind="Cluster", namespace=OuterRef("namespace"), name=OuterRef("name"))
+        rows = FoundCluster.objects.annotate(is_orphan=Exists(orphans.filter(is_releasable=True)))
+        more = {"rows": rows, "may_adopt": self.has_adopt_permission(request)}
         return {**super().list_context(request), **more}
 
 

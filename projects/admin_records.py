@@ -194,7 +194,7 @@ class DatabaseClusterAdmin(ResourceAdmin):
                     "port",
                     "database",
                     "username",
-                    "credentials_shown",
+                    "credentials_in_words",
                     "verified_at",
                     "verification_note",
                 )
@@ -204,7 +204,7 @@ class DatabaseClusterAdmin(ResourceAdmin):
             "Steps",
             {"fields": ("requested_at", "applied_at", "running_at", "captured_at", "retired_at")},
         ),
-        ("In the cluster", {"fields": ("api_version", "object_uid", "wanted_generation", "observed_generation")}),
+        ("In the cluster", {"fields": ("api_shown", "uid_shown", "wanted_generation", "observed_generation")}),
     )
 
     @shown("Origin", ordering="origin")
@@ -213,8 +213,24 @@ class DatabaseClusterAdmin(ResourceAdmin):
 
     @shown("Credentials", label=display.CREDENTIALS_COLOURS)
     def credentials_shown(self, row: DatabaseCluster) -> tuple[str, str]:
-        source = CredentialsSource.CAPTURED if row.captured_at else CredentialsSource.NONE
-        return source.value, str(source.label)
+        return _credentials_of(row).value, self.credentials_in_words(row)
+
+    @shown("Credentials")
+    def credentials_in_words(self, row: DatabaseCluster) -> str:
+        """For a row's own page, which has no labels."""
+        return str(_credentials_of(row).label)
+
+    @shown("API version")
+    def api_shown(self, row: DatabaseCluster) -> str:
+        return row.api_version
+
+    @shown("UID")
+    def uid_shown(self, row: DatabaseCluster) -> str:
+        return row.object_uid
+
+
+def _credentials_of(row: DatabaseCluster) -> CredentialsSource:
+    return CredentialsSource.CAPTURED if row.captured_at else CredentialsSource.NONE
 
 
 class SandboxAdmin(ResourceAdmin):
@@ -230,7 +246,7 @@ class SandboxAdmin(ResourceAdmin):
     list_filter = (("phase", ChoicesDropdownFilter), ("credentials", ChoicesDropdownFilter), LiveFilter)
     fieldsets = (
         (None, {"fields": ("name", "namespace", "project_link", "simulated_shown")}),
-        ("Status", {"fields": ("phase", "reason", "message", "deadline", "credentials_shown", "urls_shown")}),
+        ("Status", {"fields": ("phase", "reason", "message", "deadline", "credentials", "urls_shown")}),
         ("Steps", {"fields": ("requested_at", "applied_at", "ready_at", "retired_at")}),
         ("In the cluster", {"fields": ("wanted_generation", "observed_generation")}),
     )

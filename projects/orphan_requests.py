@@ -38,7 +38,8 @@ def request_orphan(orphan: Orphan, wish: OrphanWish, *, actor: str, is_sure: boo
             transaction.on_commit(lambda: _send(pk))
         else:
             _send(pk)
-    return Outcome(True, f"{orphan}: put in the queue.")
+    noun = "deletion" if wish is OrphanWish.DELETE else "release"
+    return Outcome(True, f"The {noun} of {orphan.kind} {orphan.namespace}/{orphan.name} was put in the queue.")
 
 
 def _send(pk: int) -> None:

@@ -8,7 +8,7 @@ from django.urls import reverse
 from django.utils.html import strip_tags
 
 from projects.models import Project
-from tests.factories import ProjectFactory, SandboxFactory
+from tests.factories import EventFactory, ProjectFactory, SandboxFactory, provisioned_project
 from tests.projects.pages import log_in
 
 pytestmark = pytest.mark.django_db
@@ -79,3 +79,18 @@ def test_the_way_to_the_live_view_stands_beside_the_phase(admin):
     body = admin.get(reverse("admin:projects_project_changelist")).content.decode()
     assert body.index("field-phase_shown") < body.index(f'href="{project.get_absolute_url()}"')
     assert body.index(f'href="{project.get_absolute_url()}"') < body.index("field-reason_shown")
+
+
+def test_no_page_of_a_record_shows_what_python_holds(admin):
+    project = provisioned_project()
+    EventFactory.create(project=project)
+    for row in (project.database, project.sandbox, project.events.first()):
+        assert row is not None
+        body = admin.get(reverse(f"admin:projects_{row._meta.model_name}_change", args=[row.pk])).content.decode()
+        values = [strip_tags(value) for value in re.findall(r'<div class="readonly[^"]*">(.*?)</div>', body, re.S)]
+        assert values
+        assert not [value for value in values if value.startswith(("(&#x27;", "[", "{"))]
+    database = admin.get(reverse("admin:projects_databasecluster_change", args=[project.database.pk])).content.decode()
+    assert re.search(r"Credentials.*?>Captured<", database, re.S)
+    assert "API version" in database
+    assert "UID" in database

@@ -226,4 +226,6 @@ def test_the_page_lists_asks_and_puts_in_the_queue():
     row.refresh_from_db()
     assert (row.wish, row.wished_by) == ("delete", "maria")
     assert "provisioning.tasks.end_orphan" in [task.task["func"] for task in OrmQ.objects.all()]
-    assert "this is in the queue" in client.get("/admin/projects/orphan/").content.decode()
+    listed = client.get("/admin/projects/orphan/").content.decode()
+    assert "this is in the queue" in listed
+    assert "The deletion of Cluster default/left was put in the queue." in listed
