@@ -104,6 +104,11 @@ SANDBOX_DOMAIN = env.str("SANDBOX_DOMAIN", default="")
 SANDBOX_INGRESS_CLASS = env.str("SANDBOX_INGRESS_CLASS", default="")
 SANDBOX_TLS_SECRET = env.str("SANDBOX_TLS_SECRET", default="")
 SANDBOX_CLUSTER_ISSUER = env.str("SANDBOX_CLUSTER_ISSUER", default="")
+if SANDBOX_TLS_SECRET and SANDBOX_CLUSTER_ISSUER:
+    raise ImproperlyConfigured(
+        "SANDBOX_TLS_SECRET and SANDBOX_CLUSTER_ISSUER exclude each other: cert-manager would write the certificate of "
+        "one sandbox over the Secret that all of them share. Set one of the two."
+    )
 SANDBOX_CPU = env.str("SANDBOX_CPU", default="500m")
 SANDBOX_MEMORY = env.str("SANDBOX_MEMORY", default="512Mi")
 SANDBOX_STORAGE = env.str("SANDBOX_STORAGE", default="10Gi")

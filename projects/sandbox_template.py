@@ -73,3 +73,10 @@ class SandboxTemplate(models.Model):
             shlex.split(self.command)
         except ValueError:
             raise ValidationError({"command": "A quotation mark is open. Close it."}) from None
+        if self.tls_secret and self.cluster_issuer:
+            raise ValidationError(
+                {
+                    "cluster_issuer": "cert-manager would write the certificate of one port over the TLS Secret that "
+                    "all of them share. Give one of the two: the TLS Secret, or the issuer."
+                }
+            )

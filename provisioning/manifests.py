@@ -153,7 +153,8 @@ def _build_ingress(name: str, namespace: str, owner: Owner, spec: SandboxSpec, p
         body["ingressClassName"] = spec.ingress_class
     if spec.scheme == "https":
         body["tls"] = [{"hosts": [host], "secretName": spec.tls_secret or f"{name}-{port_name}-tls"}]
-    if spec.cluster_issuer:
+    if spec.cluster_issuer and not spec.tls_secret:
+        # Of a Secret that all share, cert-manager would make the certificate of one.
         metadata["annotations"] = {ISSUER_ANNOTATION: spec.cluster_issuer}
     return {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": metadata, "spec": body}
 

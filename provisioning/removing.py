@@ -63,7 +63,7 @@ def observe_remaining(world: World, project: Project, namespaces: set[str]) -> S
                         world.left.append((kind, namespace, _name_of(item)))
                 elif not takes_back or instance in sandboxes:
                     _add(remaining, kind, namespace, item)
-        for item in _certificate_secrets(world, project, namespace):
+        for item in _certificate_secrets(world, project, namespace, sandboxes):
             _add(remaining, k.SECRET, namespace, item)
         if doomed_names:
             instances = f"{INSTANCE_LABEL} in ({','.join(sorted(doomed_names))})"
@@ -136,22 +136,27 @@ def _is_ours(item: Object, sandboxes: set[str]) -> bool:
     """Whether the panel made an object with the project's label: it says so, or is called after a sandbox of the
     project: another tool may have put its own `managed-by` there."""
     stem = _name_of(item).removeprefix("home-")
-    is_named = any(stem == sandbox or stem.startswith(f"{sandbox}-") for sandbox in sandboxes)
-    return is_named or is_panel_made(labels_of(item), is_cluster=False)
+    return stem in sandboxes or _is_called_after(stem, sandboxes) or is_panel_made(labels_of(item), is_cluster=False)
+
+
+def _is_called_after(name: str, sandboxes: set[str]) -> bool:
+    return name.startswith(tuple(f"{sandbox}-" for sandbox in sandboxes))
 
 
 def _name_of(item: Object) -> str:
     return text(metadata_of(item).get("name"), 253)
 
 
-def _certificate_secrets(world: World, project: Project, namespace: str) -> list[Object]:
-    """Return the Secrets that cert-manager has made for the project's Ingresses. It leaves them where they are when
-    the Ingress goes, unless told otherwise; they carry its own label (1.12 and later) and none of ours."""
+def _certificate_secrets(world: World, project: Project, namespace: str, sandboxes: set[str]) -> list[Object]:
+    """Return the Secrets that cert-manager has made for the project's Ingresses, called after its `sandboxes`. It
+    leaves them where they are when the Ingress goes, unless told otherwise; they carry its own label (1.12 and later)
+    and none of ours."""
     names = {
-        text(tls.get("secretName"), 253)
+        name
         for applied in project.applied.filter(kind=k.INGRESS.name, namespace=namespace)
         if ISSUER_ANNOTATION in annotations_of(applied.manifest)
         for tls in objects(mapping(applied.manifest.get("spec")).get("tls"))
+        if _is_called_after(name := text(tls.get("secretName"), 253), sandboxes)
     }
     if not names:
         return []

@@ -40,7 +40,6 @@ SPEC = SandboxSpec(
     readiness_path="/healthz",
     domain="example.com",
     ingress_class="nginx",
-    tls_secret="wildcard",
     cluster_issuer="letsencrypt",
     command=("run", "--now"),
 )

@@ -79,6 +79,12 @@ def test_the_sentence_names_the_variable_and_what_it_takes(tmp_path, name, value
     assert "secret" not in str(caught.value)
 
 
+def test_a_wildcard_and_an_issuer_exclude_each_other(tmp_path):
+    """Of the Secret that all sandboxes share, cert-manager would make the certificate of one of them."""
+    with pytest.raises(ImproperlyConfigured, match="SANDBOX_TLS_SECRET and SANDBOX_CLUSTER_ISSUER exclude each other"):
+        read_settings(tmp_path, SANDBOX_TLS_SECRET="wildcard-tls", SANDBOX_CLUSTER_ISSUER="letsencrypt")
+
+
 def test_a_list_may_stand_in_another_variable(tmp_path):
     said = read_settings(tmp_path, ALLOWED_HOSTS="$THEIRS", THEIRS="a.example,b.example")
     assert said["ALLOWED_HOSTS"] == ["a.example", "b.example"]

@@ -56,6 +56,14 @@ def test_what_cannot_be_used_gets_a_sentence(admin: Client, field: str, value: s
     assert not SandboxTemplate.objects.exists()
 
 
+def test_a_wildcard_and_an_issuer_exclude_each_other(admin: Client):
+    both = {**VALUES, "domain": "example.org", "tls_secret": "wildcard-tls", "cluster_issuer": "letsencrypt"}
+    response = admin.post(reverse("admin:projects_sandboxtemplate_add"), both)
+    assert "Give one of the two" in response.content.decode()
+    assert not SandboxTemplate.objects.exists()
+    assert admin.post(reverse("admin:projects_sandboxtemplate_add"), {**both, "tls_secret": ""}).status_code == 302
+
+
 def test_a_change_gives_a_pass_to_the_running_projects_that_use_it(admin: Client, template: SandboxTemplate):
     running = ProjectFactory.create(template=template, running=True)
     ProjectFactory.create(template=template)

@@ -96,6 +96,8 @@ def test_service_and_ingresses_a_port_each():
     issued = build_ingresses(*WHERE, replace(SPEC, domain="example.org", cluster_issuer="letsencrypt"))[0]
     assert issued["metadata"]["annotations"] == {"cert-manager.io/cluster-issuer": "letsencrypt"}
     assert issued["spec"]["tls"][0]["secretName"] == "aaa-sandbox-abc123-app-tls"
+    # cert-manager would write the certificate of one port over the wildcard.
+    assert "annotations" not in build_ingresses(*WHERE, replace(tls, cluster_issuer="letsencrypt"))[0]["metadata"]
 
 
 def test_everything_carries_its_owner():

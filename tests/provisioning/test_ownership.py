@@ -184,3 +184,24 @@ def test_what_was_released_as_an_orphan_is_not_deleted_later(provisioned, unique
     request_delete(provisioned, actor="tester")
     follow(provisioned, is_deleted)
     assert is_released(name)
+
+
+# --- certificates ----------------------------------------------------------------------------------------------------
+
+
+def apply_certificate(name: str) -> None:
+    """Make a Secret as cert-manager does."""
+    apply_secret(name, **{"controller.cert-manager.io/fao": "true"})
+
+
+def test_a_certificate_that_all_sandboxes_share_outlives_each_of_them(cluster, unique_name, settings):
+    """An Ingress that was applied with an issuer and the wildcard at once asks cert-manager for the wildcard."""
+    settings.SANDBOX_DOMAIN, settings.SANDBOX_CLUSTER_ISSUER = "apps.example.com", "issuer"
+    project, wildcard = follow(start(unique_name), is_running), f"{unique_name}-wildcard-tls"
+    apply_certificate(wildcard)
+    for applied in project.applied.filter(kind="Ingress"):
+        applied.manifest["spec"]["tls"][0]["secretName"] = wildcard
+        applied.save()
+    request_delete(project, actor="tester")
+    follow(project, is_deleted)
+    assert is_there(k.SECRET, wildcard)
