@@ -1,17 +1,19 @@
 """Waiting for requests on the command line: a progress display on a terminal, plain lines elsewhere, an exit code."""
 
+import sys
 import time
 from argparse import ArgumentParser, ArgumentTypeError
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from django.conf import settings
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
 from projects.models import Project
+from projects.services import Outcome
 from projects.states import Phase, Reason, Step
 from provisioning import liveness
-from provisioning.management.console import DONE, FAILED, TIMED_OUT, Follower, PanelCommand, stop, terminal
+from provisioning.management.console import DONE, FAILED, TIMED_OUT, Follower, PanelCommand, reload, stop, terminal
 from provisioning.starting import how_to_start
 from provisioning.summary import credentials_of
 
@@ -49,6 +51,39 @@ def warn_if_nobody_works(command: PanelCommand, consequence: str = "what was ask
     """Say on stderr, in one sentence, that nothing works on the queue, what follows from it, and what to start."""
     if not liveness.read().queue.alive:
         command.say(f"Nothing works on the queue, so {consequence}: start {how_to_start('qcluster')}.")
+
+
+def ask_for(
+    command: PanelCommand, projects: Iterable[Project], request: Callable[[Project], Outcome], *, as_json: bool
+) -> tuple[list[Project], list[str]]:
+    """Make the request for each project, and say on stdout which were accepted (nothing `as_json`); return these
+    projects, and why the others were refused."""
+    outcomes = [(project, request(project)) for project in projects]
+    if not as_json:
+        for _, outcome in outcomes:
+            if outcome.accepted:
+                command.stdout.write(outcome.message)
+    accepted = [project for project, outcome in outcomes if outcome.accepted]
+    return accepted, [outcome.message for _, outcome in outcomes if not outcome.accepted]
+
+
+def finish(
+    command: PanelCommand, follower: Follower, *, wait: bool, timeout_s: float, as_json: bool, wanted: Phase
+) -> None:
+    """Once requests are in the queue: follow them if asked to `wait`, else print their rows `as_json`.
+
+    Raises SystemExit with the code of `follow` where that is not 0.
+    """
+    if not follower.projects:
+        return
+    command.stdout.flush()
+    warn_if_nobody_works(command)
+    if wait:
+        code = follow(command, follower, timeout_s=timeout_s, as_json=as_json, wanted=wanted)
+        if code:
+            sys.exit(code)
+    elif as_json:
+        command.print_json(reload(follower.projects))
 
 
 def follow(command: PanelCommand, follower: Follower, *, timeout_s: float, as_json: bool, wanted: Phase) -> int:

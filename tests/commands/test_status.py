@@ -217,6 +217,14 @@ def test_the_table_on_a_terminal_has_the_reasons_too(program: Program) -> None:
     assert "Requested:" in shown
 
 
+def test_on_a_terminal_there_is_nothing_to_wait_for_where_all_is_refused(program: Program) -> None:
+    assert program("provision", "aaa").code == 0
+    code, shown = on_a_terminal(program, "", "rotate_password", "aaa", "--wait")
+    assert code == 1
+    assert "has to be running" in shown
+    assert "Traceback" not in shown
+
+
 def test_only_a_terminal_is_asked_before_a_deletion(program: Program) -> None:
     for name in ("aaa", "bbb"):
         assert program("provision", name).code == 0

@@ -1,6 +1,5 @@
 """`manage.py adopt NAME --cluster CLUSTER`: make a database that exists already a project's own."""
 
-import sys
 from argparse import ArgumentParser
 from typing import Any
 
@@ -21,11 +20,10 @@ from provisioning.management.console import (
     PanelCommand,
     actor,
     find_project,
-    reload,
     sentences,
     stop,
 )
-from provisioning.management.following import add_waiting_arguments, follow, warn_if_nobody_works
+from provisioning.management.following import add_waiting_arguments, finish
 from provisioning.management.foreseeing import add_dry_run_argument, print_adoption
 
 
@@ -64,14 +62,7 @@ class Command(PanelCommand):
             raise stop(FAILED, outcome.message)
         if not json:
             self.stdout.write(outcome.message)
-            self.stdout.flush()
-        warn_if_nobody_works(self)
-        if wait:
-            code = follow(self, follower, timeout_s=timeout_s, as_json=json, wanted=Phase.RUNNING)
-            if code:
-                sys.exit(code)
-        elif json:
-            self.print_json(reload([project]))
+        finish(self, follower, wait=wait, timeout_s=timeout_s, as_json=json, wanted=Phase.RUNNING)
 
     def _foresee(self, project: Project, cluster: str, *, as_json: bool) -> None:
         """Say what the adoption would come to. Raises CommandError (1, 2) where it would be refused, and KubeError."""

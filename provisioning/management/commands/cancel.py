@@ -1,15 +1,15 @@
 """`manage.py cancel NAME…`: take provisionings back, before the projects have run."""
 
-import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from projects.ending import request_cancel
 from projects.possible import Request
 from projects.states import Phase
-from provisioning.management.console import FAILED, Follower, PanelCommand, actor, find_projects, reload, stop
-from provisioning.management.following import add_waiting_arguments, follow, warn_if_nobody_works
+from provisioning.management.console import FAILED, Follower, PanelCommand, actor, find_projects, stop
+from provisioning.management.following import add_waiting_arguments, ask_for, finish
 from provisioning.management.foreseeing import add_dry_run_argument, print_plans
 
 
@@ -33,18 +33,7 @@ class Command(PanelCommand):
             print_plans(self, projects, as_json=json, request=Request.CANCEL)
             return
         follower = Follower(projects)
-        outcomes = [request_cancel(project, actor=actor()) for project in projects]
-        if not json:
-            self.stdout.write("\n".join(outcome.message for outcome in outcomes if outcome.accepted))
-            self.stdout.flush()
-        warn_if_nobody_works(self)
-        if wait:
-            follower.projects = [p for p, outcome in zip(reload(projects), outcomes, strict=True) if outcome.accepted]
-            code = follow(self, follower, timeout_s=timeout_s, as_json=json, wanted=Phase.NEW)
-            if code:
-                sys.exit(code)
-        elif json:
-            self.print_json(reload(projects))
-        refusals = [outcome.message for outcome in outcomes if not outcome.accepted]
+        follower.projects, refusals = ask_for(self, projects, partial(request_cancel, actor=actor()), as_json=json)
+        finish(self, follower, wait=wait, timeout_s=timeout_s, as_json=json, wanted=Phase.NEW)
         if refusals:
             raise stop(FAILED, "\n".join(refusals))

@@ -9,8 +9,8 @@ from projects.models import Project
 from projects.possible import Request
 from projects.services import request_delete
 from projects.states import Origin, Phase
-from provisioning.management.console import FAILED, Follower, PanelCommand, actor, find_projects, reload, stop
-from provisioning.management.following import add_waiting_arguments, follow, warn_if_nobody_works
+from provisioning.management.console import FAILED, Follower, PanelCommand, actor, find_projects, stop
+from provisioning.management.following import add_waiting_arguments, finish
 from provisioning.management.foreseeing import add_dry_run_argument, print_plans
 
 
@@ -54,14 +54,7 @@ class Command(PanelCommand):
             outcome = request_delete(project, actor=actor(), delete_adopted=with_adopted_database)
             if not json:
                 self.stdout.write(outcome.message)
-        self.stdout.flush()
-        warn_if_nobody_works(self)
-        if wait:
-            code = follow(self, follower, timeout_s=timeout_s, as_json=json, wanted=Phase.DELETED)
-            if code:
-                sys.exit(code)
-        elif json:
-            self.print_json(reload(projects))
+        finish(self, follower, wait=wait, timeout_s=timeout_s, as_json=json, wanted=Phase.DELETED)
 
     def _confirm(self, projects: Sequence[Project], *, with_adopted: bool) -> None:
         """Say what goes and what stays, and ask. Raises CommandError (1) unless the answer is yes."""

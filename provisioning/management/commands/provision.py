@@ -1,6 +1,5 @@
 """`manage.py provision NAME…`: add projects where they are missing, and ask for their databases and sandboxes."""
 
-import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from typing import Any
@@ -18,13 +17,12 @@ from provisioning.management.console import (
     Follower,
     PanelCommand,
     actor,
-    reload,
     sentences,
     shown,
     stop,
     without_repeats,
 )
-from provisioning.management.following import add_waiting_arguments, follow, warn_if_nobody_works
+from provisioning.management.following import add_waiting_arguments, finish
 from provisioning.management.foreseeing import add_dry_run_argument, print_plans
 
 
@@ -53,15 +51,7 @@ class Command(PanelCommand):
                 raise stop(WRONG_USAGE, outcome.message)
             if not json:
                 self.stdout.write(outcome.message)
-        self.stdout.flush()
-        warn_if_nobody_works(self)
-        if not wait:
-            if json:
-                self.print_json(reload(projects))
-            return
-        code = follow(self, follower, timeout_s=timeout_s, as_json=json, wanted=Phase.RUNNING)
-        if code:
-            sys.exit(code)
+        finish(self, follower, wait=wait, timeout_s=timeout_s, as_json=json, wanted=Phase.RUNNING)
 
     def _foresee(self, names: Sequence[str], *, as_json: bool) -> None:
         """Say what would be added, and what a pass would do for the others. Raises CommandError."""

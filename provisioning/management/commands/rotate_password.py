@@ -1,14 +1,15 @@
 """`manage.py rotate_password NAME…`: give databases new passwords, and restart their sandboxes with them."""
 
-import sys
 from argparse import ArgumentParser
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
+from projects.models import Project
 from projects.password_rotation import request_password_rotation
 from projects.states import Phase
-from provisioning.management.console import FAILED, Follower, PanelCommand, actor, find_projects, reload, stop
-from provisioning.management.following import add_waiting_arguments, follow, warn_if_nobody_works
+from provisioning.management.console import FAILED, Follower, PanelCommand, actor, find_projects, stop
+from provisioning.management.following import add_waiting_arguments, ask_for, finish
 
 
 class Command(PanelCommand):
@@ -30,32 +31,18 @@ class Command(PanelCommand):
     ) -> None:
         projects = find_projects(names)
         follower = Follower(projects)
-        outcomes = [
-            request_password_rotation(project, actor=actor(), with_adopted=with_adopted) for project in projects
-        ]
-        accepted = [project for project, outcome in zip(projects, outcomes, strict=True) if outcome.accepted]
-        if not json:
-            self.stdout.write("\n".join(outcome.message for outcome in outcomes if outcome.accepted))
-            self.stdout.flush()
-        warn_if_nobody_works(self)
+        request = partial(request_password_rotation, actor=actor(), with_adopted=with_adopted)
+        follower.projects, refusals = ask_for(self, projects, request, as_json=json)
+        finish(self, follower, wait=wait, timeout_s=timeout_s, as_json=json, wanted=Phase.RUNNING)
         if wait:
-            follower.projects = reload(accepted)
-            code = follow(self, follower, timeout_s=timeout_s, as_json=json, wanted=Phase.RUNNING)
-            if code:
-                sys.exit(code)
-            self._explain_unchanged(reload(accepted))
-        elif json:
-            self.print_json(reload(projects))
-        refusals = [outcome.message for outcome in outcomes if not outcome.accepted]
+            refusals += _explain_unchanged(follower.projects)
         if refusals:
             raise stop(FAILED, "\n".join(refusals))
 
-    def _explain_unchanged(self, projects: Sequence[Any]) -> None:
-        """Say which passwords stayed as they were, and why. Raises CommandError (1) where there are any."""
-        said = []
-        for project in projects:
-            last = project.events.filter(reason__in=("PasswordRotated", "PasswordNotChanged")).first()
-            if last is not None and last.reason == "PasswordNotChanged":
-                said.append(f"{project.name}: {last.message}")
-        if said:
-            raise stop(FAILED, "\n".join(said))
+
+def _explain_unchanged(projects: Iterable[Project]) -> Iterator[str]:
+    """Yield which passwords stayed as they were, and why."""
+    for project in projects:
+        last = project.events.filter(reason__in=("PasswordRotated", "PasswordNotChanged")).first()
+        if last is not None and last.reason == "PasswordNotChanged":
+            yield f"{project.name}: {last.message}"
