@@ -9,9 +9,10 @@ from django.conf import settings
 from django.db import models
 from django.utils.module_loading import import_string
 
-from projects.models import DatabaseCluster, Event, Project, ReachedStep, Sandbox
+from projects.models import DatabaseCluster, Event, Project, Sandbox
 from projects.permissions import Person, may
 from projects.possible import Request, explain_refusal
+from projects.progress import ReachedStep
 from projects.states import CredentialsSource, DesiredState, Level, Origin, Phase, Reason
 
 # Label colours of the admin's theme.
@@ -129,7 +130,6 @@ class StepLine:
     step: ReachedStep
     state: str
     icon: str
-    duration_s: float | None
 
 
 _STEP_ICONS = {
@@ -162,16 +162,8 @@ def step_lines(project: Project) -> list[StepLine]:
             wants_more = False
         else:
             state = "open"
-        # Nothing new had to be done for a step that an earlier request had reached.
-        is_earlier = bool(step.at and project.requested_at and step.at < project.requested_at)
-        lines.append(StepLine(step, state, _STEP_ICONS[state], None if is_earlier else step.duration_s))
+        lines.append(StepLine(step, state, _STEP_ICONS[state]))
     return lines
-
-
-def total_duration_s(project: Project) -> float | None:
-    """Return the seconds from the request to the ready sandbox; None until it is ready."""
-    first, *_, last = project.steps()
-    return (last.at - first.at).total_seconds() if first.at and last.at and last.at > first.at else None
 
 
 def linkable_urls(sandbox: Sandbox | None) -> dict[str, str]:

@@ -1,9 +1,6 @@
 """Rows: what people ask for, and what was last observed. Fields, constraints, queries; no I/O beyond them."""
 
 import uuid
-from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime
 from typing import cast
 
 from django.conf import settings
@@ -20,9 +17,10 @@ from projects.event import Event as Event  # Django finds models from here, and 
 from projects.fields import EncryptedText, EncryptedTextField, RedactedTextField
 from projects.found_cluster import FoundCluster, Inventory  # noqa: F401 - Django finds models from here
 from projects.orphan import Orphan  # noqa: F401 - Django finds models from here
+from projects.progress import ReachedStep, reached_steps
 from projects.sandbox_template import SandboxTemplate
 from projects.standing import Standing
-from projects.states import CredentialsSource, DesiredState, DriftPolicy, Origin, Phase, Reason, Step
+from projects.states import CredentialsSource, DesiredState, DriftPolicy, Origin, Phase, Reason
 
 
 def validate_name(name: str) -> None:
@@ -37,16 +35,6 @@ validate_namespace = RegexValidator(
     r"\A[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z",
     "A namespace has up to 63 lower-case letters, digits and hyphens, and starts and ends with a letter or digit.",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class ReachedStep:
-    """A step of a provisioning; `at` is None until it is reached, `duration_s` counts from the one before."""
-
-    step: Step
-    at: datetime | None
-    duration_s: float | None = None
-    note: str = ""
 
 
 class Observation(models.Model):
@@ -226,16 +214,18 @@ class Project(Standing, Observation):
 
     @cached_property
     def last_database(self) -> "DatabaseCluster | None":
-        """The live database; of a project that is deleted, the last one it had."""
+        """The live database; of a project that is deleted, the one that it had then."""
         if self.database is None and self.desired_state == DesiredState.DELETED:
-            return self.databases.order_by("pk").last()
+            last = self.databases.order_by("pk").last()
+            return None if last and last.reason == Reason.CANCELLED else last
         return self.database
 
     @cached_property
     def last_sandbox(self) -> "Sandbox | None":
-        """The live sandbox; of a project that is deleted, the last one it had."""
+        """The live sandbox; of a project that is deleted, the one that it had then."""
         if self.sandbox is None and self.desired_state == DesiredState.DELETED:
-            return self.sandboxes.order_by("pk").last()
+            last = self.sandboxes.order_by("pk").last()
+            return None if last and last.reason == Reason.CANCELLED else last
         return self.sandbox
 
     def steps(self) -> list[ReachedStep]:
@@ -243,28 +233,7 @@ class Project(Standing, Observation):
 
         A deleted project keeps the steps that it had reached: two more queries for it.
         """
-        return list(self._steps())
-
-    def _steps(self) -> Iterator[ReachedStep]:
-        database, sandbox = self.last_database, self.last_sandbox
-        times: dict[Step, datetime | None] = dict.fromkeys(Step)
-        times[Step.REQUESTED] = self.requested_at
-        if database:
-            times[Step.CLUSTER_APPLIED] = database.applied_at
-            times[Step.CLUSTER_RUNNING] = database.running_at
-            times[Step.CREDENTIALS_CAPTURED] = database.captured_at
-            times[Step.CONNECTION_VERIFIED] = database.verified_at
-        if sandbox:
-            times[Step.SANDBOX_APPLIED] = sandbox.applied_at
-            times[Step.SANDBOX_READY] = sandbox.ready_at
-        before = None
-        for step, at in times.items():
-            note = ""
-            if step is Step.CONNECTION_VERIFIED and at is None and database:
-                note = database.verification_note
-            duration_s = max((at - before).total_seconds(), 0.0) if at and before else None
-            yield ReachedStep(step, at, duration_s, note)
-            before = at or before
+        return list(reached_steps(self))
 
 
 class ProjectVariable(models.Model):

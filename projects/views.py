@@ -28,6 +28,7 @@ from projects.fields import UndecryptableValueError
 from projects.forms import AddProjectForm, RevealForm
 from projects.models import Event, Project
 from projects.possible import Request, explain_refusal
+from projects.progress import time_to_run_s
 from projects.services import Outcome, RefusedRequestError
 from projects.shell import shell, strict_policy
 from projects.states import CredentialsSource, DesiredState, Phase
@@ -183,7 +184,7 @@ def project_context(request: HttpRequest, project: Project) -> dict[str, Any]:
         "next_move": display.next_move(project),
         "wait": display.current_wait(project),
         "step_lines": display.step_lines(project),
-        "total_s": display.total_duration_s(project),
+        "total_s": time_to_run_s(project),
         "events": [(event, display.shown_level(event)) for event in events[:EVENTS_SHOWN]],
         "has_more_events": len(events) > EVENTS_SHOWN,
         "is_live": not project.is_carried_out,

@@ -35,6 +35,7 @@ def _describe_database(database: DatabaseCluster | None, sandbox: Sandbox | None
     return {
         "cluster": database.name if database else None,
         "namespace": database.namespace if database else None,
+        "origin": database.origin if database else None,
         "phase": database.phase if database else None,
         "host": (database.host or None) if database else None,
         "port": database.port if database else None,

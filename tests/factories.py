@@ -166,7 +166,8 @@ def provisioned_project(**fields: Any) -> Project:
     """Return a project that runs, with its database, its captured credentials and its sandbox."""
     project = ProjectFactory.create(running=True, **fields)
     requested_at = timezone.now() - timedelta(minutes=7)
-    Project.objects.filter(pk=project.pk).update(requested_at=requested_at)
+    ran_at = requested_at + timedelta(seconds=14.1)
+    Project.objects.filter(pk=project.pk).update(requested_at=requested_at, ran_at=ran_at)
     project.refresh_from_db()
     DatabaseFactory.create(project=project, captured=True, requested_at=requested_at)
     SandboxFactory.create(project=project, requested_at=requested_at)

@@ -190,7 +190,7 @@ class Follower:
         for project in self.projects:
             for reached in project.steps():
                 if reached.at is not None:
-                    yield project, reached.step.value, reached.at, reached.step.label, reached.duration_s
+                    yield project, reached.step.value, reached.at, reached.label, reached.duration_s
 
     @property
     def is_over(self) -> bool:

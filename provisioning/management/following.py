@@ -11,7 +11,7 @@ from rich.table import Column
 
 from projects.models import Project
 from projects.services import Outcome
-from projects.states import Phase, Reason, Step
+from projects.states import Origin, Phase, Reason, Step
 from provisioning import liveness
 from provisioning.management.console import DONE, FAILED, TIMED_OUT, Follower, PanelCommand, reload, stop, terminal
 from provisioning.starting import how_to_start
@@ -138,8 +138,9 @@ def outcome_line(project: Project) -> str:
     if project.phase != Phase.RUNNING or database is None:
         return line
     verified = "verified" if database.is_verified else f"not verified: {database.verification_note or 'not tried yet'}"
+    adopted = "adopted " if database.origin == Origin.ADOPTED else ""
     facts = [
-        f"database {database.name} at {database.host}:{database.port} "
+        f"{adopted}database {database.name} at {database.host}:{database.port} "
         f"(credentials {credentials_of(database, sandbox).value}, {verified.rstrip('.')})"
     ]
     if sandbox is not None:

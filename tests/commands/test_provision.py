@@ -96,6 +96,7 @@ def test_json_is_the_promised_line_and_nothing_else_on_stdout() -> None:
     assert line["database"] == {
         "cluster": "shop-agentruntime-abc123",
         "namespace": "default",
+        "origin": "created",
         "phase": "Running",
         "host": "10.0.0.7",
         "port": 5432,
