@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
@@ -15,19 +15,13 @@ from django.utils import timezone
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from projects import permissions
+from projects.admin_records import ReadOnlyAdmin
 from projects.adoption import Adoptable, may_adopt, request_adopt, request_adopt_for_new
 from projects.forms import ProjectNameField
 from projects.found_cluster import FoundCluster, Inventory, read_inventory, request_inventory
 from projects.models import Project
 from projects.orphan import Orphan
 from projects.shell import shell, strict_policy
-
-if TYPE_CHECKING:
-    from django.contrib.admin import ModelAdmin
-
-    _AnyAdmin = ModelAdmin[Any]
-else:
-    from unfold.admin import ModelAdmin as _AnyAdmin
 
 # While somebody looks, the list is taken anew when it is older than this.
 _FRESH_FOR = timedelta(minutes=2)
@@ -77,7 +71,7 @@ class AdoptForm(forms.Form):
         return cleaned
 
 
-class InventoryAdmin(_AnyAdmin):
+class InventoryAdmin(ReadOnlyAdmin):
     """A page of what the inventory wrote: it follows the inventory, and changes nothing of its rows."""
 
     title: str
@@ -86,20 +80,8 @@ class InventoryAdmin(_AnyAdmin):
 
     # --- What may be done --------------------------------------------------------------------------------------
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return permissions.may(request.user, "view_project")
-
-    def has_module_permission(self, request: HttpRequest) -> bool:
-        return self.has_view_permission(request)
 
     # --- Pages -------------------------------------------------------------------------------------------------
 

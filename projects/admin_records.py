@@ -38,6 +38,7 @@ __all__ = [
     "AllValuesFilter",
     "ChoicesDropdownFilter",
     "PhaseFilter",
+    "ReadOnlyAdmin",
     "RelatedDropdownFilter",
     "SandboxCredentialsFilter",
     "phase_label",
@@ -120,13 +121,8 @@ class LiveFilter(_Filter):
                 return queryset.filter(retired_at=None)
 
 
-class RecordAdmin(_AnyAdmin):
-    """Rows that the panel writes: read by whoever sees their project, changed by nobody."""
-
-    list_per_page = 25
-    list_filter_submit = True
-    show_full_result_count = False
-    actions = None
+class ReadOnlyAdmin(_AnyAdmin):
+    """Rows that nobody changes in the admin."""
 
     def has_add_permission(self, request: HttpRequest, *_: Any) -> bool:
         return False
@@ -137,11 +133,20 @@ class RecordAdmin(_AnyAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return obj is None or permissions.may(request.user, "view_project", obj.project)
-
     def has_module_permission(self, request: HttpRequest) -> bool:
         return self.has_view_permission(request)
+
+
+class RecordAdmin(ReadOnlyAdmin):
+    """Rows that the panel writes: read by whoever sees their project."""
+
+    list_per_page = 25
+    list_filter_submit = True
+    show_full_result_count = False
+    actions = None
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return obj is None or permissions.may(request.user, "view_project", obj.project)
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
         return permissions.visible(super().get_queryset(request), request.user, owner="project__owner")
