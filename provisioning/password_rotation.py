@@ -27,7 +27,7 @@ from provisioning.credentials import ACCOUNT, Missing, choose_secret, component_
 from provisioning.readiness import Object, is_past, mapping, metadata_of, objects, text
 from provisioning.scene import Scene
 from provisioning.terms import Verification
-from provisioning.verifying import CONNECT_TIMEOUT_S, verify_connection
+from provisioning.verifying import open_session, verify_connection
 
 _LENGTH = 32
 _ALPHABET = string.ascii_letters + string.digits
@@ -130,17 +130,7 @@ def _alter(current: Connection, pending: Connection) -> tuple[Verification, str]
     Returns what came of the proof. Raises RotationDelayedError where what is so now is not known: the next try sees.
     """
     try:
-        with psycopg.connect(
-            host=current.host,
-            port=current.port,
-            dbname=current.database,
-            user=current.username,
-            password=current.password,
-            connect_timeout=CONNECT_TIMEOUT_S,
-            options="-c statement_timeout=3000",
-            application_name="controlpanel",
-            autocommit=True,
-        ) as session:
+        with open_session(current, autocommit=True) as session:
             _set_password(session, pending)
             verification, note = verify_connection(pending)
             if verification is not Verification.VERIFIED:

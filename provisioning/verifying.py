@@ -1,12 +1,30 @@
 """Connect to a database as the captured user: the one proof that its credentials are real."""
 
+from typing import Any
+
 import psycopg
 
 from projects.connection import Connection
 from provisioning.terms import Verification
 
-CONNECT_TIMEOUT_S = 3
+_CONNECT_TIMEOUT_S = 3
 _STATEMENT_TIMEOUT_MS = 3000
+
+
+def open_session(connection: Connection, *, autocommit: bool = False) -> psycopg.Connection[Any]:
+    """Connect as the user of `connection`. Raises psycopg.Error, and ValueError for credentials with characters that
+    PostgreSQL does not take."""
+    return psycopg.connect(
+        host=connection.host,
+        port=connection.port,
+        dbname=connection.database,
+        user=connection.username,
+        password=connection.password,
+        connect_timeout=_CONNECT_TIMEOUT_S,
+        options=f"-c statement_timeout={_STATEMENT_TIMEOUT_MS}",
+        application_name="controlpanel",
+        autocommit=autocommit,
+    )
 
 
 def verify_connection(connection: Connection) -> tuple[Verification, str]:
@@ -14,16 +32,7 @@ def verify_connection(connection: Connection) -> tuple[Verification, str]:
     the password."""
     where = f"{connection.host}:{connection.port}"
     try:
-        with psycopg.connect(
-            host=connection.host,
-            port=connection.port,
-            dbname=connection.database,
-            user=connection.username,
-            password=connection.password,
-            connect_timeout=CONNECT_TIMEOUT_S,
-            options=f"-c statement_timeout={_STATEMENT_TIMEOUT_MS}",
-            application_name="controlpanel",
-        ) as session:
+        with open_session(connection) as session:
             session.execute("SELECT 1").fetchone()
             version = session.info.parameter_status("server_version") or "unknown version"
     except psycopg.OperationalError as error:
@@ -51,5 +60,5 @@ def _explain(error: psycopg.OperationalError, where: str) -> tuple[Verification,
     if "no route to host" in said or "network is unreachable" in said:
         return Verification.UNREACHABLE, f"Not verified: there is no way to {where} from where the panel runs."
     if isinstance(error, psycopg.errors.ConnectionTimeout) or "timeout" in said or "timed out" in said:
-        return Verification.UNANSWERED, f"Not verified: {where} did not answer within {CONNECT_TIMEOUT_S} s."
+        return Verification.UNANSWERED, f"Not verified: {where} did not answer within {_CONNECT_TIMEOUT_S} s."
     return Verification.REFUSED, f"The database at {where} does not accept connections yet."
