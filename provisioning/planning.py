@@ -139,7 +139,7 @@ def plan(
         _WHAT[decision.action].format(**names),
         decision.project.message if desired is None or is_begun else "",
         list(_objects(scene, decision)),
-        list(_afterwards(scene, decision.action)),
+        list(_afterwards(decision.action)),
         found,
         is_new,
     )
@@ -258,7 +258,7 @@ def _planned(scene: Scene, manifest: Object, live: Object | None) -> PlannedObje
     return PlannedObject("apply", f"{kind} {namespace}/{name}", changes, note or ("" if live else "new"))
 
 
-def _afterwards(scene: Scene, action: Action) -> Iterator[str]:
+def _afterwards(action: Action) -> Iterator[str]:
     """Yield the steps that would follow, once their turn comes."""
     if action in (Action.DELETE_OBJECTS, Action.RELEASE_CLUSTER):
         yield "wait until all of it is gone, then retire the rows"

@@ -17,9 +17,6 @@ from tests.factories import (
 pytestmark = pytest.mark.django_db
 
 LIST = "admin:projects_project_changelist"
-ADD = "admin:projects_project_add"
-CHANGE = "admin:projects_project_change"
-NO_VARIABLES = {"variables-TOTAL_FORMS": "0", "variables-INITIAL_FORMS": "0"}
 
 
 def staff(*permissions: str) -> Client:

@@ -178,7 +178,7 @@ _GO_NAMES = {
 }
 
 
-def intent_of(kind: ResourceType, body: JsonObject) -> JsonObject:
+def intent_of(body: JsonObject) -> JsonObject:
     """What `metadata.generation` counts: everything but metadata and status."""
     return {name: value for name, value in body.items() if name not in {"metadata", "status", "apiVersion", "kind"}}
 

@@ -38,7 +38,7 @@ _UNCHECKED = (
 )
 
 
-def check_custom(kind: ResourceType, body: JsonObject, live: JsonObject | None, subresource: str = "") -> list[Cause]:
+def check_custom(kind: ResourceType, body: JsonObject, live: JsonObject | None) -> list[Cause]:
     """`live` is the object before an update, for rules that compare.
 
     CEL rules run only on objects whose shape is right.

@@ -103,7 +103,7 @@ def select_page(
         records = store.records_at(kind.table, chosen.namespace, revision, chosen.labels)
     except CompactedError:
         if token:
-            raise _expired_token(kind, store, after) from None
+            raise _expired_token(store, after) from None
         raise errors.expired("The resourceVersion for the provided list is too old.") from None
     if after is not None:
         records = [record for record in records if record.key[1:] > after]
@@ -218,7 +218,7 @@ def _decode_token(token: str) -> tuple[int, tuple[str, str]]:
         ) from None
 
 
-def _expired_token(kind: ResourceType, store: Store, after: tuple[str, str] | None) -> errors.ApiError:
+def _expired_token(store: Store, after: tuple[str, str] | None) -> errors.ApiError:
     """410 with a token that goes on from the same key in a newer snapshot, as the real server offers."""
     error = errors.expired(
         "The provided continue parameter is too old to display a consistent list result. You can start a new "

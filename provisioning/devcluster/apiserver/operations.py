@@ -353,7 +353,7 @@ class Operations:
         if not kind.has_generation:
             return
         generation = live["metadata"].get("generation", 1)
-        if admission.intent_of(kind, live) != admission.intent_of(kind, changed):
+        if admission.intent_of(live) != admission.intent_of(changed):
             generation += 1
         changed["metadata"]["generation"] = generation
 

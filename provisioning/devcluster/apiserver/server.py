@@ -196,12 +196,12 @@ class ApiServer:
                 raise _fault_error(fault, call.info)
             case "timeout-before":
                 await asyncio.sleep(fault.seconds)
-                raise _timeout_error(call.info)
+                raise _timeout_error()
             case "timeout-after":
                 with contextlib.suppress(errors.ApiError):
                     await self._answer_call(call)
                 await asyncio.sleep(fault.seconds)
-                raise _timeout_error(call.info)
+                raise _timeout_error()
             case "reset-before":
                 return _reset(call.request)
             case "reset-after":
@@ -266,7 +266,7 @@ def _turn_into_yaml(response: web.Response) -> None:
     response.content_type = "application/yaml"
 
 
-def _timeout_error(info: RequestInfo) -> errors.ApiError:
+def _timeout_error() -> errors.ApiError:
     return errors.ApiError(504, "Timeout", "Timeout: request did not complete within the allotted timeout", details={})
 
 

@@ -151,7 +151,7 @@ def _read_tail(path: Path, tail_lines: str, limit_bytes: str, most: int = 1024 *
 
 async def _answer_scale(server: ApiServer, call: Call, kind: ResourceType, record: Record) -> web.StreamResponse:
     body = record.parse()
-    scale = _scale_of(kind, body)
+    scale = _scale_of(body)
     if call.info.verb == "get":
         return respond(scale)
     raw = await bodies.read_bytes(call.request)
@@ -197,10 +197,10 @@ async def _answer_scale(server: ApiServer, call: Call, kind: ResourceType, recor
         target, Patch("application/merge-patch+json", {"spec": {"replicas": replicas}}), options
     )
     await server.store.committed()
-    return respond(_scale_of(kind, written.body))
+    return respond(_scale_of(written.body))
 
 
-def _scale_of(kind: ResourceType, body: JsonObject) -> JsonObject:
+def _scale_of(body: JsonObject) -> JsonObject:
     metadata = body["metadata"]
     spec, status = body.get("spec") or {}, body.get("status") or {}
     kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")

@@ -73,9 +73,9 @@ def validate_create(kind: ResourceType, body: JsonObject) -> list[Cause]:
 
 def validate_update(kind: ResourceType, body: JsonObject, live: JsonObject, subresource: str) -> list[Cause]:
     """`body` is the whole object as it would be written over `live`."""
-    causes = _check_metadata_update(kind, body["metadata"], live["metadata"])
+    causes = _check_metadata_update(body["metadata"], live["metadata"])
     if not kind.builtin:
-        return causes + crd_rules.check_custom(kind, body, live, subresource)
+        return causes + crd_rules.check_custom(kind, body, live)
     if subresource:
         check_status = _STATUS.get(kind.table)
         return causes + (check_status(body) if check_status is not None and subresource == "status" else [])
@@ -158,7 +158,7 @@ def _check_shared_metadata(metadata: JsonObject) -> list[Cause]:
     return causes
 
 
-def _check_metadata_update(kind: ResourceType, new: JsonObject, old: JsonObject) -> list[Cause]:
+def _check_metadata_update(new: JsonObject, old: JsonObject) -> list[Cause]:
     causes = names.check_labels(new.get("labels"), "metadata.labels") if new.get("labels") != old.get("labels") else []
     causes += _check_shared_metadata({name: value for name, value in new.items() if old.get(name) != value})
     if "deletionTimestamp" in old:
