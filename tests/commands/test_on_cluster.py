@@ -7,7 +7,6 @@ from pathlib import Path
 
 import psycopg
 import pytest
-import requests
 import yaml
 from django.utils import timezone
 
@@ -17,53 +16,16 @@ from provisioning import liveness
 from provisioning.devcluster.cluster import EmbeddedCluster, build_kubeconfig
 from tests.commands.conftest import run
 from tests.conftest import follow, is_running
+from tests.devcluster.standin_api import Api
 from tests.factories import ProjectFactory
 
 pytestmark = pytest.mark.django_db
 
 
-def create_cluster(cluster: EmbeddedCluster, name: str) -> None:
-    """Make a Cluster as somebody else would."""
-    resources = {"cpu": "500m", "memory": "512Mi"}
-    answer = requests.post(
-        f"{cluster.url}/apis/apps.kubeblocks.io/v1/namespaces/default/clusters",
-        headers={"Authorization": f"Bearer {cluster.token}"},
-        json={
-            "apiVersion": "apps.kubeblocks.io/v1",
-            "kind": "Cluster",
-            "metadata": {"name": name},
-            "spec": {
-                "clusterDef": "postgresql",
-                "topology": "replication",
-                "terminationPolicy": "Delete",
-                "componentSpecs": [
-                    {
-                        "name": "postgresql",
-                        "serviceVersion": "16.4.0",
-                        "replicas": 1,
-                        "resources": {"limits": resources, "requests": resources},
-                        "volumeClaimTemplates": [
-                            {
-                                "name": "data",
-                                "spec": {
-                                    "accessModes": ["ReadWriteOnce"],
-                                    "resources": {"requests": {"storage": "1Gi"}},
-                                },
-                            }
-                        ],
-                    }
-                ],
-            },
-        },
-        timeout=20,
-    )
-    assert answer.status_code == 201, answer.text
-
-
 def test_an_adopted_database_is_captured_and_its_revealed_url_connects(
     cluster: EmbeddedCluster, unique_name: str
 ) -> None:
-    create_cluster(cluster, f"{unique_name}-theirs")
+    Api(cluster).create_cluster(f"{unique_name}-theirs")
     ran = run("adopt", unique_name, "--cluster", f"{unique_name}-theirs")
     assert ran.code == 0, ran.err
     assert f"Added the project {unique_name}" in ran.out
@@ -79,7 +41,7 @@ def test_an_adopted_database_is_captured_and_its_revealed_url_connects(
 
 
 def test_adopting_what_is_not_there_adds_nothing(cluster: EmbeddedCluster, unique_name: str) -> None:
-    create_cluster(cluster, f"{unique_name}-theirs")
+    Api(cluster).create_cluster(f"{unique_name}-theirs")
     ran = run("adopt", unique_name, "--cluster", f"{unique_name}-typo")
     assert (ran.code, ran.out) == (1, "")
     assert f"There is no cluster {unique_name}-typo in namespace default. Available clusters: " in ran.err

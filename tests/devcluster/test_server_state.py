@@ -12,6 +12,7 @@ import pytest
 import requests
 
 from tests.devcluster.api_server import NOBODY_TOKEN, Api, running
+from tests.devcluster.standin_api import cluster_spec
 
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
 CLUSTERS = "/apis/apps.kubeblocks.io/v1/namespaces/default/clusters"
@@ -42,7 +43,8 @@ class TestRestart:
             created = api.ok("POST", CONFIGMAPS, _configmap("kept", k="v"))
             api.ok("POST", CONFIGMAPS, _configmap("dropped"))
             api.ok("DELETE", f"{CONFIGMAPS}/dropped")
-            api.ok("POST", CLUSTERS, _cluster("pg"))
+            cluster = {"apiVersion": "apps.kubeblocks.io/v1", "kind": "Cluster", "metadata": {"name": "pg"}}
+            api.ok("POST", CLUSTERS, {**cluster, "spec": cluster_spec()})
             before = int(api.ok("GET", CONFIGMAPS)["metadata"]["resourceVersion"])
         with running(tmp_path) as api:
             assert api.ok("GET", f"{CONFIGMAPS}/kept") == created
@@ -258,20 +260,6 @@ class TestRobustness:
     @pytest.mark.parametrize("path", ["/api/v1/namespaces/%2e%2e/configmaps", "/%00", "//", "/api/v1/namespaces/a%2Fb"])
     def test_hostile_paths_are_answered(self, api: Api, path: str) -> None:
         assert api.call("GET", path).status_code in {200, 404}
-
-
-def _cluster(name: str) -> dict[str, object]:
-    return {
-        "apiVersion": "apps.kubeblocks.io/v1",
-        "kind": "Cluster",
-        "metadata": {"name": name},
-        "spec": {
-            "clusterDef": "postgresql",
-            "topology": "replication",
-            "terminationPolicy": "Delete",
-            "componentSpecs": [{"name": "postgresql", "replicas": 1}],
-        },
-    }
 
 
 def _eventually_gone(api: Api, path: str) -> None:

@@ -6,6 +6,7 @@ from projects.models import Project
 from projects.services import add_project, request_provision
 from provisioning import kube
 from provisioning.manifests import CLUSTER_V1
+from tests.devcluster.standin_api import cluster_spec
 
 CLUSTERS = kube.cluster_kind(CLUSTER_V1)
 # What a test does itself, behind the panel's back, it does as the administrator; set by the fixture `cluster`.
@@ -24,24 +25,6 @@ def apply_foreign_cluster(name, labels=None):
         "apiVersion": CLUSTER_V1,
         "kind": "Cluster",
         "metadata": {"name": name, "namespace": "default", "labels": labels or {}},
-        "spec": {
-            "clusterDef": "postgresql",
-            "topology": "replication",
-            "terminationPolicy": "Delete",
-            "componentSpecs": [
-                {
-                    "name": "postgresql",
-                    "serviceVersion": "16.4.0",
-                    "replicas": 1,
-                    "resources": {"limits": {"cpu": "500m", "memory": "512Mi"}},
-                    "volumeClaimTemplates": [
-                        {
-                            "name": "data",
-                            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
-                        }
-                    ],
-                }
-            ],
-        },
+        "spec": cluster_spec(component={"resources": {"limits": {"cpu": "500m", "memory": "512Mi"}}}),
     }
     return administrator.apply(manifest, "clusters")
