@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -13,7 +14,19 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-_INHERITED = ("PATH", "HOME", "LANG", "VIRTUAL_ENV", "TMPDIR")
+_INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")
+
+
+def hermetic_environment(state_dir: Path, **more: str) -> dict[str, str]:
+    """Return an environment with nothing of the tester's but what programs need to start."""
+    kept = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    return {**kept, "STATE_DIR": str(state_dir), "DJANGO_SETTINGS_MODULE": "controlpanel.settings", **more}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 class Panel:
@@ -21,11 +34,8 @@ class Panel:
 
     def __init__(self, state_dir: Path, kubeconfig: Path | None = None, **environment: str) -> None:
         self.state_dir = state_dir
-        self.environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-        self.environment |= {"STATE_DIR": str(state_dir), "DJANGO_SETTINGS_MODULE": "controlpanel.settings"}
-        if kubeconfig is not None:
-            self.environment["KUBECONFIG"] = str(kubeconfig)
-        self.environment |= environment
+        where = {} if kubeconfig is None else {"KUBECONFIG": str(kubeconfig)}
+        self.environment = hermetic_environment(state_dir, **where, **environment)
         self._children: list[subprocess.Popen[bytes]] = []
         state_dir.mkdir(parents=True, exist_ok=True)
 

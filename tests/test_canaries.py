@@ -8,7 +8,6 @@ import base64
 import contextlib
 import json
 import re
-import socket
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -24,7 +23,7 @@ from psycopg import sql
 from controlpanel.known_secrets import encodings_of
 from provisioning import kube as k
 from provisioning.devcluster.cluster import EmbeddedCluster
-from tests.processes import Panel
+from tests.processes import Panel, free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -79,12 +78,6 @@ class Browser:
         self.get("/admin/login/")
         assert self.post("/admin/login/", username="root", password=TYPED).status_code == 200
         assert any("session" in name for name in self.session.cookies.keys())  # noqa: SIM118 - a jar, not a dict
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture

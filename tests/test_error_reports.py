@@ -18,8 +18,8 @@ from projects.connection import Connection
 from projects.fields import EncryptedText
 from projects.models import DatabaseCluster, Event, Project
 from projects.services import record_event
-from tests.commands.conftest import hermetic_environment
 from tests.factories import DatabaseFactory, ProjectFactory
+from tests.processes import hermetic_environment
 
 CANARY = "c4N4ry@:/%'\"<&report"
 LEFT_OVER = ("c4N4ry", "&report", "amp;report")

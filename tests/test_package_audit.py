@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.commands.conftest import hermetic_environment
+from tests.processes import hermetic_environment
 
 HOLE: dict[str, Any] = {
     "id": "GHSA-aaaa-bbbb-cccc",

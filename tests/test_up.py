@@ -18,7 +18,8 @@ import psycopg
 import pytest
 import requests
 
-from tests.commands.conftest import Ran, hermetic_environment
+from tests.commands.conftest import Ran
+from tests.processes import free_port, hermetic_environment
 
 pytestmark = [
     pytest.mark.slow,
@@ -29,10 +30,18 @@ START_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 12.0
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def run_to_its_end(command: list[str], environment: dict[str, str], directory: Path | None = None) -> Ran:
+    ended = subprocess.run(
+        command,
+        cwd=directory,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    return Ran(ended.returncode, ended.stdout, ended.stderr)
 
 
 class Panel:
@@ -61,17 +70,7 @@ class Panel:
         return [sys.executable, str(self._repository / "manage.py"), *arguments]
 
     def manage(self, *arguments: str, **environment: str) -> Ran:
-        ended = subprocess.run(
-            self.command(*arguments),
-            cwd=self._directory,
-            env={**self.environment, **environment},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=90,
-            check=False,
-        )
-        return Ran(ended.returncode, ended.stdout, ended.stderr)
+        return run_to_its_end(self.command(*arguments), {**self.environment, **environment}, self._directory)
 
     @property
     def said(self) -> str:
@@ -250,16 +249,8 @@ def is_reachable(url: str) -> bool:
 
 def up(repository: Path, state_dir: Path, *arguments: str, **environment: str) -> Ran:
     """Start a panel that can't start."""
-    ended = subprocess.run(
-        [sys.executable, str(repository / "manage.py"), "up", *arguments],
-        env=hermetic_environment(state_dir, **environment),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    return Ran(ended.returncode, ended.stdout, ended.stderr)
+    command = [sys.executable, str(repository / "manage.py"), "up", *arguments]
+    return run_to_its_end(command, hermetic_environment(state_dir, **environment))
 
 
 def test_a_port_in_use_is_one_sentence(tmp_path: Path, repository: Path) -> None:

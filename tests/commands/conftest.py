@@ -13,6 +13,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from provisioning.supervisor import Supervisor
+from tests.processes import hermetic_environment
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,6 @@ def run(*arguments: str) -> Ran:
 
 
 Program = Callable[..., Ran]
-
-
-def hermetic_environment(state_dir: Path, **more: str) -> dict[str, str]:
-    """Return an environment with nothing of the tester's but what programs need to start."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
-    return {**kept, "STATE_DIR": str(state_dir), "DJANGO_SETTINGS_MODULE": "controlpanel.settings", **more}
 
 
 @pytest.fixture(scope="session")

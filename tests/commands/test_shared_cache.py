@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from provisioning.devcluster.ports import LOOPBACK, choose_port
-from tests.commands.conftest import hermetic_environment
+from tests.processes import hermetic_environment
 
 REDIS = shutil.which("redis-server")
 # A member of staff types into the field above the sidebar.

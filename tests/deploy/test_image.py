@@ -85,31 +85,28 @@ runpy.run_path("manage.py", run_name="__main__")
 """
 
 
-@pytest.mark.parametrize("command", ["migrate", "qcluster", "watch", "alive", "doctor", "provision", "createsuperuser"])
-def test_commands_load_without_what_is_left_out(command, tmp_path):
+def assert_runs(arguments, state_dir):
+    """Run Python in the project, with next to no environment."""
     done = subprocess.run(
-        [sys.executable, "-c", BLOCK, command, "--help"],
+        [sys.executable, *arguments],
         cwd=ROOT,
-        env={"STATE_DIR": str(tmp_path), "PATH": "/usr/bin:/bin"},
+        env={"STATE_DIR": str(state_dir), "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("command", ["migrate", "qcluster", "watch", "alive", "doctor", "provision", "createsuperuser"])
+def test_commands_load_without_what_is_left_out(command, tmp_path):
+    assert_runs(["-c", BLOCK, command, "--help"], tmp_path)
 
 
 def test_the_command_of_the_image_is_a_valid_gunicorn_call(tmp_path):
     (command,) = [json.loads(arguments) for arguments in arguments_of("CMD")]
     assert command[0] == "gunicorn"
-    done = subprocess.run(
-        [sys.executable, "-m", "gunicorn", "--check-config", *command[1:]],
-        cwd=ROOT,
-        env={"STATE_DIR": str(tmp_path), "PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
+    assert_runs(["-m", "gunicorn", "--check-config", *command[1:]], tmp_path)
     (port,) = re.findall(r"0\.0\.0\.0:(\d+)", shlex.join(command))
     (web,) = [container for container in containers_of(BASE) if container["name"] == "web"]
     assert {str(item["containerPort"]) for item in web["ports"]} == {port} == set(arguments_of("EXPOSE"))

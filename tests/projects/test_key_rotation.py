@@ -18,8 +18,9 @@ from projects import key_rotation, keyring
 from projects.fields import EncryptedText, UndecryptableValueError, decrypt, encrypt, rotate
 from projects.models import DatabaseCluster, ProjectVariable
 from projects.services import RefusedRequestError
-from tests.commands.conftest import hermetic_environment, run
+from tests.commands.conftest import run
 from tests.factories import PASSWORD, ProjectFactory, UserFactory, VariableFactory, provisioned_project
+from tests.processes import hermetic_environment
 
 pytestmark = pytest.mark.django_db
 
