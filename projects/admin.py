@@ -1,6 +1,7 @@
 """The admin of projects: lists, filters, read-only status, actions that go through services."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from django.contrib import admin, messages
@@ -292,11 +293,13 @@ class ProjectAdmin(_ProjectAdmin):
 
     @admin.action(description="Provision selected projects", permissions=["provision"])
     def provision_selected(self, request: HttpRequest, queryset: models.QuerySet[Project]) -> None:
-        self._request_each(request, queryset, "provision_project", services.request_provision)
+        asked = partial(services.request_provision, may_adopt=permissions.may_adopt(request.user))
+        self._request_each(request, queryset, "provision_project", asked)
 
     @admin.action(description="Retry selected projects", permissions=["provision"])
     def retry_selected(self, request: HttpRequest, queryset: models.QuerySet[Project]) -> None:
-        self._request_each(request, queryset, "provision_project", services.request_retry)
+        asked = partial(services.request_retry, may_adopt=permissions.may_adopt(request.user))
+        self._request_each(request, queryset, "provision_project", asked)
 
     @admin.action(description="Cancel selected projects", permissions=["provision"])
     def cancel_selected(self, request: HttpRequest, queryset: models.QuerySet[Project]) -> None:
@@ -311,12 +314,8 @@ class ProjectAdmin(_ProjectAdmin):
     def delete_selected_projects(self, request: HttpRequest, queryset: models.QuerySet[Project]) -> HttpResponse | None:
         """Ask first, with a page that says what will be deleted and what kept; then request each deletion."""
         if request.POST.get("confirmed") == "yes":
-            delete_adopted = "delete_adopted" in request.POST
-
-            def request_delete(project: Project, *, actor: str) -> Outcome:
-                return services.request_delete(project, actor=actor, delete_adopted=delete_adopted)
-
-            self._request_each(request, queryset, "delete_project", request_delete)
+            asked = partial(services.request_delete, delete_adopted=permissions.asks_for_adopted(request))
+            self._request_each(request, queryset, "delete_project", asked)
             return None
         projects = list(queryset)
         present = [
@@ -329,8 +328,8 @@ class ProjectAdmin(_ProjectAdmin):
             "title": f"Delete {len(present)} project{'' if len(present) == 1 else 's'}?",
             "opts": self.opts,
             "projects": projects,
-            "deletions": [(project, display.deletion_summary(project)) for project in present],
-            "has_adopted": any(display.is_adopted(project.database) for project in present),
+            "deletions": [(project, display.deletion_summary(project, request.user)) for project in present],
+            "offers_adopted": any(display.offers_adopted(project, request.user) for project in present),
             "action_checkbox_name": ACTION_CHECKBOX_NAME,
         }
         return TemplateResponse(request, "admin/projects/project/delete_projects.html", context)

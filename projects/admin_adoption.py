@@ -158,7 +158,7 @@ class FoundClusterAdmin(InventoryAdmin):
     called = "foundcluster"
 
     def has_adopt_permission(self, request: HttpRequest) -> bool:
-        return self.has_view_permission(request) and permissions.may(request.user, "provision_project")
+        return permissions.may_adopt(request.user)
 
     # --- Pages -------------------------------------------------------------------------------------------------
 

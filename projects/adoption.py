@@ -52,7 +52,7 @@ def request_adopt(project: Project, cluster: Adoptable, *, actor: str) -> Outcom
             current = Project.objects.select_for_update().get(pk=project.pk)
             live = current.databases.filter(retired_at=None).first()
             if live is not None and (live.namespace, live.name) == (cluster.namespace, cluster.name):
-                return request_provision(current, actor=actor)
+                return request_provision(current, actor=actor, may_adopt=True)
             refusal = _explain_refusal(current, live, cluster)
             if refusal:
                 return Outcome(False, refusal)

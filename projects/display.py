@@ -10,7 +10,7 @@ from django.db import models
 from django.utils.module_loading import import_string
 
 from projects.models import DatabaseCluster, Event, Project, Sandbox
-from projects.permissions import Person, may
+from projects.permissions import Person, may, may_adopt, may_delete_adopted
 from projects.possible import Request, explain_refusal
 from projects.progress import ReachedStep
 from projects.states import CredentialsSource, DesiredState, Level, Origin, Phase, Reason
@@ -93,6 +93,7 @@ PROVISION = Action("provision", "Provision", "play_arrow", is_primary=True)
 CANCEL = Action("cancel", "Cancel", "undo")
 FORGET = Action("forget", "Forget", "link_off", asks_first=True)
 RETRY = Action("retry", "Retry", "refresh", is_primary=True)
+ADOPT = Action("provision", "Adopt", "add_link", is_primary=True)
 TRY_AGAIN = Action("retry", "Retry", "refresh")
 CHECK = Action("provision", "Check again", "refresh")
 DELETE = Action("delete", "Delete", "delete", asks_first=True)
@@ -104,6 +105,12 @@ def available_actions(project: Project, user: Person) -> list[Action]:
     if may(user, "provision_project", project):
         if project.desired_state == DesiredState.RUNNING and project.phase == Phase.RUNNING:
             actions.append(CHECK)
+        elif (
+            project.reason == Reason.ADOPTION_NEEDED
+            and may_adopt(user)
+            and not explain_refusal(Request.PROVISION, project)
+        ):
+            actions += [ADOPT, TRY_AGAIN]
         elif not explain_refusal(Request.RETRY, project):
             actions.append(RETRY if project.phase == Phase.FAILED else TRY_AGAIN)
         elif not explain_refusal(Request.PROVISION, project):
@@ -198,15 +205,17 @@ def next_move(project: Project) -> str:
             return ""
 
 
-def deletion_summary(project: Project) -> list[tuple[str, str, bool]]:
-    """Return what deleting a project does: (resource, sentence, whether a checkbox decides it), a line each."""
+def deletion_summary(project: Project, user: Person) -> list[tuple[str, str, bool]]:
+    """Return what deleting a project does if the user asks for it: (resource, sentence, whether it is kept unless a
+    checkbox says otherwise), a line each."""
     lines: list[tuple[str, str, bool]] = []
     if project.sandbox:
         lines.append((f"Sandbox {project.sandbox.name}", "will be deleted with its storage.", False))
     if project.database:
         name = f"Database {project.database.name}"
         if is_adopted(project.database):
-            lines.append((name, "was adopted: it is released and kept, unless you tick the box below.", True))
+            unless = ", unless you tick the box below" if offers_adopted(project, user) else ""
+            lines.append((name, f"was adopted: it is released and kept{unless}.", True))
         else:
             lines.append((name, "will be deleted with all of its data.", False))
     if not lines:
@@ -216,6 +225,11 @@ def deletion_summary(project: Project) -> list[tuple[str, str, bool]]:
 
 def is_adopted(database: DatabaseCluster | None) -> bool:
     return database is not None and database.origin == Origin.ADOPTED
+
+
+def offers_adopted(project: Project, user: Person) -> bool:
+    """Whether the user is asked if the project's database, which was adopted, is to be deleted too."""
+    return is_adopted(project.database) and may_delete_adopted(user)
 
 
 def version_of(project: Project, *others: object) -> str:

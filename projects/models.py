@@ -133,6 +133,8 @@ class Project(Standing, Observation):
     observed_generation = models.PositiveIntegerField(default=0, editable=False)
     # The last intent that asked for a database, a new one if need be: Provision, Retry; not a change of variables.
     asked_generation = models.PositiveIntegerField(default=0, editable=False)
+    # Whether who asked for it may adopt: only then a Cluster that only its name makes the project's is taken over.
+    adopts_by_name = models.BooleanField(default=False, editable=False)
 
     # Scheduling: one task in the queue (queued_at), one pass at a time (lease), the next look (next_pass_at).
     queued_at = models.DateTimeField(null=True, editable=False)

@@ -1,7 +1,7 @@
 """Who may do what: the one place that decides it for pages, fragments, the admin and its actions. docs/access.md has
 the same in a table."""
 
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, Permission, User
@@ -38,6 +38,35 @@ def may(user: Person, codename: str, project: "Project | None" = None) -> bool:
     if owns(user, project):
         return has_permission or codename in OWNERS_MAY
     return has_permission and may(user, "view_project")
+
+
+def may_adopt(user: Person) -> bool:
+    """Whether the user may make a Cluster that the panel did not make a project's database. Nobody may as an owner: the
+    Cluster is somebody else's until then."""
+    return may(user, "view_project") and may(user, "provision_project")
+
+
+def who_asks(request: HttpRequest) -> dict[str, Any]:
+    """Return, for a request for a database, whose it is and whether a Cluster may be adopted on their word."""
+    return {"actor": request.user.get_username(), "may_adopt": may_adopt(request.user)}
+
+
+def may_delete_adopted(user: Person) -> bool:
+    """Whether the user may delete what was adopted along with its project. Nobody may as an owner, for the same reason:
+    who owns the project has it released."""
+    return may(user, "view_project") and may(user, "delete_project")
+
+
+def asks_for_adopted(request: HttpRequest) -> bool:
+    """Whether the form of a deletion has the tick for adopted databases. Raises PermissionDenied, in a sentence, where
+    it was sent by someone who may not delete them."""
+    is_ticked = "delete_adopted" in request.POST
+    if is_ticked and not may_delete_adopted(request.user):
+        raise PermissionDenied(
+            "Deleting an adopted database takes the permissions to view and to delete all projects: to own one is not "
+            "enough. Delete the project without it: the database is released, and stays with its data."
+        )
+    return is_ticked
 
 
 def visible(rows: QuerySet[_Row], user: Person, *, owner: str) -> QuerySet[_Row]:

@@ -78,8 +78,12 @@ def add_project(name: str, *, actor: str, **fields: object) -> Project:
     return project
 
 
-def request_provision(project: Project, *, actor: str) -> Outcome:
-    """Ask for the project's database and sandbox. Asking twice is asking once."""
+def request_provision(project: Project, *, actor: str, may_adopt: bool = False) -> Outcome:
+    """Ask for the project's database and sandbox. Asking twice is asking once.
+
+    `may_adopt`: whether who asks may adopt. Then a Cluster that the project's name points to becomes its database; else
+    such a Cluster is left alone, and the project says that somebody has to choose.
+    """
     now = timezone.now()
     with transaction.atomic():
         current = Project.objects.select_for_update().get(pk=project.pk)
@@ -87,22 +91,36 @@ def request_provision(project: Project, *, actor: str) -> Outcome:
         if refusal:
             return Outcome(False, refusal)
         if current.desired_state == DesiredState.RUNNING and current.phase in Phase.in_progress():
+            if may_adopt and not current.adopts_by_name:
+                Project.objects.filter(pk=current.pk).update(adopts_by_name=True)
             enqueue_pass(current.pk, now=now)
             return Outcome(True, f"{current.name} is being provisioned already: {current.message}")
         if current.desired_state == DesiredState.RUNNING and current.phase == Phase.RUNNING:
             enqueue_pass(current.pk, now=now)
             return Outcome(True, f"{current.name} is running already; it is checked again.")
         retried = current.desired_state == DesiredState.RUNNING
-        save_intent(
-            current, DesiredState.RUNNING, Reason.REQUESTED, "The request is in the queue.", now, requested_at=now
-        )
         verb = "asked to try again" if retried else "asked for a database and a sandbox"
+        if may_adopt and current.reason == Reason.ADOPTION_NEEDED:
+            verb = "asked to adopt the cluster that was found"
+        save_intent(
+            current,
+            DesiredState.RUNNING,
+            Reason.REQUESTED,
+            "The request is in the queue.",
+            now,
+            requested_at=now,
+            adopts_by_name=may_adopt,
+        )
         record_event(current, actor=actor, reason=Reason.REQUESTED, message=f"{actor} {verb}.", at=now)
     return Outcome(True, f"{current.name}: provisioning was put in the queue.")
 
 
-def request_retry(project: Project, *, actor: str) -> Outcome:
-    """Ask for another try with a new deadline. Refused where there is nothing to try again."""
+def request_retry(project: Project, *, actor: str, may_adopt: bool = False) -> Outcome:
+    """Ask for another try with a new deadline. Refused where there is nothing to try again.
+
+    It adopts by name what the request that it repeats would have adopted, and only if who retries `may_adopt` too:
+    whoever retries many projects that have failed has not chosen what one of them takes over.
+    """
     now = timezone.now()
     with transaction.atomic():
         current = Project.objects.select_for_update().get(pk=project.pk)
@@ -118,6 +136,7 @@ def request_retry(project: Project, *, actor: str) -> Outcome:
             "Another try is in the queue.",
             now,
             phase=Phase(kept),
+            adopts_by_name=current.adopts_by_name and may_adopt,
             **_new_clock(current, now),
         )
         record_event(current, actor=actor, reason=Reason.REQUESTED, message=f"{actor} asked to try again.", at=now)
@@ -169,11 +188,12 @@ def request_delete(project: Project, *, actor: str, delete_adopted: bool = False
             delete_adopted=delete_adopted,
             deletion_deadline=now + timedelta(seconds=settings.READY_TIMEOUT_S),
         )
+        adopted = ", an adopted database included" if delete_adopted else ""
         record_event(
             current,
             actor=actor,
             reason=Reason.DELETING,
-            message=f"{actor} asked for the deletion of the project.",
+            message=f"{actor} asked for the deletion of the project{adopted}.",
             level=Level.WARNING,
             at=now,
         )

@@ -46,6 +46,7 @@ class Reason(models.TextChoices):
     CLUSTER_FAILED = "ClusterFailed"
     CLUSTER_NOT_OURS = "ClusterNotOurs"
     CLUSTER_AMBIGUOUS = "ClusterAmbiguous"
+    ADOPTION_NEEDED = "AdoptionNeeded"
     SECRET_MISSING = "SecretMissing"  # noqa: S105 - a reason, not a password  # nosec B105
     SECRET_INCOMPLETE = "SecretIncomplete"  # noqa: S105 - a reason, not a password  # nosec B105
     CONNECTION_REFUSED = "ConnectionRefused"
@@ -87,6 +88,7 @@ class Reason(models.TextChoices):
                 cls.CLUSTER_REJECTED,
                 cls.CLUSTER_NOT_OURS,
                 cls.CLUSTER_AMBIGUOUS,
+                cls.ADOPTION_NEEDED,
                 cls.CREDENTIALS_REJECTED,
                 cls.KEY_MISSING,
             }

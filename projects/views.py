@@ -305,14 +305,14 @@ def _answer(request: PanelRequest, project: Project, outcome: Outcome) -> HttpRe
 @staff_page("provision_project")
 def provision(request: PanelRequest, pk: int) -> HttpResponse:
     project = get_object_or_404(Project, pk=pk)
-    return _answer(request, project, services.request_provision(project, actor=request.user.get_username()))
+    return _answer(request, project, services.request_provision(project, **permissions.who_asks(request)))
 
 
 @require_POST
 @staff_page("provision_project")
 def retry(request: PanelRequest, pk: int) -> HttpResponse:
     project = get_object_or_404(Project, pk=pk)
-    return _answer(request, project, services.request_retry(project, actor=request.user.get_username()))
+    return _answer(request, project, services.request_retry(project, **permissions.who_asks(request)))
 
 
 @require_POST
@@ -367,16 +367,14 @@ def delete(request: PanelRequest, pk: int) -> HttpResponse:
     """GET says what would be deleted and what kept; POST asks for it."""
     project = get_shown_project(pk)
     if request.method == "POST":
-        outcome = services.request_delete(
-            project, actor=request.user.get_username(), delete_adopted="delete_adopted" in request.POST
-        )
-        return _answer(request, project, outcome)
+        actor, delete_adopted = request.user.get_username(), permissions.asks_for_adopted(request)
+        return _answer(request, project, services.request_delete(project, actor=actor, delete_adopted=delete_adopted))
     context = {
         "title": f"Delete {project.name}",
         "project": project,
         "refusal": explain_refusal(Request.DELETE, project),
-        "deletions": [(project, display.deletion_summary(project))],
-        "has_adopted": display.is_adopted(project.database),
+        "deletions": [(project, display.deletion_summary(project, request.user))],
+        "offers_adopted": display.offers_adopted(project, request.user),
     }
     return _page(request, "projects/delete.html", context)
 

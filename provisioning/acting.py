@@ -21,6 +21,7 @@ from provisioning.names import (
     INSTANCE_LABEL,
     ORIGIN_LABEL,
     PROJECT_ID_LABEL,
+    AdoptionNeededError,
     ExistingCluster,
     build_database_name,
     build_sandbox_name,
@@ -53,7 +54,7 @@ def existing_cluster(item: Object) -> ExistingCluster:
 
 def ensure_database(scene: Scene) -> None:
     """Give the project its database row: of the cluster it has, else of one to be made, under a name stored before
-    the first call. Raises KubeError, AmbiguousClusterError."""
+    the first call. Raises KubeError, UndecidedClusterError."""
     found = find_database(scene)
     if found is None:
         _add_database(scene, Origin.CREATED, lambda: build_database_name(scene.project.kubernetes_name))
@@ -67,7 +68,10 @@ def ensure_database(scene: Scene) -> None:
 
 def find_database(scene: Scene) -> tuple[Origin, str] | None:
     """Return the origin and the name of the Cluster that the project has without knowing it; None if it has none.
-    Raises KubeError, AmbiguousClusterError."""
+
+    Whose a Cluster with the project's own label is, its label says; one that only its name makes the project's takes
+    somebody who may adopt. Raises KubeError, UndecidedClusterError.
+    """
     project, kube = scene.project, scene.world.kube
     kind = k.cluster_kind(kube.cluster_api_version())
     listed = kube.list_objects(kind, project.namespace, labels=f"{PROJECT_ID_LABEL}={project.uid}")
@@ -85,7 +89,10 @@ def find_database(scene: Scene) -> tuple[Origin, str] | None:
     )
     if found is None:
         return None
-    is_made_by_us = project_id_of(found.labels) == str(project.uid) and found.labels.get(ORIGIN_LABEL) == "created"
+    is_labelled = project_id_of(found.labels) == str(project.uid)
+    if not is_labelled and not project.adopts_by_name:
+        raise AdoptionNeededError(found.name, project.namespace)
+    is_made_by_us = is_labelled and found.labels.get(ORIGIN_LABEL) == "created"
     return Origin.CREATED if is_made_by_us else Origin.ADOPTED, found.name
 
 

@@ -89,14 +89,30 @@ class ExistingCluster:
     is_postgresql: bool = True
 
 
-class AmbiguousClusterError(Exception):
+class UndecidedClusterError(Exception):
+    """A person has to say which cluster is the project's, or that none is; the text says who and how."""
+
+
+class AmbiguousClusterError(UndecidedClusterError):
     """More than one cluster may be the project's; the panel doesn't guess."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self.names = sorted(names)
         super().__init__(
             f"More than one database cluster may be this project's: {', '.join(self.names)}. "
-            "Choose with `manage.py adopt NAME --cluster CLUSTER`."
+            "Someone who may adopt chooses: under Clusters found, or with `manage.py adopt NAME --cluster CLUSTER`."
+        )
+
+
+class AdoptionNeededError(UndecidedClusterError):
+    """A cluster that nobody has labelled may be the project's, and who asked for its database may not adopt."""
+
+    def __init__(self, name: str, namespace: str) -> None:
+        super().__init__(
+            f"There is a database cluster {name} in the namespace {namespace} already. By its name or labels it may be "
+            "meant for this project, and whoever asked for the database may not adopt it, so nothing was made. Ask "
+            "someone who may adopt, such as an Operator, to press Adopt here; or delete this project and add one "
+            "under another name, or in another namespace, to get a new database."
         )
 
 

@@ -109,7 +109,7 @@ def plan(
 ) -> Plan:
     """Return what a pass would do now; with `desired`, what it would do if that were asked for, with `adopted` as its
     database if that is given. Of a project that is not stored yet, what it would do once it is. Raises KubeError,
-    AmbiguousClusterError and UndecryptableValueError."""
+    UndecidedClusterError and UndecryptableValueError."""
     scene = _read(project, now)
     if scene.project.is_forgotten:
         return Plan(project.name, "", "", "It was forgotten: no pass looks at it any more.")
@@ -161,6 +161,7 @@ def _suppose(project: Project, desired: DesiredState, *, delete_adopted: bool) -
     match desired:
         case DesiredState.RUNNING:
             project.asked_generation = project.wanted_generation
+            project.adopts_by_name = True  # dry runs are commands: who gives one may adopt
         case DesiredState.REGISTERED | DesiredState.DELETED:
             project.phase, project.reason = Phase.DELETING, Reason.DELETING
 

@@ -19,7 +19,7 @@ from provisioning.acting import ACTIONS, ensure_database
 from provisioning.decisions import decide
 from provisioning.drifting import observe_drift, wanted_drift
 from provisioning.lease import Lease, LeaseLostError, claim, release
-from provisioning.names import AmbiguousClusterError
+from provisioning.names import AdoptionNeededError, AmbiguousClusterError
 from provisioning.observing import World, default_connection, observe_running
 from provisioning.password_rotation import RotationDelayedError
 from provisioning.recording import Ended, Trouble, note_steps, record, record_trouble
@@ -163,6 +163,8 @@ def _explain(error: Exception) -> Trouble:
     match error:
         case AmbiguousClusterError():
             return Trouble(Reason.CLUSTER_AMBIGUOUS, str(error), is_final=True)
+        case AdoptionNeededError():
+            return Trouble(Reason.ADOPTION_NEEDED, str(error), is_final=True)
         case k.RefusedError(code=404) if 'namespaces "' in str(error):
             return Trouble(
                 Reason.NAMESPACE_MISSING,

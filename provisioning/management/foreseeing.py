@@ -12,7 +12,7 @@ from projects.possible import Request, explain_refusal
 from projects.states import DesiredState
 from provisioning import kube as k
 from provisioning.management.console import FAILED, PanelCommand, stop
-from provisioning.names import AmbiguousClusterError
+from provisioning.names import UndecidedClusterError
 from provisioning.planning import Plan, plan
 
 _DESIRED = {
@@ -45,7 +45,7 @@ def print_plans(
         desired = _DESIRED[request] if request else None
         try:
             foreseen = plan(project, timezone.now(), desired=desired, delete_adopted=delete_adopted)
-        except (k.KubeError, AmbiguousClusterError) as error:
+        except (k.KubeError, UndecidedClusterError) as error:
             raise stop(FAILED, f"{project.name}: {error}") from None
         _print(command, project, foreseen, as_json=as_json)
     if refusals:

@@ -133,7 +133,12 @@ ADDRESSES: dict[str, tuple[Request, ...]] = {
     "projects:rotate_password": (get(ACTS_ON_IT, unseen=404), post(ACTS_ON_IT, unseen=404)),
     # One that runs is not forgotten: the page says so.
     "projects:forget": (get(ACTS_ON_IT, unseen=404), post(ACTS_ON_IT, 200, unseen=404)),
-    "projects:delete": (get(ACTS_ON_IT, unseen=404), post(ACTS_ON_IT, unseen=404)),
+    "projects:delete": (
+        get(ACTS_ON_IT, unseen=404),
+        post(ACTS_ON_IT, unseen=404),
+        # What was adopted is deleted by those who may delete everybody's.
+        post(OPERATES, unseen=404, delete_adopted="yes"),
+    ),
     # --- The admin's own
     "admin:index": (get(ALL_STAFF),),
     "admin:login": (Request((ANONYMOUS, OUTSIDER), refused=302, unseen=302), post(ANYBODY, 200)),

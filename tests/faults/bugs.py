@@ -86,6 +86,11 @@ BUGS = (
         ),
     ),
     Bug(
+        "anybody's request takes a Cluster of the project's name over",
+        "tasks doubled",
+        (Edit(acting.find_database, "not project.adopts_by_name", "False"),),
+    ),
+    Bug(
         "an empty password is a password",
         "Secret with an empty password",
         (

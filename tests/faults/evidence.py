@@ -31,6 +31,10 @@ PATHS = {
 }
 
 
+# Of the colleagues who press buttons, the one who may adopt.
+MAY_ADOPT = "ann"
+
+
 @dataclass(frozen=True, slots=True)
 class Keepsake:
     """A Cluster that the panel did not make and may not delete; nor label, if it is a stranger's (`owner`)."""

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from projects.connection import InvalidConnectionError, parse_url
 from projects.models import DatabaseCluster, Project, Sandbox
 from projects.states import CredentialsSource, DesiredState, Origin, Phase, Reason
-from tests.faults.evidence import Evidence, Json
+from tests.faults.evidence import MAY_ADOPT, Evidence, Json
 
 _DOMAIN = "controlpanel.fullstackagent.io"
 _PROJECT_ID, _ORIGIN, _DIGEST = f"{_DOMAIN}/project-id", f"{_DOMAIN}/origin", f"{_DOMAIN}/environment"
@@ -27,6 +27,7 @@ def check_always(evidence: Evidence) -> list[str]:
         *_one_of_each(evidence),
         *_every_object_has_a_row(evidence),
         *_nothing_adopted_is_deleted(evidence),
+        *_nothing_is_adopted_unasked(evidence),
         *_every_row_says_why(evidence),
         *_nothing_waits_for_nothing(evidence),
         *_nothing_is_made_up(evidence),
@@ -138,6 +139,20 @@ def _nothing_adopted_is_deleted(evidence: Evidence) -> Iterator[str]:
             yield f"The Cluster {one.name}, which the panel did not make, is being deleted."
         elif one.owner and _label(item, _PROJECT_ID) != one.owner:
             yield f"The label of {one.name}, which is a stranger's, was changed."
+
+
+def _nothing_is_adopted_unasked(evidence: Evidence) -> Iterator[str]:
+    """A Cluster that people made becomes a project's if that was asked for, or by its name for who may adopt."""
+    theirs = {(one.namespace, one.name) for one in evidence.kept}
+    for project in evidence.projects:
+        told = evidence.events.get(project.pk, ())
+        is_asked_for = any(
+            event.reason == "AdoptRequested" or (event.reason == Reason.REQUESTED and event.actor == MAY_ADOPT)
+            for event in told
+        )
+        for row in evidence.databases.get(project.pk, ()):
+            if row.origin == Origin.ADOPTED and (row.namespace, row.name) in theirs and not is_asked_for:
+                yield f"{project.name} has taken {row.name} over, and nobody who may adopt has asked for anything."
 
 
 def _every_row_says_why(evidence: Evidence) -> Iterator[str]:

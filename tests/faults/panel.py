@@ -37,6 +37,7 @@ from provisioning import kube as k
 from provisioning import liveness, sweeping
 from provisioning.adoption import request_adopt
 from provisioning.streams import SUBJECTS, Stream
+from tests.faults.evidence import MAY_ADOPT
 from tests.faults.interruptions import Gate, WorkerKilledError
 
 logger = logging.getLogger(__name__)
@@ -154,6 +155,11 @@ class Watcher:
             k.disconnect()
 
 
+def _as_who_may(request: Callable[..., Outcome]) -> Callable[..., Outcome]:
+    """Return the request as pages make it: one of the two colleagues may adopt."""
+    return lambda project, actor: request(project, actor=actor, may_adopt=actor == MAY_ADOPT)
+
+
 class People:
     """Colleagues who press everything; what the panel answers them is kept, as their pages would show it."""
 
@@ -191,10 +197,14 @@ class People:
         return outcome
 
     def provision(self, project: Project) -> Outcome | None:
-        return self.ask(request_provision, project)
+        return self.ask(_as_who_may(request_provision), project)
+
+    def let_adopt(self, project: Project) -> Outcome:
+        """Who may adopt presses Adopt."""
+        return request_provision(project, actor=MAY_ADOPT, may_adopt=True)
 
     def retry(self, project: Project) -> Outcome | None:
-        return self.ask(request_retry, project)
+        return self.ask(_as_who_may(request_retry), project)
 
     def delete(self, project: Project) -> Outcome | None:
         return self.ask(request_delete, project)

@@ -19,7 +19,7 @@ from controlpanel.redaction import RedactingFilter
 from projects.fields import UndecryptableValueError
 from projects.models import DatabaseCluster, Event, Project, Sandbox
 from projects.scheduling import enqueue_pass
-from projects.states import DesiredState, Phase
+from projects.states import DesiredState, Phase, Reason
 from provisioning import kube as k
 from provisioning.devcluster.cluster import build_kubeconfig
 from provisioning.devcluster.server import Faults
@@ -234,6 +234,9 @@ class Run:
 
     def _recover(self) -> None:
         """No more faults: everything comes to rest, and is looked at once more."""
+        self.settle()
+        for project in Project.objects.filter(reason=Reason.ADOPTION_NEEDED):
+            self.people.let_adopt(project)
         self.settle()
         # What a killed worker held is given out again.
         self.clock.advance(200)

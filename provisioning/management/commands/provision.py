@@ -46,7 +46,7 @@ class Command(PanelCommand):
         projects = self._find_or_add(without_repeats(names), quiet=json)
         follower = Follower(projects)
         for project in projects:
-            outcome = request_provision(project, actor=actor())
+            outcome = request_provision(project, actor=actor(), may_adopt=True)
             if not outcome.accepted:
                 raise stop(WRONG_USAGE, outcome.message)
             if not json:

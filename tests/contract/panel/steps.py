@@ -13,9 +13,9 @@ CLUSTERS = kube.cluster_kind(CLUSTER_V1)
 administrator = cast(kube.Kube, None)
 
 
-def start(name, **fields):
+def start(name, *, may_adopt=False, **fields):
     project = add_project(name, actor="tester", **fields)
-    assert request_provision(project, actor="tester").accepted
+    assert request_provision(project, actor="tester", may_adopt=may_adopt).accepted
     return Project.objects.get(pk=project.pk)
 
 

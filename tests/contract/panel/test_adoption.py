@@ -31,7 +31,7 @@ pytestmark = pytest.mark.django_db
 def test_8_a_database_that_exists_is_used_and_never_deleted_unless_told(cluster, unique_name):
     name = f"{unique_name}-agentruntime-abc123"
     apply_foreign_cluster(name)
-    project = follow(start(unique_name), is_running)
+    project = follow(start(unique_name, may_adopt=True), is_running)
     assert (project.database.name, project.database.origin) == (name, Origin.ADOPTED)
     # Somebody has put the project's label on what belongs to the database.
     secret = f"{name}-postgresql-account-postgres"
@@ -47,7 +47,7 @@ def test_8_a_database_that_exists_is_used_and_never_deleted_unless_told(cluster,
 def test_8_an_adopted_database_is_deleted_when_told_so(cluster, unique_name):
     name = f"{unique_name}-db-abcdefgh"
     apply_foreign_cluster(name, {"project.fullstackagent.io/name": unique_name})
-    project = follow(start(unique_name), is_running)
+    project = follow(start(unique_name, may_adopt=True), is_running)
     assert project.database.name == name
     request_delete(project, actor="tester", delete_adopted=True)
     follow(project, lambda p: p.phase == Phase.DELETED)

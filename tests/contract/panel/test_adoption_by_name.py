@@ -1,0 +1,158 @@
+"""A Cluster that only its name or the predecessor's label makes a project's: whose word has it taken over."""
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from projects.models import Project
+from projects.states import Origin, Phase, Reason
+from provisioning.names import LEGACY_PROJECT_LABEL, ORIGIN_LABEL, PROJECT_ID_LABEL
+from tests.commands.conftest import run
+from tests.conftest import follow, is_running
+from tests.contract.conftest import eventually
+from tests.contract.panel import steps
+from tests.contract.panel.steps import CLUSTERS, apply_foreign_cluster
+from tests.contract.panel.test_adoption import look
+from tests.factories import UserFactory
+from tests.projects.pages import page
+
+pytestmark = pytest.mark.django_db
+
+
+def browser_of(**fields):
+    client = Client()
+    client.force_login(UserFactory.create(**fields))
+    return client
+
+
+@pytest.fixture
+def owner():
+    """Someone who may add projects, and do with their own what owners may."""
+    return browser_of(permissions=["add_project"])
+
+
+@pytest.fixture
+def operator():
+    return browser_of(groups=["Operator"])
+
+
+def add(client, name):
+    client.post(page("add"), {"name": name, "namespace": "default", "description": ""})
+    return Project.objects.get(name=name)
+
+
+def needs_adoption(project):
+    return project.reason == Reason.ADOPTION_NEEDED
+
+
+def is_deleted(project):
+    return project.phase == Phase.DELETED
+
+
+def labels_of(name):
+    return steps.administrator.get_or_none(CLUSTERS, "default", name)["metadata"].get("labels", {})
+
+
+def buttons_of(client, project):
+    return [action.label for action in client.get(page("detail", project.pk)).context["actions"]]
+
+
+@pytest.mark.parametrize(("suffix", "labelled"), [("", False), ("-agentruntime-abc123", False), ("-db-abcdefgh", True)])
+def test_to_own_a_project_of_its_name_takes_no_cluster_over(cluster, unique_name, owner, suffix, labelled):
+    theirs = f"{unique_name}{suffix}"
+    apply_foreign_cluster(theirs, {LEGACY_PROJECT_LABEL: unique_name} if labelled else {})
+    project = add(owner, unique_name)
+    owner.post(page("provision", project.pk))
+    for press in ("retry", "provision", "retry"):
+        refused = follow(project, needs_adoption)
+        assert refused.phase == Phase.FAILED
+        assert f"a database cluster {theirs} in the namespace default" in refused.message
+        assert "someone who may adopt" in refused.message
+        assert not refused.databases.exists()
+        assert not refused.sandboxes.exists()
+        owner.post(page(press, project.pk))
+    assert buttons_of(owner, project) == ["Retry", "Cancel", "Delete"]
+    assert "Adopt" not in buttons_of(owner, follow(project, needs_adoption))
+    owner.post(page("delete", project.pk))
+    follow(project, is_deleted)
+    assert not {PROJECT_ID_LABEL, ORIGIN_LABEL} & labels_of(theirs).keys()
+
+
+def test_who_may_adopt_presses_adopt_and_it_goes_on(cluster, unique_name, owner, operator):
+    apply_foreign_cluster(unique_name)
+    project = add(owner, unique_name)
+    owner.post(page("provision", project.pk))
+    refused = follow(project, needs_adoption)
+    assert buttons_of(operator, refused) == ["Adopt", "Retry", "Cancel", "Delete"]
+    # Whoever retries everything that has failed has not chosen this.
+    operator.post(page("retry", project.pk))
+    follow(project, lambda p: needs_adoption(p) and p.is_carried_out)
+    operator.post(page("provision", project.pk))
+    running = follow(project, is_running)
+    assert (running.database.name, running.database.origin) == (unique_name, Origin.ADOPTED)
+    assert labels_of(unique_name)[PROJECT_ID_LABEL] == str(project.uid)
+    assert project.events.filter(message__endswith=" asked to adopt the cluster that was found.").exists()
+
+
+def test_another_one_can_be_adopted_under_clusters_found(cluster, unique_name, owner, operator):
+    chosen = f"{unique_name}-chosen"
+    apply_foreign_cluster(unique_name)
+    apply_foreign_cluster(chosen)
+    project = add(owner, unique_name)
+    owner.post(page("provision", project.pk))
+    follow(project, needs_adoption)
+    row = look()[chosen]
+    operator.post(reverse("admin:projects_foundcluster_adopt", args=[row.pk]), {"project": project.pk})
+    assert follow(project, is_running).database.name == chosen
+    assert PROJECT_ID_LABEL not in labels_of(unique_name)
+
+
+def test_a_cluster_that_goes_away_is_waited_for_no_longer(cluster, unique_name, owner):
+    apply_foreign_cluster(unique_name)
+    project = add(owner, unique_name)
+    owner.post(page("provision", project.pk))
+    follow(project, needs_adoption)
+    steps.administrator.delete(CLUSTERS, "default", unique_name)
+    eventually(lambda: steps.administrator.get_or_none(CLUSTERS, "default", unique_name), lambda item: item is None)
+    running = follow(project, is_running)
+    assert running.database.origin == Origin.CREATED
+
+
+def test_a_database_that_vanished_is_not_replaced_by_a_cluster_of_the_projects_name(cluster, unique_name, owner):
+    project = add(owner, unique_name)
+    owner.post(page("provision", project.pk))
+    lost = follow(project, is_running).database.name
+    steps.administrator.delete(CLUSTERS, "default", lost)
+    eventually(lambda: steps.administrator.get_or_none(CLUSTERS, "default", lost), lambda item: item is None)
+    apply_foreign_cluster(unique_name)
+    follow(project, lambda p: p.reason == Reason.CLUSTER_MISSING)
+    owner.post(page("retry", project.pk))
+    follow(project, needs_adoption)
+    assert PROJECT_ID_LABEL not in labels_of(unique_name)
+
+
+def test_an_owner_deletes_no_adopted_database(cluster, unique_name, owner, operator):
+    """Someone who may has adopted it for a project of the owner's."""
+    apply_foreign_cluster(unique_name)
+    project = add(owner, unique_name)
+    operator.post(page("provision", project.pk))
+    follow(project, is_running)
+    assert "delete_adopted" not in owner.get(page("delete", project.pk)).content.decode()
+    refused = owner.post(page("delete", project.pk), {"delete_adopted": "yes"})
+    assert refused.status_code == 403
+    assert "the database is released, and stays with its data" in refused.content.decode()
+    owner.post(page("delete", project.pk))
+    follow(project, is_deleted)
+    assert PROJECT_ID_LABEL not in labels_of(unique_name)
+
+
+def test_a_command_adopts_by_name_and_a_plan_says_what_stands_in_the_way(cluster, unique_name, owner):
+    apply_foreign_cluster(unique_name)
+    project = add(owner, unique_name)
+    assert f"would adopt {unique_name}, a Cluster that exists already" in run("provision", unique_name, "--dry-run").out
+    owner.post(page("provision", project.pk))
+    follow(project, needs_adoption)
+    planned = run("plan", unique_name)
+    assert (planned.code, "someone who may adopt" in planned.err) == (1, True)
+    assert run("provision", unique_name).code == 0
+    assert follow(project, is_running).database.name == unique_name
