@@ -64,6 +64,7 @@
 
   function expireNotices() {
     document.querySelectorAll("#notices .panel-notice").forEach(function (notice) {
+      if ("stays" in notice.dataset) return;
       if (!notice.dataset.until) notice.dataset.until = String(Date.now() + 8000);
       else if (Date.now() > Number(notice.dataset.until)) notice.remove();
     });
@@ -105,6 +106,44 @@
     if (isLost) announce("The panel does not answer. What you see may be out of date.");
   }
 
+  // What a button came to nothing for, in the notice's place; unlike an answer it stays until the next one.
+  function showTrouble(text) {
+    const notices = document.getElementById("notices");
+    if (!notices || (notices.textContent || "").includes(text)) return;
+    const notice = document.createElement("div");
+    notice.className = "panel-notice is-refused";
+    notice.dataset.stays = "";
+    const icon = document.createElement("span");
+    icon.className = "material-symbols-outlined";
+    icon.setAttribute("aria-hidden", "true");
+    icon.textContent = "block";
+    const sentence = document.createElement("span");
+    sentence.textContent = text;
+    const reload = document.createElement("button");
+    reload.type = "button";
+    reload.className = "panel-button is-small";
+    reload.dataset.reload = "";
+    reload.textContent = "Reload the page";
+    notice.append(icon, sentence, reload);
+    notices.replaceChildren(notice);
+    notice.scrollIntoView({ block: "nearest" }); // what was pressed may stand far below
+  }
+
+  // Why the panel refused a request: the sentence of the error page that came instead of a fragment.
+  function explainRefusal(xhr, isButton) {
+    const answer = new DOMParser().parseFromString(xhr.responseText, "text/html").querySelector("[data-sentence]");
+    const why =
+      xhr.status === 404
+        ? "You no longer see this, or it is not there any more."
+        : (answer && answer.textContent.trim()) || "The panel refused the request (" + xhr.status + ").";
+    const what = isButton ? "Nothing was done. " : "This page is not kept up to date any more. ";
+    showTrouble(what + why + (/reload the page/i.test(why) ? "" : " Reload the page to see how things are now."));
+  }
+
+  function isButton(detail) {
+    return detail.requestConfig.verb !== "get";
+  }
+
   function readClock(root) {
     const element = root.querySelector("[data-now]");
     if (element) clockOffsetMs = Date.parse(element.dataset.now) - Date.now();
@@ -113,6 +152,7 @@
   document.addEventListener("click", function (event) {
     const button = event.target.closest("[data-copy]");
     if (button) copy(button);
+    if (event.target.closest("[data-reload]")) window.location.reload();
   });
 
   document.addEventListener("htmx:afterSwap", function () {
@@ -122,8 +162,22 @@
     if (status) announce(status.dataset.announcement);
   });
   document.addEventListener("htmx:afterRequest", function (event) {
-    const status = event.detail.xhr ? event.detail.xhr.status : 0;
-    setConnectionLost(status === 0 || status >= 500);
+    const xhr = event.detail.xhr;
+    if (!xhr || xhr.status === 0) return; // given up for another request, or htmx:sendError follows
+    setConnectionLost(xhr.status >= 500);
+    if (xhr.status >= 500 && isButton(event.detail)) {
+      showTrouble("The panel had an error of its own, so this may have been done or not. Reload the page to see which.");
+    } else if (xhr.status >= 400 && xhr.status < 500) {
+      explainRefusal(xhr, isButton(event.detail));
+    }
+  });
+  ["htmx:sendError", "htmx:timeout"].forEach(function (name) {
+    document.addEventListener(name, function (event) {
+      setConnectionLost(true);
+      if (isButton(event.detail)) {
+        showTrouble("The panel did not answer, so this may have been done or not. Reload the page when it answers again.");
+      }
+    });
   });
 
   // A page that comes back from the browser's own memory shows nothing that was revealed before.
