@@ -348,6 +348,8 @@ class Sandbox(Resource):
     storage = models.CharField(max_length=20, blank=True)
     storage_class = models.CharField(max_length=253, blank=True)
     urls = models.JSONField(default=dict, blank=True)
+    # The Secrets that cert-manager has been asked for, ever: they carry none of our labels, and outlive their Ingress.
+    certificates: "models.JSONField[list[str], list[str]]" = models.JSONField(default=list, blank=True, editable=False)
     is_simulated = models.BooleanField(default=False)
     ready_at = models.DateTimeField(null=True)
 

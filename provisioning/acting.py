@@ -281,7 +281,9 @@ def _apply_sandbox(scene: Scene, connection: Connection, source: CredentialsSour
         scene.added.append(sandbox)
     else:
         sandbox = scene.sandbox
-    # Its name, and the credentials that it gets, are stored before the first call.
+        names = manifests.certificate_names(sandbox.name, build_spec(scene.project, sandbox))
+        scene.set(sandbox, certificates=sorted({*sandbox.certificates, *names}))
+    # Its name, its certificates' and the credentials that it gets are stored before the first call.
     if not scene.is_stored:
         scene.store()
     scene.sandbox = sandbox
@@ -368,16 +370,17 @@ def _remove_other_ingresses(scene: Scene, sandbox: Sandbox, wanted: set[str]) ->
 
 def new_sandbox(project: Project) -> Sandbox:
     """Return an unsaved row of a sandbox, with the name that its objects will have."""
-    spec = build_spec(project)
+    spec, name = build_spec(project), build_sandbox_name(project.kubernetes_name)
     return Sandbox(
         project=project,
-        name=build_sandbox_name(project.kubernetes_name),
+        name=name,
         namespace=project.namespace,
         phase=Phase.WAITING,
         reason=Reason.WAITING_FOR_SANDBOX,
         message="It was not applied yet.",
         storage=spec.storage,
         storage_class=spec.storage_class,
+        certificates=sorted(manifests.certificate_names(name, spec)),
         requested_at=project.requested_at,
     )
 

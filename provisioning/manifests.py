@@ -66,6 +66,11 @@ class SandboxSpec:
     def scheme(self) -> str:
         return "https" if self.tls_secret or self.cluster_issuer else "http"
 
+    @property
+    def is_issued(self) -> bool:
+        """Whether cert-manager makes the certificates. Of a Secret that all share it would make the one of one port."""
+        return bool(self.cluster_issuer) and not self.tls_secret
+
 
 def build_cluster(api_version: str, *, name: str, namespace: str, owner: Owner, spec: DatabaseSpec) -> Manifest:
     """Return a Cluster of one PostgreSQL for `apps.kubeblocks.io/v1` (1.0 and later) or `…/v1alpha1` (0.8, 0.9).
@@ -142,6 +147,15 @@ def build_ingresses(name: str, namespace: str, owner: Owner, spec: SandboxSpec) 
     return [_build_ingress(name, namespace, owner, spec, port_name) for port_name in spec.ports if spec.domain]
 
 
+def certificate_names(name: str, spec: SandboxSpec) -> list[str]:
+    """Return the names of the Secrets that cert-manager is asked for, one a port; [] where it is asked for none."""
+    return [_certificate_name(name, port) for port in spec.ports if spec.domain and spec.is_issued]
+
+
+def _certificate_name(name: str, port_name: str) -> str:
+    return f"{name}-{port_name}-tls"
+
+
 def _build_ingress(name: str, namespace: str, owner: Owner, spec: SandboxSpec, port_name: str) -> Manifest:
     host = ingress_host(name, port_name, spec.domain)
     backend = {"service": {"name": name, "port": {"name": port_name}}}
@@ -152,9 +166,8 @@ def _build_ingress(name: str, namespace: str, owner: Owner, spec: SandboxSpec, p
     if spec.ingress_class:
         body["ingressClassName"] = spec.ingress_class
     if spec.scheme == "https":
-        body["tls"] = [{"hosts": [host], "secretName": spec.tls_secret or f"{name}-{port_name}-tls"}]
-    if spec.cluster_issuer and not spec.tls_secret:
-        # Of a Secret that all share, cert-manager would make the certificate of one.
+        body["tls"] = [{"hosts": [host], "secretName": spec.tls_secret or _certificate_name(name, port_name)}]
+    if spec.is_issued:
         metadata["annotations"] = {ISSUER_ANNOTATION: spec.cluster_issuer}
     return {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": metadata, "spec": body}
 

@@ -1,6 +1,6 @@
 """The end of what a project has in the cluster: what is left of it, and the effects that bring it to its end."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -8,10 +8,9 @@ from django.db import transaction
 
 from projects.ending import retire_rows
 from projects.fields import EncryptedText
-from projects.models import DatabaseCluster, Project, ProjectVariable
+from projects.models import DatabaseCluster, Project, ProjectVariable, Sandbox
 from projects.states import DesiredState, Origin, Reason
 from provisioning import kube as k
-from provisioning.manifests import ISSUER_ANNOTATION
 from provisioning.names import (
     INSTANCE_LABEL,
     ORIGIN_LABEL,
@@ -24,13 +23,10 @@ from provisioning.observing import World
 from provisioning.password_rotation import finish_rotation
 from provisioning.readiness import (
     Object,
-    annotations_of,
     created_at,
     judge_cluster,
     labels_of,
-    mapping,
     metadata_of,
-    objects,
     text,
     uid_of,
 )
@@ -51,7 +47,8 @@ def observe_remaining(world: World, project: Project, namespaces: set[str]) -> S
     world.left = []
     selector = f"{PROJECT_ID_LABEL}={project.uid}"
     takes_back = project.desired_state == DesiredState.REGISTERED
-    sandboxes = set(project.sandboxes.values_list("name", flat=True))
+    rows = list(project.sandboxes.all())
+    sandboxes = {row.name for row in rows}
     for namespace in sorted(namespaces):
         doomed_names = _observe_clusters(world, project, namespace, remaining)
         for kind in _OWNED_KINDS:
@@ -63,7 +60,7 @@ def observe_remaining(world: World, project: Project, namespaces: set[str]) -> S
                         world.left.append((kind, namespace, _name_of(item)))
                 elif not takes_back or instance in sandboxes:
                     _add(remaining, kind, namespace, item)
-        for item in _certificate_secrets(world, project, namespace, sandboxes):
+        for item in _certificate_secrets(world, rows, namespace):
             _add(remaining, k.SECRET, namespace, item)
         if doomed_names:
             instances = f"{INSTANCE_LABEL} in ({','.join(sorted(doomed_names))})"
@@ -136,28 +133,18 @@ def _is_ours(item: Object, sandboxes: set[str]) -> bool:
     """Whether the panel made an object with the project's label: it says so, or is called after a sandbox of the
     project: another tool may have put its own `managed-by` there."""
     stem = _name_of(item).removeprefix("home-")
-    return stem in sandboxes or _is_called_after(stem, sandboxes) or is_panel_made(labels_of(item), is_cluster=False)
-
-
-def _is_called_after(name: str, sandboxes: set[str]) -> bool:
-    return name.startswith(tuple(f"{sandbox}-" for sandbox in sandboxes))
+    is_named = any(stem == sandbox or stem.startswith(f"{sandbox}-") for sandbox in sandboxes)
+    return is_named or is_panel_made(labels_of(item), is_cluster=False)
 
 
 def _name_of(item: Object) -> str:
     return text(metadata_of(item).get("name"), 253)
 
 
-def _certificate_secrets(world: World, project: Project, namespace: str, sandboxes: set[str]) -> list[Object]:
-    """Return the Secrets that cert-manager has made for the project's Ingresses, called after its `sandboxes`. It
-    leaves them where they are when the Ingress goes, unless told otherwise; they carry its own label (1.12 and later)
-    and none of ours."""
-    names = {
-        name
-        for applied in project.applied.filter(kind=k.INGRESS.name, namespace=namespace)
-        if ISSUER_ANNOTATION in annotations_of(applied.manifest)
-        for tls in objects(mapping(applied.manifest.get("spec")).get("tls"))
-        if _is_called_after(name := text(tls.get("secretName"), 253), sandboxes)
-    }
+def _certificate_secrets(world: World, sandboxes: Iterable[Sandbox], namespace: str) -> list[Object]:
+    """Return the Secrets that cert-manager has made for these sandboxes' Ingresses. It leaves them where they are when
+    the Ingress goes, unless told otherwise; they carry its own label (1.12 and later) and none of ours."""
+    names = {name for sandbox in sandboxes if sandbox.namespace == namespace for name in sandbox.certificates}
     if not names:
         return []
     secrets = world.kube.list_objects(k.SECRET, namespace, labels=_CERTIFICATE_LABEL)

@@ -1,15 +1,18 @@
 """What the end of a project takes with it on the embedded cluster, and what it leaves, whoever has labelled it."""
 
 from datetime import timedelta
+from importlib import import_module
 
 import pytest
+from django.apps import apps
+from django.db import connection
 from django.utils import timezone
 
 from projects.ending import request_cancel
 from projects.models import DatabaseCluster
 from projects.orphan import Orphan, OrphanWish
 from projects.orphan_requests import request_orphan
-from projects.services import add_project, request_delete, request_provision
+from projects.services import add_project, request_delete, request_provision, request_update
 from projects.states import DesiredState, Reason
 from provisioning import kube as k
 from provisioning.acting import adopt_cluster
@@ -194,14 +197,44 @@ def apply_certificate(name: str) -> None:
     apply_secret(name, **{"controller.cert-manager.io/fao": "true"})
 
 
-def test_a_certificate_that_all_sandboxes_share_outlives_each_of_them(cluster, unique_name, settings):
-    """An Ingress that was applied with an issuer and the wildcard at once asks cert-manager for the wildcard."""
+CHANGES = {
+    "port gone": {"SANDBOX_PORTS": "app:3000"},
+    "issuer gone": {"SANDBOX_CLUSTER_ISSUER": ""},
+    "domain gone": {"SANDBOX_DOMAIN": ""},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_certificate_goes_with_its_project_when_its_ingress_went_before(cluster, unique_name, settings, change):
+    """It holds a private key, and none of our labels: nothing else would ever find it."""
     settings.SANDBOX_DOMAIN, settings.SANDBOX_CLUSTER_ISSUER = "apps.example.com", "issuer"
-    project, wildcard = follow(start(unique_name), is_running), f"{unique_name}-wildcard-tls"
-    apply_certificate(wildcard)
-    for applied in project.applied.filter(kind="Ingress"):
-        applied.manifest["spec"]["tls"][0]["secretName"] = wildcard
-        applied.save()
+    settings.SANDBOX_PORTS = "app:3000,api:3001"
+    project = follow(start(unique_name), is_running)
+    certificate, theirs = f"{project.sandbox.name}-api-tls", f"{unique_name}-wildcard-tls"
+    apply_certificate(certificate)
+    apply_certificate(theirs)
+    for name, value in change.items():
+        setattr(settings, name, value)
+    request_update(project, actor="tester", what="the settings")
+    project = follow(project, lambda p: is_running(p) and p.is_carried_out)
     request_delete(project, actor="tester")
     follow(project, is_deleted)
-    assert is_there(k.SECRET, wildcard)
+    assert not is_there(k.SECRET, certificate)
+    assert is_there(k.SECRET, theirs)
+
+
+def test_certificates_of_sandboxes_that_are_there_already_are_known(provisioned):
+    """The migration finds them in what was applied, and takes no wildcard for one."""
+    own, shared = f"{provisioned.sandbox.name}-app-tls", "wildcard-tls"
+    for number, name in enumerate((own, shared)):
+        manifest = {
+            "metadata": {"annotations": {"cert-manager.io/cluster-issuer": "issuer"}},
+            "spec": {"tls": [{"secretName": name}]},
+        }
+        provisioned.applied.create(
+            kind="Ingress", namespace="default", name=f"i{number}", manifest=manifest, applied_at=timezone.now()
+        )
+    migration = import_module("projects.migrations.0004_certificates_of_a_sandbox")
+    migration.find_certificates(apps, connection.schema_editor())
+    provisioned.sandbox.refresh_from_db()
+    assert provisioned.sandbox.certificates == [own]
