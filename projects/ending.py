@@ -118,9 +118,11 @@ def list_left(project: Project) -> list[LeftObject]:
     """Return what the project has in the cluster, by kind, namespace and name, from its rows alone."""
     databases = project.databases.filter(retired_at=None)
     sandboxes = project.sandboxes.filter(retired_at=None)
+    ingresses = project.applied.filter(kind="Ingress").order_by("namespace", "name")
     return [
         *(item for database in databases for item in _objects_of_database(database)),
         *(item for sandbox in sandboxes for item in _objects_of_sandbox(sandbox)),
+        *(LeftObject("Ingress", applied.namespace, applied.name) for applied in ingresses),
     ]
 
 
@@ -141,6 +143,5 @@ def _objects_of_sandbox(sandbox: Sandbox) -> Iterator[LeftObject]:
     yield LeftObject("Service", namespace, name)
     yield LeftObject("Secret", namespace, f"{name}-env")
     yield LeftObject("PersistentVolumeClaim", namespace, f"home-{name}-0")
-    if settings.SANDBOX_DOMAIN:
-        for port in sorted(sandbox.urls):
-            yield LeftObject("Ingress", namespace, f"{name}-{port}")
+    for certificate in sandbox.certificates:
+        yield LeftObject("Secret", namespace, certificate)

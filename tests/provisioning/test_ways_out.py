@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from projects.ending import list_left, request_cancel, request_forget
 from projects.models import DatabaseCluster, Project
+from projects.sandbox_template import SandboxTemplate
 from projects.services import add_project, request_delete, request_provision, request_retry
 from projects.states import DesiredState, Origin, Phase, Reason
 from provisioning import kube as k
@@ -246,6 +247,20 @@ def test_what_forget_lists_is_there(provisioned, settings):
     for left in list_left(provisioned):
         found = {item["metadata"]["name"] for item in client.list_objects(kinds[left.kind], left.namespace)}
         assert left.name in found, str(left)
+
+
+def test_forget_lists_the_ingresses_of_a_template_and_their_certificates(cluster, unique_name):
+    """They come from what was applied, not from the settings of today."""
+    template = SandboxTemplate.objects.create(
+        name="web", image="web:1", ports="app:3000,api:3001", domain="apps.example.com", cluster_issuer="issuer"
+    )
+    project = add_project(unique_name, actor="tester", template=template)
+    request_provision(project, actor="tester")
+    project = follow(project, lambda p: p.sandbox and p.sandbox.applied_at)
+    name, left = project.sandbox.name, list_left(project)
+    ingresses = {item["metadata"]["name"] for item in k.connect().list_objects(k.INGRESS, "default")}
+    assert {item.name for item in left if item.kind == "Ingress"} == {f"{name}-app", f"{name}-api"} <= ingresses
+    assert {item.name for item in left if item.kind == "Secret"} >= {f"{name}-app-tls", f"{name}-api-tls"}
 
 
 def out_of_reach(settings, tmp_path) -> None:
