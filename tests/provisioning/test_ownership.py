@@ -234,7 +234,7 @@ def test_certificates_of_sandboxes_that_are_there_already_are_known(provisioned)
         provisioned.applied.create(
             kind="Ingress", namespace="default", name=f"i{number}", manifest=manifest, applied_at=timezone.now()
         )
-    migration = import_module("projects.migrations.0004_certificates_of_a_sandbox")
+    migration = import_module("projects.migrations.0005_certificates_of_a_sandbox")
     migration.find_certificates(apps, connection.schema_editor())
     provisioned.sandbox.refresh_from_db()
     assert provisioned.sandbox.certificates == [own]

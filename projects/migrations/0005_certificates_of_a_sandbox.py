@@ -21,7 +21,7 @@ def find_certificates(apps: Apps, editor: BaseDatabaseSchemaEditor) -> None:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("projects", "0003_events_of_the_panel")]
+    dependencies = [("projects", "0004_adopts_by_name")]
 
     operations = [
         migrations.AddField("sandbox", "certificates", models.JSONField(blank=True, default=list, editable=False)),
