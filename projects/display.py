@@ -1,6 +1,7 @@
 """How rows are shown: badges, the wait and its deadline, what to press, what changed. Reads rows, never the cluster."""
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -249,6 +250,12 @@ def version_of(project: Project, *others: object) -> str:
             if field.name not in _UNSHOWN_FIELDS
         ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def refresh_every(projects: Iterable[Project]) -> str:
+    """Return how often a page with these projects asks for what is new, as htmx writes it: often while something is
+    under way; now and then once all is settled, since others act too, and things fail by themselves."""
+    return "15s" if all(project.is_carried_out for project in projects) else "1500ms"
 
 
 class PartHealth(Protocol):

@@ -24,7 +24,7 @@ class Phase(models.TextChoices):
 
     @classmethod
     def settled(cls) -> frozenset["Phase"]:
-        """Phases in which nothing more is expected to happen by itself; pages stop polling there."""
+        """Phases in which nothing more is expected to happen by itself; pages ask seldom there."""
         return frozenset({cls.NEW, cls.RUNNING, cls.FAILED, cls.DELETED})
 
     @classmethod

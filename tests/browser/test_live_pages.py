@@ -10,7 +10,7 @@ from django_q.models import OrmQ
 from playwright.sync_api import Page, expect
 
 from projects.models import DatabaseCluster, Event, Project
-from projects.states import Phase, Reason
+from projects.states import DesiredState, Phase, Reason
 from tests.factories import PASSWORD, DatabaseFactory, EventFactory, ProjectFactory, SandboxFactory, provisioned_project
 
 pytestmark = pytest.mark.browser
@@ -35,7 +35,7 @@ def test_add_and_provision_from_the_pages(panel: Page) -> None:
     assert OrmQ.objects.count() == 1
 
 
-def test_a_project_page_follows_to_the_end_and_then_stops_asking(panel: Page) -> None:
+def test_a_project_page_follows_to_the_end_and_then_asks_seldom(panel: Page) -> None:
     database = DatabaseFactory.create(project__name="aaa")
     project = database.project
     open_project(panel, project)
@@ -65,7 +65,7 @@ def test_a_project_page_follows_to_the_end_and_then_stops_asking(panel: Page) ->
     assert asked == []
 
 
-def test_the_list_follows_and_then_stops_asking(panel: Page) -> None:
+def test_the_list_follows_and_then_asks_seldom(panel: Page) -> None:
     project = ProjectFactory.create(name="aaa", waiting=True)
     panel.reload()
     row = panel.get_by_role("row", name="aaa")
@@ -76,6 +76,52 @@ def test_the_list_follows_and_then_stops_asking(panel: Page) -> None:
     panel.on("request", lambda request: asked.append(request.url))
     panel.wait_for_timeout(3500)
     assert asked == []
+
+
+def test_a_list_that_is_settled_shows_what_others_ask_for(panel: Page) -> None:
+    ProjectFactory.create(name="aaa", running=True)
+    panel.clock.install()
+    panel.reload()
+    expect(panel.get_by_role("row", name="aaa")).to_contain_text("Running")
+    panel.locator("#project-" + str(Project.objects.get().pk)).focus()
+    ProjectFactory.create(name="bbb", waiting=True)
+    panel.clock.fast_forward(16_000)
+    expect(panel.get_by_role("row", name="bbb")).to_contain_text("Waiting")
+    expect(panel.get_by_role("link", name="aaa")).to_be_focused()
+    Project.objects.update(phase=Phase.RUNNING)
+    expect(panel.get_by_role("row", name="bbb")).to_contain_text("Running")
+
+
+def test_a_settled_page_shows_what_others_ask_for_and_keeps_what_is_typed(panel: Page) -> None:
+    project = provisioned_project(name="aaa")
+    panel.clock.install()
+    open_project(panel, project)
+    reason = panel.get_by_label("Why do you need them?")
+    reason.fill("half a rea")
+    Project.objects.filter(pk=project.pk).update(
+        phase=Phase.DELETING, desired_state=DesiredState.DELETED, message="Somebody else deletes it."
+    )
+    panel.clock.fast_forward(16_000)
+    expect(panel.locator("#project-status")).to_contain_text("Somebody else deletes it.")
+    expect(reason).to_have_value("half a rea")
+    expect(reason).to_be_focused()
+
+
+def test_a_hidden_tab_asks_nothing_and_asks_at_once_when_it_is_looked_at_again(panel: Page) -> None:
+    project = ProjectFactory.create(name="aaa", running=True)
+    panel.clock.install()
+    open_project(panel, project)
+    show = "(hidden) => { Object.defineProperty(document, 'hidden', {value: hidden, configurable: true}); "
+    show += "document.dispatchEvent(new Event('visibilitychange')) }"
+    panel.evaluate(show, True)
+    asked: list[str] = []
+    panel.on("request", lambda request: asked.append(request.url))
+    Project.objects.filter(pk=project.pk).update(message="Changed meanwhile.")
+    panel.clock.fast_forward(60_000)
+    panel.wait_for_timeout(500)
+    assert asked == []
+    panel.evaluate(show, False)
+    expect(panel.locator("#project-status")).to_contain_text("Changed meanwhile.")
 
 
 def test_a_refresh_keeps_what_is_typed_and_focused(panel: Page) -> None:

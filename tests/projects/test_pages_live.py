@@ -1,4 +1,4 @@
-"""Credentials are masked until revealed, and a page follows its project until it is settled."""
+"""Credentials are masked until revealed, and a page follows its project: closely until it is settled."""
 
 from datetime import timedelta
 
@@ -106,11 +106,13 @@ def test_default_credentials_are_marked_and_are_not_the_projects_own():
         ({"running": True, "wanted_generation": 2}, True),
     ],
 )
-def test_pages_follow_until_everything_is_settled(traits, polls):
+def test_pages_ask_often_until_everything_is_settled_and_then_seldom(traits, polls):
     project = ProjectFactory.create(**traits)
     client = log_in("view_project")
     for url in (page("list") + "?phase=" + project.phase, page("detail", project.pk), page("status", project.pk)):
-        assert ("every 1500ms" in client.get(url, headers=HTMX).content.decode()) is polls, url
+        assert (
+            f"every {'1500ms' if polls else '15s'} [!document.hidden]" in client.get(url, headers=HTMX).content.decode()
+        )
 
 
 def refresh_url(body: str, part: str) -> str:
