@@ -74,6 +74,9 @@ DRIFT_POLICY = choice(env, "DRIFT_POLICY", default="mend", allowed=("mend", "rep
 # What the panel itself wrote to the timelines goes after so many days; what people did stays. 0: nothing goes.
 EVENT_RETENTION_DAYS = whole_number(env, "EVENT_RETENTION_DAYS", default=90, least=0, most=36_500)
 # Entries of the audit log go after so many days. 0: none goes, for what has gone can't be brought back.
+# Values as JSON has them, null and true instead of "None" and "True"; and of what a row points to, the name.
+AUDITLOG_STORE_JSON_CHANGES = True
+AUDITLOG_USE_FK_STRING_REPRESENTATION = True
 AUDIT_RETENTION_DAYS = whole_number(env, "AUDIT_RETENTION_DAYS", default=0, least=0, most=36_500)
 # Who has this token may read /metrics, beside staff who see all projects.
 METRICS_TOKEN = env.str("METRICS_TOKEN", default="")

@@ -17,6 +17,7 @@ UNFOLD: dict[str, Any] = {
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda _: static("projects/favicon.svg")}],
     "SCRIPTS": [lambda _: static("projects/panel.js")],
     "DASHBOARD_CALLBACK": "projects.dashboard.add_dashboard",
+    "LOGIN": {"form": "controlpanel.log_in_form.LogInForm"},
     # Indigo: apart from the green, red, orange and blue that mean something in a badge.
     "COLORS": {
         "primary": {

@@ -28,7 +28,7 @@ from projects import (
     permissions,
     services,
 )
-from projects.admin_records import PhaseFilter, SandboxCredentialsFilter, phase_label, shown
+from projects.admin_records import PhaseFilter, SandboxCredentialsFilter, in_a_sentence, phase_label, shown
 from projects.forms import ProjectAdminForm, VariableForm
 from projects.models import Project, ProjectVariable
 from projects.password_rotation import request_password_rotation
@@ -241,7 +241,8 @@ class ProjectAdmin(_ProjectAdmin):
     ) -> None:
         """Save the variables, and have a running sandbox follow what changed."""
         super().save_related(request, form, list(formsets), change)
-        changed = [*form.changed_data, *(name for formset in formsets for name in _changed_variables(formset))]
+        fields = [in_a_sentence(form.fields[name].label) for name in form.changed_data]
+        changed = [*fields, *(name for formset in formsets for name in _changed_variables(formset))]
         if not change or not changed:
             return
         services.request_update(form.instance, actor=request.user.get_username(), what=", ".join(changed))

@@ -1,35 +1,108 @@
 """The audit log in the admin: read by administrators, changed by nobody, exported as JSON lines."""
 
 import json
-from typing import Any
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 from auditlog.models import LogEntry
 from django.contrib import admin
-from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
+from django.core.exceptions import FieldDoesNotExist, PermissionDenied
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.urls import URLPattern, path
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 
 from projects import audit
-from projects.admin_records import ChoicesDropdownFilter, PanelRecordAdmin, shown
-from projects.templatetags.panel import ago, spaced
+from projects.admin_records import PanelRecordAdmin, in_a_sentence, shown
+from projects.templatetags.panel import ago, called, spaced
+
+if TYPE_CHECKING:
+    _Filter = admin.SimpleListFilter
+    _TextFilter = admin.SimpleListFilter
+else:
+    from unfold.contrib.filters.admin import DropdownFilter as _Filter
+    from unfold.contrib.filters.admin import TextFilter as _TextFilter
+
+_PERIODS = {
+    "1": "The last hour",
+    "24": "The last 24 hours",
+    "168": "The last 7 days",
+    "720": "The last 30 days",
+}
+
+
+class WhatFilter(_Filter):
+    """By what the column What says."""
+
+    title = "what"
+    parameter_name = "what"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(what, spaced(what)) for what in audit.WHATS]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[LogEntry]) -> QuerySet[LogEntry]:
+        found: QuerySet[LogEntry] = audit.saying(queryset, self.value() or "")
+        return found
+
+
+class WhoFilter(_TextFilter):
+    """By how who it was is written, or its beginning: names outlive users, so there is no list of them."""
+
+    title = "who"
+    parameter_name = "who"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return []
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[LogEntry]) -> QuerySet[LogEntry]:
+        who = (self.value() or "").strip()
+        return queryset.filter(additional_data__by__istartswith=who) if who else queryset
+
+
+class WhenFilter(_Filter):
+    """By how long ago it was."""
+
+    title = "when"
+    parameter_name = "hours"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return list(_PERIODS.items())
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[LogEntry]) -> QuerySet[LogEntry]:
+        hours = self.value()
+        if hours not in _PERIODS:
+            return queryset
+        return queryset.filter(timestamp__gte=timezone.now() - timedelta(hours=int(hours)))
 
 
 class AuditAdmin(PanelRecordAdmin):
-    list_display = ("at_shown", "who_shown", "remote_addr", "what_shown", "object_repr", "kind_shown", "message_shown")
+    list_display = (
+        "at_shown",
+        "who_shown",
+        "address_shown",
+        "what_shown",
+        "name_shown",
+        "kind_shown",
+        "message_shown",
+    )
     list_display_links = ("at_shown",)
-    list_filter = (("action", ChoicesDropdownFilter),)
+    list_filter = (WhatFilter, WhoFilter, WhenFilter)
+    search_help_text = "Search by name, address or message"
     list_select_related = ("content_type",)
     search_fields = ("object_repr", "additional_data", "remote_addr")
     fields = (
         "timestamp",
         "who_shown",
-        "remote_addr",
+        "address_shown",
         "what_shown",
         "kind_shown",
-        "object_repr",
+        "name_shown",
         "changes_shown",
-        "message_shown",
+        "words_shown",
     )
     change_list_template = "admin/auditlog/logentry/change_list.html"
 
@@ -57,19 +130,91 @@ class AuditAdmin(PanelRecordAdmin):
     def what_shown(self, entry: LogEntry) -> str:
         return spaced(str(audit.describe(entry)["what"]))
 
+    @shown("Address", ordering="remote_addr")
+    def address_shown(self, entry: LogEntry) -> str:
+        return str(entry.remote_addr or "–")
+
+    @shown("Name", ordering="object_repr")
+    def name_shown(self, entry: LogEntry) -> str:
+        return str(entry.object_repr or "–")
+
     @shown("Kind", ordering="content_type")
     def kind_shown(self, entry: LogEntry) -> str:
         return str(entry.content_type.name)
 
     @shown("Changes")
-    def changes_shown(self, entry: LogEntry) -> str:
-        return json.dumps(audit.describe(entry)["changes"], ensure_ascii=False, indent=2)
+    def changes_shown(self, entry: LogEntry) -> SafeString | str:
+        """A line a field: what it was, and what it is."""
+        lines = [
+            format_html("<tr><th scope='row'>{}</th><td>{}</td><td>{}</td></tr>", _label(entry, name), *values)
+            for name, values in _values(audit.describe(entry)["changes"])
+        ]
+        if not lines:
+            return "None"
+        heads = format_html_join("", "<th scope='col'>{}</th>", ((head,) for head in ("Field", "Before", "After")))
+        rows = format_html_join("", "{}", ((line,) for line in lines))
+        return format_html(
+            "<table class='panel-changes'><thead><tr>{}</tr></thead><tbody>{}</tbody></table>", heads, rows
+        )
+
+    @shown("Message")
+    def words_shown(self, entry: LogEntry) -> str:
+        return str(audit.describe(entry)["message"] or "–")
 
     @shown("Message")
     def message_shown(self, entry: LogEntry) -> str:
+        """What was said of it; of a change of a row, the fields that it changed."""
         described = audit.describe(entry)
         changed: dict[str, Any] = described["changes"]
-        return str(described["message"] or ", ".join(changed))
+        return str(
+            described["message"] or capfirst(", ".join(in_a_sentence(_label(entry, name)) for name in changed)) or "–"
+        )
+
+    def render_change_form(
+        self,
+        request: HttpRequest,
+        context: dict[str, Any],
+        add: bool = False,
+        change: bool = False,
+        form_url: str = "",
+        obj: LogEntry | None = None,
+    ) -> HttpResponse:
+        context["subtitle"] = called(obj)
+        return super().render_change_form(request, context, add, change, form_url, obj)
+
+
+def _label(entry: LogEntry, name: str) -> str:
+    """Return what people call a field: of a model that is gone, as the entry has it."""
+    model = entry.content_type.model_class()
+    try:
+        return str(capfirst(model._meta.get_field(name).verbose_name)) if model else name
+    except (FieldDoesNotExist, AttributeError):
+        return name
+
+
+def _values(changes: dict[str, Any]) -> Iterator[tuple[str, tuple[str, str]]]:
+    """Yield for each field its two values in words; of a list of others, what was put in or taken out."""
+    for name, change in changes.items():
+        if isinstance(change, dict):
+            names = ", ".join(map(str, change.get("objects", ())))
+            is_added = change.get("operation") == "add"
+            yield name, ("", f"with {names}") if is_added else (f"with {names}", "")
+        elif isinstance(change, list | tuple) and len(change) == 2:
+            yield name, (_in_words(change[0]), _in_words(change[1]))
+
+
+def _in_words(value: Any) -> str:
+    match value:
+        case None | "" | "None":
+            return "–"
+        case True | "True":
+            return "Yes"
+        case False | "False":
+            return "No"
+        case str():
+            return value
+        case _:
+            return json.dumps(value, ensure_ascii=False)
 
 
 def register() -> None:

@@ -41,6 +41,7 @@ __all__ = [
     "ReadOnlyAdmin",
     "RelatedDropdownFilter",
     "SandboxCredentialsFilter",
+    "in_a_sentence",
     "phase_label",
     "register",
     "shown",
@@ -60,6 +61,12 @@ def shown(
         description=description, ordering=ordering, label=label, header=header
     )
     return decorate
+
+
+def in_a_sentence(label: object) -> str:
+    """Return what people call a field as it stands within a sentence: abbreviations keep their capitals."""
+    text = str(label)
+    return text if text[1:2].isupper() else text[:1].lower() + text[1:]
 
 
 def phase_label(row: Observation) -> tuple[str, str]:

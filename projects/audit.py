@@ -36,6 +36,28 @@ _DONE = {
     LogEntry.Action.DELETE: "Deleted",
     LogEntry.Action.ACCESS: "Accessed",
 }
+# Everything that an entry's `what` says, in the order in which somebody would look for it.
+WHATS = (
+    "CredentialsRevealed",
+    *_DONE.values(),
+    "Registered",
+    "Requested",
+    "Changed",
+    "AdoptRequested",
+    "PasswordRotationRequested",
+    "PasswordGivenUp",
+    "Cancelling",
+    "Deleting",
+    "Forgotten",
+    "OrphanRequested",
+    "OrphanEnded",
+    "LoggedIn",
+    "LoggedOut",
+    "LogInFailed",
+    "LogInLocked",
+    "SecondFactorFailed",
+    "SignOnFailed",
+)
 _request: ContextVar[HttpRequest | None] = ContextVar("audited_request", default=None)
 # What people write; passes write the other columns.
 _PROJECT_FIELDS = ("name", "owner", "description", "namespace", "template", "default_database_allowed", "drift_policy")
@@ -166,22 +188,27 @@ def _redacted(value: Any) -> Any:
     return value
 
 
+def _columns(model: type[Model], *left_out: str) -> list[str]:
+    """Return what a row of the model has of its own. What points to it is no change of it, and its key is in `id`."""
+    return [field.name for field in model._meta.concrete_fields if field.name not in ("id", *left_out)]
+
+
 def connect() -> None:
     """Begin to log; called once, when the apps are ready."""
     auditlog.register(Project, include_fields=[*_PROJECT_FIELDS])
     masked = "projects.audit.mask"
     fields = ["project", "name", "value"]
     auditlog.register(ProjectVariable, include_fields=fields, mask_fields=["value"], mask_callable=masked)
-    auditlog.register(SandboxTemplate)
+    auditlog.register(SandboxTemplate, include_fields=_columns(SandboxTemplate))
     auditlog.register(
         User,
-        exclude_fields=["last_login"],
+        include_fields=_columns(User, "last_login"),
         mask_fields=["password"],
         mask_callable=masked,
         m2m_fields={"groups", "user_permissions"},
     )
     auditlog.register(Authenticator, include_fields=["user", "type"])
-    auditlog.register(Group, m2m_fields={"permissions"})
+    auditlog.register(Group, include_fields=_columns(Group), m2m_fields={"permissions"})
     pre_save.connect(_complete, sender=LogEntry, dispatch_uid="complete_audit_entry")
     post_save.connect(_record_event, sender=Event, dispatch_uid="audit_event")
     user_logged_in.connect(_record_log_in, dispatch_uid="audit_log_in")
@@ -210,6 +237,14 @@ def describe(entry: LogEntry) -> dict[str, Any]:
     }
     redacted: dict[str, Any] = _redacted(described)
     return redacted
+
+
+def saying(entries: Any, what: str) -> Any:
+    """Return those of the entries that say `what`, one of WHATS; all of them where it is none of these."""
+    for action, done in _DONE.items():
+        if what == done:
+            return entries.filter(action=action).exclude(additional_data__has_key="what")
+    return entries.filter(additional_data__what=what) if what in WHATS else entries
 
 
 def export(entries: Any) -> Iterator[dict[str, Any]]:

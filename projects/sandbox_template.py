@@ -1,5 +1,6 @@
 """What a sandbox runs, by name."""
 
+import re
 import shlex
 
 from django.core.exceptions import ValidationError
@@ -15,6 +16,13 @@ validate_quantity = RegexValidator(
 validate_domain = RegexValidator(
     r"\A([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]*[a-z0-9])?\Z",
     "A domain has lower-case letters, digits, hyphens and dots, such as sandboxes.example.org.",
+)
+
+# As the container runtime reads it: registry/path:tag@digest.
+_PART = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
+_REGISTRY = r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]{1,5})?"
+_IMAGE = re.compile(
+    rf"(?:{_REGISTRY}/)?{_PART}(?:/{_PART})*(?::\w[\w.-]{{0,127}})?(?:@sha256:[0-9a-f]{{64}})?", re.ASCII
 )
 
 
@@ -69,14 +77,17 @@ class SandboxTemplate(models.Model):
         return self.name
 
     def clean(self) -> None:
+        wrong: dict[str, str] = {}
+        if self.image and not _IMAGE.fullmatch(self.image):
+            wrong["image"] = "This is no image: write registry/name:tag, such as registry.example.org/team/app:1.2."
         try:
             shlex.split(self.command)
         except ValueError:
-            raise ValidationError({"command": "A quotation mark is open. Close it."}) from None
+            wrong["command"] = "A quotation mark is open. Close it."
         if self.tls_secret and self.cluster_issuer:
-            raise ValidationError(
-                {
-                    "cluster_issuer": "cert-manager would write the certificate of one port over the TLS Secret that "
-                    "all of them share. Give one of the two: the TLS Secret, or the issuer."
-                }
+            wrong["cluster_issuer"] = (
+                "cert-manager would write the certificate of one port over the TLS Secret that "
+                "all of them share. Give one of the two: the TLS Secret, or the issuer."
             )
+        if wrong:
+            raise ValidationError(wrong)

@@ -2,13 +2,15 @@
 
 from datetime import datetime
 from itertools import zip_longest
+from typing import Any
 
+from auditlog.models import LogEntry
 from django import template
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from projects import display
+from projects import audit, display
 
 register = template.Library()
 
@@ -94,3 +96,21 @@ def with_code(text: str) -> SafeString:
 
 def _code(text: str | None) -> SafeString:
     return format_html("<code>{}</code>", text) if text else SafeString("")
+
+
+# Where the sidebar has another word than the app that a page comes from.
+_OUR_WORDS = {
+    "authentication and authorization": "Access",
+    "log entries": "Audit log",
+    "mfa": "Access",
+    "authenticators": "Second factors",
+    "django q": "Queue",
+}
+
+
+@register.filter
+def called(what: Any) -> str:
+    """Return what a page calls a group, a model or a row."""
+    if isinstance(what, LogEntry):
+        return f"{spaced(audit.describe(what)['what'])}: {what.object_repr}"
+    return _OUR_WORDS.get(str(what).lower(), str(what))

@@ -4,7 +4,7 @@ from http import HTTPStatus
 
 import pytest
 from django.conf import settings
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.http import HttpRequest, HttpResponse
 from django.test import Client
 from django.urls import reverse
@@ -14,6 +14,13 @@ from tests.factories import UserFactory
 from tests.projects.pages import page
 
 LOGIN = "/admin/login/"
+
+
+@pytest.fixture
+def admin(db) -> Client:
+    client = Client()
+    client.force_login(User.objects.create_superuser("root"))
+    return client
 
 
 @pytest.fixture
@@ -134,3 +141,26 @@ def test_an_inactive_user_is_told_no_more_than_a_stranger(maria):
         for username in ("maria", "nobody")
     }
     assert len(said) == 1
+
+
+def test_who_lacks_staff_status_is_told_so_and_only_with_the_right_password(maria):
+    User.objects.update(is_staff=False)
+    sentence = "maria may not use the panel yet. Ask an administrator to tick “Staff status” for it."
+    for password, is_told in (("right", True), ("wrong", False)):
+        body = Client().post(LOGIN, {"username": "maria", "password": password}).content.decode()
+        assert (sentence in body) is is_told
+        assert body.count('class="errornote') == 1
+        assert "Please correct" not in body
+    User.objects.update(is_active=False)
+    assert "Staff status" not in Client().post(LOGIN, {"username": "maria", "password": "right"}).content.decode()
+
+
+def test_a_group_without_staff_status_is_warned_of(admin, maria):
+    User.objects.filter(pk=maria.pk).update(is_staff=False)
+    address = reverse("admin:auth_user_change", args=[maria.pk])
+    assert "without it nobody gets past the log-in page" in admin.get(address).content.decode()
+    data = {"username": "maria", "is_active": "on", "groups": [Group.objects.get(name="Viewer").pk]}
+    listed = admin.post(address, data, follow=True).content.decode()
+    assert "can&#x27;t log in without “Staff status”: tick it as well" in listed
+    assert "Viewer" in listed
+    assert "tick it as well" not in admin.post(address, {**data, "is_staff": "on"}, follow=True).content.decode()

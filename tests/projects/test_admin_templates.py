@@ -41,6 +41,9 @@ def test_a_template_is_added_and_listed_with_its_projects(admin: Client):
 @pytest.mark.parametrize(
     ("field", "value", "sentence"),
     [
+        ("image", "bad image", "This is no image"),
+        ("image", "example.org/Node:22", "This is no image"),
+        ("image", "example.org/node:22@sha256:abc", "This is no image"),
         ("ports", "app", "is not a port"),
         ("ports", "app:99999", "Choose one from 1 to 65535"),
         ("memory", "a lot", "Write an amount as Kubernetes does"),
@@ -62,6 +65,20 @@ def test_a_wildcard_and_an_issuer_exclude_each_other(admin: Client):
     assert "Give one of the two" in response.content.decode()
     assert not SandboxTemplate.objects.exists()
     assert admin.post(reverse("admin:projects_sandboxtemplate_add"), {**both, "tls_secret": ""}).status_code == 302
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        "node",
+        "node:22",
+        "team/node",
+        "localhost:5000/team/app_1:V1.2-rc",
+        f"Registry.example.org/a/b@sha256:{'a' * 64}",
+    ],
+)
+def test_what_names_an_image_is_taken(image: str):
+    SandboxTemplate(**{**VALUES, "image": image}).full_clean()
 
 
 def test_a_change_gives_a_pass_to_the_running_projects_that_use_it(admin: Client, template: SandboxTemplate):

@@ -1,6 +1,7 @@
 """The audit log: who, from where, what; no secret in it, and nobody changes it."""
 
 import json
+from datetime import timedelta
 from io import StringIO
 from typing import Any
 
@@ -11,6 +12,7 @@ from django.core.management import CommandError, call_command
 from django.http import HttpRequest, HttpResponse
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from projects import audit
 from projects.fields import EncryptedText
@@ -118,13 +120,90 @@ def test_users_groups_permissions_and_templates(root):
     assert "canary" not in everything
 
 
+def test_values_are_as_json_has_them_and_of_the_row_alone(root):
+    template = SandboxTemplate.objects.create(name="small", image="registry.example.org/small:1")
+    project = ProjectFactory.create(template=template, owner=None)
+    Project.objects.get(pk=project.pk).refresh_from_db()
+    project.default_database_allowed = True
+    project.template = None
+    project.save()
+    template.delete()
+    UserFactory.create(username="maria").delete()
+    Group.objects.create(name="Ours").delete()
+    changes = [line["changes"] for line in lines() if line["changes"]]
+    assert {"default_database_allowed": [False, True], "template": ["small", None]} in changes
+    told = json.dumps(changes)
+    assert '"None"' not in told
+    assert '"True"' not in told
+    assert "None" not in told
+    names = {name for change in changes for name in change}
+    assert not names & {"id", "projects", "user", "logentry", "emailaddress", "authenticator"}
+
+
+def test_saving_a_user_unchanged_is_no_change(root):
+    maria = UserFactory.create(username="maria")
+    LogEntry.objects.all().delete()
+    answer = root.post(reverse("admin:auth_user_change", args=[maria.pk]), {"username": "maria", "is_staff": "on"})
+    assert answer.status_code == 302
+    assert [(line["what"], line["changes"]) for line in lines()] == [("Updated", {"is_active": [True, False]})]
+
+
+def test_the_list_says_what_changed_in_words_and_is_filtered_by_what_who_and_when(root):
+    project = provisioned_project(name="aaa")
+    root.post(page("credentials", project.pk), {"reason": "connecting psql"})
+    root.post(
+        reverse("admin:projects_project_change", args=[project.pk]),
+        {**NO_VARIABLES, "description": "", "default_database_allowed": "on", "drift_policy": "report"},
+    )
+    listed = reverse("admin:auditlog_logentry_changelist")
+
+    def found(query: str) -> set[tuple[str, str]]:
+        rows = root.get(f"{listed}?{query}").context["cl"].result_list
+        return {(audit.describe(row)["who"], audit.describe(row)["what"]) for row in rows}
+
+    whos = {"root", audit.shell_user()}
+    assert {who for who, _ in found("")} == whos
+    assert found("what=CredentialsRevealed") == {("root", "CredentialsRevealed")}
+    assert found("what=Updated") == {("root", "Updated")}
+    assert {who for who, _ in found("who=roo")} == {"root"}
+    assert found("who=nobody") == set()
+    assert found("hours=1") == found("hours=nonsense") == found("")
+    LogEntry.objects.update(timestamp=timezone.now() - timedelta(hours=2))
+    assert found("hours=1") == set()
+    assert found("hours=24")
+    assert {what for _, what in found("")} <= set(audit.WHATS)
+    body = root.get(listed).content.decode()
+    assert "may start with the default database" in body
+    assert "default_database_allowed" not in body
+
+
+def test_the_page_of_an_entry_says_what_it_was_of_and_each_change_in_a_line(root):
+    maria = UserFactory.create(username="maria", is_staff=False)
+    maria.groups.add(Group.objects.get(name="Viewer"))
+    maria.is_staff = True
+    maria.save()
+
+    def opened(**wanted: Any) -> str:
+        entry = LogEntry.objects.filter(**wanted).latest("pk")
+        return str(root.get(reverse("admin:auditlog_logentry_change", args=[entry.pk])).content.decode())
+
+    body = opened(changes__has_key="is_staff")
+    assert "Updated: maria" in body
+    assert "<th scope='row'>Staff status</th><td>No</td><td>Yes</td>" in body
+    assert "<th scope='row'>Groups</th><td></td><td>with Viewer</td>" in opened(changes__has_key="groups")
+    audit.record(maria, "LoggedIn", by="maria", action=LogEntry.Action.ACCESS)
+    body = opened(additional_data__what="LoggedIn")
+    assert "Logged in: maria" in body
+    assert "{}" not in body
+
+
 def test_values_of_variables_never_stand_in_it():
     variable = VariableFactory.create(name="API_KEY")
     variable.value = EncryptedText.of("canary-other")
     variable.save()
     variable.delete()
     stored = list(LogEntry.objects.filter(content_type__model="projectvariable").values_list("changes", flat=True))
-    assert len(stored) == 2
+    assert len(stored) == 3
     assert {each for change in stored for each in change["value"]} == {"••••••"}
     assert "canary" not in json.dumps(stored)
     assert "fernet" not in json.dumps(stored)
