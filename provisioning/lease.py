@@ -42,9 +42,10 @@ class Lease:
     def project_id(self) -> int:
         return self.project.pk
 
-    def has_time_left(self, now: datetime) -> bool:
-        """Whether another step may begin: an effect after the lease's end could undo a newer pass."""
-        return now < self.until - _MARGIN
+    def has_time_left(self, now: datetime, needed: timedelta = _MARGIN) -> bool:
+        """Whether another step may begin, or what takes as long as `needed`: an effect after the lease's end could undo
+        a newer pass."""
+        return now < self.until - needed
 
     def write(self, **values: object) -> None:
         """Update the project's row if the lease still holds. Raises LeaseLostError. Call it inside a transaction,

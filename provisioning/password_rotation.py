@@ -15,6 +15,7 @@ from typing import Any
 import psycopg
 from django.conf import settings
 from django.db import transaction
+from django.utils import timezone
 from psycopg import sql
 
 from projects.connection import Connection
@@ -27,16 +28,33 @@ from provisioning.credentials import ACCOUNT, Missing, choose_secret, component_
 from provisioning.readiness import Object, is_past, mapping, metadata_of, objects, text
 from provisioning.scene import Scene
 from provisioning.terms import Verification
-from provisioning.verifying import open_session, verify_connection
+from provisioning.verifying import LONGEST_PROOF, open_session, verify_connection
 
 _LENGTH = 32
 _ALPHABET = string.ascii_letters + string.digits
 # Far more steps than a change takes.
 _MOST_STEPS = 6
+# The server ends a session that keeps it waiting so long between a look at the lease and what was to follow.
+_MOST_IDLE_MS = 2000
+# The longest that it takes until the server has a password: so long idle, the statement, its answer.
+_SETTING = timedelta(milliseconds=_MOST_IDLE_MS, seconds=4)
+# And with the proof of it and taking it back.
+_CHANGE = _SETTING + LONGEST_PROOF + _SETTING
+
+_NEITHER = (
+    "Its server takes neither the password that the panel has nor the new one, which it may have been given. If it "
+    "refuses the user for now (VALID UNTIL, pg_hba.conf), let it take passwords again. If somebody has set "
+    "another password, put that one into the database's Secret, or set the Secret's again with psql in the database's "
+    "Pod. Check again (or Retry) has the panel look at once; until then it keeps both."
+)
 
 
 class RotationDelayedError(Exception):
     """The change can't go on now and is tried again; the text says why, in a sentence without anything secret."""
+
+
+class _InterruptedError(Exception):
+    """Nothing says whether the server has the new password, where it was begun; the text says why, without secrets."""
 
 
 def rotate_password(scene: Scene, now: datetime) -> None:
@@ -101,22 +119,32 @@ def _find_source(cluster: Mapping[str, Any] | None) -> str:
 def _change_on_server(
     scene: Scene, database: DatabaseCluster, current: Connection, pending: Connection, now: datetime
 ) -> str:
-    """See to it that the server takes the new password; return the sentence that says so, "" where it was given up."""
+    """See to it that the server takes the new password; return the sentence that says so, "" where it was given up.
+    Raises KubeError, RotationDelayedError."""
     verification, note = verify_connection(current)
     if verification is Verification.VERIFIED:
-        _save(scene, database, rotation_begun_at=now)
-        verification, note = _alter(current, pending)
-        if verification is Verification.VERIFIED:
-            return note
-        # Taken back: nothing has begun, so that it may be given up.
-        _save(scene, database, rotation_begun_at=None)
+        try:
+            verification, note = _alter(scene, database, current, pending, now)
+        except _InterruptedError as error:
+            note = str(error)
+        else:
+            if verification is Verification.VERIFIED:
+                return note
+            # Refused or taken back: nothing has begun, so that it may be given up.
+            _save(scene, database, rotation_begun_at=None)
     elif verification is Verification.REJECTED:
         verification, note = verify_connection(pending)
         if verification is Verification.VERIFIED:
             return note
-        if verification is Verification.REJECTED:
+        if verification is Verification.REJECTED and database.rotation_begun_at is None:
             _give_up(scene, database, "the server takes neither the password that the panel has nor the new one")
             return ""
+        if verification is Verification.REJECTED:
+            # One of them may be in force and refused for a while: neither is dropped before a third one is proved.
+            if _is_another_in_force(scene, database, current, pending):
+                _give_up(scene, database, "another one is in force, which its Secret has")
+                return ""
+            note = _NEITHER
     deadline = (database.rotation_requested_at or now) + timedelta(seconds=settings.READY_TIMEOUT_S)
     if database.rotation_begun_at is None and is_past(deadline, now):
         _give_up(scene, database, note)
@@ -124,31 +152,63 @@ def _change_on_server(
     raise RotationDelayedError(f"The password of {database.name} is not changed yet. {note} The panel tries again.")
 
 
-def _alter(current: Connection, pending: Connection) -> tuple[Verification, str]:
+def _is_another_in_force(scene: Scene, database: DatabaseCluster, current: Connection, pending: Connection) -> bool:
+    """Whether the Secret has other credentials than these two and the server takes them. Raises KubeError."""
+    scene.world.secrets = None
+    found = observing.observe_connection(scene.world, database)
+    if isinstance(found, Missing) or found in (current, pending):
+        return False
+    return verify_connection(found)[0] is Verification.VERIFIED
+
+
+def _alter(
+    scene: Scene, database: DatabaseCluster, current: Connection, pending: Connection, now: datetime
+) -> tuple[Verification, str]:
     """Change the password, prove it with a connection, and take it back over the open session if it is not accepted.
 
-    Returns what came of the proof. Raises RotationDelayedError where what is so now is not known: the next try sees.
+    Returns what came of the proof, or that the server refuses the change. Raises LeaseLostError, and _InterruptedError:
+    the next pass, which has both passwords, asks the server which one it takes.
     """
+    where = f"{current.host}:{current.port}"
     try:
-        with open_session(current, autocommit=True) as session:
-            _set_password(session, pending)
+        # A server that loses what it has confirmed would have the old password again when the panel has it no more.
+        options = {"idle_in_transaction_session_timeout": _MOST_IDLE_MS, "synchronous_commit": "on"}
+        with open_session(current, autocommit=True, options=options) as session:
+            try:
+                _set_password(scene, database, session, pending, _CHANGE, rotation_begun_at=now)
+            except psycopg.Error as error:
+                if session.broken:
+                    raise
+                return Verification.REFUSED, f"The server at {where} refuses to change it ({type(error).__name__})."
             verification, note = verify_connection(pending)
             if verification is not Verification.VERIFIED:
-                _set_password(session, current)
+                _set_password(scene, database, session, current, _SETTING)
             return verification, note
     except psycopg.Error as error:
-        where = f"{current.host}:{current.port}"
-        raise RotationDelayedError(
-            f"The password of {current.username} at {where} could not be changed ({type(error).__name__}). The panel "
-            "tries again."
-        ) from None
+        raise _InterruptedError(f"The change at {where} came to nothing ({type(error).__name__}).") from None
 
 
-def _set_password(session: psycopg.Connection[Any], wanted: Connection) -> None:
-    """Send the server what it stores of a password, never the password itself: statements end up in logs."""
+def _set_password(
+    scene: Scene,
+    database: DatabaseCluster,
+    session: psycopg.Connection[Any],
+    wanted: Connection,
+    needed: timedelta,
+    **values: object,
+) -> None:
+    """Write `values` to the row and set the password, if as much of the lease is left as is `needed`.
+
+    The server gets what it stores of a password, never the password itself: statements end up in logs. Raises
+    LeaseLostError, _InterruptedError.
+    """
     stored = session.pgconn.encrypt_password(wanted.password.encode(), wanted.username.encode())
     role, verifier = sql.Identifier(wanted.username), sql.Literal(stored.decode())
-    session.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(role, verifier))
+    # In a transaction: a worker that stalls behind its look at the lease finds its session ended by the server.
+    with session.transaction():
+        if not scene.lease.has_time_left(timezone.now(), needed):
+            raise _InterruptedError("Everything took so long that the next pass has to go on with it.")
+        _save(scene, database, **values)
+        session.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(role, verifier))
 
 
 # --- The Secrets and the row -----------------------------------------------------------------------------------

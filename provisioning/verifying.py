@@ -1,5 +1,7 @@
 """Connect to a database as the captured user: the one proof that its credentials are real."""
 
+from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -9,11 +11,16 @@ from provisioning.terms import Verification
 
 _CONNECT_TIMEOUT_S = 3
 _STATEMENT_TIMEOUT_MS = 3000
+# Two time-outs, one after the other.
+LONGEST_PROOF = timedelta(seconds=_CONNECT_TIMEOUT_S, milliseconds=_STATEMENT_TIMEOUT_MS)
 
 
-def open_session(connection: Connection, *, autocommit: bool = False) -> psycopg.Connection[Any]:
-    """Connect as the user of `connection`. Raises psycopg.Error, and ValueError for credentials with characters that
-    PostgreSQL does not take."""
+def open_session(
+    connection: Connection, *, autocommit: bool = False, options: Mapping[str, object] | None = None
+) -> psycopg.Connection[Any]:
+    """Connect as the user of `connection`, with these options of the server for the session. Raises psycopg.Error, and
+    ValueError for credentials with characters that PostgreSQL does not take."""
+    options = {"statement_timeout": _STATEMENT_TIMEOUT_MS, **(options or {})}
     return psycopg.connect(
         host=connection.host,
         port=connection.port,
@@ -21,7 +28,7 @@ def open_session(connection: Connection, *, autocommit: bool = False) -> psycopg
         user=connection.username,
         password=connection.password,
         connect_timeout=_CONNECT_TIMEOUT_S,
-        options=f"-c statement_timeout={_STATEMENT_TIMEOUT_MS}",
+        options=" ".join(f"-c {name}={value}" for name, value in options.items()),
         application_name="controlpanel",
         autocommit=autocommit,
     )

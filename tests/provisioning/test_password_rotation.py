@@ -1,12 +1,20 @@
 """A new database password: proved before it counts, and never unknown, wherever the change is killed."""
 
 import base64
+import contextlib
+import itertools
 import json
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
+from typing import Any
 
 import psycopg
 import pytest
 import requests
+from django.utils import timezone
+from psycopg import sql
 
 from projects.fields import EncryptedText
 from projects.key_rotation import recapture_lost_passwords
@@ -199,6 +207,98 @@ def test_a_new_password_that_can_not_be_proved_is_taken_back(provisioned):
     assert not connects(old)
 
 
+@contextlib.contextmanager
+def connections_seen(see: Callable[[int], None]) -> Iterator[None]:
+    """Call `see` with the number of each connection that the panel begins to make, from 1: it may raise instead."""
+    numbers, connect_to = itertools.count(1), psycopg.connect
+
+    def connect(*args: Any, **options: Any) -> Any:
+        if options.get("application_name") == "controlpanel":
+            see(next(numbers))
+        return connect_to(*args, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(psycopg, "connect", connect)
+        yield
+
+
+def end_lease(project: Project, *, left: timedelta = timedelta(0)) -> None:
+    """Time passes until the lease of the project has only so much left."""
+    Project.objects.filter(pk=project.pk).update(lease_until=timezone.now() + left)
+
+
+def test_a_pass_whose_lease_has_ended_takes_nothing_back(provisioned):
+    """Its proof comes to nothing and takes so long that another pass carries the change out meanwhile."""
+    old = provisioned.database.connection.url
+    assert request_password_rotation(provisioned, actor="maria").accepted
+
+    def see(number: int) -> None:
+        if number == 3:  # the proof
+            end_lease(provisioned)
+            run_pass(provisioned.pk)
+            raise psycopg.OperationalError("sorry, too many clients already")
+
+    with connections_seen(see):
+        run_pass(provisioned.pk)
+    assert not connects(old)
+    assert assert_one_truth(follow(provisioned, is_settled)) != old
+
+
+@pytest.mark.parametrize("number", [2, 3])
+def test_what_a_lease_has_no_time_for_is_left_to_the_next_pass(provisioned, monkeypatch, number):
+    """Before the server has the new password, and between that and taking it back: nobody else is there yet."""
+    old = provisioned.database.connection.url
+    assert request_password_rotation(provisioned, actor="maria").accepted
+    clock = timezone.now
+
+    def see(seen: int) -> None:
+        if seen == number:
+            monkeypatch.setattr(timezone, "now", lambda: clock() + timedelta(seconds=41))
+        if seen == 3:
+            raise psycopg.OperationalError("sorry, too many clients already")
+
+    with connections_seen(see):
+        run_pass(provisioned.pk)
+    monkeypatch.setattr(timezone, "now", clock)
+    project = Project.objects.get(pk=provisioned.pk)
+    assert project.reason == Reason.PASSWORD_NOT_CHANGED
+    assert "next pass" in project.message
+    assert connects(old) is (number == 2)
+    assert (project.database.rotation_begun_at is None) is (number == 2)
+    assert assert_one_truth(follow(project, is_settled)) != old
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_what_reaches_the_server_long_after_the_look_at_the_lease_is_void(provisioned, monkeypatch, number):
+    """The pass stalls between its look at the lease and what it tells the server: the new password, the old one again.
+    Meanwhile others carry this change out, and the next one."""
+    old = provisioned.database.connection.url
+    monkeypatch.setattr(password_rotation, "_MOST_IDLE_MS", 500)
+    assert request_password_rotation(provisioned, actor="maria").accepted
+    execute, told = psycopg.Connection.execute, itertools.count(1)
+
+    def stall(session: psycopg.Connection[Any], query: Any, *args: Any, **options: Any) -> Any:
+        if isinstance(query, sql.Composed) and next(told) == number:
+            end_lease(provisioned)
+            run_pass(provisioned.pk)
+            assert request_password_rotation(follow(provisioned, is_settled), actor="maria").accepted
+            run_pass(provisioned.pk)
+            time.sleep(1)
+        return execute(session, query, *args, **options)
+
+    def see(seen: int) -> None:
+        if seen == 3 and number == 2:
+            raise psycopg.OperationalError("sorry, too many clients already")
+
+    monkeypatch.setattr(psycopg.Connection, "execute", stall)
+    with connections_seen(see):
+        run_pass(provisioned.pk)
+    monkeypatch.undo()
+    assert not connects(old)
+    assert assert_one_truth(follow(provisioned, is_settled)) != old
+    assert provisioned.events.filter(reason="PasswordRotated").count() == 2
+
+
 def test_a_server_that_can_not_be_asked_delays_it_and_then_it_is_given_up(provisioned, settings):
     old = provisioned.database.connection.url
     port = provisioned.database.port
@@ -215,6 +315,22 @@ def test_a_server_that_can_not_be_asked_delays_it_and_then_it_is_given_up(provis
     project = follow(provisioned, is_settled)
     assert project.events.filter(reason="PasswordNotChanged").exists()
     assert assert_one_truth(project) == old
+
+
+def test_a_server_that_refuses_the_change_has_not_begun_it(provisioned, settings):
+    old = provisioned.database.connection.url
+    assert request_password_rotation(provisioned, actor="maria").accepted
+    with psycopg.connect(old, autocommit=True) as session:
+        session.execute("ALTER ROLE postgres SET default_transaction_read_only = on")
+    run_pass(provisioned.pk)
+    project = Project.objects.get(pk=provisioned.pk)
+    assert project.reason == Reason.PASSWORD_NOT_CHANGED
+    assert "refuses to change it (ReadOnlySqlTransaction)" in project.message
+    assert project.database.rotation_begun_at is None
+    settings.READY_TIMEOUT_S = 0
+    run_pass(provisioned.pk)
+    settings.READY_TIMEOUT_S = 120
+    assert assert_one_truth(follow(provisioned, is_settled)) == old
 
 
 @pytest.mark.parametrize("fault", ["status", "reset-before", "reset-after"])
@@ -240,6 +356,46 @@ def test_a_password_that_somebody_else_changed_is_not_fought_over(provisioned, c
     project = follow(provisioned, is_settled)
     assert "neither the password" in project.events.get(reason="PasswordNotChanged").message
     assert "th3irs-and-not-ours" in assert_one_truth(project)
+
+
+def test_a_server_that_refuses_everybody_for_a_while_loses_nobody_the_new_password(provisioned, monkeypatch):
+    begin_change_and_die(provisioned, monkeypatch)
+    new = DatabaseCluster.objects.get(project=provisioned).pending_connection.url
+    with psycopg.connect(new, autocommit=True) as session:
+        session.execute("ALTER ROLE postgres VALID UNTIL '2000-01-01'")
+        run_pass(provisioned.pk)
+        project = Project.objects.get(pk=provisioned.pk)
+        session.execute("ALTER ROLE postgres VALID UNTIL 'infinity'")
+    assert project.reason == Reason.PASSWORD_NOT_CHANGED
+    assert "Check again" in project.message
+    assert not project.events.filter(reason="PasswordNotChanged", level="error").exists()
+    assert assert_one_truth(follow(project, is_settled)) == new
+
+
+@pytest.mark.parametrize("is_in_secret", [True, False])
+def test_a_change_that_has_begun_ends_where_somebody_else_has_set_a_third_password(
+    provisioned, cluster, monkeypatch, is_in_secret
+):
+    """Both ways out that the message names: the one in force into the Secret, or the Secret's set with psql."""
+    old = provisioned.database.connection
+    begin_change_and_die(provisioned, monkeypatch)
+    new = DatabaseCluster.objects.get(project=provisioned).pending_connection.url
+    with psycopg.connect(new, autocommit=True) as session:
+        session.execute("ALTER ROLE postgres PASSWORD 'th3irs-and-not-ours'")
+        run_pass(provisioned.pk)
+        project = Project.objects.get(pk=provisioned.pk)
+        assert "psql" in project.message
+        assert project.database.pending_password
+        if is_in_secret:
+            write_secret(cluster, secret_of(project), "th3irs-and-not-ours")
+        else:
+            session.execute(f"ALTER ROLE postgres PASSWORD '{old.password}'")
+    now_in_force = assert_one_truth(follow(project, is_settled))
+    if is_in_secret:
+        assert "th3irs-and-not-ours" in now_in_force
+        assert "another one" in project.events.get(reason="PasswordNotChanged", level="error").message
+    else:
+        assert now_in_force == new
 
 
 def test_a_password_that_kubeblocks_takes_from_elsewhere_is_told_apart():
