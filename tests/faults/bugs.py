@@ -258,6 +258,33 @@ BUGS = (
         ),
     ),
     Bug(
+        "a new password is taken back without a look at the lease",
+        "lease lost while a new password is proved in vain",
+        (
+            Edit(
+                password_rotation._set_password,
+                "if not scene.lease.has_time_left(timezone.now(), needed):",
+                "if False:",
+            ),
+            Edit(
+                password_rotation._set_password,
+                "_save(scene, database, **values)",
+                "values and _save(scene, database, **values)",
+            ),
+        ),
+    ),
+    Bug(
+        "a change of password that has begun is given up where both are refused",
+        "server refuses everybody in the middle of a change of password",
+        (
+            Edit(
+                password_rotation._change_on_server,
+                "if _is_another_in_force(scene, database, current, pending):",
+                "if True:",
+            ),
+        ),
+    ),
+    Bug(
         "what a project has is listed among the orphans",
         "orphans ended while something strikes",
         (Edit(orphans.judge, "or called in has", ""),),

@@ -4,6 +4,7 @@ happens, the panel, the Secret, the sandbox and the server have to end up with t
 from collections.abc import Callable
 from functools import partial
 
+import psycopg
 from django.conf import settings
 
 from provisioning.reconcile import run_pass
@@ -15,6 +16,8 @@ from tests.faults.run import EndFault, Run
 
 # A change makes so many connections and requests, and statements with the pass around it.
 _CONNECTIONS, _REQUESTS, _STATEMENTS = 3, 12, 60
+# The first change's connection that proves its new password, behind so many others.
+_PROOF = 2
 
 
 def _begin(run: Run) -> None:
@@ -69,8 +72,9 @@ def locked(run: Run) -> EndFault:
     return _in_the_middle(run, lambda: kinds_database.locked(run))
 
 
-def _in_the_middle(run: Run, strike: Callable[[], EndFault | None]) -> EndFault:
-    """Strike at a connection of the change; return what ends it, or keeps it from beginning any more."""
+def _in_the_middle(run: Run, strike: Callable[[], EndFault | None], skipped: int | None = None) -> EndFault:
+    """Strike at a connection of the change, before the one behind so many others if that is said; return what ends it,
+    or keeps it from beginning any more."""
     begun: list[EndFault | None] = []
     is_over = False
 
@@ -85,7 +89,10 @@ def _in_the_middle(run: Run, strike: Callable[[], EndFault | None]) -> EndFault:
             if one is not None:
                 one()
 
-    run.gate.at_connection(run.rng.randint(0, _CONNECTIONS), begin, after=run.rng.random() < 0.5)
+    if skipped is None:
+        run.gate.at_connection(run.rng.randint(0, _CONNECTIONS), begin, after=run.rng.random() < 0.5)
+    else:
+        run.gate.at_connection(skipped, begin, after=False)
     return end
 
 
@@ -101,13 +108,45 @@ def pressed(run: Run) -> None:
 def overtaken(run: Run) -> None:
     """The worker stalls, and another one does its project meanwhile."""
     _begin(run)
+    run.gate.at_connection(run.rng.randint(0, _CONNECTIONS), lambda: _do_meanwhile(run), after=run.rng.random() < 0.5)
 
-    def stall() -> None:
-        run.clock.advance(run.rng.uniform(46, 120))
-        for project in run.projects:
-            run_pass(project.pk)
 
-    run.gate.at_connection(run.rng.randint(0, _CONNECTIONS), stall, after=run.rng.random() < 0.5)
+@kind("lease lost while a new password is proved in vain")
+def overtaken_in_vain(run: Run) -> None:
+    """The worker's proof fails, long after another one has carried the change out."""
+    _begin(run)
+
+    def fail_late() -> None:
+        _do_meanwhile(run)
+        raise psycopg.OperationalError("sorry, too many clients already")
+
+    run.gate.at_connection(_PROOF, fail_late, after=False)
+
+
+def _do_meanwhile(run: Run) -> None:
+    """Have another worker do what this one has stalled at."""
+    run.clock.advance(run.rng.uniform(46, 120))
+    for project in run.projects:
+        run_pass(project.pk)
+
+
+@kind("server refuses everybody in the middle of a change of password")
+def refused(run: Run) -> EndFault:
+    """Often just when the worker has given the server the new password, and dies; it takes everybody again later."""
+    _begin(run)
+    server = shared()
+
+    def strike() -> EndFault:
+        server.take_passwords(takes=False)
+        return lambda: server.take_passwords(takes=True)
+
+    is_killed = run.rng.random() < 0.7
+    end = _in_the_middle(run, strike, _PROOF if is_killed else None)
+    if is_killed:
+        run.gate.at_connection(_PROOF, run.gate.kill, after=False)
+    # As long as the lease of who was killed, and longer.
+    _try_again_meanwhile(run, run.rng.randint(6, 9) if is_killed else run.rng.randint(0, 4))
+    return end
 
 
 @kind("database's server killed in the middle of a change of password")
@@ -122,8 +161,13 @@ def server_killed(run: Run) -> EndFault:
 
     end = _in_the_middle(run, strike)
     # Long enough for the panel to try again while nobody answers.
-    for _ in range(run.rng.randint(0, 4)):
+    _try_again_meanwhile(run, run.rng.randint(0, 4))
+    return end
+
+
+def _try_again_meanwhile(run: Run, times: int) -> None:
+    """Let the panel work so many times, ten seconds apart, while the fault lasts."""
+    for _ in range(times):
         run.sweep()
         run.worker.run_all()
         run.clock.advance(10)
-    return end

@@ -97,6 +97,15 @@ class Postgres:
                 sql.SQL(f"{verb} ROLE {{}} LOGIN PASSWORD {{}}").format(sql.Identifier(role), sql.Literal(password))
             )
 
+    def take_passwords(self, *, takes: bool) -> None:
+        """Have all passwords but the superuser's run out, or take them again: a wrong one gets the same answer."""
+        with psycopg.Connection.connect(self.url, autocommit=True) as session:
+            for (role,) in session.execute(
+                "SELECT rolname FROM pg_roles WHERE rolname <> current_user AND NOT starts_with(rolname, 'pg_')"
+            ).fetchall():
+                until = "infinity" if takes else "2000-01-01"
+                session.execute(sql.SQL("ALTER ROLE {} VALID UNTIL {}").format(sql.Identifier(role), until))
+
 
 @functools.cache
 def shared() -> Postgres:
