@@ -11,7 +11,7 @@ from projects.states import DesiredState
 from provisioning import kube as k
 from provisioning.acting import existing_cluster
 from provisioning.inventory import explain_obstacle, find_claimant, read_facts
-from provisioning.names import ExistingCluster, explain_not_found
+from provisioning.names import ExistingCluster, explain_not_found, name_some
 
 
 def list_clusters(namespace: str) -> list[ExistingCluster]:
@@ -63,7 +63,7 @@ def find_adoptable(project: Project, cluster_name: str) -> Adoptable | Outcome:
     kind = k.cluster_kind(kube.cluster_api_version())
     cluster = kube.get_or_none(kind, project.namespace, cluster_name)
     if cluster is None:
-        names = ", ".join(sorted(item.name for item in list_clusters(project.namespace))) or "none"
+        names = name_some(item.name for item in list_clusters(project.namespace))
         return Outcome(
             False, f"There is no cluster {cluster_name} in namespace {project.namespace}. Available clusters: {names}"
         )

@@ -73,7 +73,7 @@ def load_configuration() -> "Configuration":
         _choose_proxy(configuration)
     except ConfigException as error:
         hint = " Start the embedded cluster: `manage.py devcluster` or `make run`." if settings.EMBEDDED_CLUSTER else ""
-        raise AccessError(f"{what} can't be used: {redact(str(error))}{hint}") from None
+        raise AccessError(f"{what} can't be used: {redact(str(error)).rstrip('.')}.{hint}") from None
     except OSError as error:
         raise AccessError(f"{what} can't be used: {error.filename}: {error.strerror}.") from None
     except Exception as error:  # noqa: BLE001 - whatever a broken file makes its parser raise

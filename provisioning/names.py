@@ -164,5 +164,14 @@ def guess_project(cluster: str, labels: Mapping[str, str]) -> str:
 
 def explain_not_found(project: str, kubernetes_name: str, available: Iterable[str]) -> str:
     """Return the predecessor's sentence for a project without a database."""
-    names = ", ".join(sorted(available)) or "none"
-    return f"No database cluster found for project {project} (k8s name: {kubernetes_name}). Available clusters: {names}"
+    return (
+        f"No database cluster found for project {project} (k8s name: {kubernetes_name}). "
+        f"Available clusters: {name_some(available)}"
+    )
+
+
+def name_some(names: Iterable[str], most: int = 6) -> str:
+    """Return the first names in their order, and how many more there are; "none" where there is none."""
+    ordered = sorted(names)
+    more = f" and {len(ordered) - most} more" if len(ordered) > most else ""
+    return (", ".join(ordered[:most]) or "none") + more

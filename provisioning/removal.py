@@ -51,9 +51,10 @@ def _decide_end(wanted: Wanted) -> Decision:
 
 
 def _say_going(wanted: Wanted, doomed: list[Remaining], deadline: datetime) -> Status:
+    what = _name(doomed) or "its labels on what stays"
     if wanted.desired is DesiredState.REGISTERED:
-        return Status(Phase.DELETING, Reason.CANCELLING, f"Being taken back: {_name(doomed)}.", deadline)
-    return Status(Phase.DELETING, Reason.DELETING, f"Being deleted: {_name(doomed)}.", deadline)
+        return Status(Phase.DELETING, Reason.CANCELLING, f"Being taken back: {what}.", deadline)
+    return Status(Phase.DELETING, Reason.DELETING, f"Being deleted: {what}.", deadline)
 
 
 def _request_of(wanted: Wanted) -> str:

@@ -116,16 +116,17 @@ def without_repeats(names: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(" ".join(name.split()) for name in names))
 
 
-def find_projects(names: Sequence[str]) -> list[Project]:
+def find_projects(names: Sequence[str], *, may_be_new: bool = False) -> list[Project]:
     """Return the projects of these names, each once. Raises CommandError (1) that says what to do about others."""
-    projects, unknown = look_up(names)
+    projects, unknown = look_up(names, may_be_new=may_be_new)
     if unknown:
         raise stop(FAILED, "\n".join(unknown))
     return projects
 
 
-def look_up(names: Sequence[str]) -> tuple[list[Project], list[str]]:
-    """Return the projects of these names, each once, and for each unknown name what to say about it."""
+def look_up(names: Sequence[str], *, may_be_new: bool) -> tuple[list[Project], list[str]]:
+    """Return the projects of these names, each once, and for each unknown name what to say about it: with
+    `may_be_new`, which Clusters there are that it may stand for, and how to add it."""
     found: dict[int, Project] = {}
     unknown: list[str] = []
     for name in without_repeats(names):
@@ -133,15 +134,22 @@ def look_up(names: Sequence[str]) -> tuple[list[Project], list[str]]:
         if project is not None:
             found[project.pk] = project
             continue
-        # Imported only here: it asks the API server, which costs a second that other calls need not pay.
-        from provisioning.adoption import explain_unknown
-
-        unknown.append(
-            _explain_hostile(name)
-            or f"{explain_unknown(name, settings.KUBE_NAMESPACE)}\n"
-            f"`manage.py status` lists the projects; `manage.py provision {shlex.quote(name)}` adds this one."
-        )
+        unknown.append(_explain_hostile(name) or (_explain_new(name) if may_be_new else _explain_unknown(name)))
     return list(found.values()), unknown
+
+
+def _explain_unknown(name: str) -> str:
+    return f"There is no project {name}. `manage.py status` lists the projects."
+
+
+def _explain_new(name: str) -> str:
+    # Imported only here: it asks the API server, which costs a second that other calls need not pay.
+    from provisioning.adoption import explain_unknown
+
+    return (
+        f"{explain_unknown(name, settings.KUBE_NAMESPACE)}\n"
+        f"`manage.py status` lists the projects; `manage.py provision {shlex.quote(name)}` adds this one."
+    )
 
 
 def _explain_hostile(name: str) -> str:

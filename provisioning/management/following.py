@@ -3,7 +3,7 @@
 import sys
 import time
 from argparse import ArgumentParser, ArgumentTypeError
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from django.conf import settings
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -20,6 +20,8 @@ from provisioning.summary import credentials_of
 _LOOK_EVERY_S = 0.2
 # Beyond a project's own deadline, so that its row can say first what was seen last.
 _PATIENCE_S = 60
+# The phase in which what was asked for is done: of all projects, or of each by its key.
+Wanted = Phase | Mapping[int, Phase]
 
 
 def add_waiting_arguments(parser: ArgumentParser) -> None:
@@ -68,7 +70,7 @@ def ask_for(
 
 
 def finish(
-    command: PanelCommand, follower: Follower, *, wait: bool, timeout_s: float, as_json: bool, wanted: Phase
+    command: PanelCommand, follower: Follower, *, wait: bool, timeout_s: float, as_json: bool, wanted: Wanted
 ) -> None:
     """Once requests are in the queue: follow them if asked to `wait`, else print their rows `as_json`.
 
@@ -86,7 +88,7 @@ def finish(
         command.print_json(reload(follower.projects))
 
 
-def follow(command: PanelCommand, follower: Follower, *, timeout_s: float, as_json: bool, wanted: Phase) -> int:
+def follow(command: PanelCommand, follower: Follower, *, timeout_s: float, as_json: bool, wanted: Wanted) -> int:
     """Follow the rows until every project is carried out or time is up; return the exit code.
 
     0 when all are in the `wanted` phase; 3 when the rest are late (this wait or their own deadline ran out); 1 when
@@ -122,13 +124,21 @@ def follow(command: PanelCommand, follower: Follower, *, timeout_s: float, as_js
     return exit_code(projects, wanted)
 
 
-def exit_code(projects: Iterable[Project], wanted: Phase) -> int:
+def exit_code(projects: Iterable[Project], wanted: Wanted) -> int:
     """Return 0, 1 or 3: done, failed, timed out; a failure weighs more than a time-out."""
-    others = [project for project in projects if not (project.is_carried_out and project.phase == wanted)]
+    others = [project for project in projects if not _is_done(project, wanted)]
     if not others:
         return DONE
     is_late = all(not project.is_carried_out or project.reason == Reason.DEADLINE_EXCEEDED for project in others)
     return TIMED_OUT if is_late else FAILED
+
+
+def _wanted_phase(project: Project, wanted: Wanted) -> Phase:
+    return wanted if isinstance(wanted, Phase) else wanted[project.pk]
+
+
+def _is_done(project: Project, wanted: Wanted) -> bool:
+    return project.is_carried_out and project.phase == _wanted_phase(project, wanted)
 
 
 def outcome_line(project: Project) -> str:
@@ -149,7 +159,7 @@ def outcome_line(project: Project) -> str:
     return f"{line} {'; '.join(facts)}"
 
 
-def _show_progress(stream: object, follower: Follower, until_s: float, wanted: Phase) -> None:
+def _show_progress(stream: object, follower: Follower, until_s: float, wanted: Wanted) -> None:
     """Draw a bar for each project until all is over or time is up: its steps, or whether it is gone."""
     widest = max(len(project.name) for project in follower.projects)
     columns = (
@@ -161,16 +171,21 @@ def _show_progress(stream: object, follower: Follower, until_s: float, wanted: P
             "{task.fields[said]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"), markup=False
         ),
     )
-    total = len(Step) if wanted is Phase.RUNNING else 1
+    totals = {
+        project.pk: len(Step) if _wanted_phase(project, wanted) is Phase.RUNNING else 1 for project in follower.projects
+    }
     with Progress(*columns, console=terminal(stream), expand=True) as progress:
-        bars = {project.pk: progress.add_task(project.name, total=total, said="") for project in follower.projects}
+        bars = {
+            project.pk: progress.add_task(project.name, total=totals[project.pk], said="")
+            for project in follower.projects
+        }
         while True:
             follower.look()
             for project in follower.projects:
-                is_done = project.is_carried_out and project.phase == wanted
-                reached = sum(step.at is not None for step in project.steps()) if wanted is Phase.RUNNING else 0
-                said = f"{project.phase}: {project.message}"
-                progress.update(bars[project.pk], completed=total if is_done else reached, said=said)
+                total = totals[project.pk]
+                reached = sum(step.at is not None for step in project.steps()) if total > 1 else 0
+                completed = total if _is_done(project, wanted) else reached
+                progress.update(bars[project.pk], completed=completed, said=f"{project.phase}: {project.message}")
                 if project.is_carried_out:
                     progress.stop_task(bars[project.pk])
             if follower.is_over or time.monotonic() >= until_s:

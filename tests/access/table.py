@@ -208,6 +208,7 @@ COMMANDS: dict[str, str] = {
     "plan": "looks",
     "provision": "event",
     "prune_events": "cleans",
+    "retry": "event",
     "rotate_keys": "cleans",
     "rotate_password": "event",
     "status": "looks",

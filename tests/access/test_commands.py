@@ -16,6 +16,7 @@ pytestmark = pytest.mark.django_db
 CHANGES = {
     "provision": ("aaa",),
     "cancel": ("aaa",),
+    "retry": ("aaa",),
     "delete": ("aaa", "--yes"),
     "forget": ("aaa", "--yes"),
     "rotate_password": ("aaa",),
@@ -24,6 +25,7 @@ CHANGES = {
 STATES = {
     "provision": lambda: ProjectFactory.create(name="aaa"),
     "cancel": lambda: ProjectFactory.create(name="aaa", waiting=True),
+    "retry": lambda: ProjectFactory.create(name="aaa", failed=True),
     "forget": lambda: ProjectFactory.create(name="aaa", waiting=True, failures=1, reason="ApiServerUnreachable"),
 }
 

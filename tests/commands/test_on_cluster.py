@@ -171,8 +171,18 @@ def test_the_doctor_tells_apart_why_a_cluster_is_not_there(
     assert code == 1
     assert {name for name, (result, _) in found.items() if result == "failed"} == {check}
     assert said in found[check][1]
+    assert found[check][1].endswith(".")
     assert "\n" not in found[check][1]
     assert cluster.token not in json.dumps(found)
+
+
+@pytest.mark.usefixtures("processes")
+def test_the_doctor_says_how_the_embedded_cluster_starts_in_a_sentence_of_its_own(
+    use_cluster: Callable[[Path], None], tmp_path: Path, settings
+) -> None:
+    settings.EMBEDDED_CLUSTER = True
+    use_cluster(tmp_path / "kubeconfig")
+    assert "or it is empty. Start the embedded cluster: " in findings()[1]["configuration"][1]
 
 
 @pytest.mark.usefixtures("processes")

@@ -55,14 +55,39 @@ def test_status_asks_as_few_questions_for_many_projects_as_for_one(django_assert
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("command", [("status",), ("credentials",), ("delete",)], ids=lambda words: words[0])
-def test_an_unknown_name_ends_with_1_and_a_sentence(command: tuple[str, ...]) -> None:
-    ran = run(*command, "nobody")
+@pytest.mark.parametrize("command", ["status", "credentials", "plan"])
+def test_an_unknown_name_ends_with_1_and_a_sentence(command: str) -> None:
+    ran = run(command, "nobody")
     assert (ran.code, ran.out) == (1, "")
     assert "project nobody" in ran.err
     assert ran.err.splitlines()[-1] == (
         "`manage.py status` lists the projects; `manage.py provision nobody` adds this one."
     )
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("command", ["delete", "cancel", "forget", "retry", "rotate_password"])
+def test_what_ends_or_changes_a_project_offers_none_to_be_added(command: str) -> None:
+    ran = run(command, "nobody")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err == "There is no project nobody. `manage.py status` lists the projects.\n"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("command", "state", "said"),
+    [
+        ("cancel", {}, "Nothing was asked for aaa, so there is nothing to cancel."),
+        ("rotate_password", {}, "aaa has to be running before"),
+        ("retry", {}, "aaa was never provisioned."),
+        ("forget", {"running": True}, "aaa is within reach"),
+    ],
+)
+def test_where_all_is_refused_only_that_is_said(command: str, state: dict[str, bool], said: str) -> None:
+    ProjectFactory(name="aaa", **state)
+    ran = run(command, "aaa")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.startswith(said)
 
 
 @pytest.mark.django_db

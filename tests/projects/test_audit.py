@@ -19,6 +19,7 @@ from projects.fields import EncryptedText
 from projects.models import Project
 from projects.sandbox_template import SandboxTemplate
 from projects.services import add_project, record_event
+from tests.commands.conftest import run
 from tests.factories import PASSWORD, ProjectFactory, UserFactory, VariableFactory, provisioned_project
 from tests.projects.pages import page
 
@@ -270,6 +271,23 @@ def test_since_until_and_who():
     for wrong in ("yesterday", "2026-02-31", "99999999999d", "d", "²d"):
         with pytest.raises(CommandError, match="--since can't be read"):
             lines("--since", wrong)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("--since", "1h", "--until", "2h"), 2, "--since is not before --until, so nothing can lie between them."),
+        (("--since", "1h", "--until", "1h"), 2, "--since is not before --until, so nothing can lie between them."),
+        (("--since", "2999-01-01"), 0, "--since lies in the future: there is no entry yet."),
+        (("--until", "1h"), 0, "No entry matches."),
+        (("--who", "maria"), 0, "No entry of 'maria' matches. Names are as the entries have them."),
+    ],
+)
+def test_where_nothing_matches_it_says_so(arguments, code, said):
+    ProjectFactory.create(name="aaa")
+    ran = run("audit", *arguments)
+    assert (ran.code, ran.out, ran.err.strip()) == (code, "", said)
+    assert run("audit").err == ""
 
 
 def test_a_web_server_on_a_socket_file_knows_no_address(rf):

@@ -148,3 +148,6 @@ def test_the_sentence_for_an_unknown_project():
     assert explain_not_found("aaa", "aaa", ["fullstackagent", "bazi"]) == (
         "No database cluster found for project aaa (k8s name: aaa). Available clusters: bazi, fullstackagent"
     )
+    many = explain_not_found("aaa", "aaa", (f"c{number:03}" for number in reversed(range(1000))))
+    assert many.endswith("Available clusters: c000, c001, c002, c003, c004, c005 and 994 more")
+    assert explain_not_found("aaa", "aaa", []).endswith("Available clusters: none")

@@ -25,6 +25,7 @@ from provisioning.management.console import (
 )
 from provisioning.management.following import add_waiting_arguments, finish
 from provisioning.management.foreseeing import add_dry_run_argument, print_adoption
+from provisioning.names import name_some
 
 
 class Command(PanelCommand):
@@ -91,8 +92,10 @@ class Command(PanelCommand):
         available = {facts.name: facts for facts in map(read_facts, kube.list_objects(kind, namespace))}
         facts = available.get(cluster)
         if facts is None:
-            names = ", ".join(sorted(available)) or "none"
-            raise stop(FAILED, f"There is no cluster {cluster} in namespace {namespace}. Available clusters: {names}")
+            raise stop(
+                FAILED,
+                f"There is no cluster {cluster} in namespace {namespace}. Available clusters: {name_some(available)}",
+            )
         obstacle = explain_obstacle(facts, find_claimant(facts))
         wish = Adoptable(namespace, cluster, facts.uid, kind.api_version, facts.owner or "", obstacle)
         try:

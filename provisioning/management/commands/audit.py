@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
 from projects.audit import export
-from provisioning.management.console import WRONG_USAGE, PanelCommand, stop
+from provisioning.management.console import WRONG_USAGE, PanelCommand, shown, stop
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
@@ -29,23 +29,36 @@ class Command(PanelCommand):
         parser.add_argument("--who", default="", metavar="NAME", help="only what this user did")
 
     def handle(self, *, since: str, until: str, who: str, **options: Any) -> None:
+        now = timezone.now()
+        begin = _moment("--since", since, now) if since else None
+        end = _moment("--until", until, now) if until else None
+        if begin and end and begin >= end:
+            raise stop(WRONG_USAGE, "--since is not before --until, so nothing can lie between them.")
         entries = LogEntry.objects.all()
-        if since:
-            entries = entries.filter(timestamp__gte=_moment("--since", since))
-        if until:
-            entries = entries.filter(timestamp__lt=_moment("--until", until))
+        if begin:
+            entries = entries.filter(timestamp__gte=begin)
+        if end:
+            entries = entries.filter(timestamp__lt=end)
         if who:
             entries = entries.filter(additional_data__by=who)
+        is_empty = True
         for entry in export(entries):
+            is_empty = False
             self.stdout.write(json.dumps(entry, ensure_ascii=False))
+        if is_empty and begin and begin > now:
+            self.say("--since lies in the future: there is no entry yet.")
+        elif is_empty:
+            self.say(
+                f"No entry of {shown(who)} matches. Names are as the entries have them." if who else "No entry matches."
+            )
 
 
-def _moment(option: str, text: str) -> datetime:
+def _moment(option: str, text: str, now: datetime) -> datetime:
     """Return the moment that was meant. Raises CommandError (2) with what can be written."""
     number, unit = text[:-1], _UNITS.get(text[-1:])
     try:
         if unit and number.isascii() and number.isdecimal():
-            return timezone.now() - timedelta(**{unit: int(number)})
+            return now - timedelta(**{unit: int(number)})
         day = parse_date(text)
         moment = datetime(day.year, day.month, day.day) if day else parse_datetime(text)  # noqa: DTZ001 - made so below
         if moment is not None:

@@ -28,7 +28,7 @@ class Command(PanelCommand):
         parser.add_argument(
             "--format",
             choices=("url", "env", "json"),
-            help="url: the URL alone; env: NAME='value' lines, for an env file or a shell, which exports them to its "
+            help="url: the URL alone; env: NAME=value lines, quoted where a shell needs it, which exports them to its "
             "programs after `set -a` (set -a; source FILE; set +a); json: one object",
         )
 
@@ -37,7 +37,7 @@ class Command(PanelCommand):
             raise stop(WRONG_USAGE, "Say why you need the credentials: --reason TEXT goes into the project's timeline.")
         if reason and not reveal:
             raise stop(WRONG_USAGE, "--reason goes with --reveal: say --reveal as well to see the password.")
-        (project,) = find_projects([name])
+        (project,) = find_projects([name], may_be_new=True)
         shown = self._revealed(project, reason) if reveal else _masked(project)
         if format is None:
             width = max(map(len, ("Project", *shown.environment)))

@@ -19,4 +19,4 @@ class Command(PanelCommand):
         parser.add_argument("--json", action="store_true", help="one line of JSON for each project on stdout")
 
     def handle(self, *, names: Sequence[str], json: bool, **options: Any) -> None:
-        print_plans(self, find_projects(names), as_json=json)
+        print_plans(self, find_projects(names, may_be_new=True), as_json=json)

@@ -13,6 +13,7 @@ from projects.possible import Request
 from projects.services import add_project, request_provision
 from projects.states import DesiredState, Phase
 from provisioning.management.console import (
+    FAILED,
     WRONG_USAGE,
     Follower,
     PanelCommand,
@@ -48,7 +49,7 @@ class Command(PanelCommand):
         for project in projects:
             outcome = request_provision(project, actor=actor(), may_adopt=True)
             if not outcome.accepted:
-                raise stop(WRONG_USAGE, outcome.message)
+                raise stop(FAILED, outcome.message)
             if not json:
                 self.stdout.write(outcome.message)
         finish(self, follower, wait=wait, timeout_s=timeout_s, as_json=json, wanted=Phase.RUNNING)

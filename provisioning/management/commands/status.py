@@ -21,7 +21,7 @@ class Command(PanelCommand):
 
     def handle(self, *, names: Sequence[str], json: bool, **options: Any) -> None:
         if names:
-            projects, unknown = look_up(names)
+            projects, unknown = look_up(names, may_be_new=True)
         else:
             projects, unknown = list(Project.objects.present().with_resources()), []
         if json:

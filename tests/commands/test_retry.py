@@ -1,0 +1,74 @@
+"""`manage.py retry`: another try of whatever was asked for, and what is no try at all."""
+
+import json
+import time
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+from django_q.models import OrmQ
+
+from projects.models import Project
+from projects.states import DesiredState, Phase, Reason
+from provisioning import liveness
+from tests.commands.conftest import run
+from tests.commands.test_provision import carry_out, meanwhile
+from tests.factories import ProjectFactory
+
+pytestmark = pytest.mark.django_db
+
+
+def failed(name: str, desired: DesiredState) -> Project:
+    """Return a project whose last request has failed, with a deadline that is long past."""
+    long_ago = timezone.now() - timedelta(hours=1)
+    project: Project = ProjectFactory.create(name=name, failed=True)
+    rows = Project.objects.filter(pk=project.pk)
+    rows.update(desired_state=desired, requested_at=long_ago, deletion_deadline=long_ago)
+    return project
+
+
+@pytest.mark.parametrize(
+    ("desired", "phase"),
+    [
+        (DesiredState.RUNNING, Phase.WAITING),
+        (DesiredState.DELETED, Phase.DELETING),
+        (DesiredState.REGISTERED, Phase.DELETING),
+    ],
+)
+def test_what_has_failed_is_tried_again_with_a_new_deadline(desired: DesiredState, phase: Phase) -> None:
+    liveness.beat_queue()
+    project = failed("aaa", desired)
+    ran = run("retry", "aaa", "--json")
+    assert (ran.code, ran.err, json.loads(ran.out)["phase"]) == (0, "", phase)
+    project.refresh_from_db()
+    assert (project.desired_state, project.wanted_generation, OrmQ.objects.count()) == (desired, 2, 1)
+    since = project.requested_at if desired is DesiredState.RUNNING else project.deletion_deadline
+    assert since is not None
+    assert since > timezone.now() - timedelta(minutes=1)
+
+
+def test_what_nobody_asked_for_is_refused_and_the_rest_is_tried() -> None:
+    ProjectFactory.create(name="new")
+    ProjectFactory.create(name="gone", deleted=True)
+    failed("aaa", DesiredState.RUNNING)
+    ran = run("retry", "new", "gone", "aaa")
+    assert (ran.code, ran.out) == (1, "aaa: another try was put in the queue.\n")
+    assert "new was never provisioned. Press Provision instead." in ran.err
+    assert "gone is deleted, and its name is never used again." in ran.err
+
+
+@pytest.mark.django_db(transaction=True)
+def test_waiting_ends_when_each_is_where_it_was_wanted() -> None:
+    projects = {failed("up", DesiredState.RUNNING): Phase.RUNNING, failed("down", DesiredState.DELETED): Phase.DELETED}
+
+    def work() -> None:
+        for project, phase in projects.items():
+            until_s = time.monotonic() + 10
+            while Project.objects.get(pk=project.pk).wanted_generation < 2 and time.monotonic() < until_s:
+                time.sleep(0.02)
+            carry_out(Project.objects.get(pk=project.pk), phase, Reason.READY, "Done.")
+
+    with meanwhile(work):
+        ran = run("retry", "up", "down", "--wait", "--timeout-s", "20")
+    assert ran.code == 0
+    assert {"up: Running. Done.", "down: Deleted. Done."} <= set(ran.lines)
