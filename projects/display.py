@@ -8,6 +8,7 @@ from typing import Protocol
 
 from django.conf import settings
 from django.db import models
+from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from projects.models import DatabaseCluster, Event, Project, Sandbox
@@ -72,6 +73,16 @@ def current_wait(project: Project) -> Wait | None:
     return None
 
 
+def is_on_its_way(project: Project, now: datetime) -> bool:
+    """Whether what is under way goes on as it should: in time, and with no trouble that somebody could do something
+    about. Neither Retry nor Forget is offered then."""
+    is_troubled = project.is_out_of_reach or project.reason in {*Reason.needs_person(), Reason.INTERNAL_ERROR}
+    if project.phase not in Phase.in_progress() or is_troubled:
+        return False
+    wait = current_wait(project)
+    return now < wait.deadline if wait else not project.is_being_removed
+
+
 def _wait(what: str, deadline: datetime | None, promise: str) -> Wait | None:
     if deadline is None:
         return None
@@ -103,6 +114,7 @@ DELETE = Action("delete", "Delete", "delete", asks_first=True)
 def available_actions(project: Project, user: Person) -> list[Action]:
     """Return the buttons that make sense in the project's state and that the user may press."""
     actions: list[Action] = []
+    goes_well = is_on_its_way(project, timezone.now())
     if may(user, "provision_project", project):
         if project.desired_state == DesiredState.RUNNING and project.phase == Phase.RUNNING:
             actions.append(CHECK)
@@ -113,7 +125,8 @@ def available_actions(project: Project, user: Person) -> list[Action]:
         ):
             actions += [ADOPT, TRY_AGAIN]
         elif not explain_refusal(Request.RETRY, project):
-            actions.append(RETRY if project.phase == Phase.FAILED else TRY_AGAIN)
+            if not goes_well:
+                actions.append(RETRY if project.phase == Phase.FAILED else TRY_AGAIN)
         elif not explain_refusal(Request.PROVISION, project):
             actions.append(PROVISION)
         if not project.is_cancelling and not explain_refusal(Request.CANCEL, project):
@@ -121,7 +134,7 @@ def available_actions(project: Project, user: Person) -> list[Action]:
     if may(user, "delete_project", project):
         if project.desired_state != DesiredState.DELETED and not explain_refusal(Request.DELETE, project):
             actions.append(DELETE)
-        if not explain_refusal(Request.FORGET, project):
+        if not goes_well and not explain_refusal(Request.FORGET, project):
             actions.append(FORGET)
     return actions
 
@@ -180,24 +193,33 @@ def linkable_urls(sandbox: Sandbox | None) -> dict[str, str]:
     return {name: url for name, url in urls.items() if url.startswith(("http://", "https://"))}
 
 
-def next_move(project: Project) -> str:
-    """Return, in a sentence, what a person can do now; "" where nothing needs to be done."""
+def next_move(project: Project, user: Person) -> str:
+    """Return, in a sentence, what the user can do now, or who else can; "" where nothing needs to be done."""
     needs_person = project.reason in Reason.needs_person()
+    may_press = may(user, "provision_project", project)
     match project.phase:
+        case _ if is_on_its_way(project, timezone.now()):
+            return "Nothing needs to be pressed: this page follows along."
+        case Phase.NEW if not may_press:
+            return "It has not been provisioned yet: its owner can do that, or an Operator."
         case Phase.NEW:
             return "Press Provision to give it a database and a sandbox."
         case Phase.FAILED if needs_person:
             return "Somebody has to act as the message says, then press Retry: it hardly goes away by itself."
         case Phase.WAITING | Phase.CREATING | Phase.DELETING | Phase.RUNNING if needs_person:
             return "Somebody has to act as the message says; the panel keeps looking, and then goes on by itself."
-        case Phase.FAILED if project.is_being_removed:
+        case Phase.FAILED if not may_press:
+            return "Its owner or an Operator can have the panel try again. If the cause goes away, it heals by itself."
+        case Phase.FAILED | Phase.DELETING if project.is_being_removed and may_press:
             return "Press Retry to ask again, or Forget to end the project and leave behind what won't go."
         case Phase.FAILED:
             return "Press Retry for another try with a new deadline. If the cause goes away, it heals by itself."
+        case Phase.RUNNING if project.reason == Reason.DRIFTED and not may_press:
+            return "Its owner or an Operator can set it back, or have the panel take such changes back."
         case Phase.RUNNING if project.reason == Reason.DRIFTED:
             return "Set it back by hand, or choose under Edit that the panel takes such changes back."
-        case Phase.WAITING | Phase.CREATING:
-            return "Nothing needs to be pressed: this page follows along."
+        case Phase.WAITING | Phase.CREATING if may_press:
+            return "It should have come to its end by now. Press Retry for another try with a new deadline."
         case Phase.DELETED if project.is_forgotten:
             return "No pass looks at it any more. What it left is listed above, and under Orphans while it is there."
         case Phase.DELETED:
@@ -238,7 +260,8 @@ def version_of(project: Project, *others: object) -> str:
 
     Expects the annotation `last_event_id`, so that a page of rows needs no query for each.
     """
-    parts: list[str] = [str(getattr(project, "last_event_id", "")), repr(others)]
+    goes_well = is_on_its_way(project, timezone.now())
+    parts: list[str] = [str(getattr(project, "last_event_id", "")), str(goes_well), repr(others)]
     rows: tuple[models.Model | None, ...] = (project, project.database, project.sandbox)
     for row in rows:
         if row is None:

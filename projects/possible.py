@@ -82,8 +82,8 @@ def _explain_no_cancel(project: Project) -> str:
             return f"Nothing was asked for {name}, so there is nothing to cancel. Press Provision, or Delete to end it."
         case DesiredState.DELETED:
             return (
-                f"The deletion of {name} has begun and can't be taken back. Press Retry to ask for it again, or Forget "
-                "if what is left won't go."
+                f"The deletion of {name} has begun and can't be taken back. Wait for it, press Retry to ask for it "
+                "again, or Forget once it is late and what is left won't go."
             )
         case DesiredState.RUNNING if project.has_run:
             return (

@@ -148,6 +148,7 @@ def project_list(request: PanelRequest) -> HttpResponse:
         "has_any": bool(counts),
         "sees_all": permissions.may(request.user, "view_project"),
         "may_add": permissions.may(request.user, "add_project"),
+        "may_act": any(permissions.may_with_some(request.user, f"{act}_project") for act in ("provision", "delete")),
         "panel_warnings": warnings,
         "now": timezone.now(),
     }
@@ -181,7 +182,7 @@ def project_context(request: HttpRequest, project: Project) -> dict[str, Any]:
         "sandbox_urls": display.linkable_urls(project.sandbox),
         "uses_default": bool(project.sandbox and project.sandbox.credentials == CredentialsSource.DEFAULT),
         "actions": display.available_actions(project, request.user),
-        "next_move": display.next_move(project),
+        "next_move": display.next_move(project, request.user),
         "wait": display.current_wait(project),
         "step_lines": display.step_lines(project),
         "total_s": time_to_run_s(project),
