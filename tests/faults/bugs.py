@@ -153,6 +153,11 @@ BUGS = (
         seed=2,
     ),
     Bug(
+        "a Cluster that people labelled is deleted with the project",
+        "Cluster made from the manifest of a project's",
+        (Edit(removing._is_kept, "return Origin.CREATED not in origins", "return False"),),
+    ),
+    Bug(
         "Running does not wait for the sandbox",
         "operator asleep past every deadline",
         (Edit(decisions._decide_sandbox, "if status.phase is not Phase.RUNNING:", "if False:"),),

@@ -1,7 +1,10 @@
 """What happens in the cluster behind the panel's back."""
 
 import uuid
+from dataclasses import replace
 
+from projects.models import Project
+from projects.states import Phase
 from tests.faults.api import Object
 from tests.faults.evidence import Keepsake
 from tests.faults.kinds import kind
@@ -200,3 +203,19 @@ def namesake(run: Run) -> None:
     run.make_cluster(project.kubernetes_name, **{PROJECT_ID: stranger})
     run.projects.append(project)
     run.people.provision(project)
+
+
+@kind("Cluster made from the manifest of a project's")
+def copied(run: Run) -> None:
+    """Somebody copies a manifest with the project's label in it. It is no database of the project's, which may go."""
+    project = run.rng.choice(run.projects)
+    run.people.provision(project)
+    run.settle()
+    if not Project.objects.filter(pk=project.pk, phase=Phase.RUNNING).exists():
+        return
+    copy = run.make_cluster(f"copy-{run.number}", **{PROJECT_ID: str(project.uid)})
+    run.kept.discard(copy)
+    # The panel may take its label off.
+    run.kept.add(replace(copy, owner=""))
+    run.orphans.add(copy.uid)
+    _in_pass_or_now(run, lambda: run.people.delete(project))
