@@ -260,6 +260,7 @@ LOGIN_REDIRECT_URL = "projects:list"
 LANGUAGE_CODE = "en"
 TIME_ZONE = time_zone(env, "TIME_ZONE")
 USE_TZ = True
+FORMAT_MODULE_PATH = ["controlpanel.formats"]
 
 STATIC_URL = "static/"
 # Served straight from the packages: no collectstatic step between a clone and a running panel, hence no STATIC_ROOT.

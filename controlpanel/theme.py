@@ -120,7 +120,7 @@ UNFOLD: dict[str, Any] = {
                 "collapsible": True,
                 "items": [
                     {
-                        "title": "Waiting tasks",
+                        "title": "Queued tasks",
                         "icon": "pending_actions",
                         "link": reverse_lazy("admin:django_q_ormq_changelist"),
                         "permission": "projects.permissions.may_view_queue",
@@ -132,7 +132,7 @@ UNFOLD: dict[str, Any] = {
                         "permission": "projects.permissions.may_view_queue",
                     },
                     {
-                        "title": "Schedules",
+                        "title": "Scheduled tasks",
                         "icon": "schedule",
                         "link": reverse_lazy("admin:django_q_schedule_changelist"),
                         "permission": "projects.permissions.may_view_queue",

@@ -99,7 +99,6 @@ class ProjectAdmin(_ProjectAdmin):
         "phase_shown",
         "live_link",
         "reason_shown",
-        "desired_shown",
         "database_shown",
         "owner",
         "age_shown",
@@ -260,10 +259,6 @@ class ProjectAdmin(_ProjectAdmin):
     @shown("Reason", ordering="reason")
     def reason_shown(self, project: Project) -> SafeString:
         return format_html('<span title="{}">{}</span>', project.message, spaced(project.reason))
-
-    @shown("Desired", ordering="desired_state")
-    def desired_shown(self, project: Project) -> str:
-        return project.get_desired_state_display()
 
     @shown("Database")
     def database_shown(self, project: Project) -> SafeString | str:

@@ -200,7 +200,10 @@ def _values(changes: dict[str, Any]) -> Iterator[tuple[str, tuple[str, str]]]:
             is_added = change.get("operation") == "add"
             yield name, ("", f"with {names}") if is_added else (f"with {names}", "")
         elif isinstance(change, list | tuple) and len(change) == 2:
-            yield name, (_in_words(change[0]), _in_words(change[1]))
+            before, after = map(_in_words, change)
+            # Of a row that is new, what was left empty says nothing.
+            if change[0] is not None or before != after:
+                yield name, (before, after)
 
 
 def _in_words(value: Any) -> str:

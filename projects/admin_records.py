@@ -313,7 +313,8 @@ class PanelRecordAdmin(RecordAdmin):
         return queryset
 
 
-class WaitingTaskAdmin(PanelRecordAdmin):
+class QueuedTaskAdmin(PanelRecordAdmin):
+    when_empty = "Nothing waits: the queue has begun everything that was put into it."
     list_display = ("task_shown", "function_shown", "due_shown")
     fields = ("task_shown", "function_shown", "due_shown")
     ordering = ("lock",)
@@ -347,6 +348,7 @@ class TaskRecordAdmin(PanelRecordAdmin):
 
 
 class FailedTaskAdmin(TaskRecordAdmin):
+    when_empty = "No task has ended with an error."
     list_display = (*TaskRecordAdmin.list_display, "error_shown")
     fields = (*TaskRecordAdmin.fields, "error_shown")
 
@@ -358,8 +360,13 @@ class FailedTaskAdmin(TaskRecordAdmin):
 
 
 class ScheduleRecordAdmin(PanelRecordAdmin):
-    list_display = ("name", "func", "schedule_type", "minutes", "next_run_shown", "repeats")
-    fields = ("name", "func", "schedule_type", "minutes", "next_run", "repeats")
+    list_display = ("name", "func", "schedule_type", "minutes", "next_run_shown", "repeats_shown")
+    fields = ("name", "func", "schedule_type", "minutes", "next_run", "repeats_shown")
+
+    @shown("Repeats", ordering="repeats")
+    def repeats_shown(self, row: Schedule) -> str:
+        """The queue counts down to 0, and writes less for one that never ends."""
+        return "for ever" if row.repeats < 0 else str(row.repeats)
 
     @shown("Next run", ordering="next_run")
     def next_run_shown(self, row: Schedule) -> SafeString:
@@ -372,7 +379,7 @@ def register() -> None:
         DatabaseCluster: DatabaseClusterAdmin,
         Sandbox: SandboxAdmin,
         Event: EventAdmin,
-        OrmQ: WaitingTaskAdmin,
+        OrmQ: QueuedTaskAdmin,
         Success: TaskRecordAdmin,
         Failure: FailedTaskAdmin,
         Schedule: ScheduleRecordAdmin,

@@ -34,13 +34,14 @@ def add_dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, An
     list_url = reverse("projects:list")
     context |= {
         "tiles": [
-            (label, sum(counts.get(phase, 0) for phase in phases), colour, f"{list_url}{query}")
+            (label, count, colour if count else "default", f"{list_url}{query}")
             for label, phases, colour, query in (
                 ("Running", (Phase.RUNNING,), "success", f"?phase={Phase.RUNNING}"),
                 ("In progress", tuple(Phase.in_progress()), "info", "?phase=unsettled"),
                 ("Failed", (Phase.FAILED,), "danger", f"?phase={Phase.FAILED}"),
                 ("Not provisioned", (Phase.NEW,), "default", f"?phase={Phase.NEW}"),
             )
+            for count in (sum(counts.get(phase, 0) for phase in phases),)
         ],
         "failed": failed[:_ATTENTION_SHOWN],
         "failed_count": counts.get(Phase.FAILED, 0),

@@ -5,8 +5,13 @@ from itertools import zip_longest
 from typing import Any
 
 from auditlog.models import LogEntry
+from auditlog.registry import auditlog
 from django import template
+from django.contrib.contenttypes.models import ContentType
+from django.db.models import Model
+from django.urls import reverse
 from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
@@ -42,7 +47,7 @@ def ago(at: datetime | None, empty: str = "–") -> SafeString:
     return format_html(
         '<time datetime="{}" title="{}" data-ago>{}</time>',
         at.isoformat(),
-        local.strftime("%d %b %Y, %H:%M:%S %Z"),
+        date_format(local, "DATETIME_FORMAT"),
         relative_text(at, timezone.now()),
     )
 
@@ -114,3 +119,12 @@ def called(what: Any) -> str:
     if isinstance(what, LogEntry):
         return f"{spaced(audit.describe(what)['what'])}: {what.object_repr}"
     return _OUR_WORDS.get(str(what).lower(), str(what))
+
+
+@register.simple_tag
+def audit_address(row: Model) -> str:
+    """Return the address of what the audit log has of a row; "" where it keeps none of its kind."""
+    if not auditlog.contains(type(row)):
+        return ""
+    kind = ContentType.objects.get_for_model(row).pk
+    return f"{reverse('admin:auditlog_logentry_changelist')}?content_type={kind}&object_pk={row.pk}"

@@ -75,3 +75,50 @@ def test_no_page_of_the_admin_is_wider_than_the_window(panel: Page, width: int) 
     for path in (f"auth/user/{User.objects.get().pk}/change/", "auth/user/", "projects/orphan/", "auditlog/logentry/"):
         open_page(panel, f"/admin/{path}", width)
         assert panel.evaluate("document.documentElement.scrollWidth") <= width, path
+
+
+CONTRAST = """each => {
+    const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+    const backs = [];
+    for (let at = each; at; at = at.parentElement) backs.unshift(getComputedStyle(at).backgroundColor);
+    const shine = colour => {
+        canvas.fillStyle = colour;
+        canvas.fillRect(0, 0, 1, 1);
+        const parts = [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3).map(part => {
+            const share = part / 255;
+            return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
+        });
+        return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2];
+    };
+    let behind = 0;
+    for (const back of backs) behind = shine(back);
+    const [most, least] = [behind, shine(getComputedStyle(each).color)].sort((one, other) => other - one);
+    return (most + 0.05) / (least + 0.05);
+}"""
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_words_of_the_theme_can_be_read(panel: Page, dark: bool) -> None:
+    for index in range(26):
+        ProjectFactory.create(name=f"project-{index:02}")
+    open_page(panel, "/admin/projects/project/", dark=dark)
+    for what in ("#nav-sidebar-apps a.active", "span.font-medium.text-primary-600", "#result_list p", "a.showall"):
+        faintest = min(each.evaluate(CONTRAST) for each in panel.locator(what).all())
+        assert faintest >= 4.5, what
+
+
+def test_on_a_phone_the_sidebar_is_closed_by_a_press_beside_it(panel: Page) -> None:
+    open_page(panel, "/admin/auditlog/logentry/", 400)
+    panel.get_by_text("dock_to_right").locator("visible=true").click()
+    assert panel.locator("#nav-sidebar").get_by_role("link", name="Databases").is_visible()
+    panel.locator("#nav-sidebar").get_by_text("Access").click()
+    panel.locator(".panel-backdrop").click(position={"x": 380, "y": 400})
+    assert not panel.locator("#nav-sidebar").is_visible()
+
+
+def test_on_a_phone_the_title_of_a_page_is_not_cut(panel: Page) -> None:
+    for path in ("/admin/auditlog/logentry/", f"/admin/auth/user/{User.objects.get().pk}/change/"):
+        open_page(panel, path, 400)
+        titles = panel.locator(".panel-crumb").locator("visible=true").all()
+        assert len(titles) == 1
+        assert titles[0].evaluate("each => each.scrollWidth <= each.clientWidth")

@@ -1,13 +1,18 @@
 """What the admin calls things: breadcrumbs, facts that someone may not change, the way to the live view."""
 
 import re
+from datetime import UTC, datetime
+from html import unescape
 
 import pytest
+from django.conf import settings
 from django.test import Client
 from django.urls import reverse
 from django.utils.html import strip_tags
+from django_q.models import Schedule
 
 from projects.models import Project
+from projects.templatetags.panel import ago
 from tests.factories import EventFactory, ProjectFactory, SandboxFactory, provisioned_project
 from tests.projects.pages import log_in
 
@@ -94,3 +99,77 @@ def test_no_page_of_a_record_shows_what_python_holds(admin):
     assert re.search(r"Credentials.*?>Captured<", database, re.S)
     assert "API version" in database
     assert "UID" in database
+
+
+def test_the_head_of_a_list_leads_back_to_all_only_where_some_are_left_out(admin):
+    ProjectFactory.create(name="aaa")
+    listed = reverse("admin:projects_project_changelist")
+    assert "Show all" not in admin.get(listed).content.decode()
+    body = admin.get(f"{listed}?q=aaa").content.decode()
+    assert re.search(r'1 found \(<a class="panel-link" href="\?">Show all</a>\)', body)
+
+
+@pytest.mark.parametrize(
+    ("address", "sentences"),
+    [
+        ("django_q_ormq", ["No queued tasks", "Nothing waits", "0 queued tasks"]),
+        ("django_q_failure", ["No failed tasks", "No task has ended with an error.", "0 failed tasks"]),
+        ("projects_sandboxtemplate", ["No sandbox templates", "None was added yet.", "Add sandbox template"]),
+        ("projects_sandbox", ["No sandboxes", "There are none now."]),
+    ],
+)
+def test_an_empty_list_says_why_it_is_empty(admin, address, sentences):
+    body = " ".join(strip_tags(admin.get(reverse(f"admin:{address}_changelist")).content.decode()).split())
+    assert [sentence for sentence in sentences if sentence not in body] == []
+
+
+def test_a_list_in_which_nothing_was_found_leads_back_to_all(admin):
+    body = admin.get(f"{reverse('admin:projects_sandbox_changelist')}?q=zzz").content.decode()
+    assert "No sandboxes match what you look for." in body
+    assert "Apply filters" in body
+
+
+def test_a_history_leads_to_the_timeline_and_to_the_audit_log(admin):
+    project = ProjectFactory.create(name="aaa")
+    address = reverse("admin:projects_project_history", args=[project.pk])
+    body = admin.get(address).content.decode()
+    assert f'href="{project.get_absolute_url()}#timeline"' in body
+    (audited,) = re.findall(r'href="(/admin/auditlog/logentry/[^"]+)"', body)
+    found = admin.get(unescape(audited)).context["cl"].result_list
+    assert {(entry.content_type.model, entry.object_pk) for entry in found} == {("project", str(project.pk))}
+    body = log_in("view_project").get(address).content.decode()
+    assert "#timeline" in body
+    assert "/admin/auditlog/" not in body
+
+
+def test_groups_and_models_are_called_what_the_sidebar_calls_them(admin):
+    called = {
+        "django_q_ormq": ["Queue", "Queued tasks"],
+        "django_q_schedule": ["Queue", "Scheduled tasks"],
+        "auditlog_logentry": ["Audit log"],
+        "auth_user": ["Access", "Users"],
+        "mfa_authenticator": ["Access", "Second factors"],
+    }
+    titles = {item["title"] for group in settings.UNFOLD["SIDEBAR"]["navigation"] for item in group["items"]}
+    for address, words in called.items():
+        assert breadcrumbs(admin.get(reverse(f"admin:{address}_changelist")).content.decode()) == words
+        assert words[-1] in titles
+
+
+def test_moments_are_written_alike_and_with_their_zone(admin):
+    at = datetime(2026, 11, 7, 9, 1, 2, tzinfo=UTC)
+    task = Schedule.objects.create(name="x", func="y", next_run=at, repeats=-1)
+    body = admin.get(reverse("admin:django_q_schedule_change", args=[task.pk])).content.decode()
+    assert "07 Nov 2026, 09:01:02 UTC" in body
+    assert ">for ever<" in body
+    assert 'title="07 Nov 2026, 09:01:02 UTC"' in ago(at)
+
+
+def test_no_failure_is_not_shown_in_red(admin):
+    def colours() -> dict[str, str]:
+        tiles = admin.get(reverse("admin:index")).context["tiles"]
+        return {label: colour for label, _, colour, _ in tiles}
+
+    assert colours()["Failed"] == "default"
+    ProjectFactory.create(failed=True)
+    assert colours()["Failed"] == "danger"
