@@ -306,6 +306,8 @@ AXES_USERNAME_CALLABLE = "controlpanel.lockout.name_tried"
 AXES_DISABLE_ACCESS_LOG = True
 AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
+# Its log says whose log-in failed, from where: the audit log says it too. Passwords are masked all the same.
+AXES_SENSITIVE_PARAMETERS: list[str] = []
 
 # --- Single sign-on and the second factor: docs/access.md ------------------------------------------------------
 OIDC_ISSUER = env.str("OIDC_ISSUER", default="")
@@ -368,9 +370,13 @@ CONTENT_SECURITY_POLICY = {
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"redact": {"()": "controlpanel.redaction.RedactingFilter"}},
+    "filters": {
+        "refusals": {"()": "controlpanel.refusals.RefusalFilter"},
+        # The last one: what the others write is masked too.
+        "redact": {"()": "controlpanel.redaction.RedactingFilter"},
+    },
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "filters": ["redact"], "formatter": "line"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "filters": ["refusals", "redact"], "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": log_level(env, "LOG_LEVEL")},
     "loggers": {
         # gunicorn makes handlers of its own, which mask nothing.

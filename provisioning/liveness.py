@@ -145,7 +145,7 @@ def _read_watcher(lease: ProcessLease | None, now: datetime) -> Part:
 
 def _read_queue(lease: ProcessLease | None, now: datetime, *, is_watched: bool) -> Part:
     if lease is None or lease.renewed_at is None:
-        return Part(False, "No queue worker was ever heard of: nothing happens until `manage.py qcluster` runs.")
+        return Part(False, "No queue worker runs, as far as is known: nothing happens until `manage.py qcluster` runs.")
     age = now - lease.renewed_at
     age_s = age.total_seconds()
     if age > (_QUEUE_SILENCE if is_watched else _QUEUE_SILENCE_UNWATCHED):

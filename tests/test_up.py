@@ -211,13 +211,18 @@ def test_the_whole_life_of_a_panel(panel: Panel) -> None:
     # Nothing counts as alive any more, however short ago it was.
     doctor = panel.manage("doctor")
     assert doctor.code == 1
+    silent = panel.manage("alive", "queue")
+    assert (silent.code, "ever heard of" in silent.err) == (1, False)
     assert re.search(r"^failed +queue +Nothing works on the queue: start `make run`\.", doctor.out, re.MULTILINE)
     assert re.search(r"^warning +watcher +No watcher runs: start `make run`\.", doctor.out, re.MULTILINE)
     assert "The embedded cluster starts with `make run`." in doctor.out
     assert panel.manage("status").err.startswith("Nothing works on the queue, so this is how it was last seen: ")
     panel.start()
     panel.await_said("The panel is ready")
-    assert "password" not in panel.said
+    panel.await_said("Ctrl-C ends the panel.")
+    assert "Administrator: admin. If the password is lost: `manage.py changepassword admin`." in panel.said
+    assert given[1] not in panel.said
+    assert panel.said.replace("changepassword", "").count("password") == 1
     assert "demo" not in panel.said
     await_true(lambda: is_reachable(url), 30)
 

@@ -1,5 +1,7 @@
 """/healthz: 200 when all parts are up, else 503 that names the part."""
 
+import socket
+import subprocess
 import uuid
 from datetime import timedelta
 
@@ -8,7 +10,9 @@ from django.test import Client
 from django.utils import timezone
 
 from provisioning import liveness
+from provisioning.management.commands.up import forget_the_dead
 from provisioning.models import ProcessLease
+from tests.commands.conftest import run
 from tests.factories import UserFactory
 
 pytestmark = pytest.mark.django_db
@@ -70,6 +74,18 @@ def test_a_part_that_fell_silent_is_503(client: Client, name: str) -> None:
     answer = client.get("/healthz")
     assert answer.status_code == 503
     assert answer.json()["parts"][name]["ok"] is False
+
+
+def test_a_queue_that_was_stopped_is_not_said_to_have_never_been(client: Client) -> None:
+    bring_up({"in_step": True})
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    ProcessLease.objects.update(holder=f"{socket.gethostname()}:{ended.pid}")
+    forget_the_dead()
+    assert not ProcessLease.objects.exists()
+    ran = run("alive", "queue")
+    assert ran.code == 1
+    assert ran.err == "No queue worker runs, as far as is known: nothing happens until `manage.py qcluster` runs.\n"
 
 
 def test_probes_need_no_tls_and_may_only_look(client: Client, settings: object) -> None:

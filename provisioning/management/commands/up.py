@@ -160,6 +160,8 @@ class Command(PanelCommand):
         self._print(f"The panel is ready: {health.url}")
         if is_first and sample:
             self._provision_sample(supervisor)
+        if not self.signals:
+            self._print("Ctrl-C ends the panel.")
 
     def _await(
         self, supervisor: Supervisor, name: str, is_ready: Callable[[], bool], timeout_s: float = _START_TIMEOUT_S
@@ -213,7 +215,11 @@ class Command(PanelCommand):
         """Make the administrator of the first start; a generated password is printed here and nowhere else."""
         users = get_user_model()._default_manager
         username, given = os.environ.get("ADMIN_USERNAME") or "admin", os.environ.get("ADMIN_PASSWORD", "")
-        if users.filter(is_superuser=True).exists():
+        there = list(users.filter(is_superuser=True, is_active=True).order_by("pk").values_list("username", flat=True))
+        if there or users.filter(is_superuser=True).exists():
+            name = username if username in there else next(iter(there), "")
+            if name:
+                self._print(f"Administrator: {name}. If the password is lost: `manage.py changepassword {name}`.")
             return
         if users.filter(username=username).exists():
             self._print(
@@ -287,8 +293,6 @@ class Command(PanelCommand):
             self._pause(supervisor)
         for project in follower.projects:
             self._print(f"'{project.name}' is {project.phase}: {project.message}")
-        if not self.signals:
-            self._print("Ctrl-C ends the panel.")
 
 
 class Health:
