@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from unfold.widgets import (
     UnfoldAdminPasswordWidget,
     UnfoldAdminSelectWidget,
@@ -18,10 +20,13 @@ from projects.models import Project, ProjectVariable
 if TYPE_CHECKING:
     ProjectModelForm = forms.ModelForm[Project]
     VariableModelForm = forms.ModelForm[ProjectVariable]
+    PasswordWidget = forms.PasswordInput
 else:
+    PasswordWidget = UnfoldAdminPasswordWidget
     ProjectModelForm = VariableModelForm = forms.ModelForm
 
 NAME_HELP = "Letters, digits, spaces, hyphens, underscores and dots, up to 60. It can't be changed later."
+TYPE_IT_AGAIN = "Type the value again: it is not kept while the form has errors."
 NAMESPACE_HELP = "Where its objects live in Kubernetes. Leave it empty for the panel's own."
 
 
@@ -80,13 +85,34 @@ class AddProjectForm(ProjectModelForm):
                 del self.fields["template"]
 
 
+class _LostValue(str):
+    """Nothing, where a value had been typed before the form came back with errors."""
+
+
+class TypedOnceWidget(PasswordWidget):
+    """A secret that is never sent back to the browser: a form that is shown again says that it has to be typed again,
+    and remembers that it had been."""
+
+    def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
+        field = super().render(name, value, attrs, renderer)
+        # Only a form with errors has a value here: a stored one is no field's initial value.
+        if not value and not isinstance(value, _LostValue):
+            return field
+        hint = format_html('<p class="panel-sub is-warning">{}</p>', TYPE_IT_AGAIN) if value else ""
+        return format_html('{}<input type="hidden" name="{}-lost" value="1">{}', field, name, hint)
+
+    def value_from_datadict(self, data: Any, files: Any, name: str) -> Any:
+        typed = super().value_from_datadict(data, files, name)
+        return _LostValue() if not typed and data.get(f"{name}-lost") else typed
+
+
 class VariableForm(VariableModelForm):
     """A variable whose stored value never goes to the browser: an empty field keeps it, a new value replaces it."""
 
     value = forms.CharField(
         required=False,
         strip=False,
-        widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "new-password"}),
+        widget=TypedOnceWidget(attrs={"autocomplete": "new-password"}),
     )
 
     class Meta:
@@ -105,6 +131,11 @@ class VariableForm(VariableModelForm):
         typed: str = self.cleaned_data["value"]
         if "\0" in typed:
             raise ValidationError("The value has a null character, which no environment variable can hold.")
+        if isinstance(self["value"].data, _LostValue):
+            otherwise = (
+                "To keep the stored one, open the page anew" if self.instance.pk else "For an empty one, add it anew"
+            )
+            raise ValidationError(f"Type the value again: it was not kept while the form had errors. {otherwise}.")
         if not typed and self.instance.pk:
             return self.instance.value
         return EncryptedText.of(typed)

@@ -185,6 +185,18 @@
     if (event.persisted && document.querySelector("[data-hide-after-s]")) window.location.reload();
   });
 
+  // A form that came back is shown where something has to be typed again.
+  function showFirstError() {
+    const wrong = document.querySelector('form [aria-invalid="true"]');
+    if (!wrong) return;
+    wrong.focus({ preventScroll: true });
+    wrong.scrollIntoView({ block: "center" });
+  }
+
+  // Once the theme's scripts have shown the form's tab.
+  window.addEventListener("load", function () {
+    setTimeout(showFirstError);
+  });
   document.addEventListener("DOMContentLoaded", function () {
     readClock(document);
     tick();
