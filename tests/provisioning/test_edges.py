@@ -66,7 +66,7 @@ def test_saving_the_admin_form_keeps_a_newer_intent():
     stale = Project.objects.get(pk=project.pk)
     request_delete(project, actor="bob")
     stale.description = "new words"
-    request = SimpleNamespace(user=SimpleNamespace(get_username=lambda: "ann"))
+    request = SimpleNamespace(user=SimpleNamespace(get_username=lambda: "ann"), POST={})
     form = SimpleNamespace(changed_data=["description"], instance=stale)
     admin.site.get_model_admin(Project).save_model(request, stale, form, True)  # type: ignore[arg-type]
     project.refresh_from_db()
