@@ -21,6 +21,7 @@ from projects import (
     admin_audit,
     admin_orphans,
     admin_people,
+    admin_queue,
     admin_records,
     admin_templates,
     display,
@@ -51,6 +52,7 @@ admin_templates.register()
 admin_adoption.register()
 admin_audit.register()
 admin_people.register()
+admin_queue.register()
 admin_orphans.register()
 admin.site.index_title = "Overview"
 admin.site.empty_value_display = "–"

@@ -1,4 +1,4 @@
-"""The admin of what the panel records (databases, sandboxes, events, queue), read-only."""
+"""The admin of what the panel records (databases, sandboxes, events), read-only."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from django.contrib import admin
 from django.contrib.auth import get_permission_codename
 from django.db import models
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django_q.models import Failure, OrmQ, Schedule, Success
 from unfold.contrib.filters.admin import (
     AllValuesCheckboxFilter,
     ChoicesDropdownFilter,
@@ -18,7 +17,6 @@ from unfold.contrib.filters.admin import (
 )
 from unfold.decorators import display as unfold_display
 
-from controlpanel.redaction import redact
 from projects import display, permissions
 from projects.models import DatabaseCluster, Event, Observation, Sandbox
 from projects.states import CredentialsSource, Phase
@@ -154,6 +152,19 @@ class RecordAdmin(ReadOnlyAdmin):
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return obj is None or permissions.may(request.user, "view_project", obj.project)
+
+    def render_change_form(
+        self,
+        request: HttpRequest,
+        context: dict[str, Any],
+        add: bool = False,
+        change: bool = False,
+        form_url: str = "",
+        obj: Any = None,
+    ) -> HttpResponse:
+        """Nobody saves it with a form, so that it has no history of what was."""
+        context["show_history"] = False
+        return super().render_change_form(request, context, add, change, form_url, obj)
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
         return permissions.visible(super().get_queryset(request), request.user, owner="project__owner")
@@ -313,76 +324,12 @@ class PanelRecordAdmin(RecordAdmin):
         return queryset
 
 
-class QueuedTaskAdmin(PanelRecordAdmin):
-    when_empty = "Nothing waits: the queue has begun everything that was put into it."
-    list_display = ("task_shown", "function_shown", "due_shown")
-    fields = ("task_shown", "function_shown", "due_shown")
-    ordering = ("lock",)
-
-    @shown("Task")
-    def task_shown(self, row: OrmQ) -> str:
-        return str(row.name())
-
-    @shown("Function")
-    def function_shown(self, row: OrmQ) -> str:
-        return str(row.func())
-
-    @shown("Due", ordering="lock")
-    def due_shown(self, row: OrmQ) -> SafeString:
-        return ago(row.lock)
-
-
-class TaskRecordAdmin(PanelRecordAdmin):
-    list_display: tuple[str, ...] = ("name", "func", "started_shown", "took_shown", "attempt_count")
-    fields: ClassVar[tuple[str, ...]] = ("name", "func", "started", "stopped", "attempt_count")
-    search_fields = ("name", "func")
-    ordering = ("-started",)
-
-    @shown("Started", ordering="started")
-    def started_shown(self, row: Success | Failure) -> SafeString:
-        return ago(row.started)
-
-    @shown("Took")
-    def took_shown(self, row: Success | Failure) -> str:
-        return f"{row.time_taken():.2f} s"
-
-
-class FailedTaskAdmin(TaskRecordAdmin):
-    when_empty = "No task has ended with an error."
-    list_display = (*TaskRecordAdmin.list_display, "error_shown")
-    fields = (*TaskRecordAdmin.fields, "error_shown")
-
-    @shown("Error")
-    def error_shown(self, row: Failure) -> str:
-        """The last line of the traceback, with anything like a password masked."""
-        lines = str(row.result or "").strip().splitlines()
-        return redact(lines[-1])[:300] if lines else "–"
-
-
-class ScheduleRecordAdmin(PanelRecordAdmin):
-    list_display = ("name", "func", "schedule_type", "minutes", "next_run_shown", "repeats_shown")
-    fields = ("name", "func", "schedule_type", "minutes", "next_run", "repeats_shown")
-
-    @shown("Repeats", ordering="repeats")
-    def repeats_shown(self, row: Schedule) -> str:
-        """The queue counts down to 0, and writes less for one that never ends."""
-        return "for ever" if row.repeats < 0 else str(row.repeats)
-
-    @shown("Next run", ordering="next_run")
-    def next_run_shown(self, row: Schedule) -> SafeString:
-        return ago(row.next_run)
-
-
 def register() -> None:
-    """Register everything but the projects on the theme's ModelAdmin, in place of what other apps registered."""
+    """Register them on the theme's ModelAdmin."""
     ours: dict[type[models.Model], type[Any]] = {
         DatabaseCluster: DatabaseClusterAdmin,
         Sandbox: SandboxAdmin,
         Event: EventAdmin,
-        OrmQ: QueuedTaskAdmin,
-        Success: TaskRecordAdmin,
-        Failure: FailedTaskAdmin,
-        Schedule: ScheduleRecordAdmin,
     }
     register_all(ours)
 

@@ -12,8 +12,9 @@ from django.utils.html import strip_tags
 from django_q.models import Schedule
 
 from projects.models import Project
+from projects.states import Origin
 from projects.templatetags.panel import ago
-from tests.factories import EventFactory, ProjectFactory, SandboxFactory, provisioned_project
+from tests.factories import DatabaseFactory, EventFactory, ProjectFactory, SandboxFactory, provisioned_project
 from tests.projects.pages import log_in
 
 pytestmark = pytest.mark.django_db
@@ -140,6 +141,23 @@ def test_a_history_leads_to_the_timeline_and_to_the_audit_log(admin):
     body = log_in("view_project").get(address).content.decode()
     assert "#timeline" in body
     assert "/admin/auditlog/" not in body
+
+
+def test_what_the_panel_alone_writes_has_no_history(admin):
+    sandbox = SandboxFactory.create()
+    history = reverse("admin:projects_sandbox_history", args=[sandbox.pk])
+    assert history not in admin.get(reverse("admin:projects_sandbox_change", args=[sandbox.pk])).content.decode()
+    assert "The panel alone writes it." in admin.get(history).content.decode()
+    project = sandbox.project
+    assert reverse("admin:projects_project_history", args=[project.pk]) in change_page(admin, project)
+
+
+@pytest.mark.parametrize(("count", "words"), [(1, "the adopted database, with"), (2, "adopted databases, with")])
+def test_the_box_for_adopted_databases_counts_them(admin, count, words):
+    projects = [DatabaseFactory.create(origin=Origin.ADOPTED).project for _ in range(count)]
+    data = {"action": "delete_selected_projects", "_selected_action": [project.pk for project in projects]}
+    body = admin.post(reverse("admin:projects_project_changelist"), data).content.decode()
+    assert f"Also delete {words} all of" in body
 
 
 def test_groups_and_models_are_called_what_the_sidebar_calls_them(admin):
