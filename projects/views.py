@@ -131,7 +131,8 @@ def project_list(request: PanelRequest) -> HttpResponse:
     if _wants_fragment(request) and request.GET.get("seen") == version:
         return HttpResponse(status=204)
     filters = {"q": query, "phase": phase}
-    chips = [("", "All", sum(count for key, count in counts.items() if key != Phase.DELETED))]
+    everything = "All but deleted" if counts.get(Phase.DELETED) else "All"
+    chips = [("", everything, sum(count for key, count in counts.items() if key != Phase.DELETED))]
     chips.append((UNSETTLED, "In progress", sum(counts.get(key, 0) for key in Phase.in_progress())))
     chips += [(key, str(label), counts.get(key, 0)) for key, label in Phase.choices]
     context = {

@@ -72,9 +72,14 @@ def phase_colour(phase: str) -> str:
     return display.PHASE_COLOURS.get(phase, "default")
 
 
+# Reasons that stand in rows already, and read badly.
+_CALLED_BETTER = {"AdoptRequested": "AdoptionRequested"}
+
+
 @register.filter
 def spaced(reason: str) -> str:
     """Return a CamelCase reason as words: `ClusterNotRunning` → `Cluster not running`."""
+    reason = _CALLED_BETTER.get(reason, reason)
     words = "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in reason).strip()
     return words[:1].upper() + words[1:]
 

@@ -31,6 +31,7 @@ def test_add_and_provision_from_the_pages(panel: Page) -> None:
     expect(panel.get_by_text("aaa was added. Press Provision")).to_be_visible()
     panel.get_by_role("button", name="Provision aaa").click()
     expect(panel.locator("#notices")).to_have_text("check_circle aaa: provisioning was put in the queue.")
+    expect(panel.get_by_text("aaa was added. Press Provision")).to_have_count(0)
     expect(panel.locator("#project-status")).to_contain_text("The request is in the queue.")
     assert OrmQ.objects.count() == 1
 

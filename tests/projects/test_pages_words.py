@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from projects import display
 from projects.models import DatabaseCluster, Project, Sandbox
-from projects.states import DesiredState, Level, Phase, Reason, Step
+from projects.states import DesiredState, Level, Origin, Phase, Reason, Step
 from tests.factories import DatabaseFactory, EventFactory, ProjectFactory, SandboxFactory, provisioned_project
 from tests.projects.pages import HTMX, log_in, page
 
@@ -155,6 +155,14 @@ def test_the_list_of_what_is_in_progress():
     assert "every 1500ms" not in settled.content.decode()
 
 
+def test_the_chip_of_all_says_whether_the_deleted_ones_count():
+    ProjectFactory.create(name="new")
+    client = log_in("view_project")
+    assert client.get(page("list")).context["chips"][0][1:3] == ("All", 1)
+    ProjectFactory.create(name="gone", deleted=True)
+    assert client.get(page("list")).context["chips"][0][1:3] == ("All but deleted", 1)
+
+
 def test_the_overview_leads_to_what_is_in_progress():
     tiles = {label: url for label, _, _, url in log_in("view_project").get(reverse("admin:index")).context["tiles"]}
     assert tiles["In progress"] == page("list") + "?phase=unsettled"
@@ -178,6 +186,14 @@ def test_a_sandbox_opens_beside_the_panel():
     sandbox = SandboxFactory.create(urls={"app": "http://a.example.org/"})
     body = log_in("view_project").get(page("detail", sandbox.project.pk)).content.decode()
     assert 'href="http://a.example.org/" target="_blank" rel="noopener noreferrer"' in body
+
+
+def test_an_adoption_that_no_pass_has_looked_at_claims_nothing_of_its_cluster():
+    database = DatabaseFactory.create(origin=Origin.ADOPTED, observed_phase="", applied_at=None)
+    EventFactory.create(project=database.project, reason="AdoptRequested")
+    body = log_in("view_project").get(page("detail", database.project.pk)).content.decode()
+    assert "<dd>not looked at yet</dd>" in body
+    assert "Adoption requested" in body
 
 
 @pytest.mark.parametrize(

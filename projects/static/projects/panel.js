@@ -106,6 +106,13 @@
     if (isLost) announce("The panel does not answer. What you see may be out of date.");
   }
 
+  // What the page was opened with says what was done last; a newer word takes its place.
+  function dropMessages() {
+    document.querySelectorAll(".panel-messages").forEach(function (messages) {
+      messages.remove();
+    });
+  }
+
   // What a button came to nothing for, in the notice's place; unlike an answer it stays until the next one.
   function showTrouble(text) {
     const notices = document.getElementById("notices");
@@ -126,6 +133,7 @@
     reload.textContent = "Reload the page";
     notice.append(icon, sentence, reload);
     notices.replaceChildren(notice);
+    dropMessages();
     notice.scrollIntoView({ block: "nearest" }); // what was pressed may stand far below
   }
 
@@ -160,6 +168,9 @@
     tick();
     const status = document.querySelector("[data-announcement]");
     if (status) announce(status.dataset.announcement);
+  });
+  document.addEventListener("htmx:oobAfterSwap", function (event) {
+    if (event.detail.target.id === "notices") dropMessages();
   });
   document.addEventListener("htmx:afterRequest", function (event) {
     const xhr = event.detail.xhr;
