@@ -1,5 +1,6 @@
 """No dead ends: whatever state a project is in, each request works or says why not and what else to press."""
 
+import json
 from itertools import product
 
 import pytest
@@ -159,6 +160,9 @@ def test_forget_by_command_does_nothing_without_yes():
     assert asked.code == 2
     assert "Left behind, as last known: Cluster default/stuck-agentruntime-abc123" in asked.err
     assert run("forget", "stuck", "--dry-run").code == 0
+    foreseen = json.loads(run("forget", "stuck", "--dry-run", "--json").out)
+    assert foreseen["project"] == "stuck"
+    assert "Cluster default/stuck-agentruntime-abc123" in foreseen["left"]
     project.refresh_from_db()
     assert project.phase == Phase.FAILED
     done = run("forget", "stuck", "--yes", "--json")

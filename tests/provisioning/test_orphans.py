@@ -1,5 +1,6 @@
 """Orphans: which objects are ones, whose they are said to be, and what ends them and what doesn't."""
 
+import json
 import time
 from typing import Any
 
@@ -167,8 +168,11 @@ def test_another_panels_cluster_takes_two_confirmations(cluster, unique_name):
     assert run("orphans", "--delete", named, "--no-other-panel", "--dry-run").code == 0
     assert run("orphans", "--delete", named, "--no-other-panel").code == 2
     assert not Orphan.objects.exclude(wish="").exists()
-    released = run("orphans", "--release", named, "--no-other-panel", "--yes")
-    assert released.code == 0
+    foreseen = run("orphans", "--delete", named, "--no-other-panel", "--dry-run", "--json")
+    assert (json.loads(foreseen.out)["name"], json.loads(foreseen.out)["wish"]) == (name, "")
+    released = run("orphans", "--release", named, "--no-other-panel", "--yes", "--json")
+    assert (released.code, json.loads(released.out)["wish"]) == (0, "release")
+    assert "was put in the queue" in released.err
     end_orphan(Orphan.objects.get(name=name).pk, timezone.now())
     kept = k.connect().get_or_none(CLUSTERS, "default", name)
     assert PROJECT_ID_LABEL not in kept["metadata"]["labels"]

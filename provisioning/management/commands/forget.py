@@ -1,9 +1,10 @@
 """`manage.py forget NAME --yes`: end a project whose objects can't be reached or won't go, and list what it leaves."""
 
+import json as jsonlib
 from argparse import ArgumentParser
 from typing import Any
 
-from projects.ending import explain_left, request_forget
+from projects.ending import explain_left, list_left, request_forget
 from projects.possible import Request, explain_refusal
 from provisioning.management.console import FAILED, WRONG_USAGE, PanelCommand, actor, find_projects, reload, stop
 
@@ -29,6 +30,9 @@ class Command(PanelCommand):
         if dry_run or not yes:
             self.say(f"Forgetting {project.name} would touch nothing in the cluster. {explain_left(project)}")
             if dry_run:
+                if json:
+                    left = [str(item) for item in list_left(project)]
+                    self.stdout.write(jsonlib.dumps({"project": project.name, "left": left}, ensure_ascii=False))
                 return
             raise stop(WRONG_USAGE, "Nothing was done. Say --yes to forget it; this can't be taken back.")
         outcome = request_forget(project, actor=actor())

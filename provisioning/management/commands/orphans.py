@@ -50,7 +50,9 @@ class Command(PanelCommand):
         named = delete or release
         if named:
             wish = OrphanWish.DELETE if delete else OrphanWish.RELEASE
-            self._end(named, wish, is_meant=yes and not dry_run, is_dry_run=dry_run, is_sure=no_other_panel)
+            orphan = self._end(named, wish, is_meant=yes and not dry_run, is_dry_run=dry_run, is_sure=no_other_panel)
+            if json:
+                self._print_json(orphan)
         else:
             self._list(as_json=json)
         if trouble:
@@ -60,14 +62,20 @@ class Command(PanelCommand):
         orphans = list(Orphan.objects.all())
         for orphan in orphans:
             if as_json:
-                line = {name: getattr(orphan, name) for name in _SHOWN}
-                self.stdout.write(json_module.dumps(line, ensure_ascii=False))
+                self._print_json(orphan)
             else:
                 self.stdout.write(f"{orphan}  {orphan.explanation}")
         if not orphans and not as_json:
             self.say("There are no orphans.")
 
-    def _end(self, named: str, wish: OrphanWish, *, is_meant: bool, is_dry_run: bool, is_sure: bool) -> None:
+    def _print_json(self, orphan: Orphan) -> None:
+        line = {name: getattr(orphan, name) for name in _SHOWN}
+        self.stdout.write(json_module.dumps(line, ensure_ascii=False))
+
+    def _end(self, named: str, wish: OrphanWish, *, is_meant: bool, is_dry_run: bool, is_sure: bool) -> Orphan:
+        """Ask for the end of the orphan called `named`, or only say what would be done; return it as it is then.
+
+        For people, on stderr: stdout has orphans and nothing else. Raises CommandError (1, 2)."""
         orphan = next((one for one in Orphan.objects.all() if str(one) == named), None)
         if orphan is None:
             raise stop(FAILED, f"{named} is no orphan. `manage.py orphans` lists them as KIND/NAMESPACE/NAME.")
@@ -77,10 +85,12 @@ class Command(PanelCommand):
         if not is_meant:
             self.say(f"Would {wish} {orphan}. {orphan.explanation}")
             if is_dry_run:
-                return
+                return orphan
             raise stop(WRONG_USAGE, "Nothing was done. Say --yes to do it.")
         outcome = request_orphan(orphan, wish, actor=actor(), is_sure=is_sure)
         if not outcome.accepted:
             raise stop(FAILED, outcome.message)
-        self.stdout.write(outcome.message)
+        self.say(outcome.message)
         warn_if_nobody_works(self)
+        orphan.wish, orphan.trouble = wish, ""
+        return orphan
