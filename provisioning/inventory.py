@@ -120,13 +120,13 @@ def explain_obstacle(facts: ClusterFacts, claimant: Project | None) -> str:
     if claimant is None:
         whose = facts.labels.get(PROJECT_LABEL) or "a project"
         return (
-            f"The cluster {facts.name} has the label of {whose}, which this panel does not know: another panel's. If "
-            f"that panel is gone, take the label {PROJECT_ID_LABEL} off the cluster; then it can be adopted."
+            f"The cluster {facts.name} has the label of {whose}, which this panel does not know: another panel's? "
+            "If that panel is gone, release the cluster under Orphans; then it can be adopted."
         )
     if claimant.desired_state == DesiredState.DELETED:
         return (
             f"The cluster {facts.name} has the label of the project {claimant.name}, which is deleted. If it is to "
-            f"stay, take the label {PROJECT_ID_LABEL} off it; then it can be adopted."
+            "stay, release it under Orphans; then it can be adopted."
         )
     return ""
 
