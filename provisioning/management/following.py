@@ -13,7 +13,17 @@ from projects.models import Project
 from projects.services import Outcome
 from projects.states import Origin, Phase, Reason, Step
 from provisioning import liveness
-from provisioning.management.console import DONE, FAILED, TIMED_OUT, Follower, PanelCommand, reload, stop, terminal
+from provisioning.management.console import (
+    DONE,
+    FAILED,
+    TIMED_OUT,
+    Follower,
+    PanelCommand,
+    reload,
+    shown,
+    stop,
+    terminal,
+)
 from provisioning.starting import how_to_start
 from provisioning.summary import credentials_of
 
@@ -45,7 +55,7 @@ def positive_seconds(text: str) -> float:
     except ValueError:
         seconds = 0.0
     if not 0 < seconds < 10_000_000:
-        raise ArgumentTypeError(f"'{text}' is not a number of seconds above 0")
+        raise ArgumentTypeError(f"{shown(text)} is not a number of seconds above 0")
     return seconds
 
 

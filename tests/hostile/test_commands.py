@@ -82,6 +82,12 @@ def test_what_is_no_text_is_wrong_usage(command, name):
     assert ran.err == "The argument names holds something that is not text in UTF-8. Type it again.\n"
 
 
+def test_a_time_out_that_is_no_number_is_quoted_on_one_line():
+    ran = run("provision", "aaa", "--timeout-s=1\x0b2\x1b[2J")
+    assert ran.code != 0
+    assert "'1\N{REPLACEMENT CHARACTER}2\N{REPLACEMENT CHARACTER}[2J' is not a number of seconds above 0" in ran.err
+
+
 def test_days_beyond_the_calendar_are_wrong_usage():
     assert run("prune_events", "--older-than-days", "999999999999").code == 2
 
