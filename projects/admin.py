@@ -8,6 +8,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import PermissionDenied
 from django.db import IntegrityError, models, transaction
+from django.db.models.functions import Lower
 from django.forms import BaseModelFormSet, ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -118,7 +119,7 @@ class ProjectAdmin(_ProjectAdmin):
     show_full_result_count = False
     search_fields = ("name", "kubernetes_name", "description", "owner__username")
     search_help_text = "Search by name, Kubernetes name, description or owner"
-    ordering = ("name", "pk")
+    ordering = (Lower("name"), "pk")
     actions = (
         "provision_selected",
         "retry_selected",
@@ -250,7 +251,7 @@ class ProjectAdmin(_ProjectAdmin):
 
     # --- Columns -----------------------------------------------------------------------------------------------
 
-    @shown("Project", ordering="name", header=True)
+    @shown("Project", ordering=Lower("name"), header=True)
     def name_shown(self, project: Project) -> list[str]:
         return [project.name, f"{project.namespace}/{project.kubernetes_name}"]
 

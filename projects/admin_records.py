@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from django.contrib import admin
 from django.contrib.auth import get_permission_codename
 from django.db import models
+from django.db.models.expressions import Combinable
+from django.db.models.functions import Lower
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -52,7 +54,11 @@ _Column = TypeVar("_Column", bound=Callable[..., Any])
 
 
 def shown(
-    description: str, *, ordering: str | None = None, label: dict[str, str] | None = None, header: bool | None = None
+    description: str,
+    *,
+    ordering: str | Combinable | None = None,
+    label: dict[str, str] | None = None,
+    header: bool | None = None,
 ) -> Callable[[_Column], _Column]:
     """Mark a method as a column of the admin; the theme's own decorator, with types."""
     decorate: Callable[[_Column], _Column] = unfold_display(
@@ -169,7 +175,7 @@ class RecordAdmin(ReadOnlyAdmin):
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
         return permissions.visible(super().get_queryset(request), request.user, owner="project__owner")
 
-    @shown("Project", ordering="project__name")
+    @shown("Project", ordering=Lower("project__name"))
     def project_link(self, row: DatabaseCluster | Sandbox | Event) -> SafeString:
         return format_html('<a class="panel-link" href="{}">{}</a>', row.project.get_absolute_url(), row.project)
 

@@ -7,6 +7,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
+from django.db.models.functions import Lower
 from django.urls import reverse
 from django.utils.functional import cached_property
 
@@ -146,12 +147,12 @@ class Project(Standing, Observation):
     objects = ProjectQuerySet.as_manager()
 
     class Meta:
-        ordering = ["name", "pk"]
+        ordering = [Lower("name"), "pk"]
         indexes = [
             models.Index(fields=["next_pass_at"], name="project_due", condition=models.Q(next_pass_at__isnull=False)),
             models.Index(fields=["queued_at"], name="project_queued", condition=models.Q(queued_at__isnull=False)),
-            models.Index(fields=["phase", "name"], name="project_phase"),
-            models.Index(fields=["name", "id"], name="project_name"),
+            models.Index("phase", Lower("name"), name="project_phase_name"),
+            models.Index(Lower("name"), "id", name="project_lower_name"),
         ]
         permissions = [
             ("provision_project", "Can provision and retry projects"),

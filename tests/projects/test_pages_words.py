@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -153,6 +154,26 @@ def test_the_list_of_what_is_in_progress():
     settled = client.get(page("list") + response.context["refresh_url"], headers=HTMX)
     assert "Nothing is in progress" in settled.content.decode()
     assert "every 1500ms" not in settled.content.decode()
+
+
+def test_projects_are_sorted_whatever_the_case_of_their_names():
+    for name in ("cherry", "Banana", "apple", "My Shop 2"):
+        ProjectFactory.create(name=name, failed=name != "Banana")
+    client = log_in("view_project", "provision_project")
+    names = ["apple", "Banana", "cherry", "My Shop 2"]
+    assert [project.name for project, _ in client.get(page("list")).context["rows"]] == names
+    failed = client.get(page("list") + "?phase=Failed").context["rows"]
+    assert [project.name for project, _ in failed] == ["apple", "cherry", "My Shop 2"]
+    changelist = reverse("admin:projects_project_changelist")
+    for url, expected in ((changelist, names), (changelist + "?o=1", names), (changelist + "?o=-1", names[::-1])):
+        assert [project.name for project in client.get(url).context["cl"].result_list] == expected
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL reads a table of few rows without its indexes")
+def test_sorted_projects_come_from_an_index():
+    assert "project_lower_name" in Project.objects.all()[:25].explain()
+    failed = Project.objects.filter(phase=Phase.FAILED)[:25].explain()
+    assert "project_phase_name" in failed
 
 
 def test_the_chip_of_all_says_whether_the_deleted_ones_count():
