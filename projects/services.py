@@ -93,6 +93,8 @@ def request_provision(project: Project, *, actor: str, may_adopt: bool = False) 
         if current.desired_state == DesiredState.RUNNING and current.phase in Phase.in_progress():
             if may_adopt and not current.adopts_by_name:
                 Project.objects.filter(pk=current.pk).update(adopts_by_name=True)
+                message = f"{actor} asked for it too, who may adopt: a cluster that its name points to is used."
+                record_event(current, actor=actor, reason=Reason.REQUESTED, message=message, at=now)
             enqueue_pass(current.pk, now=now)
             return Outcome(True, f"{current.name} is being provisioned already: {current.message}")
         if current.desired_state == DesiredState.RUNNING and current.phase == Phase.RUNNING:

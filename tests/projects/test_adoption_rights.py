@@ -107,6 +107,8 @@ def test_another_request_to_provision(phase, before, asking, after):
     project = ProjectFactory.create(wanted=True, phase=phase, adopts_by_name=before)
     assert request_provision(project, actor="ann", may_adopt=asking).accepted
     assert adopts(project) is after
+    if after and not before:
+        assert project.events.filter(actor="ann", reason=Reason.REQUESTED).exists()
 
 
 # --- Deleting what was adopted -----------------------------------------------------------------------------------
