@@ -229,7 +229,8 @@ def project_status(request: PanelRequest, pk: int) -> HttpResponse:
     if request.GET.get("seen") == display.version_of(project, display.panel_warnings()):
         return HttpResponse(status=204)
     context = project_context(request, project)
-    response = render(request, "projects/_status.html", {**context, "is_refresh": True})
+    context |= {"is_refresh": True, "in_admin": "in_admin" in request.GET}
+    response = render(request, "projects/_status.html", context)
     if request.GET.get("captured", "none") != _captured_mark(project):
         trigger_client_event(response, "credentials-captured")
     return response

@@ -215,6 +215,8 @@ def test_the_admins_page_of_a_project_follows_too(panel: Page) -> None:
     expect(panel.locator("#project-status")).to_contain_text("The request is in the queue.")
     Project.objects.filter(pk=project.pk).update(message="KubeBlocks says Creating.")
     expect(panel.locator("#project-status")).to_contain_text("KubeBlocks says Creating.")
+    expect(panel.locator("#project-status").get_by_role("link", name="Live view")).to_be_visible()
+    expect(panel.locator("#project-status").get_by_role("link", name="Edit")).to_have_count(0)
     assert Event.objects.aggregate(latest=Max("at"))["latest"] < timezone.now() + timedelta(seconds=1)
 
 
