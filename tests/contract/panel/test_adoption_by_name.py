@@ -71,8 +71,7 @@ def test_to_own_a_project_of_its_name_takes_no_cluster_over(cluster, unique_name
         assert not refused.databases.exists()
         assert not refused.sandboxes.exists()
         owner.post(page(press, project.pk))
-    assert buttons_of(owner, project) == ["Retry", "Cancel", "Delete"]
-    assert "Adopt" not in buttons_of(owner, follow(project, needs_adoption))
+    assert buttons_of(owner, follow(project, needs_adoption)) == ["Retry", "Cancel", "Delete"]
     owner.post(page("delete", project.pk))
     follow(project, is_deleted)
     assert not {PROJECT_ID_LABEL, ORIGIN_LABEL} & labels_of(theirs).keys()
