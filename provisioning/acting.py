@@ -205,7 +205,6 @@ def replace_database(scene: Scene, now: datetime) -> None:
     with transaction.atomic():
         scene.store()
         DatabaseCluster.objects.filter(pk=database.pk).update(retired_at=now, phase=Phase.DELETED)
-        scene.project.applied.filter(kind="Cluster").delete()
     scene.database, scene.inherited_deadline = None, database.deadline
     scene.world.forget_cluster()
 

@@ -39,10 +39,10 @@ def _play(stage: Stage, numbers: range, names: list[str], seed: int) -> None:
     for life in lives:
         life.prepare()
     for life, name in zip(lives, names, strict=True):
+        stage.struck_beside.update(step for step in (read_step(one.project.pk) for one in lives) if step != AT_REST)
         life.go_there()
-        found = {one.project.pk: read_step(one.project.pk) for one in lives}
-        stage.struck[found[life.project.pk]] += 1
-        stage.struck_beside.update(step for step in found.values() if step != AT_REST)
+        # Nothing is asked in between: the short steps would be over.
+        stage.struck[read_step(life.project.pk)] += 1
         KINDS[name](stage)
         if stage.is_found_out:
             return
