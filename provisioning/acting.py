@@ -63,6 +63,8 @@ def ensure_database(scene: Scene) -> None:
         return
     origin, name = found
     _add_database(scene, origin, lambda: name)
+    if origin is Origin.ADOPTED:  # a Cluster of that name may have been the panel's once
+        scene.project.applied.filter(kind="Cluster").delete()
     scene.note("ClusterFound", f"The project has the database cluster {name} already; it is used.")
 
 
