@@ -63,8 +63,6 @@ def ensure_database(scene: Scene) -> None:
         return
     origin, name = found
     _add_database(scene, origin, lambda: name)
-    if origin is Origin.ADOPTED:  # a Cluster of that name may have been the panel's once
-        scene.project.applied.filter(kind="Cluster").delete()
     scene.note("ClusterFound", f"The project has the database cluster {name} already; it is used.")
 
 
@@ -207,6 +205,7 @@ def replace_database(scene: Scene, now: datetime) -> None:
     with transaction.atomic():
         scene.store()
         DatabaseCluster.objects.filter(pk=database.pk).update(retired_at=now, phase=Phase.DELETED)
+        scene.project.applied.filter(kind="Cluster").delete()
     scene.database, scene.inherited_deadline = None, database.deadline
     scene.world.forget_cluster()
 
