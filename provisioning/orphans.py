@@ -65,16 +65,18 @@ def judge(kind: str, item: Object, known: Known, now: datetime) -> Orphan | None
             return None
     is_cluster = kind == "Cluster"
     is_ours = is_panel_made(labels, is_cluster=is_cluster)
-    explanation = _explain(project, text(labels.get(PROJECT_LABEL), 63), is_cluster=is_cluster, is_ours=is_ours)
+    labelled_as = text(labels.get(PROJECT_LABEL), 63)
     if is_going:
-        explanation = f"{_explain_origin(project, '')} {_explain_going(metadata)}"
+        explanation = f"{_explain_origin(project, labelled_as)} {_explain_going(metadata)}"
+    else:
+        explanation = _explain(project, labelled_as, is_cluster=is_cluster, is_ours=is_ours)
     return Orphan(
         kind=kind,
         namespace=text(metadata.get("namespace"), 63),
         name=name,
         uid=uid_of(item),
         project=project,
-        labelled_as=text(labels.get(PROJECT_LABEL), 63),
+        labelled_as=labelled_as,
         explanation=explanation,
         is_foreign=project is None,
         is_deletable=is_ours and not is_going,

@@ -13,6 +13,7 @@ from projects.models import Project
 from projects.services import add_project, request_provision
 from projects.states import Phase
 from provisioning import kube, liveness
+from provisioning.adoption import list_clusters
 from provisioning.devcluster.cluster import EmbeddedCluster, Options
 from provisioning.devcluster.scenarios import Scenario
 from provisioning.reconcile import run_pass
@@ -104,6 +105,13 @@ def follow(project: Project, until: Callable[[Project], object], timeout_s: floa
 
 def is_running(project: Project) -> bool:
     return project.phase == Phase.RUNNING
+
+
+def available_clusters() -> str:
+    """Return what a message says of the clusters that there are: of a shared one, the first six and how many more."""
+    names = sorted(cluster.name for cluster in list_clusters("default"))
+    more = f" and {len(names) - 6} more" if len(names) > 6 else ""
+    return f"Available clusters: {', '.join(names[:6])}{more}"
 
 
 @pytest.fixture

@@ -13,10 +13,9 @@ from django.utils import timezone
 from projects.models import Project
 from projects.states import Origin
 from provisioning import liveness
-from provisioning.adoption import list_clusters
 from provisioning.devcluster.cluster import EmbeddedCluster, build_kubeconfig
 from tests.commands.conftest import run
-from tests.conftest import follow, is_running
+from tests.conftest import available_clusters, follow, is_running
 from tests.devcluster.standin_api import Api
 from tests.factories import ProjectFactory
 
@@ -39,13 +38,6 @@ def test_an_adopted_database_is_captured_and_its_revealed_url_connects(
     shown = run("credentials", unique_name, "--reveal", "--reason", "a test", "--format", "url")
     with psycopg.connect(shown.out.strip()) as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
-
-
-def available_clusters() -> str:
-    """The cluster is shared, so there may be more than a message lists."""
-    names = sorted(cluster.name for cluster in list_clusters("default"))
-    more = f" and {len(names) - 6} more" if len(names) > 6 else ""
-    return f"Available clusters: {', '.join(names[:6])}{more}"
 
 
 def test_adopting_what_is_not_there_adds_nothing(cluster: EmbeddedCluster, unique_name: str) -> None:
