@@ -59,6 +59,8 @@ def request_adopt(project: Project, cluster: Adoptable, *, actor: str) -> Outcom
             if live is not None:
                 # Nothing was found under this name.
                 current.databases.filter(pk=live.pk).update(retired_at=now, phase=Phase.DELETED)
+            # Of a Cluster that was replaced: this one is not of the panel's making.
+            current.applied.filter(kind="Cluster").delete()
             DatabaseCluster.objects.create(
                 project=current,
                 name=cluster.name,

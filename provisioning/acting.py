@@ -102,9 +102,13 @@ def _add_database(scene: Scene, origin: Origin, choose_name: Callable[[], str]) 
         try:
             with transaction.atomic():
                 scene.lease.write()
+                name = choose_name()
+                # Of a Cluster that was replaced; this very one was only said to be gone, and its drift is followed.
+                kept = name if origin is Origin.CREATED else ""
+                scene.project.applied.filter(kind="Cluster").exclude(name=kept).delete()
                 scene.database = DatabaseCluster.objects.create(
                     project=scene.project,
-                    name=choose_name(),
+                    name=name,
                     namespace=scene.project.namespace,
                     origin=origin,
                     phase=Phase.WAITING,
@@ -205,7 +209,6 @@ def replace_database(scene: Scene, now: datetime) -> None:
     with transaction.atomic():
         scene.store()
         DatabaseCluster.objects.filter(pk=database.pk).update(retired_at=now, phase=Phase.DELETED)
-        scene.project.applied.filter(kind="Cluster").delete()
     scene.database, scene.inherited_deadline = None, database.deadline
     scene.world.forget_cluster()
 

@@ -1,22 +1,24 @@
 """Drift on the embedded cluster: found, shown as it is, taken back or only reported; never a value of a Secret."""
 
 import base64
+import uuid
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.utils import timezone
 
+from projects.adoption import Adoptable, request_adopt
 from projects.fields import EncryptedText
 from projects.models import Project, ProjectVariable
 from projects.services import add_project, request_provision, request_update
-from projects.states import DriftPolicy, Phase, Reason
+from projects.states import DriftPolicy, Origin, Phase, Reason
 from provisioning import kube as k
 from provisioning.acting import apply_cluster
 from provisioning.drifting import MENDED
 from provisioning.lease import claim
 from provisioning.manifests import environment_secret_name
-from provisioning.names import PROJECT_ID_LABEL
+from provisioning.names import ORIGIN_LABEL, PROJECT_ID_LABEL
 from provisioning.reconcile import observe_and_decide, read_scene, run_pass
 from provisioning.terms import Action
 from tests.conftest import follow, is_running
@@ -170,6 +172,60 @@ def test_a_cluster_whose_record_was_lost_is_followed_as_any_other(
     assert ours["metadata"]["uid"] == made["metadata"]["uid"] == project.database.object_uid
     assert ours["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "controlpanel", "labels are taken back"
     assert ours["spec"]["componentSpecs"][0]["resources"]["limits"]["cpu"] == "700m", "the spec is sent once"
+
+
+def said_to_be_gone(project: Project, cluster: Any) -> str:
+    """A young Cluster whose API server says once that it is gone; return its name."""
+    request_provision(project, actor="tester")
+    run_pass(project.pk)
+    cluster.faults.add("status", status=404, verb="get", resource="clusters", user="admin", count=1)
+    return project.databases.get().name
+
+
+def test_a_cluster_that_was_only_said_to_be_gone_is_followed_as_before(cluster, unique_name):
+    project = add_project(unique_name, actor="tester")
+    name = said_to_be_gone(project, cluster)
+    project = follow(project, is_running)
+    assert project.events.filter(reason__in=["ClusterVanished", "ClusterFound"]).count() == 2
+    assert list(project.databases.values_list("name", "origin")) == [(name, Origin.CREATED)] * 2
+    edit_outside(name)
+    project = follow(project, lambda p: is_running(p) and p.reason == Reason.DRIFTED)
+    assert {kind for kind, _ in paths(project)} == {"Cluster"}
+
+
+def remembered_clusters(project: Project) -> list[str]:
+    return list(project.applied.filter(kind="Cluster").values_list("name", flat=True))
+
+
+def test_how_a_cluster_was_made_is_forgotten_with_the_cluster(cluster, unique_name):
+    project = add_project(unique_name, actor="tester")
+    name = said_to_be_gone(project, cluster)
+    change(CLUSTERS, name, {"metadata": {"labels": {PROJECT_ID_LABEL: str(uuid.uuid4())}}})
+    project = follow(project, is_running)
+    assert project.database.name != name
+    assert remembered_clusters(project) == [project.database.name]
+
+
+def test_how_a_cluster_was_made_is_forgotten_when_it_is_somebody_elses(cluster, unique_name):
+    project = add_project(unique_name, actor="tester")
+    name = said_to_be_gone(project, cluster)
+    change(CLUSTERS, name, {"metadata": {"labels": {ORIGIN_LABEL: "adopted"}}})
+    project = follow(project, is_running)
+    assert (project.database.name, project.database.origin) == (name, Origin.ADOPTED)
+    assert remembered_clusters(project) == []
+
+
+def test_how_a_cluster_was_made_is_forgotten_when_people_adopt_it(cluster, unique_name):
+    project = add_project(unique_name, actor="tester")
+    name = said_to_be_gone(project, cluster)
+    change(CLUSTERS, name, {"metadata": {"labels": {PROJECT_ID_LABEL: None}}})
+    project = follow(project, lambda p: p.reason == Reason.ADOPTION_NEEDED)
+    live = k.connect().get_or_none(CLUSTERS, "default", name)
+    found = Adoptable("default", name, live["metadata"]["uid"], live["apiVersion"])
+    assert request_adopt(project, found, actor="tester").accepted
+    project = follow(project, is_running)
+    assert (project.database.name, project.database.origin) == (name, Origin.ADOPTED)
+    assert remembered_clusters(project) == []
 
 
 def test_objects_that_are_gone_come_back(provisioned):
