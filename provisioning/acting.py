@@ -1,42 +1,35 @@
 """The effects of a pass: one function an action. Each is idempotent, and leaves what it did on the scene, which is
 stored under the lease before the next effect and at the end of the pass."""
 
-import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from projects.connection import Connection
 from projects.fields import EncryptedText
-from projects.models import DatabaseCluster, Project, Sandbox
-from projects.states import CredentialsSource, Level, Origin, Phase, Reason
-from provisioning import drifting, manifests, observing, removing
+from projects.models import DatabaseCluster
+from projects.states import Level, Origin, Phase, Reason
+from provisioning import deploying, drifting, manifests, observing, removing
 from provisioning import kube as k
 from provisioning.credentials import Missing
 from provisioning.names import (
-    INSTANCE_LABEL,
     ORIGIN_LABEL,
     PROJECT_ID_LABEL,
     AdoptionNeededError,
     ExistingCluster,
     build_database_name,
-    build_sandbox_name,
     claim_labels,
     find_existing_cluster,
     project_id_of,
 )
 from provisioning.password_rotation import rotate_password
-from provisioning.readiness import Object, judge_cluster, labels_of, mapping, metadata_of, number, text, uid_of
-from provisioning.sandboxes import build_spec
+from provisioning.readiness import Object, judge_cluster, labels_of, mapping, metadata_of, text, uid_of
 from provisioning.scene import Scene
 from provisioning.terms import Action, Verification
 from provisioning.verifying import verify_connection
 
-logger = logging.getLogger(__name__)
 _NAME_ATTEMPTS = 5
 
 
@@ -123,15 +116,9 @@ def _add_database(scene: Scene, origin: Origin, choose_name: Callable[[], str]) 
                 raise
 
 
-def _live_database(scene: Scene) -> DatabaseCluster:
-    if scene.database is None:
-        raise ValueError("The project has no database row.")
-    return scene.database
-
-
 def apply_cluster(scene: Scene, now: datetime) -> None:
     """Create the Cluster, or put our labels back on it. Its spec is never sent twice: the operator completes it."""
-    database, world = _live_database(scene), scene.world
+    database, world = scene.live_database, scene.world
     if world.cluster is not None:
         _label_cluster(scene, "created")
         api_version = text(world.cluster.get("apiVersion"), 60)
@@ -148,7 +135,7 @@ def apply_cluster(scene: Scene, now: datetime) -> None:
 
 def cluster_manifest(scene: Scene) -> manifests.Manifest:
     """Return the Cluster that is made for the project, as the settings have it. Raises KubeError."""
-    database = _live_database(scene)
+    database = scene.live_database
     spec = manifests.DatabaseSpec(
         service_version=settings.POSTGRES_VERSION,
         legacy_version=settings.POSTGRES_VERSION_LEGACY,
@@ -165,14 +152,14 @@ def cluster_manifest(scene: Scene) -> manifests.Manifest:
 
 def adopt_cluster(scene: Scene, now: datetime) -> None:
     """Put our labels on a Cluster that somebody else made; nothing else of it is changed."""
-    database = _live_database(scene)
+    database = scene.live_database
     _label_cluster(scene, "adopted")
     api_version = text((scene.world.cluster or {}).get("apiVersion"), 60)
     _record_cluster(scene, api_version, "ClusterAdopted", f"Adopted the Cluster {database.name}.", now)
 
 
 def _label_cluster(scene: Scene, origin: str) -> None:
-    database, world = _live_database(scene), scene.world
+    database, world = scene.live_database, scene.world
     labels = {**claim_labels(scene.project.kubernetes_name, scene.project.uid), ORIGIN_LABEL: origin}
     world.cluster = world.kube.merge_labels(
         observing.cluster_api(world, database),
@@ -184,7 +171,7 @@ def _label_cluster(scene: Scene, origin: str) -> None:
 
 
 def _record_cluster(scene: Scene, api_version: str, reason: str, message: str, now: datetime) -> None:
-    database, world = _live_database(scene), scene.world
+    database, world = scene.live_database, scene.world
     world.is_cluster_known = True
     seen = judge_cluster(world.cluster)
     scene.set(
@@ -199,7 +186,7 @@ def _record_cluster(scene: Scene, api_version: str, reason: str, message: str, n
 
 def replace_database(scene: Scene, now: datetime) -> None:
     """Retire the row of a Cluster that vanished; the next step gives the project a new one."""
-    database = _live_database(scene)
+    database = scene.live_database
     scene.note(
         "ClusterVanished",
         f"The Cluster {database.name} is gone; a new one is made under another name.",
@@ -215,7 +202,7 @@ def replace_database(scene: Scene, now: datetime) -> None:
 
 def capture_credentials(scene: Scene, now: datetime) -> None:
     """Store, encrypted, what the Cluster's Secret says."""
-    database = _live_database(scene)
+    database = scene.live_database
     found = observing.observe_connection(scene.world, database)
     if isinstance(found, Missing):
         return
@@ -243,7 +230,7 @@ def capture_credentials(scene: Scene, now: datetime) -> None:
 
 def verify_captured(scene: Scene, now: datetime) -> None:
     """Connect with the captured credentials, and record what came of it."""
-    database = _live_database(scene)
+    database = scene.live_database
     connection = database.connection
     if connection is None:
         return
@@ -262,132 +249,6 @@ def verify_captured(scene: Scene, now: datetime) -> None:
         )
 
 
-def apply_sandbox(scene: Scene, now: datetime) -> None:
-    """Deploy the sandbox with the captured credentials."""
-    connection = _live_database(scene).connection
-    if connection is None:
-        raise ValueError("A sandbox is applied with captured credentials or not at all.")
-    _apply_sandbox(scene, connection, CredentialsSource.CAPTURED, now)
-
-
-def apply_sandbox_with_default(scene: Scene, now: datetime) -> None:
-    """Deploy the sandbox with the owner's default database, marked as such."""
-    connection = observing.default_connection(scene.project)
-    if connection is None:
-        raise ValueError("The project may not start with a default database.")
-    _apply_sandbox(scene, connection, CredentialsSource.DEFAULT, now)
-
-
-def _apply_sandbox(scene: Scene, connection: Connection, source: CredentialsSource, now: datetime) -> None:
-    if scene.sandbox is None:
-        sandbox = new_sandbox(scene.project)
-        scene.added.append(sandbox)
-    else:
-        sandbox = scene.sandbox
-        names = manifests.certificate_names(sandbox.name, build_spec(scene.project, sandbox))
-        scene.set(sandbox, certificates=sorted({*sandbox.certificates, *names}))
-    # Its name, its certificates' and the credentials that it gets are stored before the first call.
-    if not scene.is_stored:
-        scene.store()
-    scene.sandbox = sandbox
-    is_rolled = sandbox.applied_at is not None
-    made = sandbox_manifests(scene, sandbox, connection)
-    kube, digest = scene.world.kube, made.digest
-    try:
-        kube.apply(made.secret, "secrets")
-    except k.RefusedError as error:
-        # An answer about a Secret may quote it.
-        raise k.RefusedError(
-            error.code, error.reason, f"The API server refused the Secret of {sandbox.name}."
-        ) from None
-    kube.apply(made.service, "services")
-    for ingress in made.ingresses:
-        kube.apply(ingress, "ingresses")
-    if is_rolled:
-        _remove_other_ingresses(scene, sandbox, {str(metadata_of(ingress)["name"]) for ingress in made.ingresses})
-    scene.world.statefulset = kube.apply(made.statefulset, "statefulsets")
-    scene.world.is_statefulset_known, scene.world.sandbox_note = True, ""
-    scene.world.forget_sandbox()
-    scene.set(
-        sandbox,
-        applied_at=now,
-        ready_at=None,
-        deadline=now + timedelta(seconds=settings.READY_TIMEOUT_S),
-        credentials=source,
-        environment_digest=digest,
-        wanted_generation=number(metadata_of(scene.world.statefulset).get("generation")),
-    )
-    drifting.remember(scene, made.all, now)
-    scene.note(
-        "SandboxApplied",
-        f"{'Restarted' if is_rolled else 'Applied'} the sandbox {sandbox.name} with {source.label.lower()} "
-        f"{'' if source is CredentialsSource.DEFAULT else 'credentials'}".strip()
-        + ".",
-        resource=f"StatefulSet {sandbox.name}",
-        level=Level.WARNING if source is CredentialsSource.DEFAULT else Level.INFO,
-    )
-    if is_rolled:
-        scene.store()  # drift is measured against it in this very pass
-
-
-@dataclass(frozen=True, slots=True)
-class SandboxManifests:
-    """The objects of a sandbox, in the order in which they are applied. The Secret holds passwords: never show it."""
-
-    secret: manifests.Manifest = field(repr=False)
-    service: manifests.Manifest
-    ingresses: list[manifests.Manifest]
-    statefulset: manifests.Manifest
-    digest: str
-
-    @property
-    def all(self) -> list[manifests.Manifest]:
-        return [self.secret, self.service, *self.ingresses, self.statefulset]
-
-
-def sandbox_manifests(scene: Scene, sandbox: Sandbox, connection: Connection) -> SandboxManifests:
-    """Return what the sandbox is made of. Raises UndecryptableValueError."""
-    variables = observing.project_environment(scene.project)
-    environment = {**variables, **connection.environment}
-    spec = build_spec(scene.project, sandbox)
-    digest = observing.digest_of(variables, connection, spec)
-    where = (sandbox.name, sandbox.namespace, scene.owner)
-    return SandboxManifests(
-        secret=manifests.build_environment_secret(*where, environment),
-        service=manifests.build_service(*where, spec),
-        ingresses=manifests.build_ingresses(*where, spec),
-        statefulset=manifests.build_statefulset(*where, spec, variables=list(environment), digest=digest),
-        digest=digest,
-    )
-
-
-def _remove_other_ingresses(scene: Scene, sandbox: Sandbox, wanted: set[str]) -> None:
-    """Remove the Ingresses of ports that the sandbox no longer has."""
-    kube = scene.world.kube
-    for item in kube.list_objects(k.INGRESS, sandbox.namespace, labels=f"{INSTANCE_LABEL}={sandbox.name}"):
-        name = text(metadata_of(item).get("name"))
-        if name not in wanted and project_id_of(labels_of(item)) == str(scene.project.uid):
-            kube.delete(k.INGRESS, sandbox.namespace, name, uid=uid_of(item))
-            scene.project.applied.filter(kind=k.INGRESS.name, name=name).delete()
-
-
-def new_sandbox(project: Project) -> Sandbox:
-    """Return an unsaved row of a sandbox, with the name that its objects will have."""
-    spec, name = build_spec(project), build_sandbox_name(project.kubernetes_name)
-    return Sandbox(
-        project=project,
-        name=name,
-        namespace=project.namespace,
-        phase=Phase.WAITING,
-        reason=Reason.WAITING_FOR_SANDBOX,
-        message="It was not applied yet.",
-        storage=spec.storage,
-        storage_class=spec.storage_class,
-        certificates=sorted(manifests.certificate_names(name, spec)),
-        requested_at=project.requested_at,
-    )
-
-
 ACTIONS: dict[Action, Callable[[Scene, datetime], None]] = {
     Action.APPLY_CLUSTER: apply_cluster,
     Action.ADOPT_CLUSTER: adopt_cluster,
@@ -395,8 +256,8 @@ ACTIONS: dict[Action, Callable[[Scene, datetime], None]] = {
     Action.CAPTURE_CREDENTIALS: capture_credentials,
     Action.VERIFY_CONNECTION: verify_captured,
     Action.ROTATE_PASSWORD: rotate_password,
-    Action.APPLY_SANDBOX: apply_sandbox,
-    Action.APPLY_SANDBOX_WITH_DEFAULT: apply_sandbox_with_default,
+    Action.APPLY_SANDBOX: deploying.apply_sandbox,
+    Action.APPLY_SANDBOX_WITH_DEFAULT: deploying.apply_sandbox_with_default,
     Action.MEND_DRIFT: drifting.mend_drift,
     Action.DELETE_OBJECTS: removing.delete_objects,
     Action.RELEASE_CLUSTER: removing.release_clusters,

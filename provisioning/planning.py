@@ -16,7 +16,7 @@ from django.conf import settings
 from projects.adoption import Adoptable
 from projects.models import DatabaseCluster, Project
 from projects.states import DesiredState, Origin, Phase, Reason, Step
-from provisioning import acting, observing
+from provisioning import acting, deploying, observing
 from provisioning import kube as k
 from provisioning.drift import Difference, conceal, describe, drift
 from provisioning.lease import Lease
@@ -130,7 +130,7 @@ def plan(
         "sandbox": scene.sandbox.name if scene.sandbox else "",
     }
     if decision.action in (Action.APPLY_SANDBOX, Action.APPLY_SANDBOX_WITH_DEFAULT) and scene.sandbox is None:
-        sandbox = acting.new_sandbox(scene.project)
+        sandbox = deploying.new_sandbox(scene.project)
         sandbox.name = sandbox.name[: -len(_UNCHOSEN)] + _UNCHOSEN
         scene.sandbox, names["sandbox"] = sandbox, sandbox.name
     return Plan(
@@ -234,7 +234,7 @@ def _sandbox_objects(scene: Scene, action: Action) -> Iterator[PlannedObject]:
         connection = observing.default_connection(scene.project)
     if sandbox is None or connection is None:
         raise ValueError("A sandbox is applied with credentials or not at all.")
-    for manifest in acting.sandbox_manifests(scene, sandbox, connection).all:
+    for manifest in deploying.sandbox_manifests(scene, sandbox, connection).all:
         kind = _PLURALS[str(manifest["kind"])]
         items = scene.world.kube.list_objects(kind, sandbox.namespace, labels=f"{INSTANCE_LABEL}={sandbox.name}")
         wanted = text(metadata_of(manifest).get("name"), 253)

@@ -37,6 +37,13 @@ class Scene:
     def owner(self) -> manifests.Owner:
         return manifests.Owner(self.project.kubernetes_name, self.project.uid)
 
+    @property
+    def live_database(self) -> DatabaseCluster:
+        """The project's database row, where there must be one: raises ValueError else."""
+        if self.database is None:
+            raise ValueError("The project has no database row.")
+        return self.database
+
     def set(self, row: DatabaseCluster | Sandbox, **values: object) -> None:
         """Put values on one of the rows, and remember those that differ from what is stored."""
         for name, value in values.items():
