@@ -1,0 +1,104 @@
+"""Changes of a password, and where they get stuck: what several tests of them do and look at."""
+
+import base64
+import json
+
+import psycopg
+import pytest
+import requests
+
+from projects.models import Project
+from projects.password_rotation import request_password_rotation
+from provisioning import kube as k
+from provisioning import password_rotation
+from provisioning.manifests import environment_secret_name
+from provisioning.readiness import Object
+from provisioning.reconcile import run_pass
+from tests.conftest import follow, is_running
+
+
+def rotate(project: Project, **options: bool) -> Project:
+    outcome = request_password_rotation(project, actor="maria", **options)
+    assert outcome.accepted, outcome.message
+    return follow(project, is_settled)
+
+
+def is_settled(project: Project) -> bool:
+    return is_running(project) and project.is_carried_out and project.database.rotation_requested_at is None
+
+
+def connects(url: str) -> bool:
+    try:
+        with psycopg.connect(url, connect_timeout=3) as session:
+            return session.execute("SELECT 1").fetchone() == (1,)
+    except psycopg.OperationalError:
+        return False
+
+
+def secret_of(project: Project) -> Object:
+    """KubeBlocks' Secret."""
+    labels = f"app.kubernetes.io/instance={project.database.name},app.kubernetes.io/managed-by=kubeblocks"
+    (secret,) = k.connect().list_objects(k.SECRET, "default", labels=labels)
+    return secret
+
+
+def password_in(secret: Object) -> str:
+    return base64.b64decode(secret["data"]["password"]).decode()
+
+
+def sandbox_url(project: Project) -> str:
+    secret = k.connect().get_or_none(k.SECRET, "default", environment_secret_name(project.sandbox.name))
+    return base64.b64decode(secret["data"]["DATABASE_URL"]).decode()
+
+
+def assert_one_truth(project: Project) -> str:
+    """The row, KubeBlocks' Secret, the sandbox's Secret and the server agree; return the URL."""
+    connection = project.database.connection
+    assert connects(connection.url)
+    assert password_in(secret_of(project)) == connection.password
+    assert sandbox_url(project) == connection.url
+    assert not project.database.pending_password
+    assert project.database.is_verified
+    return connection.url
+
+
+def write_secret(cluster, secret, password):
+    """Change KubeBlocks' Secret as somebody else would."""
+    data = {"password": base64.b64encode(password.encode()).decode()}
+    answer = requests.patch(
+        f"{cluster.url}/api/v1/namespaces/default/secrets/{secret['metadata']['name']}",
+        headers={"Authorization": f"Bearer {cluster.token}", "Content-Type": "application/merge-patch+json"},
+        data=json.dumps({"data": data}),
+        timeout=20,
+    )
+    assert answer.status_code == 200
+
+
+class KilledError(BaseException):
+    """Ends a pass as kill -9 does: nothing after it runs, not even the release of the lease."""
+
+
+def kill_after_effect(patch, number):
+    """Kill the pass right behind the n-th thing that it does to the server or to the cluster."""
+    effects = iter(range(1, number))
+    for name in ("_set_password", "_write_secret"):
+        original = getattr(password_rotation, name)
+
+        def killed(*args, _original=original, **options):
+            result = _original(*args, **options)
+            if next(effects, None) is None:
+                raise KilledError
+            return result
+
+        patch.setattr(password_rotation, name, killed)
+
+
+def begin_change_and_die(project, monkeypatch, *, with_adopted=False):
+    """Ask for another password; the worker is killed when the server has it and the Secret does not, and its lease
+    ends."""
+    assert request_password_rotation(project, actor="maria", with_adopted=with_adopted).accepted
+    with monkeypatch.context() as patch:
+        kill_after_effect(patch, 1)
+        with pytest.raises(KilledError):
+            run_pass(project.pk)
+    Project.objects.filter(pk=project.pk).update(lease_token=None, lease_until=None)
