@@ -3,8 +3,10 @@
 import io
 import os
 import shutil
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +14,11 @@ from pathlib import Path
 import pytest
 from django.core.management import CommandError, call_command
 
+from provisioning.devcluster.ports import LOOPBACK, choose_port
 from provisioning.supervisor import Supervisor
 from tests.processes import hermetic_environment
+
+REDIS = shutil.which("redis-server")
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,48 @@ def migrated_state(tmp_path_factory: pytest.TempPathFactory, repository: Path) -
         check=True,
     )
     return state_dir
+
+
+def shell(repository: Path, state_dir: Path, code: str, **environment: str) -> str:
+    """Run Python in a process of its own, with the panel's settings; return what it prints."""
+    ran = subprocess.run(
+        [sys.executable, "-c", f"import django; django.setup()\n{code}"],
+        cwd=repository,
+        env=hermetic_environment(state_dir, **environment),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return ran.stdout
+
+
+@pytest.fixture
+def state_dir(migrated_state: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(migrated_state, tmp_path / "state"))
+
+
+@pytest.fixture
+def redis_url(tmp_path: Path) -> Iterator[str]:
+    """A Redis of the test's own."""
+    if REDIS is None:
+        pytest.skip("There is no redis-server on the PATH: apt install redis-server.")
+    port = choose_port(range(32000, 32700), set())
+    command = [REDIS, "--bind", LOOPBACK, "--port", str(port), "--save", "", "--dir", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
+        try:
+            until_s = time.monotonic() + 20
+            while server.poll() is None and not _listens(port):
+                assert time.monotonic() < until_s, "redis-server has not started"
+                time.sleep(0.02)
+            assert server.poll() is None, "redis-server has ended"
+            yield f"redis://{LOOPBACK}:{port}/0"
+        finally:
+            server.terminate()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((LOOPBACK, port)) == 0
 
 
 @pytest.fixture

@@ -1,19 +1,7 @@
 """What counts wrong codes of the second factor counts for all processes together, from a fresh clone on."""
 
-import shutil
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from pathlib import Path
+from tests.commands.conftest import shell
 
-import pytest
-
-from provisioning.devcluster.ports import LOOPBACK, choose_port
-from tests.processes import hermetic_environment
-
-REDIS = shutil.which("redis-server")
 # A member of staff types into the field above the sidebar.
 SEARCH = """
 from django.contrib.auth.models import User
@@ -25,52 +13,10 @@ print([answer.status_code for answer in answers], 'Sandbox templates' in answers
 """
 
 
-def shell(repository: Path, state_dir: Path, code: str, **environment: str) -> str:
-    """Run Python in a process of its own, with the panel's settings; return what it prints."""
-    ran = subprocess.run(
-        [sys.executable, "-c", f"import django; django.setup()\n{code}"],
-        cwd=repository,
-        env=hermetic_environment(state_dir, **environment),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return ran.stdout
-
-
-@pytest.fixture
-def state_dir(migrated_state: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(migrated_state, tmp_path / "state"))
-
-
 def test_processes_count_together_once_the_database_is_migrated(repository, state_dir):
     code = "from django.core.cache import cache; print(cache.add('code', [1.5], timeout=60), cache.get('code'))"
     assert shell(repository, state_dir, code) == "True [1.5]\n"
     assert shell(repository, state_dir, code) == "False [1.5]\n"
-
-
-@pytest.fixture
-def redis_url(tmp_path: Path) -> Iterator[str]:
-    """A Redis of the test's own."""
-    if REDIS is None:
-        pytest.skip("There is no redis-server on the PATH: apt install redis-server.")
-    port = choose_port(range(32000, 32700), set())
-    command = [REDIS, "--bind", LOOPBACK, "--port", str(port), "--save", "", "--dir", str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
-        try:
-            until_s = time.monotonic() + 20
-            while server.poll() is None and not _listens(port):
-                assert time.monotonic() < until_s, "redis-server has not started"
-                time.sleep(0.02)
-            assert server.poll() is None, "redis-server has ended"
-            yield f"redis://{LOOPBACK}:{port}/0"
-        finally:
-            server.terminate()
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex((LOOPBACK, port)) == 0
 
 
 def test_with_redis_they_count_together_there(repository, state_dir, redis_url):
