@@ -7,6 +7,7 @@ from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import BadRequest
 from django.forms.formsets import INITIAL_FORM_COUNT, TOTAL_FORM_COUNT
 from django.http import Http404, HttpRequest, HttpResponse
+from django_htmx.middleware import HtmxDetails
 
 # Keys are numbers of 64 bits, or ids of tasks in 32 digits.
 _LONGEST_KEY = 40
@@ -17,7 +18,7 @@ _FORM_COUNTS = (TOTAL_FORM_COUNT, INITIAL_FORM_COUNT)
 
 
 class RefuseBadInput:
-    """Answers 404 to keys that no row has, 400 to selections and query strings that no page sends.
+    """Answers 404 to keys that no row has, 400 to selections, query strings and headers that no page sends.
 
     Django's admin and its filters hand them to the database as they come, and what it makes of them would be a 500:
     PostgreSQL takes no NUL, and Python no number of thousands of digits.
@@ -38,11 +39,23 @@ class RefuseBadInput:
         is_admins = request.resolver_match is not None and request.resolver_match.app_name == "admin"
         if is_admins and any("\0" in text for item in request.GET.lists() for text in (item[0], *item[1])):
             raise BadRequest("The address holds a null character.")
+        if not _says_where_it_is(request):
+            raise BadRequest("The header HX-Current-URL holds no address.")
         if not all(map(_is_key, request.POST.getlist(ACTION_CHECKBOX_NAME))):
             raise BadRequest("What was selected are no rows.")
         counts = [text for name, texts in request.POST.lists() if name.endswith(_FORM_COUNTS) for text in texts]
         if not all(_is_key(text) and int(text) <= MOST_FORMS for text in counts):
             raise BadRequest("That is no number of forms.")
+
+
+def _says_where_it_is(request: HttpRequest) -> bool:
+    """Whether htmx's header of the page that a fragment is for can be read as an address: views take it apart."""
+    htmx: HtmxDetails = request.htmx  # type: ignore[attr-defined] # its middleware stands in front
+    try:
+        _ = htmx.current_url_abs_path
+    except ValueError:
+        return False
+    return True
 
 
 def _is_key(text: str) -> bool:
