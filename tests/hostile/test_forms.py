@@ -314,7 +314,9 @@ def test_no_header_breaks_a_page(panel, settings, name, headers, is_known):
         assert response.status_code in (400, 403)
 
 
-@pytest.mark.parametrize("url", ["http://[", "http://[::1", "http://testserver]/", "//[", "http://127.0.0.1:99999999/", "\x7f"])
+@pytest.mark.parametrize(
+    "url", ["http://[", "http://[::1", "http://testserver]/", "//[", "http://127.0.0.1:99999999/", "\x7f"]
+)
 def test_no_address_of_the_page_around_a_fragment_breaks_it(panel, url):
     """The anonymous are led back to it after the log-in."""
     for client in (Client(), panel.client()):
