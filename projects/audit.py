@@ -14,6 +14,7 @@ from allauth.mfa.models import Authenticator
 from allauth.mfa.signals import authentication_failed
 from auditlog.models import LogEntry
 from auditlog.registry import auditlog
+from axes.models import AccessAttempt
 from axes.signals import user_locked_out
 from django.contrib.auth.models import Group, User
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
@@ -21,7 +22,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_ipv46_address
 from django.db.models import Model
-from django.db.models.signals import post_save, pre_save
+from django.db.models.signals import post_delete, post_save, pre_save
 from django.http import HttpRequest, HttpResponse
 
 from controlpanel.redaction import MASK, redact
@@ -51,10 +52,13 @@ WHATS = (
     "Forgotten",
     "OrphanRequested",
     "OrphanEnded",
+    "KeysRotated",
+    "EventsPruned",
     "LoggedIn",
     "LoggedOut",
     "LogInFailed",
     "LogInLocked",
+    "LogInUnlocked",
     "SecondFactorFailed",
     "SignOnFailed",
 )
@@ -88,6 +92,17 @@ def record(row: Model, what: str, *, by: str = "", message: str = "", action: in
     LogEntry.objects.log_create(row, force_log=True, action=action, additional_data=more)
 
 
+def record_of_all(model: type[Model], what: str, name: str, message: str) -> None:
+    """Add an entry about many rows of a model together, under a name for them."""
+    LogEntry.objects.create(
+        content_type=ContentType.objects.get_for_model(model),
+        object_pk="",
+        object_repr=name,
+        action=LogEntry.Action.UPDATE,
+        additional_data={"what": what, "message": message},
+    )
+
+
 # --- Where entries come from -----------------------------------------------------------------------------------
 
 
@@ -116,6 +131,12 @@ def _record_lock(username: str | None = None, **_: Any) -> None:
     _record_name("LogInLocked", username or "")
 
 
+def _record_unlock(instance: AccessAttempt, **_: Any) -> None:
+    """Whose wrong passwords a command forgot. A request forgets them as they expire, or as the right one comes."""
+    if _request.get() is None:
+        _record_name("LogInUnlocked", instance.username or "", f"{instance.username} at {instance.ip_address}")
+
+
 def _record_wrong_code(user: User, **_: Any) -> None:
     """Whose second factor was tried, and never with which code: a typing error is close to the right one."""
     record(user, "SecondFactorFailed", by=user.get_username(), action=LogEntry.Action.ACCESS)
@@ -126,7 +147,7 @@ def record_failed_sign_on() -> None:
     _record_name("SignOnFailed", "")
 
 
-def _record_name(what: str, name: str) -> None:
+def _record_name(what: str, name: str, message: str = "") -> None:
     """Log something about a name that may be nobody's."""
     user = User.objects.filter(username=name).first()
     LogEntry.objects.create(
@@ -135,7 +156,7 @@ def _record_name(what: str, name: str) -> None:
         object_id=user.pk if user else None,
         object_repr=name[:150],
         action=LogEntry.Action.ACCESS,
-        additional_data={"what": what},
+        additional_data={"what": what, **({"message": message} if message else {})},
     )
 
 
@@ -216,6 +237,7 @@ def connect() -> None:
     user_login_failed.connect(_record_failed_log_in, dispatch_uid="audit_failed_log_in")
     authentication_failed.connect(_record_wrong_code, dispatch_uid="audit_wrong_code")
     user_locked_out.connect(_record_lock, dispatch_uid="audit_lock")
+    post_delete.connect(_record_unlock, sender=AccessAttempt, dispatch_uid="audit_unlock")
 
 
 # --- What it says ----------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from django.db import models, transaction
 from django.utils import timezone
 
 from controlpanel.keys import replace_encryption_keys
-from projects import keyring
+from projects import audit, keyring
 from projects.fields import EncryptedText, EncryptedTextField, UndecryptableValueError, decrypt, rotate
 from projects.models import DatabaseCluster, Project
 from projects.scheduling import enqueue_pass
@@ -64,7 +64,13 @@ def rotate_stored_secrets() -> Rotation:
         _rotate_second_factors(rotation)
         if not rotation.missed:
             break
+    if rotation.rotated:
+        _record(f"Encrypted {rotation.rotated} of {rotation.total} stored secrets anew with the first key.")
     return rotation
+
+
+def _record(message: str) -> None:
+    audit.record_of_all(DatabaseCluster, "KeysRotated", "encryption keys", message)
 
 
 def _rotate_column(model: type[models.Model], column: str, rotation: Rotation) -> None:
@@ -155,7 +161,9 @@ def add_key() -> int:
     their next secret on. Raises RefusedRequestError where the keys are not in a file, and ImproperlyConfigured."""
     _refuse_without_file("Make a key and put it in front of the others in ENCRYPTION_KEYS")
     new = Fernet.generate_key().decode()
-    return len(replace_encryption_keys(settings.ENCRYPTION_KEY_FILE, lambda keys: [new, *keys]))
+    with transaction.atomic():
+        _record("Put a new key in front of the others.")
+        return len(replace_encryption_keys(settings.ENCRYPTION_KEY_FILE, lambda keys: [new, *keys]))
 
 
 def drop_old_keys() -> int:
@@ -179,7 +187,10 @@ def drop_old_keys() -> int:
             raise RefusedRequestError("The keys were changed meanwhile: no key was removed. Try again later.")
         return present[:1]
 
-    replace_encryption_keys(settings.ENCRYPTION_KEY_FILE, keep_first)
+    with transaction.atomic():
+        if len(keys) > 1:
+            _record(f"Removed the other keys: {len(keys) - 1}.")
+        replace_encryption_keys(settings.ENCRYPTION_KEY_FILE, keep_first)
     return len(keys) - 1
 
 

@@ -7,6 +7,8 @@ from django.conf import settings
 from django.core.management.base import CommandError
 from django.utils import timezone
 
+from projects import audit
+from projects.models import Event
 from provisioning.management.console import PanelCommand
 from provisioning.retention import prune_events
 
@@ -25,4 +27,7 @@ class Command(PanelCommand):
         if not 1 <= days <= 36_500:
             raise CommandError("--older-than-days must be from 1 to 36,500.", returncode=2)
         removed = prune_events(days, timezone.now())
-        self.stdout.write(f"Removed {removed} events of the panel that were older than {days} days.")
+        said = f"Removed {removed} events of the panel that were older than {days} days."
+        if removed:
+            audit.record_of_all(Event, "EventsPruned", "timelines", said)
+        self.stdout.write(said)
