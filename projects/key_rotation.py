@@ -54,17 +54,18 @@ def encrypted_columns() -> Iterator[tuple[type[models.Model], str]]:
                 yield model, column.name
 
 
-def rotate_stored_secrets() -> Rotation:
-    """Encrypt all values with the first key that are not so yet. A write of somebody else's is never overwritten."""
+def rotate_stored_secrets(*, is_dry_run: bool = False) -> Rotation:
+    """Encrypt all values with the first key that are not so yet, or only count them. A write of somebody else's is
+    never overwritten."""
     rotation = Rotation()
     for _ in range(_MOST_ROUNDS):
         rotation.total, rotation.missed, rotation.lost = 0, 0, []
         for model, column in encrypted_columns():
-            _rotate_column(model, column, rotation)
-        _rotate_second_factors(rotation)
+            _rotate_column(model, column, rotation, is_dry_run=is_dry_run)
+        _rotate_second_factors(rotation, is_dry_run=is_dry_run)
         if not rotation.missed:
             break
-    if rotation.rotated:
+    if rotation.rotated and not is_dry_run:
         _record(f"Encrypted {rotation.rotated} of {rotation.total} stored secrets anew with the first key.")
     return rotation
 
@@ -73,13 +74,16 @@ def _record(message: str) -> None:
     audit.record_of_all(DatabaseCluster, "KeysRotated", "encryption keys", message)
 
 
-def _rotate_column(model: type[models.Model], column: str, rotation: Rotation) -> None:
+def _rotate_column(model: type[models.Model], column: str, rotation: Rotation, *, is_dry_run: bool) -> None:
     last = 0
     rows = model._base_manager.exclude(**{column: EncryptedText()}).order_by("pk")
     while batch := list(rows.filter(pk__gt=last).values_list("pk", column)[:_BATCH]):
         last = batch[-1][0]
         rotation.total += len(batch)
         changes = list(_encrypt_anew(model, batch, rotation))
+        if is_dry_run:
+            rotation.rotated += len(changes)
+            continue
         with transaction.atomic():
             for pk, before, after in changes:
                 # Only what is still as it was read: a value that a pass or a form has stored since is newer.
@@ -90,7 +94,7 @@ def _rotate_column(model: type[models.Model], column: str, rotation: Rotation) -
                     rotation.missed += 1
 
 
-def _rotate_second_factors(rotation: Rotation) -> None:
+def _rotate_second_factors(rotation: Rotation, *, is_dry_run: bool) -> None:
     """The same for what second factors keep in their JSON: an authenticator app's secret, the recovery codes' seed."""
     for factor in list(Authenticator.objects.select_related("user").order_by("pk")):
         for name in _SECONDS_KEEP & factor.data.keys():
@@ -101,6 +105,9 @@ def _rotate_second_factors(rotation: Rotation) -> None:
                 rotation.lost.append(f"second factor of {factor.user}")
                 continue
             if stored is None:
+                continue
+            if is_dry_run:
+                rotation.rotated += 1
                 continue
             with transaction.atomic():
                 held = Authenticator.objects.select_for_update().filter(pk=factor.pk).first()
@@ -156,10 +163,36 @@ def count_readable_secrets() -> tuple[int, list[str]]:
     return readable, lost
 
 
+def explain_no_new_key() -> str:
+    """Return why no key can be put in front by a command, and what to do; "" where one can."""
+    return (
+        ""
+        if keyring.is_in_file()
+        else _explain_without_file("Make a key and put it in front of the others in ENCRYPTION_KEYS")
+    )
+
+
+def explain_no_drop() -> str:
+    """Return why the old keys can't go yet, and what to do; "" where they can once everything is encrypted anew."""
+    if not keyring.is_in_file():
+        return _explain_without_file("Remove the old keys from ENCRYPTION_KEYS")
+    age_s = time.time() - settings.ENCRYPTION_KEY_FILE.stat().st_mtime
+    if (left_s := KEY_SETTLES.total_seconds() - age_s) > 0:
+        return (
+            f"The keys were changed {age_s:.0f} s ago, and what was encrypted with an old one just before may not be "
+            f"stored yet. Try again in {left_s:.0f} s."
+        )
+    return ""
+
+
+def _explain_without_file(remedy: str) -> str:
+    return f"The keys are in the environment, which a command can't change. {remedy}, and restart every process."
+
+
 def add_key() -> int:
     """Put a new key in front of those in the key file; return how many there are now. Running processes use it from
     their next secret on. Raises RefusedRequestError where the keys are not in a file, and ImproperlyConfigured."""
-    _refuse_without_file("Make a key and put it in front of the others in ENCRYPTION_KEYS")
+    _refuse(explain_no_new_key())
     new = Fernet.generate_key().decode()
     with transaction.atomic():
         _record("Put a new key in front of the others.")
@@ -169,13 +202,7 @@ def add_key() -> int:
 def drop_old_keys() -> int:
     """Remove all keys but the first from the key file; return how many were removed. Raises RefusedRequestError while
     one may still be needed, and ImproperlyConfigured."""
-    _refuse_without_file("Remove the old keys from ENCRYPTION_KEYS")
-    age_s = time.time() - settings.ENCRYPTION_KEY_FILE.stat().st_mtime
-    if (left_s := KEY_SETTLES.total_seconds() - age_s) > 0:
-        raise RefusedRequestError(
-            f"The keys were changed {age_s:.0f} s ago, and what was encrypted with an old one just before may not be "
-            f"stored yet. Try again in {left_s:.0f} s."
-        )
+    _refuse(explain_no_drop())
     keys = list(keyring.current().keys)
     rotation = rotate_stored_secrets()
     if not rotation.is_complete:
@@ -194,11 +221,9 @@ def drop_old_keys() -> int:
     return len(keys) - 1
 
 
-def _refuse_without_file(remedy: str) -> None:
-    if not keyring.is_in_file():
-        raise RefusedRequestError(
-            f"The keys are in the environment, which a command can't change. {remedy}, and restart every process."
-        )
+def _refuse(why: str) -> None:
+    if why:
+        raise RefusedRequestError(why)
 
 
 def recapture_lost_passwords(*, actor: str) -> list[str]:

@@ -48,6 +48,14 @@ def request_password_rotation(project: Project, *, actor: str, with_adopted: boo
     return Outcome(True, f"{current.name}: the change of its database's password was put in the queue.")
 
 
+def explain_refusal(project: Project, *, with_adopted: bool) -> str:
+    """Return why a request would be refused, as the rows are now; "" where it would be accepted."""
+    database = project.database
+    is_unsaid = database is not None and database.origin == Origin.ADOPTED and not with_adopted
+    is_asked = database is not None and database.rotation_requested_at is not None
+    return explain_no_rotation(project) or (explain_adopted(project) if is_unsaid and not is_asked else "")
+
+
 def explain_adopted(project: Project) -> str:
     return (
         f"The database of {project.name} was adopted: whoever else uses its password is locked out by a new one. Say "

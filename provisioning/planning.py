@@ -106,16 +106,21 @@ def plan(
     desired: DesiredState | None = None,
     delete_adopted: bool = False,
     adopted: Adoptable | None = None,
+    is_retry: bool = False,
+    rotates: bool = False,
 ) -> Plan:
-    """Return what a pass would do now; with `desired`, what it would do if that were asked for, with `adopted` as its
-    database if that is given. Of a project that is not stored yet, what it would do once it is. Raises KubeError,
+    """Return what a pass would do now; with `desired`, what it would do if that were asked for (once more, if it
+    `is_retry`), with `adopted` as its database if that is given; if it `rotates`, what it would do if a new password
+    were asked for. Of a project that is not stored yet, what it would do once it is. Raises KubeError,
     UndecidedClusterError and UndecryptableValueError."""
     scene = _read(project, now)
     if scene.project.is_forgotten:
         return Plan(project.name, "", "", "It was forgotten: no pass looks at it any more.")
     is_begun = scene.project.phase in Phase.in_progress() and desired in (None, scene.project.desired_state)
     if desired is not None:
-        _suppose(scene.project, desired, delete_adopted=delete_adopted)
+        _suppose(scene.project, desired, delete_adopted=delete_adopted, is_retry=is_retry)
+    if rotates and scene.database is not None:
+        scene.database.rotation_requested_at = now
     if adopted is not None:
         _suppose_adopted(scene, adopted)
     if scene.project.desired_state == DesiredState.RUNNING and scene.database is None:
@@ -137,7 +142,7 @@ def plan(
         project.name,
         decision.action.value,
         _WHAT[decision.action].format(**names),
-        decision.project.message if desired is None or is_begun else "",
+        decision.project.message if (desired is None and not rotates) or is_begun else "",
         list(_objects(scene, decision)),
         list(_afterwards(decision.action)),
         found,
@@ -154,14 +159,15 @@ def _read(project: Project, now: datetime) -> Scene:
     return Scene(Lease.over(unstored, uuid.uuid4(), now), World(), unstored, None, None)
 
 
-def _suppose(project: Project, desired: DesiredState, *, delete_adopted: bool) -> None:
+def _suppose(project: Project, desired: DesiredState, *, delete_adopted: bool, is_retry: bool) -> None:
     """Change the intent in memory only, as a request would in the row."""
     project.wanted_generation += 1
     project.desired_state, project.delete_adopted = desired, delete_adopted
     match desired:
         case DesiredState.RUNNING:
             project.asked_generation = project.wanted_generation
-            project.adopts_by_name = True  # dry runs are commands: who gives one may adopt
+            # Dry runs are commands: who gives one may adopt. Retry adopts what the request that it repeats would have.
+            project.adopts_by_name = project.adopts_by_name or not is_retry
         case DesiredState.REGISTERED | DesiredState.DELETED:
             project.phase, project.reason = Phase.DELETING, Reason.DELETING
 
@@ -263,6 +269,9 @@ def _afterwards(action: Action) -> Iterator[str]:
     """Yield the steps that would follow, once their turn comes."""
     if action in (Action.DELETE_OBJECTS, Action.RELEASE_CLUSTER):
         yield "wait until all of it is gone, then retire the rows"
+        return
+    if action is Action.ROTATE_PASSWORD:
+        yield "prove it by a connection, write it to the database's Secret, restart the sandbox with it"
         return
     order = {
         Action.APPLY_CLUSTER: Step.CLUSTER_APPLIED,

@@ -33,18 +33,28 @@ def print_plans(
     as_json: bool,
     request: Request | None = None,
     delete_adopted: bool = False,
+    rotates: bool = False,
 ) -> None:
-    """Print what a pass would do for each project, now or after `request`; those that are not stored yet would be
-    added first. Raises CommandError (1)."""
+    """Print what a pass would do for each project, now, after `request`, or, if it `rotates`, once a new password was
+    asked for; those that are not stored yet would be added first. Raises CommandError (1)."""
     refusals = []
+    is_retry = request is Request.RETRY
     for project in projects:
         refusal = explain_refusal(request, project) if request else ""
         if refusal:
             refusals.append(refusal)
             continue
-        desired = _DESIRED[request] if request else None
+        desired = _DESIRED.get(request, DesiredState(project.desired_state)) if request else None
+        deletes_adopted = project.delete_adopted if is_retry else delete_adopted
         try:
-            foreseen = plan(project, timezone.now(), desired=desired, delete_adopted=delete_adopted)
+            foreseen = plan(
+                project,
+                timezone.now(),
+                desired=desired,
+                delete_adopted=deletes_adopted,
+                is_retry=is_retry,
+                rotates=rotates,
+            )
         except (k.KubeError, UndecidedClusterError) as error:
             raise stop(FAILED, f"{project.name}: {error}") from None
         _print(command, project, foreseen, as_json=as_json)

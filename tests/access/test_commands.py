@@ -8,6 +8,7 @@ from auditlog.models import LogEntry
 from django.core.management import get_commands, load_command_class
 
 from projects.models import Event, Project
+from tests.access.table import COMMANDS
 from tests.commands.conftest import run
 from tests.factories import ProjectFactory, provisioned_project
 
@@ -51,6 +52,16 @@ def test_a_user_without_a_name_is_on_record_with_its_number(monkeypatch):
     ProjectFactory.create(name="aaa")
     assert run("provision", "aaa").code == 0
     assert Event.objects.get().actor == "command line (uid 3999999999)"
+
+
+def test_every_command_of_ours_that_changes_something_has_a_dry_run():
+    ours = {name: app for name, app in get_commands().items() if app in ("projects", "provisioning", "controlpanel")}
+    # A password that was shown has been seen.
+    changing = {name for name in ours if COMMANDS[name] in ("event", "log")} - {"credentials"}
+    assert len(changing) > 9
+    for name in changing:
+        parser = load_command_class(str(ours[name]), name).create_parser("manage.py", name)
+        assert "--dry-run" in {option for action in parser._actions for option in action.option_strings}, name
 
 
 def test_no_command_lets_one_act_as_another():

@@ -25,6 +25,9 @@ def test_old_events_of_the_panel_go_and_what_people_did_stays(capsys):
         EventFactory.create(project=project, actor="panel", at=old).pk,
         EventFactory.create(project=project, actor="ann", at=old, reason="CredentialsRevealed").pk,
     }
+    call_command("prune_events", "--older-than-days", "30", "--dry-run")
+    assert "Would remove 1 events" in capsys.readouterr().out
+    assert Event.objects.count() == len(kept) + 1
     call_command("prune_events", "--older-than-days", "30")
     assert set(Event.objects.values_list("pk", flat=True)) == kept
     assert "Removed 1 events" in capsys.readouterr().out

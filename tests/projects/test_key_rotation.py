@@ -64,6 +64,31 @@ def test_everything_opens_with_the_new_key_alone(key_file):
     assert "Encrypted anew with the first key: 0." in run("rotate_keys").out
 
 
+def test_a_dry_run_says_what_would_be_done_and_changes_nothing(key_file):
+    provisioned_project()
+    user = UserFactory.create(username="maria")
+    Authenticator.objects.create(user=user, type="totp", data={"secret": encrypt("canary-secret")})
+
+    def foreseen(*options: str) -> tuple[int, str]:
+        before = key_file.read_text(), DatabaseCluster.objects.get().password.stored
+        ran = run("rotate_keys", "--dry-run", *options)
+        assert (key_file.read_text(), DatabaseCluster.objects.get().password.stored) == before
+        return ran.code, ran.out + ran.err
+
+    nothing = "Nothing was changed.\n"
+    assert foreseen() == (0, f"Stored secrets: 2. Would be encrypted anew with the first key: 0.\n{nothing}")
+    assert foreseen("--new-key") == (0, f"Stored secrets: 2. Would be encrypted anew with a new key: 2.\n{nothing}")
+    assert foreseen("--drop-old-keys")[0] == 1
+    key_rotation.add_key()
+    age(key_file)
+    code, said = foreseen("--drop-old-keys")
+    assert (code, "anew with the first key: 2." in said, "would be removed: 1." in said) == (0, True, True)
+    DatabaseCluster.objects.update(password=EncryptedText("fernet:unreadable"))
+    assert foreseen("--drop-old-keys")[0] == 1
+    code, said = foreseen("--recapture")
+    assert (code, "would be given up and read again" in said) == (0, True)
+
+
 def test_second_factors_open_with_the_new_key_alone(key_file):
     user = UserFactory.create(username="maria")
     codes = {"seed": encrypt("canary-seed"), "used_mask": 5}

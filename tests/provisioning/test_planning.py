@@ -8,7 +8,7 @@ import pytest
 from projects.fields import EncryptedText
 from projects.models import Event, Project
 from projects.services import add_project, request_provision
-from projects.states import DriftPolicy, Phase
+from projects.states import DriftPolicy, Phase, Reason
 from provisioning import kube as k
 from provisioning import manifests
 from provisioning.names import PROJECT_ID_LABEL
@@ -161,3 +161,29 @@ def test_a_deletion_and_a_cancellation_are_planned(provisioned, unique_name):
     request_provision(other, actor="tester")
     follow(other, lambda p: p.database and p.database.applied_at)
     assert plan_of("cancel", other.name, "--dry-run")["action"] == "delete_objects"
+
+
+def test_another_try_is_planned_with_what_it_would_be_asked_for(provisioned):
+    """A plan alone says what a pass does without it: nothing, where only a person may have the data given up."""
+    k.connect().delete(CLUSTERS, "default", provisioned.database.name)
+    follow(provisioned, lambda p: p.reason == Reason.CLUSTER_MISSING)
+    assert plan_of("plan", provisioned.name)["action"] == ""
+    planned = plan_of("retry", provisioned.name, "--dry-run")
+    assert (planned["action"], planned["message"]) == ("replace_database", "")
+    provisioned.refresh_from_db()
+    assert (provisioned.phase, provisioned.reason) == (Phase.FAILED, Reason.CLUSTER_MISSING)
+    refused = run("retry", add_project(f"{provisioned.name}b", actor="tester").name, "--dry-run")
+    assert (refused.code, "Press Provision instead" in refused.err) == (1, True)
+
+
+def test_a_new_password_is_planned(provisioned):
+    planned = plan_of("rotate_password", provisioned.name, "--dry-run")
+    assert (planned["action"], planned["message"]) == ("rotate_password", "")
+    assert "restart the sandbox" in planned["afterwards"][0]
+    assert plan_of("plan", provisioned.name)["action"] == ""
+    provisioned.databases.update(origin="adopted")
+    for option, code in (("--with-adopted", 0), ("--json", 1)):
+        ran = run("rotate_password", provisioned.name, "--dry-run", option)
+        assert (ran.code, "was adopted" in ran.err) == (code, bool(code))
+    assert provisioned.databases.get().rotation_requested_at is None
+    provisioned.databases.update(origin="created")

@@ -10,7 +10,7 @@ from django.utils import timezone
 from projects import audit
 from projects.models import Event
 from provisioning.management.console import PanelCommand
-from provisioning.retention import prune_events
+from provisioning.retention import old_events, prune_events
 
 
 class Command(PanelCommand):
@@ -21,12 +21,17 @@ class Command(PanelCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--older-than-days", type=int, default=settings.EVENT_RETENTION_DAYS or 90)
+        parser.add_argument("--dry-run", action="store_true", help="only say how many would go")
 
     def handle(self, *args: Any, **options: Any) -> None:
         days = options["older_than_days"]
         if not 1 <= days <= 36_500:
             raise CommandError("--older-than-days must be from 1 to 36,500.", returncode=2)
-        removed = prune_events(days, timezone.now())
+        now = timezone.now()
+        if options["dry_run"]:
+            self.stdout.write(f"Would remove {old_events(days, now).count()} events of the panel. Nothing was removed.")
+            return
+        removed = prune_events(days, now)
         said = f"Removed {removed} events of the panel that were older than {days} days."
         if removed:
             audit.record_of_all(Event, "EventsPruned", "timelines", said)

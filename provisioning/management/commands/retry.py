@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from projects.possible import Request
 from projects.services import request_retry
 from projects.states import DesiredState, Phase
 from provisioning.management.console import FAILED, Follower, PanelCommand, actor, find_projects, stop
 from provisioning.management.following import add_waiting_arguments, ask_for, finish
+from provisioning.management.foreseeing import add_dry_run_argument, print_plans
 
 _WANTED = {
     DesiredState.RUNNING: Phase.RUNNING,
@@ -26,10 +28,16 @@ class Command(PanelCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("names", nargs="+", metavar="NAME")
+        add_dry_run_argument(parser)
         add_waiting_arguments(parser)
 
-    def handle(self, *, names: Sequence[str], wait: bool, timeout_s: float, json: bool, **options: Any) -> None:
+    def handle(
+        self, *, names: Sequence[str], dry_run: bool, wait: bool, timeout_s: float, json: bool, **options: Any
+    ) -> None:
         projects = find_projects(names)
+        if dry_run:
+            print_plans(self, projects, as_json=json, request=Request.RETRY)
+            return
         follower = Follower(projects)
         follower.projects, refusals = ask_for(
             self, projects, partial(request_retry, actor=actor(), may_adopt=True), as_json=json

@@ -36,7 +36,12 @@ class Command(PanelCommand):
             "again from the cluster",
         )
 
-    def handle(self, *, new_key: bool, drop_old_keys: bool, recapture: bool, **options: Any) -> None:
+        parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
+
+    def handle(self, *, new_key: bool, drop_old_keys: bool, recapture: bool, dry_run: bool, **options: Any) -> None:
+        if dry_run:
+            self._foresee(new_key=new_key, drop_old_keys=drop_old_keys, recapture=recapture)
+            return
         try:
             if drop_old_keys:
                 count = key_rotation.drop_old_keys()
@@ -50,6 +55,25 @@ class Command(PanelCommand):
             names = key_rotation.recapture_lost_passwords(actor=actor())
             self.stdout.write(f"To be read again from the cluster: {', '.join(names) or 'no password'}.")
         self._rotate()
+
+    def _foresee(self, *, new_key: bool, drop_old_keys: bool, recapture: bool) -> None:
+        """Say what would be done, and what can't be. Raises CommandError (1) where it would be refused."""
+        explain = key_rotation.explain_no_new_key if new_key else key_rotation.explain_no_drop
+        if (new_key or drop_old_keys) and (refusal := explain()):
+            raise stop(FAILED, refusal)
+        rotation = key_rotation.rotate_stored_secrets(is_dry_run=True)
+        anew = rotation.total - len(rotation.lost) if new_key else rotation.rotated
+        first = "a new key" if new_key else "the first key"
+        self.stdout.write(f"Stored secrets: {rotation.total}. Would be encrypted anew with {first}: {anew}.")
+        if rotation.lost:
+            self.stdout.write(f"No key opens: {', '.join(rotation.lost[:_NAMED])} ({len(rotation.lost)} in all).")
+            if recapture:
+                self.stdout.write("The database passwords among these would be given up and read again.")
+        if drop_old_keys and rotation.lost:
+            raise stop(FAILED, "No key would be removed while a stored secret can't be decrypted.")
+        if drop_old_keys:
+            self.stdout.write(f"Old keys that would be removed: {len(keyring.current().keys) - 1}.")
+        self.stdout.write("Nothing was changed.")
 
     def _rotate(self) -> None:
         rotation = key_rotation.rotate_stored_secrets()

@@ -6,10 +6,11 @@ from functools import partial
 from typing import Any
 
 from projects.models import Project
-from projects.password_rotation import request_password_rotation
+from projects.password_rotation import explain_refusal, request_password_rotation
 from projects.states import Phase
 from provisioning.management.console import FAILED, Follower, PanelCommand, actor, find_projects, stop
 from provisioning.management.following import add_waiting_arguments, ask_for, finish
+from provisioning.management.foreseeing import add_dry_run_argument, print_plans
 
 
 class Command(PanelCommand):
@@ -24,12 +25,27 @@ class Command(PanelCommand):
         parser.add_argument(
             "--with-adopted", action="store_true", help="adopted databases too: others who use them are locked out"
         )
+        add_dry_run_argument(parser)
         add_waiting_arguments(parser)
 
     def handle(
-        self, *, names: Sequence[str], with_adopted: bool, wait: bool, timeout_s: float, json: bool, **options: Any
+        self,
+        *,
+        names: Sequence[str],
+        with_adopted: bool,
+        dry_run: bool,
+        wait: bool,
+        timeout_s: float,
+        json: bool,
+        **options: Any,
     ) -> None:
         projects = find_projects(names)
+        if dry_run:
+            refused = {project.pk: explain_refusal(project, with_adopted=with_adopted) for project in projects}
+            print_plans(self, [row for row in projects if not refused[row.pk]], as_json=json, rotates=True)
+            if any(refused.values()):
+                raise stop(FAILED, "\n".join(filter(None, refused.values())))
+            return
         follower = Follower(projects)
         request = partial(request_password_rotation, actor=actor(), with_adopted=with_adopted)
         follower.projects, refusals = ask_for(self, projects, request, as_json=json)
