@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from projects.found_cluster import FoundCluster, Inventory, request_inventory
-from projects.models import DatabaseCluster, Project
+from projects.models import DatabaseCluster, Project, Sandbox
 from projects.orphan import Orphan
 from projects.scheduling import enqueue_passes_by_uid
 from projects.states import DesiredState, Phase, Reason
@@ -178,7 +178,8 @@ def _look(now: datetime) -> str:
     except k.KubeError as error:
         k.disconnect()
         return str(error)
-    everywhere = sorted({*namespaces, *_abandoned_namespaces()})
+    expected = {*namespaces, *_abandoned_namespaces()}
+    everywhere = sorted({*expected, *_former_namespaces()})
     Orphan.objects.exclude(namespace__in=everywhere).delete()
     for namespace in everywhere:
         try:
@@ -190,7 +191,9 @@ def _look(now: datetime) -> str:
         except k.RefusedError as error:
             if error.code == 401:
                 k.disconnect()
-            troubles.append(f"{namespace}: {error}")
+            # Where nothing is to be found, the panel may have no right to look any more.
+            if namespace in expected or error.code != 403:
+                troubles.append(f"{namespace}: {error}")
         except k.KubeError as error:
             k.disconnect()
             return str(error)
@@ -201,6 +204,16 @@ def _abandoned_namespaces() -> set[str]:
     """Return the namespaces where a forgotten project may have left something."""
     forgotten = Project.objects.filter(phase=Phase.DELETED, reason=Reason.FORGOTTEN).order_by()
     return set(forgotten.values_list("namespace", flat=True).distinct())
+
+
+def _former_namespaces() -> set[str]:
+    """Return the namespaces where a project has had something: what an effect that came late has left there, or what
+    has a label of its, belongs to no project any more."""
+    return {
+        namespace
+        for model in (DatabaseCluster, Sandbox)
+        for namespace in model.objects.order_by().values_list("namespace", flat=True).distinct()
+    }
 
 
 def _look_into(kube: k.Kube, found: Iterable[Object], namespace: str, now: datetime) -> None:

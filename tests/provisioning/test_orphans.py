@@ -9,6 +9,7 @@ from django.utils import timezone
 from django_q.models import OrmQ
 
 from projects.ending import request_forget
+from projects.found_cluster import read_inventory
 from projects.models import Project
 from projects.orphan import Orphan, OrphanWish
 from projects.orphan_requests import request_orphan
@@ -20,9 +21,10 @@ from provisioning.inventory import take_inventory
 from provisioning.names import ORIGIN_LABEL, PROJECT_ID_LABEL
 from provisioning.orphans import Known, end_orphan, judge
 from tests.commands.conftest import run
-from tests.factories import provisioned_project
+from tests.factories import DatabaseFactory, ProjectFactory, provisioned_project
 from tests.projects.pages import log_in
 from tests.provisioning.test_drift_flow import change
+from tests.provisioning.test_troubles import make_namespace
 
 CLUSTERS = k.cluster_kind("apps.kubeblocks.io/v1")
 STRANGER = "11111111-1111-1111-1111-111111111111"
@@ -133,6 +135,41 @@ def test_what_a_forgotten_project_left_is_listed_and_can_be_ended(provisioned):
         time.sleep(0.1)
     said = " ".join(provisioned.events.filter(reason="OrphanEnded").values_list("message", flat=True))
     assert all(row.name in said for row in found.values())
+
+
+@pytest.mark.django_db
+def test_what_a_deleted_project_left_is_listed_where_no_other_project_lives(cluster, unique_name):
+    """As an effect that came late leaves it: in a namespace that nobody else would be looked for in."""
+    client = k.connect()
+    make_namespace(unique_name)
+    project = ProjectFactory.create(name=unique_name, namespace=unique_name, deleted=True)
+    DatabaseFactory.create(project=project, namespace=unique_name, retired_at=timezone.now())
+    owner = manifests.Owner(project.kubernetes_name, project.uid)
+    client.apply(manifests.build_environment_secret("late", unique_name, owner, {"A": "b"}), "secrets")
+    (row,) = orphans_of(project).values()
+    assert (row.namespace, row.project, row.is_deletable) == (unique_name, project, True)
+    assert "which is deleted" in row.explanation
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("is_forgotten", "is_said"), [(False, False), (True, True)])
+def test_a_former_namespace_that_is_closed_to_the_panel_is_trouble_only_where_something_was_left(
+    cluster, monkeypatch, is_forgotten, is_said
+):
+    reason = Reason.FORGOTTEN if is_forgotten else Reason.DELETED
+    project = ProjectFactory.create(namespace="closed", deleted=True, reason=reason)
+    DatabaseFactory.create(project=project, namespace="closed", retired_at=timezone.now())
+    client = k.connect()
+    listed = client.list_objects
+
+    def list_objects(kind: k.Kind, namespace: str, **more: Any) -> Any:
+        if namespace == "closed":
+            raise k.RefusedError(403, "Forbidden", "clusters is forbidden")
+        return listed(kind, namespace, **more)
+
+    monkeypatch.setattr(client, "list_objects", list_objects)
+    take_inventory(timezone.now())
+    assert ("closed" in read_inventory().trouble) is is_said
 
 
 @pytest.mark.django_db
