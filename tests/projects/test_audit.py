@@ -268,7 +268,8 @@ def test_since_until_and_who():
     ProjectFactory.create(name="aaa")
     assert len(lines("--since", "1h")) == len(lines("--since", "2020-01-01")) == len(lines())
     assert lines("--until", "1h") == lines("--since", "2999-01-01T08:00") == lines("--who", "maria") == []
-    for wrong in ("yesterday", "2026-02-31", "99999999999d", "d", "²d"):
+    edges = ("0001-01-01T00:00+14:00", "9999-12-31T23:59:59-12:00")
+    for wrong in ("yesterday", "2026-02-31", "99999999999d", "d", "²d", *edges):
         with pytest.raises(CommandError, match="--since can't be read"):
             lines("--since", wrong)
 

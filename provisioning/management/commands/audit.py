@@ -2,7 +2,7 @@
 
 import json
 from argparse import ArgumentParser
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from auditlog.models import LogEntry
@@ -62,7 +62,9 @@ def _moment(option: str, text: str, now: datetime) -> datetime:
         day = parse_date(text)
         moment = datetime(day.year, day.month, day.day) if day else parse_datetime(text)  # noqa: DTZ001 - made so below
         if moment is not None:
-            return moment if timezone.is_aware(moment) else timezone.make_aware(moment)
+            aware = moment if timezone.is_aware(moment) else timezone.make_aware(moment)
+            # As the database has it, which the first and the last day of the calendar may not be.
+            return aware.astimezone(UTC)
     except (ValueError, OverflowError):
         pass
     raise stop(WRONG_USAGE, f"{option} can't be read. Write it as 2026-01-31, 2026-01-31T08:00, 30m, 12h or 7d.")
