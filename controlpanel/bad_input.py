@@ -5,6 +5,7 @@ from typing import Any
 
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import BadRequest
+from django.db import DataError, NotSupportedError, OperationalError
 from django.forms.formsets import INITIAL_FORM_COUNT, TOTAL_FORM_COUNT
 from django.http import Http404, HttpRequest, HttpResponse
 from django_htmx.middleware import HtmxDetails
@@ -46,6 +47,20 @@ class RefuseBadInput:
         counts = [text for name, texts in request.POST.lists() if name.endswith(_FORM_COUNTS) for text in texts]
         if not all(_is_key(text) and int(text) <= MOST_FORMS for text in counts):
             raise BadRequest("That is no number of forms.")
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> None:
+        """Django's lists take any lookup of a column from the address, and find out as they ask the database that no
+        column holds such a value: a day before the calendar, a number too long, half a regular expression."""
+        found = request.resolver_match
+        is_list = found is not None and found.app_name == "admin" and str(found.url_name).endswith("_changelist")
+        if is_list and _comes_of_a_value(error) and any("__" in name for name in request.GET):
+            raise BadRequest("The address asks for a value that no row can have.") from error
+
+
+def _comes_of_a_value(error: Exception) -> bool:
+    """Whether a query has failed by what was looked for, and not because the database can't be used."""
+    is_of_regexp = isinstance(error, OperationalError) and str(error).startswith("user-defined function")  # SQLite's
+    return is_of_regexp or isinstance(error, OverflowError | ValueError | DataError | NotSupportedError)
 
 
 def _says_where_it_is(request: HttpRequest) -> bool:

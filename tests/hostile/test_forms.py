@@ -194,6 +194,24 @@ def test_no_query_string_breaks_a_page(panel, name, query, is_fragment):
         assert_harmless(response)
 
 
+@pytest.mark.parametrize(
+    ("name", "lookup", "value"),
+    [
+        ("projects_event", "at__gte", "0001-01-01T00:00+14:00"),
+        ("auditlog_logentry", "timestamp__gte", "9999-12-31T23:59:59-12:00"),
+        ("auditlog_logentry", "timestamp__year", "0"),
+        ("django_q_success", "started__year", "9" * 30),
+        ("projects_project", "id__in", "9" * 30),
+        ("projects_project", "name__regex", "["),
+        ("auditlog_logentry", "changes__contains", "x"),
+    ],
+)
+def test_no_lookup_in_the_address_breaks_a_list(panel, name, lookup, value):
+    response = panel.client().get(reverse(f"admin:{name}_changelist"), {lookup: value})
+    assert_harmless(response)
+    assert response.status_code in (200, 302, 400)
+
+
 # --- forms -----------------------------------------------------------------------------------------------------
 
 
