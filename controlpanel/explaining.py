@@ -1,10 +1,14 @@
 """Errors with a known cause and remedy, as a page that says both instead of “the panel made a mistake”."""
 
+import sys
 from collections.abc import Callable
 
 from django.core.exceptions import ImproperlyConfigured
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.template.loader import get_template
+from django.views import defaults
 
 from projects.fields import UndecryptableValueError
 
@@ -22,3 +26,12 @@ class ExplainKeyErrors:
         if not isinstance(error, UndecryptableValueError | ImproperlyConfigured):
             return None
         return render(request, "key_missing.html", {"explanation": str(error)}, status=503)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Django's handler500: a database of the panel that can't be used is no mistake of the panel, and passes. The page
+    needs no database; sessions and users do, so that middleware may have failed as well as a view."""
+    if isinstance(sys.exc_info()[1], OperationalError | InterfaceError):
+        page = get_template("database_gone.html").render()
+        return HttpResponse(page, status=503, headers={"Retry-After": "5", "Cache-Control": "no-store"})
+    return defaults.server_error(request)

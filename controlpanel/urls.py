@@ -13,6 +13,8 @@ from projects.shell import search
 admin.site.login = guard_admin_login(admin.site.login)  # type: ignore[method-assign]
 admin.site.search = search  # type: ignore[attr-defined]
 
+handler500 = "controlpanel.explaining.server_error"
+
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="projects:list"), name="home"),
     path("healthz", healthz, name="healthz"),
