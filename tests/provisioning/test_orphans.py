@@ -1,6 +1,7 @@
 """Orphans: which objects are ones, whose they are said to be, and what ends them and what doesn't."""
 
 import json
+import re
 import time
 from typing import Any
 
@@ -236,6 +237,17 @@ def test_the_inventory_wakes_a_project_that_has_drifted(provisioned):
     change(k.SERVICE, provisioned.sandbox.name, {"spec": {"ports": ports}})
     take_inventory(timezone.now())
     assert Project.objects.get(pk=provisioned.pk).queued_at is not None
+
+
+@pytest.mark.django_db
+def test_that_there_are_none_is_not_said_where_nothing_could_be_seen(cluster, settings, tmp_path):
+    nowhere = tmp_path / "kubeconfig"
+    nowhere.write_text(re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:9", cluster.kubeconfig.read_text()))
+    settings.KUBECONFIG = str(nowhere)
+    unseen = run("orphans")
+    assert (unseen.code, unseen.out) == (1, "")
+    assert "Not everything could be seen. The API server" in unseen.err
+    assert "There are no orphans" not in unseen.err
 
 
 # --- the page ------------------------------------------------------------------------------------------------------

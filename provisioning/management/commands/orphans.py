@@ -54,18 +54,18 @@ class Command(PanelCommand):
             if json:
                 self._print_json(orphan)
         else:
-            self._list(as_json=json)
+            self._list(as_json=json, is_all=not trouble)
         if trouble:
             raise stop(FAILED, f"Not everything could be seen. {trouble}")
 
-    def _list(self, *, as_json: bool) -> None:
+    def _list(self, *, as_json: bool, is_all: bool) -> None:
         orphans = list(Orphan.objects.all())
         for orphan in orphans:
             if as_json:
                 self._print_json(orphan)
             else:
                 self.stdout.write(f"{orphan}  {orphan.explanation}")
-        if not orphans and not as_json:
+        if not orphans and not as_json and is_all:
             self.say("There are no orphans.")
 
     def _print_json(self, orphan: Orphan) -> None:
