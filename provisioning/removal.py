@@ -38,7 +38,7 @@ def _decide_end(wanted: Wanted) -> Decision:
     """Nothing is left: the rows are retired, once."""
     if wanted.desired is DesiredState.REGISTERED:
         action = Action.FINISH_CANCELLATION
-        message = "Cancelled: everything that was made for it is gone. Press Provision to start again."
+        message = "Everything that was made for it is gone from the cluster."
         status = Status(Phase.NEW, Reason.CANCELLED, message)
     else:
         action = Action.FINISH_DELETION

@@ -104,6 +104,13 @@ def test_a_running_project_whose_last_pass_failed_within_reach_is_not_forgotten(
         assert "within reach" in explain_refusal(Request.FORGET, project)
 
 
+def test_retry_is_offered_only_where_there_is_such_a_button():
+    up = project_in(DesiredState.RUNNING, Phase.RUNNING, Reason.READY, has_run=True, failures=0)
+    down = project_in(DesiredState.RUNNING, Phase.FAILED, Reason.CLUSTER_FAILED, has_run=True, failures=0)
+    assert "Retry" not in explain_refusal(Request.CANCEL, up)
+    assert "Retry" in explain_refusal(Request.CANCEL, down)
+
+
 def test_commands_say_the_same_sentences():
     ran = ProjectFactory.create(name="ran", running=True)
     new = ProjectFactory.create(name="new")
