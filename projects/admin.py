@@ -69,6 +69,8 @@ class VariableInline(_VariableInline):
     form = VariableForm
     extra = 0
     max_num = MOST_FORMS
+    # Its name is in the field right below.
+    hide_title = True
     verbose_name = "variable"
     verbose_name_plural = "environment variables of the sandbox"
 

@@ -214,7 +214,7 @@ class DatabaseClusterAdmin(ResourceAdmin):
     list_filter = (("phase", ChoicesDropdownFilter), ("origin", ChoicesDropdownFilter), LiveFilter)
     fieldsets = (
         (None, {"fields": ("name", "namespace", "project_link", "origin")}),
-        ("Status", {"fields": ("phase", "reason", "message", "observed_phase", "deadline")}),
+        ("Status", {"fields": ("phase", "reason_shown", "message", "observed_phase", "deadline")}),
         (
             "Connection",
             {
@@ -275,7 +275,7 @@ class SandboxAdmin(ResourceAdmin):
     list_filter = (("phase", ChoicesDropdownFilter), ("credentials", ChoicesDropdownFilter), LiveFilter)
     fieldsets = (
         (None, {"fields": ("name", "namespace", "project_link", "simulated_shown")}),
-        ("Status", {"fields": ("phase", "reason", "message", "deadline", "credentials", "urls_shown")}),
+        ("Status", {"fields": ("phase", "reason_shown", "message", "deadline", "credentials", "urls_shown")}),
         ("Steps", {"fields": ("requested_at", "applied_at", "ready_at", "retired_at")}),
         ("In the cluster", {"fields": ("wanted_generation", "observed_generation")}),
     )
@@ -299,7 +299,7 @@ class EventAdmin(RecordAdmin):
     list_filter = (("level", ChoicesDropdownFilter), ("reason", AllValuesFilter))
     list_select_related = ("project",)
     search_fields = ("project__name", "message", "actor", "reason")
-    fields = ("at", "project_link", "level", "reason", "message", "actor", "resource")
+    fields = ("at", "project_link", "level", "reason_shown", "message", "actor", "resource")
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
         """A project's page links to all of its events."""

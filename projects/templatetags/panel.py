@@ -74,6 +74,8 @@ def phase_colour(phase: str) -> str:
 
 # Reasons that stand in rows already, and read badly.
 _CALLED_BETTER = {"AdoptRequested": "AdoptionRequested"}
+# Names that keep their capitals among the words.
+_NAMES = {"Api server": "API server", "Kube blocks": "KubeBlocks"}
 
 
 @register.filter
@@ -81,7 +83,10 @@ def spaced(reason: str) -> str:
     """Return a CamelCase reason as words: `ClusterNotRunning` → `Cluster not running`."""
     reason = _CALLED_BETTER.get(reason, reason)
     words = "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in reason).strip()
-    return words[:1].upper() + words[1:]
+    words = words[:1].upper() + words[1:]
+    for plain, name in _NAMES.items():
+        words = words.replace(plain, name)
+    return words
 
 
 @register.simple_tag

@@ -11,10 +11,17 @@ from django.urls import reverse
 from django.utils.html import strip_tags
 from django_q.models import Schedule
 
-from projects.models import Project
-from projects.states import Origin
+from projects.models import DatabaseCluster, Project, Sandbox
+from projects.states import Origin, Reason
 from projects.templatetags.panel import ago
-from tests.factories import DatabaseFactory, EventFactory, ProjectFactory, SandboxFactory, provisioned_project
+from tests.factories import (
+    DatabaseFactory,
+    EventFactory,
+    ProjectFactory,
+    SandboxFactory,
+    VariableFactory,
+    provisioned_project,
+)
 from tests.projects.pages import log_in
 
 pytestmark = pytest.mark.django_db
@@ -100,6 +107,28 @@ def test_no_page_of_a_record_shows_what_python_holds(admin):
     assert re.search(r"Credentials.*?>Captured<", database, re.S)
     assert "API version" in database
     assert "UID" in database
+
+
+def test_a_record_names_its_reason_as_its_list_does(admin):
+    project = provisioned_project()
+    EventFactory.create(project=project, reason="ClusterNotRunning")
+    Sandbox.objects.update(reason=Reason.CLUSTER_UNREACHABLE)
+    DatabaseCluster.objects.update(reason=Reason.KUBEBLOCKS_MISSING)
+    for kind, row, words in (
+        ("event", project.events.first(), "Cluster not running"),
+        ("sandbox", project.sandbox, "API server unreachable"),
+        ("databasecluster", project.database, "KubeBlocks missing"),
+    ):
+        assert row is not None
+        listed = reverse(f"admin:projects_{kind}_changelist")
+        for address in (listed, f"{listed}{row.pk}/change/"):
+            assert words in strip_tags(admin.get(address).content.decode()), address
+
+
+def test_a_variable_is_named_once(admin):
+    project = ProjectFactory.create()
+    VariableFactory.create(project=project, name="GREETING")
+    assert change_page(admin, project).count("GREETING") == 1
 
 
 def test_the_head_of_a_list_leads_back_to_all_only_where_some_are_left_out(admin):
