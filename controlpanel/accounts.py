@@ -32,6 +32,13 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
         """The throttle of passwords is django-axes': two would contradict each other. Codes keep allauth's."""
 
+    def is_safe_url(self, url: str | None) -> bool:
+        """Whether somebody may be led there after the log-in: not where allauth can't even read the address."""
+        try:
+            return bool(super().is_safe_url(url))
+        except ValueError:
+            return False
+
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
         """The panel sends no mail."""
 

@@ -1,5 +1,6 @@
 """Errors with a known cause and remedy, as a page that says both instead of “the panel made a mistake”."""
 
+import logging
 import sys
 from collections.abc import Callable
 
@@ -12,9 +13,14 @@ from django.views import defaults
 
 from projects.fields import UndecryptableValueError
 
+logger = logging.getLogger(__name__)
+# How an identity provider that is down, or no such thing, breaks what asks it for its addresses.
+_OF_A_PROVIDER = (OSError, LookupError, AttributeError, TypeError, ValueError)
 
-class ExplainKeyErrors:
-    """Middleware: a lost, wrong or broken encryption key is answered with a 503 that says what to do."""
+
+class ExplainKnownErrors:
+    """Middleware: a lost, wrong or broken encryption key and an identity provider that is down are each answered with a
+    503 that says what to do."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -23,9 +29,15 @@ class ExplainKeyErrors:
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        if not isinstance(error, UndecryptableValueError | ImproperlyConfigured):
-            return None
-        return render(request, "key_missing.html", {"explanation": str(error)}, status=503)
+        if isinstance(error, UndecryptableValueError | ImproperlyConfigured):
+            return render(request, "key_missing.html", {"explanation": str(error)}, status=503)
+        asked = request.resolver_match
+        if asked is not None and asked.url_name == "openid_connect_login" and isinstance(error, _OF_A_PROVIDER):
+            logger.warning(
+                "The identity provider can't be asked for its addresses: %s: %s", type(error).__name__, error
+            )
+            return render(request, "sign_on_down.html", status=503)
+        return None
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

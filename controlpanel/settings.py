@@ -170,7 +170,7 @@ MIDDLEWARE = [
     "controlpanel.bad_input.RefuseBadInput",
     # It answers in place of a view whose log-in was found locked.
     "axes.middleware.AxesMiddleware",
-    "controlpanel.explaining.ExplainKeyErrors",
+    "controlpanel.explaining.ExplainKnownErrors",
 ]
 
 ROOT_URLCONF = "controlpanel.urls"

@@ -75,6 +75,25 @@ def test_a_sign_on_that_failed_is_in_the_audit_log_with_the_address_it_came_from
     assert client.get(page("list")).status_code == HTTPStatus.FOUND
 
 
+@pytest.mark.parametrize("answer", [None, "nonsense", [], {}, {"authorization_endpoint": 1}])
+def test_a_provider_that_is_down_or_none_is_said(provider, settings, monkeypatch, answer):
+    if answer is None:
+        switch_on(settings, issuer="http://127.0.0.1:9")
+    else:
+        monkeypatch.setattr(requests.Response, "json", lambda *_, **__: answer)
+    said = Client(raise_request_exception=False).post(reverse("openid_connect_login", args=["oidc"]))
+    assert said.status_code in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.FOUND)
+    assert said.status_code == HTTPStatus.FOUND or "identity provider does not answer" in said.content.decode()
+
+
+@pytest.mark.parametrize("following", ["http://[", "//[", "http://testserver]/"])
+def test_no_address_to_go_on_to_breaks_the_log_in_page(provider, following):
+    for name in ("account_login", "account_logout", "account_inactive", "socialaccount_login_cancelled"):
+        for method in ("get", "post"):
+            answer = getattr(Client(raise_request_exception=False), method)(reverse(name), {"next": following})
+            assert answer.status_code < HTTPStatus.INTERNAL_SERVER_ERROR, (name, method)
+
+
 def test_who_comes_first_gets_a_user_with_the_groups_that_the_provider_says(provider):
     client = Client()
     answer = sign_on(client)
