@@ -282,10 +282,14 @@ def refresh_every(projects: Iterable[Project]) -> str:
 
 
 class PartHealth(Protocol):
-    """Whether a part of the panel is alive; if not, the message says what that means and what to do."""
+    """Whether a part of the panel is alive, and whether something outside keeps it from its work; the message says what
+    that means and what to do."""
 
     @property
     def alive(self) -> bool: ...
+
+    @property
+    def is_hindered(self) -> bool: ...
 
     @property
     def message(self) -> str: ...
@@ -300,9 +304,10 @@ class PanelHealth(Protocol):
 
 
 def panel_warnings() -> list[str]:
-    """Return a sentence for each part of the panel that is not running. PANEL_HEALTH names the function that knows."""
+    """Return a sentence for each part of the panel that is not running or can't do its work. PANEL_HEALTH names the
+    function that knows."""
     path: str = getattr(settings, "PANEL_HEALTH", "")
     if not path:
         return []
     health: PanelHealth = import_string(path)()
-    return [part.message for part in (health.queue, health.watcher) if not part.alive]
+    return [part.message for part in (health.queue, health.watcher) if not part.alive or part.is_hindered]

@@ -29,11 +29,13 @@ _beaten_at: datetime | None = None
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One of the panel's processes: whether it is alive, a sentence, and the seconds since it was last heard of."""
+    """One of the panel's processes: whether it is alive, a sentence, the seconds since it was last heard of, and
+    whether something outside keeps it from its work."""
 
     alive: bool
     message: str
     age_s: float | None = None
+    is_hindered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +141,7 @@ def _read_watcher(lease: ProcessLease | None, now: datetime) -> Part:
         return Part(False, f"The watcher was last heard of {age_s:.0f} s ago. Start `manage.py watch` again.", age_s)
     trouble = str(lease.details.get("trouble") or "")
     if trouble:
-        return Part(True, f"The watcher runs, but: {trouble}", age_s)
+        return Part(True, f"The watcher runs, but: {trouble}", age_s, is_hindered=True)
     return Part(True, "A watcher leads.", age_s)
 
 

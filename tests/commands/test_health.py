@@ -4,6 +4,7 @@ import socket
 import subprocess
 import uuid
 from datetime import timedelta
+from html import unescape
 
 import pytest
 from django.test import Client
@@ -52,6 +53,15 @@ def test_an_api_server_out_of_reach_is_503_and_staff_are_told_why(client: Client
     assert answer.status_code == 503
     assert answer.json()["parts"]["cluster"] == {"ok": False, "message": TROUBLE}
     assert TROUBLE in answer.json()["parts"]["watcher"]["message"]
+
+
+def test_pages_say_that_the_api_server_is_out_of_reach_before_a_pass_fails(client: Client) -> None:
+    client.force_login(UserFactory.create(is_superuser=True))
+    bring_up({"in_step": False, "trouble": TROUBLE})
+    for address in ("/admin/", "/projects/"):
+        assert TROUBLE in unescape(client.get(address).content.decode()), address
+    ProcessLease.objects.filter(name=liveness.WATCHER).update(details={"in_step": True})
+    assert "The watcher" not in client.get("/admin/").content.decode()
 
 
 @pytest.mark.parametrize("is_known", [False, True])

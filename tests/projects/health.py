@@ -7,6 +7,7 @@ from dataclasses import dataclass
 class Part:
     alive: bool
     message: str = ""
+    is_hindered: bool = False
 
 
 @dataclass(frozen=True)
