@@ -50,6 +50,11 @@ class SignOnAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
         return True
 
     def pre_social_login(self, request: HttpRequest, sociallogin: Any) -> None:
+        """Raises ValueError for an answer that names nobody: allauth would take everybody with `null` for one user."""
+        claims = sociallogin.account.extra_data
+        parts = [part for part in (claims.get("userinfo"), claims.get("id_token")) if isinstance(part, dict)]
+        if not all(type(part.get("sub")) in (str, int) for part in parts):
+            raise ValueError("The claim `sub` is no text and no number.")
         if sociallogin.is_existing:
             give_groups(sociallogin.user, claimed_groups(sociallogin.account.extra_data))
 

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import InterfaceError, OperationalError
+from django.db import DataError, InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import get_template
@@ -14,8 +14,9 @@ from django.views import defaults
 from projects.fields import UndecryptableValueError
 
 logger = logging.getLogger(__name__)
-# How an identity provider that is down, or no such thing, breaks what asks it for its addresses.
-_OF_A_PROVIDER = (OSError, LookupError, AttributeError, TypeError, ValueError)
+# How an identity provider that is down, or no such thing, breaks what asks it where to log in, and who it was.
+_OF_A_PROVIDER = (OSError, LookupError, AttributeError, TypeError, ValueError, DataError)
+_ASKS_A_PROVIDER = ("openid_connect_login", "openid_connect_callback")
 
 
 class ExplainKnownErrors:
@@ -32,10 +33,8 @@ class ExplainKnownErrors:
         if isinstance(error, UndecryptableValueError | ImproperlyConfigured):
             return render(request, "key_missing.html", {"explanation": str(error)}, status=503)
         asked = request.resolver_match
-        if asked is not None and asked.url_name == "openid_connect_login" and isinstance(error, _OF_A_PROVIDER):
-            logger.warning(
-                "The identity provider can't be asked for its addresses: %s: %s", type(error).__name__, error
-            )
+        if asked is not None and asked.url_name in _ASKS_A_PROVIDER and isinstance(error, _OF_A_PROVIDER):
+            logger.warning("The identity provider's answer is of no use: %s: %s", type(error).__name__, error)
             return render(request, "sign_on_down.html", status=503)
         return None
 
