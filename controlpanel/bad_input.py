@@ -50,11 +50,16 @@ class RefuseBadInput:
 
     def process_exception(self, request: HttpRequest, error: Exception) -> None:
         """Django's lists take any lookup of a column from the address, and find out as they ask the database that no
-        column holds such a value: a day before the calendar, a number too long, half a regular expression."""
+        column holds such a value: a day before the calendar, a number too long, half a regular expression. So do its
+        forms of the keys that are chosen in a field for several rows."""
         found = request.resolver_match
-        is_list = found is not None and found.app_name == "admin" and str(found.url_name).endswith("_changelist")
-        if is_list and _comes_of_a_value(error) and any("__" in name for name in request.GET):
+        if found is None or found.app_name != "admin":
+            return
+        is_lookup = str(found.url_name).endswith("_changelist") and any("__" in name for name in request.GET)
+        if is_lookup and _comes_of_a_value(error):
             raise BadRequest("The address asks for a value that no row can have.") from error
+        if isinstance(error, OverflowError):
+            raise BadRequest("The form holds a number that no row can have as its key.") from error
 
 
 def _comes_of_a_value(error: Exception) -> bool:

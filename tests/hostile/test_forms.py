@@ -212,6 +212,16 @@ def test_no_lookup_in_the_address_breaks_a_list(panel, name, lookup, value):
     assert response.status_code in (200, 302, 400)
 
 
+@pytest.mark.parametrize(
+    ("name", "field"), [("group_add", "permissions"), ("user_change", "groups"), ("user_change", "user_permissions")]
+)
+def test_no_key_of_a_choice_of_several_breaks_a_form(panel, name, field):
+    path = reverse(f"admin:auth_{name}", args=[User.objects.earliest("pk").pk] if name == "user_change" else [])
+    assert_harmless(
+        send(panel.client(), "POST", path, urlencode({field: "9" * 20, "name": "a", "username": "a"}).encode())
+    )
+
+
 # --- forms -----------------------------------------------------------------------------------------------------
 
 
