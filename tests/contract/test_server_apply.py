@@ -146,6 +146,32 @@ class TestRemoval:
         assert "data" not in answer.body
 
 
+class TestStructs:
+    def test_one_that_is_no_longer_applied_goes_with_the_defaults_in_it(self, api: Rest, place: Place) -> None:
+        path = place.apps("statefulsets", "web")
+        body = statefulset("web")
+        main = body["spec"]["template"]["spec"]["containers"][0]
+        main["readinessProbe"] = {"httpGet": {"path": "/ready", "port": 8080}}
+        (before, *_) = _apply(api, path, body).body["spec"]["template"]["spec"]["containers"]
+        assert before["readinessProbe"]["httpGet"]["scheme"] == "HTTP"
+        main["readinessProbe"] = {"tcpSocket": {"port": 8080}}
+        answer = _apply(api, path, body)
+        assert answer.status == 200, answer.text
+        (after, *_) = answer.body["spec"]["template"]["spec"]["containers"]
+        assert (after["readinessProbe"]["tcpSocket"], "httpGet" in after["readinessProbe"]) == ({"port": 8080}, False)
+
+    def test_one_of_which_another_owns_a_part_stays_with_that(self, api: Rest, place: Place) -> None:
+        path = place.apps("statefulsets", "web")
+        body = statefulset("web")
+        body["spec"]["template"]["spec"]["securityContext"] = {"runAsUser": 7, "runAsNonRoot": True}
+        _apply(api, path, body)
+        theirs = {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "web"}}
+        part = {"spec": {"template": {"spec": {"securityContext": {"fsGroup": 9}}}}}
+        assert _apply(api, path, {**theirs, **part}, "theirs").status == 200
+        del body["spec"]["template"]["spec"]["securityContext"]
+        assert _apply(api, path, body).body["spec"]["template"]["spec"]["securityContext"] == {"fsGroup": 9}
+
+
 class TestLists:
     def test_containers_are_keyed_by_name(self, api: Rest, place: Place) -> None:
         path = place.apps("statefulsets", "web")

@@ -228,7 +228,7 @@ def apply_configuration(
     previous = next((entry for entry in entries if entry.identity == mine.identity), None)
     others = [entry for entry in entries if entry.identity != mine.identity]
     if previous is not None:
-        _prune(merged, previous.fields - mine.fields, others, node)
+        _prune(merged, previous.fields - mine.fields, [*others, mine], node)
     before, after = collect_fields(base, node, containers=True), collect_fields(merged, node, containers=True)
     touched = {path for path, value in after.items() if path not in before or before[path] != value}
     conflicts = [(entry, path) for entry in others for path in sorted(entry.fields & touched)]
@@ -307,15 +307,26 @@ def _merge_lists(live: list[Any], config: list[Any], node: Node) -> list[Any]:
     return merged + [copy.deepcopy(item) for key, item in wanted.items() if key not in existing]
 
 
-def _prune(merged: JsonObject, dropped: Fields, others: list[ManagedEntry], node: Node) -> None:
-    """Remove what this manager no longer applies, unless someone else owns it or a part of it."""
+def _prune(merged: JsonObject, dropped: Fields, owners: list[ManagedEntry], node: Node) -> None:
+    """Remove what this manager no longer applies, unless one of `owners` has it or a part of it. A struct of which
+    nobody has a part any more goes as a whole, with the defaults in it."""
     kept: Fields = set()
-    for entry in others:
+    for entry in owners:
         for path in entry.fields:
             kept.update(path[:length] for length in range(1, len(path) + 1))
-    for path in sorted(dropped, key=len):  # whole items first: without its key an item could not be found again
+    left = {path[:length] for path in dropped for length in range(1, len(path)) if _is_property(path[:length], node)}
+    for path in sorted(dropped | left, key=len):  # whole items first: without its key an item could not be found again
         if path not in kept:
             _remove_path(merged, path, node)
+
+
+def _is_property(path: Path, node: Node) -> bool:
+    """Whether the path ends at a field that the schema names, and not at a map's entry or a list's item."""
+    for element in path[:-1]:
+        kind, _, text = element.partition(":")
+        node = (node.child(text) if kind == "f" else node.items) or ANY
+    kind, _, text = path[-1].partition(":")
+    return kind == "f" and text in node.properties
 
 
 def _remove_path(container: Any, path: Path, node: Node) -> None:

@@ -80,6 +80,18 @@ def test_sandboxes_keep_to_the_restricted_standard(rest: Rest, namespaces: dict[
         assert answer.warnings == []
 
 
+def test_the_way_to_ask_whether_a_sandbox_is_ready_can_be_changed(rest: Rest, namespaces: dict[str, str]) -> None:
+    """The server keeps what it filled in itself: half an httpGet would stand beside the tcpSocket, and be refused."""
+    path = f"/apis/apps/v1/namespaces/{namespaces['databases']}/statefulsets/aaa-sandbox"
+    where = ("aaa-sandbox", namespaces["databases"], Owner("aaa", UUID(int=7)))
+    for readiness_path, handler in (("/ready", "httpGet"), ("", "tcpSocket"), ("/ready", "httpGet")):
+        spec = SandboxSpec("registry.invalid/web:1", {"app": 3000}, "1", "1Gi", "1Gi", readiness_path=readiness_path)
+        answer = rest.apply(path, build_statefulset(*where, spec, variables=["A"], digest="d"), fieldManager="panel")
+        assert answer.status in {200, 201}, answer.text[:800]
+        (container,) = answer.body["spec"]["template"]["spec"]["containers"]
+        assert {"httpGet", "tcpSocket"} & set(container["readinessProbe"]) == {handler}
+
+
 def test_a_pod_that_does_not_is_refused_beside_the_panel(
     rest: Rest, namespaces: dict[str, str], panel_cluster: PanelCluster
 ) -> None:
