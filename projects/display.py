@@ -212,6 +212,8 @@ def next_move(project: Project, user: Person) -> str:
             return "Its owner or an Operator can have the panel try again. If the cause goes away, it heals by itself."
         case Phase.FAILED | Phase.DELETING if project.is_being_removed and may_press:
             return "Press Retry to ask again, or Forget to end the project and leave behind what won't go."
+        case Phase.FAILED if project.reason == Reason.DEADLINE_EXCEEDED:
+            return ""  # its message says it: what a shell shows has no line of ours beside it
         case Phase.FAILED:
             return "Press Retry for another try with a new deadline. If the cause goes away, it heals by itself."
         case Phase.RUNNING if project.reason == Reason.DRIFTED and not may_press:

@@ -1,5 +1,6 @@
 """What the pages say where a person has to act, may not act, or where nothing is left to be done."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -12,6 +13,7 @@ from django.utils import timezone
 from projects import display
 from projects.models import DatabaseCluster, Project, Sandbox
 from projects.states import DesiredState, Level, Origin, Phase, Reason, Step
+from provisioning.readiness import explain_deadline
 from tests.factories import DatabaseFactory, EventFactory, ProjectFactory, SandboxFactory, provisioned_project
 from tests.projects.pages import HTMX, log_in, page
 
@@ -229,3 +231,12 @@ def test_the_phase_of_a_cluster_that_is_just_made(observed, applied, words):
     at = timezone.now() - timedelta(seconds=1) if applied else None
     database = DatabaseFactory.create(observed_phase=observed, applied_at=at)
     assert words in log_in("view_project").get(page("detail", database.project.pk)).content.decode()
+
+
+def test_a_deadline_that_passed_says_once_that_retry_waits_anew():
+    message = explain_deadline(120, "The sandbox", "It does not answer.")
+    fields = {"name": "late", "phase": Phase.FAILED, "reason": Reason.DEADLINE_EXCEEDED, "message": message}
+    project = ProjectFactory.create(desired_state=DesiredState.RUNNING, **fields)
+    body = log_in("view_project", "provision_project").get(page("detail", project.pk)).content.decode()
+    status = re.sub(r"\s+", " ", body[body.index('aria-label="Status"') :].split("</section>")[0])
+    assert status.lower().count("press retry") == 1
