@@ -109,9 +109,13 @@ class LeftObject:
 
 
 def explain_left(project: Project) -> str:
-    """Return, in a sentence, what forgetting the project leaves in the cluster, as last known."""
+    """Return, in sentences, what forgetting the project leaves in the cluster, as last known: by its rows, and what a
+    deletion that came to no end has seen last, which may be what no row has any more."""
     left = ", ".join(str(item) for item in list_left(project))
-    return f"Left behind, as last known: {left}." if left else "It had nothing in the cluster, as far as is known."
+    said = f"Left behind, as last known: {left}." if left else "It had nothing in the cluster, as far as is known."
+    is_late = project.is_being_removed and project.phase == Phase.FAILED
+    seen = project.message.split(". ")[0].rstrip(".") if is_late else ""
+    return f"{said} The last look said: {seen}." if seen else said
 
 
 def list_left(project: Project) -> list[LeftObject]:

@@ -17,11 +17,12 @@ from provisioning import manifests
 from provisioning.adoption import request_adopt
 from provisioning.devcluster.scenarios import NEVER, Scenario
 from provisioning.lease import LeaseLostError, claim, release
-from provisioning.names import PROJECT_ID_LABEL
+from provisioning.names import INSTANCE_LABEL, PROJECT_ID_LABEL
 from provisioning.reconcile import observe_and_decide, read_scene, run_pass
 from provisioning.recording import record
 from provisioning.removing import delete_objects
 from tests.conftest import follow, is_running
+from tests.factories import DatabaseFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -261,6 +262,27 @@ def test_forget_lists_the_ingresses_of_a_template_and_their_certificates(cluster
     ingresses = {item["metadata"]["name"] for item in k.connect().list_objects(k.INGRESS, "default")}
     assert {item.name for item in left if item.kind == "Ingress"} == {f"{name}-app", f"{name}-api"} <= ingresses
     assert {item.name for item in left if item.kind == "Secret"} >= {f"{name}-app-tls", f"{name}-api-tls"}
+
+
+def test_forget_says_what_held_the_deletion_up_though_no_row_has_it_any_more(provisioned, unique_name):
+    """The volume of a database that was replaced: a deletion waits for it, and it costs money once it is forgotten."""
+    DatabaseFactory.create(
+        project=provisioned, name=unique_name, namespace="default", retired_at=timezone.now(), reason="ClusterMissing"
+    )
+    client, name = k.connect(), f"data-{unique_name}-postgresql-0"
+    labels = {INSTANCE_LABEL: unique_name}
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    metadata = {"name": name, "namespace": "default", "labels": labels}
+    volume = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec}
+    client.apply(volume, "persistentvolumeclaims")
+    request_delete(provisioned, actor="tester")
+    follow(provisioned, lambda p: p.message == f"Being deleted: PersistentVolumeClaim {name}.")
+    Project.objects.filter(pk=provisioned.pk).update(deletion_deadline=timezone.now() - timedelta(hours=1))
+    project = follow(provisioned, lambda p: p.phase == Phase.FAILED)
+    assert name not in {item.name for item in list_left(project)}
+    assert request_forget(project, actor="tester").accepted
+    assert f": PersistentVolumeClaim {name}." in project.events.get(reason=Reason.FORGOTTEN).message
+    client.delete(k.PVC, "default", name)
 
 
 def out_of_reach(settings, tmp_path) -> None:
