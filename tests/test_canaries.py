@@ -204,7 +204,7 @@ def fail_in_every_way(panel: Panel, cluster: EmbeddedCluster, browser: Browser, 
     # The row of an event can't be written while the credentials are at hand.
     with without_events(panel):
         answer = browser.post(f"/projects/{project}/credentials/", reason="why", password=TYPED)
-        assert answer.status_code == 500
+        assert answer.status_code in (500, 503)  # with DEBUG, and as a page that says what is the matter
         panel.run("credentials", NAME, "--reveal", "--reason", "x", "--traceback", check=False)
         write_secret(cluster, account_secret(database_name(panel)), PASSWORD + "wrong")
         browser.post(f"/projects/{project}/provision/")
