@@ -165,11 +165,9 @@ def count_readable_secrets() -> tuple[int, list[str]]:
 
 def explain_no_new_key() -> str:
     """Return why no key can be put in front by a command, and what to do; "" where one can."""
-    return (
-        ""
-        if keyring.is_in_file()
-        else _explain_without_file("Make a key and put it in front of the others in ENCRYPTION_KEYS")
-    )
+    if keyring.is_in_file():
+        return ""
+    return _explain_without_file("Make a key and put it in front of the others in ENCRYPTION_KEYS")
 
 
 def explain_no_drop() -> str:

@@ -18,14 +18,12 @@ def request_password_rotation(project: Project, *, actor: str, with_adopted: boo
     with transaction.atomic():
         current = Project.objects.select_for_update().get(pk=project.pk)
         database = current.database
-        refusal = explain_no_rotation(current)
+        refusal = explain_refusal(current, with_adopted=with_adopted)
         if refusal or database is None:
             return Outcome(False, refusal)
         if database.rotation_requested_at is not None:
             enqueue_pass(current.pk, now=now)
             return Outcome(True, f"{current.name}: its password is being changed already. {current.message}")
-        if database.origin == Origin.ADOPTED and not with_adopted:
-            return Outcome(False, explain_adopted(current))
         DatabaseCluster.objects.filter(pk=database.pk).update(
             rotation_requested_at=now, rotation_begun_at=None, pending_password=EncryptedText()
         )

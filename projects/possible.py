@@ -86,9 +86,10 @@ def _explain_no_cancel(project: Project) -> str:
                 "again, or Forget once it is late and what is left won't go."
             )
         case DesiredState.RUNNING if project.has_run:
-            otherwise = "." if project.phase == Phase.RUNNING else ", or Retry to get it up again."
-            return f"{name} has run: what was stored in it would go with it. Press Delete if that is what you want" + (
-                otherwise
+            otherwise = "" if project.phase == Phase.RUNNING else ", or Retry to get it up again"
+            return (
+                f"{name} has run: what was stored in it would go with it. Press Delete if that is what you want"
+                f"{otherwise}."
             )
         case DesiredState.RUNNING:
             return ""

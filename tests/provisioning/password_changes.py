@@ -7,7 +7,8 @@ import psycopg
 import pytest
 import requests
 
-from projects.models import Project
+from projects.connection import Connection
+from projects.models import DatabaseCluster, Project
 from projects.password_rotation import request_password_rotation
 from provisioning import kube as k
 from provisioning import password_rotation
@@ -93,12 +94,17 @@ def kill_after_effect(patch, number):
         patch.setattr(password_rotation, name, killed)
 
 
-def begin_change_and_die(project, monkeypatch, *, with_adopted=False):
+def begin_change_and_die(
+    project: Project, monkeypatch: pytest.MonkeyPatch, *, with_adopted: bool = False
+) -> Connection:
     """Ask for another password; the worker is killed when the server has it and the Secret does not, and its lease
-    ends."""
+    ends. Return how the server is reached from then on."""
     assert request_password_rotation(project, actor="maria", with_adopted=with_adopted).accepted
     with monkeypatch.context() as patch:
         kill_after_effect(patch, 1)
         with pytest.raises(KilledError):
             run_pass(project.pk)
     Project.objects.filter(pk=project.pk).update(lease_token=None, lease_until=None)
+    pending = DatabaseCluster.objects.get(project=project, retired_at=None).pending_connection
+    assert pending is not None
+    return pending

@@ -54,8 +54,7 @@ def test_a_password_that_somebody_else_changed_is_not_fought_over(provisioned, c
 
 
 def test_a_server_that_refuses_everybody_for_a_while_loses_nobody_the_new_password(provisioned, monkeypatch):
-    begin_change_and_die(provisioned, monkeypatch)
-    new = DatabaseCluster.objects.get(project=provisioned).pending_connection.url
+    new = begin_change_and_die(provisioned, monkeypatch).url
     with psycopg.connect(new, autocommit=True) as session:
         session.execute("ALTER ROLE postgres VALID UNTIL '2000-01-01'")
         run_pass(provisioned.pk)
@@ -73,8 +72,7 @@ def test_a_change_that_has_begun_ends_where_somebody_else_has_set_a_third_passwo
 ):
     """Both ways out that the message names: the one in force into the Secret, or the Secret's set with psql."""
     old = provisioned.database.connection
-    begin_change_and_die(provisioned, monkeypatch)
-    new = DatabaseCluster.objects.get(project=provisioned).pending_connection.url
+    new = begin_change_and_die(provisioned, monkeypatch).url
     with psycopg.connect(new, autocommit=True) as session:
         session.execute("ALTER ROLE postgres PASSWORD 'th3irs-and-not-ours'")
         run_pass(provisioned.pk)
@@ -136,8 +134,7 @@ def test_a_new_password_whose_key_is_lost_is_given_up_and_the_old_one_proved(pro
 
 def test_a_lost_new_password_that_the_server_has_already_is_never_guessed(provisioned, monkeypatch):
     connection = provisioned.database.connection
-    begin_change_and_die(provisioned, monkeypatch)
-    new = DatabaseCluster.objects.get(project=provisioned).pending_password.reveal()
+    new = begin_change_and_die(provisioned, monkeypatch).password
     DatabaseCluster.objects.filter(project=provisioned).update(pending_password=LOST)
     assert recapture_lost_passwords(actor="maria") == [provisioned.database.name]
     assert "is not known" in provisioned.events.get(reason="PasswordGivenUp").message
@@ -151,8 +148,7 @@ def test_a_lost_new_password_that_the_server_has_already_is_never_guessed(provis
 
 def test_where_the_old_passwords_key_is_lost_the_server_is_asked_for_the_new_one(provisioned, monkeypatch):
     old = provisioned.database.connection
-    begin_change_and_die(provisioned, monkeypatch)
-    new = DatabaseCluster.objects.get(project=provisioned).pending_password.reveal()
+    new = begin_change_and_die(provisioned, monkeypatch).password
     DatabaseCluster.objects.filter(project=provisioned).update(password=LOST)
     assert recapture_lost_passwords(actor="maria") == [provisioned.database.name]
     assert assert_one_truth(follow(provisioned, is_settled)) == replace(old, password=new).url

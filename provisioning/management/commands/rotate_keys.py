@@ -35,7 +35,6 @@ class Command(PanelCommand):
             help="give up the database passwords whose key is lost, and changes of them, and have the passwords read "
             "again from the cluster",
         )
-
         parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
 
     def handle(self, *, new_key: bool, drop_old_keys: bool, recapture: bool, dry_run: bool, **options: Any) -> None:
