@@ -60,7 +60,7 @@ check: setup-dev ## Lint, types, import contracts, security, packages, deploymen
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
 	$(BIN)/lint-imports
-	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive controlpanel projects provisioning manage.py 2>&1 | sed '/WARNING/d'
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive controlpanel devcluster projects provisioning manage.py 2>&1 | sed '/WARNING/d'
 	@$(BIN)/python .ci/audit.py
 	@state=$$(mktemp -d); trap 'rm -rf "$$state"' EXIT; export STATE_DIR="$$state"; \
 	HTTPS=true $(BIN)/python manage.py check --deploy --fail-level WARNING; \

@@ -18,7 +18,7 @@ def main() -> None:
     except ImproperlyConfigured as error:
         print(f"The panel can't start: {error}", file=sys.stderr)  # noqa: T201 - before Django can
         sys.exit(2)
-    from controlpanel.redaction import guard_exception_hooks
+    from projects.confidential.redaction import guard_exception_hooks
 
     guard_exception_hooks()
     execute_from_command_line(sys.argv)

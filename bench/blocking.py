@@ -7,10 +7,11 @@ everything else: rows, events, leases, the wait for the sandbox.
 import time
 import uuid
 
-from provisioning import kube as k
-from provisioning import manifests
-from provisioning.credentials import component_of, read_connection, service_names
-from provisioning.readiness import State, judge_cluster
+from provisioning.decisions.readiness import State, judge_cluster
+from provisioning.kube import client as k
+from provisioning.kube.kinds import SECRET, SERVICE, cluster_kind
+from provisioning.objects import manifests
+from provisioning.objects.credentials import component_of, read_connection, service_names
 
 _POLL_S = 3.0
 _TIMEOUT_S = 120.0
@@ -28,7 +29,7 @@ def provision(name: str) -> None:
     cluster_name, sandbox_name = f"{name}-agentruntime-abc123", f"{name}-sandbox-abc123"
     spec = manifests.DatabaseSpec("16.4.0", "postgresql-14.8.0", "500m", "512Mi", "3Gi", "")
     api_version = kube.cluster_api_version()
-    kind = k.cluster_kind(api_version)
+    kind = cluster_kind(api_version)
     manifest = manifests.build_cluster(api_version, name=cluster_name, namespace=namespace, owner=owner, spec=spec)
     kube.apply(manifest, "clusters", force=False)
     end = time.monotonic() + _TIMEOUT_S
@@ -37,8 +38,8 @@ def provision(name: str) -> None:
             raise TimeoutError(f"The database of {name} was not ready within {_TIMEOUT_S:.0f} s.")
         time.sleep(_POLL_S)
     component = component_of(cluster)
-    secrets = kube.list_objects(k.SECRET, namespace, labels=f"app.kubernetes.io/instance={cluster_name}")
-    service = kube.get_or_none(k.SERVICE, namespace, service_names(cluster_name, component, api_version)[0])
+    secrets = kube.list_objects(SECRET, namespace, labels=f"app.kubernetes.io/instance={cluster_name}")
+    service = kube.get_or_none(SERVICE, namespace, service_names(cluster_name, component, api_version)[0])
     connection = read_connection(secrets, service, cluster=cluster_name, component=component, namespace=namespace)
     environment = getattr(connection, "environment", None)
     if environment is None:

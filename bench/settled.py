@@ -12,9 +12,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from bench.figures import percentile
-from projects.fields import EncryptedText
+from projects.confidential.encrypted_fields import EncryptedText
+from projects.domain.states import CredentialsSource, DesiredState, Phase, Reason
 from projects.models import DatabaseCluster, Event, Project, Sandbox
-from projects.states import CredentialsSource, DesiredState, Phase, Reason
 
 _SETTLED_POLL_S = 300.0
 _BATCH = 1000

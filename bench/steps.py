@@ -26,7 +26,7 @@ def add(count: str, prefix: str) -> Any:
 def provision(prefix: str) -> Any:
     """Request the provisioning of all of them, one by one, as the admin's bulk action does; return the seconds."""
     from projects.models import Project
-    from projects.services import request_provision
+    from projects.services.provisioning import request_provision
 
     start = time.monotonic()
     for project in Project.objects.filter(kubernetes_name__startswith=prefix).order_by("pk"):

@@ -24,10 +24,10 @@ from controlpanel.environment import (
     words,
     yes_or_no,
 )
-from controlpanel.keys import check_encryption_keys, private_file, read_encryption_keys, read_or_create
-from controlpanel.redaction import remember
-from projects.connection import Connection, InvalidConnectionError, parse_url
-from projects.ports import parse_ports
+from projects.confidential.key_files import check_encryption_keys, private_file, read_encryption_keys, read_or_create
+from projects.confidential.redaction import remember
+from projects.domain.connection import Connection, InvalidConnectionError, parse_url
+from projects.domain.ports import parse_ports
 
 # ModelAdmin[Project] and friends are subscripted at run time too.
 django_stubs_ext.monkeypatch()
@@ -120,8 +120,8 @@ SANDBOX_STORAGE_CLASS = env.str("SANDBOX_STORAGE_CLASS", default="")
 # --- Secrets in logs and error pages: see docs/secrets.md -------------------------------------------------------
 # Whoever has logged in longer ago proves it anew before passwords are shown; 0 asks each time.
 REVEAL_REAUTH_S = whole_number(env, "REVEAL_REAUTH_S", default=900, least=0)
-DEFAULT_EXCEPTION_REPORTER = "controlpanel.error_reports.Reporter"
-DEFAULT_EXCEPTION_REPORTER_FILTER = "controlpanel.error_reports.ReportFilter"
+DEFAULT_EXCEPTION_REPORTER = "controlpanel.http.error_reports.Reporter"
+DEFAULT_EXCEPTION_REPORTER_FILTER = "controlpanel.http.error_reports.ReportFilter"
 for _secret in (SECRET_KEY, *ENCRYPTION_KEYS, *filter(None, [env.str("OIDC_CLIENT_SECRET", default="")])):
     remember(_secret, keep=True)
 
@@ -152,7 +152,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "controlpanel.client_address.ClientAddressMiddleware",
+    "controlpanel.http.client_address.ClientAddressMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.gzip.GZipMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -161,16 +161,16 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "allauth.account.middleware.AccountMiddleware",
-    "controlpanel.accounts.RequireSecondFactor",
-    "projects.audit.AuditMiddleware",
+    "controlpanel.accounts.adapters.RequireSecondFactor",
+    "projects.audit.log.AuditMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "csp.middleware.CSPMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
-    "controlpanel.bad_input.RefuseBadInput",
+    "controlpanel.http.input_guard.RefuseBadInput",
     # It answers in place of a view whose log-in was found locked.
     "axes.middleware.AxesMiddleware",
-    "controlpanel.explaining.ExplainKnownErrors",
+    "controlpanel.http.error_pages.ExplainKnownErrors",
 ]
 
 ROOT_URLCONF = "controlpanel.urls"
@@ -300,8 +300,8 @@ AXES_FAILURE_LIMIT = whole_number(env, "LOGIN_ATTEMPTS", default=5)
 AXES_COOLOFF_TIME = timedelta(seconds=whole_number(env, "LOGIN_LOCK_S", default=900))
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_RESET_ON_SUCCESS = True
-AXES_LOCKOUT_CALLABLE = "controlpanel.lockout.answer_locked_out"
-AXES_USERNAME_CALLABLE = "controlpanel.lockout.name_tried"
+AXES_LOCKOUT_CALLABLE = "controlpanel.accounts.lockout.answer_locked_out"
+AXES_USERNAME_CALLABLE = "controlpanel.accounts.lockout.name_tried"
 # The audit log has who logged in, and who failed to.
 AXES_DISABLE_ACCESS_LOG = True
 AXES_ENABLE_ADMIN = False
@@ -320,7 +320,7 @@ if OIDC_ISSUER and not env.str("OIDC_CLIENT_ID", default=""):
     raise ImproperlyConfigured("OIDC_ISSUER is set and OIDC_CLIENT_ID is not: single sign-on needs both.")
 ACCOUNT_PAGES = bool(OIDC_ISSUER) or SECOND_FACTOR != "off"
 LOGIN_URL = "account_login" if ACCOUNT_PAGES else "admin:login"
-ACCOUNT_ADAPTER = "controlpanel.accounts.AccountAdapter"
+ACCOUNT_ADAPTER = "controlpanel.accounts.adapters.AccountAdapter"
 ACCOUNT_LOGIN_METHODS = {"username"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*"]
 ACCOUNT_EMAIL_VERIFICATION = "none"
@@ -330,7 +330,7 @@ ACCOUNT_RATE_LIMITS = {"login_failed": f"{AXES_FAILURE_LIMIT}/{AXES_COOLOFF_TIME
 ACCOUNT_EMAIL_NOTIFICATIONS = False
 # Whoever comes to an open session must not tie an account of their own to it for good.
 SOCIALACCOUNT_REAUTHENTICATION_REQUIRED = True
-SOCIALACCOUNT_ADAPTER = "controlpanel.accounts.SignOnAdapter"
+SOCIALACCOUNT_ADAPTER = "controlpanel.accounts.adapters.SignOnAdapter"
 SOCIALACCOUNT_OPENID_CONNECT_URL_PREFIX = "sso"
 SOCIALACCOUNT_PROVIDERS = {
     "openid_connect": {
@@ -348,11 +348,11 @@ SOCIALACCOUNT_PROVIDERS = {
         else [],
     }
 }
-MFA_ADAPTER = "controlpanel.accounts.SecondFactorAdapter"
+MFA_ADAPTER = "controlpanel.accounts.adapters.SecondFactorAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
 
 # 'unsafe-eval' and inline styles are the least that the admin theme's Alpine.js works with. The own pages allow no
-# inline style: projects/shell.py.
+# inline style: projects/pages/layout.py.
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [SELF],
@@ -371,9 +371,9 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "filters": {
-        "refusals": {"()": "controlpanel.refusals.RefusalFilter"},
+        "refusals": {"()": "controlpanel.http.log_filters.RefusalFilter"},
         # The last one: what the others write is masked too.
-        "redact": {"()": "controlpanel.redaction.RedactingFilter"},
+        "redact": {"()": "projects.confidential.redaction.RedactingFilter"},
     },
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "filters": ["refusals", "redact"], "formatter": "line"}},
@@ -390,5 +390,5 @@ LOGGING = {
 
 # --- The admin's look ------------------------------------------------------------------------------------------
 # Who tells the pages whether the panel's own processes are alive.
-PANEL_HEALTH = "provisioning.liveness.read"
+PANEL_HEALTH = "provisioning.heartbeats.read"
 UNFOLD = theme.UNFOLD

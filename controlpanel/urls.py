@@ -5,15 +5,15 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
-from controlpanel.accounts import guard_admin_login
-from controlpanel.health import healthz, livez
-from controlpanel.metrics import metrics
-from projects.shell import search
+from controlpanel.accounts.adapters import guard_admin_login
+from controlpanel.monitoring.health import healthz, livez
+from controlpanel.monitoring.metrics import metrics
+from projects.pages.layout import search
 
 admin.site.login = guard_admin_login(admin.site.login)  # type: ignore[method-assign]
 admin.site.search = search  # type: ignore[attr-defined]
 
-handler500 = "controlpanel.explaining.server_error"
+handler500 = "controlpanel.http.error_pages.server_error"
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="projects:list"), name="home"),
@@ -24,4 +24,4 @@ urlpatterns = [
     path("projects/", include("projects.urls")),
 ]
 if settings.ACCOUNT_PAGES:
-    urlpatterns.append(path("accounts/", include("controlpanel.account_urls")))
+    urlpatterns.append(path("accounts/", include("controlpanel.accounts.urls")))

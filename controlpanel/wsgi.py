@@ -4,7 +4,7 @@ import os
 
 from django.core.wsgi import get_wsgi_application
 
-from controlpanel.redaction import guard_exception_hooks
+from projects.confidential.redaction import guard_exception_hooks
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "controlpanel.settings")
 guard_exception_hooks()

@@ -3,7 +3,7 @@ from typing import Any
 from django.apps import AppConfig, apps
 from django.db.models.signals import post_migrate
 
-from projects.groups import ensure_groups
+from projects.access.groups import ensure_groups
 
 
 class ProjectsConfig(AppConfig):
@@ -11,7 +11,9 @@ class ProjectsConfig(AppConfig):
     verbose_name = "Projects"
 
     def ready(self) -> None:
-        from projects import admin_history, audit, reauthentication
+        from projects.access import reauthentication
+        from projects.audit import admin_history
+        from projects.audit import log as audit
 
         admin_history.connect()
         reauthentication.connect()

@@ -2,19 +2,19 @@
 
 from django.urls import path
 
-from projects import views
+from projects.pages import credentials, detail, list, requests
 
 app_name = "projects"
 urlpatterns = [
-    path("", views.project_list, name="list"),
-    path("add/", views.add, name="add"),
-    path("<int:pk>/", views.project_detail, name="detail"),
-    path("<int:pk>/status/", views.project_status, name="status"),
-    path("<int:pk>/credentials/", views.project_credentials, name="credentials"),
-    path("<int:pk>/provision/", views.provision, name="provision"),
-    path("<int:pk>/retry/", views.retry, name="retry"),
-    path("<int:pk>/cancel/", views.cancel, name="cancel"),
-    path("<int:pk>/forget/", views.forget, name="forget"),
-    path("<int:pk>/rotate-password/", views.rotate_password, name="rotate_password"),
-    path("<int:pk>/delete/", views.delete, name="delete"),
+    path("", list.project_list, name="list"),
+    path("add/", requests.add, name="add"),
+    path("<int:pk>/", detail.project_detail, name="detail"),
+    path("<int:pk>/status/", detail.project_status, name="status"),
+    path("<int:pk>/credentials/", credentials.project_credentials, name="credentials"),
+    path("<int:pk>/provision/", requests.provision, name="provision"),
+    path("<int:pk>/retry/", requests.retry, name="retry"),
+    path("<int:pk>/cancel/", requests.cancel, name="cancel"),
+    path("<int:pk>/forget/", requests.forget, name="forget"),
+    path("<int:pk>/rotate-password/", requests.rotate_password, name="rotate_password"),
+    path("<int:pk>/delete/", requests.delete, name="delete"),
 ]

@@ -15,8 +15,9 @@ class ProvisioningConfig(AppConfig):
     verbose_name = "Provisioning"
 
     def ready(self) -> None:
-        from provisioning import checks, task_results  # noqa: F401 - importing registers them
-        from provisioning.schedules import ensure_schedules
+        from provisioning import checks  # noqa: F401 - importing registers them
+        from provisioning.queue import results as task_results
+        from provisioning.queue.schedules import ensure_schedules
 
         task_results.connect()
         post_migrate.connect(ensure_schedules, sender=self)

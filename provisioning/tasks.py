@@ -6,7 +6,13 @@ import logging
 from django.conf import settings
 from django.utils import timezone
 
-from provisioning import inventory, kube, liveness, orphans, reconcile, retention, sweeping
+from projects.services import retention
+from provisioning import heartbeats as liveness
+from provisioning.inventory import clusters as inventory
+from provisioning.inventory import orphans
+from provisioning.kube import client as kube
+from provisioning.queue import sweep as sweeping
+from provisioning.reconcile import loop as reconcile
 
 logger = logging.getLogger(__name__)
 

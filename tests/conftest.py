@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from projects import scheduling
+from devcluster.cluster import EmbeddedCluster, Options
+from devcluster.scenarios import Scenario
+from projects.domain.states import Phase
 from projects.models import Project
-from projects.services import add_project, request_provision
-from projects.states import Phase
-from provisioning import kube, liveness
-from provisioning.adoption import list_clusters
-from provisioning.devcluster.cluster import EmbeddedCluster, Options
-from provisioning.devcluster.scenarios import Scenario
-from provisioning.reconcile import run_pass
+from projects.services import queue as scheduling
+from projects.services.provisioning import add_project, request_provision
+from provisioning import heartbeats as liveness
+from provisioning.inventory.adoption import list_clusters
+from provisioning.kube import client as kube
+from provisioning.reconcile.loop import run_pass
 
 _numbers = itertools.count(1)
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -11,10 +11,10 @@ from factory.declarations import LazyAttribute, LazyFunction, Sequence, SubFacto
 from factory.django import DjangoModelFactory
 from factory.helpers import post_generation
 
-from projects import naming
-from projects.fields import EncryptedText
+from projects.confidential.encrypted_fields import EncryptedText
+from projects.domain import naming
+from projects.domain.states import CredentialsSource, DesiredState, Phase, Reason
 from projects.models import DatabaseCluster, Event, Project, ProjectVariable, Sandbox
-from projects.states import CredentialsSource, DesiredState, Phase, Reason
 
 PASSWORD = "canary-Pa55/word@of:the?database"
 

@@ -20,9 +20,10 @@ import pytest
 import requests
 from psycopg import sql
 
-from controlpanel.known_secrets import encodings_of
-from provisioning import kube as k
-from provisioning.devcluster.cluster import EmbeddedCluster
+from devcluster.cluster import EmbeddedCluster
+from projects.confidential.known_secrets import encodings_of
+from provisioning.kube import client as k
+from provisioning.kube.kinds import SECRET
 from tests.processes import Panel, free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -142,7 +143,7 @@ def write_secret(cluster: EmbeddedCluster, name: str, password: str) -> None:
 
 
 def account_secret(database: str) -> str:
-    found = k.connect().list_objects(k.SECRET, "default", labels=f"app.kubernetes.io/instance={database}")
+    found = k.connect().list_objects(SECRET, "default", labels=f"app.kubernetes.io/instance={database}")
     return str(found[0]["metadata"]["name"])
 
 

@@ -14,10 +14,10 @@ from django.views.debug import technical_500_response
 from django_q.signals import post_execute_in_worker
 
 from controlpanel import urls
-from projects.connection import Connection
-from projects.fields import EncryptedText
+from projects.confidential.encrypted_fields import EncryptedText
+from projects.domain.connection import Connection
 from projects.models import DatabaseCluster, Event, Project
-from projects.services import record_event
+from projects.services.events import record_event
 from tests.factories import DatabaseFactory, ProjectFactory
 from tests.processes import hermetic_environment
 

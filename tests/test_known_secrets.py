@@ -11,8 +11,8 @@ from urllib.parse import quote, quote_plus, urlencode
 import pytest
 import yaml
 
-from controlpanel.known_secrets import MASK, KnownSecrets, is_worth_masking
-from projects.connection import Connection
+from projects.confidential.known_secrets import MASK, KnownSecrets, is_worth_masking
+from projects.domain.connection import Connection
 
 CANARY = "c4N4ry@:/%'\"<&\\ ü"
 

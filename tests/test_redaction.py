@@ -7,11 +7,12 @@ import time
 
 import pytest
 
-from controlpanel.redaction import MASK, RedactingFilter, one_line, redact, remember
+from projects.confidential.redaction import MASK, RedactingFilter, one_line, redact, remember
 from projects.models import Event
-from projects.services import reveal_credentials
-from provisioning.kube_errors import build_refusal
-from provisioning.readiness import judge_cluster, text
+from projects.services.credentials import reveal_credentials
+from provisioning.decisions.readiness import judge_cluster
+from provisioning.kube.errors import build_refusal
+from provisioning.objects.readers import text
 from tests.factories import provisioned_project
 
 CANARY = "c4n4ry"

@@ -8,10 +8,11 @@ import psutil
 import psycopg
 import pytest
 
-from projects.connection import parse_url
-from provisioning import kube
-from provisioning.devcluster.cluster import EmbeddedCluster, Options
-from provisioning.names import PROJECT_ID_LABEL
+from devcluster.cluster import EmbeddedCluster, Options
+from projects.domain.connection import parse_url
+from provisioning.kube import client as kube
+from provisioning.kube.kinds import STATEFULSET, cluster_kind
+from provisioning.objects.names import PROJECT_ID_LABEL
 from tests.processes import Panel
 
 pytestmark = pytest.mark.slow
@@ -37,8 +38,8 @@ def panel(tmp_path, slow_cluster):
 def assert_one_of_each(panel):
     """Exactly one Cluster and one sandbox a project, each with an owner row, and credentials that connect."""
     client = kube.connect()
-    clusters = client.list_objects(kube.cluster_kind(client.cluster_api_version()), "default", labels=PROJECT_ID_LABEL)
-    sandboxes = client.list_objects(kube.STATEFULSET, "default", labels=PROJECT_ID_LABEL)
+    clusters = client.list_objects(cluster_kind(client.cluster_api_version()), "default", labels=PROJECT_ID_LABEL)
+    sandboxes = client.list_objects(STATEFULSET, "default", labels=PROJECT_ID_LABEL)
     rows = panel.status()
     assert sorted(row["project"] for row in rows) == sorted(PROJECTS)
     assert sorted(item["metadata"]["name"] for item in clusters) == sorted(row["database"]["cluster"] for row in rows)

@@ -2,10 +2,10 @@
 
 import django.core.validators
 import django.db.models.deletion
-import projects.fields
+import projects.confidential.encrypted_fields
 import projects.models
-import projects.sandbox_template
-import projects.standing
+import projects.models.sandbox_template
+import projects.domain.lifecycle
 import uuid
 from django.conf import settings
 from django.db import migrations, models
@@ -56,7 +56,7 @@ class Migration(migrations.Migration):
                         default="app:3000",
                         help_text="name:number, …; the main one first.",
                         max_length=300,
-                        validators=[projects.sandbox_template.validate_ports],
+                        validators=[projects.models.sandbox_template.validate_ports],
                     ),
                 ),
                 (
@@ -277,7 +277,7 @@ class Migration(migrations.Migration):
                         max_length=40,
                     ),
                 ),
-                ("message", projects.fields.RedactedTextField(blank=True)),
+                ("message", projects.confidential.encrypted_fields.RedactedTextField(blank=True)),
                 ("uid", models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
                 (
                     "name",
@@ -387,7 +387,7 @@ class Migration(migrations.Migration):
                     ("allow_default_database", "Can let a project start with the default database"),
                 ],
             },
-            bases=(projects.standing.Standing, models.Model),
+            bases=(projects.domain.lifecycle.Standing, models.Model),
         ),
         migrations.CreateModel(
             name="Orphan",
@@ -448,7 +448,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("reason", models.CharField(max_length=40)),
-                ("message", projects.fields.RedactedTextField()),
+                ("message", projects.confidential.encrypted_fields.RedactedTextField()),
                 (
                     "project",
                     models.ForeignKey(
@@ -525,7 +525,7 @@ class Migration(migrations.Migration):
                         max_length=40,
                     ),
                 ),
-                ("message", projects.fields.RedactedTextField(blank=True)),
+                ("message", projects.confidential.encrypted_fields.RedactedTextField(blank=True)),
                 ("name", models.CharField(max_length=63)),
                 ("namespace", models.CharField(max_length=63)),
                 ("deadline", models.DateTimeField(editable=False, null=True)),
@@ -549,12 +549,19 @@ class Migration(migrations.Migration):
                 ("port", models.PositiveIntegerField(null=True)),
                 ("database", models.CharField(blank=True, max_length=63)),
                 ("username", models.CharField(blank=True, max_length=63)),
-                ("password", projects.fields.EncryptedTextField(blank=True, default=projects.fields.EncryptedText)),
-                ("verification_note", projects.fields.RedactedTextField(blank=True)),
+                (
+                    "password",
+                    projects.confidential.encrypted_fields.EncryptedTextField(
+                        blank=True, default=projects.confidential.encrypted_fields.EncryptedText
+                    ),
+                ),
+                ("verification_note", projects.confidential.encrypted_fields.RedactedTextField(blank=True)),
                 ("rotation_requested_at", models.DateTimeField(editable=False, null=True)),
                 (
                     "pending_password",
-                    projects.fields.EncryptedTextField(blank=True, default=projects.fields.EncryptedText),
+                    projects.confidential.encrypted_fields.EncryptedTextField(
+                        blank=True, default=projects.confidential.encrypted_fields.EncryptedText
+                    ),
                 ),
                 ("rotation_begun_at", models.DateTimeField(editable=False, null=True)),
                 ("running_at", models.DateTimeField(null=True)),
@@ -623,7 +630,12 @@ class Migration(migrations.Migration):
                         ],
                     ),
                 ),
-                ("value", projects.fields.EncryptedTextField(blank=True, default=projects.fields.EncryptedText)),
+                (
+                    "value",
+                    projects.confidential.encrypted_fields.EncryptedTextField(
+                        blank=True, default=projects.confidential.encrypted_fields.EncryptedText
+                    ),
+                ),
                 (
                     "project",
                     models.ForeignKey(
@@ -699,7 +711,7 @@ class Migration(migrations.Migration):
                         max_length=40,
                     ),
                 ),
-                ("message", projects.fields.RedactedTextField(blank=True)),
+                ("message", projects.confidential.encrypted_fields.RedactedTextField(blank=True)),
                 ("name", models.CharField(max_length=63)),
                 ("namespace", models.CharField(max_length=63)),
                 ("deadline", models.DateTimeField(editable=False, null=True)),

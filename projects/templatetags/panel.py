@@ -15,7 +15,8 @@ from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from projects import audit, display
+from projects.audit import log as audit
+from projects.pages import presentation as display
 
 register = template.Library()
 

@@ -15,13 +15,14 @@ from django.utils import timezone
 from rich.console import Console
 from rich.table import Table
 
-from controlpanel.plain_text import plain
-from controlpanel.redaction import redact
-from projects import audit, naming
-from projects.fields import UndecryptableValueError
+from projects.audit import log as audit
+from projects.confidential.encrypted_fields import UndecryptableValueError
+from projects.confidential.plain_text import plain
+from projects.confidential.redaction import redact
+from projects.domain import naming
+from projects.domain.states import Phase
 from projects.models import Project
-from projects.states import Phase
-from provisioning.summary import describe
+from provisioning.management.summary import describe
 
 DONE, FAILED, WRONG_USAGE, TIMED_OUT = 0, 1, 2, 3
 COLUMNS = ("Project", "Phase", "Reason", "Database", "Sandbox", "Message")
@@ -144,7 +145,7 @@ def _explain_unknown(name: str) -> str:
 
 def _explain_new(name: str) -> str:
     # Imported only here: it asks the API server, which costs a second that other calls need not pay.
-    from provisioning.adoption import explain_unknown
+    from provisioning.inventory.adoption import explain_unknown
 
     return (
         f"{explain_unknown(name, settings.KUBE_NAMESPACE)}\n"

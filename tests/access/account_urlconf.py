@@ -4,4 +4,4 @@ from django.urls import include, path
 
 from controlpanel.urls import urlpatterns as _panel
 
-urlpatterns = [*_panel, path("accounts/", include("controlpanel.account_urls"))]
+urlpatterns = [*_panel, path("accounts/", include("controlpanel.accounts.urls"))]

@@ -18,10 +18,10 @@ from django.core.exceptions import ImproperlyConfigured
 from django.test import Client
 from django.urls import NoReverseMatch, reverse
 
-import controlpanel.account_urls
+import controlpanel.accounts.urls
 import tests.access.account_urlconf
-from controlpanel.accounts import claimed_groups
-from projects.fields import decrypt
+from controlpanel.accounts.adapters import claimed_groups
+from projects.confidential.encrypted_fields import decrypt
 from tests.access.oidc_provider import CLIENT_ID, CLIENT_SECRET, Provider, running_provider
 from tests.access.test_table import addresses
 from tests.factories import UserFactory
@@ -40,7 +40,7 @@ def switch_on(settings: Any, *, issuer: str = "", second_factor: str = "off") ->
     app = {"provider_id": "oidc", "name": "Example", "client_id": CLIENT_ID, "secret": CLIENT_SECRET}
     apps = [{**app, "settings": {"server_url": issuer}}] if issuer else []
     settings.SOCIALACCOUNT_PROVIDERS = {"openid_connect": {"OAUTH_PKCE_ENABLED": True, "APPS": apps}}
-    importlib.reload(controlpanel.account_urls)
+    importlib.reload(controlpanel.accounts.urls)
     importlib.reload(tests.access.account_urlconf)
     settings.ROOT_URLCONF = "tests.access.account_urlconf"
 

@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.test import Client
 from django.urls import reverse
 
-from controlpanel.client_address import ClientAddressMiddleware, client_address
+from controlpanel.http.client_address import ClientAddressMiddleware, client_address
 from tests.factories import UserFactory
 from tests.projects.pages import page
 

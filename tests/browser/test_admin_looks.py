@@ -7,8 +7,8 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 from playwright.sync_api import Page
 
-from projects.found_cluster import FoundCluster, Inventory
-from projects.orphan import Orphan
+from projects.models.found_cluster import FoundCluster, Inventory
+from projects.models.orphan import Orphan
 from tests.factories import ProjectFactory
 
 pytestmark = pytest.mark.browser
@@ -72,7 +72,12 @@ def test_names_and_labels_of_clusters_found_are_not_broken_where_there_is_room(p
 @pytest.mark.parametrize("width", [400, 1280])
 def test_no_page_of_the_admin_is_wider_than_the_window(panel: Page, width: int) -> None:
     make_orphan("lost-agentruntime-abc123", wish="release", wished_by="maria", project=ProjectFactory.create())
-    for path in (f"auth/user/{User.objects.get().pk}/change/", "auth/user/", "projects/orphan/", "auditlog/logentry/"):
+    for path in (
+        f"auth/user/{User.objects.get().pk}/change/",
+        "auth/user/",
+        "projects/models/orphan/",
+        "auditlog/logentry/",
+    ):
         open_page(panel, f"/admin/{path}", width)
         assert panel.evaluate("document.documentElement.scrollWidth") <= width, path
 

@@ -9,8 +9,8 @@ from django.utils import timezone
 from django_q.models import OrmQ
 from playwright.sync_api import Page, expect
 
+from projects.domain.states import DesiredState, Phase, Reason
 from projects.models import DatabaseCluster, Event, Project
-from projects.states import DesiredState, Phase, Reason
 from tests.factories import PASSWORD, DatabaseFactory, EventFactory, ProjectFactory, SandboxFactory, provisioned_project
 
 pytestmark = pytest.mark.browser
@@ -152,7 +152,7 @@ def test_the_search_finds_while_typing_and_keeps_the_filter(panel: Page) -> None
 
 
 def test_reveal_shows_copies_and_hides_again(panel: Page, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("projects.views.REVEALED_FOR_S", 4)
+    monkeypatch.setattr("projects.pages.credentials.REVEALED_FOR_S", 4)
     project = provisioned_project(name="aaa")
     open_project(panel, project)
     assert PASSWORD not in panel.content()

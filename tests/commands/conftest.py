@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from django.core.management import CommandError, call_command
 
-from provisioning.devcluster.ports import LOOPBACK, choose_port
-from provisioning.supervisor import Supervisor
+from devcluster.ports import LOOPBACK, choose_port
+from provisioning.management.supervisor import Supervisor
 from tests.processes import hermetic_environment
 
 REDIS = shutil.which("redis-server")

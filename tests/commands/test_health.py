@@ -10,7 +10,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from provisioning import liveness
+from provisioning import heartbeats as liveness
 from provisioning.management.commands.up import forget_the_dead
 from provisioning.models import ProcessLease
 from tests.commands.conftest import run

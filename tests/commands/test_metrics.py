@@ -7,10 +7,10 @@ import pytest
 from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
+from projects.domain.states import Phase
 from projects.models import Project
-from projects.states import Phase
-from provisioning.streams import SUBJECTS, Pulse, Stream
-from provisioning.watch import read_pulses
+from provisioning.watch.streams import SUBJECTS, Pulse, Stream
+from provisioning.watch.watcher import read_pulses
 from tests.commands.test_health import bring_up
 from tests.factories import ProjectFactory
 

@@ -10,10 +10,10 @@ import pytest
 import yaml
 from django.utils import timezone
 
+from devcluster.cluster import EmbeddedCluster, build_kubeconfig
+from projects.domain.states import Origin
 from projects.models import Project
-from projects.states import Origin
-from provisioning import liveness
-from provisioning.devcluster.cluster import EmbeddedCluster, build_kubeconfig
+from provisioning import heartbeats as liveness
 from tests.commands.conftest import run
 from tests.conftest import available_clusters, follow, is_running
 from tests.devcluster.standin_api import Api

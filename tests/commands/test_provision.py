@@ -12,9 +12,9 @@ from django.db import connection
 from django.utils import timezone
 from django_q.models import OrmQ
 
+from projects.domain.states import DesiredState, Phase, Reason
 from projects.models import DatabaseCluster, Event, Project
-from projects.states import DesiredState, Phase, Reason
-from provisioning import liveness
+from provisioning import heartbeats as liveness
 from tests.commands.conftest import Program, run
 from tests.factories import PASSWORD, DatabaseFactory, ProjectFactory, SandboxFactory, provisioned_project
 

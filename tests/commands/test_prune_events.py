@@ -7,7 +7,7 @@ from auditlog.models import LogEntry
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from projects import audit
+from projects.audit import log as audit
 from projects.models import Event
 from provisioning import tasks
 from tests.factories import EventFactory, ProjectFactory, UserFactory

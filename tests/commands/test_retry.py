@@ -8,9 +8,9 @@ import pytest
 from django.utils import timezone
 from django_q.models import OrmQ
 
+from projects.domain.states import DesiredState, Phase, Reason
 from projects.models import Project
-from projects.states import DesiredState, Phase, Reason
-from provisioning import liveness
+from provisioning import heartbeats as liveness
 from tests.commands.conftest import run
 from tests.commands.test_provision import carry_out, meanwhile
 from tests.factories import ProjectFactory

@@ -9,10 +9,10 @@ import subprocess
 import pytest
 from django.conf import LazySettings
 
-from projects.connection import Connection
+from projects.domain.connection import Connection
+from projects.domain.states import DesiredState, Level, Phase
 from projects.models import Event, Project
-from projects.states import DesiredState, Level, Phase
-from provisioning import liveness
+from provisioning import heartbeats as liveness
 from tests.commands.conftest import Program, run
 from tests.factories import PASSWORD, DatabaseFactory, ProjectFactory, SandboxFactory, provisioned_project
 
@@ -145,7 +145,7 @@ def test_a_revealed_url_stands_alone_on_stdout_and_is_an_event() -> None:
 def test_revealed_env_lines_survive_a_shell() -> None:
     awkward = 'it\'s "$HOME" `id` \\ ; & é'
     project = ProjectFactory(name="shop", running=True)
-    from projects.fields import EncryptedText
+    from projects.confidential.encrypted_fields import EncryptedText
 
     DatabaseFactory(project=project, captured=True, password=EncryptedText.of(awkward))
     ran = run("credentials", "shop", "--reveal", "--reason", "test", "--format", "env")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from provisioning.supervisor import Part, Supervisor, SupervisorError, end_leftovers, lock
+from provisioning.management.supervisor import Part, Supervisor, SupervisorError, end_leftovers, lock
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Reads /proc.")
 
@@ -96,7 +96,7 @@ def test_a_hanging_part_is_restarted_at_once(supervisor: Supervisor, tmp_path: P
 def test_parts_end_when_their_supervisor_is_killed(tmp_path: Path, repository: Path) -> None:
     script = (
         "import os, pathlib, time\n"
-        "from provisioning.supervisor import Part, Supervisor\n"
+        "from provisioning.management.supervisor import Part, Supervisor\n"
         f"here = pathlib.Path({str(tmp_path)!r})\n"
         "supervisor = Supervisor(here / 'state', dict(os.environ), here, print)\n"
         "supervisor.prepare()\n"

@@ -10,12 +10,12 @@ from django_q.conf import Conf
 from django_q.models import OrmQ
 from django_q.tasks import async_task
 
-from projects.services import add_project
-from provisioning import liveness
-from provisioning.lease import claim
+from projects.services.provisioning import add_project
+from provisioning import heartbeats as liveness
 from provisioning.management.commands.up import Command
+from provisioning.management.supervisor import Part, Supervisor
 from provisioning.models import ProcessLease
-from provisioning.supervisor import Part, Supervisor
+from provisioning.reconcile.lease import claim
 
 pytestmark = [pytest.mark.django_db, pytest.mark.skipif(sys.platform != "linux", reason="Reads /proc.")]
 

@@ -11,7 +11,7 @@ from tests.contract.rest import Object
 
 Release = Literal["v0.8.4", "v0.9.5", "v1.0.2"]
 RELEASES: tuple[Release, ...] = ("v0.8.4", "v0.9.5", "v1.0.2")
-REDUCED = Path(__file__).parents[2] / "provisioning" / "devcluster" / "crds"
+REDUCED = Path(__file__).parents[2] / "devcluster" / "crds"
 
 LEGACY: tuple[Release, ...] = ("v0.8.4", "v0.9.5")
 NAMES_OF_CLUSTERS = {"v0.8.4": "clusterRef", "v0.9.5": "clusterName", "v1.0.2": "clusterName"}

@@ -12,9 +12,9 @@ import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
 
-from provisioning.doctor import _CLUSTER_VERBS, _PERMISSIONS
-from provisioning.kube import cluster_kind
-from provisioning.manifests import (
+from provisioning.kube.kinds import cluster_kind
+from provisioning.management.doctor import _CLUSTER_VERBS, _PERMISSIONS
+from provisioning.objects.manifests import (
     CLUSTER_V1,
     Owner,
     SandboxSpec,
@@ -46,7 +46,7 @@ SPEC = SandboxSpec(
 
 
 def built_by_the_panel():
-    """Everything that provisioning/manifests.py makes of kinds that Kubernetes itself knows, full and bare."""
+    """Everything that provisioning/objects/manifests.py makes of kinds that Kubernetes itself knows, full and bare."""
     bare = SandboxSpec(image="web:1", ports={}, cpu="1", memory="1Gi", storage="1Gi")
     for spec in (SPEC, bare):
         yield build_environment_secret("aaa-sandbox", "databases", OWNER, {"DATABASE_URL": "postgresql://…"})

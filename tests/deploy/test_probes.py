@@ -13,7 +13,7 @@ import pytest
 from django.core.management import call_command
 from django.utils import timezone
 
-from provisioning import liveness
+from provisioning import heartbeats as liveness
 from provisioning.models import ProcessLease
 from tests.deploy.assembly import containers_of
 from tests.deploy.test_manifests import BASE, DEPLOY, KEYS, environment, run_in_pod

@@ -13,7 +13,7 @@ from typing import Any
 
 import requests
 
-from provisioning.devcluster.server import MASTERS, ApiServer, Identity
+from devcluster.server import MASTERS, ApiServer, Identity
 
 ADMIN_TOKEN = "admin-token"
 NOBODY_TOKEN = "nobody-token"

@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 
-from provisioning.devcluster.cluster import EmbeddedCluster
+from devcluster.cluster import EmbeddedCluster
 
 CORE, APPS, CLUSTERS = "/api/v1", "/apis/apps/v1", "/apis/apps.kubeblocks.io/v1"
 LEGACY_CLUSTERS = "/apis/apps.kubeblocks.io/v1alpha1"

@@ -13,10 +13,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from provisioning.devcluster import postgres_binaries
-from provisioning.devcluster.cluster import ClusterError, EmbeddedCluster, Options
-from provisioning.devcluster.ports import is_free
-from provisioning.devcluster.processes import command_line_of
+from devcluster import postgres_binaries
+from devcluster.cluster import ClusterError, EmbeddedCluster, Options
+from devcluster.ports import is_free
+from devcluster.processes import command_line_of
 from tests.contract.rest import Access
 from tests.contract.targets import load_kubeconfig
 from tests.devcluster.standin_api import Api, wait_for

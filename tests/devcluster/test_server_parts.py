@@ -6,19 +6,13 @@ from typing import Any
 
 import pytest
 
-from provisioning.devcluster.apiserver import cel
-from provisioning.devcluster.apiserver.apply import (
-    apply_configuration,
-    collect_fields,
-    from_fields_v1,
-    path_text,
-    to_fields_v1,
-)
-from provisioning.devcluster.apiserver.errors import ApiError
-from provisioning.devcluster.apiserver.patching import json_patch, merge_patch, strategic_merge
-from provisioning.devcluster.apiserver.quantities import QuantityError, canonical
-from provisioning.devcluster.apiserver.resources import builtin_types
-from provisioning.devcluster.apiserver.selectors import labels_match, parse_label_selector
+from devcluster.apiserver import cel
+from devcluster.apiserver.apply import apply_configuration, collect_fields, from_fields_v1, path_text, to_fields_v1
+from devcluster.apiserver.errors import ApiError
+from devcluster.apiserver.patching import json_patch, merge_patch, strategic_merge
+from devcluster.apiserver.quantities import QuantityError, canonical
+from devcluster.apiserver.resources import builtin_types
+from devcluster.apiserver.selectors import labels_match, parse_label_selector
 
 STATEFUL_SET = builtin_types().node("apps.v1.StatefulSet")
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from provisioning.devcluster.cluster import EmbeddedCluster, Options
-from provisioning.devcluster.scenarios import Failure, Scenario
+from devcluster.cluster import EmbeddedCluster, Options
+from devcluster.scenarios import Failure, Scenario
 from tests.devcluster.standin_api import CLUSTERS, CORE, ENDPOINT, LEGACY_CLUSTERS, Api, wait_for
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from provisioning.devcluster.kubeblocks_objects import build_secret, build_services
-from provisioning.devcluster.kubeblocks_states import Observed, build_status, decide
-from provisioning.devcluster.pod_environment import MissingSourceError, expand, resolve_environment
-from provisioning.devcluster.scenarios import DEFAULT, NEVER, Failure, Scenario, Scenarios, parse_scenario
+from devcluster.kubeblocks_objects import build_secret, build_services
+from devcluster.kubeblocks_states import Observed, build_status, decide
+from devcluster.pod_environment import MissingSourceError, expand, resolve_environment
+from devcluster.scenarios import DEFAULT, NEVER, Failure, Scenario, Scenarios, parse_scenario
 from tests.devcluster.standin_api import cluster_spec
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from provisioning.devcluster.cluster import EmbeddedCluster, Options
+from devcluster.cluster import EmbeddedCluster, Options
 from tests.devcluster.standin_api import APPS, CORE, Api, wait_for
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import urllib3
 
-from provisioning.devcluster.apiserver.store import Store
+from devcluster.apiserver.store import Store
 from tests.devcluster.api_server import ADMIN_TOKEN
 from tests.faults.evidence import PATHS
 

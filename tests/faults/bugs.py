@@ -13,25 +13,22 @@ from typing import Any
 
 from django.db import connection
 
-from projects.fields import EncryptedText
+from projects.confidential.encrypted_fields import EncryptedText
 from projects.models import DatabaseCluster
-from projects.scheduling import enqueue_pass
-from provisioning import (
-    acting,
-    credentials,
-    decisions,
-    names,
-    orphans,
-    password_rotation,
-    reconcile,
-    recording,
-    removal,
-    removing,
-    sweeping,
-)
-from provisioning.kube import Kube
-from provisioning.lease import Lease, claim, release
+from projects.services.queue import enqueue_pass
+from provisioning.decisions import removal
+from provisioning.decisions import running as decisions
+from provisioning.inventory import orphans
+from provisioning.kube.client import Kube
 from provisioning.management.commands import up
+from provisioning.objects import credentials, names
+from provisioning.queue import sweep as sweeping
+from provisioning.reconcile import apply_database as acting
+from provisioning.reconcile import loop as reconcile
+from provisioning.reconcile import record as recording
+from provisioning.reconcile import rotate_password as password_rotation
+from provisioning.reconcile import teardown as removing
+from provisioning.reconcile.lease import Lease, claim, release
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,12 @@ from django.utils import timezone
 from django_q.models import OrmQ
 from django_q.signing import SignedPackage
 
-from projects.applied import AppliedObject
+from projects.domain.states import Phase
 from projects.models import DatabaseCluster, Event, Project, ProjectVariable, Sandbox
-from projects.scheduling import PASS_TASK
-from projects.states import Phase
-from provisioning.terms import Verification
-from provisioning.verifying import verify_connection
+from projects.models.last_applied import AppliedObject
+from projects.services.queue import PASS_TASK
+from provisioning.decisions.types import Verification
+from provisioning.reconcile.verify import verify_connection
 
 Json = Mapping[str, Any]
 # Plural names of the kinds of which a project may have objects.

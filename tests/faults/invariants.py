@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Iterator
 from urllib.parse import quote
 
-from projects.connection import InvalidConnectionError, parse_url
+from projects.domain.connection import InvalidConnectionError, parse_url
+from projects.domain.states import CredentialsSource, DesiredState, Origin, Phase, Reason
 from projects.models import DatabaseCluster, Project, Sandbox
-from projects.states import CredentialsSource, DesiredState, Origin, Phase, Reason
 from tests.faults.evidence import MAY_ADOPT, Evidence, Json
 
 _DOMAIN = "controlpanel.fullstackagent.io"

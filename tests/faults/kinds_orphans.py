@@ -10,11 +10,11 @@ from django.db import DatabaseError
 from django.db.models import Q
 from django.utils import timezone
 
-from projects.found_cluster import request_inventory
 from projects.models import Event
-from projects.orphan import Orphan, OrphanWish
-from projects.orphan_requests import request_orphan
-from provisioning.names import INSTANCE_LABEL, ORIGIN_LABEL, claim_labels, owner_labels
+from projects.models.orphan import Orphan, OrphanWish
+from projects.services.inventory import request_inventory
+from projects.services.orphans import request_orphan
+from provisioning.objects.names import INSTANCE_LABEL, ORIGIN_LABEL, claim_labels, owner_labels
 from tests.faults import kinds_database
 from tests.faults.kinds import kind
 from tests.faults.run import PROJECT_ID, EndFault, Run

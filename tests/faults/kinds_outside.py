@@ -3,8 +3,8 @@
 import uuid
 from dataclasses import replace
 
+from projects.domain.states import Phase
 from projects.models import Project
-from projects.states import Phase
 from tests.faults.api import Object
 from tests.faults.evidence import Keepsake
 from tests.faults.kinds import kind

@@ -7,7 +7,7 @@ from functools import partial
 import psycopg
 from django.conf import settings
 
-from provisioning.reconcile import run_pass
+from provisioning.reconcile.loop import run_pass
 from tests.faults import kinds_database
 from tests.faults.evidence import find_wrong_passwords
 from tests.faults.kinds import kind

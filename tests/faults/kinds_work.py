@@ -7,9 +7,9 @@ from django.utils import timezone
 from django_q.models import OrmQ
 
 from projects.models import Project
-from provisioning import liveness
-from provisioning.lease import claim
-from provisioning.reconcile import run_pass
+from provisioning import heartbeats as liveness
+from provisioning.reconcile.lease import claim
+from provisioning.reconcile.loop import run_pass
 from tests.faults.kinds import kind
 from tests.faults.panel import Watcher
 from tests.faults.run import EndFault, Run

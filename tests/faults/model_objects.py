@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from projects.states import DesiredState, Phase, Reason
-from provisioning.terms import WantedDatabase, WantedSandbox
+from projects.domain.states import DesiredState, Phase, Reason
+from provisioning.decisions.types import WantedDatabase, WantedSandbox
 
 
 @dataclass

@@ -5,11 +5,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from projects.ending import request_cancel
+from projects.domain.states import DesiredState, Phase
 from projects.models import Project
-from projects.password_rotation import request_password_rotation
-from projects.services import Outcome, request_delete, request_provision
-from projects.states import DesiredState, Phase
+from projects.services.cancellation import request_cancel
+from projects.services.outcome import Outcome
+from projects.services.password_rotation import request_password_rotation
+from projects.services.provisioning import request_delete, request_provision
 
 PROVISIONING, DATABASE, DEPLOYING = "provisioning", "waiting for the database", "capturing credentials, deploying"
 SANDBOX, DELETING, ROTATION, CANCEL = "waiting for the sandbox", "deleting", "change of password", "cancel"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from provisioning.names import ENDPOINT_ANNOTATION
+from provisioning.objects.names import ENDPOINT_ANNOTATION
 from tests.faults.api import AnswerError, Api, Object
 from tests.faults.postgres import HOST, Postgres
 

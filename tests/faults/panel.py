@@ -20,23 +20,18 @@ from django_q.models import OrmQ
 from django_q.signing import SignedPackage
 from django_q.tasks import async_task
 
-from projects.ending import request_cancel, request_forget
-from projects.fields import EncryptedText
+from projects.confidential.encrypted_fields import EncryptedText
+from projects.domain.states import Phase
 from projects.models import Project, ProjectVariable
-from projects.password_rotation import request_password_rotation
-from projects.services import (
-    Outcome,
-    add_project,
-    request_delete,
-    request_provision,
-    request_retry,
-    request_update,
-)
-from projects.states import Phase
-from provisioning import kube as k
-from provisioning import liveness, sweeping
-from provisioning.adoption import request_adopt
-from provisioning.streams import SUBJECTS, Stream
+from projects.services.cancellation import request_cancel, request_forget
+from projects.services.outcome import Outcome
+from projects.services.password_rotation import request_password_rotation
+from projects.services.provisioning import add_project, request_delete, request_provision, request_retry, request_update
+from provisioning import heartbeats as liveness
+from provisioning.inventory.adoption import request_adopt
+from provisioning.kube import client as k
+from provisioning.queue import sweep as sweeping
+from provisioning.watch.streams import SUBJECTS, Stream
 from tests.faults.evidence import MAY_ADOPT
 from tests.faults.interruptions import Gate, WorkerKilledError
 

@@ -25,7 +25,7 @@ _MOST_TASKS = 8
 def _play(stage: Stage, numbers: range, names: list[str], seed: int) -> None:
     """Some runs at a time, a project and a strike each: all of them live through all the strikes, then are checked."""
     from projects.models import Project
-    from projects.services import add_project, request_delete
+    from projects.services.provisioning import add_project, request_delete
     from tests.faults.evidence import find_wrong_passwords
     from tests.faults.moments import AT_REST, STEPS, Life, is_at_rest, read_step
 
@@ -104,8 +104,8 @@ def _owner(item: Any) -> str:
 
 def _check_end(stage: Stage) -> None:
     """Everything was deleted: nothing may be left, in the cluster or of a password anywhere."""
+    from projects.domain.states import Phase
     from projects.models import Project
-    from projects.states import Phase
     from tests.faults.evidence import read_database
 
     if not await_true(lambda: not Project.objects.exclude(phase=Phase.DELETED).exists(), _SETTLED_WITHIN_S):

@@ -15,14 +15,14 @@ from django.test.utils import override_settings
 from django.utils import timezone
 from django_q.models import OrmQ
 
-from controlpanel.redaction import RedactingFilter
-from projects.fields import UndecryptableValueError
+from devcluster.cluster import build_kubeconfig
+from devcluster.server import Faults
+from projects.confidential.encrypted_fields import UndecryptableValueError
+from projects.confidential.redaction import RedactingFilter
+from projects.domain.states import DesiredState, Phase, Reason
 from projects.models import DatabaseCluster, Event, Project, Sandbox
-from projects.scheduling import enqueue_pass
-from projects.states import DesiredState, Phase, Reason
-from provisioning import kube as k
-from provisioning.devcluster.cluster import build_kubeconfig
-from provisioning.devcluster.server import Faults
+from projects.services.queue import enqueue_pass
+from provisioning.kube import client as k
 from tests.devcluster.api_server import ADMIN_TOKEN
 from tests.devcluster.api_server import Api as Server
 from tests.faults.api import Api, Object

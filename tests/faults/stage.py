@@ -130,7 +130,7 @@ def await_true(is_so: Callable[[], bool], timeout_s: float) -> bool:
 
 @contextlib.contextmanager
 def staged(seed: int, *, is_on_postgres: bool, planted: str = "") -> Iterator[Stage]:
-    from provisioning.devcluster.cluster import EmbeddedCluster, Options
+    from devcluster.cluster import EmbeddedCluster, Options
     from tests.faults.postgres import shared
 
     with tempfile.TemporaryDirectory(prefix="faults-") as name:

@@ -14,11 +14,10 @@ from hypothesis import Phase as Phases
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from projects.states import CredentialsSource, DesiredState, Origin, Phase, Reason
-from provisioning.credentials import Missing
-from provisioning.decisions import decide
-from provisioning.readiness import Readiness, State
-from provisioning.terms import (
+from projects.domain.states import CredentialsSource, DesiredState, Origin, Phase, Reason
+from provisioning.decisions.readiness import Readiness, State
+from provisioning.decisions.running import decide
+from provisioning.decisions.types import (
     Action,
     CredentialsSeen,
     Decision,
@@ -29,6 +28,7 @@ from provisioning.terms import (
     WantedDatabase,
     WantedSandbox,
 )
+from provisioning.objects.credentials import Missing
 from tests.faults.bugs import BUGS, planted
 from tests.faults.model_objects import Cluster, Rows, Workload
 

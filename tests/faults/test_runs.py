@@ -3,8 +3,8 @@
 import pytest
 from django.db import connection
 
+from projects.domain.states import Phase
 from projects.models import Event, Project
-from projects.states import Phase
 from tests.faults.kinds import all_kinds
 from tests.faults.run import ImpossibleError
 

@@ -9,10 +9,10 @@ from django.core.management import get_commands, load_command_class
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controlpanel.plain_text import log_line
-from controlpanel.redaction import RedactingFilter
+from projects.confidential.plain_text import log_line
+from projects.confidential.redaction import RedactingFilter
 from projects.models import Event
-from projects.services import record_event
+from projects.services.events import record_event
 from provisioning.management.console import PanelCommand
 from tests.commands.conftest import run
 from tests.factories import ProjectFactory, provisioned_project

@@ -6,10 +6,11 @@ from urllib.parse import urlsplit
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controlpanel.redaction import one_line
-from projects.connection import Connection, parse_url
-from provisioning.acting import existing_cluster
-from provisioning.credentials import (
+from projects.confidential.redaction import one_line
+from projects.domain.connection import Connection, parse_url
+from provisioning.decisions.readiness import Readiness, explain_pod, judge_cluster, judge_sandbox
+from provisioning.inventory.clusters import explain_obstacle, read_facts
+from provisioning.objects.credentials import (
     Missing,
     choose_secret,
     component_of,
@@ -18,9 +19,8 @@ from provisioning.credentials import (
     read_connection,
     read_endpoint,
 )
-from provisioning.inventory import explain_obstacle, read_facts
-from provisioning.readiness import Readiness, explain_pod, judge_cluster, judge_sandbox
-from provisioning.streams import SUBJECTS
+from provisioning.reconcile.apply_database import existing_cluster
+from provisioning.watch.streams import SUBJECTS
 from tests.hostile import answers
 from tests.hostile.strategies import examples, json_values, mutated, texts
 

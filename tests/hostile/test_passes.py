@@ -11,14 +11,14 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projects.found_cluster import FoundCluster, Inventory
+from projects.domain.states import Phase, Reason
 from projects.models import Project
-from projects.services import request_delete, request_provision
-from projects.states import Phase, Reason
-from provisioning import kube
-from provisioning.inventory import take_inventory
-from provisioning.reconcile import run_pass
-from provisioning.streams import SUBJECTS, Stream
+from projects.models.found_cluster import FoundCluster, Inventory
+from projects.services.provisioning import request_delete, request_provision
+from provisioning.inventory.clusters import take_inventory
+from provisioning.kube import client as kube
+from provisioning.reconcile.loop import run_pass
+from provisioning.watch.streams import SUBJECTS, Stream
 from tests.factories import DatabaseFactory, ProjectFactory, provisioned_project
 from tests.hostile import answers
 from tests.hostile.server import http_json

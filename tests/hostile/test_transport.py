@@ -11,8 +11,9 @@ import urllib3
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioning import kube as k
-from provisioning.kube_answers import (
+from provisioning.kube import client as k
+from provisioning.kube.kinds import cluster_kind
+from provisioning.kube.responses import (
     LONGEST_ANSWER,
     LONGEST_EVENT,
     NonsenseError,
@@ -23,13 +24,13 @@ from provisioning.kube_answers import (
     read_refusal,
     read_retry_after,
 )
-from provisioning.readiness import text
+from provisioning.objects.readers import text
 from tests.hostile import answers
 from tests.hostile.server import http, http_json
 from tests.hostile.strategies import MEGABYTE, examples, json_values, texts
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-LISTS = k.cluster_kind("apps.kubeblocks.io/v1")
+LISTS = cluster_kind("apps.kubeblocks.io/v1")
 
 
 def endless(part: bytes, head: bytes = b"HTTP/1.1 200 OK\r\n\r\n"):

@@ -6,9 +6,9 @@ from django.test import Client
 from django.urls import reverse
 from django_q.models import OrmQ
 
-from projects.fields import EncryptedText
+from projects.confidential.encrypted_fields import EncryptedText
+from projects.domain.states import DesiredState, Phase
 from projects.models import DatabaseCluster, Event, Project, ProjectVariable, Sandbox
-from projects.states import DesiredState, Phase
 from tests.factories import (
     PASSWORD,
     ProjectFactory,

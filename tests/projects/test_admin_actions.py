@@ -5,8 +5,8 @@ from django.test import Client
 from django.urls import reverse
 from django_q.models import OrmQ
 
+from projects.domain.states import DesiredState, Phase
 from projects.models import Project
-from projects.states import DesiredState, Phase
 from tests.factories import (
     DatabaseFactory,
     ProjectFactory,

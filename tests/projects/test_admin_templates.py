@@ -6,7 +6,7 @@ from django.urls import reverse
 from django_q.models import OrmQ
 
 from projects.models import Project
-from projects.sandbox_template import SandboxTemplate
+from projects.models.sandbox_template import SandboxTemplate
 from tests.factories import ProjectFactory, UserFactory
 from tests.projects.pages import log_in, page
 

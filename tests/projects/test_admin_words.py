@@ -11,8 +11,8 @@ from django.urls import reverse
 from django.utils.html import strip_tags
 from django_q.models import Schedule
 
+from projects.domain.states import Origin, Reason
 from projects.models import DatabaseCluster, Project, Sandbox
-from projects.states import Origin, Reason
 from projects.templatetags.panel import ago
 from tests.factories import (
     DatabaseFactory,

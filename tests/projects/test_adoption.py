@@ -9,10 +9,11 @@ from django.urls import reverse
 from django.utils import timezone
 from django_q.models import OrmQ
 
-from projects.adoption import Adoptable, request_adopt
-from projects.found_cluster import FoundCluster, Inventory, read_inventory, request_inventory
+from projects.domain.states import DesiredState, Origin, Phase
 from projects.models import DatabaseCluster, Project
-from projects.states import DesiredState, Origin, Phase
+from projects.models.found_cluster import FoundCluster, Inventory, read_inventory
+from projects.services.adoption import Adoptable, request_adopt
+from projects.services.inventory import request_inventory
 from tests.factories import DatabaseFactory, ProjectFactory
 from tests.projects.pages import HTMX, log_in
 

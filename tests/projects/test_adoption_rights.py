@@ -3,10 +3,10 @@
 import pytest
 from django.test import Client
 
+from projects.domain.permissions import may_adopt, may_delete_adopted
+from projects.domain.states import DesiredState, Origin, Phase, Reason
 from projects.models import Project
-from projects.permissions import may_adopt, may_delete_adopted
-from projects.services import request_provision, request_retry
-from projects.states import DesiredState, Origin, Phase, Reason
+from projects.services.provisioning import request_provision, request_retry
 from tests.commands.conftest import run
 from tests.factories import DatabaseFactory, ProjectFactory, UserFactory
 from tests.projects.pages import HTMX, page

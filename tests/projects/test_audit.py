@@ -14,11 +14,12 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from projects import audit
-from projects.fields import EncryptedText
+from projects.audit import log as audit
+from projects.confidential.encrypted_fields import EncryptedText
 from projects.models import Project
-from projects.sandbox_template import SandboxTemplate
-from projects.services import add_project, record_event
+from projects.models.sandbox_template import SandboxTemplate
+from projects.services.events import record_event
+from projects.services.provisioning import add_project
 from tests.commands.conftest import run
 from tests.factories import PASSWORD, ProjectFactory, UserFactory, VariableFactory, provisioned_project
 from tests.projects.pages import page

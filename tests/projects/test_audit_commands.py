@@ -9,8 +9,8 @@ from django.core.management import call_command
 from django.test import Client
 from django.utils import timezone
 
-from controlpanel.keys import read_encryption_keys
-from projects import audit
+from projects.audit import log as audit
+from projects.confidential.key_files import read_encryption_keys
 from tests.commands.conftest import run
 from tests.factories import EventFactory, UserFactory, provisioned_project
 from tests.projects.test_key_rotation import age

@@ -44,6 +44,6 @@ def test_another_error_is_still_a_mistake_of_the_panel(client, monkeypatch):
     def fail(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("projects.views.display.panel_warnings", fail)
+    monkeypatch.setattr("projects.pages.presentation.panel_warnings", fail)
     answer = client.get(reverse("projects:list"))
     assert (answer.status_code, "made a mistake" in answer.content.decode()) == (500, True)

@@ -8,12 +8,12 @@ from django.core.exceptions import ImproperlyConfigured
 from django.test import Client
 from django.urls import reverse
 
-from projects import keyring
-from projects.display import next_move
-from projects.fields import EncryptedText, UndecryptableValueError
+from projects.confidential import keyring
+from projects.confidential.encrypted_fields import EncryptedText, UndecryptableValueError
+from projects.domain.states import Phase, Reason
 from projects.models import ProjectVariable
-from projects.services import add_project, request_delete, request_provision
-from projects.states import Phase, Reason
+from projects.pages.presentation import next_move
+from projects.services.provisioning import add_project, request_delete, request_provision
 from tests.conftest import follow, is_running
 
 pytestmark = pytest.mark.django_db

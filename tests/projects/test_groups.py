@@ -11,10 +11,10 @@ from django.db.migrations.executor import MigrationExecutor
 from django.test import Client
 from django.urls import reverse
 
-from projects.groups import GROUPS, ensure_groups
+from projects.access.groups import GROUPS, ensure_groups
+from projects.domain.permissions import may
+from projects.domain.states import DesiredState
 from projects.models import Event, Project
-from projects.permissions import may
-from projects.states import DesiredState
 from tests.factories import EventFactory, ProjectFactory, UserFactory, provisioned_project
 from tests.projects.pages import page
 

@@ -13,11 +13,12 @@ from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
 
-from controlpanel.keys import read_encryption_keys, replace_encryption_keys
-from projects import key_rotation, keyring
-from projects.fields import EncryptedText, UndecryptableValueError, decrypt, encrypt, rotate
+from projects.confidential import keyring
+from projects.confidential.encrypted_fields import EncryptedText, UndecryptableValueError, decrypt, encrypt, rotate
+from projects.confidential.key_files import read_encryption_keys, replace_encryption_keys
 from projects.models import DatabaseCluster, ProjectVariable
-from projects.services import RefusedRequestError
+from projects.services import key_rotation
+from projects.services.outcome import RefusedRequestError
 from tests.commands.conftest import run
 from tests.factories import PASSWORD, ProjectFactory, UserFactory, VariableFactory, provisioned_project
 from tests.processes import hermetic_environment

@@ -5,7 +5,7 @@ from django.conf import settings
 from django.test import RequestFactory
 from django.urls import reverse
 
-from projects.dashboard import is_among_projects
+from projects.admin.dashboard import is_among_projects
 
 pytestmark = pytest.mark.django_db
 

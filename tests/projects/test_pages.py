@@ -9,8 +9,8 @@ from django.test import Client
 from django.urls import reverse
 from django_q.models import OrmQ
 
+from projects.domain.states import DesiredState
 from projects.models import Event, Project
-from projects.states import DesiredState
 from tests.factories import (
     DatabaseFactory,
     EventFactory,

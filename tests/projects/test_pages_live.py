@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from projects.domain.states import Phase
 from projects.models import Project
-from projects.states import Phase
 from tests.factories import (
     PASSWORD,
     DatabaseFactory,

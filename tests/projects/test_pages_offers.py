@@ -6,9 +6,9 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
-from projects import display
+from projects.domain.states import DesiredState, Phase, Reason
 from projects.models import DatabaseCluster, Project
-from projects.states import DesiredState, Phase, Reason
+from projects.pages import presentation as display
 from tests.factories import DatabaseFactory, ProjectFactory, UserFactory, provisioned_project
 from tests.projects.pages import HTMX, log_in, page
 

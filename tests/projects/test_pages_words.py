@@ -10,10 +10,10 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from projects import display
+from projects.domain.states import DesiredState, Level, Origin, Phase, Reason, Step
 from projects.models import DatabaseCluster, Project, Sandbox
-from projects.states import DesiredState, Level, Origin, Phase, Reason, Step
-from provisioning.readiness import explain_deadline
+from projects.pages import presentation as display
+from provisioning.decisions.readiness import explain_deadline
 from tests.factories import DatabaseFactory, EventFactory, ProjectFactory, SandboxFactory, provisioned_project
 from tests.projects.pages import HTMX, log_in, page
 

@@ -6,10 +6,12 @@ from itertools import product
 import pytest
 from django.utils import timezone
 
-from projects import display, ending, services
+from projects.domain.request_policy import Request, explain_refusal
+from projects.domain.states import DesiredState, Phase, Reason
 from projects.models import Event, Project
-from projects.possible import Request, explain_refusal
-from projects.states import DesiredState, Phase, Reason
+from projects.pages import presentation as display
+from projects.services import cancellation as ending
+from projects.services import provisioning as services
 from tests.commands.conftest import run
 from tests.factories import DatabaseFactory, ProjectFactory, SandboxFactory, UserFactory
 from tests.projects.pages import HTMX, log_in, page

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from projects.domain.progress import time_to_run_s
+from projects.domain.states import DesiredState, Origin, Phase, Reason, Step
 from projects.models import DatabaseCluster, Project, Sandbox
-from projects.progress import time_to_run_s
-from projects.states import DesiredState, Origin, Phase, Reason, Step
 from provisioning.management.console import Follower
-from provisioning.summary import describe
+from provisioning.management.summary import describe
 from tests.factories import DatabaseFactory, ProjectFactory, SandboxFactory, provisioned_project
 from tests.projects.pages import log_in, page
 

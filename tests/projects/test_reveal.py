@@ -9,7 +9,7 @@ from django.test import Client
 from django.urls import reverse
 
 from projects.models import Event, Project
-from projects.services import reveal_credentials
+from projects.services.credentials import reveal_credentials
 from tests.commands.conftest import run
 from tests.factories import PASSWORD, EventFactory, provisioned_project
 from tests.projects.pages import HTMX, log_in, page

@@ -3,8 +3,8 @@
 import pytest
 from django.db import connection
 
+from projects.domain.states import Origin, Phase, Reason
 from projects.models import DatabaseCluster, Project
-from projects.states import Origin, Phase, Reason
 from tests.commands.conftest import run
 from tests.factories import ProjectFactory, provisioned_project
 from tests.projects.pages import log_in, page

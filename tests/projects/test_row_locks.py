@@ -16,9 +16,9 @@ from django.db import connection, connections
 from django.test import Client
 from django.urls import reverse
 
-from projects.ending import request_forget
+from projects.domain.states import Phase, Reason
 from projects.models import Project, ProjectVariable
-from projects.states import Phase, Reason
+from projects.services.cancellation import request_forget
 from tests.factories import UserFactory, VariableFactory, provisioned_project
 from tests.faults.postgres import shared
 from tests.projects.test_admin import variable_rows

@@ -4,10 +4,10 @@ import pytest
 from django.urls import reverse
 from django_q.models import OrmQ
 
+from projects.domain.states import Phase, Reason
 from projects.models import Project
-from projects.sandbox_template import SandboxTemplate
-from projects.services import request_provision, request_update
-from projects.states import Phase, Reason
+from projects.models.sandbox_template import SandboxTemplate
+from projects.services.provisioning import request_provision, request_update
 from tests.factories import ProjectFactory, provisioned_project
 
 pytestmark = pytest.mark.django_db

@@ -7,14 +7,15 @@ import psycopg
 import pytest
 import requests
 
-from projects.connection import Connection
+from projects.domain.connection import Connection
 from projects.models import DatabaseCluster, Project
-from projects.password_rotation import request_password_rotation
-from provisioning import kube as k
-from provisioning import password_rotation
-from provisioning.manifests import environment_secret_name
-from provisioning.readiness import Object
-from provisioning.reconcile import run_pass
+from projects.services.password_rotation import request_password_rotation
+from provisioning.kube import client as k
+from provisioning.kube.kinds import SECRET
+from provisioning.objects.manifests import environment_secret_name
+from provisioning.objects.readers import Object
+from provisioning.reconcile import rotate_password as password_rotation
+from provisioning.reconcile.loop import run_pass
 from tests.conftest import follow, is_running
 
 
@@ -39,7 +40,7 @@ def connects(url: str) -> bool:
 def secret_of(project: Project) -> Object:
     """KubeBlocks' Secret."""
     labels = f"app.kubernetes.io/instance={project.database.name},app.kubernetes.io/managed-by=kubeblocks"
-    (secret,) = k.connect().list_objects(k.SECRET, "default", labels=labels)
+    (secret,) = k.connect().list_objects(SECRET, "default", labels=labels)
     return secret
 
 
@@ -48,7 +49,7 @@ def password_in(secret: Object) -> str:
 
 
 def sandbox_url(project: Project) -> str:
-    secret = k.connect().get_or_none(k.SECRET, "default", environment_secret_name(project.sandbox.name))
+    secret = k.connect().get_or_none(SECRET, "default", environment_secret_name(project.sandbox.name))
     return base64.b64decode(secret["data"]["DATABASE_URL"]).decode()
 
 

@@ -4,10 +4,10 @@ import base64
 
 import pytest
 
-from projects.connection import Connection, InvalidConnectionError, parse_url
-from projects.states import Reason
-from provisioning.credentials import Missing, environment_digest, read_connection
-from provisioning.names import ENDPOINT_ANNOTATION
+from projects.domain.connection import Connection, InvalidConnectionError, parse_url
+from projects.domain.states import Reason
+from provisioning.objects.credentials import Missing, environment_digest, read_connection
+from provisioning.objects.names import ENDPOINT_ANNOTATION
 
 
 def secret(name, labels=None, **values):

@@ -5,11 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from projects.states import CredentialsSource, DesiredState, Origin, Phase, Reason
-from provisioning.credentials import Missing
-from provisioning.decisions import decide
-from provisioning.readiness import Readiness, State
-from provisioning.terms import (
+from projects.domain.states import CredentialsSource, DesiredState, Origin, Phase, Reason
+from provisioning.decisions.readiness import Readiness, State
+from provisioning.decisions.running import decide
+from provisioning.decisions.types import (
     Action,
     CredentialsSeen,
     Pace,
@@ -20,6 +19,7 @@ from provisioning.terms import (
     WantedDatabase,
     WantedSandbox,
 )
+from provisioning.objects.credentials import Missing
 
 NOW = datetime(2026, 11, 22, 15, 0, tzinfo=UTC)
 LATER, EARLIER = NOW + timedelta(seconds=60), NOW - timedelta(seconds=1)

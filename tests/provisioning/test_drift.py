@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from provisioning import manifests
-from provisioning.drift import GONE, conceal, drift, only_labels_mendable, without_echo
+from provisioning.objects import manifests
+from provisioning.objects.diff import GONE, conceal, drift, only_labels_mendable, without_echo
 from tests.provisioning.test_manifests import OWNER, SPEC
 
 STATEFULSET = manifests.build_statefulset("s", "ns", OWNER, SPEC, variables=["A"], digest="d")

@@ -8,27 +8,28 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from projects.adoption import Adoptable, request_adopt
-from projects.fields import EncryptedText
+from projects.confidential.encrypted_fields import EncryptedText
+from projects.domain.states import DriftPolicy, Origin, Phase, Reason
 from projects.models import Project, ProjectVariable
-from projects.services import add_project, request_provision, request_update
-from projects.states import DriftPolicy, Origin, Phase, Reason
-from provisioning import kube as k
-from provisioning.acting import apply_cluster
-from provisioning.drifting import MENDED
-from provisioning.lease import claim
-from provisioning.manifests import environment_secret_name
-from provisioning.names import ORIGIN_LABEL, PROJECT_ID_LABEL
-from provisioning.reconcile import observe_and_decide, read_scene, run_pass
-from provisioning.terms import Action
+from projects.services.adoption import Adoptable, request_adopt
+from projects.services.provisioning import add_project, request_provision, request_update
+from provisioning.decisions.types import Action
+from provisioning.kube import client as k
+from provisioning.kube.kinds import SECRET, SERVICE, STATEFULSET, Kind, cluster_kind
+from provisioning.objects.manifests import environment_secret_name
+from provisioning.objects.names import ORIGIN_LABEL, PROJECT_ID_LABEL
+from provisioning.reconcile.apply_database import apply_cluster
+from provisioning.reconcile.drift import MENDED
+from provisioning.reconcile.lease import claim
+from provisioning.reconcile.loop import observe_and_decide, read_scene, run_pass
 from tests.conftest import follow, is_running
 
 pytestmark = pytest.mark.django_db
 
-CLUSTERS = k.cluster_kind("apps.kubeblocks.io/v1")
+CLUSTERS = cluster_kind("apps.kubeblocks.io/v1")
 
 
-def change(kind: k.Kind, name: str, patch: dict[str, Any]) -> None:
+def change(kind: Kind, name: str, patch: dict[str, Any]) -> None:
     """Change an object as somebody else does."""
     k.connect()._request(
         "PATCH",
@@ -50,9 +51,9 @@ def paths(project: Project) -> set[tuple[str, str]]:
 
 def drift_everything(project: Project) -> None:
     sandbox, database = project.sandbox, project.database
-    change(k.STATEFULSET, sandbox.name, {"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 99}}}})
-    change(k.SERVICE, sandbox.name, {"spec": {"ports": [{"name": "app", "port": 99, "targetPort": "app"}]}})
-    change(k.SECRET, environment_secret_name(sandbox.name), {"data": {"PROJECT_NAME": "b3RoZXI="}})
+    change(STATEFULSET, sandbox.name, {"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 99}}}})
+    change(SERVICE, sandbox.name, {"spec": {"ports": [{"name": "app", "port": 99, "targetPort": "app"}]}})
+    change(SECRET, environment_secret_name(sandbox.name), {"data": {"PROJECT_NAME": "b3RoZXI="}})
     change(CLUSTERS, database.name, {"metadata": {"labels": {"app.kubernetes.io/managed-by": "me"}}})
 
 
@@ -80,10 +81,10 @@ def test_drift_is_taken_back_and_recorded(provisioned):
     assert "spec.ports[app].port: applied 3000, now 99" in event.message
     assert "data.PROJECT_NAME: applied a value, now another value" in event.message
     client, name = k.connect(), project.sandbox.name
-    statefulset = client.get_or_none(k.STATEFULSET, "default", name)
+    statefulset = client.get_or_none(STATEFULSET, "default", name)
     assert statefulset["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 10
-    assert client.get_or_none(k.SERVICE, "default", name)["spec"]["ports"][0]["port"] == 3000
-    (secret,) = client.list_objects(k.SECRET, "default", labels=f"app.kubernetes.io/instance={name}")
+    assert client.get_or_none(SERVICE, "default", name)["spec"]["ports"][0]["port"] == 3000
+    (secret,) = client.list_objects(SECRET, "default", labels=f"app.kubernetes.io/instance={name}")
     assert base64.b64decode(secret["data"]["PROJECT_NAME"]).decode() == project.name
     assert paths(checked(project)) == set()
 
@@ -103,7 +104,7 @@ def test_a_sandbox_that_restarts_for_a_change_of_ours_is_no_drift(provisioned):
 def test_by_policy_drift_is_only_reported(provisioned):
     Project.objects.filter(pk=provisioned.pk).update(drift_policy=DriftPolicy.REPORT)
     checked(provisioned)
-    change(k.SERVICE, provisioned.sandbox.name, {"spec": {"ports": [{"name": "app", "port": 99, "targetPort": "app"}]}})
+    change(SERVICE, provisioned.sandbox.name, {"spec": {"ports": [{"name": "app", "port": 99, "targetPort": "app"}]}})
     change(CLUSTERS, provisioned.database.name, {"metadata": {"labels": {"app.kubernetes.io/managed-by": "me"}}})
     project = checked(provisioned)
     assert (project.phase, project.reason) == (Phase.RUNNING, Reason.DRIFTED)
@@ -231,16 +232,16 @@ def test_how_a_cluster_was_made_is_forgotten_when_people_adopt_it(cluster, uniqu
 def test_objects_that_are_gone_come_back(provisioned):
     client, name = k.connect(), provisioned.sandbox.name
     checked(provisioned)
-    client.delete(k.SERVICE, "default", name)
-    client.delete(k.SECRET, "default", environment_secret_name(name))
+    client.delete(SERVICE, "default", name)
+    client.delete(SECRET, "default", environment_secret_name(name))
     project = checked(provisioned)
     project = follow(project, lambda p: p.reason == Reason.READY)
     assert f"Service {name} is gone" in project.events.get(reason=MENDED).message
-    assert client.get_or_none(k.SERVICE, "default", name) is not None
+    assert client.get_or_none(SERVICE, "default", name) is not None
 
 
 def test_a_sandbox_that_was_scaled_to_nothing_is_scaled_back(provisioned):
-    change(k.STATEFULSET, provisioned.sandbox.name, {"spec": {"replicas": 0}})
+    change(STATEFULSET, provisioned.sandbox.name, {"spec": {"replicas": 0}})
     run_pass(provisioned.pk)
     project = follow(provisioned, lambda p: p.reason == Reason.READY)
     assert "spec.replicas: applied 1, now 0" in project.events.get(reason=MENDED).message
@@ -249,7 +250,7 @@ def test_a_sandbox_that_was_scaled_to_nothing_is_scaled_back(provisioned):
 def test_what_is_changed_back_again_and_again_is_only_reported_in_the_end(provisioned):
     for number in range(90, 94):
         ports = [{"name": "app", "port": number, "targetPort": "app"}]
-        change(k.SERVICE, provisioned.sandbox.name, {"spec": {"ports": ports}})
+        change(SERVICE, provisioned.sandbox.name, {"spec": {"ports": ports}})
         project = checked(provisioned)
     assert (project.reason, project.events.filter(reason=MENDED).count()) == (Reason.DRIFTED, 3)
     assert "something changes it again" in project.message

@@ -13,25 +13,26 @@ from django.utils import timezone
 from django_q.brokers import get_broker
 from django_q.models import OrmQ
 
-from projects.fields import EncryptedText
+from projects.confidential.encrypted_fields import EncryptedText
+from projects.domain.states import DesiredState, Origin, Phase, Reason
 from projects.models import DatabaseCluster, Project, ProjectVariable
-from projects.services import add_project, request_delete, request_provision, request_retry
-from projects.states import DesiredState, Origin, Phase, Reason
-from provisioning import kube as k
-from provisioning import manifests
-from provisioning.adoption import request_adopt
-from provisioning.kube import WatchEvent
-from provisioning.lease import LeaseLostError, claim
-from provisioning.names import PROJECT_ID_LABEL
-from provisioning.reconcile import run_pass
-from provisioning.streams import SUBJECTS, Stream
-from provisioning.sweeping import sweep_without_watcher
+from projects.services.provisioning import add_project, request_delete, request_provision, request_retry
+from provisioning.inventory.adoption import request_adopt
+from provisioning.kube import client as k
+from provisioning.kube.client import WatchEvent
+from provisioning.kube.kinds import cluster_kind
+from provisioning.objects import manifests
+from provisioning.objects.names import PROJECT_ID_LABEL
+from provisioning.queue.sweep import sweep_without_watcher
+from provisioning.reconcile.lease import LeaseLostError, claim
+from provisioning.reconcile.loop import run_pass
+from provisioning.watch.streams import SUBJECTS, Stream
 from tests.conftest import follow, is_running
 from tests.factories import ProjectFactory, provisioned_project
 
 pytestmark = pytest.mark.django_db
 
-CLUSTERS = k.cluster_kind("apps.kubeblocks.io/v1")
+CLUSTERS = cluster_kind("apps.kubeblocks.io/v1")
 STRANGER = "11111111-1111-1111-1111-111111111111"
 
 
@@ -127,8 +128,8 @@ def test_a_retry_during_an_outage_waits_anew(outage):
 
 
 def test_a_pass_writes_nothing_over_a_newer_intent_even_if_its_words_stay_the_same(cluster, unique_name):
-    from provisioning.reconcile import observe_and_decide, read_scene
-    from provisioning.recording import record
+    from provisioning.reconcile.loop import observe_and_decide, read_scene
+    from provisioning.reconcile.record import record
 
     project = add_project(unique_name, actor="tester")
     request_provision(project, actor="tester")

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from projects.models import Project
-from provisioning.credentials import is_complete
-from provisioning.inventory import explain_obstacle, find_claimant, read_facts, watched_namespaces
-from provisioning.names import PROJECT_ID_LABEL, guess_project
+from provisioning.inventory.clusters import explain_obstacle, find_claimant, read_facts, watched_namespaces
+from provisioning.objects.credentials import is_complete
+from provisioning.objects.names import PROJECT_ID_LABEL, guess_project
 from tests.factories import ProjectFactory
 
 CURRENT: dict[str, Any] = {

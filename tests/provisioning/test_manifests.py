@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 from django.core.exceptions import ValidationError
 
-from projects.ports import parse_ports
-from projects.sandbox_template import SandboxTemplate
-from provisioning.manifests import (
+from projects.domain.ports import parse_ports
+from projects.models.sandbox_template import SandboxTemplate
+from provisioning.objects.manifests import (
     CLUSTER_V1,
     CLUSTER_V1ALPHA1,
     DatabaseSpec,

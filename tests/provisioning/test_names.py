@@ -5,8 +5,8 @@ import uuid
 
 import pytest
 
-from projects.naming import InvalidNameError, clean_name, kubernetes_name, legacy_name
-from provisioning.names import (
+from projects.domain.naming import InvalidNameError, clean_name, kubernetes_name, legacy_name
+from provisioning.objects.names import (
     LEGACY_PROJECT_LABEL,
     PROJECT_ID_LABEL,
     AmbiguousClusterError,

@@ -9,25 +9,26 @@ import pytest
 from django.utils import timezone
 from django_q.models import OrmQ
 
-from projects.ending import request_forget
-from projects.found_cluster import read_inventory
+from projects.domain.states import DesiredState, Phase, Reason
 from projects.models import Project
-from projects.orphan import Orphan, OrphanWish
-from projects.orphan_requests import request_orphan
-from projects.services import request_delete
-from projects.states import DesiredState, Phase, Reason
-from provisioning import kube as k
-from provisioning import manifests
-from provisioning.inventory import take_inventory
-from provisioning.names import ORIGIN_LABEL, PROJECT_ID_LABEL
-from provisioning.orphans import Known, end_orphan, judge
+from projects.models.found_cluster import read_inventory
+from projects.models.orphan import Orphan, OrphanWish
+from projects.services.cancellation import request_forget
+from projects.services.orphans import request_orphan
+from projects.services.provisioning import request_delete
+from provisioning.inventory.clusters import take_inventory
+from provisioning.inventory.orphans import Known, end_orphan, judge
+from provisioning.kube import client as k
+from provisioning.kube.kinds import SERVICE, Kind, cluster_kind
+from provisioning.objects import manifests
+from provisioning.objects.names import ORIGIN_LABEL, PROJECT_ID_LABEL
 from tests.commands.conftest import run
 from tests.factories import DatabaseFactory, ProjectFactory, provisioned_project
 from tests.projects.pages import log_in
 from tests.provisioning.test_drift_flow import change
 from tests.provisioning.test_troubles import make_namespace
 
-CLUSTERS = k.cluster_kind("apps.kubeblocks.io/v1")
+CLUSTERS = cluster_kind("apps.kubeblocks.io/v1")
 STRANGER = "11111111-1111-1111-1111-111111111111"
 NOW = timezone.now()
 
@@ -163,7 +164,7 @@ def test_a_former_namespace_that_is_closed_to_the_panel_is_trouble_only_where_so
     client = k.connect()
     listed = client.list_objects
 
-    def list_objects(kind: k.Kind, namespace: str, **more: Any) -> Any:
+    def list_objects(kind: Kind, namespace: str, **more: Any) -> Any:
         if namespace == "closed":
             raise k.RefusedError(403, "Forbidden", "clusters is forbidden")
         return listed(kind, namespace, **more)
@@ -234,7 +235,7 @@ def test_the_inventory_wakes_a_project_that_has_drifted(provisioned):
     take_inventory(timezone.now())
     assert Project.objects.get(pk=provisioned.pk).queued_at is None
     ports = [{"name": "app", "port": 99, "targetPort": "app"}]
-    change(k.SERVICE, provisioned.sandbox.name, {"spec": {"ports": ports}})
+    change(SERVICE, provisioned.sandbox.name, {"spec": {"ports": ports}})
     take_inventory(timezone.now())
     assert Project.objects.get(pk=provisioned.pk).queued_at is not None
 

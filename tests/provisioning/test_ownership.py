@@ -8,24 +8,25 @@ from django.apps import apps
 from django.db import connection
 from django.utils import timezone
 
-from projects.ending import request_cancel
+from devcluster.scenarios import NEVER, Scenario
+from projects.domain.states import DesiredState, Reason
 from projects.models import DatabaseCluster
-from projects.orphan import Orphan, OrphanWish
-from projects.orphan_requests import request_orphan
-from projects.services import add_project, request_delete, request_provision, request_update
-from projects.states import DesiredState, Reason
-from provisioning import kube as k
-from provisioning.acting import adopt_cluster
-from provisioning.adoption import request_adopt
-from provisioning.devcluster.scenarios import NEVER, Scenario
-from provisioning.inventory import take_inventory
-from provisioning.lease import LeaseLostError, claim, release
-from provisioning.names import INSTANCE_LABEL, MANAGED_BY_LABEL, ORIGIN_LABEL, PROJECT_ID_LABEL, project_id_of
-from provisioning.orphans import end_orphan, judge, read_known
-from provisioning.planning import plan
-from provisioning.readiness import Object, labels_of, metadata_of, uid_of
-from provisioning.reconcile import observe_and_decide, read_scene
-from provisioning.terms import Action
+from projects.models.orphan import Orphan, OrphanWish
+from projects.services.cancellation import request_cancel
+from projects.services.orphans import request_orphan
+from projects.services.provisioning import add_project, request_delete, request_provision, request_update
+from provisioning.decisions.types import Action
+from provisioning.inventory.adoption import request_adopt
+from provisioning.inventory.clusters import take_inventory
+from provisioning.inventory.orphans import end_orphan, judge, read_known
+from provisioning.kube import client as k
+from provisioning.kube.kinds import PVC, SECRET, SERVICE, STATEFULSET, Kind
+from provisioning.objects.names import INSTANCE_LABEL, MANAGED_BY_LABEL, ORIGIN_LABEL, PROJECT_ID_LABEL, project_id_of
+from provisioning.objects.readers import Object, labels_of, metadata_of, uid_of
+from provisioning.reconcile.apply_database import adopt_cluster
+from provisioning.reconcile.lease import LeaseLostError, claim, release
+from provisioning.reconcile.loop import observe_and_decide, read_scene
+from provisioning.reconcile.plan import plan
 from tests.conftest import follow, is_running
 from tests.provisioning.test_drift_flow import change
 from tests.provisioning.test_ways_out import CLUSTERS, apply_theirs, is_deleted, is_new, start
@@ -42,7 +43,7 @@ def is_released(name: str) -> bool:
     return there is not None and PROJECT_ID_LABEL not in labels_of(there)
 
 
-def relabel(kind: k.Kind, name: str, labels: dict[str, str | None]) -> None:
+def relabel(kind: Kind, name: str, labels: dict[str, str | None]) -> None:
     change(kind, name, {"metadata": {"labels": labels}})
 
 
@@ -56,7 +57,7 @@ def apply_secret(name: str, **labels: str) -> None:
     k.connect().apply(manifest, "secrets")
 
 
-def is_there(kind: k.Kind, name: str) -> bool:
+def is_there(kind: Kind, name: str) -> bool:
     return name in {metadata_of(item)["name"] for item in k.connect().list_objects(kind, "default")}
 
 
@@ -98,7 +99,7 @@ def test_what_people_labelled_is_left_and_named(provisioned, unique_name):
     """The orphans' page says that it is not the panel's to delete: a deletion goes by the same rule."""
     name, uid = f"{unique_name}-notes", str(provisioned.uid)
     apply_secret(name, **{PROJECT_ID_LABEL: uid})
-    secrets = k.connect().list_objects(k.SECRET, "default", labels=PROJECT_ID_LABEL)
+    secrets = k.connect().list_objects(SECRET, "default", labels=PROJECT_ID_LABEL)
     item = next(item for item in secrets if metadata_of(item)["name"] == name)
     orphan = judge("Secret", item, read_known("default", [uid]), timezone.now())
     assert orphan is not None
@@ -107,11 +108,11 @@ def test_what_people_labelled_is_left_and_named(provisioned, unique_name):
     assert [item.verb for item in foreseen.objects if item.name == f"Secret default/{name}"] == ["keep"]
     request_delete(provisioned, actor="tester")
     project = follow(provisioned, is_deleted)
-    assert is_there(k.SECRET, name)
+    assert is_there(SECRET, name)
     assert f"Secret {name}" in project.events.get(reason="Deleted").message
 
 
-@pytest.mark.parametrize("kind", [k.STATEFULSET, k.SERVICE, k.SECRET, k.PVC], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", [STATEFULSET, SERVICE, SECRET, PVC], ids=lambda kind: kind.name)
 def test_what_the_panel_made_goes_whoever_says_to_manage_it_now(provisioned, kind):
     """Another tool has put its own `managed-by` on what is called after the project's sandbox."""
     sandbox = provisioned.sandbox.name
@@ -219,8 +220,8 @@ def test_a_certificate_goes_with_its_project_when_its_ingress_went_before(cluste
     project = follow(project, lambda p: is_running(p) and p.is_carried_out)
     request_delete(project, actor="tester")
     follow(project, is_deleted)
-    assert not is_there(k.SECRET, certificate)
-    assert is_there(k.SECRET, theirs)
+    assert not is_there(SECRET, certificate)
+    assert is_there(SECRET, theirs)
 
 
 def test_certificates_of_sandboxes_that_are_there_already_are_known(provisioned):

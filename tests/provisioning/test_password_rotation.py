@@ -13,13 +13,13 @@ import pytest
 from django.utils import timezone
 from psycopg import sql
 
+from projects.domain.states import Phase, Reason
 from projects.models import DatabaseCluster, Project
-from projects.password_rotation import request_password_rotation
-from projects.services import request_provision
-from projects.states import Phase, Reason
-from provisioning import password_rotation
-from provisioning.lease import Lease
-from provisioning.reconcile import run_pass
+from projects.services.password_rotation import request_password_rotation
+from projects.services.provisioning import request_provision
+from provisioning.reconcile import rotate_password as password_rotation
+from provisioning.reconcile.lease import Lease
+from provisioning.reconcile.loop import run_pass
 from tests.conftest import follow
 from tests.provisioning.password_changes import (
     KilledError,

@@ -5,14 +5,14 @@ from dataclasses import replace
 import psycopg
 import pytest
 
-from projects.fields import EncryptedText
-from projects.key_rotation import recapture_lost_passwords
+from projects.confidential.encrypted_fields import EncryptedText
+from projects.domain.states import Origin, Phase, Reason
 from projects.models import DatabaseCluster, Project
-from projects.password_rotation import request_password_rotation
-from projects.services import request_delete
-from projects.states import Origin, Phase, Reason
-from provisioning import password_rotation
-from provisioning.reconcile import run_pass
+from projects.services.key_rotation import recapture_lost_passwords
+from projects.services.password_rotation import request_password_rotation
+from projects.services.provisioning import request_delete
+from provisioning.reconcile import rotate_password as password_rotation
+from provisioning.reconcile.loop import run_pass
 from tests.conftest import follow
 from tests.provisioning.password_changes import (
     assert_one_truth,

@@ -5,20 +5,21 @@ from typing import Any
 
 import pytest
 
-from projects.fields import EncryptedText
+from projects.confidential.encrypted_fields import EncryptedText
+from projects.domain.states import DriftPolicy, Phase, Reason
 from projects.models import Event, Project
-from projects.services import add_project, request_provision
-from projects.states import DriftPolicy, Phase, Reason
-from provisioning import kube as k
-from provisioning import manifests
-from provisioning.names import PROJECT_ID_LABEL
+from projects.services.provisioning import add_project, request_provision
+from provisioning.kube import client as k
+from provisioning.kube.kinds import SERVICE, cluster_kind
+from provisioning.objects import manifests
+from provisioning.objects.names import PROJECT_ID_LABEL
 from tests.commands.conftest import run
 from tests.conftest import follow
 from tests.provisioning.test_drift_flow import change
 
 pytestmark = pytest.mark.django_db
 
-CLUSTERS = k.cluster_kind("apps.kubeblocks.io/v1")
+CLUSTERS = cluster_kind("apps.kubeblocks.io/v1")
 
 
 @pytest.fixture(autouse=True)
@@ -91,12 +92,12 @@ def test_nothing_is_foreseen_of_a_cluster_that_is_out_of_reach(unique_name, use_
 
 def test_drift_is_planned_as_a_diff(provisioned):
     ports = [{"name": "app", "port": 99, "targetPort": "app"}]
-    change(k.SERVICE, provisioned.sandbox.name, {"spec": {"ports": ports}})
+    change(SERVICE, provisioned.sandbox.name, {"spec": {"ports": ports}})
     ran = run("plan", provisioned.name)
     assert "would take back what was changed outside the panel" in ran.out
     assert "    - spec.ports[app].port: 99" in ran.out
     assert "    + spec.ports[app].port: 3000" in ran.out
-    live = k.connect().get_or_none(k.SERVICE, "default", provisioned.sandbox.name)
+    live = k.connect().get_or_none(SERVICE, "default", provisioned.sandbox.name)
     assert live["spec"]["ports"][0]["port"] == 99
     Project.objects.filter(pk=provisioned.pk).update(drift_policy=DriftPolicy.REPORT)
     reported = plan_of("plan", provisioned.name)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from projects.states import Reason
-from provisioning.readiness import State, explain_pod, judge_cluster, judge_sandbox
+from projects.domain.states import Reason
+from provisioning.decisions.readiness import State, explain_pod, judge_cluster, judge_sandbox
 
 
 def cluster(phase=None, *, generation=2, observed=2, conditions=(), **metadata):

@@ -10,22 +10,23 @@ from django_q.conf import Conf
 from django_q.models import OrmQ, Schedule
 from django_q.tasks import async_task
 
+from projects.domain.states import DesiredState, Phase
 from projects.models import Project
-from projects.scheduling import enqueue_pass
-from projects.services import add_project, request_delete, request_provision
-from projects.states import DesiredState, Phase
-from provisioning import liveness, tasks
+from projects.services.provisioning import add_project, request_delete, request_provision
+from projects.services.queue import enqueue_pass
+from provisioning import heartbeats as liveness
+from provisioning import tasks
 from provisioning.checks import check_queue
-from provisioning.lease import LEASE, LeaseLostError, claim, release
 from provisioning.models import ProcessLease
-from provisioning.schedules import ensure_schedules
-from provisioning.sweeping import (
+from provisioning.queue.schedules import ensure_schedules
+from provisioning.queue.sweep import (
     count_unacknowledged,
     queue_size,
     sweep_once,
     sweep_without_watcher,
     vouch_for_settled,
 )
+from provisioning.reconcile.lease import LEASE, LeaseLostError, claim, release
 from tests.factories import provisioned_project
 
 pytestmark = pytest.mark.django_db

@@ -5,12 +5,15 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from projects.domain.states import Phase, Reason
 from projects.models import DatabaseCluster, Project
-from projects.services import add_project, request_provision
-from projects.states import Phase, Reason
-from provisioning import kube, liveness, tasks
-from provisioning.adoption import list_clusters
-from provisioning.reconcile import run_pass
+from projects.services.provisioning import add_project, request_provision
+from provisioning import heartbeats as liveness
+from provisioning import tasks
+from provisioning.inventory.adoption import list_clusters
+from provisioning.kube import client as kube
+from provisioning.kube.kinds import Kind
+from provisioning.reconcile.loop import run_pass
 from tests.conftest import follow, is_running
 
 pytestmark = pytest.mark.django_db
@@ -77,6 +80,6 @@ def test_a_trouble_past_the_deadline_is_said_once_as_well(cluster, unique_name):
 
 
 def make_namespace(name):
-    namespaces = kube.Kind("v1", "namespaces", "Namespace")
+    namespaces = Kind("v1", "namespaces", "Namespace")
     body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
     kube.connect()._request("POST", namespaces.path(None), body=body)

@@ -8,16 +8,16 @@ import pytest
 from django.utils import timezone
 from django_q.models import OrmQ
 
+from projects.domain.states import Phase, Reason
 from projects.models import Project
-from projects.states import Phase, Reason
-from provisioning import liveness
-from provisioning.kube import WatchEvent
+from provisioning import heartbeats as liveness
+from provisioning.kube.client import WatchEvent
 from provisioning.models import ClusterChange
-from provisioning.names import PROJECT_ID_LABEL
-from provisioning.observing import is_just_captured
-from provisioning.streams import SUBJECTS, Stream
-from provisioning.sweeping import sweep_once, vouch_for_settled
-from provisioning.watched_words import Words
+from provisioning.objects.names import PROJECT_ID_LABEL
+from provisioning.queue.sweep import sweep_once, vouch_for_settled
+from provisioning.reconcile.observe import is_just_captured
+from provisioning.watch.status_relay import Words
+from provisioning.watch.streams import SUBJECTS, Stream
 from tests.factories import DatabaseFactory, ProjectFactory, SandboxFactory, provisioned_project
 
 pytestmark = pytest.mark.django_db

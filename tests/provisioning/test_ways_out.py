@@ -7,27 +7,28 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from projects.ending import list_left, request_cancel, request_forget
+from devcluster.scenarios import NEVER, Scenario
+from projects.domain.states import DesiredState, Origin, Phase, Reason
 from projects.models import DatabaseCluster, Project
-from projects.sandbox_template import SandboxTemplate
-from projects.services import add_project, request_delete, request_provision, request_retry
-from projects.states import DesiredState, Origin, Phase, Reason
-from provisioning import kube as k
-from provisioning import manifests
-from provisioning.adoption import request_adopt
-from provisioning.devcluster.scenarios import NEVER, Scenario
-from provisioning.lease import LeaseLostError, claim, release
-from provisioning.names import INSTANCE_LABEL, PROJECT_ID_LABEL
-from provisioning.reconcile import observe_and_decide, read_scene, run_pass
-from provisioning.recording import record
-from provisioning.removing import delete_objects
+from projects.models.sandbox_template import SandboxTemplate
+from projects.services.cancellation import list_left, request_cancel, request_forget
+from projects.services.provisioning import add_project, request_delete, request_provision, request_retry
+from provisioning.inventory.adoption import request_adopt
+from provisioning.kube import client as k
+from provisioning.kube.kinds import INGRESS, POD, PVC, SECRET, SERVICE, STATEFULSET, cluster_kind
+from provisioning.objects import manifests
+from provisioning.objects.names import INSTANCE_LABEL, PROJECT_ID_LABEL
+from provisioning.reconcile.lease import LeaseLostError, claim, release
+from provisioning.reconcile.loop import observe_and_decide, read_scene, run_pass
+from provisioning.reconcile.record import record
+from provisioning.reconcile.teardown import delete_objects
 from tests.conftest import follow, is_running
 from tests.factories import DatabaseFactory
 
 pytestmark = pytest.mark.django_db
 
-CLUSTERS = k.cluster_kind("apps.kubeblocks.io/v1")
-KINDS = (CLUSTERS, k.STATEFULSET, k.SERVICE, k.SECRET, k.PVC, k.INGRESS, k.POD)
+CLUSTERS = cluster_kind("apps.kubeblocks.io/v1")
+KINDS = (CLUSTERS, STATEFULSET, SERVICE, SECRET, PVC, INGRESS, POD)
 
 
 def start(name: str) -> Project:
@@ -231,7 +232,7 @@ def test_a_deletion_takes_the_certificates_of_its_ingresses_along(cluster, uniqu
         )
     request_delete(project, actor="tester")
     project = follow(project, is_deleted)
-    left = {item["metadata"]["name"] for item in client.list_objects(k.SECRET, "default")}
+    left = {item["metadata"]["name"] for item in client.list_objects(SECRET, "default")}
     assert name not in left
     assert f"{unique_name}-other-tls" in left
     assert "Kept: backups" in project.events.get(reason="Deleted").message
@@ -259,7 +260,7 @@ def test_forget_lists_the_ingresses_of_a_template_and_their_certificates(cluster
     request_provision(project, actor="tester")
     project = follow(project, lambda p: p.sandbox and p.sandbox.applied_at)
     name, left = project.sandbox.name, list_left(project)
-    ingresses = {item["metadata"]["name"] for item in k.connect().list_objects(k.INGRESS, "default")}
+    ingresses = {item["metadata"]["name"] for item in k.connect().list_objects(INGRESS, "default")}
     assert {item.name for item in left if item.kind == "Ingress"} == {f"{name}-app", f"{name}-api"} <= ingresses
     assert {item.name for item in left if item.kind == "Secret"} >= {f"{name}-app-tls", f"{name}-api-tls"}
 
@@ -282,7 +283,7 @@ def test_forget_says_what_held_the_deletion_up_though_no_row_has_it_any_more(pro
     assert name not in {item.name for item in list_left(project)}
     assert request_forget(project, actor="tester").accepted
     assert f": PersistentVolumeClaim {name}." in project.events.get(reason=Reason.FORGOTTEN).message
-    client.delete(k.PVC, "default", name)
+    client.delete(PVC, "default", name)
 
 
 def out_of_reach(settings, tmp_path) -> None:
@@ -313,14 +314,14 @@ def test_what_has_come_to_a_name_since_it_was_looked_at_is_not_deleted(provision
     scene = read_scene(lease)
     observe_and_decide(scene, timezone.now())
     kube, name = k.connect(), manifests.environment_secret_name(provisioned.sandbox.name)
-    kube.delete(k.SECRET, "default", name)
+    kube.delete(SECRET, "default", name)
     theirs = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": "default"}}
     kube.apply(theirs, "secrets")
     delete_objects(scene, timezone.now())
-    assert kube.get_or_none(k.SECRET, "default", name) is not None
+    assert kube.get_or_none(SECRET, "default", name) is not None
     release(lease, next_pass_at=timezone.now(), now=timezone.now())
     follow(provisioned, is_deleted)
-    assert kube.delete(k.SECRET, "default", name)
+    assert kube.delete(SECRET, "default", name)
 
 
 def test_forget_while_a_pass_is_under_way_is_not_undone(provisioned):

@@ -6,13 +6,14 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import ValidationError
 
-from projects.adoption import Adoptable, request_adopt_for_new
+from projects.domain.states import Phase
 from projects.models import Project
-from projects.services import Outcome
-from projects.states import Phase
-from provisioning import kube as k
-from provisioning.adoption import foresee_adoption, request_adopt
-from provisioning.inventory import explain_obstacle, find_claimant, read_facts
+from projects.services.adoption import Adoptable, request_adopt_for_new
+from projects.services.outcome import Outcome
+from provisioning.inventory.adoption import foresee_adoption, request_adopt
+from provisioning.inventory.clusters import explain_obstacle, find_claimant, read_facts
+from provisioning.kube import client as k
+from provisioning.kube.kinds import cluster_kind
 from provisioning.management.console import (
     FAILED,
     WRONG_USAGE,
@@ -23,9 +24,9 @@ from provisioning.management.console import (
     sentences,
     stop,
 )
-from provisioning.management.following import add_waiting_arguments, finish
-from provisioning.management.foreseeing import add_dry_run_argument, print_adoption
-from provisioning.names import name_some
+from provisioning.management.dry_run import add_dry_run_argument, print_adoption
+from provisioning.management.wait import add_waiting_arguments, finish
+from provisioning.objects.names import name_some
 
 
 class Command(PanelCommand):
@@ -88,7 +89,7 @@ class Command(PanelCommand):
         except ValidationError as error:
             raise stop(WRONG_USAGE, sentences(error)) from None
         kube = k.connect()
-        kind = k.cluster_kind(kube.cluster_api_version())
+        kind = cluster_kind(kube.cluster_api_version())
         available = {facts.name: facts for facts in map(read_facts, kube.list_objects(kind, namespace))}
         facts = available.get(cluster)
         if facts is None:

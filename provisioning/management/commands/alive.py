@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db import DatabaseError
 
-from provisioning import liveness
+from provisioning import heartbeats as liveness
 from provisioning.management.console import DONE, FAILED, PanelCommand
 
 

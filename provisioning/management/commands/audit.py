@@ -9,7 +9,7 @@ from auditlog.models import LogEntry
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
-from projects.audit import export
+from projects.audit.log import export
 from provisioning.management.console import WRONG_USAGE, PanelCommand, shown, stop
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}

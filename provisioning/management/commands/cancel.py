@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from projects.ending import request_cancel
-from projects.possible import Request
-from projects.states import Phase
+from projects.domain.request_policy import Request
+from projects.domain.states import Phase
+from projects.services.cancellation import request_cancel
 from provisioning.management.console import FAILED, Follower, PanelCommand, actor, find_projects, stop
-from provisioning.management.following import add_waiting_arguments, ask_for, finish
-from provisioning.management.foreseeing import add_dry_run_argument, print_plans
+from provisioning.management.dry_run import add_dry_run_argument, print_plans
+from provisioning.management.wait import add_waiting_arguments, ask_for, finish
 
 
 class Command(PanelCommand):

@@ -6,13 +6,14 @@ from argparse import ArgumentParser
 from collections.abc import Mapping
 from typing import Any
 
-from controlpanel.redaction import MASK, redact
-from projects.connection import Connection
+from projects.confidential.redaction import MASK, redact
+from projects.domain.connection import Connection
+from projects.domain.states import CredentialsSource
 from projects.models import Project
-from projects.services import RefusedRequestError, reveal_credentials
-from projects.states import CredentialsSource
+from projects.services.credentials import reveal_credentials
+from projects.services.outcome import RefusedRequestError
 from provisioning.management.console import FAILED, WRONG_USAGE, PanelCommand, actor, find_projects, stop
-from provisioning.summary import credentials_of
+from provisioning.management.summary import credentials_of
 
 
 class Command(PanelCommand):

@@ -5,13 +5,13 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 from typing import Any
 
+from projects.domain.request_policy import Request
+from projects.domain.states import Origin, Phase
 from projects.models import Project
-from projects.possible import Request
-from projects.services import request_delete
-from projects.states import Origin, Phase
+from projects.services.provisioning import request_delete
 from provisioning.management.console import FAILED, Follower, PanelCommand, actor, find_projects, stop
-from provisioning.management.following import add_waiting_arguments, finish
-from provisioning.management.foreseeing import add_dry_run_argument, print_plans
+from provisioning.management.dry_run import add_dry_run_argument, print_plans
+from provisioning.management.wait import add_waiting_arguments, finish
 
 
 class Command(PanelCommand):

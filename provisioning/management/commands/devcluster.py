@@ -11,7 +11,7 @@ import uvloop
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from provisioning.devcluster.cluster import ClusterError, Options, Running, run_cluster
+from devcluster.cluster import ClusterError, Options, Running, run_cluster
 
 
 def _seconds(text: str) -> float:
@@ -65,7 +65,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["verbosity"] > 1:
-            logging.getLogger("provisioning.devcluster").setLevel(logging.INFO)
+            logging.getLogger("devcluster").setLevel(logging.INFO)
         chosen = Options(
             state_dir=options["state_dir"].absolute(),
             port=options["port"],

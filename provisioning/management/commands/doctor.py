@@ -5,8 +5,8 @@ import sys
 from argparse import ArgumentParser
 from typing import Any
 
-from provisioning.doctor import Verdict, examine
 from provisioning.management.console import FAILED, PanelCommand
+from provisioning.management.doctor import Verdict, examine
 
 _COLOURS = {Verdict.OK: "SUCCESS", Verdict.WARNING: "WARNING", Verdict.FAILED: "ERROR"}
 

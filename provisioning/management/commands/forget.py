@@ -4,8 +4,8 @@ import json as jsonlib
 from argparse import ArgumentParser
 from typing import Any
 
-from projects.ending import explain_left, list_left, request_forget
-from projects.possible import Request, explain_refusal
+from projects.domain.request_policy import Request, explain_refusal
+from projects.services.cancellation import explain_left, list_left, request_forget
 from provisioning.management.console import FAILED, WRONG_USAGE, PanelCommand, actor, find_projects, reload, stop
 
 

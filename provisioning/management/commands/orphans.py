@@ -6,12 +6,12 @@ from typing import Any
 
 from django.utils import timezone
 
-from projects.found_cluster import read_inventory
-from projects.orphan import Orphan, OrphanWish
-from projects.orphan_requests import request_orphan
-from provisioning.inventory import take_inventory
+from projects.models.found_cluster import read_inventory
+from projects.models.orphan import Orphan, OrphanWish
+from projects.services.orphans import request_orphan
+from provisioning.inventory.clusters import take_inventory
 from provisioning.management.console import FAILED, WRONG_USAGE, PanelCommand, actor, stop
-from provisioning.management.following import warn_if_nobody_works
+from provisioning.management.wait import warn_if_nobody_works
 
 _SHOWN = ("kind", "namespace", "name", "labelled_as", "explanation", "is_vanished", "is_foreign", "wish", "trouble")
 

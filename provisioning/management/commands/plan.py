@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from provisioning.management.console import PanelCommand, find_projects
-from provisioning.management.foreseeing import print_plans
+from provisioning.management.dry_run import print_plans
 
 
 class Command(PanelCommand):

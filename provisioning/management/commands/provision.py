@@ -7,11 +7,11 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import ValidationError
 
-from projects import naming
+from projects.domain import naming
+from projects.domain.request_policy import Request
+from projects.domain.states import DesiredState, Phase
 from projects.models import Project
-from projects.possible import Request
-from projects.services import add_project, request_provision
-from projects.states import DesiredState, Phase
+from projects.services.provisioning import add_project, request_provision
 from provisioning.management.console import (
     FAILED,
     WRONG_USAGE,
@@ -23,8 +23,8 @@ from provisioning.management.console import (
     stop,
     without_repeats,
 )
-from provisioning.management.following import add_waiting_arguments, finish
-from provisioning.management.foreseeing import add_dry_run_argument, print_plans
+from provisioning.management.dry_run import add_dry_run_argument, print_plans
+from provisioning.management.wait import add_waiting_arguments, finish
 
 
 class Command(PanelCommand):

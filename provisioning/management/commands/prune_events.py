@@ -7,10 +7,10 @@ from django.conf import settings
 from django.core.management.base import CommandError
 from django.utils import timezone
 
-from projects import audit
+from projects.audit import log as audit
 from projects.models import Event
+from projects.services.retention import old_events, prune_events
 from provisioning.management.console import PanelCommand
-from provisioning.retention import old_events, prune_events
 
 
 class Command(PanelCommand):

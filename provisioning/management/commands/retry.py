@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from projects.possible import Request
-from projects.services import request_retry
-from projects.states import DesiredState, Phase
+from projects.domain.request_policy import Request
+from projects.domain.states import DesiredState, Phase
+from projects.services.provisioning import request_retry
 from provisioning.management.console import FAILED, Follower, PanelCommand, actor, find_projects, stop
-from provisioning.management.following import add_waiting_arguments, ask_for, finish
-from provisioning.management.foreseeing import add_dry_run_argument, print_plans
+from provisioning.management.dry_run import add_dry_run_argument, print_plans
+from provisioning.management.wait import add_waiting_arguments, ask_for, finish
 
 _WANTED = {
     DesiredState.RUNNING: Phase.RUNNING,

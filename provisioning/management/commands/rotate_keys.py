@@ -4,8 +4,9 @@ import sys
 from argparse import ArgumentParser
 from typing import Any
 
-from projects import key_rotation, keyring
-from projects.services import RefusedRequestError
+from projects.confidential import keyring
+from projects.services import key_rotation
+from projects.services.outcome import RefusedRequestError
 from provisioning.management.console import FAILED, PanelCommand, actor, stop
 
 _NAMED = 10

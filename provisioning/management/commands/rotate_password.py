@@ -5,12 +5,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
+from projects.domain.states import Phase
 from projects.models import Project
-from projects.password_rotation import explain_refusal, request_password_rotation
-from projects.states import Phase
+from projects.services.password_rotation import explain_refusal, request_password_rotation
 from provisioning.management.console import FAILED, Follower, PanelCommand, actor, find_projects, stop
-from provisioning.management.following import add_waiting_arguments, ask_for, finish
-from provisioning.management.foreseeing import add_dry_run_argument, print_plans
+from provisioning.management.dry_run import add_dry_run_argument, print_plans
+from provisioning.management.wait import add_waiting_arguments, ask_for, finish
 
 
 class Command(PanelCommand):

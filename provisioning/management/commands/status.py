@@ -6,7 +6,7 @@ from typing import Any
 
 from projects.models import Project
 from provisioning.management.console import FAILED, PanelCommand, look_up, plain_table_of, stop, table_of, terminal
-from provisioning.management.following import warn_if_nobody_works
+from provisioning.management.wait import warn_if_nobody_works
 
 
 class Command(PanelCommand):

@@ -24,7 +24,7 @@ from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
 from projects.models import Project
-from projects.services import add_project, request_provision
+from projects.services.provisioning import add_project, request_provision
 from provisioning.management.console import (
     DONE,
     FAILED,
@@ -34,10 +34,10 @@ from provisioning.management.console import (
     sentences,
     stop,
 )
-from provisioning.management.following import positive_seconds
 from provisioning.management.prerequisites import check_address, check_kubeconfig, check_port
+from provisioning.management.supervisor import Part, Supervisor, SupervisorError, lock, start_of
+from provisioning.management.wait import positive_seconds
 from provisioning.models import ProcessLease
-from provisioning.supervisor import Part, Supervisor, SupervisorError, lock, start_of
 
 SAMPLE = "demo"
 _START_TIMEOUT_S = 60.0
@@ -198,7 +198,7 @@ class Command(PanelCommand):
             call_command("migrate", interactive=False, verbosity=0)
         except DatabaseError as error:
             raise SupervisorError(explain_database_error(error)) from None
-        from provisioning.schedules import ensure_schedules
+        from provisioning.queue.schedules import ensure_schedules
 
         ensure_schedules()
         forget_the_dead()
@@ -252,7 +252,8 @@ class Command(PanelCommand):
                 self._wake_hanging_queue(supervisor)
 
     def _wake_hanging_queue(self, supervisor: Supervisor) -> None:
-        from provisioning import liveness, sweeping
+        from provisioning import heartbeats as liveness
+        from provisioning.queue import sweep as sweeping
 
         now, uptime_s = timezone.now(), supervisor.uptime_s("queue")
         try:

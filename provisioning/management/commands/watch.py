@@ -6,7 +6,7 @@ from types import FrameType
 from typing import Any
 
 from provisioning.management.console import PanelCommand
-from provisioning.watch import Watcher
+from provisioning.watch.watcher import Watcher
 
 
 class Command(PanelCommand):

@@ -10,18 +10,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from provisioning.devcluster.apiserver.server import KubeblocksVersion
-from provisioning.devcluster.client import CONFIG_MAPS, Connection, KubeClient, NotFoundError
-from provisioning.devcluster.cluster import EmbeddedCluster, Options
-from provisioning.devcluster.kubeblocks import Timing
-from provisioning.devcluster.scenarios import CONFIG_MAP, NAMESPACE, Scenario
-from provisioning.devcluster.stand_ins import StandInOptions, run_stand_ins
+from devcluster.apiserver.server import KubeblocksVersion
+from devcluster.client import CONFIG_MAPS, Connection, KubeClient, NotFoundError
+from devcluster.cluster import EmbeddedCluster, Options
+from devcluster.kubeblocks import Timing
+from devcluster.scenarios import CONFIG_MAP, NAMESPACE, Scenario
+from devcluster.stand_ins import StandInOptions, run_stand_ins
 from tests.contract.controlplane import ControlPlane
 from tests.contract.definitions import DEFINITIONS, read_definitions
 from tests.contract.rest import Access, Rest
 from tests.contract.targets import load_kubeconfig
 
-_REDUCED = Path(__file__).resolve().parents[3] / "provisioning" / "devcluster" / "crds"
+_REDUCED = Path(__file__).resolve().parents[3] / "devcluster" / "crds"
 _START_DEADLINE_S = 60.0
 RUNNING_AFTER_S, SECRET_AFTER_S = 0.2, 0.1
 

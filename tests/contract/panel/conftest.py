@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from provisioning import kube
-from provisioning.kube_access import load_configuration
+from provisioning.kube import client as kube
+from provisioning.kube.config import load_configuration
+from provisioning.kube.kinds import POD
 from tests.contract.conftest import eventually
 from tests.contract.panel import steps
 from tests.contract.panel.account import install, token_of, write_kubeconfig
@@ -70,7 +71,7 @@ def cluster(
     steps.administrator = kube.Kube(load_configuration())
     use_cluster(account_kubeconfig)
     # A Role takes a moment until every part of a real server goes by it.
-    eventually(lambda: kube.connect().may("list", kube.POD, "default"), bool)
+    eventually(lambda: kube.connect().may("list", POD, "default"), bool)
     yield panel_cluster
     for name in scenarios:
         panel_cluster.set_scenario(name, None)

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 
 import urllib3
 
-from provisioning.devcluster.apiserver.requestinfo import parse_request
+from devcluster.apiserver.requestinfo import parse_request
 from tests.contract.rest import Access
 
 Permission = tuple[str, str, str]

@@ -9,16 +9,17 @@ from django.urls import reverse
 from django.utils import timezone
 from django_q.models import OrmQ
 
-from projects.found_cluster import FoundCluster, Inventory, request_inventory
+from devcluster.scenarios import NEVER, Scenario
+from projects.domain.states import Origin, Phase, Reason
 from projects.models import DatabaseCluster, Project
-from projects.services import add_project, request_delete, request_retry
-from projects.states import Origin, Phase, Reason
+from projects.models.found_cluster import FoundCluster, Inventory
+from projects.services.inventory import request_inventory
+from projects.services.provisioning import add_project, request_delete, request_retry
 from provisioning import tasks
-from provisioning.adoption import request_adopt
-from provisioning.devcluster.scenarios import NEVER, Scenario
-from provisioning.inventory import take_inventory
-from provisioning.kube import SECRET
-from provisioning.names import PROJECT_ID_LABEL, PROJECT_LABEL
+from provisioning.inventory.adoption import request_adopt
+from provisioning.inventory.clusters import take_inventory
+from provisioning.kube.kinds import SECRET
+from provisioning.objects.names import PROJECT_ID_LABEL, PROJECT_LABEL
 from tests.conftest import follow, is_running
 from tests.contract.conftest import eventually
 from tests.contract.panel import steps

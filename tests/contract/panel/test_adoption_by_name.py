@@ -4,9 +4,9 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
+from projects.domain.states import Origin, Phase, Reason
 from projects.models import Project
-from projects.states import Origin, Phase, Reason
-from provisioning.names import LEGACY_PROJECT_LABEL, ORIGIN_LABEL, PROJECT_ID_LABEL
+from provisioning.objects.names import LEGACY_PROJECT_LABEL, ORIGIN_LABEL, PROJECT_ID_LABEL
 from tests.commands.conftest import run
 from tests.conftest import follow, is_running
 from tests.contract.conftest import eventually

@@ -10,7 +10,13 @@ from uuid import UUID
 
 import pytest
 
-from provisioning.manifests import Owner, SandboxSpec, build_environment_secret, build_service, build_statefulset
+from provisioning.objects.manifests import (
+    Owner,
+    SandboxSpec,
+    build_environment_secret,
+    build_service,
+    build_statefulset,
+)
 from tests.contract.panel.clusters import PanelCluster
 from tests.contract.rest import Answer, Object, Rest
 from tests.contract.targets import load_kubeconfig

@@ -10,17 +10,17 @@ import pytest
 from django.conf import settings as django_settings
 from django.utils import timezone
 
-from projects.connection import Connection
-from projects.fields import EncryptedText
+from devcluster.scenarios import NEVER, Scenario
+from projects.confidential.encrypted_fields import EncryptedText
+from projects.domain.connection import Connection
+from projects.domain.states import CredentialsSource, Phase, Reason, Step
 from projects.models import DatabaseCluster, Event, Project, ProjectVariable, Sandbox
-from projects.services import request_delete, request_provision, request_retry
-from projects.states import CredentialsSource, Phase, Reason, Step
-from provisioning import kube
-from provisioning.adoption import explain_unknown, list_clusters
-from provisioning.devcluster.scenarios import NEVER, Scenario
-from provisioning.manifests import environment_secret_name
-from provisioning.names import ENDPOINT_ANNOTATION, PROJECT_ID_LABEL
-from provisioning.reconcile import run_pass
+from projects.services.provisioning import request_delete, request_provision, request_retry
+from provisioning.inventory.adoption import explain_unknown, list_clusters
+from provisioning.kube.kinds import POD, PVC, SECRET, SERVICE, STATEFULSET
+from provisioning.objects.manifests import environment_secret_name
+from provisioning.objects.names import ENDPOINT_ANNOTATION, PROJECT_ID_LABEL
+from provisioning.reconcile.loop import run_pass
 from tests.conftest import available_clusters, follow, is_running
 from tests.contract.panel import steps
 from tests.contract.panel.steps import CLUSTERS, start
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.django_db
 
 
 def sandbox_environment(project):
-    secret = steps.administrator.get_or_none(kube.SECRET, "default", environment_secret_name(project.sandbox.name))
+    secret = steps.administrator.get_or_none(SECRET, "default", environment_secret_name(project.sandbox.name))
     assert secret is not None
     return {key: base64.b64decode(value).decode() for key, value in secret["data"].items()}
 
@@ -87,7 +87,7 @@ def test_clean_up_everything(provisioned):
     gone = follow(provisioned, lambda project: project.phase == Phase.DELETED)
     client = steps.administrator
     selector = f"{PROJECT_ID_LABEL}={gone.uid}"
-    for kind in (CLUSTERS, kube.STATEFULSET, kube.SERVICE, kube.SECRET, kube.PVC, kube.POD):
+    for kind in (CLUSTERS, STATEFULSET, SERVICE, SECRET, PVC, POD):
         assert client.list_objects(kind, "default", labels=selector) == []
     assert not DatabaseCluster.objects.filter(project=gone, retired_at=None).exists()
     assert not any(row.password for row in DatabaseCluster.objects.filter(project=gone))
@@ -116,7 +116,7 @@ def test_every_step_is_recorded_in_order(provisioned):
 
 
 def test_the_sandboxes_password_is_in_no_pod_template(provisioned):
-    statefulset = steps.administrator.get_or_none(kube.STATEFULSET, "default", provisioned.sandbox.name)
+    statefulset = steps.administrator.get_or_none(STATEFULSET, "default", provisioned.sandbox.name)
     text = json.dumps(statefulset)
     assert provisioned.database.connection.password not in text
     names = [entry["name"] for entry in statefulset["spec"]["template"]["spec"]["containers"][0]["env"]]
@@ -288,7 +288,7 @@ def test_an_endpoint_that_the_panel_cannot_reach_is_recorded_as_not_verified(clu
     """In a cluster whose DNS the panel doesn't share, the sandbox still gets the real credentials."""
     client, database = steps.administrator, provisioned.database
     name = f"{database.name}-postgresql-postgresql"
-    service = client.get_or_none(kube.SERVICE, "default", name)
+    service = client.get_or_none(SERVICE, "default", name)
     service = {key: service[key] for key in ("apiVersion", "kind")} | {
         "metadata": {"name": name, "namespace": "default", "annotations": {ENDPOINT_ANNOTATION: "nowhere.invalid:5432"}}
     }
@@ -311,7 +311,7 @@ def test_a_cluster_deleted_behind_the_panels_back_is_not_silently_replaced(clust
 
 
 def test_a_sandbox_deleted_behind_the_panels_back_comes_back(cluster, provisioned):
-    steps.administrator.delete(kube.STATEFULSET, "default", provisioned.sandbox.name)
+    steps.administrator.delete(STATEFULSET, "default", provisioned.sandbox.name)
     back = follow(provisioned, is_restarted_since(provisioned))
     assert back.sandbox.name == provisioned.sandbox.name
 

@@ -14,16 +14,17 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from projects.domain.states import Origin, Phase, Reason
 from projects.models import Project, Sandbox
-from projects.password_rotation import request_password_rotation
-from projects.services import add_project, request_delete, request_provision
-from projects.states import Origin, Phase, Reason
-from provisioning import kube as k
-from provisioning.adoption import list_clusters, request_adopt
-from provisioning.doctor import Finding, Verdict, examine
-from provisioning.liveness import is_watched
-from provisioning.manifests import CLUSTER_V1
-from provisioning.watch import Watcher
+from projects.services.password_rotation import request_password_rotation
+from projects.services.provisioning import add_project, request_delete, request_provision
+from provisioning.heartbeats import is_watched
+from provisioning.inventory.adoption import list_clusters, request_adopt
+from provisioning.kube import client as k
+from provisioning.kube.kinds import POD, SECRET, cluster_kind
+from provisioning.management.doctor import Finding, Verdict, examine
+from provisioning.objects.manifests import CLUSTER_V1
+from provisioning.watch.watcher import Watcher
 from tests.conftest import follow, is_running
 from tests.contract.conftest import Place, eventually
 from tests.contract.panel.account import install, token_of, write_kubeconfig
@@ -87,7 +88,7 @@ def installation(
         use_cluster(kubeconfig)
         installed = Installation(f"{panel_namespace}:controlpanel", role, kubeconfig, recorder)
         # A Role takes a moment until every part of a real server goes by it.
-        eventually(lambda: k.connect().may("list", k.POD, place.name), bool)
+        eventually(lambda: k.connect().may("list", POD, place.name), bool)
         yield installed
 
 
@@ -236,7 +237,7 @@ def test_a_missing_permission_is_told(
             rule["verbs"] = [one for one in rule["verbs"] if one != verb]
     path = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{place.name}/roles/{role['metadata']['name']}"
     assert api.put(path, role).status == 200
-    kind = {"clusters": k.cluster_kind(CLUSTER_V1), "secrets": k.SECRET}[resource]
+    kind = {"clusters": cluster_kind(CLUSTER_V1), "secrets": SECRET}[resource]
     eventually(lambda: k.connect().may(verb, kind, place.name), lambda may: not may)
     found = permissions_finding()
     assert found.verdict is Verdict.FAILED

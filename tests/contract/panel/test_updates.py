@@ -4,10 +4,10 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from projects.fields import EncryptedText
+from projects.confidential.encrypted_fields import EncryptedText
+from projects.domain.states import Phase, Reason
 from projects.models import DatabaseCluster, Project, ProjectVariable
-from projects.services import request_update
-from projects.states import Phase, Reason
+from projects.services.provisioning import request_update
 from tests.conftest import follow, is_running
 from tests.contract.conftest import eventually
 from tests.contract.panel import steps

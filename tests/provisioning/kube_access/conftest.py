@@ -5,7 +5,7 @@ import sys
 import pytest
 import yaml
 
-from provisioning import kube
+from provisioning.kube import client as kube
 from tests.provisioning.kube_access.tls_servers import Authority, api_server, proxy_to
 
 NAME = "api.cluster.test"

@@ -2,7 +2,7 @@
 
 import os
 
-from provisioning.doctor import Verdict, examine
+from provisioning.management.doctor import Verdict, examine
 from tests.provisioning.kube_access.conftest import NAME, NOWHERE, plugin
 from tests.provisioning.kube_access.tls_servers import Authority, api_server
 

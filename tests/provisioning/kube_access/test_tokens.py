@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from provisioning import kube_access
+from provisioning.kube import config as kube_access
 from tests.provisioning.kube_access.conftest import plugin, trouble, version
 from tests.provisioning.kube_access.tls_servers import NOW, Authority, api_server
 

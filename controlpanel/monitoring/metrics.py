@@ -1,0 +1,116 @@
+"""`/metrics` for Prometheus: how many projects are in which phase, how far queue, sweep and watcher are behind.
+
+Everything is read from the panel's database when somebody asks, so that any web process says the same.
+"""
+
+import secrets
+from collections.abc import Iterator
+from datetime import datetime
+
+from django.conf import settings
+from django.core.exceptions import PermissionDenied
+from django.db.models import Count, Min, Q
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from projects.access.sidebar import may_view_every_project
+from projects.domain.states import DesiredState, Phase
+from projects.models import Project
+from provisioning import heartbeats as liveness
+from provisioning.models import ProcessLease
+from provisioning.queue.sweep import queue_size
+
+
+@never_cache
+@require_safe
+def metrics(request: HttpRequest) -> HttpResponse:
+    """Answer who sees every project, and who has METRICS_TOKEN as a bearer token. Raises PermissionDenied."""
+    if not (_has_token(request) or may_view_every_project(request)):
+        raise PermissionDenied(
+            "Metrics are for who has METRICS_TOKEN (Authorization: Bearer …), and for staff who see every project."
+        )
+    registry = CollectorRegistry()
+    registry.register(_Reader())
+    return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+
+
+def _has_token(request: HttpRequest) -> bool:
+    kind, _, token = request.headers.get("Authorization", "").partition(" ")
+    wanted: str = settings.METRICS_TOKEN
+    return bool(wanted) and kind.lower() == "bearer" and secrets.compare_digest(token.encode(), wanted.encode())
+
+
+class _Reader:
+    """Reads the database once for each scrape."""
+
+    def collect(self) -> Iterator[Metric]:
+        now = timezone.now()
+        yield from _projects(now)
+        yield _gauge("queue_tasks", "Tasks that wait for a worker or are with one.", queue_size(now))
+        leases = {lease.name: lease for lease in ProcessLease.objects.all()}
+        alive = liveness.read(now)
+        yield _gauge("queue_up", "Whether the queue's workers were heard of lately.", alive.queue.alive)
+        yield _age("queue_worker", "since a worker of the queue was last heard of", leases.get(liveness.QUEUE), now)
+        yield _gauge("watcher_up", "Whether a watcher leads.", alive.watcher.alive)
+        yield _age("watcher_lease", "since the leading watcher last renewed its lease", leases.get("watcher"), now)
+        yield from _streams(leases.get(liveness.WATCHER), now)
+
+
+def _projects(now: datetime) -> Iterator[Metric]:
+    by_phase = dict(Project.objects.order_by().values_list("phase").annotate(Count("pk")))
+    family = GaugeMetricFamily("controlpanel_projects", "Projects by phase.", labels=["phase"])
+    for phase in Phase:
+        family.add_metric([str(phase)], by_phase.get(phase, 0))
+    yield family
+    ended = Q(desired_state=DesiredState.REGISTERED, phase=Phase.NEW)
+    failing = Project.objects.present().exclude(ended).filter(failures__gt=0).count()
+    yield _gauge("projects_in_trouble", "Projects whose last pass met a trouble.", failing)
+    overdue = Project.objects.filter(next_pass_at__lte=now, queued_at=None)
+    due = overdue.aggregate(n=Count("pk"), first=Min("next_pass_at"))
+    yield _gauge("passes_due", "Projects whose look is due and not in the queue yet.", due["n"])
+    yield _gauge("passes_due_oldest_seconds", "For how long the oldest of them is due.", _seconds(due["first"], now))
+    queued = Project.objects.filter(queued_at__isnull=False).aggregate(first=Min("queued_at"))
+    yield _gauge("passes_queued_oldest_seconds", "How long the oldest pass waits.", _seconds(queued["first"], now))
+
+
+def _streams(lease: ProcessLease | None, now: datetime) -> Iterator[Metric]:
+    details = lease.details if lease else {}
+    yield _gauge("watcher_in_step", "Whether its watches follow the cluster.", details.get("in_step") is True)
+    events = CounterMetricFamily("controlpanel_watch_events", "Events since the watcher began.", labels=["kind"])
+    event_age, silence, lag = (
+        GaugeMetricFamily(f"controlpanel_watch_{name}", text, labels=["kind"])
+        for name, text in (
+            ("last_event_age_seconds", "Since the last event."),
+            ("silence_seconds", "Since the most silent watch last said anything, bookmarks included."),
+            ("lag_seconds", "From an event's arrival to its task in the queue: the slowest of the last seconds."),
+        )
+    )
+    for kind, pulse in (details.get("streams") or {}).items():
+        events.add_metric([kind], float(pulse["events"]))
+        lag.add_metric([kind], float(pulse["lag_s"]))
+        for family, name in ((event_age, "event_at"), (silence, "heard_at")):
+            if pulse[name]:
+                family.add_metric([kind], _seconds(parse_datetime(pulse[name]), now))
+    yield from (events, event_age, silence, lag)
+
+
+def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"controlpanel_{name}", text, value=float(value))
+
+
+def _age(name: str, since: str, lease: ProcessLease | None, now: datetime) -> GaugeMetricFamily:
+    """The age of a sign of life; no sample where there was none ever."""
+    family = GaugeMetricFamily(f"controlpanel_{name}_age_seconds", f"Seconds {since}.", labels=[])
+    if lease is not None and lease.renewed_at is not None:
+        family.add_metric([], _seconds(lease.renewed_at, now))
+    return family
+
+
+def _seconds(since: datetime | None, now: datetime) -> float:
+    return max((now - since).total_seconds(), 0.0) if since else 0.0

@@ -1,0 +1,310 @@
+"""The embedded cluster as a whole: API server, KubeBlocks stand-in, StatefulSet controller and kubelet in one event
+loop.
+
+`run_cluster` serves until told to stop; `EmbeddedCluster` does so in a thread, for tests and benchmarks. Everything
+but the API server itself is a client over HTTP, with an identity of its own, so that requests can be counted by who
+made them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import fcntl
+import json
+import logging
+import os
+import secrets
+import sqlite3
+import threading
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Literal, Self
+
+import uvloop
+import yaml
+
+from devcluster.client import CONFIG_MAPS, Connection, KubeClient, NotFoundError
+from devcluster.kubeblocks import Timing
+from devcluster.local_client import LocalClient
+from devcluster.ports import LOOPBACK, is_free
+from devcluster.scenarios import CONFIG_MAP, NAMESPACE, Scenario
+from devcluster.server import MASTERS, ApiServer, Faults, Identity, KubeblocksVersion
+from devcluster.stand_ins import STAND_INS, StandInOptions, run_stand_ins
+
+log = logging.getLogger(__name__)
+
+ADMIN = "admin"
+
+
+class ClusterError(Exception):
+    """The embedded cluster cannot start; the text is a sentence for people."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How the embedded cluster behaves. Times are seconds.
+
+    `port` 0 takes the port of the last time, or any. `running_after_s` and `secret_after_s` count from a Cluster's
+    creation. `postgres` "none": Clusters become Running with nothing behind them. `sandboxes` "simulated": Pods run
+    nothing and are Ready `ready_after_s` after they were seen; "none": nothing runs Pods.
+    `is_ephemeral` removes the databases at the end.
+    """
+
+    state_dir: Path
+    port: int = 0
+    kubeblocks: KubeblocksVersion = "v1.0.2"
+    running_after_s: float = 4.0
+    secret_after_s: float = 2.0
+    postgres: Literal["real", "none"] = "real"
+    sandboxes: Literal["process", "simulated", "none"] = "process"
+    ready_after_s: float = 0.5
+    is_ephemeral: bool = False
+
+    @property
+    def kubeconfig(self) -> Path:
+        return self.state_dir / "kubeconfig"
+
+
+@dataclass
+class Running:
+    """A cluster that serves."""
+
+    server: ApiServer
+    url: str
+    token: str
+    kubeconfig: Path
+    client: KubeClient
+    problem: str = ""
+
+    async def set_scenario(self, name: str, scenario: Scenario | None) -> None:
+        """Set the rule `name` of the KubeBlocks stand-in, or remove it (None)."""
+        data = {name: scenario.to_yaml() if scenario else None}
+        try:
+            await self.client.merge_patch(CONFIG_MAPS, CONFIG_MAP, NAMESPACE, {"data": data})
+        except NotFoundError:
+            if scenario:
+                await self.client.create(CONFIG_MAPS, {"metadata": {"name": CONFIG_MAP}, "data": data}, NAMESPACE)
+
+
+def _lock(state_dir: Path) -> IO[str]:
+    """Hold the state directory for this process, until the file is closed."""
+    try:
+        state_dir.mkdir(parents=True, exist_ok=True)
+        # Others may pass through to the servers' data, which belongs to another user than root, but not look around.
+        state_dir.chmod(0o711)
+        handle = (state_dir / "lock").open("a+")
+    except OSError as error:
+        raise ClusterError(
+            f"The state directory {state_dir} cannot be used: {error.strerror}. Choose another or repair it."
+        ) from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        handle.close()
+        raise ClusterError(
+            f"Another embedded cluster runs on {state_dir}. Stop it, or give this one another directory."
+        ) from error
+    return handle
+
+
+def _saved_identity(state_dir: Path) -> dict[str, Any]:
+    """What stays the same over restarts: the administrator's token and the last port."""
+    path = state_dir / "identity.json"
+    try:
+        saved = json.loads(path.read_text())
+        return {"token": str(saved["token"]), "port": int(saved["port"])}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {"token": secrets.token_urlsafe(32), "port": 0}
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Replace the file in one step; only its owner may read it."""
+    draft = path.with_name(f"{path.name}.draft")
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    draft.replace(path)
+
+
+def build_kubeconfig(url: str, token: str) -> str:
+    name = "devcluster"
+    return yaml.safe_dump(
+        {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": name,
+            "contexts": [{"name": name, "context": {"cluster": name, "user": name, "namespace": "default"}}],
+            "clusters": [{"name": name, "cluster": {"server": url}}],
+            "users": [{"name": name, "user": {"token": token}}],
+        },
+        sort_keys=False,
+    )
+
+
+async def _start_server(options: Options, tokens: dict[str, Identity], last_port: int) -> tuple[ApiServer, int]:
+    port = options.port or (last_port if last_port and is_free(last_port) else 0)
+    server = ApiServer(state_dir=options.state_dir / "apiserver", tokens=tokens, kubeblocks=options.kubeblocks)
+    try:
+        return server, await server.start(LOOPBACK, port)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise ClusterError(
+                f"Port {port} of {LOOPBACK} is in use by another program. Stop that program or choose another port."
+            ) from error
+        raise ClusterError(
+            f"The state directory {options.state_dir} cannot be used: {error.strerror or error}."
+        ) from error
+    except sqlite3.Error as error:
+        raise ClusterError(
+            f"The state in {options.state_dir} is damaged ({error}). Remove it to begin with an empty cluster."
+        ) from error
+
+
+async def run_cluster(
+    options: Options, *, stop_event: asyncio.Event, on_ready: Callable[[Running], Awaitable[None] | None] | None = None
+) -> None:
+    """Serve until `stop_event` is set; `on_ready` is called when everything runs and the kubeconfig is written.
+
+    Raises ClusterError with a sentence if it cannot start.
+    """
+    with _lock(options.state_dir):
+        identity = _saved_identity(options.state_dir)
+        tokens = {identity["token"]: Identity(ADMIN, (MASTERS,))}
+        stand_in_tokens = {name: secrets.token_urlsafe(16) for name in STAND_INS}
+        tokens |= {token: Identity(f"system:{name}", (MASTERS,)) for name, token in stand_in_tokens.items()}
+        server, port = await _start_server(options, tokens, identity["port"])
+        url = f"http://{LOOPBACK}:{port}"
+        try:
+            _write_private(options.state_dir / "identity.json", json.dumps({**identity, "port": port}))
+            async with KubeClient(Connection(url, identity["token"]), user_agent=f"devcluster-{ADMIN}") as admin:
+                running = Running(server, url, identity["token"], options.kubeconfig, admin)
+
+                async def announce(problem: str) -> None:
+                    running.problem = problem
+                    _write_private(options.kubeconfig, build_kubeconfig(url, running.token))
+                    if on_ready and (waiting := on_ready(running)) is not None:
+                        await waiting
+
+                await run_stand_ins(
+                    _stand_in_options(options),
+                    lambda name: LocalClient(
+                        server, Connection(url, stand_in_tokens[name]), user_agent=f"devcluster-{name}"
+                    ),
+                    stop_event=stop_event,
+                    on_ready=announce,
+                )
+        finally:
+            await server.stop()
+
+
+def _stand_in_options(options: Options) -> StandInOptions:
+    return StandInOptions(
+        state_dir=options.state_dir,
+        timing=Timing(options.running_after_s, options.secret_after_s),
+        postgres=options.postgres,
+        sandboxes=options.sandboxes,
+        ready_after_s=options.ready_after_s,
+        is_ephemeral=options.is_ephemeral,
+    )
+
+
+class EmbeddedCluster:
+    """An embedded cluster in a thread of its own. `with EmbeddedCluster(Options(state_dir=…)) as cluster: …`."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop_event: asyncio.Event | None = None
+        self._is_up = threading.Event()
+        self._running: Running | None = None
+        self._errors: list[Exception] = []
+
+    def start(self, timeout_s: float = 60.0) -> Self:
+        """Returns when everything serves. ClusterError or TimeoutError otherwise."""
+        self._is_up.clear()
+        self._errors.clear()
+        self._thread = threading.Thread(target=self._serve, name="embedded-cluster", daemon=True)
+        self._thread.start()
+        if not self._is_up.wait(timeout_s):
+            self.stop()
+            raise TimeoutError(f"The embedded cluster was not up within {timeout_s} s.")
+        if self._errors:
+            self._thread.join()
+            raise self._errors[0]
+        return self
+
+    def stop(self, timeout_s: float = 60.0) -> None:
+        """Ends everything that it started; the state stays."""
+        if self._loop is not None and self._stop_event is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed already
+                self._loop.call_soon_threadsafe(self._stop_event.set)
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+            if self._thread.is_alive():
+                raise TimeoutError(f"The embedded cluster did not stop within {timeout_s} s.")
+        self._running = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _serve(self) -> None:
+        try:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(self._main())
+        except Exception as error:  # noqa: BLE001 - carried over to the thread that called start()
+            self._errors.append(error)
+        finally:
+            self._is_up.set()
+
+    async def _main(self) -> None:
+        self._loop, self._stop_event = asyncio.get_running_loop(), asyncio.Event()
+
+        def note(running: Running) -> None:
+            self._running = running
+            self._is_up.set()
+
+        await run_cluster(self.options, stop_event=self._stop_event, on_ready=note)
+
+    @property
+    def running(self) -> Running:
+        if self._running is None:
+            raise RuntimeError("The embedded cluster is not running.")
+        return self._running
+
+    @property
+    def kubeconfig(self) -> Path:
+        return self.options.kubeconfig
+
+    @property
+    def url(self) -> str:
+        return self.running.url
+
+    @property
+    def token(self) -> str:
+        return self.running.token
+
+    @property
+    def server(self) -> ApiServer:
+        return self.running.server
+
+    @property
+    def faults(self) -> Faults:
+        """Fault injection of the API server, see faults.py."""
+        return self.server.faults
+
+    def set_scenario(self, name: str, scenario: Scenario | None) -> None:
+        """Set a rule of the KubeBlocks stand-in, or remove it (None); it applies from the moment this returns, or
+        soon after."""
+        if self._loop is None:
+            raise RuntimeError("The embedded cluster is not running.")
+        asyncio.run_coroutine_threadsafe(self.running.set_scenario(name, scenario), self._loop).result(10)

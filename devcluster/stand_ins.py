@@ -1,0 +1,107 @@
+"""All stand-ins together, as clients of whichever API server: the embedded one, or a real kube-apiserver.
+
+A real control plane brings its own StatefulSet controller, so `with_statefulsets` is for the embedded server only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from devcluster.client import KubeClient
+from devcluster.kubeblocks import KubeBlocksStandIn, Timing
+from devcluster.kubelet import Kubelet
+from devcluster.postgres import PostgresServers
+from devcluster.processes import Children
+from devcluster.statefulsets import StatefulSetController
+
+STAND_INS = ("kubeblocks", "statefulsets", "kubelet")
+
+
+@dataclass(frozen=True)
+class StandInOptions:
+    """How the stand-ins behave; the fields mean what they mean in cluster.Options."""
+
+    state_dir: Path
+    timing: Timing
+    postgres: Literal["real", "none"] = "real"
+    sandboxes: Literal["process", "simulated", "none"] = "process"
+    ready_after_s: float = 0.5
+    is_ephemeral: bool = False
+    with_statefulsets: bool = True
+
+
+async def run_stand_ins(
+    options: StandInOptions,
+    connect: Callable[[str], KubeClient],
+    *,
+    stop_event: asyncio.Event,
+    on_ready: Callable[[str], Awaitable[None]],
+) -> None:
+    """Run until `stop_event` is set; then everything that was started has ended.
+
+    `connect(name)` gives the client of each of STAND_INS. `on_ready(problem)` is called once all have seen what exists;
+    `problem` is a sentence when this machine cannot run PostgreSQL, else empty.
+    """
+    async with AsyncExitStack() as stack:
+        children = Children()
+        await children.open()
+        stack.push_async_callback(children.close)
+        clients = {name: await stack.enter_async_context(connect(name)) for name in STAND_INS}
+        postgres: PostgresServers | None = None
+        if options.postgres == "real":
+            postgres = PostgresServers(options.state_dir, children, on_exit=lambda name: operator.server_exited(name))
+            await postgres.open()
+            stack.push_async_callback(_close_servers, postgres, is_ephemeral=options.is_ephemeral)
+        operator = KubeBlocksStandIn(clients["kubeblocks"], postgres, options.timing)
+        parts: list[KubeBlocksStandIn | StatefulSetController | Kubelet] = [operator]
+        if options.with_statefulsets:
+            parts.append(StatefulSetController(clients["statefulsets"]))
+        if options.sandboxes != "none":
+            kubelet = Kubelet(
+                clients["kubelet"],
+                children,
+                options.state_dir,
+                mode=options.sandboxes,
+                ready_after_s=options.ready_after_s,
+            )
+            stack.push_async_callback(kubelet.close)
+            parts.append(kubelet)
+        await _run_parts(parts, stop_event, lambda: on_ready(postgres.unavailable if postgres else ""))
+
+
+async def _close_servers(postgres: PostgresServers, *, is_ephemeral: bool) -> None:
+    await postgres.close()
+    if is_ephemeral:
+        postgres.discard()
+
+
+async def _run_parts(
+    parts: list[KubeBlocksStandIn | StatefulSetController | Kubelet],
+    stop_event: asyncio.Event,
+    on_ready: Callable[[], Awaitable[None]],
+) -> None:
+    tasks = [asyncio.create_task(part.run(), name=type(part).__name__) for part in parts]
+    stopping = asyncio.create_task(_wait_for_all([stop_event]))
+    readying = asyncio.create_task(_wait_for_all([part.ready for part in parts]))
+    try:
+        await asyncio.wait({readying, stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+        if readying.done():
+            await on_ready()
+            await asyncio.wait({stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            if task.done():
+                await task  # a part that ends by itself has failed: say why
+    finally:
+        for task in (stopping, readying, *tasks):
+            task.cancel()
+        await asyncio.gather(stopping, readying, *tasks, return_exceptions=True)
+
+
+async def _wait_for_all(events: list[asyncio.Event]) -> None:
+    for event in events:
+        await event.wait()

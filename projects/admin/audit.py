@@ -1,0 +1,221 @@
+"""The audit log in the admin: read by administrators, changed by nobody, exported as JSON lines."""
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from auditlog.models import LogEntry
+from django.contrib import admin
+from django.core.exceptions import FieldDoesNotExist, PermissionDenied
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.urls import URLPattern, path
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.text import capfirst
+
+from projects.admin.base import PanelRecordAdmin, in_a_sentence, register_instead, shown
+from projects.audit import log as audit
+from projects.templatetags.panel import ago, called, spaced
+
+if TYPE_CHECKING:
+    _Filter = admin.SimpleListFilter
+    _TextFilter = admin.SimpleListFilter
+else:
+    from unfold.contrib.filters.admin import DropdownFilter as _Filter
+    from unfold.contrib.filters.admin import TextFilter as _TextFilter
+
+_PERIODS = {
+    "1": "The last hour",
+    "24": "The last 24 hours",
+    "168": "The last 7 days",
+    "720": "The last 30 days",
+}
+
+
+class WhatFilter(_Filter):
+    """By what the column What says."""
+
+    title = "what"
+    parameter_name = "what"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(what, spaced(what)) for what in audit.WHATS]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[LogEntry]) -> QuerySet[LogEntry]:
+        found: QuerySet[LogEntry] = audit.saying(queryset, self.value() or "")
+        return found
+
+
+class WhoFilter(_TextFilter):
+    """By how who it was is written, or its beginning: names outlive users, so there is no list of them."""
+
+    title = "who"
+    parameter_name = "who"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return []
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[LogEntry]) -> QuerySet[LogEntry]:
+        who = (self.value() or "").strip()
+        return queryset.filter(additional_data__by__istartswith=who) if who else queryset
+
+
+class WhenFilter(_Filter):
+    """By how long ago it was."""
+
+    title = "when"
+    parameter_name = "hours"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return list(_PERIODS.items())
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[LogEntry]) -> QuerySet[LogEntry]:
+        hours = self.value()
+        if hours not in _PERIODS:
+            return queryset
+        return queryset.filter(timestamp__gte=timezone.now() - timedelta(hours=int(hours)))
+
+
+@register_instead(LogEntry)
+class AuditAdmin(PanelRecordAdmin):
+    list_display = (
+        "at_shown",
+        "who_shown",
+        "address_shown",
+        "what_shown",
+        "name_shown",
+        "kind_shown",
+        "message_shown",
+    )
+    list_display_links = ("at_shown",)
+    list_filter = (WhatFilter, WhoFilter, WhenFilter)
+    search_help_text = "Search by name, address or message"
+    list_select_related = ("content_type",)
+    search_fields = ("object_repr", "additional_data", "remote_addr")
+    fields = (
+        "timestamp",
+        "who_shown",
+        "address_shown",
+        "what_shown",
+        "kind_shown",
+        "name_shown",
+        "changes_shown",
+        "words_shown",
+    )
+    change_list_template = "admin/auditlog/logentry/change_list.html"
+
+    def get_urls(self) -> list[URLPattern]:
+        export = path("export/", self.admin_site.admin_view(self.export_view), name="auditlog_logentry_export")
+        return [export, *super().get_urls()]
+
+    def export_view(self, request: HttpRequest) -> HttpResponseBase:
+        """All entries as JSON lines, the oldest first; `manage.py audit` gives a part of them."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        lines = (f"{json.dumps(entry, ensure_ascii=False)}\n" for entry in audit.export(LogEntry.objects.all()))
+        headers = {"Content-Disposition": 'attachment; filename="audit.jsonl"', "Cache-Control": "no-store"}
+        return StreamingHttpResponse(lines, content_type="application/x-ndjson", headers=headers)
+
+    @shown("When", ordering="timestamp")
+    def at_shown(self, entry: LogEntry) -> SafeString:
+        return ago(entry.timestamp)
+
+    @shown("Who")
+    def who_shown(self, entry: LogEntry) -> str:
+        return str(audit.describe(entry)["who"])
+
+    @shown("What")
+    def what_shown(self, entry: LogEntry) -> str:
+        return spaced(str(audit.describe(entry)["what"]))
+
+    @shown("Address", ordering="remote_addr")
+    def address_shown(self, entry: LogEntry) -> str:
+        return str(entry.remote_addr or "–")
+
+    @shown("Name", ordering="object_repr")
+    def name_shown(self, entry: LogEntry) -> str:
+        return str(entry.object_repr or "–")
+
+    @shown("Kind", ordering="content_type")
+    def kind_shown(self, entry: LogEntry) -> str:
+        return str(entry.content_type.name)
+
+    @shown("Changes")
+    def changes_shown(self, entry: LogEntry) -> SafeString | str:
+        """A line a field: what it was, and what it is."""
+        lines = [
+            format_html("<tr><th scope='row'>{}</th><td>{}</td><td>{}</td></tr>", _label(entry, name), *values)
+            for name, values in _values(audit.describe(entry)["changes"])
+        ]
+        if not lines:
+            return "None"
+        heads = format_html_join("", "<th scope='col'>{}</th>", ((head,) for head in ("Field", "Before", "After")))
+        rows = format_html_join("", "{}", ((line,) for line in lines))
+        return format_html(
+            "<table class='panel-changes'><thead><tr>{}</tr></thead><tbody>{}</tbody></table>", heads, rows
+        )
+
+    @shown("Message")
+    def words_shown(self, entry: LogEntry) -> str:
+        return str(audit.describe(entry)["message"] or "–")
+
+    @shown("Message")
+    def message_shown(self, entry: LogEntry) -> str:
+        """What was said of it; of a change of a row, the fields that it changed."""
+        described = audit.describe(entry)
+        changed: dict[str, Any] = described["changes"]
+        return str(
+            described["message"] or capfirst(", ".join(in_a_sentence(_label(entry, name)) for name in changed)) or "–"
+        )
+
+    def render_change_form(
+        self,
+        request: HttpRequest,
+        context: dict[str, Any],
+        add: bool = False,
+        change: bool = False,
+        form_url: str = "",
+        obj: LogEntry | None = None,
+    ) -> HttpResponse:
+        context["subtitle"] = called(obj)
+        return super().render_change_form(request, context, add, change, form_url, obj)
+
+
+def _label(entry: LogEntry, name: str) -> str:
+    """Return what people call a field: of a model that is gone, as the entry has it."""
+    model = entry.content_type.model_class()
+    try:
+        return str(capfirst(model._meta.get_field(name).verbose_name)) if model else name
+    except (FieldDoesNotExist, AttributeError):
+        return name
+
+
+def _values(changes: dict[str, Any]) -> Iterator[tuple[str, tuple[str, str]]]:
+    """Yield for each field its two values in words; of a list of others, what was put in or taken out."""
+    for name, change in changes.items():
+        if isinstance(change, dict):
+            names = ", ".join(map(str, change.get("objects", ())))
+            is_added = change.get("operation") == "add"
+            yield name, ("", f"with {names}") if is_added else (f"with {names}", "")
+        elif isinstance(change, list | tuple) and len(change) == 2:
+            before, after = map(_in_words, change)
+            # Of a row that is new, what was left empty says nothing.
+            if change[0] is not None or before != after:
+                yield name, (before, after)
+
+
+def _in_words(value: Any) -> str:
+    match value:
+        case None | "" | "None":
+            return "–"
+        case True | "True":
+            return "Yes"
+        case False | "False":
+            return "No"
+        case str():
+            return value
+        case _:
+            return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,212 @@
+"""What the admin's pages share: columns, filters, and read-only rows."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from django.contrib import admin
+from django.contrib.auth import get_permission_codename
+from django.db import models
+from django.db.models.expressions import Combinable
+from django.db.models.functions import Lower
+from django.http import HttpRequest, HttpResponse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.contrib.filters.admin import (
+    AllValuesCheckboxFilter,
+    ChoicesDropdownFilter,
+    DropdownFilter,
+    RelatedDropdownFilter,
+)
+from unfold.decorators import display as unfold_display
+
+from projects.domain import permissions
+from projects.domain.states import CredentialsSource, Phase
+from projects.models import DatabaseCluster, Event, Observation, Sandbox
+
+if TYPE_CHECKING:
+    from django.contrib.admin import ModelAdmin
+
+    _AnyAdmin = ModelAdmin[Any]
+    _Filter = admin.SimpleListFilter
+else:
+    from unfold.admin import ModelAdmin as _AnyAdmin
+
+    _Filter = DropdownFilter
+
+__all__ = [
+    "AllValuesFilter",
+    "ChoicesDropdownFilter",
+    "LiveFilter",
+    "PanelRecordAdmin",
+    "PhaseFilter",
+    "ReadOnlyAdmin",
+    "RecordAdmin",
+    "RelatedDropdownFilter",
+    "SandboxCredentialsFilter",
+    "in_a_sentence",
+    "phase_label",
+    "register_instead",
+    "shown",
+    "unregister",
+]
+
+AllValuesFilter = AllValuesCheckboxFilter
+_Column = TypeVar("_Column", bound=Callable[..., Any])
+_Admin = TypeVar("_Admin", bound=type[Any])
+
+
+def shown(
+    description: str,
+    *,
+    ordering: str | Combinable | None = None,
+    label: dict[str, str] | None = None,
+    header: bool | None = None,
+) -> Callable[[_Column], _Column]:
+    """Mark a method as a column of the admin; the theme's own decorator, with types."""
+    decorate: Callable[[_Column], _Column] = unfold_display(
+        description=description, ordering=ordering, label=label, header=header
+    )
+    return decorate
+
+
+def in_a_sentence(label: object) -> str:
+    """Return what people call a field as it stands within a sentence: abbreviations keep their capitals."""
+    text = str(label)
+    return text if text[1:2].isupper() else text[:1].lower() + text[1:]
+
+
+def phase_label(row: Observation) -> tuple[str, str]:
+    """Return what the admin's label column takes: the key of its colour, and its text."""
+    return row.phase, row.get_phase_display()
+
+
+class PhaseFilter(_Filter):
+    """Filters by phase; deleted projects are hidden until someone asks for them."""
+
+    title = "phase"
+    parameter_name = "phase"
+    all_option = ["", "All but deleted ones"]
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [*((value, str(label)) for value, label in Phase.choices), ("any", "Any, deleted ones too")]
+
+    def queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
+        value = self.value()
+        if value == "any":
+            return queryset
+        if value in Phase.values:
+            return queryset.filter(phase=value)
+        return queryset.exclude(phase=Phase.DELETED)
+
+
+class SandboxCredentialsFilter(_Filter):
+    """Filters projects by the credentials that their live sandbox runs with."""
+
+    title = "sandbox's credentials"
+    parameter_name = "credentials"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(value, str(label)) for value, label in CredentialsSource.choices]
+
+    def queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
+        if self.value() not in CredentialsSource.values:
+            return queryset
+        live = Sandbox.objects.filter(retired_at=None, credentials=self.value())
+        return queryset.filter(pk__in=live.values("project"))
+
+
+class LiveFilter(_Filter):
+    """Hides the retired rows of earlier databases and sandboxes until someone asks for them."""
+
+    title = "rows"
+    parameter_name = "rows"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("any", "Live and retired"), ("retired", "Retired only")]
+
+    def queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
+        match self.value():
+            case "any":
+                return queryset
+            case "retired":
+                return queryset.exclude(retired_at=None)
+            case _:
+                return queryset.filter(retired_at=None)
+
+
+class ReadOnlyAdmin(_AnyAdmin):
+    """Rows that nobody changes in the admin."""
+
+    def has_add_permission(self, request: HttpRequest, *_: Any) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return self.has_view_permission(request)
+
+
+class RecordAdmin(ReadOnlyAdmin):
+    """Rows that the panel writes: read by whoever sees their project."""
+
+    list_per_page = 25
+    list_filter_submit = True
+    show_full_result_count = False
+    actions = None
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return obj is None or permissions.may(request.user, "view_project", obj.project)
+
+    def render_change_form(
+        self,
+        request: HttpRequest,
+        context: dict[str, Any],
+        add: bool = False,
+        change: bool = False,
+        form_url: str = "",
+        obj: Any = None,
+    ) -> HttpResponse:
+        """Nobody saves it with a form, so that it has no history of what was."""
+        context["show_history"] = False
+        return super().render_change_form(request, context, add, change, form_url, obj)
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
+        return permissions.visible(super().get_queryset(request), request.user, owner="project__owner")
+
+    @shown("Project", ordering=Lower("project__name"))
+    def project_link(self, row: DatabaseCluster | Sandbox | Event) -> SafeString:
+        return format_html('<a class="panel-link" href="{}">{}</a>', row.project.get_absolute_url(), row.project)
+
+
+class PanelRecordAdmin(RecordAdmin):
+    """Rows of the panel itself, for those with the permission to view them. Of the queue: what runs when, never what is
+    in a task."""
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm(f"{self.opts.app_label}.{get_permission_codename('view', self.opts)}")
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
+        queryset: models.QuerySet[Any] = self.model._default_manager.all()
+        return queryset
+
+
+def register_instead(*rows: type[models.Model]) -> Callable[[_Admin], _Admin]:
+    """Register the class for these models in place of what another app registered for them."""
+
+    def decorate(model_admin: _Admin) -> _Admin:
+        unregister(*rows)
+        admin.register(*rows)(model_admin)
+        return model_admin
+
+    return decorate
+
+
+def unregister(*rows: type[models.Model]) -> None:
+    """Leave these models out of the admin, whether or not another app has registered them."""
+    for model in rows:
+        if admin.site.is_registered(model):
+            admin.site.unregister(model)

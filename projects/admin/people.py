@@ -1,0 +1,118 @@
+"""The admin of who there is: users, groups, second factors."""
+
+from typing import TYPE_CHECKING, Any
+
+from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
+from allauth.socialaccount.models import SocialAccount, SocialApp, SocialToken
+from django.contrib import messages
+from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.models import Group, User
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+
+from projects.access.groups import GROUPS
+from projects.admin.base import PanelRecordAdmin, register_instead, shown, unregister
+from projects.domain import permissions
+from projects.templatetags.panel import ago
+
+if TYPE_CHECKING:
+    from django.contrib.admin import ModelAdmin
+
+    _AnyAdmin = ModelAdmin[Any]
+    _DjangoUserAdmin = DjangoUserAdmin[User]
+else:
+    from unfold.admin import ModelAdmin as _AnyAdmin
+
+    _DjangoUserAdmin = DjangoUserAdmin
+
+
+_HELP = {
+    "is_active": "Whether the account is in use. Take it away instead of deleting the user.",
+    "is_staff": "Needed by everybody: without it nobody gets past the log-in page, whatever their groups.",
+    "groups": "What the user may do. “Staff status” has to be on as well.",
+}
+
+
+@register_instead(Authenticator)
+class SecondFactorAdmin(PanelRecordAdmin):
+    """Second factors: never what is in them. Who lost theirs has it deleted here, and sets up another."""
+
+    list_display = ("user", "type", "created_at", "last_used_at")
+    fields = ("user", "type", "created_at", "last_used_at")
+    list_select_related = ("user",)
+    search_fields = ("user__username",)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("mfa.delete_authenticator") and (obj is None or _may_touch(request.user, obj.user))
+
+
+@register_instead(User)
+class UserAdmin(_DjangoUserAdmin, _AnyAdmin):
+    """Users. Superusers are made and changed by superusers; groups are given by whoever may change groups."""
+
+    form = UserChangeForm
+    add_form = UserCreationForm
+    change_password_form = AdminPasswordChangeForm
+    list_display = ("username", "groups_shown", "is_staff", "is_superuser", "is_active", "last_login_shown")
+    list_per_page = 25
+    show_full_result_count = False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
+        return super().get_queryset(request).prefetch_related("groups")
+
+    def get_form(self, request: HttpRequest, obj: User | None = None, change: bool = False, **kwargs: Any) -> Any:
+        return super().get_form(request, obj, change=change, **{**kwargs, "help_texts": _HELP})
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        super().save_related(request, form, formsets, change)
+        user: User = form.instance
+        if not user.is_staff and user.groups.exists():
+            name = user.get_username()
+            messages.warning(
+                request, f"{name} is in a group, but can't log in without “Staff status”: tick it as well."
+            )
+
+    @shown("Groups")
+    def groups_shown(self, user: User) -> str:
+        return ", ".join(sorted(group.name for group in user.groups.all())) or "–"
+
+    @shown("Last log-in", ordering="last_login")
+    def last_login_shown(self, user: User) -> SafeString:
+        return ago(user.last_login, empty="never")
+
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return super().has_change_permission(request, obj) and _may_touch(request.user, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return super().has_delete_permission(request, obj) and _may_touch(request.user, obj)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
+        # Facts, and a form would cut the moment's fraction off: a change that nobody made.
+        fields = (*super().get_readonly_fields(request, obj), "last_login", "date_joined")
+        if request.user.is_superuser:
+            return fields
+        may_grant = request.user.has_perm("auth.change_group")
+        return (*fields, "is_superuser", "user_permissions", *(() if may_grant else ("is_staff", "groups")))
+
+
+def _may_touch(user: permissions.Person, other: User | None) -> bool:
+    return other is None or not other.is_superuser or bool(isinstance(user, User) and user.is_superuser)
+
+
+@register_instead(Group)
+class GroupAdmin(DjangoGroupAdmin, _AnyAdmin):
+    """Groups. The panel's own stay as they are."""
+
+    def has_change_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
+        return super().has_change_permission(request, obj) and (obj is None or obj.name not in GROUPS)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
+        return super().has_delete_permission(request, obj) and (obj is None or obj.name not in GROUPS)
+
+
+# What django-allauth would show besides.
+unregister(EmailAddress, SocialAccount, SocialApp, SocialToken)

@@ -1,0 +1,162 @@
+"""The admin of what the panel records (databases, sandboxes, events), read-only."""
+
+from typing import Any, ClassVar
+
+from django.contrib import admin
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from projects.admin.base import (
+    AllValuesFilter,
+    ChoicesDropdownFilter,
+    LiveFilter,
+    RecordAdmin,
+    phase_label,
+    shown,
+)
+from projects.domain.states import CredentialsSource
+from projects.models import DatabaseCluster, Event, Sandbox
+from projects.pages import presentation as display
+from projects.templatetags.panel import ago, spaced
+
+
+class ResourceAdmin(RecordAdmin):
+    """A database or a sandbox."""
+
+    list_filter: ClassVar[tuple[Any, ...]] = (("phase", ChoicesDropdownFilter), LiveFilter)
+    list_select_related = ("project",)
+    search_fields = ("name", "project__name", "project__kubernetes_name")
+
+    @shown("Phase", ordering="phase", label=display.PHASE_COLOURS)
+    def phase_shown(self, row: DatabaseCluster | Sandbox) -> tuple[str, str]:
+        return phase_label(row)
+
+    @shown("Reason", ordering="reason")
+    def reason_shown(self, row: DatabaseCluster | Sandbox) -> SafeString:
+        return format_html('<span title="{}">{}</span>', row.message, spaced(row.reason))
+
+    @shown("Requested", ordering="requested_at")
+    def requested_shown(self, row: DatabaseCluster | Sandbox) -> SafeString:
+        return ago(row.requested_at)
+
+
+@admin.register(DatabaseCluster)
+class DatabaseClusterAdmin(ResourceAdmin):
+    list_display = (
+        "name",
+        "project_link",
+        "phase_shown",
+        "reason_shown",
+        "observed_phase",
+        "origin_shown",
+        "credentials_shown",
+        "requested_shown",
+    )
+    list_filter = (("phase", ChoicesDropdownFilter), ("origin", ChoicesDropdownFilter), LiveFilter)
+    fieldsets = (
+        (None, {"fields": ("name", "namespace", "project_link", "origin")}),
+        ("Status", {"fields": ("phase", "reason_shown", "message", "observed_phase", "deadline")}),
+        (
+            "Connection",
+            {
+                "fields": (
+                    "host",
+                    "port",
+                    "database",
+                    "username",
+                    "credentials_in_words",
+                    "verified_at",
+                    "verification_note",
+                )
+            },
+        ),
+        (
+            "Steps",
+            {"fields": ("requested_at", "applied_at", "running_at", "captured_at", "retired_at")},
+        ),
+        ("In the cluster", {"fields": ("api_shown", "uid_shown", "wanted_generation", "observed_generation")}),
+    )
+
+    @shown("Origin", ordering="origin")
+    def origin_shown(self, row: DatabaseCluster) -> str:
+        return row.origin.capitalize()
+
+    @shown("Credentials", label=display.CREDENTIALS_COLOURS)
+    def credentials_shown(self, row: DatabaseCluster) -> tuple[str, str]:
+        return _credentials_of(row).value, self.credentials_in_words(row)
+
+    @shown("Credentials")
+    def credentials_in_words(self, row: DatabaseCluster) -> str:
+        """For a row's own page, which has no labels."""
+        return str(_credentials_of(row).label)
+
+    @shown("API version")
+    def api_shown(self, row: DatabaseCluster) -> str:
+        return row.api_version
+
+    @shown("UID")
+    def uid_shown(self, row: DatabaseCluster) -> str:
+        return row.object_uid
+
+
+def _credentials_of(row: DatabaseCluster) -> CredentialsSource:
+    return CredentialsSource.CAPTURED if row.captured_at else CredentialsSource.NONE
+
+
+@admin.register(Sandbox)
+class SandboxAdmin(ResourceAdmin):
+    list_display = (
+        "name",
+        "project_link",
+        "phase_shown",
+        "reason_shown",
+        "credentials_shown",
+        "simulated_shown",
+        "requested_shown",
+    )
+    list_filter = (("phase", ChoicesDropdownFilter), ("credentials", ChoicesDropdownFilter), LiveFilter)
+    fieldsets = (
+        (None, {"fields": ("name", "namespace", "project_link", "simulated_shown")}),
+        ("Status", {"fields": ("phase", "reason_shown", "message", "deadline", "credentials", "urls_shown")}),
+        ("Steps", {"fields": ("requested_at", "applied_at", "ready_at", "retired_at")}),
+        ("In the cluster", {"fields": ("wanted_generation", "observed_generation")}),
+    )
+
+    @shown("Credentials", ordering="credentials", label=display.CREDENTIALS_COLOURS)
+    def credentials_shown(self, row: Sandbox) -> tuple[str, str]:
+        return row.credentials, row.get_credentials_display()
+
+    @shown("Simulated", ordering="is_simulated")
+    def simulated_shown(self, row: Sandbox) -> str:
+        return "Yes" if row.is_simulated else "No"
+
+    @shown("Addresses")
+    def urls_shown(self, row: Sandbox) -> str:
+        return ", ".join(display.linkable_urls(row).values()) or "–"
+
+
+@admin.register(Event)
+class EventAdmin(RecordAdmin):
+    list_display = ("at_shown", "project_link", "level_shown", "reason_shown", "message", "actor", "resource")
+    list_display_links = ("at_shown",)
+    list_filter = (("level", ChoicesDropdownFilter), ("reason", AllValuesFilter))
+    list_select_related = ("project",)
+    search_fields = ("project__name", "message", "actor", "reason")
+    fields = ("at", "project_link", "level", "reason_shown", "message", "actor", "resource")
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
+        """A project's page links to all of its events."""
+        return lookup == "project__id__exact" or super().lookup_allowed(lookup, value, request)
+
+    @shown("When", ordering="at")
+    def at_shown(self, event: Event) -> SafeString:
+        return ago(event.at)
+
+    @shown("Level", ordering="level", label=display.LEVEL_COLOURS)
+    def level_shown(self, event: Event) -> tuple[str, str]:
+        return event.level, event.get_level_display()
+
+    @shown("Reason", ordering="reason")
+    def reason_shown(self, event: Event) -> str:
+        return spaced(event.reason)

@@ -1,0 +1,78 @@
+"""The admin of sandbox templates. A change of one gives a pass to each running project that uses it."""
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin, messages
+from django.db.models import Count, ProtectedError, Q, QuerySet
+from django.forms import ModelForm
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from unfold.widgets import UnfoldAdminTextareaWidget
+
+from projects.admin.base import shown
+from projects.domain.states import DesiredState, Phase
+from projects.models.sandbox_template import SandboxTemplate
+from projects.services.provisioning import request_update
+
+if TYPE_CHECKING:
+    from django.contrib.admin import ModelAdmin
+
+    _TemplateAdmin = ModelAdmin[SandboxTemplate]
+else:
+    from unfold.admin import ModelAdmin as _TemplateAdmin
+
+
+@admin.register(SandboxTemplate)
+class SandboxTemplateAdmin(_TemplateAdmin):
+    list_display = ("name", "image", "ports", "amounts_shown", "domain", "projects_shown")
+    list_per_page = 25
+    show_full_result_count = False
+    search_fields = ("name", "description", "image")
+    actions = None
+    fieldsets = (
+        (None, {"fields": ("name", "description")}),
+        ("What runs", {"fields": ("image", "command", "ports", "readiness_path")}),
+        ("How much", {"fields": ("cpu", "memory", "storage", "storage_class")}),
+        ("Where it is reached", {"fields": ("domain", "ingress_class", "tls_secret", "cluster_issuer")}),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[SandboxTemplate]:
+        present = Count("projects", filter=~Q(projects__phase=Phase.DELETED))
+        return super().get_queryset(request).annotate(project_count=present)
+
+    def get_form(
+        self, request: HttpRequest, obj: SandboxTemplate | None = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        widgets = {"description": UnfoldAdminTextareaWidget(attrs={"rows": 3})}
+        return super().get_form(request, obj, change=change, **{**kwargs, "widgets": widgets})
+
+    def save_model(
+        self, request: HttpRequest, obj: SandboxTemplate, form: ModelForm[SandboxTemplate], change: bool
+    ) -> None:
+        super().save_model(request, obj, form, change)
+        if not change or not set(form.changed_data) - {"name", "description"}:
+            return
+        running = list(obj.projects.filter(desired_state=DesiredState.RUNNING))
+        for project in running:
+            request_update(project, actor=request.user.get_username(), what=f"the template {obj.name}")
+        if running:
+            messages.info(
+                request, f"{len(running)} running project(s) use it: their sandboxes restart with the change."
+            )
+
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        """Say in a sentence when projects still use it, also when one began to between the question and the answer."""
+        try:
+            return super().delete_view(request, object_id, extra_context)
+        except ProtectedError:
+            messages.error(request, "Projects use this template. Give them another one first.")
+            return HttpResponseRedirect(reverse("admin:projects_sandboxtemplate_changelist"))
+
+    @shown("CPU, memory, storage")
+    def amounts_shown(self, template: SandboxTemplate) -> str:
+        return f"{template.cpu}, {template.memory}, {template.storage}"
+
+    @shown("Projects", ordering="project_count")
+    def projects_shown(self, template: SandboxTemplate) -> int:
+        count: int = getattr(template, "project_count", 0)
+        return count

@@ -1,0 +1,275 @@
+"""The audit log: every change and every log-in, with who and from where. Rows of django-auditlog's LogEntry.
+
+What people do with projects comes here with their events; changes of rows (projects, variables, templates, users,
+groups) by django-auditlog's comparison of before and after. Passes leave nothing here: theirs is the timeline.
+"""
+
+import os
+import pwd
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from typing import Any
+
+from allauth.mfa.models import Authenticator
+from allauth.mfa.signals import authentication_failed
+from auditlog.models import LogEntry
+from auditlog.registry import auditlog
+from axes.models import AccessAttempt
+from axes.signals import user_locked_out
+from django.contrib.auth.models import Group, User
+from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
+from django.contrib.contenttypes.models import ContentType
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_ipv46_address
+from django.db.models import Model
+from django.db.models.signals import post_delete, post_save, pre_save
+from django.http import HttpRequest, HttpResponse
+
+from projects.confidential.redaction import MASK, redact
+from projects.models import Project, ProjectVariable
+from projects.models.event import Event
+from projects.models.sandbox_template import SandboxTemplate
+
+COMMAND_LINE = "command line"
+_DONE = {
+    LogEntry.Action.CREATE: "Created",
+    LogEntry.Action.UPDATE: "Updated",
+    LogEntry.Action.DELETE: "Deleted",
+    LogEntry.Action.ACCESS: "Accessed",
+}
+# Everything that an entry's `what` says, in the order in which somebody would look for it.
+WHATS = (
+    "CredentialsRevealed",
+    *_DONE.values(),
+    "Registered",
+    "Requested",
+    "Changed",
+    "AdoptRequested",
+    "PasswordRotationRequested",
+    "PasswordGivenUp",
+    "Cancelling",
+    "Deleting",
+    "Forgotten",
+    "OrphanRequested",
+    "OrphanEnded",
+    "KeysRotated",
+    "EventsPruned",
+    "LoggedIn",
+    "LoggedOut",
+    "LogInFailed",
+    "LogInLocked",
+    "LogInUnlocked",
+    "SecondFactorFailed",
+    "SignOnFailed",
+)
+_request: ContextVar[HttpRequest | None] = ContextVar("audited_request", default=None)
+# What people write; passes write the other columns.
+_PROJECT_FIELDS = ("name", "owner", "description", "namespace", "template", "default_database_allowed", "drift_policy")
+
+
+class AuditMiddleware:
+    """Lets whatever is logged in the course of a request say whose it was. Stands behind authentication."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        token = _request.set(request)
+        try:
+            return self._get_response(request)
+        finally:
+            _request.reset(token)
+
+
+def mask(_: str) -> str:
+    """What stands in the log for a value that is a secret, whatever it is."""
+    return MASK
+
+
+def record(row: Model, what: str, *, by: str = "", message: str = "", action: int = LogEntry.Action.UPDATE) -> None:
+    """Add an entry that is no change of a row's fields: a request, a log-in."""
+    more = {"what": what, **({"by": by} if by else {}), **({"message": message} if message else {})}
+    LogEntry.objects.log_create(row, force_log=True, action=action, additional_data=more)
+
+
+def record_of_all(model: type[Model], what: str, name: str, message: str) -> None:
+    """Add an entry about many rows of a model together, under a name for them."""
+    LogEntry.objects.create(
+        content_type=ContentType.objects.get_for_model(model),
+        object_pk="",
+        object_repr=name,
+        action=LogEntry.Action.UPDATE,
+        additional_data={"what": what, "message": message},
+    )
+
+
+# --- Where entries come from -----------------------------------------------------------------------------------
+
+
+def _record_event(instance: Event, created: bool, **_: Any) -> None:
+    """Log what people asked for. A pass runs outside of requests, and its actor is the panel."""
+    if created and (_request.get() is not None or instance.actor.startswith(COMMAND_LINE)):
+        looked = instance.reason == "CredentialsRevealed"
+        action = LogEntry.Action.ACCESS if looked else LogEntry.Action.UPDATE
+        record(instance.project, instance.reason, by=instance.actor, message=instance.message, action=action)
+
+
+def _record_log_in(user: User, **_: Any) -> None:
+    record(user, "LoggedIn", by=user.get_username(), action=LogEntry.Action.ACCESS)
+
+
+def _record_log_out(user: User | None, **_: Any) -> None:
+    if user is not None:
+        record(user, "LoggedOut", by=user.get_username(), action=LogEntry.Action.ACCESS)
+
+
+def _record_failed_log_in(credentials: dict[str, Any], **_: Any) -> None:
+    _record_name("LogInFailed", str(credentials.get("username") or ""))
+
+
+def _record_lock(username: str | None = None, **_: Any) -> None:
+    _record_name("LogInLocked", username or "")
+
+
+def _record_unlock(instance: AccessAttempt, **_: Any) -> None:
+    """Whose wrong passwords a command forgot. A request forgets them as they expire, or as the right one comes."""
+    if _request.get() is None:
+        _record_name("LogInUnlocked", instance.username or "", f"{instance.username} at {instance.ip_address}")
+
+
+def _record_wrong_code(user: User, **_: Any) -> None:
+    """Whose second factor was tried, and never with which code: a typing error is close to the right one."""
+    record(user, "SecondFactorFailed", by=user.get_username(), action=LogEntry.Action.ACCESS)
+
+
+def record_failed_sign_on() -> None:
+    """Log that somebody came back from single sign-on without being logged in; nobody knows who it was."""
+    _record_name("SignOnFailed", "")
+
+
+def _record_name(what: str, name: str, message: str = "") -> None:
+    """Log something about a name that may be nobody's."""
+    user = User.objects.filter(username=name).first()
+    LogEntry.objects.create(
+        content_type=ContentType.objects.get_for_model(User),
+        object_pk=str(user.pk) if user else "",
+        object_id=user.pk if user else None,
+        object_repr=name[:150],
+        action=LogEntry.Action.ACCESS,
+        additional_data={"what": what, **({"message": message} if message else {})},
+    )
+
+
+def _complete(instance: LogEntry, **_: Any) -> None:
+    """Say who and from where, and mask what looks like a secret, before an entry is stored."""
+    if instance.pk is not None:
+        return
+    request = _request.get()
+    user = getattr(request, "user", None)
+    more = dict(instance.additional_data or {})
+    if user is not None and user.is_authenticated:
+        instance.actor_id = user.pk
+        more["by"] = user.get_username()
+    else:
+        # Names outlive users: the reference to one is gone when the user is.
+        more.setdefault("by", "anonymous" if request is not None else shell_user())
+    instance.remote_addr = _address(request)
+    instance.additional_data = _redacted(more)
+    instance.changes = _redacted(instance.changes)
+    instance.object_repr = redact(instance.object_repr)
+
+
+def shell_user() -> str:
+    """Return who runs this process, as timelines and the log have it: the operating system says so, and no variable of
+    the environment, which anybody sets."""
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # of a container that runs as a number
+        name = f"uid {os.getuid()}"
+    return f"{COMMAND_LINE} ({name})"
+
+
+def _address(request: HttpRequest | None) -> str | None:
+    address = request.META.get("REMOTE_ADDR", "") if request is not None else ""
+    try:
+        validate_ipv46_address(address)
+    except ValidationError:
+        # A server on a socket file knows none.
+        return None
+    return str(address)
+
+
+def _redacted(value: Any) -> Any:
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, dict):
+        return {key: _redacted(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_redacted(each) for each in value]
+    return value
+
+
+def _columns(model: type[Model], *left_out: str) -> list[str]:
+    """Return what a row of the model has of its own. What points to it is no change of it, and its key is in `id`."""
+    return [field.name for field in model._meta.concrete_fields if field.name not in ("id", *left_out)]
+
+
+def connect() -> None:
+    """Begin to log; called once, when the apps are ready."""
+    auditlog.register(Project, include_fields=[*_PROJECT_FIELDS])
+    masked = "projects.audit.log.mask"
+    fields = ["project", "name", "value"]
+    auditlog.register(ProjectVariable, include_fields=fields, mask_fields=["value"], mask_callable=masked)
+    auditlog.register(SandboxTemplate, include_fields=_columns(SandboxTemplate))
+    auditlog.register(
+        User,
+        include_fields=_columns(User, "last_login"),
+        mask_fields=["password"],
+        mask_callable=masked,
+        m2m_fields={"groups", "user_permissions"},
+    )
+    auditlog.register(Authenticator, include_fields=["user", "type"])
+    auditlog.register(Group, include_fields=_columns(Group), m2m_fields={"permissions"})
+    pre_save.connect(_complete, sender=LogEntry, dispatch_uid="complete_audit_entry")
+    post_save.connect(_record_event, sender=Event, dispatch_uid="audit_event")
+    user_logged_in.connect(_record_log_in, dispatch_uid="audit_log_in")
+    user_logged_out.connect(_record_log_out, dispatch_uid="audit_log_out")
+    user_login_failed.connect(_record_failed_log_in, dispatch_uid="audit_failed_log_in")
+    authentication_failed.connect(_record_wrong_code, dispatch_uid="audit_wrong_code")
+    user_locked_out.connect(_record_lock, dispatch_uid="audit_lock")
+    post_delete.connect(_record_unlock, sender=AccessAttempt, dispatch_uid="audit_unlock")
+
+
+# --- What it says ----------------------------------------------------------------------------------------------
+
+
+def describe(entry: LogEntry) -> dict[str, Any]:
+    """Return an entry as it is exported: one line of JSON."""
+    more = entry.additional_data or {}
+    described = {
+        "at": entry.timestamp.isoformat().replace("+00:00", "Z"),
+        "who": more.get("by", ""),
+        "address": entry.remote_addr,
+        "what": more.get("what") or _DONE[entry.action],
+        "kind": entry.content_type.model,
+        "id": entry.object_pk,
+        "name": entry.object_repr,
+        "changes": entry.changes or {},
+        "message": more.get("message", ""),
+    }
+    redacted: dict[str, Any] = _redacted(described)
+    return redacted
+
+
+def saying(entries: Any, what: str) -> Any:
+    """Return those of the entries that say `what`, one of WHATS; all of them where it is none of these."""
+    for action, done in _DONE.items():
+        if what == done:
+            return entries.filter(action=action).exclude(additional_data__has_key="what")
+    return entries.filter(additional_data__what=what) if what in WHATS else entries
+
+
+def export(entries: Any) -> Iterator[dict[str, Any]]:
+    """Yield entries, the oldest first, without holding all of them in memory."""
+    for entry in entries.select_related("content_type").order_by("timestamp", "pk").iterator(chunk_size=500):
+        yield describe(entry)

@@ -1,0 +1,121 @@
+"""Text fields: one that is encrypted at rest, and one that never stores a secret."""
+
+from typing import Any
+
+from cryptography.fernet import InvalidToken
+from django.db import models
+
+from projects.confidential import keyring
+from projects.confidential.redaction import redact, remember
+
+# Says how a stored value was encrypted, so that another scheme can follow without guessing.
+_PREFIX = "fernet:"
+
+
+class UndecryptableValueError(Exception):
+    """A stored secret was encrypted with a key that the panel no longer has."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A stored secret can't be decrypted: its key is not among ENCRYPTION_KEYS (or in the key file in "
+            "STATE_DIR). Put the old key back behind the current one; `manage.py rotate_keys` says what to do if it is "
+            "lost."
+        )
+
+
+def encrypt(value: str) -> str:
+    """Return `value` encrypted with the first key, as stored."""
+    return _PREFIX + keyring.current().first.encrypt(value.encode()).decode()
+
+
+def decrypt(stored: str) -> str:
+    """Return what `encrypt` was given. Raises UndecryptableValueError for anything that none of the keys opens."""
+    if not stored.startswith(_PREFIX):
+        raise UndecryptableValueError
+    try:
+        return keyring.current().all.decrypt(stored[len(_PREFIX) :].encode()).decode()
+    except InvalidToken:
+        raise UndecryptableValueError from None
+
+
+def rotate(stored: str) -> str | None:
+    """Return a stored value encrypted anew with the first key; None where it is so already, or is empty. Raises
+    UndecryptableValueError."""
+    if not stored:
+        return None
+    if stored.startswith(_PREFIX):
+        try:
+            keyring.current().first.decrypt(stored[len(_PREFIX) :].encode())
+        except InvalidToken:
+            pass
+        else:
+            return None
+    return encrypt(decrypt(stored))
+
+
+class EncryptedText:
+    """What a row holds: ciphertext that opens only on demand, so that no repr, admin form or dump shows the text."""
+
+    __slots__ = ("stored",)
+
+    def __init__(self, stored: str = "") -> None:
+        self.stored = stored
+
+    @classmethod
+    def of(cls, text: str) -> "EncryptedText":
+        remember(text)
+        return cls(encrypt(text) if text else "")
+
+    def reveal(self) -> str:
+        """Return the plain text ("" for nothing). Raises UndecryptableValueError."""
+        text = decrypt(self.stored) if self.stored else ""
+        remember(text)
+        return text
+
+    def __bool__(self) -> bool:
+        return bool(self.stored)
+
+    def __str__(self) -> str:
+        return "••••••" if self.stored else ""
+
+    __repr__ = __str__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, EncryptedText) and other.stored == self.stored
+
+    def __hash__(self) -> int:
+        return hash(self.stored)
+
+
+class EncryptedTextField(models.TextField[EncryptedText, EncryptedText]):
+    """Stores ciphertext and gives EncryptedText; takes EncryptedText only, so plain text can't get in by mistake."""
+
+    def from_db_value(self, value: str | None, *_: Any) -> EncryptedText:
+        return EncryptedText(value or "")
+
+    def to_python(self, value: Any) -> EncryptedText:
+        """Take ciphertext as `dumpdata` wrote it, and plain text from anywhere else."""
+        if isinstance(value, EncryptedText):
+            return value
+        if isinstance(value, str) and value.startswith(_PREFIX):
+            return EncryptedText(value)
+        return EncryptedText.of(value or "")
+
+    def value_to_string(self, obj: models.Model) -> str:
+        return self.get_prep_value(self.value_from_object(obj))
+
+    def get_prep_value(self, value: Any) -> str:
+        if isinstance(value, EncryptedText):
+            return value.stored
+        if value in ("", None):
+            return ""
+        raise TypeError(f"{self.name} takes EncryptedText, not plain text.")
+
+
+class RedactedTextField(models.TextField[str, str]):
+    """Words about what happened, some of them quoted from elsewhere: secrets in them are masked before they are stored,
+    whether by `save` or by `update`."""
+
+    def get_prep_value(self, value: Any) -> Any:
+        value = super().get_prep_value(value)
+        return redact(value) if isinstance(value, str) else value

@@ -1,0 +1,79 @@
+"""Where a database is and who connects to it; how that is written as a URL. Pure, but for the
+password's being masked from then on."""
+
+from dataclasses import dataclass, field
+from urllib.parse import quote, unquote, urlsplit
+
+from projects.confidential.redaction import remember
+
+
+class InvalidConnectionError(ValueError):
+    """The URL is not that of a PostgreSQL database with a user and a password. Never quotes the URL."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """Everything a client needs to connect. `repr` leaves the password out."""
+
+    host: str
+    port: int
+    database: str
+    username: str
+    password: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        # Whoever holds a password may come to write it somewhere by mistake.
+        remember(self.password)
+
+    @property
+    def url(self) -> str:
+        """A libpq URI; user, password and database are percent-encoded, an IPv6 host stands in brackets."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        user, password, database = (quote(part, safe="") for part in (self.username, self.password, self.database))
+        return f"postgresql://{user}:{password}@{host}:{self.port}/{database}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """DATABASE_URL and the parts that libpq and its bindings read."""
+        return {
+            "DATABASE_URL": self.url,
+            "PGHOST": self.host,
+            "PGPORT": str(self.port),
+            "PGUSER": self.username,
+            "PGPASSWORD": self.password,
+            "PGDATABASE": self.database,
+        }
+
+
+ENVIRONMENT_NAMES = ("DATABASE_URL", "PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE")
+
+
+def parse_url(url: str) -> Connection:
+    """Return the Connection that a `postgresql://` URL describes. InvalidConnectionError if a part is missing."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or 5432
+    except ValueError:
+        raise InvalidConnectionError("The database URL can't be read: percent-encode its user and password.") from None
+    database = unquote(parts.path.lstrip("/"))
+    if parts.scheme not in ("postgres", "postgresql"):
+        raise InvalidConnectionError("The database URL has to start with postgresql://.")
+    missing = [
+        name
+        for name, value in (
+            ("a host", parts.hostname),
+            ("a user", parts.username),
+            ("a password", parts.password),
+            ("a database name", database),
+        )
+        if not value
+    ]
+    if missing:
+        raise InvalidConnectionError(f"The database URL has no {' and no '.join(m.split(' ', 1)[1] for m in missing)}.")
+    return Connection(
+        host=str(parts.hostname),
+        port=port,
+        database=database,
+        username=unquote(str(parts.username)),
+        password=unquote(str(parts.password)),
+    )

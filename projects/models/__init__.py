@@ -1,0 +1,34 @@
+"""Rows: fields, constraints and querysets, with no I/O beyond them. Imports `domain` and `confidential` only.
+
+Import a model from here: `from projects.models import Project`.
+"""
+
+from projects.models.event import Event, EventsAreKeptError
+from projects.models.found_cluster import FoundCluster, Inventory
+from projects.models.last_applied import AppliedObject
+from projects.models.observation import Observation
+from projects.models.orphan import Orphan, OrphanWish
+from projects.models.project import Project, ProjectQuerySet, ProjectVariable
+from projects.models.resources import DatabaseCluster, Resource, Sandbox
+from projects.models.sandbox_template import SandboxTemplate
+from projects.models.validators import validate_name, validate_namespace
+
+__all__ = [
+    "AppliedObject",
+    "DatabaseCluster",
+    "Event",
+    "EventsAreKeptError",
+    "FoundCluster",
+    "Inventory",
+    "Observation",
+    "Orphan",
+    "OrphanWish",
+    "Project",
+    "ProjectQuerySet",
+    "ProjectVariable",
+    "Resource",
+    "Sandbox",
+    "SandboxTemplate",
+    "validate_name",
+    "validate_namespace",
+]

@@ -1,0 +1,235 @@
+"""Projects and the variables of their sandboxes: what people ask for, and the schedule of their passes."""
+
+import uuid
+from typing import cast
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.validators import RegexValidator
+from django.db import models
+from django.db.models.functions import Lower
+from django.urls import reverse
+from django.utils.functional import cached_property
+
+from projects.confidential.encrypted_fields import EncryptedText, EncryptedTextField
+from projects.domain import naming, permissions
+from projects.domain.connection import ENVIRONMENT_NAMES
+from projects.domain.lifecycle import Standing
+from projects.domain.progress import ReachedStep, reached_steps
+from projects.domain.states import DesiredState, DriftPolicy, Phase, Reason
+from projects.models.observation import Observation
+from projects.models.resources import DatabaseCluster, Sandbox
+from projects.models.sandbox_template import SandboxTemplate
+from projects.models.validators import validate_name, validate_namespace
+
+
+class ProjectQuerySet(models.QuerySet["Project"]):
+    def present(self) -> "ProjectQuerySet":
+        """Projects that are not deleted; the rows of deleted ones stay, so that no name is used twice."""
+        return self.exclude(phase=Phase.DELETED)
+
+    def visible_to(self, user: permissions.Person) -> "ProjectQuerySet":
+        """The projects that the user sees: see `permissions.visible`."""
+        return cast("ProjectQuerySet", permissions.visible(self, user, owner="owner"))
+
+    def for_pass(self) -> "ProjectQuerySet":
+        """Fetch what a pass reads of the project itself, and whether it `has_variables` to be fetched."""
+        variables = ProjectVariable.objects.filter(project=models.OuterRef("pk"))
+        return self.select_related("template").annotate(has_variables=models.Exists(variables))
+
+    def with_resources(self) -> "ProjectQuerySet":
+        """Fetch each project's live database and sandbox along: three queries whatever the number of rows."""
+        return self.select_related("owner", "template").prefetch_related(
+            models.Prefetch("databases", DatabaseCluster.objects.filter(retired_at=None), "live_databases"),
+            models.Prefetch("sandboxes", Sandbox.objects.filter(retired_at=None), "live_sandboxes"),
+        )
+
+
+class Project(Standing, Observation):
+    """What people ask for: a name, an owner, variables, the state they want."""
+
+    uid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    name = models.CharField(
+        max_length=naming.MAX_NAME_LENGTH,
+        validators=[validate_name],
+        help_text="As you write it: letters, digits, spaces, hyphens, underscores and dots.",
+    )
+    kubernetes_name = models.CharField(
+        "Kubernetes name",
+        max_length=naming.MAX_KUBERNETES_NAME_LENGTH,
+        unique=True,
+        editable=False,
+        help_text="Derived once from the name; never used for another project.",
+    )
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="projects")
+    description = models.TextField(blank=True, max_length=2000)
+    namespace = models.CharField(max_length=63, validators=[validate_namespace], blank=True)
+    desired_state = models.CharField(
+        max_length=20, choices=DesiredState.choices, default=DesiredState.REGISTERED, editable=False
+    )
+    template = models.ForeignKey(
+        SandboxTemplate,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="projects",
+        verbose_name="sandbox template",
+        help_text="What its sandbox runs. Without one, the panel's settings decide.",
+    )
+    default_database_allowed = models.BooleanField(
+        "may start with the default database",
+        default=False,
+        help_text="If its own database is late, the sandbox may start with the one that the panel's owner has set.",
+    )
+    drift_policy = models.CharField(
+        "when it is changed outside the panel",
+        max_length=10,
+        blank=True,
+        choices=[("", "As the panel's settings say"), *DriftPolicy.choices],
+        help_text="What the panel does when somebody changes the project's objects in the cluster.",
+    )
+    # What differs from what was applied, as the last checkup saw it.
+    drift: "models.JSONField[list[dict[str, str]], list[dict[str, str]]]" = models.JSONField(
+        default=list, blank=True, editable=False
+    )
+    delete_adopted = models.BooleanField(default=False, editable=False)
+    deletion_deadline = models.DateTimeField(null=True, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    requested_at = models.DateTimeField(null=True, editable=False)
+    # When it first ran: from then on it holds what people have stored in it.
+    ran_at = models.DateTimeField(null=True, editable=False)
+
+    # Intent is counted, so that a pass can say which intent it has carried out.
+    wanted_generation = models.PositiveIntegerField(default=0, editable=False)
+    observed_generation = models.PositiveIntegerField(default=0, editable=False)
+    # The last intent that asked for a database, a new one if need be: Provision, Retry; not a change of variables.
+    asked_generation = models.PositiveIntegerField(default=0, editable=False)
+    # Whether who asked for it may adopt: only then a Cluster that only its name makes the project's is taken over.
+    adopts_by_name = models.BooleanField(default=False, editable=False)
+
+    # Scheduling: one task in the queue (queued_at), one pass at a time (lease), the next look (next_pass_at).
+    queued_at = models.DateTimeField(null=True, editable=False)
+    lease_token = models.UUIDField(null=True, editable=False)
+    lease_until = models.DateTimeField(null=True, editable=False)
+    next_pass_at = models.DateTimeField(null=True, editable=False)
+    failures = models.PositiveIntegerField(default=0, editable=False)
+
+    objects = ProjectQuerySet.as_manager()
+
+    class Meta:
+        ordering = [Lower("name"), "pk"]
+        indexes = [
+            models.Index(fields=["next_pass_at"], name="project_due", condition=models.Q(next_pass_at__isnull=False)),
+            models.Index(fields=["queued_at"], name="project_queued", condition=models.Q(queued_at__isnull=False)),
+            models.Index("phase", Lower("name"), name="project_phase_name"),
+            models.Index(Lower("name"), "id", name="project_lower_name"),
+        ]
+        permissions = [
+            ("provision_project", "Can provision and retry projects"),
+            ("reveal_credentials", "Can reveal database credentials"),
+            ("allow_default_database", "Can let a project start with the default database"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def clean(self) -> None:
+        """Tidy the name and derive the Kubernetes name. Raises ValidationError in sentences that say what to do."""
+        if self._state.adding:
+            try:
+                self.name = naming.clean_name(self.name)
+                self.kubernetes_name = naming.kubernetes_name(self.name)
+            except naming.InvalidNameError:
+                return  # the field's own validator says so already
+            taken = Project.objects.filter(kubernetes_name=self.kubernetes_name).first()
+            if taken:
+                raise ValidationError({"name": taken.explain_taken(self.name)})
+        if not self.namespace:
+            self.namespace = settings.KUBE_NAMESPACE
+
+    def explain_taken(self, name: str) -> str:
+        """Say why `name` can't be used beside this project."""
+        if self.phase == Phase.DELETED:
+            return (
+                f"'{name}' is '{self.kubernetes_name}' in Kubernetes, which the deleted project '{self.name}' was; "
+                "such a name is never used again. Choose another name."
+            )
+        if self.name == name:
+            return f"There is a project '{name}' already. Choose another name."
+        return (
+            f"'{name}' is '{self.kubernetes_name}' in Kubernetes, and so is the project '{self.name}'. "
+            "Choose another name."
+        )
+
+    def get_absolute_url(self) -> str:
+        return reverse("projects:detail", args=[self.pk])
+
+    @cached_property
+    def database(self) -> "DatabaseCluster | None":
+        """The live database, if there is one."""
+        fetched: list[DatabaseCluster] | None = self.__dict__.get("live_databases")
+        if fetched is not None:
+            return next(iter(fetched), None)
+        return self.databases.filter(retired_at=None).first()
+
+    @cached_property
+    def sandbox(self) -> "Sandbox | None":
+        """The live sandbox, if there is one."""
+        fetched: list[Sandbox] | None = self.__dict__.get("live_sandboxes")
+        if fetched is not None:
+            return next(iter(fetched), None)
+        return self.sandboxes.filter(retired_at=None).first()
+
+    @property
+    def is_carried_out(self) -> bool:
+        """Whether the last intent was seen by a pass and nothing more is expected of it."""
+        return self.is_settled and self.observed_generation >= self.wanted_generation
+
+    @cached_property
+    def last_database(self) -> "DatabaseCluster | None":
+        """The live database; of a project that is deleted, the one that it had then."""
+        if self.database is None and self.desired_state == DesiredState.DELETED:
+            last = self.databases.order_by("pk").last()
+            return None if last and last.reason == Reason.CANCELLED else last
+        return self.database
+
+    @cached_property
+    def last_sandbox(self) -> "Sandbox | None":
+        """The live sandbox; of a project that is deleted, the one that it had then."""
+        if self.sandbox is None and self.desired_state == DesiredState.DELETED:
+            last = self.sandboxes.order_by("pk").last()
+            return None if last and last.reason == Reason.CANCELLED else last
+        return self.sandbox
+
+    def steps(self) -> list[ReachedStep]:
+        """Every step of the provisioning in order, with when it was reached and how long it took.
+
+        A deleted project keeps the steps that it had reached: two more queries for it.
+        """
+        return list(reached_steps(self))
+
+
+class ProjectVariable(models.Model):
+    """An environment variable of a project's sandbox; its value may be a secret and is stored as one."""
+
+    project = models.ForeignKey(Project, models.CASCADE, related_name="variables")
+    name = models.CharField(
+        max_length=200,
+        validators=[
+            RegexValidator(
+                r"\A[A-Za-z_][A-Za-z0-9_]*\Z",
+                "A variable's name has letters, digits and underscores, and does not start with a digit.",
+            )
+        ],
+    )
+    value = EncryptedTextField(blank=True, default=EncryptedText)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["project", "name"], name="one_variable_of_a_name")]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def clean(self) -> None:
+        if self.name in ENVIRONMENT_NAMES or self.name == "PROJECT_NAME":
+            raise ValidationError({"name": f"{self.name} is set by the panel. Choose another name."})

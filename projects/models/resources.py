@@ -1,0 +1,109 @@
+"""What a project has in its cluster: its database and its sandbox, one live row of each."""
+
+from django.db import models
+
+from projects.confidential.encrypted_fields import EncryptedText, EncryptedTextField, RedactedTextField
+from projects.domain.connection import Connection
+from projects.domain.states import CredentialsSource, Origin
+from projects.models.event import Event as Event
+from projects.models.observation import Observation
+
+
+class Resource(Observation):
+    """An object in the cluster that belongs to a project. Retired rows stay, for the record."""
+
+    name = models.CharField(max_length=63)
+    namespace = models.CharField(max_length=63)
+    deadline = models.DateTimeField(null=True, editable=False)
+    wanted_generation = models.PositiveBigIntegerField(default=0, editable=False)
+    observed_generation = models.PositiveBigIntegerField(default=0, editable=False)
+    requested_at = models.DateTimeField(null=True, editable=False)
+    applied_at = models.DateTimeField(null=True, editable=False)
+    retired_at = models.DateTimeField(null=True, editable=False)
+
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class DatabaseCluster(Resource):
+    """One KubeBlocks Cluster and the credentials captured from it."""
+
+    project = models.ForeignKey("projects.Project", models.PROTECT, related_name="databases")
+    origin = models.CharField(max_length=20, choices=Origin.choices, default=Origin.CREATED)
+    api_version = models.CharField(max_length=60, blank=True)
+    object_uid = models.CharField(max_length=64, blank=True)
+    observed_phase = models.CharField("KubeBlocks phase", max_length=30, blank=True)
+    host = models.CharField(max_length=255, blank=True)
+    port = models.PositiveIntegerField(null=True)
+    database = models.CharField(max_length=63, blank=True)
+    username = models.CharField(max_length=63, blank=True)
+    password = EncryptedTextField(blank=True, default=EncryptedText)
+    verification_note = RedactedTextField(blank=True)
+    # A change of the password: asked for; the new one, stored before it is used; and since when the server may have it.
+    rotation_requested_at = models.DateTimeField(null=True, editable=False)
+    pending_password = EncryptedTextField(blank=True, default=EncryptedText)
+    rotation_begun_at = models.DateTimeField(null=True, editable=False)
+    running_at = models.DateTimeField(null=True)
+    captured_at = models.DateTimeField(null=True)
+    verified_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name = "database"
+        ordering = ["name", "pk"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["project"], condition=models.Q(retired_at=None), name="one_live_database_a_project"
+            ),
+            models.UniqueConstraint(
+                fields=["namespace", "name"], condition=models.Q(retired_at=None), name="one_project_a_cluster"
+            ),
+        ]
+
+    @property
+    def connection(self) -> Connection | None:
+        """The captured credentials, decrypted; None until they are captured. Raises UndecryptableValueError."""
+        return self._connection_with(self.password)
+
+    @property
+    def pending_connection(self) -> Connection | None:
+        """The same with the password that is to come; None where none is. Raises UndecryptableValueError."""
+        return self._connection_with(self.pending_password)
+
+    def _connection_with(self, password: EncryptedText) -> Connection | None:
+        if self.captured_at is None or not password or self.port is None:
+            return None
+        return Connection(self.host, self.port, self.database, self.username, password.reveal())
+
+    @property
+    def is_verified(self) -> bool:
+        return self.verified_at is not None
+
+
+class Sandbox(Resource):
+    """One workload (StatefulSet, Service, Ingresses) that uses the credentials of its project's database."""
+
+    project = models.ForeignKey("projects.Project", models.PROTECT, related_name="sandboxes")
+    credentials = models.CharField(max_length=20, choices=CredentialsSource.choices, default=CredentialsSource.NONE)
+    # Digest of the environment that was applied: when it differs from the wanted one, the sandbox is rolled.
+    environment_digest = models.CharField(max_length=64, blank=True)
+    # As it was made with: a StatefulSet's claims can't be changed.
+    storage = models.CharField(max_length=20, blank=True)
+    storage_class = models.CharField(max_length=253, blank=True)
+    urls = models.JSONField(default=dict, blank=True)
+    # The Secrets that cert-manager has been asked for, ever: they carry none of our labels, and outlive their Ingress.
+    certificates: "models.JSONField[list[str], list[str]]" = models.JSONField(default=list, blank=True, editable=False)
+    is_simulated = models.BooleanField(default=False)
+    ready_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name_plural = "sandboxes"
+        ordering = ["name", "pk"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["project"], condition=models.Q(retired_at=None), name="one_live_sandbox_a_project"
+            ),
+            models.UniqueConstraint(fields=["namespace", "name"], name="one_sandbox_a_name"),
+        ]

@@ -1,0 +1,21 @@
+"""Validators of what people write into a project's fields."""
+
+from django.core.exceptions import ValidationError
+from django.core.validators import RegexValidator
+
+from projects.domain import naming
+from projects.models.event import Event as Event
+
+
+def validate_name(name: str) -> None:
+    """Raise ValidationError with a sentence that says what to do."""
+    try:
+        naming.clean_name(name)
+    except naming.InvalidNameError as error:
+        raise ValidationError(str(error), code="invalid_name") from None
+
+
+validate_namespace = RegexValidator(
+    r"\A[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z",
+    "A namespace has up to 63 lower-case letters, digits and hyphens, and starts and ends with a letter or digit.",
+)

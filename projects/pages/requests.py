@@ -1,0 +1,124 @@
+"""The buttons of the pages: each asks a service for something and says what became of it."""
+
+from django.contrib import messages
+from django.core.exceptions import ValidationError
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_http_methods, require_POST
+from django_htmx.http import trigger_client_event
+
+from projects.access import permissions as access
+from projects.domain.request_policy import Request, explain_refusal
+from projects.models import Project
+from projects.pages import presentation as display
+from projects.pages.detail import get_shown_project
+from projects.pages.forms import AddProjectForm
+from projects.pages.layout import PanelRequest, render_page, staff_page
+from projects.services import cancellation as ending
+from projects.services import password_rotation
+from projects.services import provisioning as services
+from projects.services.outcome import Outcome
+
+
+def _answer(request: PanelRequest, project: Project, outcome: Outcome) -> HttpResponse:
+    """Say what became of a request: as a notice beside the page that stays, or with the project's page."""
+    if request.htmx:
+        response = render(request, "projects/_notice.html", {"outcome": outcome})
+        return trigger_client_event(response, "projects-changed")
+    level = messages.SUCCESS if outcome.accepted else messages.WARNING
+    messages.add_message(request, level, outcome.message)
+    return redirect(project)
+
+
+@require_POST
+@staff_page("provision_project")
+def provision(request: PanelRequest, pk: int) -> HttpResponse:
+    project = get_object_or_404(Project, pk=pk)
+    return _answer(request, project, services.request_provision(project, **access.who_asks(request)))
+
+
+@require_POST
+@staff_page("provision_project")
+def retry(request: PanelRequest, pk: int) -> HttpResponse:
+    project = get_object_or_404(Project, pk=pk)
+    return _answer(request, project, services.request_retry(project, **access.who_asks(request)))
+
+
+@require_POST
+@staff_page("provision_project")
+def cancel(request: PanelRequest, pk: int) -> HttpResponse:
+    project = get_object_or_404(Project, pk=pk)
+    return _answer(request, project, ending.request_cancel(project, actor=request.user.get_username()))
+
+
+@require_http_methods(["GET", "POST"])
+@staff_page("provision_project")
+def rotate_password(request: PanelRequest, pk: int) -> HttpResponse:
+    """GET says what a new password of the database means, or why there can be none now; POST asks for it."""
+    project = get_shown_project(pk)
+    if request.method == "POST":
+        actor, is_confirmed = request.user.get_username(), request.POST.get("with_adopted") == "yes"
+        outcome = password_rotation.request_password_rotation(project, actor=actor, with_adopted=is_confirmed)
+        project = get_shown_project(pk)
+        if outcome.accepted or is_confirmed or not display.is_adopted(project.database):
+            return _answer(request, project, outcome)
+    context = {
+        "title": f"Change the password of {project.name}",
+        "project": project,
+        "refusal": password_rotation.explain_no_rotation(project),
+        "is_adopted": display.is_adopted(project.database),
+        "is_unconfirmed": request.method == "POST",
+    }
+    return render_page(request, "projects/rotate_password.html", context)
+
+
+@require_http_methods(["GET", "POST"])
+@staff_page("delete_project")
+def forget(request: PanelRequest, pk: int) -> HttpResponse:
+    """GET says what would be left behind, or why the project can't be forgotten; POST forgets it."""
+    project = get_shown_project(pk)
+    if request.method == "POST" and request.POST.get("confirmed") == "yes":
+        outcome = ending.request_forget(project, actor=request.user.get_username())
+        return _answer(request, project, outcome)
+    context = {
+        "title": f"Forget {project.name}",
+        "project": project,
+        "refusal": explain_refusal(Request.FORGET, project),
+        "left": ending.list_left(project),
+        "is_unconfirmed": request.method == "POST",
+    }
+    return render_page(request, "projects/forget.html", context)
+
+
+@require_http_methods(["GET", "POST"])
+@staff_page("delete_project")
+def delete(request: PanelRequest, pk: int) -> HttpResponse:
+    """GET says what would be deleted and what kept; POST asks for it."""
+    project = get_shown_project(pk)
+    if request.method == "POST":
+        actor, delete_adopted = request.user.get_username(), access.asks_for_adopted(request)
+        return _answer(request, project, services.request_delete(project, actor=actor, delete_adopted=delete_adopted))
+    context = {
+        "title": f"Delete {project.name}",
+        "project": project,
+        "refusal": explain_refusal(Request.DELETE, project),
+        "deletions": [(project, display.deletion_summary(project, request.user))],
+        "offers_adopted": display.offers_adopted(project, request.user),
+    }
+    return render_page(request, "projects/delete.html", context)
+
+
+@require_http_methods(["GET", "POST"])
+@staff_page("add_project")
+def add(request: PanelRequest) -> HttpResponse:
+    """Register a project; whoever adds it owns it."""
+    form = AddProjectForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        try:
+            project = services.add_project(actor=request.user.get_username(), owner=request.user, **form.cleaned_data)
+        except ValidationError as error:
+            form.add_error(None if "name" not in error.message_dict else "name", error.messages)
+        else:
+            messages.success(request, f"{project.name} was added. Press Provision to give it a database and a sandbox.")
+            return redirect(project)
+    return render_page(request, "projects/add.html", {"title": "Add project", "form": form})

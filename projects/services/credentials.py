@@ -1,0 +1,34 @@
+"""Revealed credentials, on the record."""
+
+from projects.confidential.redaction import one_line
+from projects.domain.connection import Connection
+from projects.domain.states import Level
+from projects.models import Project
+from projects.services.events import record_event
+from projects.services.outcome import RefusedRequestError
+
+
+def reveal_credentials(project: Project, *, actor: str, reason: str) -> Connection:
+    """Return the captured credentials and record who looked at them, and why.
+
+    Raises RefusedRequestError where there are none (default credentials are never shown as the project's own), and
+    UndecryptableValueError where their key is lost.
+    """
+    reason = one_line(reason, 200)
+    if not reason:
+        raise RefusedRequestError("Say why you need the credentials: the reason stands in the project's timeline.")
+    database = project.database
+    connection = database.connection if database else None
+    if database is None or connection is None:
+        raise RefusedRequestError(
+            f"{project.name} has no captured credentials yet: {project.message or 'it was never provisioned.'}"
+        )
+    record_event(
+        project,
+        actor=actor,
+        resource=f"database {database.name}",
+        level=Level.WARNING,
+        reason="CredentialsRevealed",
+        message=f"{actor} revealed the credentials: {reason}",
+    )
+    return connection

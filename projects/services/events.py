@@ -1,0 +1,41 @@
+"""Lines of the timelines."""
+
+from datetime import datetime
+
+from django.utils import timezone
+
+from projects.confidential.plain_text import plain
+from projects.confidential.redaction import LOOKED_AT, one_line
+from projects.domain.states import Level
+from projects.models import Event, Project
+
+
+def record_event(
+    project: Project,
+    *,
+    actor: str,
+    reason: str,
+    message: str,
+    resource: str = "",
+    level: Level = Level.INFO,
+    at: datetime | None = None,
+    by_panel: bool = False,
+    unsaved: list[Event] | None = None,
+) -> Event:
+    """Add a line to a project's timeline, `by_panel` where a pass did what it says. What people and clusters said in it
+    is made plain. With `unsaved` it is not stored but put there: the caller stores it with other rows."""
+    event = Event(
+        project=project,
+        at=at or timezone.now(),
+        actor=plain(actor)[:150],
+        by_panel=by_panel,
+        resource=plain(resource)[:120],
+        level=level,
+        reason=reason,
+        message=one_line(message, LOOKED_AT),
+    )
+    if unsaved is None:
+        event.save(force_insert=True)
+    else:
+        unsaved.append(event)
+    return event

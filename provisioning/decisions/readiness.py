@@ -1,0 +1,159 @@
+"""What a Cluster and a StatefulSet say about themselves: ready, waiting (why), failed (why). Pure.
+
+Sources: KubeBlocks v0.8.4 to v1.0.2 (phases, conditions), apps/v1 StatefulSet status.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+from projects.domain.states import Reason
+from provisioning.objects.names import ENVIRONMENT_ANNOTATION, project_id_of
+from provisioning.objects.readers import (
+    _MOST_LISTED,
+    Object,
+    annotations_of,
+    labels_of,
+    mapping,
+    metadata_of,
+    number,
+    objects,
+    text,
+    uid_of,
+)
+
+
+class State(Enum):
+    ABSENT = "absent"
+    WAITING = "waiting"
+    READY = "ready"
+    FAILED = "failed"
+    DELETING = "deleting"
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """What was seen of one object. `message` is a sentence for people, `phase` the object's own word."""
+
+    state: State
+    reason: Reason
+    message: str
+    phase: str = ""
+    owner: str | None = None
+    uid: str = ""
+    generation: int = 0
+    observed_generation: int = 0
+    environment_digest: str = ""
+
+
+def failed_condition(status: Mapping[str, Any]) -> str:
+    """Return what the most telling condition with status False says, as `Type: message`; "" if there is none."""
+    failed = [c for c in objects(status.get("conditions")) if c.get("status") == "False" and text(c.get("message"))]
+    failed.sort(key=lambda condition: condition.get("type") != "ProvisioningStarted")
+    return f"{text(failed[0].get('type'))}: {text(failed[0].get('message'))}" if failed else ""
+
+
+def judge_cluster(cluster: Object | None) -> Readiness:
+    """Say whether a KubeBlocks Cluster is up.
+
+    The gate is status.phase, not the condition `Ready`, which is sticky in 1.0.2. No phase is terminal: Failed and
+    Abnormal flip back on recovery, so only the caller's deadline makes a failure of them. An empty phase with a failed
+    `ProvisioningStarted` condition means that the spec was refused, and is retried by the operator for ever.
+    """
+    if cluster is None:
+        return Readiness(State.ABSENT, Reason.CLUSTER_MISSING, "The Cluster does not exist.")
+    metadata, status = metadata_of(cluster), mapping(cluster.get("status"))
+    phase = text(status.get("phase"))
+    condition = failed_condition(status)
+    generation, observed = number(metadata.get("generation")), number(status.get("observedGeneration"))
+
+    def judged(state: State, reason: Reason, message: str) -> Readiness:
+        return Readiness(
+            state,
+            reason,
+            message,
+            phase=phase,
+            owner=project_id_of(labels_of(cluster)),
+            uid=uid_of(cluster),
+            generation=generation,
+            observed_generation=observed,
+        )
+
+    if metadata.get("deletionTimestamp"):
+        listed = metadata.get("finalizers")
+        named = [text(one, 100) for one in listed[:_MOST_LISTED]] if isinstance(listed, list) else []
+        finalizers = ", ".join(filter(None, named)) or "none"
+        return judged(
+            State.DELETING,
+            Reason.CLUSTER_DELETING,
+            f"The Cluster is being deleted since {text(metadata.get('deletionTimestamp'))}; finalizers: {finalizers}.",
+        )
+    seen = f"phase {phase or 'not set yet'}" + (f"; {condition}" if condition else "")
+    match phase:
+        case "Running":
+            if observed and observed < generation:
+                return judged(
+                    State.WAITING, Reason.CLUSTER_NOT_RUNNING, "The database runs, but a change is still being made."
+                )
+            return judged(State.READY, Reason.READY, "The database is running.")
+        case "Failed" | "Abnormal":
+            return judged(State.FAILED, Reason.CLUSTER_FAILED, f"KubeBlocks reports {seen}.")
+        case "" if condition.startswith("ProvisioningStarted"):
+            return judged(State.FAILED, Reason.CLUSTER_REJECTED, f"KubeBlocks did not start the database: {seen}.")
+        case _:
+            return judged(State.WAITING, Reason.CLUSTER_NOT_RUNNING, f"The database is not up yet: {seen}.")
+
+
+def judge_sandbox(statefulset: Object | None, wanted_replicas: int = 1) -> Readiness:
+    """Say whether a StatefulSet has rolled out: its last spec observed, every replica of the last revision ready."""
+    if statefulset is None:
+        return Readiness(State.ABSENT, Reason.SANDBOX_NOT_READY, "The StatefulSet does not exist.")
+    metadata, status = metadata_of(statefulset), mapping(statefulset.get("status"))
+    generation, observed = number(metadata.get("generation")), number(status.get("observedGeneration"))
+    ready, updated = number(status.get("readyReplicas")), number(status.get("updatedReplicas"))
+    current, update = text(status.get("currentRevision")), text(status.get("updateRevision"))
+    rolled_out = observed >= generation and ready >= wanted_replicas
+    rolled_out = rolled_out and (updated >= wanted_replicas or current == update)
+    if metadata.get("deletionTimestamp"):
+        state, message = State.DELETING, "The StatefulSet is being deleted."
+    elif rolled_out:
+        state, message = State.READY, "The sandbox is ready."
+    else:
+        state, message = State.WAITING, f"{ready} of {wanted_replicas} pods of the sandbox are ready."
+    return Readiness(
+        state,
+        Reason.SANDBOX_READY if state is State.READY else Reason.SANDBOX_NOT_READY,
+        message,
+        owner=project_id_of(labels_of(statefulset)),
+        uid=uid_of(statefulset),
+        generation=generation,
+        observed_generation=observed,
+        environment_digest=annotations_of(statefulset).get(ENVIRONMENT_ANNOTATION, ""),
+    )
+
+
+def explain_pod(pod: Object | None) -> str:
+    """Return why a pod is not ready, in kubelet's words (a waiting container, an unschedulable pod); "" if unknown."""
+    status = mapping(mapping(pod).get("status"))
+    for container in objects(status.get("containerStatuses")):
+        state = mapping(container.get("state"))
+        waiting, terminated = mapping(state.get("waiting")), mapping(state.get("terminated"))
+        for detail in (waiting, terminated):
+            if text(detail.get("reason")) and text(detail.get("reason")) != "ContainerCreating":
+                return ": ".join(part for part in (text(detail.get("reason")), text(detail.get("message"))) if part)
+    condition = failed_condition(status)
+    return condition if condition.startswith("PodScheduled") else ""
+
+
+def explain_deadline(waited_s: int, what: str, last_seen: str) -> str:
+    """Return the sentence of a wait that ran out."""
+    return (
+        f"{what} was not ready within {waited_s} s. Last seen: {last_seen} "
+        "It stays under watch and comes right by itself if it becomes ready; press Retry to wait anew."
+    )
+
+
+def is_past(deadline: datetime | None, now: datetime) -> bool:
+    return deadline is not None and now >= deadline

@@ -1,0 +1,283 @@
+"""What to do next, and what to say meanwhile: (wanted, seen, now) to a Decision. Pure.
+
+A pass calls `decide` again after each action, with what it has seen since, until there is no action left.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import assert_never
+
+from projects.domain.states import CredentialsSource, DesiredState, Origin, Phase, Reason
+from provisioning.decisions.readiness import State, explain_deadline, is_past
+from provisioning.decisions.removal import decide_removal
+from provisioning.decisions.types import (
+    Action,
+    CredentialsSeen,
+    Decision,
+    Pace,
+    Seen,
+    Status,
+    Verification,
+    Wanted,
+    WantedDatabase,
+    WantedSandbox,
+)
+from provisioning.objects.credentials import Missing
+from provisioning.objects.diff import summarise
+
+# A database that neither answers nor refuses for so long may be behind a network policy that keeps the panel out.
+UNANSWERED_GRACE = timedelta(seconds=15)
+_MEND_REJECTED = (
+    "The panel has them from the database's Secret: set the password in it again with psql in the database's Pod, or "
+    "put the one in force into the Secret; the panel goes on by itself."
+)
+
+
+def decide(wanted: Wanted, seen: Seen, now: datetime) -> Decision:
+    """Return the next action towards what is wanted, given what was seen at `now` (aware)."""
+    match wanted.desired:
+        case DesiredState.REGISTERED if wanted.is_cancelled:
+            return decide_removal(wanted, seen, now)
+        case DesiredState.REGISTERED:
+            status = Status(Phase.NEW, Reason.NOT_REQUESTED, "Nothing was asked for yet. Press Provision.")
+            return Decision(None, status, Pace.NEVER)
+        case DesiredState.RUNNING:
+            return _decide_running(wanted, seen, now)
+        case DesiredState.DELETED:
+            return decide_removal(wanted, seen, now)
+        case _:
+            assert_never(wanted.desired)
+
+
+# --- running ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _DatabaseStep:
+    """Where the database is: usable (action None, status Running), or what to do or wait for."""
+
+    action: Action | None
+    status: Status
+    pace: Pace = Pace.WATCHED
+
+
+def _decide_running(wanted: Wanted, seen: Seen, now: datetime) -> Decision:
+    if wanted.database is None:
+        raise ValueError("A running project has a database row before anything is decided.")
+    step = _decide_database(wanted, wanted.database, seen, now)
+    is_usable = step.status.phase is Phase.RUNNING and step.action is None
+    if is_usable:
+        return _decide_sandbox(wanted, seen, step.status, now)
+    is_late = step.status.phase is Phase.FAILED
+    if is_late and step.action is None and wanted.is_default_available and not _has_captured(wanted.sandbox):
+        return _decide_default_sandbox(wanted, seen, step, now)
+    project = step.status
+    if not is_late:
+        project = replace(project, phase=Phase.WAITING)
+    return Decision(step.action, project, step.pace, database=step.status, sandbox=_pending_sandbox(wanted, step))
+
+
+def _has_captured(sandbox: WantedSandbox | None) -> bool:
+    return sandbox is not None and sandbox.credentials is CredentialsSource.CAPTURED
+
+
+def _pending_sandbox(wanted: Wanted, step: _DatabaseStep) -> Status | None:
+    if wanted.sandbox is None or wanted.sandbox.is_applied:
+        return None
+    return Status(Phase.WAITING, Reason.WAITING_FOR_DATABASE, f"Waits for its database. {step.status.message}")
+
+
+def _decide_database(wanted: Wanted, database: WantedDatabase, seen: Seen, now: datetime) -> _DatabaseStep:
+    cluster = seen.cluster
+    is_unapplied = not database.is_applied and database.origin is Origin.CREATED
+
+    def wait(reason: Reason, message: str, pace: Pace = Pace.WATCHED) -> _DatabaseStep:
+        return _wait_for_database(wanted, database, reason, message, pace, now)
+
+    if cluster.state is State.ABSENT:
+        if is_unapplied:
+            status = Status(Phase.CREATING, Reason.REQUESTED, f"The Cluster {database.name} is being applied.")
+            return _DatabaseStep(Action.APPLY_CLUSTER, status)
+        return _decide_vanished(wanted, database, now)
+    if cluster.owner not in (None, wanted.uid) or (
+        cluster.owner is None and database.object_uid and cluster.uid != database.object_uid
+    ):
+        message = (
+            f"The Cluster {database.name} is not this project's: another owner has made or labelled it. "
+            "Remove that Cluster or its label, or delete this project and add it under another name."
+        )
+        return _DatabaseStep(None, Status(Phase.FAILED, Reason.CLUSTER_NOT_OURS, message), Pace.FAILED)
+    if cluster.state is State.DELETING:
+        return wait(Reason.CLUSTER_DELETING, cluster.message)
+    if database.origin is Origin.ADOPTED and (cluster.owner is None or not database.is_applied):
+        status = Status(Phase.CREATING, Reason.REQUESTED, f"The Cluster {database.name} is being adopted.")
+        return _DatabaseStep(Action.ADOPT_CLUSTER, status)
+    if is_unapplied or (cluster.owner is None and database.origin is Origin.CREATED):
+        status = Status(Phase.CREATING, Reason.REQUESTED, f"The Cluster {database.name} is being applied.")
+        return _DatabaseStep(Action.APPLY_CLUSTER, status)
+    if cluster.state is not State.READY:
+        return wait(cluster.reason, cluster.message)
+    if database.is_rotating:
+        # Before the Secret is compared: until the change is done, it may hold the old password or the new one.
+        changing = Status(Phase.RUNNING, Reason.REQUESTED, "The password of the database is being changed.")
+        return _DatabaseStep(Action.ROTATE_PASSWORD, changing)
+    return _decide_credentials(wanted, database, seen, now)
+
+
+def _decide_vanished(wanted: Wanted, database: WantedDatabase, now: datetime) -> _DatabaseStep:
+    """The Cluster is not there. A name is never used again: KubeBlocks has given wrong passwords then."""
+    if database.origin is Origin.ADOPTED and not database.is_applied:
+        message = (
+            f"The Cluster {database.name} does not exist, so it can't be adopted. "
+            "Adopt another cluster for this project, or delete the project."
+        )
+        missing = Status(Phase.FAILED, Reason.CLUSTER_MISSING, message)
+        # Who asked for this very Cluster (its uid is known) gets no other in its place; one that the panel had found by
+        # itself is forgotten, and the next step looks anew.
+        return _DatabaseStep(None if database.object_uid else Action.REPLACE_DATABASE, missing, Pace.FAILED)
+    is_expendable = database.origin is Origin.CREATED and not database.has_run
+    # Only who was told that the data is gone can have asked for a new, empty database.
+    is_asked_for = wanted.may_replace and database.is_reported_missing
+    if is_asked_for or (is_expendable and not is_past(database.deadline, now)):
+        message = f"The Cluster {database.name} is gone; a new one is made under another name."
+        replacing = Status(Phase.CREATING, Reason.CLUSTER_MISSING, message, database.deadline)
+        return _DatabaseStep(Action.REPLACE_DATABASE, replacing)
+    status = Status(
+        Phase.FAILED,
+        Reason.CLUSTER_MISSING,
+        f"The Cluster {database.name} was deleted outside the panel, and its data with it. "
+        "Press Retry to get a new, empty database, or Delete to end the project.",
+    )
+    return _DatabaseStep(None, status, Pace.FAILED)
+
+
+def _wait_for_database(
+    wanted: Wanted, database: WantedDatabase, reason: Reason, message: str, pace: Pace, now: datetime
+) -> _DatabaseStep:
+    timeout = timedelta(seconds=wanted.timeout_s)
+    deadline = now + timeout if wanted.is_new_intent or database.deadline is None else database.deadline
+    if not is_past(deadline, now):
+        return _DatabaseStep(None, Status(Phase.CREATING, reason, message, deadline), pace)
+    late = explain_deadline(wanted.timeout_s, f"The database {database.name}", message)
+    return _DatabaseStep(None, Status(Phase.FAILED, Reason.DEADLINE_EXCEEDED, late, deadline), Pace.FAILED)
+
+
+def _decide_credentials(wanted: Wanted, database: WantedDatabase, seen: Seen, now: datetime) -> _DatabaseStep:
+    """The Cluster is Running: are its credentials captured, and do they work?"""
+
+    def wait(reason: Reason, message: str, pace: Pace) -> _DatabaseStep:
+        return _wait_for_database(wanted, database, reason, message, pace, now)
+
+    running = Status(Phase.RUNNING, Reason.READY, "The database is running, and its credentials are captured.")
+    creating = Status(Phase.CREATING, Reason.CLUSTER_NOT_RUNNING, "The database runs.", database.deadline)
+    match seen.credentials:
+        case CredentialsSeen.CHANGED:
+            return _DatabaseStep(Action.CAPTURE_CREDENTIALS, creating)
+        case CredentialsSeen.MISSING if database.captured_at is None:
+            missing = seen.missing or Missing(Reason.SECRET_MISSING, "The credential Secret does not exist yet.")
+            return wait(missing.reason, missing.message, Pace.WATCHED)
+        case CredentialsSeen.UNKNOWN if database.captured_at is None:
+            raise ValueError("The Secret of a running Cluster is read before anything is decided.")
+        case CredentialsSeen.MISSING | CredentialsSeen.SAME | CredentialsSeen.UNKNOWN:
+            pass
+        case _:
+            assert_never(seen.credentials)
+    if database.is_verified or not wanted.verifies:
+        return _DatabaseStep(None, running)
+    match seen.verification:
+        case None:
+            return _DatabaseStep(Action.VERIFY_CONNECTION, creating)
+        case Verification.VERIFIED | Verification.UNREACHABLE:
+            return _DatabaseStep(None, running)
+        case Verification.UNANSWERED:
+            if database.captured_at and now - database.captured_at >= UNANSWERED_GRACE:
+                return _DatabaseStep(None, running)
+            return wait(Reason.CONNECTION_REFUSED, seen.verification_note, Pace.POLL)
+        case Verification.REFUSED:
+            return wait(Reason.CONNECTION_REFUSED, seen.verification_note, Pace.POLL)
+        case Verification.REJECTED:
+            return wait(Reason.CREDENTIALS_REJECTED, f"{seen.verification_note} {_MEND_REJECTED}", Pace.POLL)
+        case _:
+            assert_never(seen.verification)
+
+
+def _decide_sandbox(wanted: Wanted, seen: Seen, database: Status, now: datetime) -> Decision:
+    """The database is usable: the sandbox is to run with exactly its credentials."""
+    sandbox = wanted.sandbox
+    is_current = (
+        sandbox is not None
+        and sandbox.is_applied
+        and sandbox.credentials is CredentialsSource.CAPTURED
+        and seen.sandbox is not None
+        and seen.sandbox.state not in (State.ABSENT, State.DELETING)
+        and seen.sandbox.environment_digest == seen.digest
+        and sandbox.environment_digest == seen.digest
+    )
+    if not is_current and not (seen.sandbox and seen.sandbox.state is State.DELETING):
+        applying = Status(Phase.CREATING, Reason.WAITING_FOR_SANDBOX, "The sandbox is being applied.")
+        return Decision(Action.APPLY_SANDBOX, applying, Pace.WATCHED, database, applying if sandbox else None)
+    if wanted.drift.mends and any(item.is_mendable for item in seen.drift):
+        mending = Status(Phase.CREATING, Reason.DRIFTED, f"Being taken back: {summarise(seen.drift)}.")
+        return Decision(Action.MEND_DRIFT, mending, Pace.WATCHED, database, mending)
+    status, pace = _sandbox_status(wanted, seen, now)
+    if status.phase is not Phase.RUNNING:
+        return Decision(None, status, pace, database, status)
+    if seen.drift:
+        return Decision(None, _say_drift(wanted, seen), Pace.SETTLED, database, status)
+    project = Status(Phase.RUNNING, Reason.READY, "The database is up and the sandbox runs with its credentials.")
+    return Decision(None, project, Pace.SETTLED, database, status)
+
+
+def _say_drift(wanted: Wanted, seen: Seen) -> Status:
+    """It runs, but not as it was applied."""
+    if wanted.drift.is_contested:
+        why = "The panel has taken it back several times, and something changes it again: find out what."
+    elif wanted.drift.mends:
+        why = " ".join(dict.fromkeys(item.obstacle for item in seen.drift))
+    else:
+        why = "By its policy this is only reported."
+    return Status(Phase.RUNNING, Reason.DRIFTED, f"It runs, but was changed: {summarise(seen.drift)}. {why}")
+
+
+def _decide_default_sandbox(wanted: Wanted, seen: Seen, step: _DatabaseStep, now: datetime) -> Decision:
+    """The database is late, and the project may go ahead with the default one meanwhile."""
+    sandbox = wanted.sandbox
+    is_current = (
+        sandbox is not None
+        and sandbox.is_applied
+        and seen.sandbox is not None
+        and seen.sandbox.state is not State.ABSENT
+        and seen.sandbox.environment_digest == seen.default_digest
+    )
+    if not is_current:
+        applying = Status(
+            Phase.CREATING, Reason.DEFAULT_CREDENTIALS, "The sandbox is being applied with default credentials."
+        )
+        return Decision(
+            Action.APPLY_SANDBOX_WITH_DEFAULT, step.status, Pace.FAILED, step.status, applying if sandbox else None
+        )
+    status, _ = _sandbox_status(wanted, seen, now)
+    if status.phase is not Phase.RUNNING:
+        return Decision(None, replace(status, reason=Reason.DEFAULT_CREDENTIALS), Pace.WATCHED, step.status, status)
+    project = Status(
+        Phase.RUNNING,
+        Reason.DEFAULT_CREDENTIALS,
+        f"The sandbox runs with the default database until its own is ready. {step.status.message}",
+    )
+    sandbox_status = replace(status, reason=Reason.DEFAULT_CREDENTIALS, message="Ready, with default credentials.")
+    return Decision(None, project, Pace.FAILED, step.status, sandbox_status)
+
+
+def _sandbox_status(wanted: Wanted, seen: Seen, now: datetime) -> tuple[Status, Pace]:
+    """What the applied sandbox is to say: ready, not yet, or late."""
+    if seen.sandbox is not None and seen.sandbox.state is State.READY:
+        return Status(Phase.RUNNING, Reason.SANDBOX_READY, seen.sandbox.message), Pace.SETTLED
+    message = seen.sandbox.message if seen.sandbox else "The sandbox was not seen yet."
+    message = f"{message} {seen.sandbox_note}".strip()
+    deadline = wanted.sandbox.deadline if wanted.sandbox else None
+    if deadline is None or wanted.is_new_intent:
+        deadline = now + timedelta(seconds=wanted.timeout_s)
+    if not is_past(deadline, now):
+        return Status(Phase.CREATING, Reason.SANDBOX_NOT_READY, message, deadline), Pace.WATCHED
+    late = explain_deadline(wanted.timeout_s, "The sandbox", message)
+    return Status(Phase.FAILED, Reason.DEADLINE_EXCEEDED, late, deadline), Pace.FAILED

@@ -1,0 +1,75 @@
+"""Clusters that exist already: list them, find a project's, take one over."""
+
+import re
+
+from projects.domain.naming import InvalidNameError, kubernetes_name
+from projects.domain.states import DesiredState
+from projects.models import Project
+from projects.services import adoption
+from projects.services.adoption import Adoptable
+from projects.services.outcome import Outcome
+from provisioning.inventory.clusters import explain_obstacle, find_claimant, read_facts
+from provisioning.kube import client as k
+from provisioning.kube.kinds import cluster_kind
+from provisioning.objects.names import ExistingCluster, explain_not_found, name_some
+from provisioning.reconcile.apply_database import existing_cluster
+
+
+def list_clusters(namespace: str) -> list[ExistingCluster]:
+    """Return the KubeBlocks Clusters of a namespace. Raises KubeError."""
+    kube = k.connect()
+    kind = cluster_kind(kube.cluster_api_version())
+    return [existing_cluster(item) for item in kube.list_objects(kind, namespace)]
+
+
+def explain_unknown(name: str, namespace: str) -> str:
+    """Return the sentence for a name that no project has, with the clusters that there are."""
+    try:
+        label = kubernetes_name(name)
+    except InvalidNameError:
+        label = "none"
+    try:
+        available = [cluster.name for cluster in list_clusters(namespace)]
+    except k.KubeError as error:
+        return f"There is no project {name}. Which clusters exist can't be told: {error}"
+    return explain_not_found(name, label, available)
+
+
+def request_adopt(project: Project, cluster_name: str, *, actor: str) -> Outcome:
+    """Look at the Cluster, then ask for its adoption. Refused, in a sentence, where it does not exist, and as
+    `projects.services.adoption.request_adopt` says. Raises KubeError."""
+    found = find_adoptable(project, cluster_name)
+    return found if isinstance(found, Outcome) else adoption.request_adopt(project, found, actor=actor)
+
+
+def foresee_adoption(project: Project, cluster_name: str) -> Adoptable | Outcome:
+    """Look at the Cluster; return it if the project may adopt it, else the refusal. Nothing is asked. Raises
+    KubeError."""
+    found = find_adoptable(project, cluster_name)
+    if isinstance(found, Outcome):
+        return found
+    refusal = adoption.explain_refusal(project, found)
+    return Outcome(False, refusal) if refusal else found
+
+
+def find_adoptable(project: Project, cluster_name: str) -> Adoptable | Outcome:
+    """Return the Cluster as it was just seen, or the refusal. Raises KubeError."""
+    if project.desired_state == DesiredState.DELETED:
+        return Outcome(False, f"{project.name} is deleted. Adopt the cluster for another project.")
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?", cluster_name):
+        return Outcome(
+            False, "A cluster's name has up to 63 lower-case letters, digits, hyphens and dots. Name one that exists."
+        )
+    kube = k.connect()
+    kind = cluster_kind(kube.cluster_api_version())
+    cluster = kube.get_or_none(kind, project.namespace, cluster_name)
+    if cluster is None:
+        names = name_some(item.name for item in list_clusters(project.namespace))
+        return Outcome(
+            False, f"There is no cluster {cluster_name} in namespace {project.namespace}. Available clusters: {names}"
+        )
+    facts = read_facts(cluster)
+    claimed_by, obstacle = facts.owner or "", ""
+    if claimed_by != str(project.uid) or facts.is_deleting:
+        obstacle = explain_obstacle(facts, find_claimant(facts))
+    return Adoptable(project.namespace, cluster_name, facts.uid, kind.api_version, claimed_by, obstacle)

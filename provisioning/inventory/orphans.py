@@ -1,0 +1,267 @@
+"""Orphans: objects with our labels that no project has, and rows whose objects vanished; found, judged and ended."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F
+
+from projects.audit import log as audit
+from projects.domain.states import Level, Phase, Reason
+from projects.models import DatabaseCluster, Project, Sandbox
+from projects.models.orphan import Orphan, OrphanWish
+from projects.services.events import record_event
+from provisioning.kube import client as k
+from provisioning.kube.kinds import INGRESS, PVC, SECRET, SERVICE, STATEFULSET, cluster_kind
+from provisioning.objects.diff import conceal, drift
+from provisioning.objects.names import (
+    INSTANCE_LABEL,
+    PROJECT_ID_LABEL,
+    PROJECT_LABEL,
+    RELEASED_LABELS,
+    as_uid,
+    is_panel_made,
+    project_id_of,
+)
+from provisioning.objects.readers import Object, created_at, labels_of, metadata_of, text, uid_of
+from provisioning.reconcile.context import PANEL
+from provisioning.reconcile.teardown import give_up
+
+KINDS = (STATEFULSET, SERVICE, SECRET, PVC, INGRESS)
+_SEEN_FIELDS = (
+    *("uid", "project", "labelled_as", "explanation", "is_vanished", "is_foreign", "is_deletable", "is_releasable"),
+    *("created_at", "seen_at"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the rows say of a namespace: its projects by uid, and the names of what they have, by project."""
+
+    projects: Mapping[str, Project]
+    clusters: Mapping[int, frozenset[str]] = field(default_factory=dict)
+    sandboxes: Mapping[int, frozenset[str]] = field(default_factory=dict)
+
+
+def judge(kind: str, item: Object, known: Known, now: datetime) -> Orphan | None:
+    """Return the row for an object with a project's label that no project has; None for one that is in its place.
+
+    Pure but for the rows that it is given. What a project in progress is about to make, use or remove is no orphan;
+    neither is what is going already, unless nobody waits for it any more: a project that was forgotten.
+    """
+    labels, metadata = labels_of(item), metadata_of(item)
+    owner, name = project_id_of(labels), text(metadata.get("name"), 253)
+    if owner is None or not name:
+        return None
+    project = known.projects.get(owner)
+    is_going = bool(metadata.get("deletionTimestamp"))
+    if is_going and (project is None or project.phase != Phase.DELETED):
+        return None
+    if project is not None and project.phase != Phase.DELETED:
+        has = known.clusters.get(project.pk, frozenset()) | known.sandboxes.get(project.pk, frozenset())
+        called = name if kind == "Cluster" else labels.get(INSTANCE_LABEL, "")
+        if not project.is_carried_out or called in has:
+            return None
+    is_cluster = kind == "Cluster"
+    is_ours = is_panel_made(labels, is_cluster=is_cluster)
+    labelled_as = text(labels.get(PROJECT_LABEL), 63)
+    if is_going:
+        explanation = f"{_explain_origin(project, labelled_as)} {_explain_going(metadata)}"
+    else:
+        explanation = _explain(project, labelled_as, is_cluster=is_cluster, is_ours=is_ours)
+    return Orphan(
+        kind=kind,
+        namespace=text(metadata.get("namespace"), 63),
+        name=name,
+        uid=uid_of(item),
+        project=project,
+        labelled_as=labelled_as,
+        explanation=explanation,
+        is_foreign=project is None,
+        is_deletable=is_ours and not is_going,
+        is_releasable=is_cluster and not is_going,
+        created_at=created_at(item),
+        seen_at=now,
+    )
+
+
+def _explain_origin(project: Project | None, labelled_as: str) -> str:
+    """Say which project it is from."""
+    if project is None:
+        return (
+            f"It has the label of {labelled_as or 'a project'}, which this panel does not know: another panel's? "
+            "Touch it only if you are sure that no other panel has it."
+        )
+    if project.is_forgotten:
+        return f"Left behind by {project.name}, which was forgotten."
+    if project.phase == Phase.DELETED:
+        return f"Left behind by {project.name}, which is deleted."
+    return f"From an earlier attempt of {project.name}, which uses another one now, or none."
+
+
+def _explain(project: Project | None, labelled_as: str, *, is_cluster: bool, is_ours: bool) -> str:
+    whose = _explain_origin(project, labelled_as)
+    if is_cluster and is_ours:
+        return f"{whose} Delete it with its data, or release it and adopt it for another project."
+    if is_cluster:
+        return f"{whose} The panel did not make it: it is never deleted from here. Release it, and it can be adopted."
+    if is_ours:
+        return f"{whose} Delete it, if nobody needs it."
+    not_ours = "The panel did not make it, and never deletes it. Take the project's label off, or delete it yourself."
+    return f"{whose} {not_ours}"
+
+
+def _explain_going(metadata: Object) -> str:
+    """Say what holds up the deletion of an object that was asked for."""
+    finalizers = metadata.get("finalizers")
+    held = ", ".join(text(item, 100) for item in finalizers[:3]) if isinstance(finalizers, list) else ""
+    held_by = (
+        f"its finalizers hold it: {held}. Look at the operator that takes these off" if held else "it goes by itself"
+    )
+    return f"Its deletion was asked for already; {held_by}."
+
+
+def judge_missing(rows: Iterable[DatabaseCluster | Sandbox], there: set[str], now: datetime) -> list[Orphan]:
+    """Return a row for each object that a project at rest has applied, and that is not there."""
+    missing = []
+    for row in rows:
+        if row.applied_at is None or row.name in there or not row.project.is_carried_out:
+            continue
+        kind = "Cluster" if isinstance(row, DatabaseCluster) else STATEFULSET.name
+        explanation = (
+            f"{row.project.name} has it by its rows, but it is not in the cluster. On the project's page, Retry makes "
+            "what can be made anew, Delete ends the project, and Forget ends it where the cluster can't be reached."
+        )
+        missing.append(
+            Orphan(
+                kind=kind,
+                namespace=row.namespace,
+                name=row.name,
+                project=row.project,
+                labelled_as=row.project.kubernetes_name,
+                explanation=explanation,
+                is_vanished=True,
+                seen_at=now,
+            )
+        )
+    return missing
+
+
+# --- looking -------------------------------------------------------------------------------------------------------
+
+
+def look_for_orphans(kube: k.Kube, clusters: Iterable[Object], namespace: str, now: datetime) -> set[str]:
+    """Bring the rows of one namespace up to date; return the uids of settled projects whose objects have drifted.
+
+    `clusters`: all Clusters of the namespace, as just listed. Costs a LIST for each other kind. Raises KubeError
+    before anything is written.
+    """
+    listed: dict[str, list[Object]] = {
+        kind.name: kube.list_objects(kind, namespace, labels=PROJECT_ID_LABEL) for kind in KINDS
+    }
+    listed["Cluster"] = [item for item in clusters if project_id_of(labels_of(item))]
+    names = {kind: {text(metadata_of(item).get("name"), 253) for item in items} for kind, items in listed.items()}
+    names["Cluster"] = {text(metadata_of(item).get("name"), 253) for item in clusters}
+    # Rows are read after the objects: what was made meanwhile has its row by now.
+    owners = {project_id_of(labels_of(item)) for items in listed.values() for item in items}
+    known = read_known(namespace, owners)
+    found = [judge(kind, item, known, now) for kind, items in listed.items() for item in items]
+    for model, kind in ((DatabaseCluster, "Cluster"), (Sandbox, STATEFULSET.name)):
+        rows = model.objects.filter(namespace=namespace, retired_at=None).select_related("project")
+        found += judge_missing(rows, names[kind], now)
+    # By name: PostgreSQL takes no row twice, and who knows what is listed twice.
+    orphans = {(row.namespace, row.kind, row.name): row for row in found if row is not None}.values()
+    with transaction.atomic():
+        # A wish is about one object: another one that has come to be called the same doesn't inherit it.
+        wished = Orphan.objects.filter(namespace=namespace).exclude(wish="")
+        wished.exclude(uid__in=[row.uid for row in orphans if row.uid]).delete()
+        Orphan.objects.bulk_create(
+            orphans,
+            update_conflicts=True,
+            unique_fields=["namespace", "kind", "name"],
+            update_fields=list(_SEEN_FIELDS),
+        )
+        Orphan.objects.filter(namespace=namespace, seen_at__lt=now).delete()
+    return _find_drifted(listed, namespace)
+
+
+def read_known(namespace: str, owners: Iterable[str | None]) -> Known:
+    """Return what the rows say of these projects (uids as labels have them) and of their objects in the namespace."""
+    uids = {uid for uid in (as_uid(owner) for owner in owners) if uid}
+    projects = {str(project.uid): project for project in Project.objects.filter(uid__in=uids)}
+    return Known(projects, _names(DatabaseCluster, namespace), _names(Sandbox, namespace))
+
+
+def _names(model: type[DatabaseCluster] | type[Sandbox], namespace: str) -> dict[int, frozenset[str]]:
+    rows = model.objects.filter(namespace=namespace, retired_at=None)
+    return {project: frozenset({name}) for project, name in rows.values_list("project_id", "name")}
+
+
+def _find_drifted(listed: Mapping[str, list[Object]], namespace: str) -> set[str]:
+    """Return the projects at rest of which an object differs from what was applied: a pass looks closer at each."""
+    live = {
+        (kind, text(metadata_of(item).get("name"), 253)): conceal({**item, "kind": kind}, settings.SECRET_KEY)
+        for kind, items in listed.items()
+        for item in items
+    }
+    at_rest = Project.objects.filter(
+        phase=Phase.RUNNING, reason=Reason.READY, observed_generation=F("wanted_generation"), applied__isnull=False
+    )
+    drifted = set()
+    for project in at_rest.filter(applied__namespace=namespace).distinct().prefetch_related("applied"):
+        if any(drift(sent.manifest, live.get((sent.kind, sent.name))) for sent in project.applied.all()):
+            drifted.add(str(project.uid))
+    return drifted
+
+
+# --- ending --------------------------------------------------------------------------------------------------------
+
+
+def end_orphan(pk: int, now: datetime) -> None:
+    """Carry out what was asked for an orphan, if it still is one; what went wrong is said on its row."""
+    orphan = Orphan.objects.select_related("project").filter(pk=pk).exclude(wish="").first()
+    if orphan is None:
+        return
+    try:
+        said = _end(orphan, now)
+    except k.KubeError as error:
+        k.disconnect()
+        Orphan.objects.filter(pk=pk).update(wish="", trouble=str(error))
+        return
+    with transaction.atomic():
+        if orphan.project is not None:
+            record_event(
+                orphan.project,
+                actor=PANEL,
+                by_panel=True,
+                reason="OrphanEnded",
+                message=said,
+                resource=f"{orphan.kind} {orphan.name}",
+                level=Level.WARNING,
+            )
+        else:
+            audit.record(orphan, "OrphanEnded", by=orphan.wished_by, message=said)
+        Orphan.objects.filter(pk=pk).delete()
+
+
+def _end(orphan: Orphan, now: datetime) -> str:
+    """Look again, act, and return what was done. Raises KubeError."""
+    kube = k.connect()
+    kinds = {kind.name: kind for kind in (*KINDS, cluster_kind(kube.cluster_api_version()))}
+    kind = kinds[orphan.kind]
+    items = kube.list_objects(kind, orphan.namespace, labels=PROJECT_ID_LABEL)
+    item = next((item for item in items if uid_of(item) == orphan.uid), None)
+    known = read_known(orphan.namespace, [project_id_of(labels_of(item))])
+    still = judge(orphan.kind, item, known, now) if item is not None else None
+    if still is None:
+        return f"{orphan} is gone, or a project has it by now: it was left as it is."
+    if orphan.wish == OrphanWish.DELETE and still.is_deletable:
+        kube.delete(kind, orphan.namespace, orphan.name, uid=orphan.uid)
+        return f"Asked for the deletion of the orphan {orphan}."
+    if orphan.wish == OrphanWish.RELEASE and still.is_releasable:
+        give_up(orphan.namespace, orphan.name)
+        kube.merge_labels(kind, orphan.namespace, orphan.name, RELEASED_LABELS, uid=orphan.uid)
+        return f"Took the panel's labels off {orphan}; it and its data stay."
+    return f"{orphan} is not what it was: it was left as it is."

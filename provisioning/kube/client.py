@@ -1,0 +1,330 @@
+"""The only module that talks to Kubernetes: raw JSON over the official client's configuration and connection pool.
+
+The client's typed models are left aside: they cost 18 times a `json.loads`, and refuse answers that lack a field.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlencode
+
+import urllib3
+from django.conf import settings
+
+from projects.confidential.redaction import redact
+from provisioning.kube.config import AccessError, explain_unreachable, load_configuration, open_pool
+from provisioning.kube.errors import KubeError as KubeError
+from provisioning.kube.errors import NotConfiguredError as NotConfiguredError
+from provisioning.kube.errors import RefusedError as RefusedError
+from provisioning.kube.errors import UnreachableError as UnreachableError
+from provisioning.kube.errors import WatchExpiredError as WatchExpiredError
+from provisioning.kube.errors import build_refusal
+from provisioning.kube.kinds import CLUSTER_GROUP, Kind
+from provisioning.kube.responses import (
+    LONGEST_REFUSAL,
+    NonsenseError,
+    check_named,
+    items_of,
+    parse,
+    read_body,
+    read_lines,
+)
+from provisioning.objects.readers import mapping, metadata_of, number, objects, text
+
+if TYPE_CHECKING:
+    from kubernetes.client.configuration import Configuration
+
+FIELD_MANAGER = "controlpanel"
+_PAGE_SIZE = 500
+_MOST_PAGES = 400
+# A request of a pass must end well within the pass's lease.
+_CONNECT_TIMEOUT_S = 3.0
+_DISCOVERY_VALID_S = 300.0
+_Answer = TypeVar("_Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class WatchEvent:
+    """One line of a watch: type (ADDED, MODIFIED, DELETED, BOOKMARK) and the object."""
+
+    type: str
+    object: Mapping[str, Any]
+
+
+class Kube:
+    """Requests to one API server. Thread-safe; make it after a fork."""
+
+    def __init__(self, configuration: "Configuration") -> None:
+        self._configuration = configuration
+        self._pool = open_pool(configuration)
+        self._served: tuple[float, tuple[str, ...]] = (0.0, ())
+
+    @property
+    def host(self) -> str:
+        return str(self._configuration.host)
+
+    def _headers(self, content_type: str | None) -> dict[str, str]:
+        headers = {"Accept": "application/json", "User-Agent": "controlpanel"}
+        # Re-reads a rotated token where the configuration comes with a hook for it.
+        token = self._configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
+        if token:
+            headers["Authorization"] = token
+        if content_type:
+            headers["Content-Type"] = content_type
+        return headers
+
+    def _open(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        content_type: str = "application/json",
+        read_timeout_s: float | None = None,
+    ) -> urllib3.BaseHTTPResponse:
+        """Send a request and return the answer with its body unread. Raises urllib3's errors and OSError."""
+        return self._pool.request(
+            method,
+            self.host + path + (f"?{urlencode(query)}" if query else ""),
+            body=None if body is None else json.dumps(body).encode(),
+            headers=self._headers(content_type if body is not None else None),
+            timeout=urllib3.Timeout(connect=_CONNECT_TIMEOUT_S, read=read_timeout_s or settings.KUBE_REQUEST_TIMEOUT_S),
+            preload_content=False,
+            retries=False,
+        )
+
+    def _unreachable(self, error: Exception) -> UnreachableError:
+        if isinstance(error, NonsenseError):
+            return UnreachableError(f"The API server {self.host} {error}. The panel tries again by itself.")
+        why = explain_unreachable(error, self._configuration.proxy)
+        return UnreachableError(f"The API server {self.host} can't be reached: {why}. The panel tries again by itself.")
+
+    def _exchange(self, ask: Callable[[], _Answer]) -> _Answer:
+        """Return what `ask` returns; try once more on a kept-alive connection that the server had closed meanwhile:
+        every request here may be sent twice. Raises UnreachableError."""
+        try:
+            try:
+                return ask()
+            except urllib3.exceptions.ProtocolError:
+                return ask()
+        except (NonsenseError, urllib3.exceptions.HTTPError, OSError) as error:
+            raise self._unreachable(error) from None
+
+    def _request(self, method: str, path: str, **options: Any) -> Mapping[str, Any]:
+        """Return the JSON object that a request is answered with. Raises KubeError."""
+
+        def ask() -> Mapping[str, Any] | RefusedError:
+            response = self._open(method, path, **options)
+            body = read_body(response, within_s=settings.KUBE_REQUEST_TIMEOUT_S)
+            return parse(body) if response.status < 300 else build_refusal(response.status, body, response.headers)
+
+        answer = self._exchange(ask)
+        if not isinstance(answer, RefusedError):
+            return answer
+        if answer.code == 401:
+            disconnect()  # the login may have been renewed: the next `connect` reads it anew
+        raise answer
+
+    def _request_named(self, method: str, kind: Kind, namespace: str, name: str, **options: Any) -> Mapping[str, Any]:
+        """Return the object of that name, as the answer to a request for it. Raises KubeError."""
+        answer = self._request(method, kind.path(namespace, name), **options)
+        try:
+            return check_named(answer, name)
+        except NonsenseError as error:
+            raise self._unreachable(error) from None
+
+    # --- reading -----------------------------------------------------------------------------------------------
+
+    def get_or_none(self, kind: Kind, namespace: str, name: str) -> Mapping[str, Any] | None:
+        """Return the object, or None if it does not exist. Raises KubeError."""
+        try:
+            return self._request_named("GET", kind, namespace, name)
+        except RefusedError as error:
+            if error.code == 404 and error.reason == "NotFound":
+                return None
+            raise
+
+    def list_page(self, kind: Kind, namespace: str | None, query: Mapping[str, str]) -> Mapping[str, Any]:
+        return self._request("GET", kind.path(namespace), query=query)
+
+    def list_objects(self, kind: Kind, namespace: str | None, *, labels: str = "") -> list[Mapping[str, Any]]:
+        """Return every object of a kind that the label selector matches. Raises KubeError."""
+        return [item for items, _ in self.list_pages(kind, namespace, labels=labels) for item in items]
+
+    def list_pages(
+        self, kind: Kind, namespace: str | None, *, labels: str = ""
+    ) -> Iterator[tuple[list[Mapping[str, Any]], str]]:
+        """Yield the objects a page at a time, each with the resource version to watch from. Raises KubeError."""
+        query = {"limit": str(_PAGE_SIZE), **({"labelSelector": labels} if labels else {})}
+        for _ in range(_MOST_PAGES):
+            page = self.list_page(kind, namespace, query)
+            try:
+                items = items_of(page)
+            except NonsenseError as error:
+                raise self._unreachable(error) from None
+            yield items, text(metadata_of(page).get("resourceVersion"))
+            following = text(metadata_of(page).get("continue"), 10_000)
+            if not following:
+                return
+            query["continue"] = following
+        raise self._unreachable(NonsenseError(f"sent a list of {kind.plural} without an end"))
+
+    def watch(
+        self, kind: Kind, namespace: str | None, *, labels: str, resource_version: str, timeout_s: int
+    ) -> Iterator[WatchEvent]:
+        """Yield events until the server ends the watch after `timeout_s`. Raises WatchExpiredError on 410."""
+        query = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": resource_version,
+            "timeoutSeconds": str(timeout_s),
+            **({"labelSelector": labels} if labels else {}),
+        }
+        # The server ends the watch; a connection that is silent, or goes on, for longer than that is not trusted.
+        longest_s = timeout_s + 15
+        response = self._exchange(
+            lambda: self._open("GET", kind.path(namespace), query=query, read_timeout_s=longest_s)
+        )
+        try:
+            if response.status >= 300:
+                refusal = build_refusal(response.status, response.read(LONGEST_REFUSAL), response.headers)
+                raise WatchExpiredError(str(refusal)) if refusal.code == 410 else refusal
+            for line in read_lines(response, within_s=longest_s):
+                if line.strip():
+                    yield _watch_event(parse(line, "a watch event"))
+        except (NonsenseError, urllib3.exceptions.HTTPError, OSError) as error:
+            raise self._unreachable(error) from None
+        finally:
+            response.close()
+            response.release_conn()
+
+    # --- writing -----------------------------------------------------------------------------------------------
+
+    def apply(
+        self, manifest: Mapping[str, Any], plural: str, *, force: bool = True, is_dry_run: bool = False
+    ) -> Mapping[str, Any]:
+        """Server-side apply: create the object, or make its fields as given. Idempotent. Raises KubeError.
+
+        Unknown fields are refused, not dropped in silence (`fieldValidation=Strict`). A dry run changes nothing, and
+        returns the object as it would be.
+        """
+        metadata = metadata_of(manifest)
+        kind = Kind(str(manifest["apiVersion"]), plural, str(manifest["kind"]))
+        query = {"fieldManager": FIELD_MANAGER, "force": str(force).lower(), "fieldValidation": "Strict"}
+        return self._request_named(
+            "PATCH",
+            kind,
+            str(metadata["namespace"]),
+            str(metadata["name"]),
+            query=query | ({"dryRun": "All"} if is_dry_run else {}),
+            body=manifest,
+            content_type="application/apply-patch+yaml",
+        )
+
+    def merge(
+        self, kind: Kind, namespace: str, name: str, changes: Mapping[str, Any], *, is_dry_run: bool = False
+    ) -> Mapping[str, Any]:
+        """Make fields of an object as given, lists as a whole. Raises KubeError; RefusedError 409 if `changes` name
+        another uid or version than there is."""
+        content_type = "application/merge-patch+json"
+        query = {"fieldManager": FIELD_MANAGER} | ({"dryRun": "All"} if is_dry_run else {})
+        return self._request_named("PATCH", kind, namespace, name, query=query, body=changes, content_type=content_type)
+
+    def merge_labels(
+        self, kind: Kind, namespace: str, name: str, labels: Mapping[str, str | None], *, uid: str
+    ) -> Mapping[str, Any]:
+        """Set (or with None remove) labels of the object with that uid. Raises RefusedError 409 if it is another."""
+        return self.merge(kind, namespace, name, {"metadata": {"uid": uid, "labels": dict(labels)}})
+
+    def delete(self, kind: Kind, namespace: str, name: str, *, uid: str = "") -> bool:
+        """Ask for deletion, in the background; return False if it was gone already. Raises KubeError.
+
+        With `uid`, only that very object is deleted (409 otherwise).
+        """
+        body: dict[str, Any] = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
+        if uid:
+            body["preconditions"] = {"uid": uid}
+        try:
+            self._request("DELETE", kind.path(namespace, name), body=body)
+        except RefusedError as error:
+            if error.code == 404:
+                return False
+            raise
+        return True
+
+    # --- discovery ---------------------------------------------------------------------------------------------
+
+    def version(self) -> str:
+        return text(self._request("GET", "/version").get("gitVersion"))
+
+    def cluster_api_version(self, written: str = "") -> str:
+        """Return the Cluster API to use: `written`, that of an object, while it is served, else v1 before v1alpha1.
+
+        Asked anew every few minutes: KubeBlocks may be upgraded beneath us. RefusedError 404 if none is served.
+        """
+        asked_at, served = self._served
+        if not served or time.monotonic() - asked_at > _DISCOVERY_VALID_S:
+            group = self._request("GET", f"/apis/{CLUSTER_GROUP}")
+            served = tuple(text(version.get("groupVersion")) for version in objects(group.get("versions")))
+            self._served = (time.monotonic(), served)
+        for version in (written, f"{CLUSTER_GROUP}/v1", f"{CLUSTER_GROUP}/v1alpha1"):
+            if version and version in served:
+                return version
+        raise RefusedError(404, "NotFound", f"No version of {CLUSTER_GROUP} that the panel knows is served.")
+
+    def may(self, verb: str, kind: Kind, namespace: str) -> bool:
+        """Ask the API server whether this account may `verb` objects of `kind`."""
+        review = self._request(
+            "POST",
+            "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+            body={
+                "apiVersion": "authorization.k8s.io/v1",
+                "kind": "SelfSubjectAccessReview",
+                "spec": {
+                    "resourceAttributes": {
+                        "namespace": namespace,
+                        "verb": verb,
+                        "group": kind.group,
+                        "resource": kind.plural,
+                    }
+                },
+            },
+        )
+        return mapping(review.get("status")).get("allowed") is True
+
+
+def _watch_event(event: Mapping[str, Any]) -> WatchEvent:
+    kind, item = text(event.get("type")), mapping(event.get("object"))
+    if kind == "ERROR":
+        message = redact(text(item.get("message"))) or "no message"
+        if number(item.get("code")) == 410:
+            raise WatchExpiredError(f"The watch is too old: {message}")
+        raise RefusedError(number(item.get("code")), text(item.get("reason")), f"The watch failed: {message}")
+    return WatchEvent(kind, item)
+
+
+_lock = threading.Lock()
+_connected: Kube | None = None
+
+
+def connect() -> Kube:
+    """Return this process's client, made on first use. Raises NotConfiguredError."""
+    global _connected
+    with _lock:
+        if _connected is None:
+            try:
+                _connected = Kube(load_configuration())
+            except AccessError as error:
+                raise NotConfiguredError(str(error)) from None
+        return _connected
+
+
+def disconnect() -> None:
+    """Forget the client, so that the next `connect` reads the kubeconfig anew (rotated token, moved server)."""
+    global _connected
+    with _lock:
+        _connected = None

@@ -1,0 +1,47 @@
+"""How a request to the API server can fail, in sentences for people."""
+
+from collections.abc import Mapping
+
+from projects.confidential.redaction import redact
+from provisioning.kube.responses import read_refusal, read_retry_after
+from provisioning.objects.readers import text
+
+
+class KubeError(Exception):
+    """A request to the API server failed; the text is a sentence for people and holds no secret."""
+
+
+class UnreachableError(KubeError):
+    """No answer: whether the request had an effect is unknown."""
+
+
+class NotConfiguredError(KubeError):
+    """There is no usable kubeconfig."""
+
+
+class RefusedError(KubeError):
+    """The API server answered with an error status: its code, reason, and Retry-After in seconds if it sent one."""
+
+    def __init__(self, code: int, reason: str, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.code, self.reason, self.retry_after_s = code, reason, retry_after_s
+
+
+class WatchExpiredError(KubeError):
+    """410: the resource version is too old; list again."""
+
+
+_HINTS = {
+    401: "The panel's token was not accepted: renew it in the kubeconfig.",
+    403: "The panel's account lacks this permission: run `manage.py doctor` and extend its Role.",
+    429: "The API server is overloaded; the panel tries again by itself.",
+}
+
+
+def build_refusal(status: int, body: bytes, headers: Mapping[str, str]) -> RefusedError:
+    """Turn an error answer into a RefusedError, whatever its body is."""
+    answer = read_refusal(body)
+    said = redact(text(answer.get("message"))) or "no message"
+    message = f"The API server answered {status}: {said} {_HINTS.get(status, '')}".strip()
+    retry_after_s = read_retry_after(headers.get("Retry-After", ""))
+    return RefusedError(status, text(answer.get("reason"), 100) or str(status), message, retry_after_s)

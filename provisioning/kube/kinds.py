@@ -1,0 +1,39 @@
+"""The kinds of objects that the panel reads and writes, and their addresses."""
+
+from dataclasses import dataclass
+from urllib.parse import quote
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind as its address needs it."""
+
+    api_version: str
+    plural: str
+    name: str
+
+    @property
+    def group(self) -> str:
+        return self.api_version.rpartition("/")[0]
+
+    def path(self, namespace: str | None, name: str | None = None) -> str:
+        parts = ["api" if "/" not in self.api_version else "apis", self.api_version]
+        if namespace is not None:
+            parts += ["namespaces", quote(namespace, safe="")]
+        parts.append(self.plural)
+        if name is not None:
+            parts.append(quote(name, safe=""))
+        return "/" + "/".join(parts)
+
+
+SECRET = Kind("v1", "secrets", "Secret")
+SERVICE = Kind("v1", "services", "Service")
+POD = Kind("v1", "pods", "Pod")
+PVC = Kind("v1", "persistentvolumeclaims", "PersistentVolumeClaim")
+STATEFULSET = Kind("apps/v1", "statefulsets", "StatefulSet")
+INGRESS = Kind("networking.k8s.io/v1", "ingresses", "Ingress")
+CLUSTER_GROUP = "apps.kubeblocks.io"
+
+
+def cluster_kind(api_version: str) -> Kind:
+    return Kind(api_version, "clusters", "Cluster")

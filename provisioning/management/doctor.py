@@ -1,0 +1,202 @@
+"""What has to be right for the panel to work, checked one thing after the other; each finding says what to do."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+from cryptography.fernet import InvalidToken
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.db import DatabaseError, connection
+from django.db.migrations.exceptions import BadMigrationError
+from django.db.migrations.executor import MigrationExecutor
+
+from projects.confidential import keyring
+from projects.confidential.encrypted_fields import UndecryptableValueError, decrypt, encrypt
+from projects.confidential.key_files import read_encryption_keys
+from projects.confidential.redaction import redact
+from projects.services.key_rotation import count_readable_secrets
+from provisioning import heartbeats as liveness
+from provisioning.kube import client as k
+from provisioning.kube.kinds import INGRESS, POD, PVC, SECRET, SERVICE, STATEFULSET, Kind, cluster_kind
+from provisioning.management.hints import how_to_start
+
+_LEAST_FREE_BYTES = 1_000_000_000
+# Every verb that the panel uses in the namespace of its projects. Server-side apply needs create as well as patch.
+_APPLIED = ("create", "delete", "get", "list", "patch")
+_CLUSTER_VERBS = ("create", "delete", "get", "list", "patch", "watch")
+_PERMISSIONS: tuple[tuple[Kind, tuple[str, ...]], ...] = (
+    (SECRET, ("create", "delete", "list", "patch", "watch")),
+    (SERVICE, _APPLIED),
+    (STATEFULSET, (*_APPLIED, "watch")),
+    (INGRESS, ("create", "delete", "list", "patch")),
+    (PVC, ("delete", "list")),
+    (POD, ("list",)),
+)
+
+
+class Verdict(Enum):
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the doctor's: what was looked at, how it is, and in a sentence what was found and what to do."""
+
+    subject: str
+    verdict: Verdict
+    message: str
+
+
+def _ok(subject: str, message: str) -> Finding:
+    return Finding(subject, Verdict.OK, message)
+
+
+def _warning(subject: str, message: str) -> Finding:
+    return Finding(subject, Verdict.WARNING, message)
+
+
+def _failed(subject: str, message: str) -> Finding:
+    return Finding(subject, Verdict.FAILED, message)
+
+
+def examine() -> Iterator[Finding]:
+    """Yield the findings in the order in which one depends on the other; never raises for what is found."""
+    yield from _examine_settings()
+    yield _examine_encryption()
+    database = _examine_database()
+    yield database
+    if database.verdict is not Verdict.FAILED:
+        yield _examine_stored_secrets()
+        yield from _examine_processes()
+    yield from _examine_cluster()
+
+
+def _examine_settings() -> Iterator[Finding]:
+    free = shutil.disk_usage(settings.STATE_DIR).free
+    where = f"State is kept in {settings.STATE_DIR}, with {free / 1e9:.1f} GB free"
+    if free < _LEAST_FREE_BYTES:
+        yield _warning("state", f"{where}: make room, or databases of the embedded cluster will stop.")
+    else:
+        yield _ok("state", f"{where}.")
+    if settings.DEBUG:
+        yield _warning("settings", "DEBUG is on: error pages show the panel's insides. Leave DEBUG unset.")
+    elif not settings.HTTPS and not set(settings.ALLOWED_HOSTS) <= {"localhost", "127.0.0.1", "[::1]"}:
+        yield _warning(
+            "settings", "The panel is open to other hosts without TLS: put it behind a proxy, set HTTPS=true."
+        )
+    else:
+        yield _ok("settings", "Nothing unsafe is set.")
+
+
+def _examine_encryption() -> Finding:
+    try:
+        decrypt(encrypt("probe"))
+        if keyring.is_in_file():
+            # A process that runs goes on with keys that are gone from the file; the next to start can't.
+            read_encryption_keys(settings.ENCRYPTION_KEY_FILE)
+    except (ImproperlyConfigured, UndecryptableValueError, InvalidToken) as error:
+        return _failed("encryption", str(error))
+    count = len(keyring.current().keys)
+    where = "the key file in STATE_DIR" if keyring.is_in_file() else "ENCRYPTION_KEYS"
+    return _ok("encryption", f"Secrets are encrypted with the first of {count} key{'s'[: count > 1]} in {where}.")
+
+
+def _examine_database() -> Finding:
+    try:
+        executor = MigrationExecutor(connection)
+        pending = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    except DatabaseError as error:
+        said = " ".join(redact(str(error)).split())
+        return _failed("database", f"The panel's database can't be used: {said}. Check DATABASE_URL and STATE_DIR.")
+    except BadMigrationError as error:
+        return _failed("database", f"The migrations can't be read: {error}. Is the checkout complete?")
+    if pending:
+        names = ", ".join(f"{migration.app_label}.{migration.name}" for migration, _ in pending[:3])
+        return _failed(
+            "database", f"{len(pending)} migrations are not applied ({names} …). Run `manage.py migrate` or `make run`."
+        )
+    return _ok("database", f"The panel's database ({connection.vendor}) answers, and all migrations are applied.")
+
+
+def _examine_stored_secrets() -> Finding:
+    """Try every stored secret: 15 µs each."""
+    readable, lost = count_readable_secrets()
+    if lost:
+        return _failed(
+            "stored secrets",
+            f"{len(lost)} of {readable + len(lost)} stored secrets can't be decrypted ({', '.join(lost[:3])}"
+            f"{' …' if len(lost) > 3 else ''}): put their key back among ENCRYPTION_KEYS, or into the key file in "
+            "STATE_DIR. `manage.py rotate_keys` says what to do if it is lost.",
+        )
+    return _ok("stored secrets", f"All {readable} stored secrets can be decrypted.")
+
+
+def _examine_processes() -> Iterator[Finding]:
+    alive = liveness.read()
+    queue = alive.queue.message
+    if not alive.queue.alive:
+        queue = f"Nothing works on the queue: start {how_to_start('qcluster')}.{_last_heard_of(alive.queue)}"
+    yield Finding("queue", Verdict.OK if alive.queue.alive else Verdict.FAILED, queue)
+    watcher = alive.watcher.message
+    if not alive.watcher.alive:
+        watcher = (
+            f"No watcher runs: start {how_to_start('watch')}.{_last_heard_of(alive.watcher)} Without it, all that the "
+            "queue works on takes longer."
+        )
+    # Without a watcher everything still comes to its end.
+    yield Finding("watcher", Verdict.OK if alive.watcher.alive else Verdict.WARNING, watcher)
+
+
+def _last_heard_of(part: liveness.Part) -> str:
+    return f" It was last heard of {part.age_s:.0f} s ago." if part.age_s is not None else ""
+
+
+def _examine_cluster() -> Iterator[Finding]:
+    """Tell apart: no kubeconfig, no answer (name, TLS, proxy, nobody there), 401, 403, no KubeBlocks."""
+    k.disconnect()
+    try:
+        kube = k.connect()
+        which = "the embedded cluster" if settings.EMBEDDED_CLUSTER else f"the cluster at {kube.host}"
+        yield _ok("configuration", f"The panel talks to {which}, namespace {settings.KUBE_NAMESPACE}.")
+        yield _ok("api server", f"{kube.host} answers; Kubernetes {kube.version()}.")
+        cluster = cluster_kind(kube.cluster_api_version())
+        yield _ok("kubeblocks", f"{cluster.api_version} is served; the panel uses it.")
+        yield _examine_permissions(kube, cluster)
+        count = len(kube.list_objects(cluster, settings.KUBE_NAMESPACE))
+        yield _ok("namespace", f"Database clusters in namespace {settings.KUBE_NAMESPACE}: {count}.")
+    except k.NotConfiguredError as error:
+        yield _failed("configuration", str(error))
+    except k.RefusedError as error:
+        if error.code == 404:
+            yield _failed(
+                "kubeblocks",
+                "The API server serves no apps.kubeblocks.io (v1 or v1alpha1): install KubeBlocks.",
+            )
+        else:
+            yield _failed("api server", str(error))
+    except k.UnreachableError as error:
+        remedy = f" The embedded cluster starts with {how_to_start('devcluster')}." if settings.EMBEDDED_CLUSTER else ""
+        yield _failed("api server", f"{error}{remedy}")
+    except k.KubeError as error:
+        yield _failed("api server", str(error))
+
+
+def _examine_permissions(kube: k.Kube, cluster: Kind) -> Finding:
+    asked = ((cluster, _CLUSTER_VERBS), *_PERMISSIONS)
+    missing = [
+        f"{verb} {kind.plural}"
+        for kind, verbs in asked
+        for verb in verbs
+        if not kube.may(verb, kind, settings.KUBE_NAMESPACE)
+    ]
+    if missing:
+        return _failed(
+            "permissions",
+            f"The panel's account may not {', '.join(missing)} in namespace {settings.KUBE_NAMESPACE}: "
+            "extend its Role.",
+        )
+    return _ok("permissions", f"All {sum(len(verbs) for _, verbs in asked)} permissions in use are granted.")

@@ -1,0 +1,58 @@
+"""A project as programs read it: the line that `--json` prints. Never a password."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from projects.domain.states import CredentialsSource
+from projects.models import DatabaseCluster, Project, Sandbox
+
+
+def describe(project: Project) -> dict[str, object]:
+    """Return the project with its live database and sandbox, ready for JSON: times as ISO 8601 in UTC, null for what
+    is not known yet. Every key is always there; every step is listed, with `at` null until it is reached."""
+    return {
+        "project": project.name,
+        "phase": project.phase,
+        "reason": project.reason,
+        "message": project.message,
+        "database": _describe_database(project.database, project.sandbox),
+        "sandbox": _describe_sandbox(project.sandbox),
+        "drift": project.drift,
+        "steps": [{"step": reached.step.value, "at": _iso(reached.at)} for reached in project.steps()],
+    }
+
+
+def credentials_of(database: DatabaseCluster | None, sandbox: Sandbox | None) -> CredentialsSource:
+    """Say which credentials the project has: its own, once captured, before any default that a sandbox runs with."""
+    if database is not None and database.captured_at is not None and database.password:
+        return CredentialsSource.CAPTURED
+    if sandbox is not None and sandbox.credentials == CredentialsSource.DEFAULT:
+        return CredentialsSource.DEFAULT
+    return CredentialsSource.NONE
+
+
+def _describe_database(database: DatabaseCluster | None, sandbox: Sandbox | None) -> Mapping[str, object]:
+    return {
+        "cluster": database.name if database else None,
+        "namespace": database.namespace if database else None,
+        "origin": database.origin if database else None,
+        "phase": database.phase if database else None,
+        "host": (database.host or None) if database else None,
+        "port": database.port if database else None,
+        "database": (database.database or None) if database else None,
+        "username": (database.username or None) if database else None,
+        "credentials": credentials_of(database, sandbox).value,
+        "verified": bool(database and database.is_verified),
+    }
+
+
+def _describe_sandbox(sandbox: Sandbox | None) -> Mapping[str, object]:
+    return {
+        "name": sandbox.name if sandbox else None,
+        "phase": sandbox.phase if sandbox else None,
+        "urls": sandbox.urls if sandbox else {},
+    }
+
+
+def _iso(at: datetime | None) -> str | None:
+    return at.isoformat().replace("+00:00", "Z") if at else None

@@ -1,0 +1,199 @@
+"""From the Secrets that KubeBlocks writes to a Connection; half a Secret is no Secret. Pure.
+
+Sources: KubeBlocks v0.8.4 and v0.9.5 (`{cluster}-conn-credential`), v0.9.5 to v1.0.2
+(`{cluster}-{component}-account-postgres`), and their label keys.
+"""
+
+import base64
+import binascii
+import hmac
+import ipaddress
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from projects.domain.connection import Connection
+from projects.domain.states import Reason
+from provisioning.objects.names import ENDPOINT_ANNOTATION
+from provisioning.objects.readers import Object, annotations_of, labels_of, mapping, metadata_of, number, objects, text
+
+ACCOUNT = "postgres"
+DATABASE = "postgres"
+COMPONENT = "postgresql"
+DEFAULT_PORT = 5432
+_ACCOUNT_LABELS = ("apps.kubeblocks.io/system-account", "account.kubeblocks.io/name")
+# As the panel's rows and PostgreSQL's own names have it.
+_LONGEST_HOST, _LONGEST_NAME = 253, 63
+# Far beyond any password; a Secret may hold a megabyte.
+_LONGEST_PASSWORD = 4096
+_HOST = re.compile(r"[A-Za-z0-9._-]+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# What template bugs and half-written Secrets have left in place of a value.
+_NOT_VALUES = frozenset({"", "undefined", "null", "none", "<nil>"})
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Credentials that can't be used yet, and why. Never quotes a value."""
+
+    reason: Reason
+    message: str
+
+
+def component_of(cluster: Object | None) -> str:
+    """Return the name of the Cluster's first component, `postgresql` where it names none."""
+    specs = objects(mapping(mapping(cluster).get("spec")).get("componentSpecs"))
+    return (text(specs[0].get("name")) if specs else "") or COMPONENT
+
+
+def secret_names(cluster: str, component: str) -> tuple[str, ...]:
+    """Return the names under which a Cluster's credentials may be found, current KubeBlocks first."""
+    return (f"{cluster}-{component}-account-{ACCOUNT}", f"{cluster}-conn-credential")
+
+
+def service_names(cluster: str, component: str, api_version: str) -> tuple[str, ...]:
+    """Return the names that the Service of the primary may have, the likelier first."""
+    current, legacy = f"{cluster}-{component}-{component}", f"{cluster}-{component}"
+    return (legacy, current) if api_version.endswith("v1alpha1") else (current, legacy)
+
+
+def choose_secret(secrets: Sequence[Object], cluster: str, component: str) -> Object | None:
+    """Return the Secret with the credentials of the superuser: by label before by name."""
+    for label in _ACCOUNT_LABELS:
+        for secret in secrets:
+            if labels_of(secret).get(label) == ACCOUNT:
+                return secret
+    by_name = {text(metadata_of(secret).get("name")): secret for secret in secrets}
+    return next((by_name[name] for name in secret_names(cluster, component) if name in by_name), None)
+
+
+def is_complete(secret: Object) -> bool:
+    """Whether a Secret has both a user and a password that stand for something."""
+    data = mapping(secret.get("data"))
+    return bool(_read(data, "username") and _read(data, "password"))
+
+
+def holds(secret: Object, username: str, password: str) -> bool:
+    """Whether a Secret has just this user and password."""
+    data = mapping(secret.get("data"))
+    return (_read(data, "username") or "").strip() == username and _read(data, "password") == password
+
+
+def _read(data: Mapping[str, object], key: str) -> str | None:
+    """Return a key's value; None if it is missing, not base64, not UTF-8, or stands for nothing."""
+    encoded = data.get(key)
+    if not isinstance(encoded, str):
+        return None
+    try:
+        value = base64.b64decode(encoded, validate=True).decode()
+    except (binascii.Error, ValueError):
+        return None
+    return None if value.strip().lower() in _NOT_VALUES or "\x00" in value else value
+
+
+def _read_port(digits: str | None) -> int | None:
+    """Return a port from its digits; None for anything else, of any length."""
+    if not digits or len(digits) > 5 or not digits.isascii() or not digits.isdecimal():
+        return None
+    return int(digits) if 0 < int(digits) < 65536 else None
+
+
+def _is_host(host: str) -> bool:
+    """Whether `host` is a name, or an IPv4 or IPv6 address: nothing that a URL would read in another way."""
+    if ":" not in host:
+        return len(host) <= _LONGEST_HOST and _HOST.fullmatch(host) is not None
+    try:
+        return not ipaddress.IPv6Address(host).scope_id
+    except ValueError:
+        return False
+
+
+def read_endpoint(annotation: str) -> tuple[str, int] | None:
+    """Return (host, port) of an annotation that says HOST:PORT; None for anything else: it ends up in URLs."""
+    host, _, digits = annotation.rpartition(":")
+    host, port = host.removeprefix("[").removesuffix("]"), _read_port(digits)
+    return (host, port) if port and _is_host(host) else None
+
+
+def _find_unusable(found: Connection) -> str:
+    """Return which part of a connection can't be PostgreSQL's; "" if there is none.
+
+    What a broken or hostile Secret holds must not reach a row, a URL or a shell's lines.
+    """
+    if not _is_host(found.host):
+        return "host"
+    for part, value in (("database", found.database), ("username", found.username)):
+        if len(value.encode()) > _LONGEST_NAME or not value.isprintable():
+            return part
+    return "password" if len(found.password) > _LONGEST_PASSWORD or _CONTROL.search(found.password) else ""
+
+
+def _annotated(service: Object | None) -> tuple[str, int] | None:
+    return read_endpoint(annotations_of(service).get(ENDPOINT_ANNOTATION, ""))
+
+
+def endpoint_of(service: Object | None, namespace: str) -> tuple[str, int] | None:
+    """Return (host, port) under which a Service's database is reached: its endpoint annotation where it has one, else
+    its DNS name and its port for PostgreSQL (5432, or the one named so). None without a Service."""
+    if service is None:
+        return None
+    endpoint = _annotated(service)
+    if endpoint is not None:
+        return endpoint
+    ports = objects(mapping(service.get("spec")).get("ports"))
+    open_ports = [number(entry.get("port")) for entry in ports if "bouncer" not in text(entry.get("name"))]
+    numbers = [port for port in open_ports if 0 < port < 65536]
+    name = text(metadata_of(service).get("name"))
+    return f"{name}.{namespace}.svc", DEFAULT_PORT if DEFAULT_PORT in numbers else next(iter(numbers), DEFAULT_PORT)
+
+
+def qualify_host(host: str, namespace: str) -> str:
+    """Return `host` as another namespace can resolve it: 0.8 and 0.9 write the bare Service name."""
+    return host if "." in host or ":" in host else f"{host}.{namespace}.svc"
+
+
+def read_connection(
+    secrets: Sequence[Object], service: Object | None, *, cluster: str, component: str, namespace: str
+) -> Connection | Missing:
+    """Return the superuser's Connection from a Cluster's Secrets and Service, or what is missing.
+
+    User and password come from the Secret and from nowhere else. Host and port come from the Service's endpoint
+    annotation, else from the Secret (conn-credential), else from the Service; the database is the Secret's or
+    `postgres`, the only one that KubeBlocks creates.
+    """
+    secret = choose_secret(secrets, cluster, component)
+    if secret is None:
+        expected = " or ".join(secret_names(cluster, component))
+        return Missing(
+            Reason.SECRET_MISSING,
+            f"The database runs, but its credential Secret ({expected}) does not exist yet.",
+        )
+    name = text(metadata_of(secret).get("name"))
+    data = mapping(secret.get("data"))
+    username, password = _read(data, "username"), _read(data, "password")
+    missing = [key for key, value in (("username", username), ("password", password)) if not value]
+    if not username or not password:
+        return Missing(
+            Reason.SECRET_INCOMPLETE,
+            f"The Secret {name} is not complete yet: {' and '.join(missing)} missing or empty.",
+        )
+    endpoint = endpoint_of(service, namespace)
+    host, port = _read(data, "host"), _read(data, "port")
+    if host and not _annotated(service):
+        endpoint = qualify_host(host.strip(), namespace), _read_port(port) or DEFAULT_PORT
+    if endpoint is None:
+        return Missing(Reason.SECRET_INCOMPLETE, "The database runs, but its Service does not exist yet.")
+    found = Connection(*endpoint, _read(data, "database") or DATABASE, username.strip(), password)
+    unusable = _find_unusable(found)
+    if unusable:
+        return Missing(
+            Reason.SECRET_INCOMPLETE, f"The Secret {name} can't be used: its {unusable} is none that PostgreSQL takes."
+        )
+    return found
+
+
+def environment_digest(environment: Mapping[str, str], key: str) -> str:
+    """Return a keyed digest (64 hex digits) of an environment: differs whenever the sandbox has to be rolled, and says
+    nothing of the values to who can read the pod template."""
+    canonical = "\x00".join(f"{name}={value}" for name, value in sorted(environment.items()))
+    return hmac.new(key.encode(), canonical.encode(), "sha256").hexdigest()

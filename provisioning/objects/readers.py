@@ -1,0 +1,64 @@
+"""Values out of Kubernetes objects, which may be missing, of another type, huge or hostile. Pure."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from projects.confidential.redaction import one_line
+
+# Objects come from the cluster as JSON: anything may be missing, of another type, huge or hostile.
+Object = Mapping[str, Any]
+# What a column of 64 bits holds; Kubernetes' own numbers have no more.
+_GREATEST_NUMBER = 2**63 - 1
+_LONGEST_UID = 64
+_LONGEST_LABEL = 63
+_LONGEST_ANNOTATION = 1000
+_MOST_LISTED = 5
+
+
+def mapping(value: Any) -> Mapping[str, Any]:
+    """Return `value` if it is a JSON object, else an empty one."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def objects(value: Any) -> list[Mapping[str, Any]]:
+    """Return the JSON objects in `value`, which should be a list of them."""
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
+
+
+def number(value: Any) -> int:
+    """Return `value` if it is a whole number from 0 to 2⁶³-1, else 0."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _GREATEST_NUMBER else 0
+
+
+def text(value: Any, limit: int = 500) -> str:
+    """Return `value` as one plain line of at most `limit` characters, with no half of a secret in it; "" for anything
+    that is not a string."""
+    return one_line(value, limit) if isinstance(value, str) else ""
+
+
+def metadata_of(item: Object | None) -> Mapping[str, Any]:
+    return mapping(mapping(item).get("metadata"))
+
+
+def uid_of(item: Object | None) -> str:
+    return text(metadata_of(item).get("uid"), _LONGEST_UID)
+
+
+def labels_of(item: Object | None) -> dict[str, str]:
+    labels = mapping(metadata_of(item).get("labels"))
+    return {str(key): text(value, _LONGEST_LABEL) for key, value in labels.items()}
+
+
+def annotations_of(item: Object | None) -> dict[str, str]:
+    """Return the annotations, each cut to 1,000 characters: those that the panel reads are shorter."""
+    annotations = mapping(metadata_of(item).get("annotations"))
+    return {str(key): text(value, _LONGEST_ANNOTATION) for key, value in annotations.items()}
+
+
+def created_at(item: Object | None) -> datetime | None:
+    """Return when the API server made the object; None where it says nothing that can be read."""
+    try:
+        return datetime.fromisoformat(text(metadata_of(item).get("creationTimestamp")))
+    except ValueError:
+        return None

@@ -1,0 +1,183 @@
+"""The sweep: rows that are due, tasks that got lost, passes that died. It alone brings everything to its end."""
+
+import contextlib
+import uuid
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Count, F, Q
+from django.utils import timezone
+from django_q.brokers import get_broker
+from django_q.brokers.orm import ORM
+from django_q.conf import Conf
+from django_q.models import OrmQ
+from django_q.signing import BadSignature, SignedPackage
+from django_q.tasks import async_task
+
+from projects.domain.states import DesiredState, Phase, Reason
+from projects.models import Project
+from projects.services.queue import PASS_TASK, enqueue_pass
+from provisioning import heartbeats as liveness
+from provisioning.reconcile.lease import LEASE
+
+_BATCH = 500
+# Checks of what has settled wait while so many tasks do: a person's request comes in front of them.
+_QUEUE_FOR_CHECKS = 100
+# A task that did not begin by then was lost with its worker (the queue would give it out again only after `retry`), or
+# it is far behind others: so each task before it is allowed for. One too many is a short pass that finds nothing.
+_LOST_AFTER = timedelta(seconds=10)
+_SLOWEST_PASS = timedelta(seconds=0.5)
+# Workers that begin something so long after a task was put in the queue would have begun it too.
+_NOTICED = timedelta(seconds=5)
+# A next look, or a task, that is further ahead than any pass puts it was written before the clock was set back.
+_LONGEST_WAIT = timedelta(minutes=10)
+_BEAT_TASK = "provisioning.tasks.beat"
+# A sign of life takes milliseconds; one that has to connect first, seconds.
+_ACKNOWLEDGED_WITHIN = timedelta(seconds=10)
+_SWEEP_TASK = "provisioning.tasks.sweep"
+_CHAIN_EVERY = timedelta(seconds=5)
+
+
+class DelayedOrm(ORM):  # type: ignore[misc] # django-q has no types
+    """The ORM broker with a delay: django-q2 takes a row once its lock has passed."""
+
+    def __init__(self, delay: timedelta) -> None:
+        super().__init__(list_key=Conf.PREFIX)
+        self._delay = delay
+
+    def enqueue(self, task: str) -> int:
+        due = timezone.now() + self._delay
+        row = OrmQ.objects.using(Conf.ORM).create(key=self.list_key, payload=task, lock=due)
+        return int(row.pk)
+
+
+def queue_size(now: datetime) -> int:
+    """Return the number of tasks that wait for a worker, or are with one.
+
+    The ORM broker keeps what it gave out until it is done. What died with its worker stays for `retry`, so of these
+    only as many count as one queue can hold. Redis keeps none of them.
+    """
+    broker = get_broker()
+    if not isinstance(broker, ORM):
+        return int(broker.queue_size())
+    waits = Q(lock__lte=now)
+    rows = OrmQ.objects.using(Conf.ORM).filter(key=broker.list_key)
+    count = rows.aggregate(waiting=Count("pk", filter=waits), given_out=Count("pk", filter=~waits))
+    return int(count["waiting"] + min(count["given_out"], Conf.QUEUE_LIMIT + Conf.WORKERS))
+
+
+def vouch_for_settled(now: datetime) -> int:
+    """Put off the checks of projects that run: the caller's watches say that nothing of theirs has changed.
+
+    Return how many. What the watches do not follow (Services, Ingresses, environments) is compared with what was
+    applied by the inventory, every ten minutes, which wakes those that differ.
+    """
+    settled = Project.objects.filter(
+        next_pass_at__lte=now,
+        queued_at=None,
+        lease_until=None,
+        desired_state=DesiredState.RUNNING,
+        phase=Phase.RUNNING,
+        reason=Reason.READY,
+        observed_generation=F("wanted_generation"),
+        failures=0,
+    )
+    return settled.update(next_pass_at=now + timedelta(seconds=settings.SETTLED_POLL_S))
+
+
+def sweep_once(now: datetime) -> int:
+    """Enqueue the passes of rows that are due, and of those whose task was lost; return how many.
+
+    What somebody waits for comes first, oldest first; then, as far as the queue is short, what has settled. A project
+    that fails again and again is put off by its own back-off, and has one place like any other.
+    """
+    tasks = queue_size(now)
+    lost = _find_lost(now, _LOST_AFTER + tasks * _SLOWEST_PASS)
+    if lost:
+        Project.objects.filter(pk__in=lost).update(queued_at=None, next_pass_at=now)
+    longest = _LONGEST_WAIT + timedelta(seconds=1.2 * settings.SETTLED_POLL_S)
+    Project.objects.filter(next_pass_at__gt=now + longest).update(next_pass_at=now)
+    # Under a lease the holder's end asks for the next pass; of a holder that died it is due when the lease runs out.
+    is_free = Q(lease_until=None) | Q(lease_until__lte=now) | Q(lease_until__gt=now + LEASE + liveness.CLOCK_SKEW)
+    due = Project.objects.filter(is_free, next_pass_at__lte=now, queued_at=None).order_by("next_pass_at")
+    is_awaited = Q(phase__in=Phase.in_progress()) | Q(observed_generation__lt=F("wanted_generation"))
+    # What was lost comes first: of a project that runs, the next round would say that nothing has changed.
+    rows = list(due.filter(pk__in=lost).values_list("pk", flat=True)) if lost else []
+    rows += due.filter(is_awaited).exclude(pk__in=rows).values_list("pk", flat=True)[:_BATCH]
+    room = _QUEUE_FOR_CHECKS - tasks - len(rows)
+    if room > 0:
+        rows += due.exclude(is_awaited).values_list("pk", flat=True)[:room]
+    return sum(enqueue_pass(pk, now=now) for pk in rows)
+
+
+def _find_lost(now: datetime, lost_after: timedelta) -> set[int]:
+    """Return which projects' tasks were lost.
+
+    A late task is not lost while it waits for a worker, nor while no worker begins anything: a queue that hangs would
+    swallow one task after the other.
+    """
+    is_ahead = Q(queued_at__gt=now + liveness.CLOCK_SKEW)
+    late = list(
+        Project.objects.filter(Q(queued_at__lt=now - lost_after) | is_ahead).values_list("pk", "queued_at")[:_BATCH]
+    )
+    if not late:
+        return set()
+    begun_at = liveness.last_beat()
+    silent = {pk for pk, at in late if at is not None and at <= now and (begun_at is None or begun_at < at + _NOTICED)}
+    overdue = {pk for pk, _ in late} - silent
+    return overdue - _find_waiting(now) if overdue else set()
+
+
+def count_unacknowledged(now: datetime, since: datetime) -> int:
+    """Return how many signs of life were given out to workers since then, and have not been taken off the queue.
+
+    They may wait behind slow passes: `queue_limit` tasks are given out before a worker is free. If workers are free,
+    the queue's monitor does not take tasks off. Killed while it waits for results, it takes their lock with it, as an
+    idle worker does (django-q2's issue 23): from then on every task is given out again and again.
+    """
+    broker = get_broker()
+    if not isinstance(broker, ORM):
+        return 0
+    retry = timedelta(seconds=Conf.RETRY)
+    taken = OrmQ.objects.using(Conf.ORM).filter(
+        key=broker.list_key, lock__gt=since + retry, lock__lt=now - _ACKNOWLEDGED_WITHIN + retry
+    )
+    return sum(func == _BEAT_TASK for func, _ in _read_tasks(taken.values_list("payload", flat=True)))
+
+
+def _find_waiting(now: datetime) -> set[int]:
+    """Return the projects whose pass waits in the queue and was given to no worker yet."""
+    broker = get_broker()
+    if isinstance(broker, ORM):
+        rows = OrmQ.objects.using(Conf.ORM).filter(key=broker.list_key, lock__lte=now)
+        payloads: Iterable[str | bytes] = rows.values_list("payload", flat=True)
+    else:
+        payloads = broker.connection.lrange(broker.list_key, 0, -1)
+    return {args[0] for func, args in _read_tasks(payloads) if func == PASS_TASK}
+
+
+def _read_tasks(payloads: Iterable[str | bytes]) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """Yield the function and the arguments of tasks; those signed with an earlier key, which no worker runs, not."""
+    for payload in payloads:
+        with contextlib.suppress(BadSignature):
+            task = SignedPackage.loads(payload)
+            yield task["func"], task["args"]
+
+
+def sweep_without_watcher() -> None:
+    """Sweep from within the queue where no watcher does, and come back in 5 s while anything is waited for.
+
+    The schedule starts this once a minute; a lease sees to it that only one such chain goes on.
+    """
+    now = timezone.now()
+    if liveness.read(now).watcher.alive:
+        return
+    token = uuid.uuid4()
+    if not liveness.acquire(liveness.SWEEP, token, _CHAIN_EVERY - timedelta(seconds=1), now, {}):
+        return
+    sweep_once(now)
+    is_waiting = Project.objects.filter(next_pass_at__lte=now + timedelta(minutes=1)).exists()
+    if is_waiting and not settings.REDIS_URL:
+        async_task(_SWEEP_TASK, broker=DelayedOrm(_CHAIN_EVERY))

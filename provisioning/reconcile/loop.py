@@ -1,0 +1,198 @@
+"""One pass for one project: observe, decide, apply, record. Short, repeatable, fenced by a lease; it never waits."""
+
+import logging
+from dataclasses import replace
+from datetime import datetime
+from typing import assert_never
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.db.models import prefetch_related_objects
+from django.utils import timezone
+
+from projects.confidential.encrypted_fields import UndecryptableValueError
+from projects.domain.states import CredentialsSource, DesiredState, Origin, Reason
+from projects.models import DatabaseCluster, Sandbox
+from provisioning import heartbeats as liveness
+from provisioning.decisions.running import decide
+from provisioning.decisions.types import Decision, Pace, Wanted, WantedDatabase, WantedSandbox
+from provisioning.kube import client as k
+from provisioning.objects.names import AdoptionNeededError, AmbiguousClusterError
+from provisioning.reconcile.apply_database import ACTIONS, ensure_database
+from provisioning.reconcile.context import Scene
+from provisioning.reconcile.drift import observe_drift, wanted_drift
+from provisioning.reconcile.lease import Lease, LeaseLostError, claim, release
+from provisioning.reconcile.observe import World, default_connection, observe_running
+from provisioning.reconcile.record import Ended, Trouble, note_steps, record, record_trouble
+from provisioning.reconcile.rotate_password import RotationDelayedError
+from provisioning.reconcile.teardown import observe_remaining
+
+logger = logging.getLogger(__name__)
+
+# Far more than any flow needs: a decision that never comes to rest is an error, not a busy loop.
+_MOST_STEPS = 20
+_RESTLESS = Trouble(Reason.INTERNAL_ERROR, "A pass did not come to rest; it is tried again. Please report this.")
+
+
+def run_pass(project_id: int) -> None:
+    """Bring the project as near to what is wanted as is possible now, and record what was seen.
+
+    Returns at once while another pass holds the project. Troubles are recorded on the project, never raised; the
+    next look is always scheduled.
+    """
+    now = timezone.now()
+    lease = claim(project_id, now)
+    if lease is None:
+        return
+    ended = Ended(lease.until)
+    try:
+        ended = _reconcile(lease)
+    except LeaseLostError:
+        logger.info("Project %s: a newer pass has taken over.", project_id)
+        return
+    finally:
+        if not ended.is_released:
+            release(lease, next_pass_at=ended.next_pass_at, now=timezone.now())
+
+
+def _reconcile(lease: Lease) -> Ended:
+    """Take steps until there is none left."""
+    scene = None
+    try:
+        scene = read_scene(lease)
+        if scene.project.is_forgotten:
+            return Ended(None)
+        for _ in range(_MOST_STEPS):
+            now = timezone.now()
+            liveness.beat_queue()  # a pass that an API server holds up is no silence of the queue
+            if not lease.has_time_left(now):
+                if not scene.is_stored:
+                    scene.store()
+                return Ended(now)
+            decision = observe_and_decide(scene, now)
+            if decision.action is None:
+                return record(scene, decision, now)
+            note_steps(scene, decision, now)
+            ACTIONS[decision.action](scene, now)
+            if decision.pace is Pace.ONCE_MORE:  # its rows have come to their end
+                return record(scene, decision, now)
+        return Ended(record_trouble(lease, _RESTLESS, timezone.now(), scene))
+    except LeaseLostError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever went wrong, the row says so and is looked at again
+        return Ended(record_trouble(lease, _explain(error), timezone.now(), scene))
+
+
+def read_scene(lease: Lease) -> Scene:
+    """Return the project's rows, as they are under the lease, and a world that was not looked at yet."""
+    project = lease.project
+    if getattr(project, "has_variables", True):
+        prefetch_related_objects([project], "variables")
+    return Scene(lease, World(), project, project.database, project.sandbox)
+
+
+def observe_and_decide(scene: Scene, now: datetime) -> Decision:
+    """Return what is to be done next, and what to say meanwhile. Raises KubeError."""
+    project = scene.project
+    match DesiredState(project.desired_state):
+        case DesiredState.RUNNING:
+            if scene.database is None:
+                ensure_database(scene)
+            assert scene.database is not None  # noqa: S101 - ensure_database made it  # nosec B101
+            seen = observe_running(scene.world, project, scene.database, scene.sandbox, now)
+            if seen.sandbox is not None:
+                observe_drift(scene.world, project, scene.database, scene.sandbox)
+                seen = replace(seen, drift=scene.world.drift or ())
+            return decide(_wanted(scene), seen, now)
+        case DesiredState.REGISTERED | DesiredState.DELETED:
+            rows = [*project.databases.all(), *project.sandboxes.all()]
+            # Rows are stored before the first call: where there is no row, nothing was ever made.
+            namespaces = {row.namespace for row in rows}
+            return decide(_wanted(scene), observe_remaining(scene.world, project, namespaces), now)
+        case _ as unknown:
+            assert_never(unknown)
+
+
+def _wanted(scene: Scene) -> Wanted:
+    """Return the rows as plain values."""
+    project, database, sandbox = scene.project, scene.database, scene.sandbox
+    return Wanted(
+        uid=str(project.uid),
+        desired=DesiredState(project.desired_state),
+        timeout_s=settings.READY_TIMEOUT_S,
+        is_new_intent=project.observed_generation < project.wanted_generation,
+        may_replace=project.observed_generation < project.asked_generation,
+        database=_wanted_database(database) if database else None,
+        sandbox=_wanted_sandbox(sandbox) if sandbox else None,
+        is_cancelled=project.desired_state == DesiredState.REGISTERED and project.wanted_generation > 0,
+        is_ended=not project.is_being_removed,
+        is_default_available=default_connection(project) is not None,
+        drift=wanted_drift(project, scene.world.drift or (), timezone.now()),
+        verifies=settings.VERIFY_CONNECTIONS,
+        deletion_deadline=project.deletion_deadline,
+    )
+
+
+def _wanted_database(row: DatabaseCluster) -> WantedDatabase:
+    return WantedDatabase(
+        name=row.name,
+        origin=Origin(row.origin),
+        object_uid=row.object_uid,
+        is_applied=row.applied_at is not None,
+        has_run=row.running_at is not None,
+        is_reported_missing=row.reason == Reason.CLUSTER_MISSING,
+        captured_at=row.captured_at,
+        is_verified=row.is_verified,
+        is_rotating=row.rotation_requested_at is not None,
+        deadline=row.deadline,
+    )
+
+
+def _wanted_sandbox(row: Sandbox) -> WantedSandbox:
+    return WantedSandbox(
+        name=row.name,
+        is_applied=row.applied_at is not None,
+        credentials=CredentialsSource(row.credentials),
+        environment_digest=row.environment_digest,
+        deadline=row.deadline,
+    )
+
+
+def _explain(error: Exception) -> Trouble:
+    """Turn what went wrong into a reason and a sentence, without anything secret."""
+    match error:
+        case AmbiguousClusterError():
+            return Trouble(Reason.CLUSTER_AMBIGUOUS, str(error), is_final=True)
+        case AdoptionNeededError():
+            return Trouble(Reason.ADOPTION_NEEDED, str(error), is_final=True)
+        case k.RefusedError(code=404) if 'namespaces "' in str(error):
+            return Trouble(
+                Reason.NAMESPACE_MISSING,
+                "The project's namespace does not exist. Make it (`kubectl create namespace …`) and the panel goes on "
+                f"by itself, or delete this project and add another in a namespace that exists. {error}",
+            )
+        case k.RefusedError(code=404):
+            missing = "KubeBlocks is not installed in this cluster. Install it with its PostgreSQL addon"
+            return Trouble(Reason.KUBEBLOCKS_MISSING, f"{missing}; the panel goes on by itself. {error}")
+        case k.RefusedError(code=401):
+            # The token was rotated or ran out: the next pass reads the kubeconfig anew.
+            k.disconnect()
+            return Trouble(Reason.CLUSTER_REFUSED, str(error))
+        case k.RefusedError(code=403 | 429):
+            return Trouble(Reason.CLUSTER_REFUSED, str(error), retry_after_s=error.retry_after_s)
+        case k.RefusedError(code=400 | 409 | 415 | 422):
+            return Trouble(Reason.CLUSTER_REJECTED, str(error))
+        case k.KubeError():
+            k.disconnect()
+            return Trouble(Reason.CLUSTER_UNREACHABLE, str(error))
+        case RotationDelayedError():
+            return Trouble(Reason.PASSWORD_NOT_CHANGED, str(error))
+        case UndecryptableValueError() | ImproperlyConfigured():
+            return Trouble(Reason.KEY_MISSING, str(error))
+        case _:
+            logger.exception("A pass failed.", exc_info=error)
+            kind = type(error).__name__
+            return Trouble(
+                Reason.INTERNAL_ERROR,
+                f"The panel made an error of its own ({kind}); its log says more. It tries again by itself.",
+            )

@@ -1,0 +1,290 @@
+"""What a pass would do now, without doing it: it observes and decides as a pass does, and applies nothing.
+
+What would be applied is sent to the API server as a dry run, so that admission, defaults and refusals are the real
+ones. A plan holds no lease, so nothing that it touches could be written.
+"""
+
+import uuid
+from collections.abc import Iterator, Mapping
+from copy import copy
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+
+from projects.domain.states import DesiredState, Origin, Phase, Reason, Step
+from projects.models import DatabaseCluster, Project
+from projects.services.adoption import Adoptable
+from provisioning.decisions.types import Action, Decision
+from provisioning.kube import client as k
+from provisioning.kube.kinds import INGRESS, SECRET, SERVICE, STATEFULSET
+from provisioning.objects.diff import Difference, conceal, describe, drift
+from provisioning.objects.names import INSTANCE_LABEL, ORIGIN_LABEL, build_database_name, claim_labels
+from provisioning.objects.readers import Object, labels_of, metadata_of, text
+from provisioning.reconcile import apply_database as acting
+from provisioning.reconcile import apply_sandbox as deploying
+from provisioning.reconcile import observe as observing
+from provisioning.reconcile.context import Scene
+from provisioning.reconcile.lease import Lease
+from provisioning.reconcile.loop import observe_and_decide, read_scene
+from provisioning.reconcile.observe import World
+
+# Stands for the part of a name that is chosen at random when it is needed.
+_UNCHOSEN = "x" * 6
+_PLURALS = {kind.name: kind for kind in (STATEFULSET, SERVICE, SECRET, INGRESS)}
+_WHAT: dict[Action, str] = {
+    Action.APPLY_CLUSTER: "apply the Cluster {database}",
+    Action.ADOPT_CLUSTER: "adopt {database}, a Cluster that exists already: its labels would be the only change",
+    Action.REPLACE_DATABASE: "give up the Cluster {database}, which is gone, and make another one",
+    Action.CAPTURE_CREDENTIALS: "capture the credentials of {database}",
+    Action.VERIFY_CONNECTION: "connect to {database} with the captured credentials",
+    Action.ROTATE_PASSWORD: "change the password of {database}",
+    Action.APPLY_SANDBOX: "apply the sandbox {sandbox}",
+    Action.APPLY_SANDBOX_WITH_DEFAULT: "apply the sandbox {sandbox} with the default database",
+    Action.MEND_DRIFT: "take back what was changed outside the panel",
+    Action.DELETE_OBJECTS: "delete what it has in the cluster",
+    Action.RELEASE_CLUSTER: "take the project's labels off the Clusters that stay",
+    Action.FINISH_DELETION: "mark the project as deleted: nothing of it is left",
+    Action.FINISH_CANCELLATION: "mark the project as new: nothing is left of what was made",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedObject:
+    """An object that a step would touch, and how: apply, label, delete, keep or wait for. `diff`: what would change."""
+
+    verb: str
+    name: str
+    diff: list[dict[str, str]] = field(default_factory=list)
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a pass would do now, what it would say, and what would come afterwards.
+
+    `message` is empty where what was asked for is only supposed: what a pass says then has not begun. `adds_project`:
+    whether there is no such project yet.
+    """
+
+    project: str
+    action: str
+    what: str
+    message: str
+    objects: list[PlannedObject] = field(default_factory=list)
+    afterwards: list[str] = field(default_factory=list)
+    drift: list[dict[str, str]] = field(default_factory=list)
+    adds_project: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def lines(self) -> Iterator[str]:
+        """Yield the plan as lines for people."""
+        what = f" would {self.what}" if self.action else ": nothing would be done"
+        yield f"{self.project}{what}. {self.message}".rstrip()
+        for item in self.objects:
+            yield f"  {item.verb} {item.name}" + (f"  ({item.note})" if item.note else "")
+            yield from (f"    {line}" for change in item.diff for line in _diff_lines(change))
+        if self.drift and not self.objects:
+            yield "  changed outside the panel:"
+            for change in self.drift:
+                yield f"    {change['object']}"
+                yield from (f"      {line}" for line in _diff_lines(change))
+        if self.afterwards:
+            yield f"  afterwards: {', '.join(self.afterwards)}"
+
+
+def _diff_lines(change: Mapping[str, str]) -> Iterator[str]:
+    if change["live"] != "gone":
+        yield f"- {change['path']}: {change['live']}"
+    yield f"+ {change['path']}: {change['applied']}"
+
+
+def plan(
+    project: Project,
+    now: datetime,
+    *,
+    desired: DesiredState | None = None,
+    delete_adopted: bool = False,
+    adopted: Adoptable | None = None,
+    is_retry: bool = False,
+    rotates: bool = False,
+) -> Plan:
+    """Return what a pass would do now; with `desired`, what it would do if that were asked for (once more, if it
+    `is_retry`), with `adopted` as its database if that is given; if it `rotates`, what it would do if a new password
+    were asked for. Of a project that is not stored yet, what it would do once it is. Raises KubeError,
+    UndecidedClusterError and UndecryptableValueError."""
+    scene = _read(project, now)
+    if scene.project.is_forgotten:
+        return Plan(project.name, "", "", "It was forgotten: no pass looks at it any more.")
+    is_begun = scene.project.phase in Phase.in_progress() and desired in (None, scene.project.desired_state)
+    if desired is not None:
+        _suppose(scene.project, desired, delete_adopted=delete_adopted, is_retry=is_retry)
+    if rotates and scene.database is not None:
+        scene.database.rotation_requested_at = now
+    if adopted is not None:
+        _suppose_adopted(scene, adopted)
+    if scene.project.desired_state == DesiredState.RUNNING and scene.database is None:
+        _suppose_database(scene)
+    decision = observe_and_decide(scene, now)
+    found = [describe(item) for item in scene.world.drift or ()]
+    is_new = project._state.adding
+    if decision.action is None:
+        return Plan(project.name, "", "", decision.project.message, drift=found, adds_project=is_new)
+    names = {
+        "database": scene.database.name if scene.database else "",
+        "sandbox": scene.sandbox.name if scene.sandbox else "",
+    }
+    if decision.action in (Action.APPLY_SANDBOX, Action.APPLY_SANDBOX_WITH_DEFAULT) and scene.sandbox is None:
+        sandbox = deploying.new_sandbox(scene.project)
+        sandbox.name = sandbox.name[: -len(_UNCHOSEN)] + _UNCHOSEN
+        scene.sandbox, names["sandbox"] = sandbox, sandbox.name
+    return Plan(
+        project.name,
+        decision.action.value,
+        _WHAT[decision.action].format(**names),
+        decision.project.message if (desired is None and not rotates) or is_begun else "",
+        list(_objects(scene, decision)),
+        list(_afterwards(decision.action)),
+        found,
+        is_new,
+    )
+
+
+def _read(project: Project, now: datetime) -> Scene:
+    """Return the project's rows and a world that was not looked at yet; of one that is not stored there are none."""
+    if not project._state.adding:
+        return read_scene(Lease.over(Project.objects.for_pass().get(pk=project.pk), uuid.uuid4(), now))
+    unstored = copy(project)
+    vars(unstored)["has_variables"] = False
+    return Scene(Lease.over(unstored, uuid.uuid4(), now), World(), unstored, None, None)
+
+
+def _suppose(project: Project, desired: DesiredState, *, delete_adopted: bool, is_retry: bool) -> None:
+    """Change the intent in memory only, as a request would in the row."""
+    project.wanted_generation += 1
+    project.desired_state, project.delete_adopted = desired, delete_adopted
+    match desired:
+        case DesiredState.RUNNING:
+            project.asked_generation = project.wanted_generation
+            # Dry runs are commands: who gives one may adopt. Retry adopts what the request that it repeats would have.
+            project.adopts_by_name = project.adopts_by_name or not is_retry
+        case DesiredState.REGISTERED | DesiredState.DELETED:
+            project.phase, project.reason = Phase.DELETING, Reason.DELETING
+
+
+def _suppose_database(scene: Scene) -> None:
+    """Put an unsaved row in place of the one that a pass would make first."""
+    found = acting.find_database(scene)
+    name = build_database_name(scene.project.kubernetes_name, _UNCHOSEN)
+    origin, name = found or (Origin.CREATED, name)
+    scene.database = DatabaseCluster(project=scene.project, name=name, namespace=scene.project.namespace, origin=origin)
+    scene.world.is_cluster_known = found is None
+
+
+def _suppose_adopted(scene: Scene, cluster: Adoptable) -> None:
+    """Put an unsaved row of the Cluster in place of what the project has, unless that is it."""
+    live = scene.database
+    if live is not None and (live.namespace, live.name) == (cluster.namespace, cluster.name):
+        return
+    scene.database = DatabaseCluster(
+        project=scene.project,
+        name=cluster.name,
+        namespace=cluster.namespace,
+        origin=Origin.ADOPTED,
+        object_uid=cluster.uid,
+        api_version=cluster.api_version,
+    )
+
+
+def _objects(scene: Scene, decision: Decision) -> Iterator[PlannedObject]:
+    """Yield what the step would touch. Raises KubeError."""
+    match decision.action:
+        case Action.APPLY_CLUSTER if scene.world.cluster is None:
+            yield _planned(scene, acting.cluster_manifest(scene), None)
+        case Action.APPLY_CLUSTER | Action.ADOPT_CLUSTER:
+            yield _labelled(scene)
+        case Action.APPLY_SANDBOX | Action.APPLY_SANDBOX_WITH_DEFAULT:
+            yield from _sandbox_objects(scene, decision.action)
+        case Action.MEND_DRIFT:
+            for item in scene.world.drift or ():
+                yield PlannedObject("apply", f"{item.kind} {item.name}", [describe(item)], item.obstacle)
+        case Action.DELETE_OBJECTS | Action.RELEASE_CLUSTER:
+            for (_, namespace, _), left in scene.world.remaining.items():
+                kind, _, name = left.label.partition(" ")
+                verb = "release" if left.is_kept else "wait for" if left.is_deleting or not left.is_ours else "delete"
+                yield PlannedObject(verb, f"{kind} {namespace}/{name}")
+            for what, namespace, name in scene.world.left:
+                yield PlannedObject("keep", f"{what.name} {namespace}/{name}", note="the panel did not make it")
+        case _:
+            return
+
+
+def _labelled(scene: Scene) -> PlannedObject:
+    database, cluster = scene.database, scene.world.cluster
+    origin = database.origin if database else Origin.ADOPTED
+    wanted = {**claim_labels(scene.project.kubernetes_name, scene.project.uid), ORIGIN_LABEL: str(origin)}
+    name = text(metadata_of(cluster).get("name"), 253)
+    there = labels_of(cluster)
+    changes = [
+        Difference("Cluster", name, f"metadata.labels.{label}", value, there.get(label, "gone"))
+        for label, value in wanted.items()
+        if there.get(label) != value
+    ]
+    return PlannedObject("label", f"Cluster {scene.project.namespace}/{name}", [describe(item) for item in changes])
+
+
+def _sandbox_objects(scene: Scene, action: Action) -> Iterator[PlannedObject]:
+    database, sandbox = scene.database, scene.sandbox
+    connection = database.connection if database else None
+    if action is Action.APPLY_SANDBOX_WITH_DEFAULT:
+        connection = observing.default_connection(scene.project)
+    if sandbox is None or connection is None:
+        raise ValueError("A sandbox is applied with credentials or not at all.")
+    for manifest in deploying.sandbox_manifests(scene, sandbox, connection).all:
+        kind = _PLURALS[str(manifest["kind"])]
+        items = scene.world.kube.list_objects(kind, sandbox.namespace, labels=f"{INSTANCE_LABEL}={sandbox.name}")
+        wanted = text(metadata_of(manifest).get("name"), 253)
+        live = next((item for item in items if metadata_of(item).get("name") == wanted), None)
+        yield _planned(scene, manifest, live)
+
+
+def _planned(scene: Scene, manifest: Object, live: Object | None) -> PlannedObject:
+    """Return what applying the manifest would change, as a dry run has it; values of Secrets stay concealed."""
+    kind = str(manifest["kind"])
+    namespace, name = (text(metadata_of(manifest).get(key), 253) for key in ("namespace", "name"))
+    note = ""
+    if not name.endswith(_UNCHOSEN) or kind == "Cluster":
+        try:
+            plural = _PLURALS[kind].plural if kind in _PLURALS else "clusters"
+            scene.world.kube.apply(manifest, plural, is_dry_run=True)
+        except k.RefusedError as error:
+            note = f"refused: {error.code}" if kind == "Secret" else f"refused: {error}"
+    sent = conceal(manifest, settings.SECRET_KEY)
+    there: Object = conceal({**live, "kind": kind}, settings.SECRET_KEY) if live is not None else {}
+    changes = [describe(item) for item in drift(sent, there)]
+    return PlannedObject("apply", f"{kind} {namespace}/{name}", changes, note or ("" if live else "new"))
+
+
+def _afterwards(action: Action) -> Iterator[str]:
+    """Yield the steps that would follow, once their turn comes."""
+    if action in (Action.DELETE_OBJECTS, Action.RELEASE_CLUSTER):
+        yield "wait until all of it is gone, then retire the rows"
+        return
+    if action is Action.ROTATE_PASSWORD:
+        yield "prove it by a connection, write it to the database's Secret, restart the sandbox with it"
+        return
+    order = {
+        Action.APPLY_CLUSTER: Step.CLUSTER_APPLIED,
+        Action.ADOPT_CLUSTER: Step.CLUSTER_APPLIED,
+        Action.REPLACE_DATABASE: Step.REQUESTED,
+        Action.CAPTURE_CREDENTIALS: Step.CREDENTIALS_CAPTURED,
+        Action.VERIFY_CONNECTION: Step.CONNECTION_VERIFIED,
+        Action.APPLY_SANDBOX: Step.SANDBOX_APPLIED,
+    }
+    reached = order.get(action)
+    if reached is not None:
+        steps = list(Step)
+        yield from (str(step.label).lower() for step in steps[steps.index(reached) + 1 :])

@@ -1,0 +1,200 @@
+"""What a pass writes: statuses, steps reached, events; and when it wants to be called again."""
+
+import random
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NamedTuple, assert_never
+
+from django.conf import settings
+from django.db import transaction
+
+from projects.domain.states import Level, Phase, Reason
+from projects.models import Project
+from projects.services.events import record_event
+from provisioning import heartbeats as liveness
+from provisioning.decisions.readiness import State, explain_deadline, is_past, judge_cluster, judge_sandbox
+from provisioning.decisions.types import Decision, Pace
+from provisioning.objects.diff import describe
+from provisioning.reconcile import observe as observing
+from provisioning.reconcile.context import PANEL, Scene
+from provisioning.reconcile.lease import LEASE, Lease
+
+_FAILED_POLL_S = 20.0
+_LONGEST_BACKOFF_S = 300.0
+# What a late effect has left behind, where the cluster is out of reach for longer than these take, is an orphan.
+_MOST_LAST_LOOKS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Something that kept a pass from its end. `is_final`: only a person can mend it."""
+
+    reason: Reason
+    message: str
+    retry_after_s: float | None = None
+    is_final: bool = False
+
+
+class Ended(NamedTuple):
+    """How a pass has ended: when to look again, and whether it has given its lease back."""
+
+    next_pass_at: datetime | None
+    is_released: bool = False
+
+
+def record(scene: Scene, decision: Decision, now: datetime) -> Ended:
+    """Write what was decided to the project's rows, in one transaction under the lease, and end the pass. Raises
+    LeaseLostError.
+
+    Nothing of it is said while an action is still to come: a project that fails again and again must not change its
+    words each time. The intent counts as carried out when there is no action left.
+    """
+    project, before = scene.project, Phase(scene.project.phase)
+    note_steps(scene, decision, now)
+    values: dict[str, object] = {
+        "phase": decision.project.phase,
+        "reason": decision.project.reason,
+        "message": decision.project.message,
+        "failures": 0,
+        "observed_generation": project.wanted_generation,
+    }
+    if scene.world.drift is not None and (scene.world.is_drift_complete or scene.world.drift):
+        values["drift"] = [describe(item) for item in scene.world.drift]
+    if decision.project.phase is Phase.RUNNING and not project.has_run:
+        values["ran_at"] = now
+    if project.is_being_removed:
+        values["deletion_deadline"] = decision.project.deadline
+    return _write(scene, values, decision, now, before)
+
+
+def _write(scene: Scene, values: dict[str, object], decision: Decision, now: datetime, before: Phase) -> Ended:
+    project = scene.project
+    is_changed = any(getattr(project, name) != value for name, value in values.items())
+    after = decision.project.phase
+    is_news = after is not before and after in (Phase.FAILED, Phase.RUNNING)
+    is_news = is_news or (decision.project.reason is Reason.DRIFTED and project.drift != values.get("drift", []))
+    for row, status in ((scene.database, decision.database), (scene.sandbox, decision.sandbox)):
+        if row is not None and status is not None:
+            scene.set(row, phase=status.phase, reason=status.reason, message=status.message, deadline=status.deadline)
+    if is_news:
+        level = Level.ERROR if after is Phase.FAILED else Level.INFO
+        level = Level.WARNING if decision.project.reason is Reason.DRIFTED else level
+        scene.note(decision.project.reason, decision.project.message, level=level)
+    following = next_look(decision, now)
+    if is_changed or not scene.is_stored:
+        return Ended(following, scene.store_last(following, **(values if is_changed else {})))
+    return Ended(following)
+
+
+def note_steps(scene: Scene, decision: Decision, now: datetime) -> None:
+    """Put on the rows which steps were reached."""
+    world, database, sandbox = scene.world, scene.database, scene.sandbox
+    if database is not None and world.cluster is not None:
+        seen = judge_cluster(world.cluster)
+        scene.set(
+            database,
+            observed_phase=seen.phase[:30],
+            wanted_generation=seen.generation,
+            observed_generation=seen.observed_generation,
+        )
+        if seen.state is State.READY and database.running_at is None:
+            scene.set(database, running_at=now)
+    if sandbox is not None and world.statefulset is not None:
+        rolled = judge_sandbox(world.statefulset)
+        scene.set(sandbox, wanted_generation=rolled.generation, observed_generation=rolled.observed_generation)
+        if decision.sandbox is not None and decision.sandbox.phase is Phase.RUNNING:
+            scene.set(sandbox, urls=observing.observe_urls(world, scene.project, sandbox))
+            scene.set(sandbox, ready_at=sandbox.ready_at or now)
+
+
+def next_look(decision: Decision, now: datetime) -> datetime | None:
+    """Return when to look again if nothing calls earlier: by pace, but not later than the deadline."""
+    match decision.pace:
+        case Pace.POLL:
+            delay_s = settings.POLL_S
+        case Pace.WATCHED:
+            delay_s = settings.WATCHED_POLL_S if liveness.is_watched(now) else settings.POLL_S
+        case Pace.FAILED:
+            delay_s = _FAILED_POLL_S
+        case Pace.SETTLED:
+            delay_s = settings.SETTLED_POLL_S * random.uniform(0.8, 1.2)  # noqa: S311 - spreads load, no secret  # nosec B311
+        case Pace.ONCE_MORE:
+            return now + 2 * LEASE  # when such a pass must have ended
+        case Pace.NEVER:
+            return None
+        case _ as unknown:
+            assert_never(unknown)
+    following = now + timedelta(seconds=delay_s)
+    deadlines = [s.deadline for s in (decision.database, decision.sandbox, decision.project) if s and s.deadline]
+    return min([following, *(deadline for deadline in deadlines if deadline > now)])
+
+
+def _deadline_of(project: Project) -> datetime | None:
+    """Return until when patience lasts: that of the last intent, not of an earlier one."""
+    if project.is_being_removed:
+        return project.deletion_deadline
+    rows = (project.database, project.sandbox)
+    if project.observed_generation >= project.wanted_generation:
+        for row in rows:
+            if row and row.deadline:
+                return row.deadline
+    at = project.requested_at
+    return at + timedelta(seconds=settings.READY_TIMEOUT_S) if at else None
+
+
+def _explain_late(project: Project, last_seen: str) -> str:
+    if not project.is_being_removed:
+        return explain_deadline(settings.READY_TIMEOUT_S, "The project", last_seen)
+    what = "cancellation" if project.is_cancelling else "deletion"
+    return (
+        f"The {what} was not done within {settings.READY_TIMEOUT_S} s. Last seen: {last_seen} "
+        "The panel goes on trying; press Retry to ask again, or Forget to leave behind what won't go."
+    )
+
+
+def record_trouble(lease: Lease, trouble: Trouble, now: datetime, scene: Scene | None = None) -> datetime | None:
+    """Say on the project what went wrong, keep what is known, and return when to try again: later each time.
+
+    `scene`: what the pass has found out until then, if it came so far. Of a project that has ended nothing is said,
+    and the look at what a late effect may have left is given up after a while.
+    """
+    with transaction.atomic():
+        project = Project.objects.select_for_update().get(pk=lease.project_id)
+        if project.has_ended:
+            is_last = project.failures >= _MOST_LAST_LOOKS
+            lease.write(failures=0 if is_last else project.failures + 1)
+            return None if is_last else now + _back_off(project.failures + 1, trouble)
+        phase, reason, message = Phase(project.phase), trouble.reason, trouble.message
+        is_waiting = phase in Phase.in_progress() or phase is Phase.FAILED
+        is_late = is_waiting and is_past(_deadline_of(project), now)
+        if is_late and not trouble.is_final:
+            reason = Reason.DEADLINE_EXCEEDED
+            message = _explain_late(project, message)
+        if is_late or trouble.is_final:
+            phase = Phase.FAILED
+        failures = project.failures + 1
+        values: dict[str, object] = {"phase": phase, "reason": reason, "message": message, "failures": failures}
+        if phase is Phase.FAILED:
+            values["observed_generation"] = project.wanted_generation
+        lease.write(**values)
+        if scene is not None:
+            scene.write_rest()
+        if project.reason != reason:
+            record_event(
+                project,
+                actor=PANEL,
+                by_panel=True,
+                reason=reason,
+                message=trouble.message,
+                level=Level.WARNING,
+                at=now,
+            )
+    return now + _back_off(failures, trouble)
+
+
+def _back_off(failures: int, trouble: Trouble) -> timedelta:
+    backoff_s = min(_LONGEST_BACKOFF_S, settings.POLL_S * 2 ** min(failures - 1, 10))
+    if trouble.is_final:
+        backoff_s = _LONGEST_BACKOFF_S
+    wait_s = max(min(trouble.retry_after_s or 0.0, _LONGEST_BACKOFF_S), backoff_s * random.uniform(0.7, 1.3))  # noqa: S311 - as above  # nosec B311
+    return timedelta(seconds=wait_s)

@@ -1,0 +1,252 @@
+"""The end of what a project has in the cluster: what is left of it, and the effects that bring it to its end."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from django.db import transaction
+
+from projects.confidential.encrypted_fields import EncryptedText
+from projects.domain.states import DesiredState, Origin, Reason
+from projects.models import DatabaseCluster, Project, ProjectVariable, Sandbox
+from projects.services.cancellation import retire_rows
+from provisioning.decisions.readiness import judge_cluster
+from provisioning.decisions.types import Remaining, Seen
+from provisioning.kube import client as k
+from provisioning.kube.kinds import INGRESS, POD, PVC, SECRET, SERVICE, STATEFULSET, Kind, cluster_kind
+from provisioning.objects.names import (
+    INSTANCE_LABEL,
+    ORIGIN_LABEL,
+    PROJECT_ID_LABEL,
+    RELEASED_LABELS,
+    is_panel_made,
+    project_id_of,
+)
+from provisioning.objects.readers import Object, created_at, labels_of, metadata_of, text, uid_of
+from provisioning.reconcile.context import Scene
+from provisioning.reconcile.observe import World
+from provisioning.reconcile.rotate_password import finish_rotation
+
+_OWNED_KINDS = (STATEFULSET, POD, SERVICE, SECRET, PVC, INGRESS)
+# Of every Secret that cert-manager makes.
+_CERTIFICATE_LABEL = "controller.cert-manager.io/fao"
+# The API server's clock may be behind the panel's: what is older than a request by less may still come from it.
+_CLOCKS_DIFFER = timedelta(minutes=5)
+
+
+def observe_remaining(world: World, project: Project, namespaces: set[str]) -> Seen:
+    """Return what is left of a project that is to be removed: what the panel made of what has its label, its Clusters,
+    and what KubeBlocks derived from them; where a request is taken back, only what came from it. Raises KubeError."""
+    remaining: dict[tuple[Kind, str, str], Remaining] = {}
+    world.left = []
+    selector = f"{PROJECT_ID_LABEL}={project.uid}"
+    takes_back = project.desired_state == DesiredState.REGISTERED
+    rows = list(project.sandboxes.all())
+    sandboxes = {row.name for row in rows}
+    for namespace in sorted(namespaces):
+        doomed_names = _observe_clusters(world, project, namespace, remaining)
+        for kind in _OWNED_KINDS:
+            for item in world.kube.list_objects(kind, namespace, labels=selector):
+                instance = labels_of(item).get(INSTANCE_LABEL)
+                if not _is_ours(item, sandboxes):
+                    # What is derived from a Cluster goes with it, and is waited for below.
+                    if instance not in doomed_names:
+                        world.left.append((kind, namespace, _name_of(item)))
+                elif not takes_back or instance in sandboxes:
+                    _add(remaining, kind, namespace, item)
+        for item in _certificate_secrets(world, rows, namespace):
+            _add(remaining, SECRET, namespace, item)
+        if doomed_names:
+            instances = f"{INSTANCE_LABEL} in ({','.join(sorted(doomed_names))})"
+            for kind in (SECRET, PVC):
+                for item in world.kube.list_objects(kind, namespace, labels=instances):
+                    is_anothers = project_id_of(labels_of(item)) not in (None, str(project.uid))
+                    if not is_anothers and (kind, namespace, _name_of(item)) not in remaining:
+                        _add(remaining, kind, namespace, item, is_ours=False)
+    world.remaining = {
+        key: replace(item, is_deleting=item.is_deleting or key in world.asked_to_go) for key, item in remaining.items()
+    }
+    return Seen(cluster=judge_cluster(None), remaining=tuple(world.remaining.values()))
+
+
+def _observe_clusters(
+    world: World, project: Project, namespace: str, remaining: dict[tuple[Kind, str, str], Remaining]
+) -> set[str]:
+    """Add the project's Clusters in a namespace; return the names of those that go or are gone: what was derived from
+    them is waited for. Raises KubeError."""
+    rows: dict[str, list[DatabaseCluster]] = {}
+    for row in project.databases.filter(namespace=namespace).order_by("pk"):
+        rows.setdefault(row.name, []).append(row)
+    doomed_names = {name for name, of_name in rows.items() if not _is_kept(project, {}, of_name)}
+    try:
+        kind = cluster_kind(world.kube.cluster_api_version())
+        clusters = world.kube.list_objects(kind, namespace, labels=f"{PROJECT_ID_LABEL}={project.uid}")
+        for name in sorted(doomed_names - {_name_of(item) for item in clusters}):
+            item = world.kube.get_or_none(kind, namespace, name)
+            if item is None:
+                continue
+            is_same = uid_of(item) == rows[name][-1].object_uid
+            if project_id_of(labels_of(item)) is None and is_same and not _stays(project, item, rows[name]):
+                clusters.append(item)  # ours, whose label someone took off
+            else:
+                doomed_names.discard(name)  # somebody else's by now: neither it nor its Secrets are waited for
+    except k.RefusedError as error:
+        if error.code != 404:
+            raise
+        return doomed_names  # no KubeBlocks, no Clusters
+    for item in clusters:
+        name = _name_of(item)
+        is_kept = _stays(project, item, rows.get(name, []))
+        _add(remaining, kind, namespace, item, is_kept=is_kept)
+        doomed_names = doomed_names - {name} if is_kept else doomed_names | {name}
+    return doomed_names
+
+
+def _stays(project: Project, cluster: Object, rows: Sequence[DatabaseCluster]) -> bool:
+    """Whether a Cluster is released and not deleted; `rows` of its name, the newest last."""
+    takes_back = project.desired_state == DesiredState.REGISTERED
+    was_there_before = takes_back and _was_there_before(cluster, rows[-1] if rows else None)
+    return was_there_before or _is_kept(project, labels_of(cluster), rows)
+
+
+def _is_kept(project: Project, labels: Mapping[str, str], rows: Sequence[DatabaseCluster]) -> bool:
+    """Whether a Cluster outlives its project, by its labels and the rows of its name.
+
+    What was adopted stays, unless people say otherwise: of the database that the project has, which they were shown,
+    and not of one that they had chosen before. What nobody adopted and the panel did not make stays always.
+    The rows know too: a Cluster that people labelled by hand has no origin label, and a label gets lost.
+    """
+    origins = {labels.get(ORIGIN_LABEL), *(row.origin for row in rows)}
+    if Origin.ADOPTED in origins:
+        is_had = any(row.retired_at is None or row.reason == Reason.DELETED for row in rows)
+        return not (project.delete_adopted and is_had)
+    return Origin.CREATED not in origins
+
+
+def _is_ours(item: Object, sandboxes: set[str]) -> bool:
+    """Whether the panel made an object with the project's label: it says so, or is called after a sandbox of the
+    project: another tool may have put its own `managed-by` there."""
+    stem = _name_of(item).removeprefix("home-")
+    is_named = any(stem == sandbox or stem.startswith(f"{sandbox}-") for sandbox in sandboxes)
+    return is_named or is_panel_made(labels_of(item), is_cluster=False)
+
+
+def _name_of(item: Object) -> str:
+    return text(metadata_of(item).get("name"), 253)
+
+
+def _certificate_secrets(world: World, sandboxes: Iterable[Sandbox], namespace: str) -> list[Object]:
+    """Return the Secrets that cert-manager has made for these sandboxes' Ingresses. It leaves them where they are when
+    the Ingress goes, unless told otherwise; they carry its own label (1.12 and later) and none of ours."""
+    names = {name for sandbox in sandboxes if sandbox.namespace == namespace for name in sandbox.certificates}
+    if not names:
+        return []
+    secrets = world.kube.list_objects(SECRET, namespace, labels=_CERTIFICATE_LABEL)
+    return [item for item in secrets if _name_of(item) in names]
+
+
+def _was_there_before(cluster: Object, row: DatabaseCluster | None) -> bool:
+    """Whether a Cluster with the project's label is older than the request that used it: it may hold data then."""
+    made_at = created_at(cluster)
+    if row is None or row.requested_at is None or made_at is None:
+        return True
+    return made_at < row.requested_at - _CLOCKS_DIFFER
+
+
+def _add(
+    remaining: dict[tuple[Kind, str, str], Remaining],
+    kind: Kind,
+    namespace: str,
+    item: Object,
+    *,
+    is_kept: bool = False,
+    is_ours: bool = True,
+) -> None:
+    name = _name_of(item)
+    is_deleting = bool(metadata_of(item).get("deletionTimestamp"))
+    # Pods go with their StatefulSet.
+    is_ours = is_ours and kind is not POD
+    remaining[kind, namespace, name] = Remaining(f"{kind.name} {name}", is_deleting, is_kept, is_ours, uid=uid_of(item))
+
+
+def delete_objects(scene: Scene, now: datetime) -> None:
+    """Ask for the deletion of everything that is ours to delete and not going yet."""
+    world = scene.world
+    doomed = {
+        key: item for key, item in world.remaining.items() if item.is_ours and not item.is_deleting and not item.is_kept
+    }
+    for (kind, namespace, name), item in doomed.items():
+        _delete_seen(world.kube, kind, namespace, name, item.uid)
+    world.asked_to_go |= doomed.keys()
+    message = f"Asked for the deletion of {', '.join(item.label for item in doomed.values())}."
+    # What stays as it was is asked for again by each pass, and said once.
+    if not scene.project.events.filter(reason="Deleting", message=message).exists():
+        scene.note("Deleting", message)
+    scene.store()
+
+
+def _delete_seen(kube: k.Kube, kind: Kind, namespace: str, name: str, uid: str) -> None:
+    """Delete the object that was looked at, and nothing that has come to its name since. Raises KubeError."""
+    try:
+        kube.delete(kind, namespace, name, uid=uid)
+    except k.RefusedError as error:
+        # 409: the object that was meant is gone. Whose the new one is, the next look says.
+        if error.code != 409:
+            raise
+
+
+def release_clusters(scene: Scene, now: datetime) -> None:
+    """Take our labels off the Clusters that are not ours to delete: they and their data stay."""
+    for (kind, namespace, name), item in scene.world.remaining.items():
+        if not item.is_kept:
+            continue
+        cluster = scene.world.kube.get_or_none(kind, namespace, name)
+        if cluster is None or project_id_of(labels_of(cluster)) != str(scene.project.uid):
+            continue
+        with transaction.atomic():
+            scene.store()
+            give_up(namespace, name)
+        # Who gets it back must find the password that it has in its Secret.
+        finish_rotation(scene, name, cluster, now)
+        scene.world.kube.merge_labels(kind, namespace, name, RELEASED_LABELS, uid=uid_of(cluster))
+        scene.note("ClusterReleased", f"Released the Cluster {name}; it and its data stay.")
+        scene.store()
+
+
+def give_up(namespace: str, name: str) -> None:
+    """Have the rows no longer know a Cluster that is about to be released: without its labels its uid would tell, and
+    the end of its project would take it."""
+    DatabaseCluster.objects.filter(namespace=namespace, name=name, origin=Origin.CREATED).update(object_uid="")
+
+
+def finish_deletion(scene: Scene, now: datetime) -> None:
+    """Retire the rows: the deletion is done."""
+    kept = _say_kept(scene.project) + _say_left(scene.world)
+    scene.note("Deleted", f"Everything that the panel made for it is gone from the cluster.{kept}")
+    with transaction.atomic():
+        scene.store()
+        retire_rows(scene.project, now, Reason.DELETED)
+        ProjectVariable.objects.filter(project=scene.project).update(value=EncryptedText())
+
+
+def _say_kept(project: Project) -> str:
+    """Return what stays of a deleted project, by its policies."""
+    databases = list(project.databases.filter(retired_at=None))
+    adopted = [row.name for row in databases if row.origin == Origin.ADOPTED and not project.delete_adopted]
+    if adopted:
+        return f" Kept with its data, without the panel's labels: Cluster {', '.join(adopted)}."
+    return " Kept: backups that KubeBlocks has made of the database, if there are any." if databases else ""
+
+
+def _say_left(world: World) -> str:
+    left = ", ".join(f"{kind.name} {name}" for kind, _, name in world.left)
+    return f" Left as it is, for the panel did not make it: {left}." if left else ""
+
+
+def finish_cancellation(scene: Scene, now: datetime) -> None:
+    """Retire the rows of what was taken back: the project is as if nothing had been asked for."""
+    scene.note("Cancelled", "Everything that was made for it is gone from the cluster.")
+    with transaction.atomic():
+        scene.store(requested_at=None)
+        retire_rows(scene.project, now, Reason.CANCELLED)
+    scene.project.requested_at = None

@@ -1,0 +1,71 @@
+"""Connect to a database as the captured user: the one proof that its credentials are real."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+
+from projects.domain.connection import Connection
+from provisioning.decisions.types import Verification
+
+_CONNECT_TIMEOUT_S = 3
+_STATEMENT_TIMEOUT_MS = 3000
+# Two time-outs, one after the other.
+LONGEST_PROOF = timedelta(seconds=_CONNECT_TIMEOUT_S, milliseconds=_STATEMENT_TIMEOUT_MS)
+
+
+def open_session(
+    connection: Connection, *, autocommit: bool = False, options: Mapping[str, object] | None = None
+) -> psycopg.Connection[Any]:
+    """Connect as the user of `connection`, with these options of the server for the session. Raises psycopg.Error, and
+    ValueError for credentials with characters that PostgreSQL does not take."""
+    options = {"statement_timeout": _STATEMENT_TIMEOUT_MS, **(options or {})}
+    return psycopg.connect(
+        host=connection.host,
+        port=connection.port,
+        dbname=connection.database,
+        user=connection.username,
+        password=connection.password,
+        connect_timeout=_CONNECT_TIMEOUT_S,
+        options=" ".join(f"-c {name}={value}" for name, value in options.items()),
+        application_name="controlpanel",
+        autocommit=autocommit,
+    )
+
+
+def verify_connection(connection: Connection) -> tuple[Verification, str]:
+    """Run `SELECT 1` as the user of `connection`; return what came of it and a sentence. Never raises, never quotes
+    the password."""
+    where = f"{connection.host}:{connection.port}"
+    try:
+        with open_session(connection) as session:
+            session.execute("SELECT 1").fetchone()
+            version = session.info.parameter_status("server_version") or "unknown version"
+    except psycopg.OperationalError as error:
+        return _explain(error, where)
+    except psycopg.Error as error:
+        return Verification.REFUSED, f"The database at {where} did not answer SELECT 1 ({type(error).__name__})."
+    except ValueError:
+        return Verification.REJECTED, f"The credentials for {where} hold characters that PostgreSQL does not take."
+    return Verification.VERIFIED, f"Connected to {where} as {connection.username}: PostgreSQL {version}."
+
+
+def _explain(error: psycopg.OperationalError, where: str) -> tuple[Verification, str]:
+    said = str(error).lower()
+    if (error.sqlstate or "").startswith("28") or "authentication failed" in said or "no password supplied" in said:
+        return Verification.REJECTED, f"The database at {where} does not accept the captured user and password."
+    if (
+        "could not translate host name" in said
+        or "failed to resolve host" in said
+        or "name or service not known" in said
+    ):
+        return (
+            Verification.UNREACHABLE,
+            f"Not verified: the name of {where} can't be resolved from where the panel runs.",
+        )
+    if "no route to host" in said or "network is unreachable" in said:
+        return Verification.UNREACHABLE, f"Not verified: there is no way to {where} from where the panel runs."
+    if isinstance(error, psycopg.errors.ConnectionTimeout) or "timeout" in said or "timed out" in said:
+        return Verification.UNANSWERED, f"Not verified: {where} did not answer within {_CONNECT_TIMEOUT_S} s."
+    return Verification.REFUSED, f"The database at {where} does not accept connections yet."
