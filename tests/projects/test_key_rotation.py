@@ -153,7 +153,7 @@ def test_what_is_written_meanwhile_is_never_overwritten():
 _CHILD = """
 import sys, django
 django.setup()
-from projects.fields import decrypt, encrypt
+from projects.confidential.encrypted_fields import decrypt, encrypt
 print(encrypt("from the child"), flush=True)
 for line in sys.stdin:
     print(decrypt(line.strip()), encrypt("from the child"), flush=True)
