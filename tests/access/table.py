@@ -118,7 +118,7 @@ ADDRESSES: dict[str, tuple[Request, ...]] = {
     # Nothing but "alive" and which part is not; both without a name of a project.
     "healthz": (Request(ANYBODY, 503),),
     "livez": (get(ANYBODY),),
-    # Or by a token, whoever has it: tests/commands/test_metrics.py.
+    # Or by a token, whoever has it: tests/unit/controlpanel/monitoring/test_metrics.py.
     "metrics": (get(SEES_ALL),),
     "home": (get(ANYBODY, 302),),
     # --- The own pages

@@ -25,7 +25,7 @@ from projects.confidential.encrypted_fields import decrypt
 from tests.access.oidc_provider import CLIENT_ID, CLIENT_SECRET, Provider, running_provider
 from tests.access.test_table import addresses
 from tests.factories import UserFactory
-from tests.projects.pages import page
+from tests.support.pages import page
 
 pytestmark = pytest.mark.django_db
 

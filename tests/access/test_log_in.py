@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from controlpanel.http.client_address import ClientAddressMiddleware, client_address
 from tests.factories import UserFactory
-from tests.projects.pages import page
+from tests.support.pages import page
 
 LOGIN = "/admin/login/"
 

@@ -16,7 +16,7 @@ from django.core.management import CommandError, call_command
 
 from devcluster.ports import LOOPBACK, choose_port
 from provisioning.management.supervisor import Supervisor
-from tests.processes import hermetic_environment
+from tests.support.processes import hermetic_environment
 
 REDIS = shutil.which("redis-server")
 

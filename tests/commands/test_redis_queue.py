@@ -9,10 +9,10 @@ from datetime import timedelta
 from django.utils import timezone
 from django_q.brokers import get_broker
 from projects.models import Project
-from projects.scheduling import enqueue_pass
-from projects.services import add_project, request_provision
-from provisioning import liveness
-from provisioning.sweeping import sweep_once
+from projects.services.queue import enqueue_pass
+from projects.services.provisioning import add_project, request_provision
+from provisioning import heartbeats
+from provisioning.queue.sweep import sweep_once
 
 queue = get_broker()
 project = add_project('aaa', actor='ann')
@@ -20,7 +20,7 @@ request_provision(project, actor='ann')
 assert queue.queue_size() == 1
 # It was put there long ago, and a worker has begun others since.
 Project.objects.filter(pk=project.pk).update(queued_at=timezone.now() - timedelta(hours=1))
-liveness.beat_queue()
+heartbeats.beat_queue()
 sweep_once(timezone.now())
 print('waits:', queue.queue_size())
 queue.dequeue()  # a worker takes it and dies

@@ -21,9 +21,9 @@ def _say(line: str) -> None:
 def _run_in_process(names: list[str], runs: int, seed: int) -> Iterator[tuple[str, list[str]]]:
     """Play the kinds in turn; yield each run's kind and violations. A kind that this machine can't bring about is not
     counted, and said so."""
-    from tests.devcluster.api_server import running
     from tests.faults.kinds import all_kinds
     from tests.faults.run import ImpossibleError, Run
+    from tests.support.api_server import running
 
     kinds = all_kinds()
     impossible: set[str] = set()

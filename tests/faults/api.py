@@ -11,8 +11,8 @@ from typing import Any
 import urllib3
 
 from devcluster.apiserver.store import Store
-from tests.devcluster.api_server import ADMIN_TOKEN
 from tests.faults.evidence import PATHS
+from tests.support.api_server import ADMIN_TOKEN
 
 Object = dict[str, Any]
 Objects = list[Object]

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.devcluster.api_server import Api, running
 from tests.faults.kinds import all_kinds
 from tests.faults.run import Run
+from tests.support.api_server import Api, running
 
 _numbers = itertools.count(1)
 

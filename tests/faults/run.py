@@ -23,14 +23,14 @@ from projects.domain.states import DesiredState, Phase, Reason
 from projects.models import DatabaseCluster, Event, Project, Sandbox
 from projects.services.queue import enqueue_pass
 from provisioning.kube import client as k
-from tests.devcluster.api_server import ADMIN_TOKEN
-from tests.devcluster.api_server import Api as Server
 from tests.faults.api import Api, Object
 from tests.faults.evidence import Evidence, Keepsake, gather, read_database
 from tests.faults.interruptions import Clock, Gate
 from tests.faults.invariants import check_always, check_settled
 from tests.faults.operator import Operator
 from tests.faults.panel import People, Sweeper, Watcher, Worker
+from tests.support.api_server import ADMIN_TOKEN
+from tests.support.api_server import Api as Server
 
 _STEPS = 50
 _LONGEST_STRIKE = 12

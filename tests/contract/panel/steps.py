@@ -7,7 +7,7 @@ from projects.services.provisioning import add_project, request_provision
 from provisioning.kube import client as kube
 from provisioning.kube.kinds import cluster_kind
 from provisioning.objects.manifests import CLUSTER_V1
-from tests.devcluster.standin_api import cluster_spec
+from tests.support.standin_api import cluster_spec
 
 CLUSTERS = cluster_kind(CLUSTER_V1)
 # What a test does itself, behind the panel's back, it does as the administrator; set by the fixture `cluster`.

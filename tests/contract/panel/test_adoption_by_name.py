@@ -14,7 +14,7 @@ from tests.contract.panel import steps
 from tests.contract.panel.steps import CLUSTERS, apply_foreign_cluster
 from tests.contract.panel.test_adoption import look
 from tests.factories import UserFactory
-from tests.projects.pages import page
+from tests.support.pages import page
 
 pytestmark = pytest.mark.django_db
 

@@ -1,0 +1,271 @@
+"""The KubeBlocks stand-in with a real PostgreSQL behind each Cluster, over the embedded API server."""
+
+import math
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from devcluster.cluster import EmbeddedCluster, Options
+from devcluster.scenarios import Failure, Scenario
+from tests.support.standin_api import CLUSTERS, CORE, ENDPOINT, LEGACY_CLUSTERS, Api, wait_for
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    options = Options(
+        state_dir=tmp_path_factory.mktemp("kubeblocks"), running_after_s=0.3, secret_after_s=0.1, is_ephemeral=True
+    )
+    with EmbeddedCluster(options) as cluster:
+        yield Api(cluster)
+
+
+def is_listening(endpoint: str) -> bool:
+    host, _, port = endpoint.rpartition(":")
+    with socket.socket() as probe:
+        return probe.connect_ex((host, int(port))) == 0
+
+
+def test_a_cluster_comes_up_with_credentials_that_connect(api):
+    api.create_cluster("up")
+    api.wait_phase("up", "Running")
+    assert api.query("up", "SELECT current_user || '@' || current_database()") == "postgres@postgres"
+    secret = api.secret("up-postgresql-account-postgres")
+    assert set(secret) == {"username", "password"}
+    wrong = api.database_url("up").replace(secret["password"], "wrong")
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        psycopg.connect(wrong)
+
+
+def test_the_secret_carries_the_labels_of_the_current_kubeblocks(api):
+    api.create_cluster("labelled")
+    api.wait_phase("labelled", "Running")
+    labels = api.get(CORE, "secrets", "labelled-postgresql-account-postgres")["metadata"]["labels"]
+    assert labels == {
+        "app.kubernetes.io/managed-by": "kubeblocks",
+        "app.kubernetes.io/instance": "labelled",
+        "apps.kubeblocks.io/component-name": "postgresql",
+        "apps.kubeblocks.io/system-account": "postgres",
+    }
+
+
+def test_the_operator_writes_back_what_it_resolved(api):
+    api.create_cluster("resolved", topology=None, component={"serviceVersion": ""})
+    api.wait_phase("resolved", "Running")
+    found = api.cluster_object("resolved")
+    component = found["spec"]["componentSpecs"][0]
+    assert found["spec"]["topology"] == "replication"
+    assert (component["serviceVersion"], component["componentDef"]) == ("18.1.0", "postgresql-18-1.0.2")
+    assert found["metadata"]["generation"] == 2
+    assert found["status"]["observedGeneration"] == 2
+    assert found["status"]["components"]["postgresql"]["upToDate"] is True
+
+
+def test_each_cluster_has_a_server_of_its_own(api):
+    for name in ("one", "two"):
+        api.create_cluster(name)
+    for name in ("one", "two"):
+        api.wait_phase(name, "Running")
+    assert api.query("one", "SELECT inet_server_port()") != api.query("two", "SELECT inet_server_port()")
+    password = api.secret("one-postgresql-account-postgres")["password"]
+    assert password != api.secret("two-postgresql-account-postgres")["password"]
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("bad-definition", {"clusterDef": "mysql"}, '"mysql" not found'),
+        ("bad-topology", {"topology": "standalone"}, 'topology "standalone" not found'),
+        ("bad-version", {"component": {"serviceVersion": "99.1.0"}}, 'serviceVersion "99.1.0"'),
+        ("bad-component", {"component": {"name": "database"}}, 'component "database" not found'),
+    ],
+)
+def test_a_bad_spec_leaves_the_phase_empty(api, name, changes, message):
+    api.create_cluster(name, **changes)
+    condition = wait_for(lambda: api.condition(name, "ProvisioningStarted"), bool)
+    assert (condition["status"], condition["reason"]) == ("False", "PreCheckFailed")
+    assert message in condition["message"]
+    assert api.phase(name) == ""
+    assert api.secret(f"{name}-postgresql-account-postgres") is None
+
+
+def test_deletion_takes_everything_with_it(api):
+    api.create_cluster("goer")
+    api.wait_phase("goer", "Running")
+    endpoint = api.get(CORE, "services", "goer-postgresql-postgresql")["metadata"]["annotations"][ENDPOINT]
+    assert is_listening(endpoint)
+    api.delete(CLUSTERS, "clusters", "goer")
+    api.wait_phase("goer", "gone")
+    assert not is_listening(endpoint)
+    for plural in ("secrets", "services", "persistentvolumeclaims"):
+        assert [i for i in api.get(CORE, plural)["items"] if "goer" in i["metadata"]["name"]] == []
+
+
+def test_do_not_terminate_keeps_all_until_the_policy_changes(api):
+    api.create_cluster("keeper", terminationPolicy="DoNotTerminate")
+    api.wait_phase("keeper", "Running")
+    api.delete(CLUSTERS, "clusters", "keeper")
+    api.wait_phase("keeper", "Deleting")
+    assert api.query("keeper", "SELECT 1") == 1
+    api.patch(CLUSTERS, "clusters", "keeper", {"spec": {"terminationPolicy": "Delete"}})
+    api.wait_phase("keeper", "gone")
+
+
+@pytest.mark.parametrize(
+    ("variant", "spoiled"),
+    [
+        ("empty-password", {"username": "postgres", "password": ""}),
+        ("half", {"username": "postgres"}),
+        ("undefined", {"username": "undefined", "password": "undefined"}),
+    ],
+)
+def test_a_spoiled_secret_heals_with_its_rule(api, variant, spoiled):
+    name = f"secret-{variant}"
+    api.cluster.set_scenario("secret", Scenario(match="secret-*", secret=variant))
+    api.create_cluster(name)
+    api.wait_phase(name, "Running")
+    secret_name = f"{name}-postgresql-account-postgres"
+    assert wait_for(lambda: api.secret(secret_name), lambda seen: seen is not None) == spoiled
+    api.cluster.set_scenario("secret", None)
+    wait_for(lambda: api.secret(secret_name) or {}, lambda seen: len(seen.get("password", "")) == 16)
+    assert api.query(name, "SELECT 1") == 1
+
+
+def test_running_and_secret_wait_for_their_own_moments(api):
+    api.cluster.set_scenario("moments", Scenario(match="late-secret", secret_after_s=math.inf))
+    api.cluster.set_scenario("other", Scenario(match="late-running", running_after_s=math.inf))
+    api.create_cluster("late-secret")
+    api.create_cluster("late-running")
+    api.wait_phase("late-secret", "Running")
+    wait_for(lambda: api.secret("late-running-postgresql-account-postgres"), bool)
+    assert api.secret("late-secret-postgresql-account-postgres") is None
+    assert api.phase("late-running") == "Creating"
+    api.cluster.set_scenario("moments", None)
+    api.cluster.set_scenario("other", None)
+    wait_for(lambda: api.secret("late-secret-postgresql-account-postgres"), bool)
+    api.wait_phase("late-running", "Running")
+
+
+@pytest.mark.parametrize(
+    ("scenario", "phase"),
+    [
+        (Scenario(match="ill-*", stuck="empty", message="addon not installed"), ""),
+        (Scenario(match="ill-*", stuck="Creating", message="0/1 nodes are available"), "Creating"),
+        (Scenario(match="ill-*", fail=Failure(0.1, "Abnormal", "no space left on device")), "Abnormal"),
+    ],
+)
+def test_a_stuck_or_failed_cluster_says_why_and_heals(api, scenario, phase):
+    name = f"ill-{phase.lower() or 'empty'}"
+    kind = "ReplicasReady" if phase else "ProvisioningStarted"
+    message = scenario.message or scenario.fail.message
+    api.cluster.set_scenario("ill", scenario)
+    api.create_cluster(name)
+    wait_for(lambda: api.condition(name, kind), lambda seen: seen.get("message") == message)
+    assert api.phase(name) == phase
+    api.cluster.set_scenario("ill", None)
+    api.wait_phase(name, "Running")
+
+
+def test_running_without_endpoints(api):
+    api.cluster.set_scenario("hollow", Scenario(match="hollow", no_endpoints=True))
+    api.create_cluster("hollow")
+    api.wait_phase("hollow", "Running")
+    slices = "/apis/discovery.k8s.io/v1"
+    assert not api.get(slices, "endpointslices", "hollow-postgresql-postgresql-stand-in").get("endpoints")
+    with pytest.raises(psycopg.OperationalError, match="refused"):
+        api.query("hollow", "SELECT 1")
+    api.cluster.set_scenario("hollow", None)
+    wait_for(lambda: api.get(slices, "endpointslices", "hollow-postgresql-postgresql-stand-in").get("endpoints"), bool)
+    assert api.query("hollow", "SELECT 1") == 1
+
+
+def test_rules_that_cannot_be_read_disturb_nobody(api):
+    api.cluster.set_scenario("zz-slow", Scenario(match="unlucky", stuck="Creating", message="held"))
+    path = "kubeblocks-stand-in"
+    api.patch(CORE, "configmaps", path, {"data": {"aa": "{[", "ab": "match: 3\nbogus: 1"}}, namespace="kube-system")
+    api.create_cluster("unlucky")
+    api.create_cluster("lucky")
+    api.wait_phase("lucky", "Running")
+    assert api.phase("unlucky") == "Creating"
+    api.patch(CORE, "configmaps", path, {"data": {"aa": None, "ab": None, "zz-slow": None}}, namespace="kube-system")
+    api.wait_phase("unlucky", "Running")
+
+
+def test_a_server_that_is_killed_comes_back_with_its_data(api):
+    api.create_cluster("killed")
+    api.wait_phase("killed", "Running")
+    with psycopg.connect(api.database_url("killed")) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
+    folder = Path(api.query("killed", "SHOW data_directory"))
+    os.kill(int((folder / "postmaster.pid").read_text().splitlines()[0]), signal.SIGKILL)
+
+    def answer() -> object:
+        try:
+            return api.query("killed", "SELECT answer FROM kept")
+        except psycopg.OperationalError:
+            return None
+
+    wait_for(answer, lambda seen: seen == 42)
+    api.wait_phase("killed", "Running")
+
+
+def test_stop_start_and_restart_are_real(api):
+    api.create_cluster("operated")
+    api.wait_phase("operated", "Running")
+    born = api.query("operated", "SELECT pg_postmaster_start_time()")
+    assert api.operate("restart-1", "Restart", "operated", restart=[{"componentName": "postgresql"}]) == "Succeed"
+    assert api.query("operated", "SELECT pg_postmaster_start_time()") > born
+    assert api.operate("stop-1", "Stop", "operated") == "Succeed"
+    assert api.phase("operated") == "Stopped"
+    with pytest.raises(psycopg.OperationalError, match="refused"):
+        api.query("operated", "SELECT 1")
+    assert api.operate("start-1", "Start", "operated") == "Succeed"
+    assert api.query("operated", "SELECT 1") == 1
+
+
+def test_an_operation_in_the_wrong_phase_is_accepted_and_fails(api):
+    api.create_cluster("awake")
+    api.wait_phase("awake", "Running")
+    assert api.operate("start-2", "Start", "awake") == "Failed"
+    assert api.operate("stop-2", "Stop", "no-such-cluster") == "Failed"
+    scaling = [{"componentName": "postgresql", "scaleIn": {"replicaChanges": 3}}]
+    assert api.operate("scale-1", "HorizontalScaling", "awake", horizontalScaling=scaling) == "Failed"
+
+
+def test_a_volume_grows(api):
+    api.create_cluster("grower")
+    api.wait_phase("grower", "Running")
+    volumes = [{"componentName": "postgresql", "volumeClaimTemplates": [{"name": "data", "storage": "2Gi"}]}]
+    assert api.operate("expand-1", "VolumeExpansion", "grower", volumeExpansion=volumes) == "Succeed"
+    claim = "data-grower-postgresql-0"
+    wait_for(
+        lambda: api.get(CORE, "persistentvolumeclaims", claim)["spec"]["resources"]["requests"]["storage"],
+        lambda seen: seen == "2Gi",
+    )
+
+
+def test_the_legacy_generation(tmp_path):
+    options = Options(
+        state_dir=tmp_path / "old", kubeblocks="v0.9.5", running_after_s=0, secret_after_s=0, is_ephemeral=True
+    )
+    spec = {
+        "clusterDefinitionRef": "postgresql",
+        "clusterVersionRef": "postgresql-14.8.0",
+        "terminationPolicy": "Delete",
+        "componentSpecs": [{"name": "postgresql", "componentDefRef": "postgresql", "replicas": 1}],
+    }
+    with EmbeddedCluster(options) as cluster:
+        api = Api(cluster)
+        api.create(LEGACY_CLUSTERS, "clusters", "Cluster", {"metadata": {"name": "old"}, "spec": spec})
+        api.wait_phase("old", "Running", prefix=LEGACY_CLUSTERS)
+        secret = wait_for(lambda: api.secret("old-conn-credential"), bool)
+        assert set(secret) == {"username", "password", "endpoint", "host", "port"}
+        assert (secret["host"], secret["port"]) == ("old-postgresql", "5432")
+        endpoint = api.get(CORE, "services", "old-postgresql")["metadata"]["annotations"][ENDPOINT]
+        url = f"postgresql://postgres:{secret['password']}@{endpoint}/postgres"
+        with psycopg.connect(url) as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)

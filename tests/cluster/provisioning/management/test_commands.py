@@ -1,0 +1,194 @@
+"""Commands that talk to a cluster: adopt, doctor, unknown names; on the embedded one, with real databases."""
+
+import json
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+import pytest
+import yaml
+from django.utils import timezone
+
+from devcluster.cluster import EmbeddedCluster, build_kubeconfig
+from projects.domain.states import Origin
+from projects.models import Project
+from provisioning import heartbeats as liveness
+from tests.commands.conftest import run
+from tests.conftest import available_clusters, follow, is_running
+from tests.factories import ProjectFactory
+from tests.support.standin_api import Api
+
+pytestmark = pytest.mark.django_db
+
+
+def test_an_adopted_database_is_captured_and_its_revealed_url_connects(
+    cluster: EmbeddedCluster, unique_name: str
+) -> None:
+    Api(cluster).create_cluster(f"{unique_name}-theirs")
+    ran = run("adopt", unique_name, "--cluster", f"{unique_name}-theirs")
+    assert ran.code == 0, ran.err
+    assert f"Added the project {unique_name}" in ran.out
+    assert "Nothing works on the queue" in ran.err
+    project = follow(Project.objects.get(name=unique_name), is_running)
+    assert project.database is not None
+    assert project.database.origin == Origin.ADOPTED
+    line = json.loads(run("status", unique_name, "--json").out)
+    assert (line["database"]["cluster"], line["database"]["verified"]) == (f"{unique_name}-theirs", True)
+    shown = run("credentials", unique_name, "--reveal", "--reason", "a test", "--format", "url")
+    with psycopg.connect(shown.out.strip()) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_adopting_what_is_not_there_adds_nothing(cluster: EmbeddedCluster, unique_name: str) -> None:
+    Api(cluster).create_cluster(f"{unique_name}-theirs")
+    ran = run("adopt", unique_name, "--cluster", f"{unique_name}-typo")
+    assert (ran.code, ran.out) == (1, "")
+    assert f"There is no cluster {unique_name}-typo in namespace default. {available_clusters()}\n" in ran.err
+    assert run("adopt", "../x", "--cluster", f"{unique_name}-theirs").code == 2
+    assert not Project.objects.exists()
+
+
+def test_a_cluster_of_another_project_is_not_adopted_and_no_project_is_left_behind(provisioned: Project) -> None:
+    assert provisioned.database is not None
+    ProjectFactory(name="thief")
+    ran = run("adopt", "thief", "--cluster", provisioned.database.name)
+    assert ran.code == 1
+    assert ran.err == f"The cluster {provisioned.database.name} is another project's already.\n"
+    ran = run("adopt", "newcomer", "--cluster", provisioned.database.name)
+    assert (ran.code, ran.out) == (1, "")
+    assert provisioned.database.name in ran.err
+    assert provisioned.name in ran.err
+    assert not Project.objects.filter(name="newcomer").exists()
+
+
+def test_an_unknown_name_is_told_which_clusters_there_are(provisioned: Project) -> None:
+    assert provisioned.database is not None
+    ran = run("status", "nobody")
+    assert ran.code == 1
+    assert ran.err.startswith(
+        f"No database cluster found for project nobody (k8s name: nobody). {available_clusters()}\n"
+    )
+
+
+# --- doctor --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def processes() -> None:
+    """A watcher that leads, and a queue that beats."""
+    now = timezone.now()
+    assert liveness.acquire(liveness.WATCHER, uuid.uuid4(), liveness.WATCHER_LEASE, now, {"in_step": True})
+    liveness.beat_queue()
+
+
+def findings(*arguments: str) -> tuple[int, dict[str, tuple[str, str]]]:
+    ran = run("doctor", "--json", *arguments)
+    lines = map(json.loads, ran.lines)
+    return ran.code, {line["check"]: (line["result"], line["message"]) for line in lines}
+
+
+@pytest.mark.usefixtures("processes")
+def test_the_doctor_finds_nothing_wrong_with_a_whole_panel(provisioned: Project, settings) -> None:
+    settings.ALLOWED_HOSTS = ["localhost"]  # as by default; Django's test runner adds its own
+    code, found = findings()
+    assert code == 0, found
+    assert {name: said for name, said in found.items() if said[0] != "ok"} == {}
+    assert {"database", "queue", "watcher", "api server", "kubeblocks", "permissions"} <= found.keys()
+    assert "apps.kubeblocks.io/v1 is served" in found["kubeblocks"][1]
+
+
+def test_the_doctor_misses_queue_and_watcher(cluster: EmbeddedCluster) -> None:
+    code, found = findings()
+    assert code == 1
+    assert found["queue"] == ("failed", "Nothing works on the queue: start `make run`.")
+    assert found["watcher"][0] == "warning"
+    assert found["watcher"][1].startswith("No watcher runs: start `make run`. ")
+    assert found["api server"][0] == "ok"
+
+
+@pytest.mark.usefixtures("processes")
+def test_the_doctor_finds_passwords_whose_key_is_lost(provisioned: Project, settings) -> None:
+    from cryptography.fernet import Fernet
+
+    settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
+    code, found = findings()
+    assert code == 1
+    assert "can't be decrypted" in found["stored secrets"][1]
+
+
+def _closed(cluster: EmbeddedCluster) -> str:
+    return build_kubeconfig("http://127.0.0.1:9", cluster.token)
+
+
+def _unresolvable(cluster: EmbeddedCluster) -> str:
+    return build_kubeconfig("http://no-such-host.invalid:6443", cluster.token)
+
+
+def _wrong_protocol(cluster: EmbeddedCluster) -> str:
+    return build_kubeconfig(cluster.url.replace("http:", "https:"), cluster.token)
+
+
+def _wrong_token(cluster: EmbeddedCluster) -> str:
+    return build_kubeconfig(cluster.url, "not-the-token")
+
+
+def _no_context(cluster: EmbeddedCluster) -> str:
+    return yaml.safe_dump({**yaml.safe_load(build_kubeconfig(cluster.url, cluster.token)), "current-context": "gone"})
+
+
+@pytest.mark.usefixtures("processes")
+@pytest.mark.parametrize(
+    ("write", "check", "said"),
+    [
+        (lambda cluster: None, "configuration", "can't be used"),
+        (lambda cluster: "", "configuration", "can't be used"),
+        (lambda cluster: "{[", "configuration", "can't be "),
+        (_no_context, "configuration", "gone"),
+        (_closed, "api server", "nothing accepts connections there"),
+        (_unresolvable, "api server", "its name can't be resolved"),
+        (_wrong_protocol, "api server", "does not speak TLS"),
+        (_wrong_token, "api server", "answered 401"),
+    ],
+    ids=["no file", "empty", "not yaml", "no context", "closed port", "no such host", "no tls", "wrong token"],
+)
+def test_the_doctor_tells_apart_why_a_cluster_is_not_there(
+    cluster: EmbeddedCluster,
+    use_cluster: Callable[[Path], None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    write: Callable[[EmbeddedCluster], str | None],
+    check: str,
+    said: str,
+) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    content = write(cluster)
+    if content is not None:
+        (tmp_path / "kubeconfig").write_text(content)
+    use_cluster(tmp_path / "kubeconfig")
+    code, found = findings()
+    assert code == 1
+    assert {name for name, (result, _) in found.items() if result == "failed"} == {check}
+    assert said in found[check][1]
+    assert found[check][1].endswith(".")
+    assert "\n" not in found[check][1]
+    assert cluster.token not in json.dumps(found)
+
+
+@pytest.mark.usefixtures("processes")
+def test_the_doctor_says_how_the_embedded_cluster_starts_in_a_sentence_of_its_own(
+    use_cluster: Callable[[Path], None], tmp_path: Path, settings
+) -> None:
+    settings.EMBEDDED_CLUSTER = True
+    use_cluster(tmp_path / "kubeconfig")
+    assert "or it is empty. Start the embedded cluster: " in findings()[1]["configuration"][1]
+
+
+@pytest.mark.usefixtures("processes")
+def test_the_doctor_calls_a_missing_permission_by_its_name(cluster: EmbeddedCluster) -> None:
+    cluster.faults.add("status", status=403, verb="list", resource="clusters")
+    code, found = findings()
+    assert code == 1
+    assert "answered 403" in found["api server"][1]
+    assert "extend its Role" in found["api server"][1]

@@ -1,0 +1,154 @@
+"""A change of a database password that others stand in the way of: the API server, the server, and lost keys."""
+
+from dataclasses import replace
+
+import psycopg
+import pytest
+
+from projects.confidential.encrypted_fields import EncryptedText
+from projects.domain.states import Origin, Phase, Reason
+from projects.models import DatabaseCluster, Project
+from projects.services.key_rotation import recapture_lost_passwords
+from projects.services.password_rotation import request_password_rotation
+from projects.services.provisioning import request_delete
+from provisioning.reconcile import rotate_password as password_rotation
+from provisioning.reconcile.loop import run_pass
+from tests.cluster.provisioning.reconcile.password_changes import (
+    assert_one_truth,
+    begin_change_and_die,
+    connects,
+    is_settled,
+    password_in,
+    rotate,
+    secret_of,
+    write_secret,
+)
+from tests.conftest import follow
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.mark.parametrize("fault", ["status", "reset-before", "reset-after"])
+def test_an_api_server_that_fails_or_whose_answer_is_lost_is_asked_again(provisioned, cluster, fault):
+    old = provisioned.database.connection.url
+    assert request_password_rotation(provisioned, actor="maria").accepted
+    cluster.faults.add(fault, verb="patch", resource="secrets", count=2, status=500)
+    run_pass(provisioned.pk)
+    project = follow(provisioned, is_settled)
+    assert assert_one_truth(project) != old
+
+
+def test_a_password_that_somebody_else_changed_is_not_fought_over(provisioned, cluster):
+    """Changed at the server and in the Secret behind the panel's back, at the same moment."""
+    connection = provisioned.database.connection
+    assert request_password_rotation(provisioned, actor="maria").accepted
+    DatabaseCluster.objects.filter(project=provisioned).update(
+        pending_password=EncryptedText.of("never-Us3d-by-anyone")
+    )
+    with psycopg.connect(connection.url, autocommit=True) as session:
+        session.execute("ALTER ROLE postgres PASSWORD 'th3irs-and-not-ours'")
+    write_secret(cluster, secret_of(provisioned), "th3irs-and-not-ours")
+    project = follow(provisioned, is_settled)
+    assert "neither the password" in project.events.get(reason="PasswordNotChanged").message
+    assert "th3irs-and-not-ours" in assert_one_truth(project)
+
+
+def test_a_server_that_refuses_everybody_for_a_while_loses_nobody_the_new_password(provisioned, monkeypatch):
+    new = begin_change_and_die(provisioned, monkeypatch).url
+    with psycopg.connect(new, autocommit=True) as session:
+        session.execute("ALTER ROLE postgres VALID UNTIL '2000-01-01'")
+        run_pass(provisioned.pk)
+        project = Project.objects.get(pk=provisioned.pk)
+        session.execute("ALTER ROLE postgres VALID UNTIL 'infinity'")
+    assert project.reason == Reason.PASSWORD_NOT_CHANGED
+    assert "Check again" in project.message
+    assert not project.events.filter(reason="PasswordNotChanged", level="error").exists()
+    assert assert_one_truth(follow(project, is_settled)) == new
+
+
+@pytest.mark.parametrize("is_in_secret", [True, False])
+def test_a_change_that_has_begun_ends_where_somebody_else_has_set_a_third_password(
+    provisioned, cluster, monkeypatch, is_in_secret
+):
+    """Both ways out that the message names: the one in force into the Secret, or the Secret's set with psql."""
+    old = provisioned.database.connection
+    new = begin_change_and_die(provisioned, monkeypatch).url
+    with psycopg.connect(new, autocommit=True) as session:
+        session.execute("ALTER ROLE postgres PASSWORD 'th3irs-and-not-ours'")
+        run_pass(provisioned.pk)
+        project = Project.objects.get(pk=provisioned.pk)
+        assert "psql" in project.message
+        assert project.database.pending_password
+        if is_in_secret:
+            write_secret(cluster, secret_of(project), "th3irs-and-not-ours")
+        else:
+            session.execute(f"ALTER ROLE postgres PASSWORD '{old.password}'")
+    now_in_force = assert_one_truth(follow(project, is_settled))
+    if is_in_secret:
+        assert "th3irs-and-not-ours" in now_in_force
+        assert "another one" in project.events.get(reason="PasswordNotChanged", level="error").message
+    else:
+        assert now_in_force == new
+
+
+def test_a_password_that_kubeblocks_takes_from_elsewhere_is_told_apart():
+    spec = {"componentSpecs": [{"systemAccounts": [{"name": "postgres", "secretRef": {"name": "theirs"}}]}]}
+    assert password_rotation._find_source({"spec": spec}) == "theirs"
+    assert password_rotation._find_source({"spec": {"componentSpecs": [{"systemAccounts": [{"name": "x"}]}]}}) == ""
+    assert password_rotation._find_source(None) == ""
+
+
+def test_an_adopted_database_takes_a_word_and_is_given_back_with_its_password_in_its_secret(provisioned, monkeypatch):
+    DatabaseCluster.objects.filter(project=provisioned).update(origin=Origin.ADOPTED)
+    refused = request_password_rotation(Project.objects.get(pk=provisioned.pk), actor="maria")
+    assert not refused.accepted
+    assert "locked out" in refused.message
+    project = rotate(Project.objects.get(pk=provisioned.pk), with_adopted=True)
+    connection = project.database.connection
+    # Another change is killed when the server has it and the Secret does not; then the project is deleted.
+    begin_change_and_die(project, monkeypatch, with_adopted=True)
+    assert not connects(connection.url)
+    assert password_in(secret_of(project)) == connection.password
+    request_delete(project, actor="maria")
+    gone = follow(project, lambda project: project.phase == Phase.DELETED)
+    secret = secret_of(project)
+    assert connects(connection.url.replace(connection.password, password_in(secret)))
+    assert not DatabaseCluster.objects.get(project=gone).pending_password
+
+
+LOST = EncryptedText("fernet:its-key-is-lost")
+
+
+def test_a_new_password_whose_key_is_lost_is_given_up_and_the_old_one_proved(provisioned):
+    old = assert_one_truth(provisioned)
+    assert request_password_rotation(provisioned, actor="maria").accepted
+    DatabaseCluster.objects.filter(project=provisioned).update(pending_password=LOST)
+    run_pass(provisioned.pk)
+    assert Project.objects.get(pk=provisioned.pk).reason == Reason.KEY_MISSING
+    assert recapture_lost_passwords(actor="maria") == [provisioned.database.name]
+    said = provisioned.events.get(reason="PasswordGivenUp")
+    assert "before the server had it" in said.message
+    assert "Change the password" in said.message
+    assert assert_one_truth(follow(provisioned, is_settled)) == old
+
+
+def test_a_lost_new_password_that_the_server_has_already_is_never_guessed(provisioned, monkeypatch):
+    connection = provisioned.database.connection
+    new = begin_change_and_die(provisioned, monkeypatch).password
+    DatabaseCluster.objects.filter(project=provisioned).update(pending_password=LOST)
+    assert recapture_lost_passwords(actor="maria") == [provisioned.database.name]
+    assert "is not known" in provisioned.events.get(reason="PasswordGivenUp").message
+    project = follow(provisioned, lambda project: "psql" in project.message)
+    assert "does not accept the captured user and password" in project.message
+    # What the sentence says to do.
+    with psycopg.connect(replace(connection, password=new).url, autocommit=True) as session:
+        session.execute(f"ALTER ROLE postgres PASSWORD '{connection.password}'")
+    assert assert_one_truth(follow(project, is_settled)) == connection.url
+
+
+def test_where_the_old_passwords_key_is_lost_the_server_is_asked_for_the_new_one(provisioned, monkeypatch):
+    old = provisioned.database.connection
+    new = begin_change_and_die(provisioned, monkeypatch).password
+    DatabaseCluster.objects.filter(project=provisioned).update(password=LOST)
+    assert recapture_lost_passwords(actor="maria") == [provisioned.database.name]
+    assert assert_one_truth(follow(provisioned, is_settled)) == replace(old, password=new).url

@@ -1,0 +1,241 @@
+"""What the end of a project takes with it on the embedded cluster, and what it leaves, whoever has labelled it."""
+
+from datetime import timedelta
+from importlib import import_module
+
+import pytest
+from django.apps import apps
+from django.db import connection
+from django.utils import timezone
+
+from devcluster.scenarios import NEVER, Scenario
+from projects.domain.states import DesiredState, Reason
+from projects.models import DatabaseCluster
+from projects.models.orphan import Orphan, OrphanWish
+from projects.services.cancellation import request_cancel
+from projects.services.orphans import request_orphan
+from projects.services.provisioning import add_project, request_delete, request_provision, request_update
+from provisioning.decisions.types import Action
+from provisioning.inventory.adoption import request_adopt
+from provisioning.inventory.clusters import take_inventory
+from provisioning.inventory.orphans import end_orphan, judge, read_known
+from provisioning.kube import client as k
+from provisioning.kube.kinds import PVC, SECRET, SERVICE, STATEFULSET, Kind
+from provisioning.objects.names import INSTANCE_LABEL, MANAGED_BY_LABEL, ORIGIN_LABEL, PROJECT_ID_LABEL, project_id_of
+from provisioning.objects.readers import Object, labels_of, metadata_of, uid_of
+from provisioning.reconcile.apply_database import adopt_cluster
+from provisioning.reconcile.lease import LeaseLostError, claim, release
+from provisioning.reconcile.loop import observe_and_decide, read_scene
+from provisioning.reconcile.plan import plan
+from tests.cluster.provisioning.reconcile.test_cancellation import CLUSTERS, apply_theirs, is_deleted, is_new, start
+from tests.cluster.provisioning.reconcile.test_drift import change
+from tests.conftest import follow, is_running
+
+pytestmark = pytest.mark.django_db
+
+
+def cluster_called(name: str) -> Object | None:
+    return k.connect().get_or_none(CLUSTERS, "default", name)
+
+
+def is_released(name: str) -> bool:
+    there = cluster_called(name)
+    return there is not None and PROJECT_ID_LABEL not in labels_of(there)
+
+
+def relabel(kind: Kind, name: str, labels: dict[str, str | None]) -> None:
+    change(kind, name, {"metadata": {"labels": labels}})
+
+
+def apply_secret(name: str, **labels: str) -> None:
+    manifest = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": "default", "labels": labels},
+        "data": {},
+    }
+    k.connect().apply(manifest, "secrets")
+
+
+def is_there(kind: Kind, name: str) -> bool:
+    return name in {metadata_of(item)["name"] for item in k.connect().list_objects(kind, "default")}
+
+
+@pytest.mark.parametrize("deletes_adopted", [False, True])
+def test_a_cluster_that_people_labelled_is_released(provisioned, unique_name, deletes_adopted):
+    """The project's label, no origin and no row: nothing says that the panel made it, or that people gave it away."""
+    theirs, ours = f"{unique_name}-theirs", provisioned.database.name
+    apply_theirs(theirs, **{PROJECT_ID_LABEL: str(provisioned.uid)})
+    request_delete(provisioned, actor="tester", delete_adopted=deletes_adopted)
+    project = follow(provisioned, is_deleted)
+    assert is_released(theirs)
+    assert cluster_called(ours) is None
+    assert f"Released the Cluster {theirs}" in project.events.get(reason="ClusterReleased").message
+
+
+def test_of_two_clusters_that_people_labelled_neither_goes_with_the_project_that_adopted_one(cluster, unique_name):
+    """The way out of `ClusterAmbiguous` is to adopt one of them: the other one keeps the label."""
+    project = start(unique_name)
+    names = [f"{unique_name}-one", f"{unique_name}-two"]
+    for name in names:
+        apply_theirs(name, **{PROJECT_ID_LABEL: str(project.uid)})
+    project = follow(project, lambda p: p.reason == Reason.CLUSTER_AMBIGUOUS)
+    assert request_adopt(project, names[1], actor="tester").accepted
+    request_delete(follow(project, is_running), actor="tester")
+    follow(project, is_deleted)
+    assert [is_released(name) for name in names] == [True, True]
+
+
+def test_a_cluster_of_ours_goes_without_its_origin_label_too(provisioned):
+    """The row tells."""
+    name = provisioned.database.name
+    relabel(CLUSTERS, name, {ORIGIN_LABEL: None})
+    request_delete(provisioned, actor="tester")
+    follow(provisioned, is_deleted)
+    assert cluster_called(name) is None
+
+
+def test_what_people_labelled_is_left_and_named(provisioned, unique_name):
+    """The orphans' page says that it is not the panel's to delete: a deletion goes by the same rule."""
+    name, uid = f"{unique_name}-notes", str(provisioned.uid)
+    apply_secret(name, **{PROJECT_ID_LABEL: uid})
+    secrets = k.connect().list_objects(SECRET, "default", labels=PROJECT_ID_LABEL)
+    item = next(item for item in secrets if metadata_of(item)["name"] == name)
+    orphan = judge("Secret", item, read_known("default", [uid]), timezone.now())
+    assert orphan is not None
+    assert (orphan.is_deletable, "never deletes it" in orphan.explanation) == (False, True)
+    foreseen = plan(provisioned, timezone.now(), desired=DesiredState.DELETED)
+    assert [item.verb for item in foreseen.objects if item.name == f"Secret default/{name}"] == ["keep"]
+    request_delete(provisioned, actor="tester")
+    project = follow(provisioned, is_deleted)
+    assert is_there(SECRET, name)
+    assert f"Secret {name}" in project.events.get(reason="Deleted").message
+
+
+@pytest.mark.parametrize("kind", [STATEFULSET, SERVICE, SECRET, PVC], ids=lambda kind: kind.name)
+def test_what_the_panel_made_goes_whoever_says_to_manage_it_now(provisioned, kind):
+    """Another tool has put its own `managed-by` on what is called after the project's sandbox."""
+    sandbox = provisioned.sandbox.name
+    labels = f"{INSTANCE_LABEL}={sandbox}"
+    (item,) = k.connect().list_objects(kind, "default", labels=labels)
+    name = metadata_of(item)["name"]
+    relabel(kind, name, {MANAGED_BY_LABEL: "another-tool"})
+    request_delete(provisioned, actor="tester")
+    follow(provisioned, is_deleted)
+    assert not is_there(kind, name)
+
+
+# --- "also delete adopted databases" is about the one that people were shown -----------------------------------------
+
+
+@pytest.mark.parametrize("is_labelled", [False, True])
+def test_a_cluster_that_was_chosen_first_and_replaced_in_time_outlives_the_project(cluster, unique_name, is_labelled):
+    """A pass has no time to take it over, or labels it and can't store that any more: people choose another one."""
+    first, chosen = f"{unique_name}-first", f"{unique_name}-chosen"
+    apply_theirs(first)
+    apply_theirs(chosen)
+    project = add_project(unique_name, actor="tester")
+    assert request_adopt(project, first, actor="tester").accepted
+    lease = claim(project.pk, timezone.now())
+    assert lease is not None
+    scene = read_scene(lease)
+    assert observe_and_decide(scene, timezone.now()).action is Action.ADOPT_CLUSTER
+    if is_labelled:
+        adopt_cluster(scene, timezone.now())
+    assert request_adopt(project, chosen, actor="tester").accepted
+    if is_labelled:
+        with pytest.raises(LeaseLostError):
+            scene.store()
+    release(lease, next_pass_at=None, now=timezone.now())
+    project = follow(project, is_running)
+    assert project.database.name == chosen
+    assert (project_id_of(labels_of(cluster_called(first))) is not None) == is_labelled
+    request_delete(project, actor="tester", delete_adopted=True)
+    follow(project, is_deleted)
+    assert is_released(first)
+    assert cluster_called(chosen) is None
+
+
+def test_what_a_cancellation_has_released_is_not_deleted_later(cluster, unique_name):
+    """A Cluster of ours that is older than the request, as after a restore of the panel's database."""
+    name = f"{unique_name}-agentruntime-before"
+    project = add_project(unique_name, actor="tester")
+    cluster.set_scenario(name, Scenario(match=name, secret_after_s=NEVER))
+    apply_theirs(name, **{PROJECT_ID_LABEL: str(project.uid), ORIGIN_LABEL: "created"})
+    request_provision(project, actor="tester")
+    project = follow(project, lambda p: p.database and p.database.applied_at)
+    DatabaseCluster.objects.update(requested_at=timezone.now() + timedelta(hours=1))
+    request_cancel(project, actor="tester")
+    project = follow(project, is_new)
+    assert is_released(name)
+    request_delete(project, actor="tester")
+    follow(project, is_deleted)
+    assert is_released(name)
+
+
+def test_what_was_released_as_an_orphan_is_not_deleted_later(provisioned, unique_name):
+    """A Cluster of ours from an earlier attempt, which people keep for themselves."""
+    name = f"{unique_name}-agentruntime-before"
+    apply_theirs(name, **{PROJECT_ID_LABEL: str(provisioned.uid), ORIGIN_LABEL: "created"})
+    provisioned.databases.create(
+        name=name, namespace="default", object_uid=uid_of(cluster_called(name)), retired_at=timezone.now()
+    )
+    take_inventory(timezone.now())
+    orphan = Orphan.objects.get(name=name)
+    assert request_orphan(orphan, OrphanWish.RELEASE, actor="ann").accepted
+    end_orphan(orphan.pk, timezone.now())
+    assert is_released(name)
+    request_delete(provisioned, actor="tester")
+    follow(provisioned, is_deleted)
+    assert is_released(name)
+
+
+# --- certificates ----------------------------------------------------------------------------------------------------
+
+
+def apply_certificate(name: str) -> None:
+    """Make a Secret as cert-manager does."""
+    apply_secret(name, **{"controller.cert-manager.io/fao": "true"})
+
+
+CHANGES = {
+    "port gone": {"SANDBOX_PORTS": "app:3000"},
+    "issuer gone": {"SANDBOX_CLUSTER_ISSUER": ""},
+    "domain gone": {"SANDBOX_DOMAIN": ""},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_certificate_goes_with_its_project_when_its_ingress_went_before(cluster, unique_name, settings, change):
+    """It holds a private key, and none of our labels: nothing else would ever find it."""
+    settings.SANDBOX_DOMAIN, settings.SANDBOX_CLUSTER_ISSUER = "apps.example.com", "issuer"
+    settings.SANDBOX_PORTS = "app:3000,api:3001"
+    project = follow(start(unique_name), is_running)
+    certificate, theirs = f"{project.sandbox.name}-api-tls", f"{unique_name}-wildcard-tls"
+    apply_certificate(certificate)
+    apply_certificate(theirs)
+    for name, value in change.items():
+        setattr(settings, name, value)
+    request_update(project, actor="tester", what="the settings")
+    project = follow(project, lambda p: is_running(p) and p.is_carried_out)
+    request_delete(project, actor="tester")
+    follow(project, is_deleted)
+    assert not is_there(SECRET, certificate)
+    assert is_there(SECRET, theirs)
+
+
+def test_certificates_of_sandboxes_that_are_there_already_are_known(provisioned):
+    """The migration finds them in what was applied, and takes no wildcard for one."""
+    own, shared = f"{provisioned.sandbox.name}-app-tls", "wildcard-tls"
+    for number, name in enumerate((own, shared)):
+        manifest = {
+            "metadata": {"annotations": {"cert-manager.io/cluster-issuer": "issuer"}},
+            "spec": {"tls": [{"secretName": name}]},
+        }
+        provisioned.applied.create(
+            kind="Ingress", namespace="default", name=f"i{number}", manifest=manifest, applied_at=timezone.now()
+        )
+    migration = import_module("projects.migrations.0005_certificates_of_a_sandbox")
+    migration.find_certificates(apps, connection.schema_editor())
+    provisioned.sandbox.refresh_from_db()
+    assert provisioned.sandbox.certificates == [own]

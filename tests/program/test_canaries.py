@@ -1,0 +1,293 @@
+"""Canaries: a panel lives, fails and is looked at with secrets full of special characters; none of them is anywhere.
+
+The panel's real processes, on the embedded cluster with a real PostgreSQL. What is searched: every file of the state
+directory (database, queue, logs), a dump of the database, and all pages and outputs, in every encoding.
+"""
+
+import base64
+import contextlib
+import json
+import re
+import sqlite3
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg
+import pytest
+import requests
+from psycopg import sql
+
+from devcluster.cluster import EmbeddedCluster
+from projects.confidential.known_secrets import encodings_of
+from provisioning.kube import client as k
+from provisioning.kube.kinds import SECRET
+from tests.support.processes import Panel, free_port
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+PASSWORD = "p4Ss@:/%'\"<&canary"
+VARIABLE = "v4R@:/%'\"<&canary=1;2"
+DEFAULT = "d3F@:/%'\"<&canary?#"
+TYPED = "typed-l0g-In@:/%canary"
+NAME = "canary"
+
+
+@dataclass
+class Collected:
+    """Everything that people and programs were shown."""
+
+    texts: dict[str, str] = field(default_factory=dict)
+
+    def add(self, name: str, text: str) -> str:
+        self.texts[f"{len(self.texts)} {name}"] = text
+        return text
+
+
+class Browser:
+    """Someone who is logged in to one of the panel's web servers."""
+
+    def __init__(self, port: int, collected: Collected) -> None:
+        self.base = f"http://127.0.0.1:{port}"
+        self.session = requests.Session()
+        self.session.trust_env = False
+        self.collected = collected
+
+    def get(self, path: str) -> requests.Response:
+        answer = self.session.get(self.base + path, timeout=30)
+        self.collected.add(f"GET {path}", answer.text)
+        return answer
+
+    def post(self, path: str, **fields: str) -> requests.Response:
+        answer = self.send(path, fields)
+        self.collected.add(f"POST {path}", answer.text)
+        return answer
+
+    def send(self, path: str, fields: dict[str, str]) -> requests.Response:
+        """POST a form whose answer may hold what was asked for."""
+        token = next(value for name, value in self.session.cookies.items() if "csrf" in name)
+        return self.session.post(
+            self.base + path,
+            data={**fields, "csrfmiddlewaretoken": token},
+            headers={"Referer": self.base + path},
+            timeout=30,
+        )
+
+    def log_in(self) -> None:
+        self.get("/admin/login/")
+        assert self.post("/admin/login/", username="root", password=TYPED).status_code == 200
+        assert any("session" in name for name in self.session.cookies.keys())  # noqa: SIM118 - a jar, not a dict
+
+
+@pytest.fixture
+def panel(tmp_path: Path, cluster: EmbeddedCluster) -> Iterator[Panel]:
+    environment = {
+        "DEFAULT_DATABASE_URL": f"postgresql://someone:{quote(DEFAULT, safe='')}@127.0.0.1:9/db",
+        "DJANGO_SUPERUSER_PASSWORD": TYPED,
+        "LOG_LEVEL": "DEBUG",
+        "READY_TIMEOUT_S": "20",
+        "DRIFT_POLICY": "report",
+    }
+    with Panel(tmp_path / "panel", cluster.kubeconfig, **environment) as panel:
+        panel.run("createsuperuser", "--noinput", "--username", "root", "--email", "root@example.org")
+        yield panel
+
+
+def start_web(panel: Panel, collected: Collected, *, debug: bool) -> Browser:
+    """Start a web server; Django's own, whose requests even carry the environment."""
+    port = free_port()
+    panel.environment["DEBUG"] = str(debug)
+    panel.start("runserver", f"127.0.0.1:{port}", "--noreload", "--insecure")
+    browser = Browser(port, collected)
+    for _ in range(100):
+        with contextlib.suppress(requests.ConnectionError):
+            browser.log_in()
+            return browser
+        time.sleep(0.2)
+    raise AssertionError("The web server did not start.")
+
+
+def execute(panel: Panel, statement: str) -> list[tuple[str, ...]]:
+    """Run a statement on the panel's database, behind its back."""
+    with contextlib.closing(sqlite3.connect(panel.state_dir / "panel.sqlite3", timeout=20)) as database, database:
+        return database.execute(statement).fetchall()
+
+
+@contextlib.contextmanager
+def without_events(panel: Panel) -> Iterator[None]:
+    """Let whatever writes an event fail, at the moment when it holds a secret."""
+    execute(panel, "ALTER TABLE projects_event RENAME TO gone")
+    try:
+        yield
+    finally:
+        execute(panel, "ALTER TABLE gone RENAME TO projects_event")
+
+
+def change_password(url: str, new: str) -> None:
+    with psycopg.connect(url, autocommit=True) as session:
+        verifier = session.pgconn.encrypt_password(new.encode(), b"postgres", b"scram-sha-256").decode()
+        session.execute(sql.SQL("ALTER ROLE postgres PASSWORD {}").format(sql.Literal(verifier)))
+
+
+def write_secret(cluster: EmbeddedCluster, name: str, password: str) -> None:
+    """Put a password into KubeBlocks' Secret, as its operator or a person would."""
+    answer = requests.patch(
+        f"{cluster.url}/api/v1/namespaces/default/secrets/{name}",
+        headers={"Authorization": f"Bearer {cluster.token}", "Content-Type": "application/merge-patch+json"},
+        data=json.dumps({"data": {"password": base64.b64encode(password.encode()).decode()}}),
+        timeout=20,
+    )
+    assert answer.status_code == 200, answer.text
+
+
+def account_secret(database: str) -> str:
+    found = k.connect().list_objects(SECRET, "default", labels=f"app.kubernetes.io/instance={database}")
+    return str(found[0]["metadata"]["name"])
+
+
+def reveal(panel: Panel) -> str:
+    return panel.run("credentials", NAME, "--reveal", "--reason", "a test", "--format", "url").stdout.strip()
+
+
+def reasons(panel: Panel) -> set[str]:
+    return {reason for (reason,) in execute(panel, "SELECT reason FROM projects_event")}
+
+
+def change_sandbox(cluster: EmbeddedCluster, name: str) -> None:
+    """Write a password where the panel's diff of what was changed outside shows it."""
+    container = {"name": "sandbox", "image": f"registry.example/sandbox?password={PASSWORD}", "command": [PASSWORD]}
+    answer = requests.patch(
+        f"{cluster.url}/apis/apps/v1/namespaces/default/statefulsets/{name}",
+        headers={
+            "Authorization": f"Bearer {cluster.token}",
+            "Content-Type": "application/strategic-merge-patch+json",
+        },
+        data=json.dumps({"spec": {"template": {"spec": {"containers": [container]}}}}),
+        timeout=20,
+    )
+    assert answer.status_code == 200, answer.text
+
+
+def look_everywhere(browser: Browser, project: int) -> None:
+    pages = (
+        "/projects/",
+        f"/projects/{project}/",
+        f"/projects/{project}/status/",
+        f"/projects/{project}/credentials/",
+        "/admin/",
+        "/admin/projects/project/",
+        f"/admin/projects/project/{project}/change/",
+        f"/admin/projects/project/{project}/history/",
+        "/admin/projects/databasecluster/",
+        "/admin/projects/databasecluster/1/change/",
+        "/admin/projects/sandbox/1/change/",
+        "/admin/projects/event/",
+        "/admin/auditlog/logentry/",
+        "/admin/auditlog/logentry/export/",
+        "/admin/django_q/failure/",
+        "/admin/django_q/ormq/",
+        "/healthz",
+        "/nowhere",
+    )
+    for page in pages:
+        assert browser.get(page).status_code in (200, 404, 503), page
+
+
+def fail_in_every_way(panel: Panel, cluster: EmbeddedCluster, browser: Browser, project: int) -> None:
+    """Each step of a pass, a task of the queue, and a reveal."""
+    for resource in ("secrets", "services", "statefulsets", "clusters"):
+        cluster.faults.add("status", status=500, resource=resource, count=2)
+        browser.post(f"/projects/{project}/provision/")
+        time.sleep(0.4)
+    cluster.faults.clear()
+    # The row of an event can't be written while the credentials are at hand.
+    with without_events(panel):
+        answer = browser.post(f"/projects/{project}/credentials/", reason="why", password=TYPED)
+        assert answer.status_code in (500, 503)  # with DEBUG, and as a page that says what is the matter
+        panel.run("credentials", NAME, "--reveal", "--reason", "x", "--traceback", check=False)
+        write_secret(cluster, account_secret(database_name(panel)), PASSWORD + "wrong")
+        browser.post(f"/projects/{project}/provision/")
+        panel.wait_until(lambda: panel.count("SELECT count(*) FROM django_q_task WHERE NOT success") > 0, "failed", 30)
+    # The pass that failed could not give its lease back; it would run out by itself, 45 s later.
+    execute(panel, "UPDATE projects_project SET lease_until = NULL, lease_token = NULL")
+    browser.post(f"/projects/{project}/provision/")
+    panel.wait_until(lambda: "ConnectionNotVerified" in reasons(panel), "wrong credentials are told", 40)
+    write_secret(cluster, account_secret(database_name(panel)), PASSWORD)
+    panel.wait_until(lambda: panel.running() == 1, "Running again", 60)
+
+
+def database_name(panel: Panel) -> str:
+    return str(panel.status(NAME)[0]["database"]["cluster"])
+
+
+def test_no_canary_is_anywhere(panel: Panel, cluster: EmbeddedCluster) -> None:
+    collected = Collected()
+    panel.start("qcluster")
+    panel.start("watch")
+    quiet = start_web(panel, collected, debug=False)
+    loud = start_web(panel, collected, debug=True)
+    collected.add("provision", panel.run("provision", NAME, "--wait", "--json").stdout)
+    project = panel.count("SELECT id FROM projects_project")
+    first = reveal(panel)
+    # A variable typed into the admin, and a database password full of special characters.
+    form = loud.get(f"/admin/projects/project/{project}/change/").text
+    fields = dict(re.findall(r'<input type="hidden" name="(variables-[A-Z_]+)" value="(\d+)"', form))
+    loud.post(
+        f"/admin/projects/project/{project}/change/",
+        **{**fields, "variables-TOTAL_FORMS": "1", "variables-0-name": "TOKEN_OF", "variables-0-value": VARIABLE},
+        **{"variables-0-project": str(project), "description": "changed"},
+    )
+    assert panel.count("SELECT count(*) FROM projects_projectvariable") == 1
+    change_password(first, PASSWORD)
+    write_secret(cluster, account_secret(database_name(panel)), PASSWORD)
+    panel.wait_until(lambda: quote(PASSWORD, safe="") in reveal(panel), "the new password is captured", 40)
+    panel.wait_until(lambda: panel.running() == 1, "Running with the new password", 40)
+    shown = loud.send(f"/projects/{project}/credentials/", {"reason": "to see it", "password": TYPED})
+    assert "p4Ss@:/%" in shown.text
+    assert shown.headers["Cache-Control"] == "no-store"
+    for browser in (quiet, loud):
+        fail_in_every_way(panel, cluster, browser, project)
+        look_everywhere(browser, project)
+    change_sandbox(cluster, str(panel.status(NAME)[0]["sandbox"]["name"]))
+    quiet.post(f"/projects/{project}/provision/")
+    panel.wait_until(lambda: panel.count("SELECT count(*) FROM projects_project WHERE drift != '[]'") == 1, "drift", 30)
+    look_everywhere(loud, project)
+    ran = panel.run("rotate_password", NAME, "--wait", "--timeout-s", "60", check=False)
+    collected.add("rotate_password", ran.stdout + ran.stderr)
+    assert "PasswordRotated" in reasons(panel), ran.stderr
+    rotated = reveal(panel)
+    assert rotated != first
+    ran = panel.run("rotate_keys", "--new-key")
+    collected.add("rotate_keys", ran.stdout + ran.stderr)
+    assert reveal(panel) == rotated
+    for command in (
+        "audit",
+        f"plan {NAME}",
+        f"plan {NAME} --json",
+        "orphans",
+        "status",
+        "status --json",
+        "doctor",
+        "doctor --json",
+        f"credentials {NAME}",
+    ):
+        ran = panel.run(*command.split(), check=False)
+        collected.add(command, ran.stdout + ran.stderr)
+    ran = panel.run("dumpdata", "--all", "-e", "contenttypes", check=False)
+    collected.add("dumpdata", ran.stdout + ran.stderr)
+    collected.add("results", repr(execute(panel, "SELECT result, args, kwargs FROM django_q_task")))
+    with contextlib.closing(sqlite3.connect(panel.state_dir / "panel.sqlite3", timeout=20)) as database:
+        collected.add("dump", "\n".join(database.iterdump()))
+    collected.add("state directory", panel.everything_written().decode("latin-1"))
+    # The search would find something: pages of errors and failures are there, and name what failed.
+    everything = "\n".join(collected.texts.values())
+    for seen in ("OperationalError", "no such table", "CredentialsRevealed", "TOKEN_OF", "DEFAULT_DATABASE"):
+        assert seen in everything, seen
+    passwords = [url.partition("://postgres:")[2].partition("@")[0] for url in (first, rotated)]
+    assert all(len(password) > 8 for password in passwords)
+    for canary in (*passwords, PASSWORD, VARIABLE, DEFAULT, TYPED):
+        for encoding in encodings_of(canary):
+            found = [name for name, text in collected.texts.items() if encoding in text]
+            assert found == [], f"{encoding!r} of {canary!r}"

@@ -1,0 +1,312 @@
+"""The whole program as people start it: `manage.py up` on an empty state directory, with everything real."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+import requests
+
+from tests.commands.conftest import Ran
+from tests.support.processes import free_port, hermetic_environment
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="Looks at all processes through /proc."),
+]
+
+START_TIMEOUT_S = 90.0
+STOP_TIMEOUT_S = 12.0
+
+
+def run_to_its_end(command: list[str], environment: dict[str, str], directory: Path | None = None) -> Ran:
+    ended = subprocess.run(
+        command,
+        cwd=directory,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    return Ran(ended.returncode, ended.stdout, ended.stderr)
+
+
+class Panel:
+    """`manage.py up` in a session of its own, its output in a file."""
+
+    def __init__(self, state_dir: Path, repository: Path, directory: Path) -> None:
+        self.state_dir, self.port, self._repository = state_dir, free_port(), repository
+        self.environment = hermetic_environment(state_dir, PORT=str(self.port))
+        self._output = directory / "up.out"
+        self._directory = directory
+
+    def start(self) -> None:
+        with self._output.open("wb") as output:
+            self._process = subprocess.Popen(
+                self.command("up"),
+                # Nothing of the panel may need its working directory.
+                cwd="/",
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, str(self._repository / "manage.py"), *arguments]
+
+    def manage(self, *arguments: str, **environment: str) -> Ran:
+        return run_to_its_end(self.command(*arguments), {**self.environment, **environment}, self._directory)
+
+    @property
+    def said(self) -> str:
+        return self._output.read_text()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/"
+
+    def await_said(self, text: str, timeout_s: float = START_TIMEOUT_S) -> None:
+        def is_said() -> bool:
+            assert self._process.poll() is None, self.said
+            return text in self.said
+
+        await_true(is_said, timeout_s, lambda: f"{text!r} was not said: {self.said}")
+
+    def descendants(self) -> list[psutil.Process]:
+        """Return every process that the panel has started, in whatever session."""
+        return list(psutil.Process(self._process.pid).children(recursive=True))
+
+    def part(self, name: str) -> psutil.Process:
+        return psutil.Process(json.loads((self.state_dir / "run" / f"{name}.json").read_text())["pid"])
+
+    def stop(self, number: signal.Signals = signal.SIGINT) -> int:
+        self._process.send_signal(number)
+        return self._process.wait(STOP_TIMEOUT_S)
+
+    def clean_up(self) -> None:
+        if self._process.poll() is None:
+            family = self.descendants()
+            self._process.kill()
+            self._process.wait()
+            for process in family:
+                if process.is_running():
+                    process.kill()
+
+
+def await_true(condition: Callable[[], object], timeout_s: float, explain: Callable[[], str] = lambda: "") -> None:
+    until_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < until_s, explain()
+        time.sleep(0.1)
+
+
+def is_gone(process: psutil.Process) -> bool:
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+@pytest.fixture
+def panel(tmp_path: Path, repository: Path) -> Iterator[Panel]:
+    made = Panel(tmp_path / "state", repository, tmp_path)
+    made.start()
+    yield made
+    made.clean_up()
+
+
+def log_in(panel: Panel, password: str) -> requests.Response:
+    """Log in through the form; return the page that it leads to."""
+    browser = requests.Session()
+    form = browser.get(f"{panel.url}admin/login/", timeout=20)
+    token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', form.text)
+    assert token is not None
+    answer = browser.post(
+        f"{panel.url}admin/login/?next=/admin/projects/project/",
+        data={"username": "admin", "password": password, "csrfmiddlewaretoken": token[1]},
+        headers={"Referer": f"{panel.url}admin/login/"},
+        timeout=20,
+    )
+    browser.close()
+    return answer
+
+
+@pytest.mark.timeout(240)
+def test_the_whole_life_of_a_panel(panel: Panel) -> None:
+    # The first start: an administrator, one URL, the sample project with its steps.
+    panel.await_said("Ctrl-C ends the panel.")
+    first = panel.said
+    assert first.count("http://") == 1
+    assert f"The panel is ready: {panel.url}" in first
+    for step in ("Requested", "Cluster applied", "Database running", "Credentials captured", "Sandbox ready"):
+        assert first.count(f"demo  {step}") == 1, first
+    given = re.search(r"Administrator: admin, password: (\S+) \(shown only this once\)", first)
+    assert given is not None
+    health = requests.get(f"{panel.url}healthz", timeout=20)
+    assert (health.status_code, health.json()["ok"]) == (200, True)
+    assert "demo" in log_in(panel, given[1]).text
+    assert "demo" not in log_in(panel, f"{given[1]}x").text
+
+    # The commands work on the same state.
+    demo = json.loads(panel.manage("status", "demo", "--json").out)
+    assert (demo["phase"], demo["database"]["credentials"], demo["database"]["verified"]) == (
+        "Running",
+        "captured",
+        True,
+    )
+    assert requests.get(demo["sandbox"]["urls"]["app"], timeout=20).status_code == 200
+    assert panel.manage("doctor").code == 0
+    unknown = panel.manage("status", "nobody")
+    assert unknown.code == 1
+    assert unknown.err.startswith(
+        "No database cluster found for project nobody (k8s name: nobody). "
+        f"Available clusters: {demo['database']['cluster']}"
+    )
+    # On the same port as well: it is no other program that has it.
+    for port in (panel.port, free_port()):
+        second = panel.manage("up", PORT=str(port))
+        assert (second.code, second.out) == (1, "")
+        assert second.err.startswith(f"The panel runs already on {panel.state_dir} (process ")
+    assert panel.manage("status").err == ""
+    revealed = panel.manage("credentials", "demo", "--reveal", "--reason", "a test", "--format", "url")
+    url = revealed.out.strip()
+    with psycopg.connect(url) as connection:
+        row = connection.execute("SELECT current_user").fetchone()
+        assert row == ("postgres",)
+
+    # No part of it is missed for long, and no secret is where it should not be.
+    for name in ("queue", "watcher", "web"):
+        panel.part(name).kill()
+    done = panel.manage("provision", "aaa", "--wait", "--json", "--timeout-s", "60")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["phase"] == "Running"
+    await_true(lambda: panel.said.count("ended unexpectedly (killed by SIGKILL)") == 3, 10, lambda: panel.said)
+    await_true(lambda: is_healthy(panel), 30)
+    password = url.split(":")[2].rpartition("@")[0]
+    assert len(password) >= 8
+    for path in [*panel.state_dir.glob("panel.sqlite3*"), *panel.state_dir.glob("logs/*")]:
+        assert password.encode() not in path.read_bytes(), path
+
+    # Ctrl-C: nothing stays behind, and the state serves the next start.
+    family = panel.descendants()
+    assert len(family) > 8
+    assert panel.stop() == 0
+    await_true(lambda: all(map(is_gone, family)), 5, lambda: str([p for p in family if not is_gone(p)]))
+    assert not list((panel.state_dir / "run").glob("*.json"))
+    # Nothing counts as alive any more, however short ago it was.
+    doctor = panel.manage("doctor")
+    assert doctor.code == 1
+    silent = panel.manage("alive", "queue")
+    assert (silent.code, "ever heard of" in silent.err) == (1, False)
+    assert re.search(r"^failed +queue +Nothing works on the queue: start `make run`\.", doctor.out, re.MULTILINE)
+    assert re.search(r"^warning +watcher +No watcher runs: start `make run`\.", doctor.out, re.MULTILINE)
+    assert "The embedded cluster starts with `make run`." in doctor.out
+    assert panel.manage("status").err.startswith("Nothing works on the queue, so this is how it was last seen: ")
+    panel.start()
+    panel.await_said("The panel is ready")
+    panel.await_said("Ctrl-C ends the panel.")
+    assert "Administrator: admin. If the password is lost: `manage.py changepassword admin`." in panel.said
+    assert given[1] not in panel.said
+    assert panel.said.replace("changepassword", "").count("password") == 1
+    assert "demo" not in panel.said
+    await_true(lambda: is_reachable(url), 30)
+
+    # Killed outright, it takes everything with it, and the next start is none the worse.
+    family = panel.descendants()
+    panel.stop(signal.SIGKILL)
+    await_true(lambda: all(map(is_gone, family)), 15, lambda: str([p for p in family if not is_gone(p)]))
+    panel.start()
+    panel.await_said("The panel is ready")
+    family = panel.descendants()
+    assert panel.stop(signal.SIGTERM) == 0
+    await_true(lambda: all(map(is_gone, family)), 5)
+
+
+def is_healthy(panel: Panel) -> bool:
+    try:
+        return requests.get(f"{panel.url}healthz", timeout=5).ok
+    except requests.ConnectionError:
+        return False
+
+
+def is_reachable(url: str) -> bool:
+    try:
+        psycopg.connect(url, connect_timeout=3).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+def up(repository: Path, state_dir: Path, *arguments: str, **environment: str) -> Ran:
+    """Start a panel that can't start."""
+    command = [sys.executable, str(repository / "manage.py"), "up", *arguments]
+    return run_to_its_end(command, hermetic_environment(state_dir, **environment))
+
+
+def test_a_port_in_use_is_one_sentence(tmp_path: Path, repository: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        ran = up(repository, tmp_path / "state", PORT=str(port))
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err == f"Port {port} is in use by another program. Stop that, or choose another: PORT={port + 1}\n"
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "-1"])
+def test_a_port_that_there_is_not_is_one_sentence(tmp_path: Path, repository: Path, port: str) -> None:
+    ran = up(repository, tmp_path / "state", "--port", port)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == f"There is no port {port}. Choose one from 1 to 65535 with PORT or --port.\n"
+    ran = up(repository, tmp_path / "state", PORT=port)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == f"The panel can't start: PORT is '{port}'; it has to be a whole number from 1 to 65535.\n"
+
+
+def test_a_kubeconfig_that_is_not_there_is_one_sentence_before_anything_is_made(
+    tmp_path: Path, repository: Path
+) -> None:
+    missing = tmp_path / "gone"
+    ran = up(repository, tmp_path / "state", PORT=str(free_port()), KUBECONFIG=str(missing))
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err == (
+        f"There is no kubeconfig {missing}. Set KUBECONFIG to the file of your cluster, or leave it unset to use the "
+        "embedded cluster.\n"
+    )
+    with contextlib.closing(sqlite3.connect(tmp_path / "state" / "panel.sqlite3")) as database:
+        assert database.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+    directory = up(repository, tmp_path / "state", PORT=str(free_port()), KUBECONFIG=str(tmp_path))
+    assert directory.code == 1
+    assert directory.err.startswith(f"The kubeconfig {tmp_path} can't be read: Is a directory. ")
+
+
+def test_a_database_file_that_is_none_is_one_sentence(tmp_path: Path, repository: Path) -> None:
+    (tmp_path / "panel.sqlite3").write_bytes(os.urandom(8192))
+    ran = up(repository, tmp_path, PORT=str(free_port()))
+    assert ran.code == 1
+    assert ran.err.splitlines()[0].startswith("The panel's database can't be used: file is not a database.")
+    assert "Traceback" not in ran.err
+
+
+@pytest.mark.parametrize("name", ["run", "logs"])
+def test_a_state_directory_with_a_file_in_the_way_is_one_sentence(tmp_path: Path, repository: Path, name: str) -> None:
+    (tmp_path / name).write_text("")
+    ran = up(repository, tmp_path, PORT=str(free_port()))
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.startswith(f"The state directory {tmp_path} can't be used: ")
+    assert len(ran.err.splitlines()) == 1

@@ -1,0 +1,51 @@
+"""The Content-Security-Policy: our own pages allow nothing inline; tests/browser sees that they work so."""
+
+import re
+from pathlib import Path
+
+import pytest
+from django.contrib import admin
+from django.urls import reverse
+
+from projects.models import Project
+from tests.factories import provisioned_project
+from tests.support.pages import page
+
+OWN = ["projects:list", "projects:add", "projects:detail", "projects:credentials", "projects:delete"]
+ADOPTION = ["admin:projects_foundcluster_changelist"]
+
+
+def directives(response) -> dict[str, str]:
+    return dict(part.strip().split(" ", 1) for part in response.headers["Content-Security-Policy"].split(";"))
+
+
+@pytest.mark.parametrize("name", [*OWN, *ADOPTION])
+def test_own_pages_allow_nothing_inline_and_have_nothing_inline(admin, name):
+    provisioned_project()
+    args = [Project.objects.get().pk] if name in OWN[2:] else []
+    response = admin.get(reverse(name, args=args))
+    policy = directives(response)
+    assert policy["style-src"] == "'self'"
+    assert "unsafe-inline" not in response.headers["Content-Security-Policy"]
+    body = response.content.decode()
+    assert "<style" not in body
+    assert not re.search(r"\sstyle=", body)
+    assert not re.search(r"<script(?![^>]*\ssrc=)", body)
+    assert not re.search(r"\son[a-z]+=", body)
+
+
+def test_pages_of_the_admin_allow_inline_styles_and_no_inline_scripts(admin):
+    policy = directives(admin.get(reverse("admin:projects_project_changelist")))
+    assert policy["style-src"] == "'self' 'unsafe-inline'"
+    assert policy["script-src"] == "'self' 'unsafe-eval'"
+
+
+def test_a_fragment_keeps_the_same_policy(admin):
+    assert directives(admin.get(page("list"), headers={"HX-Request": "true"}))["style-src"] == "'self'"
+
+
+def test_the_colours_of_own_pages_are_the_themes(rf):
+    css = (Path(__file__).parents[4] / "projects/static/projects/colours.css").read_text()
+    colours = admin.site._get_colors("COLORS", rf.get("/"))  # type: ignore[attr-defined]
+    expected = {f"--color-{name}-{weight}: {value};" for name, of in colours.items() for weight, value in of.items()}
+    assert set(re.findall(r"--color[^;]+;", css)) == expected

@@ -1,0 +1,93 @@
+"""The page, the admin's action and the command that ask for a new database password."""
+
+import pytest
+from django.db import connection
+
+from projects.domain.states import Origin, Phase, Reason
+from projects.models import DatabaseCluster, Project
+from tests.commands.conftest import run
+from tests.factories import ProjectFactory, provisioned_project
+from tests.support.pages import log_in, page
+from tests.unit.projects.admin.test_actions import messages_of, run_action
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def project() -> Project:
+    return provisioned_project(name="aaa")
+
+
+def is_asked_for(project: Project) -> bool:
+    return DatabaseCluster.objects.get(project=project).rotation_requested_at is not None
+
+
+def test_the_page_says_what_it_means_and_asks(project):
+    client = log_in("view_project", "provision_project")
+    assert page("rotate_password", project.pk) in client.get(page("detail", project.pk)).content.decode()
+    assert "restarts the sandbox with it" in client.get(page("rotate_password", project.pk)).content.decode()
+    assert not is_asked_for(project)
+    answer = client.post(page("rotate_password", project.pk), follow=True)
+    assert "was put in the queue" in answer.content.decode()
+    assert is_asked_for(project)
+    assert project.events.get(reason="PasswordRotationRequested").actor == "maria"
+
+
+def test_who_may_only_look_finds_no_link(project):
+    client = log_in("view_project", "reveal_credentials")
+    assert "rotate-password" not in client.get(page("detail", project.pk)).content.decode()
+    assert client.post(page("rotate_password", project.pk)).status_code == 403
+
+
+def test_the_link_is_there_before_the_sandbox_is_ready(project, admin):
+    """The card of the credentials is fetched once they are captured, and not again when the project comes to rest."""
+    Project.objects.update(phase=Phase.CREATING, reason=Reason.SANDBOX_NOT_READY)
+    assert page("rotate_password", project.pk) in admin.get(page("detail", project.pk)).content.decode()
+
+
+def test_an_adopted_database_takes_a_tick(project, admin):
+    DatabaseCluster.objects.update(origin=Origin.ADOPTED)
+    answer = admin.post(page("rotate_password", project.pk))
+    assert "Tick the box" in answer.content.decode()
+    assert not is_asked_for(project)
+    assert any("locked out" in said for said in messages_of(run_action(admin, "rotate_passwords", project)))
+    ran = run("rotate_password", "aaa")
+    assert ran.code == 1
+    assert "--with-adopted" in ran.err
+    assert not is_asked_for(project)
+    admin.post(page("rotate_password", project.pk), {"with_adopted": "yes"})
+    assert is_asked_for(project)
+
+
+def test_a_database_that_is_adopted_while_the_page_is_answered_takes_a_tick_too(project, admin):
+    adopted: list[int] = []
+
+    def adopt(execute, statement, *arguments):
+        """Have it become an adopted one right behind the view's first look at it."""
+        answer = execute(statement, *arguments)
+        if not adopted and 'FROM "projects_databasecluster"' in statement:
+            adopted.append(DatabaseCluster.objects.update(origin=Origin.ADOPTED))
+        return answer
+
+    with connection.execute_wrapper(adopt):
+        answer = admin.post(page("rotate_password", project.pk))
+    assert adopted == [1]
+    assert "Tick the box" in answer.content.decode()
+    assert not is_asked_for(project)
+
+
+def test_a_project_that_does_not_run_is_told_so(admin):
+    project = ProjectFactory.create(name="new")
+    assert "has to be running" in admin.get(page("rotate_password", project.pk)).content.decode()
+    assert any("has to be running" in said for said in messages_of(run_action(admin, "rotate_passwords", project)))
+    assert run("rotate_password", "new").code == 1
+
+
+def test_the_command_and_the_action_ask_for_it(project, admin):
+    other = provisioned_project(name="bbb")
+    ran = run("rotate_password", "aaa")
+    assert ran.code == 0, ran.err
+    assert ran.out == "aaa: the change of its database's password was put in the queue.\n"
+    run_action(admin, "rotate_passwords", other)
+    assert is_asked_for(project)
+    assert is_asked_for(other)

@@ -1,0 +1,105 @@
+"""What counts as drift: fields that were sent and are otherwise now; nothing that others add."""
+
+import copy
+from typing import Any
+
+import pytest
+
+from provisioning.objects import manifests
+from provisioning.objects.diff import GONE, conceal, drift, only_labels_mendable, without_echo
+from tests.unit.provisioning.objects.test_manifests import OWNER, SPEC
+
+STATEFULSET = manifests.build_statefulset("s", "ns", OWNER, SPEC, variables=["A"], digest="d")
+SERVICE = manifests.build_service("s", "ns", OWNER, SPEC)
+SECRET = conceal(manifests.build_environment_secret("s", "ns", OWNER, {"A": "hunter2", "B": "x"}), "key")
+
+
+def changed(manifest: dict[str, Any], *path: Any, to: Any) -> dict[str, Any]:
+    live = copy.deepcopy(manifest)
+    at: Any = live
+    for key in path[:-1]:
+        at = at[key]
+    if to is None:
+        del at[path[-1]]
+    else:
+        at[path[-1]] = to
+    return live
+
+
+CONTAINER = ("spec", "template", "spec", "containers", 0)
+ROWS = [
+    ("as it was applied", STATEFULSET, STATEFULSET, []),
+    ("replicas", STATEFULSET, changed(STATEFULSET, "spec", "replicas", to=3), ["spec.replicas: applied 1, now 3"]),
+    (
+        "image",
+        STATEFULSET,
+        changed(STATEFULSET, *CONTAINER, "image", to="evil"),
+        [f"spec.template.spec.containers[sandbox].image: applied {SPEC.image}, now evil"],
+    ),
+    (
+        "a label",
+        SERVICE,
+        changed(SERVICE, "metadata", "labels", "app.kubernetes.io/managed-by", to=None),
+        [f"metadata.labels.app.kubernetes.io/managed-by: applied controlpanel, now {GONE}"],
+    ),
+    ("a port", SERVICE, changed(SERVICE, "spec", "ports", 0, "port", to=9), ["now 9"]),
+    ("the same quantity", STATEFULSET, changed(STATEFULSET, *CONTAINER, "resources", "requests", "cpu", to="0.05"), []),
+    (
+        "another quantity",
+        STATEFULSET,
+        changed(STATEFULSET, *CONTAINER, "resources", "requests", "cpu", to="5"),
+        ["requests.cpu: applied 50m, now 5"],
+    ),
+    ("a status", STATEFULSET, {**STATEFULSET, "status": {"replicas": 7}}, []),
+    ("a default", STATEFULSET, changed(STATEFULSET, "spec", "revisionHistoryLimit", to=10), []),
+    (
+        "a value of a Secret",
+        SECRET,
+        changed(SECRET, "data", "A", to="0"),
+        ["data.A: applied a value, now another value"],
+    ),
+    ("a key too many", SECRET, changed(SECRET, "data", "C", to="0"), ["data.C: applied none"]),
+    ("a key too few", SECRET, changed(SECRET, "data", "A", to=None), [f"data.A: applied a value, now {GONE}"]),
+    ("all of it", SERVICE, None, ["Service s is gone"]),
+    ("nonsense", SERVICE, {"metadata": 1, "spec": []}, ["spec.selector"]),
+]
+
+
+@pytest.mark.parametrize(("applied", "live", "said"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])
+def test_drift(applied, live, said):
+    found = [str(item) for item in drift(applied, live)]
+    assert bool(found) == bool(said)
+    for sentence in said:
+        assert any(sentence in line for line in found), found
+
+
+def test_what_others_add_to_a_list_is_theirs():
+    live = copy.deepcopy(STATEFULSET)
+    live["spec"]["template"]["spec"]["containers"].insert(0, {"name": "sidecar", "image": "proxy"})
+    assert drift(STATEFULSET, live) == []
+
+
+def test_values_of_secrets_are_neither_kept_nor_shown():
+    plain = manifests.build_environment_secret("s", "ns", OWNER, {"A": "hunter2"})
+    live = {**plain, "data": {"A": "c3dvcmRmaXNo"}}
+    said = str(drift(conceal(plain, "key"), conceal(live, "key"))) + str(conceal(plain, "key"))
+    for value in ("hunter2", plain["data"]["A"], "c3dvcmRmaXNo"):
+        assert value not in said
+
+
+def test_what_an_admission_webhook_writes_otherwise_is_no_drift():
+    live = changed(STATEFULSET, *CONTAINER, "image", to="mirror/image")
+    live["spec"]["replicas"] = 2
+    dry_run = changed(STATEFULSET, *CONTAINER, "image", to="mirror/image")
+    real = without_echo(drift(STATEFULSET, live), drift(STATEFULSET, dry_run))
+    assert [item.path for item in real] == ["spec.replicas"]
+
+
+def test_of_a_cluster_only_labels_are_taken_back():
+    spec = manifests.DatabaseSpec("16.4.0", "", "1", "1Gi", "1Gi")
+    applied = manifests.build_cluster(manifests.CLUSTER_V1, name="c", namespace="n", owner=OWNER, spec=spec)
+    live = changed(applied, "spec", "terminationPolicy", to="WipeOut")
+    live["metadata"]["labels"].pop("app.kubernetes.io/managed-by")
+    label, policy = only_labels_mendable(drift(applied, live))
+    assert (label.is_mendable, policy.is_mendable) == (True, False)
+    assert "OpsRequest" in policy.obstacle
