@@ -1,4 +1,4 @@
-"""All settings, read from the environment by django-environ. README.md has them in one table."""
+"""All settings, read from the environment by django-environ. docs/settings.md describes each of them."""
 
 import os
 from datetime import timedelta
