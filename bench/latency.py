@@ -9,8 +9,8 @@ from typing import Any
 from bench.api import CLUSTERS, STATEFULSETS, Api, FirstSeen
 from bench.figures import Result, percentile
 from bench.stage import Backend, BenchError, Cluster, Panel
-from devcluster.kubeblocks_states import Observed, build_status, decide
-from devcluster.scenarios import DEFAULT, NEVER
+from devcluster.controllers.kubeblocks_states import Observed, build_status, decide
+from devcluster.controllers.scenarios import DEFAULT, NEVER
 
 _WRITERS = 4
 _PROJECT_LABEL = "controlpanel.fullstackagent.io/project"

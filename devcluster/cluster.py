@@ -27,12 +27,14 @@ from typing import IO, Any, Literal, Self
 import uvloop
 import yaml
 
-from devcluster.client import CONFIG_MAPS, Connection, KubeClient, NotFoundError
-from devcluster.kubeblocks import Timing
-from devcluster.local_client import LocalClient
-from devcluster.ports import LOOPBACK, is_free
-from devcluster.scenarios import CONFIG_MAP, NAMESPACE, Scenario
-from devcluster.server import MASTERS, ApiServer, Faults, Identity, KubeblocksVersion
+from devcluster.apiserver.auth.identity import MASTERS, Identity
+from devcluster.apiserver.http.faults import Faults
+from devcluster.apiserver.http.server import ApiServer, KubeblocksVersion
+from devcluster.client.client import CONFIG_MAPS, Connection, KubeClient, NotFoundError
+from devcluster.client.local import LocalClient
+from devcluster.controllers.kubeblocks import Timing
+from devcluster.controllers.scenarios import CONFIG_MAP, NAMESPACE, Scenario
+from devcluster.node.ports import LOOPBACK, is_free
 from devcluster.stand_ins import STAND_INS, StandInOptions, run_stand_ins
 
 log = logging.getLogger(__name__)

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from devcluster.client import KubeClient
-from devcluster.kubeblocks import KubeBlocksStandIn, Timing
-from devcluster.kubelet import Kubelet
-from devcluster.postgres import PostgresServers
-from devcluster.processes import Children
-from devcluster.statefulsets import StatefulSetController
+from devcluster.client.client import KubeClient
+from devcluster.controllers.kubeblocks import KubeBlocksStandIn, Timing
+from devcluster.controllers.stateful_sets import StatefulSetController
+from devcluster.node.kubelet import Kubelet
+from devcluster.node.postgres import PostgresServers
+from devcluster.node.processes import Children
 
 STAND_INS = ("kubeblocks", "statefulsets", "kubelet")
 

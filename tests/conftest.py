@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from devcluster.cluster import EmbeddedCluster, Options
-from devcluster.scenarios import Scenario
+from devcluster.controllers.scenarios import Scenario
 from projects.domain.states import Phase
 from projects.models import Project
 from projects.services import queue as scheduling

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from django.core.management import CommandError, call_command
 
-from devcluster.ports import LOOPBACK, choose_port
+from devcluster.node.ports import LOOPBACK, choose_port
 from provisioning.management.supervisor import Supervisor
 from tests.support.processes import hermetic_environment
 

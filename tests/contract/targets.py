@@ -62,7 +62,8 @@ def open_target() -> Iterator[Target]:
 @contextmanager
 def open_embedded_target() -> Iterator[Target]:
     """An embedded API server of its own, in a thread, on a state directory that goes away with it."""
-    from devcluster.server import ApiServer, Identity  # the other targets do not need it
+    from devcluster.apiserver.auth.identity import Identity  # the other targets do not need it
+    from devcluster.apiserver.http.server import ApiServer
 
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="embedded-api-server", daemon=True)

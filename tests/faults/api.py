@@ -10,7 +10,7 @@ from typing import Any
 
 import urllib3
 
-from devcluster.apiserver.store import Store
+from devcluster.apiserver.storage.store import Store
 from tests.faults.evidence import PATHS
 from tests.support.api_server import ADMIN_TOKEN
 

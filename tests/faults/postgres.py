@@ -14,9 +14,9 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from devcluster.ports import choose_port
-from devcluster.postgres_binaries import SUPERUSER, find_binaries, make_template
-from devcluster.processes import RunAs
+from devcluster.node.ports import choose_port
+from devcluster.node.postgres_binaries import SUPERUSER, find_binaries, make_template
+from devcluster.node.processes import RunAs
 
 HOST = "127.0.0.1"
 _PORTS = range(31000, 32000)

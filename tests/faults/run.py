@@ -15,8 +15,8 @@ from django.test.utils import override_settings
 from django.utils import timezone
 from django_q.models import OrmQ
 
+from devcluster.apiserver.http.faults import Faults
 from devcluster.cluster import build_kubeconfig
-from devcluster.server import Faults
 from projects.confidential.encrypted_fields import UndecryptableValueError
 from projects.confidential.redaction import RedactingFilter
 from projects.domain.states import DesiredState, Phase, Reason

@@ -13,7 +13,8 @@ from typing import Any
 
 import requests
 
-from devcluster.server import MASTERS, ApiServer, Identity
+from devcluster.apiserver.auth.identity import MASTERS, Identity
+from devcluster.apiserver.http.server import ApiServer
 
 ADMIN_TOKEN = "admin-token"
 NOBODY_TOKEN = "nobody-token"

@@ -13,10 +13,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from devcluster import postgres_binaries
 from devcluster.cluster import ClusterError, EmbeddedCluster, Options
-from devcluster.ports import is_free
-from devcluster.processes import command_line_of
+from devcluster.node import postgres_binaries
+from devcluster.node.ports import is_free
+from devcluster.node.processes import command_line_of
 from tests.cluster.devcluster.node.test_sandboxes import container_status, create_sandbox, process_of, wait_ready
 from tests.contract.rest import Access
 from tests.contract.targets import load_kubeconfig

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from devcluster.apiserver.server import KubeblocksVersion
-from devcluster.client import CONFIG_MAPS, Connection, KubeClient, NotFoundError
+from devcluster.apiserver.http.server import KubeblocksVersion
+from devcluster.client.client import CONFIG_MAPS, Connection, KubeClient, NotFoundError
 from devcluster.cluster import EmbeddedCluster, Options
-from devcluster.kubeblocks import Timing
-from devcluster.scenarios import CONFIG_MAP, NAMESPACE, Scenario
+from devcluster.controllers.kubeblocks import Timing
+from devcluster.controllers.scenarios import CONFIG_MAP, NAMESPACE, Scenario
 from devcluster.stand_ins import StandInOptions, run_stand_ins
 from tests.contract.controlplane import ControlPlane
 from tests.contract.definitions import DEFINITIONS, read_definitions

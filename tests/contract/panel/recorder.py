@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 
 import urllib3
 
-from devcluster.apiserver.requestinfo import parse_request
+from devcluster.apiserver.auth.request_info import parse_request
 from tests.contract.rest import Access
 
 Permission = tuple[str, str, str]

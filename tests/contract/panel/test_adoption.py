@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django_q.models import OrmQ
 
-from devcluster.scenarios import NEVER, Scenario
+from devcluster.controllers.scenarios import NEVER, Scenario
 from projects.domain.states import Origin, Phase, Reason
 from projects.models import DatabaseCluster, Project
 from projects.models.found_cluster import FoundCluster, Inventory

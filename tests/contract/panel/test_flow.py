@@ -10,7 +10,7 @@ import pytest
 from django.conf import settings as django_settings
 from django.utils import timezone
 
-from devcluster.scenarios import NEVER, Scenario
+from devcluster.controllers.scenarios import NEVER, Scenario
 from projects.confidential.encrypted_fields import EncryptedText
 from projects.domain.connection import Connection
 from projects.domain.states import CredentialsSource, Phase, Reason, Step

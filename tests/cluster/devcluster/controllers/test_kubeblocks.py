@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from devcluster.cluster import EmbeddedCluster, Options
-from devcluster.scenarios import Failure, Scenario
+from devcluster.controllers.scenarios import Failure, Scenario
 from tests.support.standin_api import CLUSTERS, CORE, ENDPOINT, LEGACY_CLUSTERS, Api, wait_for
 
 

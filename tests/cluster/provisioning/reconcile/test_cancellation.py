@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from devcluster.scenarios import NEVER, Scenario
+from devcluster.controllers.scenarios import NEVER, Scenario
 from projects.domain.states import DesiredState, Origin, Phase, Reason
 from projects.models import DatabaseCluster, Project
 from projects.models.sandbox_template import SandboxTemplate

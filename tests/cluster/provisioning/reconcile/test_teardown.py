@@ -8,7 +8,7 @@ from django.apps import apps
 from django.db import connection
 from django.utils import timezone
 
-from devcluster.scenarios import NEVER, Scenario
+from devcluster.controllers.scenarios import NEVER, Scenario
 from projects.domain.states import DesiredState, Reason
 from projects.models import DatabaseCluster
 from projects.models.orphan import Orphan, OrphanWish

@@ -6,13 +6,19 @@ from typing import Any
 
 import pytest
 
-from devcluster.apiserver import cel
-from devcluster.apiserver.apply import apply_configuration, collect_fields, from_fields_v1, path_text, to_fields_v1
 from devcluster.apiserver.errors import ApiError
-from devcluster.apiserver.patching import json_patch, merge_patch, strategic_merge
-from devcluster.apiserver.quantities import QuantityError, canonical
-from devcluster.apiserver.resources import builtin_types
-from devcluster.apiserver.selectors import labels_match, parse_label_selector
+from devcluster.apiserver.schema.quantities import QuantityError, canonical
+from devcluster.apiserver.schema.resources import builtin_types
+from devcluster.apiserver.schema.selectors import labels_match, parse_label_selector
+from devcluster.apiserver.validation import cel
+from devcluster.apiserver.writes.patching import json_patch, merge_patch, strategic_merge
+from devcluster.apiserver.writes.server_side_apply import (
+    apply_configuration,
+    collect_fields,
+    from_fields_v1,
+    path_text,
+    to_fields_v1,
+)
 
 STATEFUL_SET = builtin_types().node("apps.v1.StatefulSet")
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from devcluster.kubeblocks_objects import build_secret, build_services
-from devcluster.kubeblocks_states import Observed, build_status, decide
-from devcluster.pod_environment import MissingSourceError, expand, resolve_environment
-from devcluster.scenarios import DEFAULT, NEVER, Failure, Scenario, Scenarios, parse_scenario
+from devcluster.controllers.kubeblocks_objects import build_secret, build_services
+from devcluster.controllers.kubeblocks_states import Observed, build_status, decide
+from devcluster.controllers.scenarios import DEFAULT, NEVER, Failure, Scenario, Scenarios, parse_scenario
+from devcluster.node.pod_environment import MissingSourceError, expand, resolve_environment
 from tests.support.standin_api import cluster_spec
 
 

@@ -1,0 +1,115 @@
+"""Request bodies: size, media type, JSON or YAML."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import yaml
+from aiohttp import web
+
+from devcluster.apiserver import errors
+from devcluster.apiserver.schema.go_values import go_kind
+from devcluster.apiserver.schema.json_text import JsonError, load_json
+
+_SHOWN_BYTES = 30
+BODY_LIMIT = 3 * 1024 * 1024
+PATCH_TYPES = (
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+    "application/apply-patch+yaml",
+    "application/apply-patch+cbor",
+)
+
+
+async def read_bytes(request: web.Request) -> bytes:
+    """413 beyond 3 MiB, as the real server limits resource requests."""
+    if request.content_length is not None and request.content_length > BODY_LIMIT:
+        raise errors.too_large(BODY_LIMIT)
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.content.iter_chunked(256 * 1024):
+        size += len(chunk)
+        if size > BODY_LIMIT:
+            raise errors.too_large(BODY_LIMIT)
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def media_type_of(request: web.Request) -> str:
+    return request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+
+def parse_object(raw: bytes, media_type: str, kind: str = "") -> dict[str, Any]:
+    """The body of a create or update.
+
+    415 for protobuf (an embedded server speaks JSON only), 400 when it does not parse.
+    """
+    if media_type in {"", "application/json", "text/json"}:
+        try:
+            parsed = load_json(raw)
+        except JsonError as error:
+            raise _unrecognized(raw, kind, str(error)) from None
+    elif media_type in {"application/yaml", "text/yaml"}:
+        parsed = parse_yaml(raw)
+    else:
+        raise errors.unsupported_media_type()
+    if not isinstance(parsed, dict):
+        into = 'struct { APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }'
+        raise _unrecognized(raw, kind, f"json: cannot unmarshal {go_kind(parsed)} into Go value of type {into}")
+    for name in ("apiVersion", "kind"):
+        if parsed.get(name) is not None and not isinstance(parsed[name], str):
+            why = f"json: cannot unmarshal {go_kind(parsed[name])} into Go struct field .{name} of type string"
+            raise _unrecognized(raw, kind, why)
+    return parsed
+
+
+def _unrecognized(raw: bytes, kind: str, why: str) -> errors.ApiError:
+    """The decoder's own words; it shows the body as text when it looks like an object, else in hex.
+
+    Long bodies are cut: they may hold Secrets.
+    """
+    start = raw[:_SHOWN_BYTES]
+    shown = "<empty>" if not raw else start.decode("utf-8", "replace") if raw[:1] == b"{" else start.hex()
+    if len(raw) > _SHOWN_BYTES:
+        shown += " ..."
+    prefix = f"the object provided is unrecognized (must be of type {kind}): " if kind else ""
+    suffix = f" ({shown})" if kind else ""
+    return errors.bad_request(f"{prefix}couldn't get version/kind; json parse error: {why}{suffix}")
+
+
+def parse_patch(raw: bytes) -> Any:
+    """The JSON of a patch; 400 when it does not parse."""
+    try:
+        return load_json(raw)
+    except JsonError as error:
+        raise errors.bad_request(f"error decoding patch: {error}") from None
+
+
+def parse_json(raw: bytes) -> Any:
+    try:
+        return load_json(raw)
+    except JsonError as error:
+        raise errors.bad_request(f"couldn't get version/kind; json parse error: {error}") from None
+
+
+def parse_yaml(raw: bytes) -> Any:
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        return yaml.load(raw, Loader=_PlainLoader)  # noqa: S506 - a SafeLoader with less  # nosec B506
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise errors.bad_request(f"error decoding YAML: {error}") from None
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """SafeLoader that leaves dates as text, as JSON has none."""
+
+
+_PlainLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}

@@ -1,0 +1,305 @@
+"""The embedded Kubernetes API server: start, stop, and the path of one request.
+
+A request is authenticated, authorized, struck by a fault if one is set, and answered; whatever goes wrong becomes a
+Status object, never the end of
+the server. No line of this package logs request bodies or tokens, since Secrets pass through here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import aiohttp
+import yaml
+from aiohttp import web
+
+from devcluster.apiserver import errors
+from devcluster.apiserver.auth.identity import AUTHENTICATED, Authenticator, Identity, service_account_identity
+from devcluster.apiserver.auth.rbac import Access, Authorizer, access_of, refusal
+from devcluster.apiserver.auth.request_info import RequestInfo, parse_request
+from devcluster.apiserver.http.backend import Backend
+from devcluster.apiserver.http.calls import Call, wants_yaml
+from devcluster.apiserver.http.faults import Fault, Faults, RequestCounts
+from devcluster.apiserver.http.handlers import Handlers
+from devcluster.apiserver.schema.resources import Registry
+from devcluster.apiserver.storage.records import dump
+from devcluster.apiserver.storage.store import Store
+from devcluster.apiserver.writes import bootstrap
+from devcluster.apiserver.writes.deletion import Lifecycle
+from devcluster.apiserver.writes.garbage_collection import Collector
+from devcluster.apiserver.writes.operations import Operations
+
+__all__ = ["ApiServer", "Identity", "KubeblocksVersion"]
+
+logger = logging.getLogger(__name__)
+
+KubeblocksVersion = Literal["v1.0.2", "v0.9.5", "v0.8.4"]
+SHUTDOWN_TIMEOUT_S = 1.0
+
+
+class ApiServer:
+    """One server over one state directory. `start` and `stop` belong to the loop that serves it."""
+
+    def __init__(
+        self,
+        *,
+        state_dir: Path,
+        tokens: Mapping[str, Identity],
+        crd_dir: Path | None = None,
+        kubernetes_version: str = "v1.36.2",
+        kubeblocks: KubeblocksVersion = "v1.0.2",
+    ) -> None:
+        """`crd_dir`.
+
+        YAML files of CustomResourceDefinitions to install at start, instead of the reduced KubeBlocks ones of this
+        package.
+        """
+        self.faults = Faults()
+        self.request_counts = RequestCounts()
+        self.registry = Registry()
+        self.store = Store(state_dir / "objects.sqlite3")
+        self.lifecycle = Lifecycle(self.store, self.registry)
+        self.operations = Operations(self.store, self.registry, self.lifecycle)
+        self._state_dir = state_dir
+        self._crd_paths = bootstrap.crd_paths(crd_dir, kubeblocks)
+        self._authenticator = Authenticator(self.store, tokens)
+        self._authorizer = Authorizer(self.store)
+        backend = Backend(
+            store=self.store,
+            registry=self.registry,
+            lifecycle=self.lifecycle,
+            operations=self.operations,
+            authenticator=self._authenticator,
+            authorizer=self._authorizer,
+            faults=self.faults,
+            request_counts=self.request_counts,
+        )
+        self._handlers = Handlers(backend, kubernetes_version)
+        self._runner: web.AppRunner | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self, host: str = "127.0.0.1", port: int = 0) -> int:
+        """Serve; answers the port. OSError when it is taken, sqlite3.Error when the state directory is broken."""
+        self._state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.store.open()
+        try:
+            bootstrap.install_crds(self.operations, self.registry, self._crd_paths)
+            bootstrap.create_system_objects(self.operations)
+            await self.store.committed()
+            runner = web.AppRunner(
+                self._build_application(),
+                access_log=None,
+                shutdown_timeout=SHUTDOWN_TIMEOUT_S,
+                handler_cancellation=True,
+                auto_decompress=True,
+            )
+            await runner.setup()
+            self._runner = runner
+            site = web.TCPSite(runner, host, port, backlog=1024)
+            await site.start()
+        except BaseException:
+            await self.stop()
+            raise
+        self._tasks = [asyncio.create_task(Collector(self.lifecycle).collect_forever(), name="garbage-collection")]
+        self._handlers.address = f"{host}:{self._bound_port(runner)}"
+        return self._bound_port(runner)
+
+    async def stop(self) -> None:
+        """Ends open watches and requests within about a second; everything answered so far is on disk."""
+        self.store.drop_subscriptions()
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        self._tasks = []
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+        self.store.close()
+
+    def drop_watches(self, resource: str | None = None) -> int:
+        """Break open watches now (`pods`, `clusters.apps.kubeblocks.io`, or all); answers how many."""
+        return self.store.drop_subscriptions(resource)
+
+    def _build_application(self) -> web.Application:
+        application = web.Application(client_max_size=0)
+        application.router.add_route("*", "/{path:.*}", self.answer)
+        return application
+
+    @staticmethod
+    def _bound_port(runner: web.AppRunner) -> int:
+        return int(runner.addresses[0][1])
+
+    # One request
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """Answer one request; everything that goes wrong becomes a Status, as on a real server."""
+        try:
+            return await self._dispatch(request)
+        except errors.ApiError as error:
+            return _respond_error(error)
+        except (asyncio.CancelledError, ConnectionError, aiohttp.ClientError):
+            raise
+        except Exception as error:
+            # The type only: texts of unexpected errors may quote an object, and objects may be Secrets.
+            logger.error(
+                "%s %s failed: %s", request.method, request.rel_url.raw_path, type(error).__name__, exc_info=_DEBUG
+            )
+            return _respond_error(errors.internal_error(f"the embedded API server failed with {type(error).__name__}"))
+
+    async def _dispatch(self, request: web.Request) -> web.StreamResponse:
+        query = request.rel_url.query
+        info = parse_request(request.method, request.rel_url.raw_path, query)
+        authorization = request.headers.get("Authorization", "")
+        identity = self._authenticator.identify(authorization) if authorization else _ANONYMOUS
+        if identity is None:
+            raise errors.unauthorized()
+        if "Impersonate-User" in request.headers:
+            identity = self._impersonate(request, identity, info)
+        self.request_counts.note(info, identity.user)
+        call = Call(request, info, identity, query)
+        if info.path.startswith("/devcluster/"):
+            return await self._handlers.answer_devcluster(call)
+        fault = self.faults.draw(info, identity.user) if self.faults.rules else None
+        if fault is not None and fault.kind == "status" and fault.status == 429:
+            return _too_many_requests(fault)
+        if not identity.is_master:
+            self._authorizer.check(identity, info)
+        if self.faults.latency_s and info.is_resource:
+            await asyncio.sleep(self.faults.latency_s)
+        if fault is not None:
+            return await self._answer_with_fault(call, fault)
+        return await self._answer_call(call)
+
+    async def _answer_call(self, call: Call) -> web.StreamResponse:
+        if not call.info.is_resource:
+            return await self._handlers.answer_plain(call)
+        response = await self._handlers.answer_resource(call)
+        if isinstance(response, web.Response) and wants_yaml(call.request.headers.get("Accept", "")):
+            _turn_into_yaml(response)
+        return response
+
+    def _impersonate(self, request: web.Request, identity: Identity, info: RequestInfo) -> Identity:
+        """Act as someone else; 403 unless the right to impersonate is held."""
+        user = request.headers["Impersonate-User"]
+        wanted = [Access("impersonate", "", "users", "", user)]
+        groups = tuple(request.headers.getall("Impersonate-Group", []))
+        wanted += [Access("impersonate", "", "groups", "", group) for group in groups]
+        if not all(self._authorizer.allows(identity, one) for one in wanted):
+            access = access_of(info)
+            verb = f"impersonate-on:user-info:{access.verb}"
+            raise refusal(identity, dataclasses.replace(access, verb=verb))
+        parts = user.split(":")
+        if user.startswith("system:serviceaccount:") and len(parts) == 4 and not groups:
+            return service_account_identity(parts[2], parts[3])
+        return Identity(user, (*groups, AUTHENTICATED))
+
+    async def _answer_with_fault(self, call: Call, fault: Fault) -> web.StreamResponse:
+        match fault.kind:
+            case "status":
+                raise _fault_error(fault, call.info)
+            case "timeout-before":
+                await asyncio.sleep(fault.seconds)
+                raise _timeout_error()
+            case "timeout-after":
+                with contextlib.suppress(errors.ApiError):
+                    await self._answer_call(call)
+                await asyncio.sleep(fault.seconds)
+                raise _timeout_error()
+            case "reset-before":
+                return _reset(call.request)
+            case "reset-after":
+                with contextlib.suppress(errors.ApiError):
+                    await self._answer_call(call)
+                return _reset(call.request)
+            case "delay":
+                await asyncio.sleep(fault.seconds)
+                return await self._answer_call(call)
+            case "slow-body":
+                return await _send_slowly(call.request, await self._answer_call(call), fault.seconds)
+            case _:
+                call.fault = fault
+                return await self._answer_call(call)
+
+
+_ANONYMOUS = Identity("system:anonymous", ("system:unauthenticated",))
+_DEBUG = False
+
+
+def _respond_error(error: errors.ApiError) -> web.Response:
+    return web.Response(
+        status=error.code, body=dump(error.to_status()), content_type="application/json", headers=error.headers
+    )
+
+
+def _fault_error(fault: Fault, info: RequestInfo) -> errors.ApiError:
+    match fault.status:
+        case 500:
+            return errors.internal_error("a fault was requested")
+        case 503:
+            return errors.service_unavailable("the server is currently unable to handle the request")
+        case 401:
+            return errors.unauthorized()
+        case 403:
+            return errors.forbidden(info.group, info.resource, info.name, "a fault was requested")
+        case 404:
+            return errors.not_found(info.group, info.resource, info.name)
+        case 409:
+            return errors.conflict(info.group, info.resource, info.name, errors.STALE_WRITE)
+        case 410:
+            return errors.expired("The resourceVersion for the provided list is too old.")
+        case code:
+            return errors.ApiError(code, "", "a fault was requested", details={})
+
+
+def _too_many_requests(fault: Fault) -> web.Response:
+    """Priority and fairness answers plain text, not a Status."""
+    return web.Response(
+        status=429,
+        text="Too many requests, please try again later.\n",
+        content_type="text/plain",
+        headers={"Retry-After": str(fault.retry_after_s)},
+    )
+
+
+def _turn_into_yaml(response: web.Response) -> None:
+    if response.content_type != "application/json" or not isinstance(response.body, bytes):
+        return
+    text = yaml.safe_dump(json.loads(response.body), sort_keys=True, allow_unicode=True)
+    response.body = text.encode()
+    response.content_type = "application/yaml"
+
+
+def _timeout_error() -> errors.ApiError:
+    return errors.ApiError(504, "Timeout", "Timeout: request did not complete within the allotted timeout", details={})
+
+
+def _reset(request: web.Request) -> web.Response:
+    """Break the connection without an answer."""
+    if request.transport is not None:
+        request.transport.abort()
+    raise ConnectionResetError
+
+
+async def _send_slowly(request: web.Request, whole: web.StreamResponse, seconds: float) -> web.StreamResponse:
+    if not isinstance(whole, web.Response) or not isinstance(whole.body, bytes):
+        return whole
+    body = whole.body
+    response = web.StreamResponse(status=whole.status, headers={"Content-Type": "application/json"})
+    response.content_length = len(body)
+    await response.prepare(request)
+    pieces = 8
+    step = max(len(body) // pieces, 1)
+    for start in range(0, len(body), step):
+        await response.write(body[start : start + step])
+        await asyncio.sleep(seconds / pieces)
+    await response.write_eof()
+    return response

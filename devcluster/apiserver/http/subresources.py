@@ -1,0 +1,260 @@
+"""Subresources that are not plain objects (scale, token, log, eviction, binding) and the /devcluster paths."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from devcluster.apiserver import errors
+from devcluster.apiserver.auth.identity import Authenticator
+from devcluster.apiserver.errors import JsonObject
+from devcluster.apiserver.http import bodies
+from devcluster.apiserver.http.backend import Backend
+from devcluster.apiserver.http.calls import Call, build_delete_options, parse_fault_body, respond
+from devcluster.apiserver.schema.go_values import go_kind
+from devcluster.apiserver.schema.resources import ResourceType
+from devcluster.apiserver.storage.records import Record
+from devcluster.apiserver.writes.options import Patch, Target, WriteOptions
+from devcluster.apiserver.writes.patching import json_patch, merge_patch
+
+LOG_ANNOTATION = "devcluster/log-file"
+"""Set by the stand-in for the kubelet on its Pods: the file that /log shows."""
+MIN_TOKEN_S, DEFAULT_TOKEN_S, MAX_TOKEN_S = 600, 3600, 2**32
+
+
+async def answer(backend: Backend, call: Call, kind: ResourceType) -> web.StreamResponse:
+    info = call.info
+    store = backend.store
+    body: JsonObject = {}
+    record = store.get(kind.table, info.namespace if kind.namespaced else "", info.name)
+    if info.subresource == "eviction":
+        body = await _read_body(call)
+        if (body.get("metadata") or {}).get("name") != info.name:
+            raise errors.bad_request("name in URL does not match name in Eviction object")
+    if record is None:
+        raise errors.not_found(kind.group, kind.plural, info.name)
+    match info.subresource:
+        case "scale":
+            return await _answer_scale(backend, call, kind, record)
+        case "token":
+            body = await _read_body(call)
+            return respond(_issue_token(backend.authenticator, record, body), 201)
+        case "log":
+            return await _answer_log(call, record)
+        case "eviction":
+            options = build_delete_options(body.get("deleteOptions") or {}, call.query)
+            backend.lifecycle.delete(kind, record, options)
+            await store.committed()
+            return respond(
+                {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, 201
+            )
+        case "binding":
+            body = await _read_body(call)
+            pod = record.parse()
+            if pod["spec"].get("nodeName"):
+                raise errors.conflict(
+                    "",
+                    "pods/binding",
+                    record.name,
+                    f'pod {record.name} is already assigned to node "{pod["spec"]["nodeName"]}"',
+                )
+            pod["spec"]["nodeName"] = (body.get("target") or {}).get("name", "")
+            store.put(kind.table, pod)
+            await store.committed()
+            return respond(
+                {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, 201
+            )
+        case _:
+            raise errors.method_not_allowed()
+
+
+async def _read_body(call: Call) -> JsonObject:
+    raw = await bodies.read_bytes(call.request)
+    return bodies.parse_object(raw, bodies.media_type_of(call.request))
+
+
+def _issue_token(authenticator: Authenticator, record: Record, body: JsonObject) -> JsonObject:
+    spec = body.get("spec") or {}
+    seconds = spec.get("expirationSeconds", DEFAULT_TOKEN_S)
+    if not isinstance(seconds, int) or isinstance(seconds, bool):
+        raise errors.bad_request(
+            'TokenRequest in version "v1" cannot be handled as a TokenRequest: json: cannot unmarshal '
+            f"{go_kind(seconds)} into Go struct field TokenRequestSpec.spec.expirationSeconds of type int64"
+        )
+    causes = []
+    if seconds < MIN_TOKEN_S:
+        causes.append(
+            errors.cause_invalid("spec.expirationSeconds", seconds, "may not specify a duration less than 10 minutes")
+        )
+    if seconds > MAX_TOKEN_S:
+        causes.append(
+            errors.cause_invalid(
+                "spec.expirationSeconds", seconds, "may not specify a duration larger than 2^32 seconds"
+            )
+        )
+    if causes:
+        raise errors.invalid("authentication.k8s.io", "TokenRequest", "", causes)
+    audiences = spec.get("audiences") or ["https://kubernetes.default.svc.cluster.local"]
+    token, expires_at = authenticator.issue(record.namespace, record.name, record.uid, audiences, seconds)
+    moment = datetime.fromtimestamp(expires_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {
+        "kind": "TokenRequest",
+        "apiVersion": "authentication.k8s.io/v1",
+        "metadata": {"name": record.name, "namespace": record.namespace},
+        "spec": {"audiences": audiences, "expirationSeconds": seconds, "boundObjectRef": spec.get("boundObjectRef")},
+        "status": {"token": token, "expirationTimestamp": moment},
+    }
+
+
+async def _answer_log(call: Call, record: Record) -> web.Response:
+    """The end of the file that the Pod's annotation names.
+
+    Like the real server an empty text when nothing was written yet.
+    """
+    pod = record.parse()
+    path = (pod["metadata"].get("annotations") or {}).get(LOG_ANNOTATION)
+    container = call.query.get("container", "")
+    names = [one["name"] for one in pod["spec"]["containers"]]
+    if container and container not in names:
+        raise errors.bad_request(f"container {container} is not valid for pod {record.name}")
+    if not path:
+        raise errors.bad_request(
+            f'container "{container or names[0]}" in pod "{record.name}" is waiting to start: ContainerCreating'
+        )
+    text = await asyncio.to_thread(
+        _read_tail, Path(path), call.query.get("tailLines", ""), call.query.get("limitBytes", "")
+    )
+    return web.Response(body=text, content_type="text/plain")
+
+
+def _read_tail(path: Path, tail_lines: str, limit_bytes: str, most: int = 1024 * 1024) -> bytes:
+    try:
+        with path.open("rb") as file:
+            file.seek(0, 2)
+            file.seek(max(file.tell() - most, 0))
+            text = file.read()
+    except OSError:
+        return b""
+    if tail_lines.isdigit():
+        lines = text.splitlines(keepends=True)
+        text = b"".join(lines[-int(tail_lines) :]) if tail_lines != "0" else b""
+    return text[: int(limit_bytes)] if limit_bytes.isdigit() else text
+
+
+# Scale
+
+
+async def _answer_scale(backend: Backend, call: Call, kind: ResourceType, record: Record) -> web.StreamResponse:
+    body = record.parse()
+    scale = _scale_of(body)
+    if call.info.verb == "get":
+        return respond(scale)
+    raw = await bodies.read_bytes(call.request)
+    media_type = bodies.media_type_of(call.request)
+    if call.info.verb == "update":
+        wanted = bodies.parse_object(raw, media_type)
+        version = (wanted.get("metadata") or {}).get("resourceVersion")
+        if version and version != body["metadata"]["resourceVersion"]:
+            raise errors.conflict(kind.group, kind.plural, record.name, errors.STALE_WRITE)
+        name = (wanted.get("metadata") or {}).get("name") or ""
+        if not name:
+            raise errors.bad_request(
+                f"the name of the object ({record.name} based on URL) was undeterminable: name must be provided"
+            )
+        if name != record.name:
+            raise errors.bad_request(
+                f"the name of the object ({name}) does not match the name on the URL ({record.name})"
+            )
+        replicas = (wanted.get("spec") or {}).get("replicas", 0)
+    else:
+        parsed = bodies.parse_json(raw)
+        wanted = (
+            json_patch(scale, parsed) if media_type == "application/json-patch+json" else merge_patch(scale, parsed)
+        )
+        replicas = (wanted.get("spec") or {}).get("replicas", 0)
+    if isinstance(replicas, bool) or not isinstance(replicas, int):
+        text = f"json: cannot unmarshal {go_kind(replicas)} into Go struct field ScaleSpec.spec.replicas of type int32"
+        if call.info.verb == "patch":
+            raise errors.invalid_patch(json.dumps(wanted, separators=(",", ":")), text)
+        raise errors.bad_request(f'Scale in version "v1" cannot be handled as a Scale: {text}')
+    if replicas < 0:
+        raise errors.invalid(
+            "autoscaling",
+            "Scale",
+            record.name,
+            [errors.cause_invalid("spec.replicas", replicas, "must be greater than or equal to 0")],
+        )
+    agent = call.request.headers.get("User-Agent", "").partition("/")[0]
+    manager = call.query.get("fieldManager") or agent or "unknown"
+    options = WriteOptions(call.identity.user, manager, dry_run=call.query.get("dryRun") == "All")
+    target = Target(kind, record.namespace, record.name)
+    written = backend.operations.patch(
+        target, Patch("application/merge-patch+json", {"spec": {"replicas": replicas}}), options
+    )
+    await backend.store.committed()
+    return respond(_scale_of(written.body))
+
+
+def _scale_of(body: JsonObject) -> JsonObject:
+    metadata = body["metadata"]
+    spec, status = body.get("spec") or {}, body.get("status") or {}
+    kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
+    selector: Any = (spec.get("selector") or {}).get("matchLabels") or {}
+    return {
+        "kind": "Scale",
+        "apiVersion": "autoscaling/v1",
+        "metadata": {name: metadata[name] for name in kept if name in metadata},
+        "spec": {"replicas": spec.get("replicas", 1)} if spec.get("replicas", 1) else {},
+        "status": {
+            "replicas": status.get("replicas", 0),
+            "selector": ",".join(f"{name}={value}" for name, value in sorted(selector.items())),
+        },
+    }
+
+
+# /devcluster
+
+
+async def answer_devcluster(backend: Backend, call: Call) -> web.StreamResponse:
+    """GET, POST and DELETE of faults; GET and DELETE of request counts; POST of compaction and dropped watches."""
+    path, method = call.info.path.rstrip("/"), call.request.method
+    match method, path:
+        case "GET", "/devcluster/faults":
+            return respond({"faults": backend.faults.describe(), "latency_s": backend.faults.latency_s})
+        case "POST", "/devcluster/faults":
+            body = parse_fault_body(await bodies.read_bytes(call.request))
+            if "latency_s" in body and "kind" not in body:
+                backend.faults.latency_s = float(body["latency_s"])
+                return respond({"latency_s": backend.faults.latency_s}, 201)
+            if body.get("kind") == "drop-watches":
+                return respond({"dropped": backend.store.drop_subscriptions(body.get("resource") or None)}, 201)
+            if body.get("kind") == "compact":
+                backend.store.compact()
+                return respond({"compacted": True}, 201)
+            backend.faults.revision = backend.store.revision
+            try:
+                fault = backend.faults.add(**body)
+            except (TypeError, ValueError) as error:
+                raise errors.bad_request(f"this fault cannot be added: {error}") from None
+            return respond({"id": fault.id}, 201)
+        case "DELETE", "/devcluster/faults":
+            backend.faults.clear()
+            return respond({"cleared": True})
+        case "DELETE", _ if path.startswith("/devcluster/faults/") and path.rpartition("/")[2].isdigit():
+            if not backend.faults.remove(int(path.rpartition("/")[2])):
+                raise errors.ApiError(
+                    404, "NotFound", "There is no fault with this id; GET /devcluster/faults lists them."
+                )
+            return respond({"cleared": True})
+        case "GET", "/devcluster/requests":
+            return respond({"requests": backend.request_counts.describe()})
+        case "DELETE", "/devcluster/requests":
+            backend.request_counts.clear()
+            return respond({"cleared": True})
+        case _:
+            raise errors.page_not_found()

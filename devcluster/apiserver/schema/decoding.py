@@ -1,0 +1,394 @@
+"""From JSON to a typed object: wrong JSON types are a 400, unknown fields are dropped with a warning or refused.
+
+Built-in kinds are decoded as Go structs are (nulls vanish); custom resources are pruned by their schema and get its
+defaults, and their values
+are judged later (422, `validation.custom_resources`).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import copy
+import re
+from typing import Any
+
+from devcluster.apiserver import errors
+from devcluster.apiserver.errors import JsonObject
+from devcluster.apiserver.schema.go_values import go_kind
+from devcluster.apiserver.schema.json_text import Repeated
+from devcluster.apiserver.schema.quantities import ERROR_TEXT, QuantityError, canonical
+from devcluster.apiserver.schema.resources import ResourceType, builtin_types
+from devcluster.apiserver.schema.types import ANY, Node
+
+_GO_TYPES = {
+    "string": "string",
+    "boolean": "bool",
+    "quantity": "resource.Quantity",
+    "time": "string",
+    "bytes": "[]uint8",
+}
+_GO_ZERO: dict[str, Any] = {
+    "string": "", "bytes": "", "quantity": "0", "integer": 0, "int-or-string": 0, "number": 0, "boolean": False,
+    "object": {}, "array": [],
+}  # fmt: skip
+_MICRO_TIMES = {"renewTime", "acquireTime", "eventTime"}
+MAX_REPORTED = 10
+_EMBEDDED = {
+    ("IngressRule", "http"): "IngressRuleValue",
+    ("PersistentVolumeClaim", "apiVersion"): "TypeMeta",
+    ("PersistentVolumeClaim", "kind"): "TypeMeta",
+    **{("Probe", one): "ProbeHandler" for one in ("exec", "httpGet", "tcpSocket", "grpc")},
+    **{
+        (owner, "name"): "LocalObjectReference"
+        for owner in (
+            "SecretKeySelector", "ConfigMapKeySelector", "SecretEnvSource", "ConfigMapEnvSource",
+            "ConfigMapVolumeSource", "SecretProjection", "ConfigMapProjection",
+        )
+    },
+    **{
+        ("Volume", one): "VolumeSource"
+        for one in (
+            "emptyDir", "hostPath", "secret", "persistentVolumeClaim", "configMap", "projected", "downwardAPI",
+            "nfs", "csi", "ephemeral", "image",
+        )
+    },
+}  # fmt: skip
+"""Go structs that a field belongs to without showing in JSON: (owner, field) to the embedded struct."""
+_NAMED_TYPES = {
+    ("PersistentVolumeClaimSpec", "accessModes"): "[]v1.PersistentVolumeAccessMode",
+    ("PersistentVolumeClaimSpec", "volumeMode"): "v1.PersistentVolumeMode",
+    ("VolumeResourceRequirements", "requests"): "v1.ResourceList",
+    ("VolumeResourceRequirements", "limits"): "v1.ResourceList",
+    ("ResourceRequirements", "requests"): "v1.ResourceList",
+    ("ResourceRequirements", "limits"): "v1.ResourceList",
+    ("ResourceQuotaSpec", "hard"): "v1.ResourceList",
+    ("Capabilities", "add"): "[]v1.Capability",
+    ("Capabilities", "drop"): "[]v1.Capability",
+    ("NetworkPolicySpec", "policyTypes"): "[]v1.PolicyType",
+    ("Secret", "type"): "v1.SecretType",
+    ("HTTPIngressPath", "pathType"): "v1.PathType",
+    ("ServiceSpec", "type"): "v1.ServiceType",
+    ("ServiceSpec", "sessionAffinity"): "v1.ServiceAffinity",
+    ("ServicePort", "protocol"): "v1.Protocol",
+    ("ContainerPort", "protocol"): "v1.Protocol",
+    ("NetworkPolicyPort", "protocol"): "v1.Protocol",
+    ("Container", "imagePullPolicy"): "v1.PullPolicy",
+    ("PodSpec", "restartPolicy"): "v1.RestartPolicy",
+    ("PodSpec", "dnsPolicy"): "v1.DNSPolicy",
+    ("StatefulSetSpec", "podManagementPolicy"): "v1.PodManagementPolicyType",
+    ("StatefulSetUpdateStrategy", "type"): "v1.StatefulSetUpdateStrategyType",
+    ("SeccompProfile", "type"): "v1.SeccompProfileType",
+    ("StatefulSetPersistentVolumeClaimRetentionPolicy", "whenDeleted"): "v1.PersistentVolumeClaimRetentionPolicyType",
+    ("StatefulSetPersistentVolumeClaimRetentionPolicy", "whenScaled"): "v1.PersistentVolumeClaimRetentionPolicyType",
+}
+_POINTERS = {
+    "storageClassName", "ingressClassName", "volumeMode", "volumeAttributesClassName", "appProtocol", "pathType",
+    "loadBalancerClass", "runtimeClassName", "localhostProfile", "ipFamilyPolicy", "internalTrafficPolicy", "type",
+    "holderIdentity", "preferredHolder", "strategy", "nodeName", "zone", "hostname", "reportingComponent",
+    "reportingInstance", "reclaimPolicy", "volumeBindingMode", "completionMode", "managedBy", "timeZone",
+    "setHostnameAsFQDN", "service", "timestamp", "protocol", "serviceName",
+}  # fmt: skip
+"""Optional texts that stay when they are empty: pointers in Go."""
+_DROPPED_ZEROS = {
+    "hostNetwork", "hostPID", "hostIPC", "stdin", "stdinOnce", "tty", "paused", "publishNotReadyAddresses", "readOnly",
+    "hostPort", "initialDelaySeconds", "minReadySeconds",
+}  # fmt: skip
+"""Optional numbers and booleans that are not stored when they are zero: no pointers in Go."""
+
+
+class DecodeError(Exception):
+    """The text of Go's decoder, without the prefix that names the kind. `strict`.
+
+    Only unknown or repeated fields are wrong.
+    """
+
+    def __init__(self, text: str, *, strict: bool = False, types: tuple[str, str] = ("", "")) -> None:
+        super().__init__(text)
+        self.text = text
+        self.strict = strict
+        self.types = types
+        """JSON type given and Go type wanted, of a mismatch."""
+
+
+class Decoder:
+    """One walk over one body; collects the unknown and repeated fields on the way."""
+
+    def __init__(self, *, defaults: bool = True) -> None:
+        self.complaints: list[str] = []
+        self._defaults = defaults
+
+    def builtin(self, value: Any, node: Node, path: str, owner: str) -> Any:
+        """`owner` is the Go struct that holds the field, for error texts."""
+        match node.kind:
+            case "any":
+                return value
+            case "object":
+                if not isinstance(value, dict):
+                    raise _mismatch(value, owner, path, _go_type(node))
+                if node.preserve_unknown:
+                    return value
+                return self._builtin_object(value, node, path, owner)
+            case "array":
+                if not isinstance(value, list):
+                    raise _mismatch(value, owner, path, _go_type(node))
+                items = node.items or ANY
+                return [
+                    self.builtin(one, items, f"{path}[{index}]", owner) if one is not None else _zero_of(items)
+                    for index, one in enumerate(value)
+                ]
+            case _:
+                return _decode_scalar(value, node, path, owner)
+
+    def _builtin_object(self, value: JsonObject, node: Node, path: str, owner: str) -> JsonObject:
+        self._note_repeated(value, path)
+        decoded: JsonObject = {}
+        properties, additional = node.properties, node.additional
+        owner = node.type_name or owner
+        for name, one in value.items():
+            child = properties.get(name)
+            embedding = _EMBEDDED.get((owner, name)) if path else None
+            step = f"\0{embedding}.\0{name}" if embedding else name
+            inner = f"{path}.{step}" if path else name
+            if child is None and additional is not None:
+                decoded[name] = _zero_of(additional) if one is None else self.builtin(one, additional, path, owner)
+            elif child is None:
+                self.complaints.append(f'unknown field "{_plain(inner)}"')
+            elif one is not None:
+                decoded[name] = self.builtin(one, child, inner, owner)
+        return decoded
+
+    def custom(self, value: Any, node: Node, path: str) -> Any:
+        """Prune and default one value of a custom resource. Values of a wrong type pass: validation names them."""
+        if isinstance(value, dict) and node.kind == "object":
+            return self._custom_object(value, node, path)
+        if isinstance(value, list) and node.kind == "array" and node.items is not None:
+            return [self.custom(one, node.items, f"{path}[{index}]") for index, one in enumerate(value)]
+        return value
+
+    def _custom_object(self, value: JsonObject, node: Node, path: str) -> JsonObject:
+        self._note_repeated(value, path)
+        decoded: JsonObject = {}
+        for name, one in value.items():
+            inner = f"{path}.{name}" if path else name
+            child = node.properties.get(name) or node.additional
+            if child is None:
+                if node.preserve_unknown or (node.embedded and name in {"apiVersion", "kind", "metadata"}):
+                    decoded[name] = one
+                else:
+                    self.complaints.append(f'unknown field "{inner}"')
+                continue
+            if one is None and not child.nullable and child.kind != "any":
+                continue
+            decoded[name] = self.custom(one, child, inner)
+        for name, child in node.properties.items() if self._defaults else ():
+            if child.has_default and name not in decoded:
+                decoded[name] = self.custom(copy.deepcopy(child.default), child, f"{path}.{name}")
+        return decoded
+
+    def _note_repeated(self, value: JsonObject, path: str) -> None:
+        if isinstance(value, Repeated):
+            prefix = f"{_plain(path)}." if path else ""
+            self.complaints += [f'duplicate field "{prefix}{name}"' for name in value.repeated]
+
+
+def decode_object(
+    body: JsonObject, kind: ResourceType, mode: str, warnings: list[str], *, defaults: bool = True
+) -> JsonObject:
+    """Answers the typed object; DecodeError when it has none.
+
+    `mode` is fieldValidation: Strict refuses unknown and repeated fields, Warn adds to `warnings`, Ignore is silent.
+    `defaults`: fill in those of
+    a custom resource's schema (an applied configuration owns only what it says).
+    """
+    decoder = Decoder(defaults=defaults)
+    body.setdefault("metadata", {})
+    if kind.builtin:
+        decoded: JsonObject = decoder.builtin(body, kind.node, "", kind.kind)
+    else:
+        node = builtin_types().node("meta.v1.ObjectMeta")
+        metadata = decoder.builtin(body["metadata"], node, "metadata", "ObjectMeta")
+        decoded = decoder.custom({name: value for name, value in body.items() if name != "metadata"}, kind.schema, "")
+        decoded["metadata"] = metadata
+    drop_empty_metadata(decoded.setdefault("metadata", {}))
+    complaints = list(dict.fromkeys(decoder.complaints))
+    if complaints and mode == "Strict":
+        raise DecodeError(f"strict decoding error: {', '.join(complaints[:MAX_REPORTED])}", strict=True)
+    if mode != "Ignore":
+        warnings += complaints[:MAX_REPORTED]
+    ordered: JsonObject = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": decoded["metadata"]}
+    return ordered | decoded
+
+
+def decode_request(body: JsonObject, kind: ResourceType, mode: str, warnings: list[str]) -> JsonObject:
+    """`decode_object` for bodies of POST and PUT: errors are a 400 that names the kind."""
+    try:
+        return decode_object(body, kind, mode, warnings)
+    except DecodeError as error:
+        prefix = f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: '
+        raise errors.bad_request(prefix + error.text) from None
+
+
+def drop_empty_metadata(metadata: JsonObject) -> None:
+    for name in (
+        "labels",
+        "annotations",
+        "finalizers",
+        "ownerReferences",
+        "generateName",
+        "namespace",
+        "resourceVersion",
+        "uid",
+    ):
+        if name in metadata and not metadata[name]:
+            del metadata[name]
+
+
+def omit_empty(body: JsonObject, node: Node) -> None:
+    """Drop empty optional lists and maps of a built-in object, as Go's omitempty does when it is stored.
+
+    Empty structs stay.
+    """
+    for name in [*body]:
+        child, value = node.properties.get(name), body[name]
+        if child is None:
+            continue
+        if not isinstance(value, (dict, list)):
+            if not value and value is not None and _is_dropped(name, value, node):
+                del body[name]
+            continue
+        if not value and name not in node.required and (child.kind == "array" or child.additional is not None):
+            del body[name]
+        elif isinstance(value, dict) and child.properties:
+            omit_empty(value, child)
+        elif isinstance(value, list) and child.items is not None and child.items.properties:
+            for one in value:
+                if isinstance(one, dict):
+                    omit_empty(one, child.items)
+
+
+def _is_dropped(name: str, zero: Any, node: Node) -> bool:
+    if name in node.required:
+        return False
+    if zero == "":
+        if node.type_name == "PodSpec" and name in {"hostname", "nodeName"}:
+            return True
+        return name not in _POINTERS and not node.type_name.startswith(("Typed", "EndpointPort"))
+    return name in _DROPPED_ZEROS
+
+
+def _decode_scalar(value: Any, node: Node, path: str, owner: str) -> Any:
+    match node.kind:
+        case "string":
+            good = isinstance(value, str)
+        case "bytes":
+            if isinstance(value, str):
+                return _check_base64(value)
+            if isinstance(value, list):
+                return _bytes_of(value, owner, path)
+            good = False
+        case "time":
+            if isinstance(value, str):
+                return _check_time(value, path)
+            good = False
+        case "boolean":
+            good = isinstance(value, bool)
+        case "integer":
+            if isinstance(value, float) and value.is_integer():
+                value = int(value)
+            bound = 2 ** (node.int_bits - 1)
+            good = isinstance(value, int) and not isinstance(value, bool) and -bound <= value < bound
+        case "number":
+            good = isinstance(value, (int, float)) and not isinstance(value, bool)
+        case "quantity":
+            return _check_quantity(value)
+        case _:
+            good = isinstance(value, (int, str)) and not isinstance(value, bool)
+    if not good:
+        raise _mismatch(value, owner, path, _go_type(node))
+    return value
+
+
+def _go_type(node: Node) -> str:
+    match node.kind:
+        case "integer":
+            return f"int{node.int_bits}"
+        case "int-or-string":
+            return "intstr.IntOrString"
+        case "array":
+            return "[]" + _go_type(node.items or ANY)
+        case "object":
+            if node.additional is not None:
+                return "map[string]" + _go_type(node.additional)
+            return f"v1.{node.type_name or 'Object'}"
+        case kind:
+            return _GO_TYPES.get(kind, "interface {}")
+
+
+def _mismatch(value: Any, owner: str, path: str, wanted: str) -> DecodeError:
+    given = go_kind(value)
+    wanted = wanted.replace("intstr.IntOrString", "int32")
+    if given == "number" and wanted.startswith("int"):
+        given = f"number {value}"
+    where = re.sub(r"\[\d+\]|\0", "", path)
+    named = _NAMED_TYPES.get((owner, where.rpartition(".")[2]))
+    if named is not None:
+        is_element = named.startswith("[]") and not wanted.startswith("[]")
+        wanted = named.removeprefix("[]") if is_element else named
+    text = f"json: cannot unmarshal {given} into Go struct field {owner}.{where} of type {wanted}"
+    return DecodeError(text, types=(given, wanted))
+
+
+def _plain(path: str) -> str:
+    """A path without the embedded Go structs, which only the texts of wrong types show."""
+    return re.sub("\0[^\0]*\0", "", path)
+
+
+def _zero_of(node: Node) -> Any:
+    """Go's zero value, which a null item becomes; a new one each time, as defaults are filled in later."""
+    return copy.copy(_GO_ZERO.get(node.kind))
+
+
+def _check_base64(text: str) -> str:
+    """Line breaks are ignored, as Go does; they are not stored."""
+    joined = text.replace("\n", "").replace("\r", "")
+    try:
+        base64.b64decode(joined, validate=True)
+    except (binascii.Error, ValueError):
+        bad = next(
+            (index for index, one in enumerate(text) if not (one.isascii() and (one.isalnum() or one in "+/=\r\n"))),
+            len(text) - len(text) % 4,
+        )
+        raise DecodeError(f"illegal base64 data at input byte {bad}") from None
+    return joined
+
+
+def _bytes_of(value: list[Any], owner: str, path: str) -> str:
+    """Go reads a list of numbers as bytes."""
+    for one in value:
+        if isinstance(one, bool) or not isinstance(one, int) or not 0 <= one < 256:
+            raise _mismatch(one, owner, path, "uint8")
+    return base64.b64encode(bytes(value)).decode()
+
+
+_SECONDS = re.compile(r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:\d{2})$")
+_MICROS = re.compile(r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}(Z|[+-]\d{2}:\d{2})$")
+
+
+def _check_time(text: str, path: str) -> str:
+    """RFC 3339; leases and events count microseconds and insist on six digits."""
+    micro = path.rpartition(".")[2] in _MICRO_TIMES
+    form, layout = (_MICROS, "2006-01-02T15:04:05.000000Z07:00") if micro else (_SECONDS, "2006-01-02T15:04:05Z07:00")
+    if form.match(text):
+        return text
+    rest, wanted = (text, "2006") if not re.match(r"^\d{4}", text) else (text[19:], ".000000" if micro else "Z07:00")
+    raise DecodeError(f'parsing time "{text}" as "{layout}": cannot parse "{rest}" as "{wanted}"')
+
+
+def _check_quantity(value: Any) -> str:
+    if isinstance(value, (bool, list, dict)):
+        raise DecodeError(ERROR_TEXT)
+    try:
+        return canonical(value)
+    except QuantityError as error:
+        raise DecodeError(str(error)) from None

@@ -1,0 +1,379 @@
+"""What the server fills in or takes away: defaults of built-in kinds, status on create, spec or status on update."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+
+from devcluster.apiserver.errors import JsonObject
+from devcluster.apiserver.schema.pod_defaults import fill_pod_spec, pod_qos, set_default
+from devcluster.apiserver.schema.resources import ResourceType
+
+
+def reset_for_create(kind: ResourceType, body: JsonObject) -> None:
+    """A created object starts without the status its author wrote, and with the one the server gives."""
+    if kind.has_status:
+        body.pop("status", None)
+    if not kind.builtin:
+        return
+    match kind.table:
+        case "pods":
+            body["status"] = {"phase": "Pending", "qosClass": pod_qos(body.get("spec") or {})}
+        case "namespaces":
+            body["status"] = {"phase": "Active"}
+            finalizers: list[str] = list((body.get("spec") or {}).get("finalizers") or [])
+            if "kubernetes" not in finalizers:
+                finalizers.append("kubernetes")
+            body["spec"] = {"finalizers": finalizers}
+            labels = body["metadata"].setdefault("labels", {})
+            labels["kubernetes.io/metadata.name"] = body["metadata"].get("name", "")
+        case "persistentvolumeclaims":
+            body["status"] = {"phase": "Pending"}
+            _protect(body, "kubernetes.io/pvc-protection")
+        case "persistentvolumes":
+            created = body["metadata"].get("creationTimestamp")
+            body["status"] = {"phase": "Pending", "lastPhaseTransitionTime": created}
+            _protect(body, "kubernetes.io/pv-protection")
+        case "services":
+            body["status"] = {"loadBalancer": {}}
+        case "ingresses.networking.k8s.io":
+            body["status"] = {"loadBalancer": {}}
+        case "statefulsets.apps":
+            body["status"] = {"replicas": 0, "availableReplicas": 0}
+        case "replicasets.apps" | "replicationcontrollers":
+            body["status"] = {"replicas": 0}
+        case "daemonsets.apps":
+            body["status"] = {
+                "currentNumberScheduled": 0, "numberMisscheduled": 0, "desiredNumberScheduled": 0, "numberReady": 0,
+            }  # fmt: skip
+        case "horizontalpodautoscalers.autoscaling":
+            body["status"] = {"currentReplicas": 0, "desiredReplicas": 0}
+        case "poddisruptionbudgets.policy":
+            body["status"] = {"disruptionsAllowed": 0, "currentHealthy": 0, "desiredHealthy": 0, "expectedPods": 0}
+        case "customresourcedefinitions.apiextensions.k8s.io":
+            body["status"] = _established(body)
+        case "deployments.apps" | "jobs.batch" | "cronjobs.batch" | "nodes" | "resourcequotas":
+            body["status"] = {}
+        case _:
+            pass
+
+
+def _protect(body: JsonObject, finalizer: str) -> None:
+    """Storage is not removed while something uses it; the lifecycle takes the finalizer away."""
+    finalizers = body["metadata"].setdefault("finalizers", [])
+    if finalizer not in finalizers:
+        finalizers.append(finalizer)
+
+
+def _established(body: JsonObject) -> JsonObject:
+    """A definition is served as soon as it is written."""
+    spec, now = body.get("spec") or {}, body["metadata"].get("creationTimestamp")
+    conditions = [
+        {"type": kind, "status": "True", "lastTransitionTime": now, "reason": reason, "message": message}
+        for kind, reason, message in (
+            ("NamesAccepted", "NoConflicts", "no conflicts found"),
+            ("Established", "InitialNamesAccepted", "the initial names have been accepted"),
+        )
+    ]
+    stored = [one.get("name") for one in spec.get("versions") or () if one.get("storage")]
+    names = dict(spec.get("names") or {})
+    if names.get("kind"):
+        set_default(names, "singular", names["kind"].lower())
+        set_default(names, "listKind", names["kind"] + "List")
+    return {"conditions": conditions, "acceptedNames": names, "storedVersions": stored}
+
+
+def fill_defaults(kind: ResourceType, body: JsonObject) -> None:
+    """Defaults of built-in kinds; custom resources got theirs while decoding."""
+    if not kind.builtin:
+        return
+    spec = kind.node.properties.get("spec")
+    if spec is not None and spec.is_struct:
+        body.setdefault("spec", {})
+    fill = _DEFAULTS.get(kind.table)
+    if fill is not None:
+        fill(body)
+
+
+# Kinds
+
+
+def _secret(body: JsonObject) -> None:
+    plain = body.pop("stringData", None)
+    if plain:
+        data = dict(body.get("data") or {})
+        for name, text in plain.items():
+            data[name] = base64.b64encode(str(text).encode("utf-8", "surrogatepass")).decode()
+        body["data"] = data
+    if not body.get("type"):
+        body["type"] = "Opaque"
+    for name in ("data", "immutable"):
+        if name in body and not body[name]:
+            del body[name]
+
+
+def _config_map(body: JsonObject) -> None:
+    for name in ("data", "binaryData"):
+        if name in body and not body[name]:
+            del body[name]
+
+
+def _service(body: JsonObject) -> None:
+    spec = body.setdefault("spec", {})
+    set_default(spec, "sessionAffinity", "None")
+    set_default(spec, "type", "ClusterIP")
+    for port in spec.get("ports") or ():
+        set_default(port, "protocol", "TCP")
+        if port.get("targetPort") in (None, 0, ""):
+            port["targetPort"] = port.get("port", 0)
+        if port.get("nodePort") == 0:
+            del port["nodePort"]
+    if spec["type"] != "ExternalName":
+        set_default(spec, "internalTrafficPolicy", "Cluster")
+        headless_without_selector = spec.get("clusterIP") == "None" and not spec.get("selector")
+        set_default(spec, "ipFamilyPolicy", "RequireDualStack" if headless_without_selector else "SingleStack")
+        set_default(spec, "ipFamilies", ["IPv4", "IPv6"] if headless_without_selector else ["IPv4"])
+        if spec.get("clusterIP") and not spec.get("clusterIPs"):
+            spec["clusterIPs"] = [spec["clusterIP"]]
+        elif spec.get("clusterIPs") and not spec.get("clusterIP"):
+            spec["clusterIP"] = spec["clusterIPs"][0]
+    if spec.get("sessionAffinity") == "ClientIP":
+        set_default(spec.setdefault("sessionAffinityConfig", {}).setdefault("clientIP", {}), "timeoutSeconds", 10_800)
+    if spec["type"] in {"NodePort", "LoadBalancer"}:
+        set_default(spec, "externalTrafficPolicy", "Cluster")
+    if spec["type"] == "LoadBalancer":
+        set_default(spec, "allocateLoadBalancerNodePorts", True)
+
+
+def _pod(body: JsonObject) -> None:
+    spec = body.setdefault("spec", {})
+    set_default(spec, "enableServiceLinks", True)
+    fill_pod_spec(spec)
+
+
+def _template(spec: JsonObject) -> None:
+    template = spec.get("template")
+    if isinstance(template, dict):
+        template.setdefault("metadata", {})
+        if isinstance(template.get("spec"), dict):
+            fill_pod_spec(template["spec"])
+
+
+def _stateful_set(body: JsonObject) -> None:
+    spec = body.setdefault("spec", {})
+    set_default(spec, "podManagementPolicy", "OrderedReady")
+    strategy = spec.setdefault("updateStrategy", {})
+    set_default(strategy, "type", "RollingUpdate")
+    if strategy["type"] == "RollingUpdate":
+        rolling = strategy.setdefault("rollingUpdate", {})
+        set_default(rolling, "partition", 0)
+    set_default(spec, "replicas", 1)
+    set_default(spec, "revisionHistoryLimit", 10)
+    retention = spec.setdefault("persistentVolumeClaimRetentionPolicy", {})
+    set_default(retention, "whenDeleted", "Retain")
+    set_default(retention, "whenScaled", "Retain")
+    set_default(spec, "serviceName", "")
+    _template(spec)
+    for claim in spec.get("volumeClaimTemplates") or ():
+        claim["apiVersion"], claim["kind"] = "v1", "PersistentVolumeClaim"
+        claim.setdefault("metadata", {})
+        claim["status"] = {"phase": "Pending"}
+        _claim(claim)
+
+
+def _deployment(body: JsonObject) -> None:
+    spec = body.setdefault("spec", {})
+    set_default(spec, "replicas", 1)
+    strategy = spec.setdefault("strategy", {})
+    set_default(strategy, "type", "RollingUpdate")
+    if strategy["type"] == "RollingUpdate":
+        rolling = strategy.setdefault("rollingUpdate", {})
+        set_default(rolling, "maxUnavailable", "25%")
+        set_default(rolling, "maxSurge", "25%")
+    set_default(spec, "revisionHistoryLimit", 10)
+    set_default(spec, "progressDeadlineSeconds", 600)
+    _template(spec)
+
+
+def _replica_set(body: JsonObject) -> None:
+    spec = body.setdefault("spec", {})
+    set_default(spec, "replicas", 1)
+    _template(spec)
+
+
+def _daemon_set(body: JsonObject) -> None:
+    spec = body.setdefault("spec", {})
+    strategy = spec.setdefault("updateStrategy", {})
+    set_default(strategy, "type", "RollingUpdate")
+    if strategy["type"] == "RollingUpdate":
+        rolling = strategy.setdefault("rollingUpdate", {})
+        set_default(rolling, "maxUnavailable", 1)
+        set_default(rolling, "maxSurge", 0)
+    set_default(spec, "revisionHistoryLimit", 10)
+    _template(spec)
+
+
+def _job(body: JsonObject) -> None:
+    _job_spec(body.setdefault("spec", {}))
+    spec = body["spec"]
+    if not spec.get("manualSelector") and not spec.get("selector") and body["metadata"].get("uid"):
+        uid, name = body["metadata"]["uid"], body["metadata"].get("name", "")
+        spec["selector"] = {"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}
+        labels = spec.setdefault("template", {}).setdefault("metadata", {}).setdefault("labels", {})
+        labels |= {
+            "batch.kubernetes.io/controller-uid": uid, "batch.kubernetes.io/job-name": name,
+            "controller-uid": uid, "job-name": name,
+        }  # fmt: skip
+        body["metadata"]["labels"] = {**labels, **(body["metadata"].get("labels") or {})}
+        spec.setdefault("manualSelector", False)
+
+
+def _job_spec(spec: JsonObject) -> None:
+    if spec.get("completions") is None and spec.get("parallelism") is None:
+        spec["completions"] = 1
+    set_default(spec, "parallelism", 1)
+    set_default(spec, "backoffLimit", 6)
+    set_default(spec, "completionMode", "NonIndexed")
+    set_default(spec, "suspend", False)
+    set_default(spec, "podReplacementPolicy", "TerminatingOrFailed")
+    _template(spec)
+
+
+def _cron_job(body: JsonObject) -> None:
+    spec = body.setdefault("spec", {})
+    set_default(spec, "concurrencyPolicy", "Allow")
+    set_default(spec, "suspend", False)
+    set_default(spec, "successfulJobsHistoryLimit", 3)
+    set_default(spec, "failedJobsHistoryLimit", 1)
+    job = spec.get("jobTemplate")
+    if isinstance(job, dict):
+        job.setdefault("metadata", {})
+        inner = job.setdefault("spec", {})
+        if isinstance(inner.get("template"), dict):
+            inner["template"].setdefault("metadata", {})
+            if isinstance(inner["template"].get("spec"), dict):
+                fill_pod_spec(inner["template"]["spec"])
+
+
+def _claim(body: JsonObject) -> None:
+    spec = body.setdefault("spec", {})
+    set_default(spec, "volumeMode", "Filesystem")
+    set_default(spec, "resources", {})
+
+
+def _volume(body: JsonObject) -> None:
+    spec = body.setdefault("spec", {})
+    set_default(spec, "persistentVolumeReclaimPolicy", "Retain")
+    set_default(spec, "volumeMode", "Filesystem")
+    if isinstance(spec.get("hostPath"), dict):
+        set_default(spec["hostPath"], "type", "")
+
+
+def _network_policy(body: JsonObject) -> None:
+    spec = body.setdefault("spec", {})
+    for rule in [*(spec.get("ingress") or ()), *(spec.get("egress") or ())]:
+        for port in (rule or {}).get("ports") or ():
+            set_default(port, "protocol", "TCP")
+    spec.setdefault("podSelector", {})
+    if not spec.get("policyTypes"):
+        spec["policyTypes"] = ["Ingress", "Egress"] if spec.get("egress") else ["Ingress"]
+
+
+def _endpoints(body: JsonObject) -> None:
+    for subset in body.get("subsets") or ():
+        for port in subset.get("ports") or ():
+            set_default(port, "protocol", "TCP")
+
+
+def _endpoint_slice(body: JsonObject) -> None:
+    for port in body.get("ports") or ():
+        set_default(port, "name", "")
+        set_default(port, "protocol", "TCP")
+    for endpoint in body.get("endpoints") or ():
+        endpoint.setdefault("conditions", {})
+    body.setdefault("endpoints", [])
+    body.setdefault("ports", None)
+
+
+def _role_binding(body: JsonObject) -> None:
+    reference = body.get("roleRef")
+    if isinstance(reference, dict):
+        set_default(reference, "apiGroup", "rbac.authorization.k8s.io")
+    for subject in body.get("subjects") or ():
+        if subject.get("kind") in {"User", "Group"}:
+            set_default(subject, "apiGroup", "rbac.authorization.k8s.io")
+
+
+def _role(body: JsonObject) -> None:
+    if not body.get("rules"):
+        body["rules"] = None
+
+
+def _storage_class(body: JsonObject) -> None:
+    set_default(body, "reclaimPolicy", "Delete")
+    set_default(body, "volumeBindingMode", "Immediate")
+
+
+def _priority_class(body: JsonObject) -> None:
+    set_default(body, "preemptionPolicy", "PreemptLowerPriority")
+
+
+def _limit_range(body: JsonObject) -> None:
+    for limit in (body.get("spec") or {}).get("limits") or ():
+        if limit.get("type") == "Container":
+            defaults = {**(limit.get("max") or {}), **(limit.get("default") or {})}
+            if defaults:
+                limit["default"] = defaults
+            requests = {**(limit.get("min") or {}), **defaults, **(limit.get("defaultRequest") or {})}
+            if requests:
+                limit["defaultRequest"] = requests
+
+
+def _autoscaler(body: JsonObject) -> None:
+    set_default(body.setdefault("spec", {}), "minReplicas", 1)
+
+
+def _event(body: JsonObject) -> None:
+    for name, empty in (
+        ("source", {}), ("firstTimestamp", None), ("lastTimestamp", None), ("eventTime", None),
+        ("reportingComponent", ""), ("reportingInstance", ""),
+    ):  # fmt: skip
+        body.setdefault(name, empty)
+
+
+def _custom_definition(body: JsonObject) -> None:
+    spec = body.setdefault("spec", {})
+    names = spec.get("names")
+    if isinstance(names, dict) and names.get("kind"):
+        set_default(names, "singular", names["kind"].lower())
+        set_default(names, "listKind", names["kind"] + "List")
+    spec.setdefault("conversion", {"strategy": "None"})
+
+
+_DEFAULTS: dict[str, Callable[[JsonObject], None]] = {
+    "secrets": _secret,
+    "configmaps": _config_map,
+    "services": _service,
+    "pods": _pod,
+    "statefulsets.apps": _stateful_set,
+    "deployments.apps": _deployment,
+    "replicasets.apps": _replica_set,
+    "daemonsets.apps": _daemon_set,
+    "jobs.batch": _job,
+    "cronjobs.batch": _cron_job,
+    "persistentvolumeclaims": _claim,
+    "persistentvolumes": _volume,
+    "networkpolicies.networking.k8s.io": _network_policy,
+    "endpoints": _endpoints,
+    "endpointslices.discovery.k8s.io": _endpoint_slice,
+    "rolebindings.rbac.authorization.k8s.io": _role_binding,
+    "clusterrolebindings.rbac.authorization.k8s.io": _role_binding,
+    "roles.rbac.authorization.k8s.io": _role,
+    "clusterroles.rbac.authorization.k8s.io": _role,
+    "storageclasses.storage.k8s.io": _storage_class,
+    "horizontalpodautoscalers.autoscaling": _autoscaler,
+    "events": _event,
+    "priorityclasses.scheduling.k8s.io": _priority_class,
+    "limitranges": _limit_range,
+    "customresourcedefinitions.apiextensions.k8s.io": _custom_definition,
+}

@@ -1,0 +1,115 @@
+"""Whether an applied configuration fits its type: apply refuses what it cannot place, before any other rule looks."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from devcluster.apiserver.schema.go_values import go_text
+from devcluster.apiserver.schema.types import Node
+
+_EXPECTED = {
+    "string": "string", "bytes": "string", "time": "string", "integer": "numeric (int or float)",
+    "number": "numeric (int or float)",
+    "boolean": "boolean",
+}  # fmt: skip
+
+
+def first_fault(value: Any, node: Node, path: str, *, secret: bool = False) -> str | None:
+    """The first misfit in the words of structured-merge-diff (`.data.k: expected string, got …`).
+
+    None when all fits. `secret`: name no values.
+    """
+    if value is None or node.kind == "any":
+        return None
+    if node.kind == "object":
+        return _object_fault(value, node, path, secret)
+    if node.kind == "array":
+        return _array_fault(value, node, path, secret)
+    if _is_scalar_of(value, node.kind):
+        return None
+    expected = _EXPECTED.get(node.kind, "scalar")
+    if expected == "string":
+        shown = "<redacted>" if secret else f"&value.valueUnstructured{{Value:{go_text(value)}}}"
+    else:
+        shown = _kind_of(value)
+    return f"{path}: expected {expected}, got {shown}"
+
+
+def _is_scalar_of(value: Any, kind: str) -> bool:
+    match kind:
+        case "string" | "bytes" | "time":
+            return isinstance(value, str)
+        case "integer" | "number":
+            return isinstance(value, (int, float)) and not isinstance(value, bool)
+        case "boolean":
+            return isinstance(value, bool)
+        case _:
+            return isinstance(value, (int, float, str)) and not isinstance(value, bool)
+
+
+def _kind_of(value: Any) -> str:
+    match value:
+        case bool():
+            return "boolean"
+        case int():
+            return "int"
+        case float():
+            return "float"
+        case str():
+            return "string"
+        case list():
+            return "list"
+        case _:
+            return "map"
+
+
+def _object_fault(value: Any, node: Node, path: str, secret: bool) -> str | None:
+    if not isinstance(value, dict):
+        return f"{path}: expected map, got {'<redacted>' if secret else f'&{{{go_text(value)}}}'}"
+    for name, one in value.items():
+        inner = f"{path}.{name}"
+        child = node.child(name)
+        if child is None:
+            if node.preserve_unknown or (node.embedded and name in {"apiVersion", "kind", "metadata"}):
+                continue
+            return f"{inner}: field not declared in schema"
+        fault = first_fault(one, child, inner, secret=secret)
+        if fault is not None:
+            return fault
+    return None
+
+
+def _array_fault(value: Any, node: Node, path: str, secret: bool) -> str | None:
+    if not isinstance(value, list):
+        return f"{path}: expected list, got {'<redacted>' if secret else f'&{{{go_text(value)}}}'}"
+    seen: set[str] = set()
+    for index, one in enumerate(value):
+        where = f"{path}[{index}]"
+        if node.list_type == "map" and isinstance(one, dict):
+            keys = {key: one[key] for key in node.map_keys if key in one}
+            if not keys and node.items is not None and node.items.rules is None:
+                continue  # built-in: the key is an empty text, which validation refuses in its own words
+            if not keys:
+                missing = node.map_keys[0] if node.map_keys else ""
+                return (
+                    f"{path}: element {index}: associative list with keys has an element that omits key field "
+                    f'"{missing}" (and doesn\'t have default value)'
+                )
+            if "protocol" in node.map_keys:
+                keys.setdefault("protocol", "TCP")
+            where = f"{path}[" + ",".join(f"{key}={json.dumps(keys[key])}" for key in sorted(keys)) + "]"
+            identity = json.dumps(keys, sort_keys=True)
+            if identity in seen:
+                return f"{path}: duplicate entries for key {where.removeprefix(path)}"
+            seen.add(identity)
+        elif node.list_type == "set":
+            identity = json.dumps(one, sort_keys=True)
+            if identity in seen:
+                return f"{path}: duplicate entries for key [={identity}]"
+            seen.add(identity)
+        if node.items is not None:
+            fault = first_fault(one, node.items, where, secret=secret)
+            if fault is not None:
+                return fault
+    return None

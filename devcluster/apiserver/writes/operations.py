@@ -1,0 +1,338 @@
+"""Create, read, update, patch and delete: the rules of the generic registry, free of HTTP."""
+
+from __future__ import annotations
+
+import copy
+import uuid
+from dataclasses import dataclass
+
+from devcluster.apiserver import errors
+from devcluster.apiserver.errors import JsonObject
+from devcluster.apiserver.schema import decoding, defaults
+from devcluster.apiserver.schema.resources import Registry, ResourceType
+from devcluster.apiserver.storage.records import Record
+from devcluster.apiserver.storage.store import Store
+from devcluster.apiserver.validation import validate
+from devcluster.apiserver.writes import admission, server_side_apply, warnings
+from devcluster.apiserver.writes.deletion import Lifecycle
+from devcluster.apiserver.writes.objects import generate_name, is_same, match_namespace, metadata_of, now_text, present
+from devcluster.apiserver.writes.options import Patch, Target, WriteOptions
+from devcluster.apiserver.writes.patching import json_patch, merge_patch, strategic_merge
+from devcluster.apiserver.writes.update_merge import merge_for_update
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    body: JsonObject
+    created: bool = False
+
+
+class Operations:
+    """All methods are synchronous: one request changes the store in one turn of the event loop."""
+
+    def __init__(self, store: Store, registry: Registry, lifecycle: Lifecycle) -> None:
+        self.store = store
+        self.registry = registry
+        self.lifecycle = lifecycle
+        self.addresses = admission.ServiceAddresses(store)
+        lifecycle.create_in_namespace = self._create_in_namespace
+
+    # Reading
+
+    def find(self, target: Target) -> Record:
+        record = self.store.get(target.kind.table, target.namespace, target.name)
+        if record is None:
+            raise errors.not_found(target.kind.group, target.kind.plural, target.name)
+        return record
+
+    def read(self, target: Target) -> JsonObject:
+        return present(self.find(target).parse(), target.kind)
+
+    # Writing
+
+    def create(
+        self, kind: ResourceType, namespace: str, body: JsonObject, options: WriteOptions, name: str = ""
+    ) -> Written:
+        """`name` is the one of the URL where a PUT or an apply creates."""
+        admission.check_type(body, kind)
+        metadata = metadata_of(body, kind)
+        match_namespace(metadata, kind, namespace)
+        if name and metadata.get("name", "") not in ("", name):
+            raise errors.bad_request(
+                f"the name of the object ({metadata['name']}) does not match the name on the URL ({name})"
+            )
+        if metadata.get("resourceVersion") not in (None, ""):
+            raise errors.failure(500, "resourceVersion should not be set on objects to be created")
+        manual_name = name or metadata.get("name") or ""
+        generate = metadata.get("generateName") or ""
+        tries = 8 if generate and not manual_name else 1
+        metadata["name"] = manual_name or generate_name(generate)
+        if namespace or kind.namespaced:
+            self.lifecycle.check_namespace(kind, namespace, metadata["name"])
+        body = self._prepare_create(kind, body, options)
+        for _ in range(tries - 1):
+            if self.store.get(kind.table, namespace, body["metadata"]["name"]) is None:
+                break
+            body["metadata"]["name"] = generate_name(generate)
+        metadata = body["metadata"]
+        existing = self.store.get(kind.table, namespace, metadata["name"])
+        if existing is not None:
+            error = errors.already_exists(kind.group, kind.plural, metadata["name"])
+            if existing.deleting:
+                error.message = f"object is being deleted: {error.message}"
+            raise error
+        self.addresses.allocate(kind, body)
+        if "managedFields" not in metadata:
+            server_side_apply.record_update(
+                {"metadata": {}},
+                body,
+                kind.node,
+                manager=options.field_manager,
+                api_version=kind.api_version,
+                subresource="",
+                now=metadata["creationTimestamp"],
+            )
+        if options.dry_run:
+            return Written(body, created=True)
+        self._put(kind, body)
+        if kind.table == "namespaces":
+            self.lifecycle.populate_namespace(metadata["name"])
+        return Written(body, created=True)
+
+    def _create_in_namespace(self, plural: str, namespace: str, body: JsonObject) -> None:
+        """What the controller manager puts into each namespace; a collision means that it is there already."""
+        kind = self.registry.find("", "v1", plural)
+        if kind is None or self.store.get(plural, namespace, body["metadata"]["name"]) is not None:
+            return
+        self.create(kind, namespace, body, WriteOptions("system:kube-controller-manager", "kube-controller-manager"))
+
+    def _prepare_create(self, kind: ResourceType, body: JsonObject, options: WriteOptions) -> JsonObject:
+        metadata = body["metadata"]
+        for name in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion", "generation"):
+            metadata.pop(name, None)
+        if not (options.explicit_manager and "managedFields" in metadata):
+            metadata.pop("managedFields", None)
+        metadata["uid"] = str(uuid.uuid4())
+        metadata["creationTimestamp"] = now_text()
+        if kind.has_generation:
+            metadata["generation"] = 1
+        body = admission.decode(body, kind, options)
+        defaults.reset_for_create(kind, body)
+        admission.fill_from_others(kind, body, self.store)
+        defaults.fill_defaults(kind, body)
+        causes = validate.validate_create(kind, body)
+        if causes:
+            raise errors.invalid(kind.group, kind.kind, body["metadata"].get("name", ""), causes)
+        options.warnings.extend(warnings.advise(kind, body))
+        if kind.builtin:
+            decoding.omit_empty(body, kind.node)
+        return body
+
+    def update(self, target: Target, body: JsonObject, options: WriteOptions) -> Written:
+        kind = target.kind
+        admission.check_type(body, kind)
+        metadata = metadata_of(body, kind)
+        match_namespace(metadata, kind, target.namespace)
+        if metadata.get("name", "") == "":
+            raise errors.bad_request(
+                f"the name of the object ({target.name} based on URL) was undeterminable: name must be provided"
+            )
+        if metadata["name"] != target.name:
+            raise errors.bad_request(
+                f"the name of the object ({metadata['name']}) does not match the name on the URL ({target.name})"
+            )
+        record = self.store.get(kind.table, target.namespace, target.name)
+        if record is None:
+            if kind.creates_on_update and not target.subresource:
+                metadata.pop("resourceVersion", None)
+                return self.create(kind, target.namespace, body, options, name=target.name)
+            raise errors.not_found(kind.group, kind.plural, target.name)
+        body = admission.decode(body, kind, options)
+        return self._replace(target, record, body, options)
+
+    def patch(self, target: Target, patch: Patch, options: WriteOptions) -> Written:
+        kind = target.kind
+        record = self.store.get(kind.table, target.namespace, target.name)
+        if patch.media_type == "application/apply-patch+yaml":
+            return self._apply(target, record, patch.body, options)
+        if record is None:
+            raise errors.not_found(kind.group, kind.plural, target.name)
+        live = present(record.parse(), kind)
+        match patch.media_type:
+            case "application/json-patch+json":
+                changed = json_patch(live, patch.body)
+            case "application/merge-patch+json":
+                changed = merge_patch(live, patch.body)
+            case _:
+                changed = strategic_merge(live, patch.body, kind.node)
+        admission.check_patched(changed, live, kind)
+        strategic = patch.media_type == "application/strategic-merge-patch+json"
+        changed = admission.decode_patched(changed, kind, options, patch.body, strategic=strategic)
+        return self._replace(target, record, changed, options, patched=True)
+
+    def _apply(self, target: Target, record: Record | None, config: JsonObject, options: WriteOptions) -> Written:
+        kind = target.kind
+        admission.check_apply(config, target.name, target.namespace, kind)
+        now = now_text()
+        if record is None and target.subresource:
+            raise errors.not_found(kind.group, kind.plural, target.name)
+        live = None if record is None else present(record.parse(), kind)
+        uid = config.get("metadata", {}).get("uid")
+        if live is None and uid:
+            raise errors.conflict(
+                kind.group,
+                kind.plural,
+                target.name,
+                f"uid mismatch: the provided object specified uid {uid}, and no existing object was found",
+            )
+        config = admission.decode_applied(config, kind, options)
+        if target.subresource == "status":
+            ignored: tuple[str, ...] = tuple(
+                name for name in config if name not in {"apiVersion", "kind", "metadata", "status"}
+            )
+        else:
+            ignored = ("status",) if kind.has_status else ()
+        config_metadata = config.setdefault("metadata", {})
+        config_metadata.setdefault("name", target.name)
+        if kind.namespaced:
+            config_metadata.setdefault("namespace", target.namespace)
+        version = config_metadata.get("resourceVersion")
+        merged = server_side_apply.apply_configuration(
+            live,
+            config,
+            kind.node,
+            manager=options.explicit_manager,
+            api_version=kind.api_version,
+            subresource=target.subresource,
+            force=options.force,
+            now=now,
+            ignored=ignored,
+        )
+        if record is None or live is None:
+            merged["apiVersion"], merged["kind"] = kind.api_version, kind.kind
+            return self.create(kind, target.namespace, merged, options, name=target.name)
+        merged["metadata"]["resourceVersion"] = version or live["metadata"]["resourceVersion"]
+        return self._replace(target, record, merged, options, patched=True, applied=True)
+
+    def _replace(
+        self,
+        target: Target,
+        record: Record,
+        body: JsonObject,
+        options: WriteOptions,
+        *,
+        patched: bool = False,
+        applied: bool = False,
+    ) -> Written:
+        """Write `body` over `record`; both are complete objects of the same version."""
+        kind = target.kind
+        live = present(record.parse(), kind)
+        old, new = live["metadata"], metadata_of(body, kind)
+        self._check_preconditions(target, old, new, patched=patched)
+        changed = merge_for_update(kind, live, body, target.subresource)
+        metadata = changed["metadata"]
+        for name in (
+            "uid",
+            "creationTimestamp",
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
+            "generation",
+            "selfLink",
+        ):
+            metadata.pop(name, None)
+            if name in old:
+                metadata[name] = old[name]
+        metadata["resourceVersion"] = old["resourceVersion"]
+        if kind.table == "services" and kind.builtin:
+            self.addresses.allocate_ports(changed.get("spec") or {})
+        if applied and not kind.builtin:
+            changed = decoding.decode_object(changed, kind, "Ignore", [])
+            metadata = changed["metadata"]
+        decoding.drop_empty_metadata(metadata)
+        defaults.fill_defaults(kind, changed)
+        self._set_generation(kind, live, changed)
+        causes = validate.validate_update(kind, changed, live, target.subresource)
+        if causes:
+            raise errors.invalid(kind.group, kind.kind, target.name, causes)
+        if kind.builtin:
+            decoding.omit_empty(changed, kind.node)
+        if not applied:
+            given = metadata.pop("managedFields", None)
+            source = live if given != [{}] else {**live, "metadata": {**old, "managedFields": []}}
+            if given == [{}]:
+                metadata.pop("managedFields", None)
+            else:
+                server_side_apply.record_update(
+                    source,
+                    changed,
+                    kind.node,
+                    manager=options.field_manager,
+                    api_version=kind.api_version,
+                    subresource=target.subresource,
+                    now=now_text(),
+                )
+        if is_same(changed, live):
+            return Written(live)
+        if options.dry_run:
+            return Written(changed)
+        if "deletionTimestamp" in metadata and self.lifecycle.is_released(kind, changed):
+            return Written(self.lifecycle.finish_deletion(record, changed))
+        self._put(kind, changed)
+        return Written(changed)
+
+    def _check_preconditions(self, target: Target, old: JsonObject, new: JsonObject, *, patched: bool) -> None:
+        """A PUT with another uid conflicts, a patch may not change it; a resourceVersion must be the current one."""
+        kind, name = target.kind, target.name
+        uid = new.get("uid")
+        if patched:
+            causes = [
+                errors.cause_invalid(f"metadata.{field}", new[field], "field is immutable")
+                for field in ("uid", "deletionTimestamp")
+                if new.get(field) and new[field] != old.get(field)
+            ]
+            if causes:
+                raise errors.invalid(kind.group, kind.kind, name, [*causes, *causes])
+        elif uid and uid != old["uid"]:
+            place = f"{target.namespace}/{name}" if target.namespace else name
+            raise errors.conflict(
+                kind.group,
+                kind.plural,
+                name,
+                f"StorageError: invalid object, Code: 4, Key: /registry/{kind.plural}/{place}, ResourceVersion: 0, "
+                f"AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: "
+                f"{old['uid']}",
+            )
+        elif new.get("deletionTimestamp") and new["deletionTimestamp"] != old.get("deletionTimestamp"):
+            cause = errors.cause_invalid("metadata.deletionTimestamp", new["deletionTimestamp"], "field is immutable")
+            raise errors.invalid(kind.group, kind.kind, name, [cause, cause])
+        version = new.get("resourceVersion")
+        if not version:
+            if not patched and not kind.builtin:
+                raise errors.invalid(
+                    kind.group,
+                    kind.kind,
+                    name,
+                    [errors.cause_invalid("metadata.resourceVersion", 0, "must be specified for an update")],
+                )
+            return
+        if not version.isdigit():
+            raise errors.failure(500, f'strconv.ParseUint: parsing "{version}": invalid syntax')
+        if version != old["resourceVersion"]:
+            raise errors.conflict(kind.group, kind.plural, name, errors.STALE_WRITE)
+
+    def _set_generation(self, kind: ResourceType, live: JsonObject, changed: JsonObject) -> None:
+        if not kind.has_generation:
+            return
+        generation = live["metadata"].get("generation", 1)
+        if admission.intent_of(live) != admission.intent_of(changed):
+            generation += 1
+        changed["metadata"]["generation"] = generation
+
+    def _put(self, kind: ResourceType, body: JsonObject) -> None:
+        if body["apiVersion"] != kind.api_version or kind.storage_version != kind.version:
+            stored = copy.copy(body)
+            stored["apiVersion"] = f"{kind.group}/{kind.storage_version}" if kind.group else kind.storage_version
+            self.store.put(kind.table, stored)
+        else:
+            self.store.put(kind.table, body)
+        self.lifecycle.note_written(kind, body)

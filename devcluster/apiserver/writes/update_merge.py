@@ -1,0 +1,89 @@
+"""Which parts of an update count: spec or status, and what the server keeps although the body leaves it out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from devcluster.apiserver.errors import JsonObject
+from devcluster.apiserver.schema.resources import ResourceType
+
+
+def merge_for_update(kind: ResourceType, live: JsonObject, body: JsonObject, subresource: str) -> JsonObject:
+    """The object to write: everything but status for the main resource, only status for `/status`."""
+    if subresource == "finalize":
+        changed = dict(live)
+        changed["metadata"] = dict(body["metadata"])
+        changed["spec"] = body.get("spec") or {}
+        _copy_or_drop(changed["metadata"], live["metadata"], "labels")
+        return changed
+    if subresource == "status":
+        changed = dict(live)
+        changed["metadata"] = dict(live["metadata"]) if not kind.builtin else _metadata_on_status(kind, live, body)
+        if "managedFields" in body["metadata"]:
+            changed["metadata"]["managedFields"] = body["metadata"]["managedFields"]
+        _copy_or_drop(changed, body, "status")
+        return changed
+    changed = dict(body)
+    changed["metadata"] = dict(body["metadata"])
+    if kind.builtin and kind.table == "services":
+        changed["spec"] = _keep_addresses(live.get("spec") or {}, dict(body.get("spec") or {}))
+    if kind.has_status:
+        _copy_or_drop(changed, live, "status")
+    if kind.builtin and kind.table == "namespaces":
+        _copy_or_drop(changed, live, "spec")
+        name = live["metadata"]["name"]
+        changed["metadata"]["labels"] = {
+            **(changed["metadata"].get("labels") or {}),
+            "kubernetes.io/metadata.name": name,
+        }
+    return changed
+
+
+def _metadata_on_status(kind: ResourceType, live: JsonObject, body: JsonObject) -> JsonObject:
+    """Built-in strategies let labels and annotations through on /status (not those of apps, networking, policy),
+    finalizers for Pods not.
+    """
+    metadata = dict(body["metadata"])
+    old = live["metadata"]
+    if kind.table in {"pods"}:
+        for name in ("ownerReferences",):
+            metadata.pop(name, None)
+            if name in old:
+                metadata[name] = old[name]
+    return metadata
+
+
+def _keep_addresses(old: JsonObject, new: JsonObject) -> JsonObject:
+    """A Service that leaves out what the server gave it keeps it; the two forms of its address follow each other."""
+    if "ExternalName" in {new.get("type"), old.get("type")} and new.get("type", "ClusterIP") != old.get("type"):
+        return new
+    if not new.get("clusterIP") and not new.get("clusterIPs"):
+        for name in ("clusterIP", "clusterIPs"):
+            if name in old:
+                new[name] = old[name]
+    elif new.get("clusterIP") != old.get("clusterIP") and new.get("clusterIPs") == old.get("clusterIPs"):
+        new["clusterIPs"] = [new["clusterIP"]] if new.get("clusterIP") else []
+    elif (
+        new.get("clusterIPs") != old.get("clusterIPs")
+        and new.get("clusterIP") == old.get("clusterIP")
+        and new.get("clusterIPs")
+    ):
+        new["clusterIP"] = new["clusterIPs"][0]
+    before = {(port.get("port"), port.get("protocol")): port.get("nodePort") for port in old.get("ports") or ()}
+    if new.get("type", old.get("type")) in {"NodePort", "LoadBalancer"}:
+        for port in new.get("ports") or ():
+            known = before.get((port.get("port"), port.get("protocol", "TCP")))
+            if known and not port.get("nodePort"):
+                port["nodePort"] = known
+    for name in ("ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy", "sessionAffinity", "type"):
+        if name in old and not new.get(name):
+            new[name] = old[name]
+    return new
+
+
+def _copy_or_drop(into: JsonObject, source: JsonObject, name: str) -> None:
+    value: Any = source.get(name)
+    if value is None:
+        into.pop(name, None)
+    else:
+        into[name] = value

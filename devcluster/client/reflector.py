@@ -1,0 +1,221 @@
+"""What every controller is made of: a cache that follows one kind of object, and a queue that calls a reconcile
+function by key.
+
+Level-triggered: an event only says which key to look at; what to do is decided from the cache, so lost, doubled and
+merged events do no harm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import heapq
+import json
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from typing import NamedTuple
+
+import aiohttp
+
+from devcluster.client.client import ApiError, GoneError, KubeClient, NotFoundError, Object, Resource
+
+log = logging.getLogger(__name__)
+
+PASSING_ERRORS = (ApiError, aiohttp.ClientError, TimeoutError, OSError, json.JSONDecodeError)
+
+
+class Key(NamedTuple):
+    """Identity of an object within its kind; namespace is empty for cluster-wide kinds."""
+
+    namespace: str
+    name: str
+
+
+def key_of(item: Object) -> Key:
+    return Key(item["metadata"].get("namespace", ""), item["metadata"]["name"])
+
+
+class Reflector:
+    """Follows one resource by list+watch and lists again whenever the watch ends, breaks, or is too old."""
+
+    def __init__(
+        self,
+        client: KubeClient,
+        resource: Resource,
+        *,
+        on_change: Callable[[Key, Object | None, Object | None], None],
+        labels: str = "",
+        fields: str = "",
+        relist_every_s: int = 300,
+    ) -> None:
+        """`on_change(key, old, new)` is called for every difference between cache and server; `new` is None after a
+        deletion."""
+        self._client = client
+        self.resource = resource
+        self._on_change = on_change
+        self._labels = labels
+        self._fields = fields
+        self._relist_every_s = relist_every_s
+        self._items: dict[Key, Object] = {}
+        self.synced = asyncio.Event()
+
+    def get(self, key: Key) -> Object | None:
+        return self._items.get(key)
+
+    def __iter__(self) -> Iterator[Object]:
+        return iter(list(self._items.values()))
+
+    async def run(self) -> None:
+        """Until cancelled. A server that is away, overloaded or without this kind costs patience (at most 5 s between
+        tries), never the loop."""
+        delay_s = 0.1
+        while True:
+            try:
+                items, version = await self._client.list_all(self.resource, labels=self._labels, fields=self._fields)
+                self._replace(items)
+                self.synced.set()
+                delay_s = 0.1
+                version = await self._follow(version)
+            except GoneError:
+                log.debug("The watch of %s is too old; listing again.", self.resource.plural)
+            except NotFoundError:
+                log.warning("The API server does not serve %s; looking again in %.1f s.", self.resource.plural, delay_s)
+            except PASSING_ERRORS as error:
+                log.info("Watching %s was interrupted (%s); listing again.", self.resource.plural, type(error).__name__)
+            await asyncio.sleep(delay_s)
+            delay_s = min(delay_s * 2, 5.0)
+
+    async def _follow(self, version: str) -> str:
+        stream = self._client.watch(
+            self.resource,
+            resource_version=version,
+            labels=self._labels,
+            fields=self._fields,
+            timeout_s=self._relist_every_s,
+        )
+        async for kind, item in stream:
+            version = item["metadata"]["resourceVersion"]
+            if kind == "BOOKMARK":
+                continue
+            self._store(key_of(item), None if kind == "DELETED" else item)
+        return version
+
+    def _replace(self, items: list[Object]) -> None:
+        fresh = {key_of(item): item for item in items}
+        for key in self._items.keys() - fresh.keys():
+            self._store(key, None)
+        for key, item in fresh.items():
+            known = self._items.get(key)
+            if known is None or known["metadata"]["resourceVersion"] != item["metadata"]["resourceVersion"]:
+                self._store(key, item)
+
+    def _store(self, key: Key, item: Object | None) -> None:
+        old = self._items.pop(key, None) if item is None else self._items.get(key)
+        if item is not None:
+            self._items[key] = item
+        try:
+            self._on_change(key, old, item)
+        except Exception:  # one odd object must not end the watch of all others
+            log.exception("A change of %s %s/%s could not be taken in.", self.resource.kind, *key)
+
+
+Reconcile = Callable[[Key], Awaitable[float | None]]
+
+
+class Workqueue:
+    """Calls `reconcile(key)` for keys that were added: never twice at once for one key, up to `workers` keys at a time.
+
+    `reconcile` returns None when nothing is left to do, or the seconds after which it wants to look again. If it
+    raises, the key is tried again with a growing delay (0.1 s to 5 s) and the other keys are not disturbed.
+    """
+
+    def __init__(self, name: str, reconcile: Reconcile, *, workers: int = 16) -> None:
+        self._name = name
+        self._reconcile = reconcile
+        self._workers = workers
+        self._due: list[tuple[float, int, Key]] = []
+        self._wanted: dict[Key, float] = {}
+        self._active: set[Key] = set()
+        self._failures: dict[Key, int] = {}
+        self._sequence = 0
+        self._wake = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def add(self, key: Key, after_s: float = 0.0) -> None:
+        """Have the key looked at after `after_s` seconds, or sooner if that was wished already."""
+        due = asyncio.get_running_loop().time() + after_s
+        known = self._wanted.get(key)
+        if known is not None and known <= due:
+            return
+        self._wanted[key] = due
+        self._sequence += 1
+        heapq.heappush(self._due, (due, self._sequence, key))
+        self._wake.set()
+
+    def add_all(self, keys: Iterable[Key]) -> None:
+        for key in keys:
+            self.add(key)
+
+    async def run(self) -> None:
+        """Until cancelled; cancels what is under way with it."""
+        loop = asyncio.get_running_loop()
+        try:
+            while True:
+                self._wake.clear()
+                wait_s = self._start_due(loop.time())
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), wait_s)
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _start_due(self, now: float) -> float | None:
+        """Start what is due; returns the seconds until the next key is, None if there is none (or no worker is
+        free)."""
+        postponed: list[tuple[float, int, Key]] = []
+        wait_s: float | None = None
+        while self._due and len(self._tasks) < self._workers:
+            due, sequence, key = self._due[0]
+            if due > now:
+                wait_s = due - now
+                break
+            heapq.heappop(self._due)
+            if self._wanted.get(key) != due:
+                continue
+            if key in self._active:
+                postponed.append((due, sequence, key))  # looked at again when the run under way ends
+                continue
+            del self._wanted[key]
+            self._active.add(key)
+            task = asyncio.create_task(self._run_one(key))
+            self._tasks.add(task)
+            task.add_done_callback(self._finished)
+        for entry in postponed:
+            heapq.heappush(self._due, entry)
+        return wait_s
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._wake.set()
+
+    async def _run_one(self, key: Key) -> None:
+        again_s: float | None
+        try:
+            again_s = await self._reconcile(key)
+            self._failures.pop(key, None)
+        except PASSING_ERRORS as error:
+            again_s = self._backoff_s(key)
+            log.info("%s: %s/%s will be looked at again in %.1f s (%s).", self._name, *key, again_s, error)
+        except Exception:  # a defect in one object's data must not stop the others
+            again_s = self._backoff_s(key)
+            log.exception("%s: %s/%s could not be reconciled.", self._name, *key)
+        finally:
+            self._active.discard(key)
+        if again_s is not None:
+            self.add(key, again_s)
+
+    def _backoff_s(self, key: Key) -> float:
+        count = self._failures.get(key, 0)
+        self._failures[key] = count + 1
+        return float(min(0.1 * 2**count, 5.0))

@@ -1,0 +1,4 @@
+"""Controllers: the KubeBlocks stand-in with its OpsRequests and failure scenarios, and the StatefulSet controller.
+
+May import `node` (which runs PostgreSQL) and `client`.
+"""

@@ -1,0 +1,365 @@
+"""A stand-in for kubelet and the scheduler: runs the panel's Pods as local processes, or pretends to.
+
+Only Pods with the label `app.kubernetes.io/managed-by: controlpanel` are touched. What runs is sandbox_app.py,
+whatever the image says, with exactly the environment of the Pod and a port on 127.0.0.1. Services that select such a
+Pod get annotations that say where each of their ports is really reached. Simulated Pods run nothing, become Ready
+after a moment, and are annotated as simulated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import shutil
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import aiohttp
+
+from devcluster.client.client import CONFIG_MAPS, PODS, SECRETS, SERVICES, ApiError, KubeClient, NotFoundError, Object
+from devcluster.client.reflector import Key, Reflector, Workqueue, key_of
+from devcluster.node.pod_environment import MissingSourceError, resolve_environment
+from devcluster.node.pod_status import NODE, ContainerView, build_status
+from devcluster.node.ports import LOOPBACK, choose_port, is_free
+from devcluster.node.probes import follow_readiness
+from devcluster.node.processes import Child, Children, end_stray
+from devcluster.node.registration import Node
+
+log = logging.getLogger(__name__)
+
+SELECTOR = "app.kubernetes.io/managed-by=controlpanel"
+ENDPOINT_ANNOTATION = "controlpanel.fullstackagent.io/endpoint."
+SIMULATED_ANNOTATION = "devcluster/simulated"
+# The embedded API server answers a Pod's `log` from the file that this names.
+LOG_ANNOTATION = "devcluster/log-file"
+PORTS = range(11000, 21000)
+SOURCE_ROOT = Path(__file__).resolve().parents[2]
+# kubelet waits 10 s to 5 min before a restart; shorter here, where people watch.
+FIRST_BACK_OFF_S, MAX_BACK_OFF_S = 2.0, 30.0
+
+Mode = Literal["process", "simulated"]
+
+
+@dataclass
+class _Run:
+    """One Pod (by uid) on this node."""
+
+    uid: str
+    folder: Path
+    child: Child | None = None
+    port: int = 0
+    is_ready: bool = False
+    has_environment: bool = False
+    started_at: str = ""
+    due_at: float = 0.0
+    restarts: int = 0
+    last_exit: int | None = None
+    last_finished_at: str = ""
+    problem: str = ""
+    probing: asyncio.Task[None] | None = None
+    ended: bool = False
+
+
+class Kubelet:
+    """Runs the Pods of one API server; `state_dir` holds a folder with home and log for each."""
+
+    def __init__(
+        self, client: KubeClient, children: Children, state_dir: Path, *, mode: Mode, ready_after_s: float
+    ) -> None:
+        self._client = client
+        self._children = children
+        self._root = state_dir / "sandboxes"
+        self._mode = mode
+        self._ready_after_s = ready_after_s
+        self._runs: dict[Key, _Run] = {}
+        self._probe_session: aiohttp.ClientSession | None = None
+        self.queue = Workqueue("kubelet", self._reconcile, workers=32)
+        self._service_queue = Workqueue("kubelet services", self._annotate_service, workers=8)
+        self._pods = Reflector(client, PODS, labels=SELECTOR, on_change=self._pod_changed)
+        self._services = Reflector(client, SERVICES, labels=SELECTOR, on_change=self._service_changed)
+        self._node = Node(client)
+        self.ready = asyncio.Event()
+
+    async def run(self) -> None:
+        """Until cancelled; the processes are ended by `Children.close()` or by `close()`."""
+        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        await self._end_strays()
+        async with aiohttp.ClientSession(trust_env=False) as self._probe_session, asyncio.TaskGroup() as group:
+            group.create_task(self._node.run())
+            group.create_task(self._pods.run())
+            await self._pods.synced.wait()
+            self._forget_others()
+            group.create_task(self._services.run())
+            group.create_task(self.queue.run())
+            group.create_task(self._service_queue.run())
+            await self._services.synced.wait()
+            self.ready.set()
+
+    async def close(self) -> None:
+        """End all processes."""
+        await asyncio.gather(*(self._stop(run, grace_s=2.0) for run in self._runs.values()))
+
+    async def _end_strays(self) -> None:
+        for note in self._root.glob("*/pid"):
+            with contextlib.suppress(OSError, ValueError):
+                await end_stray(int(note.read_text()), belongs_to="devcluster.node.sandbox_app", grace_s=1.0)
+            note.unlink(missing_ok=True)
+
+    def _forget_others(self) -> None:
+        keep = {_folder_name(pod) for pod in self._pods}
+        for folder in self._root.iterdir():
+            if folder.name not in keep:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _pod_changed(self, key: Key, old: Object | None, new: Object | None) -> None:
+        self.queue.add(key)
+
+    def _service_changed(self, key: Key, old: Object | None, new: Object | None) -> None:
+        self._service_queue.add(key)
+
+    # --- one look at one Pod ---
+
+    async def _reconcile(self, key: Key) -> float | None:
+        pod, run = self._pods.get(key), self._runs.get(key)
+        if run is not None and (pod is None or pod["metadata"]["uid"] != run.uid):
+            await self._end(key, run, grace_s=1.0)
+            run = None
+        if pod is None:
+            return None
+        if pod["metadata"].get("deletionTimestamp"):
+            grace_s = pod["metadata"].get("deletionGracePeriodSeconds") or 0
+            if run is not None:
+                await self._end(key, run, grace_s=grace_s)
+            await self._client.delete(PODS, key.name, key.namespace, uid=pod["metadata"]["uid"], grace_period_s=0)
+            return None
+        if run is None:
+            run = self._runs[key] = self._adopt(pod)
+        if run.ended:
+            return None
+        await self._bind(pod)
+        again_s = await (self._run_process if self._mode == "process" else self._simulate)(key, pod, run)
+        await self._write_status(pod, run)
+        return again_s
+
+    def _adopt(self, pod: Object) -> _Run:
+        """A Pod that is new, or one from before this kubelet started: its restarts go on counting."""
+        run = _Run(pod["metadata"]["uid"], self._root / _folder_name(pod))
+        statuses = (pod.get("status") or {}).get("containerStatuses") or []
+        if statuses and self._mode == "process":
+            has_run = "running" in statuses[0].get("state", {})
+            run.restarts = statuses[0].get("restartCount", 0) + (1 if has_run else 0)
+        if self._mode == "simulated" and (pod.get("status") or {}).get("phase") != "Running":
+            run.due_at = time.time() + self._ready_after_s
+        return run
+
+    async def _bind(self, pod: Object) -> None:
+        """Give the Pod to this node, as the scheduler would."""
+        if pod["spec"].get("nodeName"):
+            return
+        namespace, name = key_of(pod)
+        target = {"apiVersion": "v1", "kind": "Node", "name": NODE}
+        body = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name}, "target": target}
+        try:
+            await self._client.request("POST", PODS.path(namespace, name, "binding"), body=body)
+        except NotFoundError:
+            log.debug("Pod %s/%s was gone before it was bound.", namespace, name)
+        except ApiError as error:
+            if error.status != 409:  # bound already: our cache is late
+                raise
+
+    async def _simulate(self, key: Key, pod: Object, run: _Run) -> float | None:
+        if not run.has_environment:
+            try:
+                await self._environment(pod)
+            except MissingSourceError as error:
+                run.problem, run.is_ready = str(error), False
+                return 1.0
+            run.problem, run.has_environment = "", True
+        await self._annotate_pod(pod, SIMULATED_ANNOTATION, "true")
+        if (left_s := run.due_at - time.time()) > 0:
+            return left_s
+        run.is_ready = True
+        run.started_at = run.started_at or _now()
+        return None
+
+    async def _annotate_pod(self, pod: Object, name: str, value: str) -> None:
+        if (pod["metadata"].get("annotations") or {}).get(name) != value:
+            key = key_of(pod)
+            await self._client.merge_patch(PODS, key.name, key.namespace, {"metadata": {"annotations": {name: value}}})
+
+    async def _environment(self, pod: Object) -> dict[str, str]:
+        resources = {"Secret": SECRETS, "ConfigMap": CONFIG_MAPS}
+
+        async def fetch(kind: str, namespace: str, name: str) -> Object | None:
+            return await self._client.get_or_none(resources[kind], name, namespace)
+
+        cache: dict[tuple[str, str, str], Object | None] = {}
+
+        async def fetch_once(kind: str, namespace: str, name: str) -> Object | None:
+            asked = (kind, namespace, name)
+            if asked not in cache:
+                cache[asked] = await fetch(kind, namespace, name)
+            return cache[asked]
+
+        return await resolve_environment(pod, pod["spec"]["containers"][0], fetch_once)
+
+    async def _run_process(self, key: Key, pod: Object, run: _Run) -> float | None:
+        if run.child is not None and run.child.is_running:
+            return None
+        if (left_s := run.due_at - time.time()) > 0:
+            return left_s
+        try:
+            environment = await self._environment(pod)
+        except MissingSourceError as error:
+            run.problem = str(error)
+            return 1.0
+        run.problem = ""
+        await self._annotate_pod(pod, LOG_ANNOTATION, str(run.folder / "sandbox.log"))
+        self._start(key, pod, run, environment)
+        return None
+
+    def _start(self, key: Key, pod: Object, run: _Run, environment: dict[str, str]) -> None:
+        home = run.folder / "home"
+        home.mkdir(parents=True, exist_ok=True)
+        run.port = self._port(run)
+        # What an image would set, then the Pod's own.
+        image = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(home), "LANG": "C.UTF-8"}
+        child = self._children.start(
+            [sys.executable, "-m", "devcluster.node.sandbox_app", "--listen", f"{LOOPBACK}:{run.port}"],
+            env={**image, **environment},
+            cwd=SOURCE_ROOT,
+            log=run.folder / "sandbox.log",
+        )
+        (run.folder / "pid").write_text(str(child.pid))
+        run.child, run.started_at, run.is_ready = child, _now(), False
+
+        def report(is_ready: bool) -> None:
+            run.is_ready = is_ready
+            self.queue.add(key)
+            self._wake_services(key.namespace)
+
+        if self._probe_session is None:
+            raise RuntimeError("The kubelet starts processes only while it runs.")
+        probe = pod["spec"]["containers"][0].get("readinessProbe")
+        run.probing = asyncio.create_task(follow_readiness(self._probe_session, probe, run.port, report))
+        policy = pod["spec"].get("restartPolicy") or "Always"
+        child.exited.add_done_callback(lambda _: self._exited(key, run, child, policy))
+        self._wake_services(key.namespace)
+
+    def _port(self, run: _Run) -> int:
+        """The port that this Pod had before, if it is free."""
+        note = run.folder / "port"
+        with contextlib.suppress(OSError, ValueError):
+            if is_free(port := int(note.read_text())):
+                return port
+        port = choose_port(PORTS, {other.port for other in self._runs.values()})
+        note.write_text(str(port))
+        return port
+
+    def _exited(self, key: Key, run: _Run, child: Child, policy: str) -> None:
+        if run.child is not child:  # _stop() takes it away first
+            return
+        run.child, run.is_ready, run.last_exit, run.last_finished_at = None, False, child.exited.result(), _now()
+        if run.probing is not None:
+            run.probing.cancel()
+        if policy == "Never" or (policy == "OnFailure" and run.last_exit == 0):
+            run.ended = True
+        else:
+            back_off_s = min(FIRST_BACK_OFF_S * 2 ** (run.restarts - 1), MAX_BACK_OFF_S) if run.restarts else 0.0
+            run.due_at = time.time() + back_off_s
+            run.restarts += 1
+        self.queue.add(key)
+        self._wake_services(key.namespace)
+
+    async def _stop(self, run: _Run, *, grace_s: float) -> None:
+        child, run.child, run.is_ready = run.child, None, False
+        if run.probing is not None:
+            run.probing.cancel()
+        if child is not None:
+            await child.stop(signal.SIGTERM, grace_s=max(grace_s, 0.1))
+
+    async def _end(self, key: Key, run: _Run, *, grace_s: float) -> None:
+        self._runs.pop(key, None)
+        await self._stop(run, grace_s=grace_s)
+        await asyncio.to_thread(shutil.rmtree, run.folder, ignore_errors=True)
+        self._wake_services(key.namespace)
+
+    # --- what is told ---
+
+    def _view(self, run: _Run) -> ContainerView:
+        left_s = max(run.due_at - time.time(), 0)
+        state: Literal["waiting", "running", "ended"] = "waiting"
+        reason, message = "ContainerCreating", ""
+        if run.problem:
+            reason, message = "CreateContainerConfigError", run.problem
+        elif run.ended:
+            state = "ended"
+        elif run.child is not None or (self._mode == "simulated" and run.is_ready):
+            state = "running"
+        elif run.last_exit is not None and left_s > 0:
+            reason, message = "CrashLoopBackOff", f"back-off {left_s:.0f}s restarting failed container"
+        return ContainerView(
+            state,
+            is_ready=run.is_ready,
+            reason=reason,
+            message=message,
+            started_at=run.started_at,
+            restarts=run.restarts,
+            last_exit=run.last_exit,
+            last_finished_at=run.last_finished_at,
+        )
+
+    async def _write_status(self, pod: Object, run: _Run) -> None:
+        old = pod.get("status") or {}
+        status = build_status(pod, self._view(run), _now())
+        if any(old.get(name) != value for name, value in status.items()):
+            namespace, name = key_of(pod)
+            with contextlib.suppress(NotFoundError):
+                await self._client.patch_status(PODS, name, namespace, status)
+
+    def _wake_services(self, namespace: str) -> None:
+        self._service_queue.add_all(
+            key_of(service) for service in self._services if key_of(service).namespace == namespace
+        )
+
+    async def _annotate_service(self, key: Key) -> float | None:
+        service = self._services.get(key)
+        if service is None or service["metadata"].get("deletionTimestamp") or self._mode != "process":
+            return None
+        selector = service["spec"].get("selector") or {}
+        address = self._address(key.namespace, selector) if selector else None
+        wanted = {
+            f"{ENDPOINT_ANNOTATION}{port.get('name') or port['port']}": address for port in service["spec"]["ports"]
+        }
+        known = service["metadata"].get("annotations") or {}
+        if any(known.get(name) != value for name, value in wanted.items()):
+            with contextlib.suppress(NotFoundError):
+                await self._client.merge_patch(SERVICES, key.name, key.namespace, {"metadata": {"annotations": wanted}})
+        return None
+
+    def _address(self, namespace: str, selector: dict[str, str]) -> str | None:
+        """Where the first running Pod with these labels listens, ready ones first; None if none runs."""
+        found: list[tuple[bool, str, int]] = []
+        for key, run in self._runs.items():
+            pod = self._pods.get(key)
+            if key.namespace != namespace or pod is None or run.child is None:
+                continue
+            labels = pod["metadata"].get("labels") or {}
+            if all(labels.get(name) == value for name, value in selector.items()):
+                found.append((not run.is_ready, key.name, run.port))
+        return f"{LOOPBACK}:{min(found)[2]}" if found else None
+
+
+def _folder_name(pod: Object) -> str:
+    metadata = pod["metadata"]
+    return f"{metadata['namespace']}_{metadata['name']}_{metadata['uid'][:8]}"
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

