@@ -8,6 +8,7 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 
 from projects.confidential.redaction import one_line
+from provisioning.objects.endpoints import EndpointHosts
 
 _YES, _NO = ("true", "on", "ok", "y", "yes", "1"), ("false", "off", "n", "no", "0", "")
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -106,3 +107,27 @@ def pairs(env: environ.Env, name: str) -> dict[str, str]:
 def words(env: environ.Env, name: str, *, default: list[str]) -> list[str]:
     """Return what stands between commas; `$NAME` stands for another variable, as everywhere, which `env.list` can't."""
     return [word for word in env.str(name).split(",") if word] if name in env else default
+
+
+SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+# How libpq 16 and newer may be asked to authenticate without showing the password itself.
+_AUTHENTICATION_METHODS = ("scram-sha-256", "md5", "gss", "sspi")
+
+
+def authentication_methods(env: environ.Env, name: str, *, default: list[str]) -> str:
+    """Return the variable as libpq's `require_auth` takes it: `scram-sha-256,md5`. Raises ImproperlyConfigured, also
+    for `password` and `none`: with these any server gets the password, or need not know it."""
+    chosen = [word.strip() for word in words(env, name, default=default)]
+    if not chosen or not set(chosen) <= set(_AUTHENTICATION_METHODS):
+        raise _refuse(name, ",".join(chosen), f"one or more of {', '.join(_AUTHENTICATION_METHODS)}")
+    return ",".join(chosen)
+
+
+def endpoint_hosts(env: environ.Env, name: str, *, default: list[str]) -> EndpointHosts:
+    """Return the variable as hosts that an annotation may name. Raises ImproperlyConfigured."""
+    entries = [word.strip() for word in words(env, name, default=default)]
+    try:
+        return EndpointHosts.parse(entry for entry in entries if entry)
+    except ValueError as error:
+        wanted = "host names, *.example.com, addresses, or networks such as 10.0.0.0/8"
+        raise _refuse(name, str(error), wanted) from None

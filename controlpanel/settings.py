@@ -12,8 +12,11 @@ from django.core.exceptions import ImproperlyConfigured, ValidationError
 
 from controlpanel import theme
 from controlpanel.environment import (
+    SSL_MODES,
+    authentication_methods,
     choice,
     database,
+    endpoint_hosts,
     log_level,
     namespace,
     pairs,
@@ -95,6 +98,13 @@ if env.str("DEFAULT_DATABASE_URL", default=""):
         raise ImproperlyConfigured(f"DEFAULT_DATABASE_URL can't be used. {error}") from None
 # Off only where no database can ever be reached from the panel: it takes longer to find that out than to be told.
 VERIFY_CONNECTIONS = yes_or_no(env, "VERIFY_CONNECTIONS", default=True)
+# How the panel and its sandboxes log in to a database: a server that asks for the password in another way gets nothing.
+DATABASE_REQUIRE_AUTH = authentication_methods(env, "DATABASE_REQUIRE_AUTH", default=["scram-sha-256"])
+DATABASE_SSLMODE = choice(env, "DATABASE_SSLMODE", default="prefer", allowed=SSL_MODES)
+DATABASE_SSLROOTCERT = env.str("DATABASE_SSLROOTCERT", default="")
+DATABASE_CLIENT_ENVIRONMENT = {"PGREQUIREAUTH": DATABASE_REQUIRE_AUTH, "PGSSLMODE": DATABASE_SSLMODE}
+# Hosts that the endpoint annotation of a Service may name. Who may patch Services could send passwords anywhere else.
+ENDPOINT_HOSTS = endpoint_hosts(env, "ENDPOINT_HOSTS", default=["127.0.0.1"] if EMBEDDED_CLUSTER else [])
 SANDBOX_IMAGE = env.str("SANDBOX_IMAGE", default="ghcr.io/fullstackagent/fullstack-web-runtime:latest")
 SANDBOX_PORTS = env.str("SANDBOX_PORTS", default="app:3000")
 try:

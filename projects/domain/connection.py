@@ -45,7 +45,11 @@ class Connection:
         }
 
 
-ENVIRONMENT_NAMES = ("DATABASE_URL", "PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE")
+ENVIRONMENT_NAMES = (
+    *("DATABASE_URL", "PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE"),
+    # How libpq may log in: the panel's settings decide.
+    *("PGREQUIREAUTH", "PGSSLMODE"),
+)
 
 
 def parse_url(url: str) -> Connection:

@@ -7,26 +7,24 @@ Sources: KubeBlocks v0.8.4 and v0.9.5 (`{cluster}-conn-credential`), v0.9.5 to v
 import base64
 import binascii
 import hmac
-import ipaddress
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from projects.domain.connection import Connection
 from projects.domain.states import Reason
-from provisioning.objects.names import ENDPOINT_ANNOTATION
-from provisioning.objects.readers import Object, annotations_of, labels_of, mapping, metadata_of, number, objects, text
+from provisioning.objects.endpoints import NO_HOSTS, EndpointHosts, annotated_endpoint, is_host, read_port
+from provisioning.objects.readers import Object, labels_of, mapping, metadata_of, number, objects, text
 
 ACCOUNT = "postgres"
 DATABASE = "postgres"
 COMPONENT = "postgresql"
 DEFAULT_PORT = 5432
 _ACCOUNT_LABELS = ("apps.kubeblocks.io/system-account", "account.kubeblocks.io/name")
-# As the panel's rows and PostgreSQL's own names have it.
-_LONGEST_HOST, _LONGEST_NAME = 253, 63
+# As PostgreSQL's own names have it.
+_LONGEST_NAME = 63
 # Far beyond any password; a Secret may hold a megabyte.
 _LONGEST_PASSWORD = 4096
-_HOST = re.compile(r"[A-Za-z0-9._-]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # What template bugs and half-written Secrets have left in place of a value.
 _NOT_VALUES = frozenset({"", "undefined", "null", "none", "<nil>"})
@@ -91,36 +89,12 @@ def _read(data: Mapping[str, object], key: str) -> str | None:
     return None if value.strip().lower() in _NOT_VALUES or "\x00" in value else value
 
 
-def _read_port(digits: str | None) -> int | None:
-    """Return a port from its digits; None for anything else, of any length."""
-    if not digits or len(digits) > 5 or not digits.isascii() or not digits.isdecimal():
-        return None
-    return int(digits) if 0 < int(digits) < 65536 else None
-
-
-def _is_host(host: str) -> bool:
-    """Whether `host` is a name, or an IPv4 or IPv6 address: nothing that a URL would read in another way."""
-    if ":" not in host:
-        return len(host) <= _LONGEST_HOST and _HOST.fullmatch(host) is not None
-    try:
-        return not ipaddress.IPv6Address(host).scope_id
-    except ValueError:
-        return False
-
-
-def read_endpoint(annotation: str) -> tuple[str, int] | None:
-    """Return (host, port) of an annotation that says HOST:PORT; None for anything else: it ends up in URLs."""
-    host, _, digits = annotation.rpartition(":")
-    host, port = host.removeprefix("[").removesuffix("]"), _read_port(digits)
-    return (host, port) if port and _is_host(host) else None
-
-
 def _find_unusable(found: Connection) -> str:
     """Return which part of a connection can't be PostgreSQL's; "" if there is none.
 
     What a broken or hostile Secret holds must not reach a row, a URL or a shell's lines.
     """
-    if not _is_host(found.host):
+    if not is_host(found.host):
         return "host"
     for part, value in (("database", found.database), ("username", found.username)):
         if len(value.encode()) > _LONGEST_NAME or not value.isprintable():
@@ -128,16 +102,12 @@ def _find_unusable(found: Connection) -> str:
     return "password" if len(found.password) > _LONGEST_PASSWORD or _CONTROL.search(found.password) else ""
 
 
-def _annotated(service: Object | None) -> tuple[str, int] | None:
-    return read_endpoint(annotations_of(service).get(ENDPOINT_ANNOTATION, ""))
-
-
-def endpoint_of(service: Object | None, namespace: str) -> tuple[str, int] | None:
-    """Return (host, port) under which a Service's database is reached: its endpoint annotation where it has one, else
-    its DNS name and its port for PostgreSQL (5432, or the one named so). None without a Service."""
+def endpoint_of(service: Object | None, namespace: str, hosts: EndpointHosts = NO_HOSTS) -> tuple[str, int] | None:
+    """Return (host, port) under which a Service's database is reached: its endpoint annotation where that names one of
+    `hosts`, else its DNS name and its port for PostgreSQL (5432, or the one named so). None without a Service."""
     if service is None:
         return None
-    endpoint = _annotated(service)
+    endpoint = annotated_endpoint(service, hosts)
     if endpoint is not None:
         return endpoint
     ports = objects(mapping(service.get("spec")).get("ports"))
@@ -153,13 +123,19 @@ def qualify_host(host: str, namespace: str) -> str:
 
 
 def read_connection(
-    secrets: Sequence[Object], service: Object | None, *, cluster: str, component: str, namespace: str
+    secrets: Sequence[Object],
+    service: Object | None,
+    *,
+    cluster: str,
+    component: str,
+    namespace: str,
+    hosts: EndpointHosts = NO_HOSTS,
 ) -> Connection | Missing:
     """Return the superuser's Connection from a Cluster's Secrets and Service, or what is missing.
 
     User and password come from the Secret and from nowhere else. Host and port come from the Service's endpoint
-    annotation, else from the Secret (conn-credential), else from the Service; the database is the Secret's or
-    `postgres`, the only one that KubeBlocks creates.
+    annotation where it names one of `hosts`, else from the Secret (conn-credential), else from the Service. The
+    database is the Secret's or `postgres`, the only one that KubeBlocks creates.
     """
     secret = choose_secret(secrets, cluster, component)
     if secret is None:
@@ -177,10 +153,10 @@ def read_connection(
             Reason.SECRET_INCOMPLETE,
             f"The Secret {name} is not complete yet: {' and '.join(missing)} missing or empty.",
         )
-    endpoint = endpoint_of(service, namespace)
+    endpoint = endpoint_of(service, namespace, hosts)
     host, port = _read(data, "host"), _read(data, "port")
-    if host and not _annotated(service):
-        endpoint = qualify_host(host.strip(), namespace), _read_port(port) or DEFAULT_PORT
+    if host and annotated_endpoint(service, hosts) is None:
+        endpoint = qualify_host(host.strip(), namespace), read_port(port) or DEFAULT_PORT
     if endpoint is None:
         return Missing(Reason.SECRET_INCOMPLETE, "The database runs, but its Service does not exist yet.")
     found = Connection(*endpoint, _read(data, "database") or DATABASE, username.strip(), password)

@@ -16,6 +16,7 @@ from provisioning.decisions.types import Action, Verification
 from provisioning.kube.kinds import cluster_kind
 from provisioning.objects import manifests
 from provisioning.objects.credentials import Missing
+from provisioning.objects.endpoints import disallowed_endpoint_host
 from provisioning.objects.names import (
     ORIGIN_LABEL,
     PROJECT_ID_LABEL,
@@ -224,11 +225,17 @@ def capture_credentials(scene: Scene, now: datetime) -> None:
         verification_note="",
     )
     scene.world.verification = None
-    scene.note(
-        "CredentialsCaptured",
+    what = (
         f"Captured the credentials of {database.name} from its Secret."
         if is_first
-        else f"The credentials of {database.name} changed in the cluster; captured the new ones.",
+        else f"The credentials of {database.name} changed in the cluster; captured the new ones."
+    )
+    ignored = disallowed_endpoint_host(scene.world.service, settings.ENDPOINT_HOSTS)
+    if ignored:
+        what += f" Its Service's endpoint annotation names {ignored}, which ENDPOINT_HOSTS does not allow: ignored."
+    scene.note(
+        "CredentialsCaptured",
+        what,
         resource=f"Cluster {database.name}",
     )
 

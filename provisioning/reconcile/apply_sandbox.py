@@ -105,7 +105,7 @@ class SandboxManifests:
 def sandbox_manifests(scene: Scene, sandbox: Sandbox, connection: Connection) -> SandboxManifests:
     """Return what the sandbox is made of. Raises UndecryptableValueError."""
     variables = observing.project_environment(scene.project)
-    environment = {**variables, **connection.environment}
+    environment = observing.sandbox_environment(variables, connection)
     spec = build_spec(scene.project, sandbox)
     digest = observing.digest_of(variables, connection, spec)
     where = (sandbox.name, sandbox.namespace, scene.owner)

@@ -151,7 +151,7 @@ def _sendable(project: Project, manifest: Object) -> Object:
     connection = database.connection if database else None
     if sandbox is None or connection is None:
         raise ValueError("An environment is made of captured credentials.")
-    environment = {**observing.project_environment(project), **connection.environment}
+    environment = observing.sandbox_environment(observing.project_environment(project), connection)
     owner = manifests.Owner(project.kubernetes_name, project.uid)
     return manifests.build_environment_secret(sandbox.name, sandbox.namespace, owner, environment)
 

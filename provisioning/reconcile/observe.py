@@ -21,13 +21,12 @@ from provisioning.objects.credentials import (
     component_of,
     environment_digest,
     read_connection,
-    read_endpoint,
     service_names,
 )
 from provisioning.objects.diff import Difference
+from provisioning.objects.endpoints import annotated_endpoint
 from provisioning.objects.manifests import CLUSTER_V1, SandboxSpec, ingress_host
-from provisioning.objects.names import ENDPOINT_ANNOTATION, INSTANCE_LABEL
-from provisioning.objects.readers import annotations_of
+from provisioning.objects.names import INSTANCE_LABEL
 from provisioning.reconcile.sandbox_spec import build_spec
 
 # Asking why a pod is not ready is worth a request only when it takes longer than it should.
@@ -168,7 +167,12 @@ def observe_connection(world: World, database: DatabaseCluster) -> Connection | 
             if world.service is not None:
                 break
     return read_connection(
-        world.secrets, world.service, cluster=database.name, component=component, namespace=database.namespace
+        world.secrets,
+        world.service,
+        cluster=database.name,
+        component=component,
+        namespace=database.namespace,
+        hosts=settings.ENDPOINT_HOSTS,
     )
 
 
@@ -186,7 +190,14 @@ def project_environment(project: Project) -> dict[str, str]:
 
 def digest_of(variables: Mapping[str, str], connection: Connection, spec: SandboxSpec) -> str:
     """Return the digest of all that a sandbox is made of: when it changes, the sandbox is restarted."""
-    return environment_digest({**variables, **connection.environment, "": spec.fingerprint}, settings.SECRET_KEY)
+    environment = {**sandbox_environment(variables, connection), "": spec.fingerprint}
+    return environment_digest(environment, settings.SECRET_KEY)
+
+
+def sandbox_environment(variables: Mapping[str, str], connection: Connection) -> dict[str, str]:
+    """Return all that a sandbox gets as its environment: the project's variables, the connection, and how libpq may
+    log in with it."""
+    return {**variables, **connection.environment, **settings.DATABASE_CLIENT_ENVIRONMENT}
 
 
 def observe_urls(world: World, project: Project, sandbox: Sandbox) -> dict[str, str]:
@@ -197,10 +208,9 @@ def observe_urls(world: World, project: Project, sandbox: Sandbox) -> dict[str, 
     if not world.is_sandbox_service_known:
         world.sandbox_service = world.kube.get_or_none(SERVICE, sandbox.namespace, sandbox.name)
         world.is_sandbox_service_known = True
-    annotations = annotations_of(world.sandbox_service)
     urls = {}
     for port, number in spec.ports.items():
-        endpoint = read_endpoint(annotations.get(f"{ENDPOINT_ANNOTATION}.{port}", ""))
+        endpoint = annotated_endpoint(world.sandbox_service, settings.ENDPOINT_HOSTS, port)
         host, shown = endpoint or (f"{sandbox.name}.{sandbox.namespace}.svc", number)
         urls[port] = f"http://{f'[{host}]' if ':' in host else host}:{shown}/"
     return urls

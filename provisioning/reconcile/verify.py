@@ -5,12 +5,15 @@ from datetime import timedelta
 from typing import Any
 
 import psycopg
+from django.conf import settings
 
 from projects.domain.connection import Connection
 from provisioning.decisions.types import Verification
 
 _CONNECT_TIMEOUT_S = 3
 _STATEMENT_TIMEOUT_MS = 3000
+# libpq's words for require_auth (fe-auth.c); it has no SQLSTATE for them.
+_AUTHENTICATION_REFUSED = "authentication method requirement"
 # Two time-outs, one after the other.
 LONGEST_PROOF = timedelta(seconds=_CONNECT_TIMEOUT_S, milliseconds=_STATEMENT_TIMEOUT_MS)
 
@@ -28,6 +31,10 @@ def open_session(
         user=connection.username,
         password=connection.password,
         connect_timeout=_CONNECT_TIMEOUT_S,
+        # A server that asks for the password itself, or for a weak hash of it, gets nothing.
+        require_auth=settings.DATABASE_REQUIRE_AUTH,
+        sslmode=settings.DATABASE_SSLMODE,
+        **({"sslrootcert": settings.DATABASE_SSLROOTCERT} if settings.DATABASE_SSLROOTCERT else {}),
         options=" ".join(f"-c {name}={value}" for name, value in options.items()),
         application_name="controlpanel",
         autocommit=autocommit,
@@ -51,8 +58,32 @@ def verify_connection(connection: Connection) -> tuple[Verification, str]:
     return Verification.VERIFIED, f"Connected to {where} as {connection.username}: PostgreSQL {version}."
 
 
+def explain_authentication(where: str) -> str:
+    """Return what it means that a server wants to authenticate in a way that is not allowed, and what to do."""
+    allowed = settings.DATABASE_REQUIRE_AUTH
+    return (
+        f"The server at {where} asks for the password in a way that DATABASE_REQUIRE_AUTH ({allowed}) does not allow, "
+        "so it was not sent. If this is not the database, look who changed its Service. If it is: the PostgreSQL addon "
+        "of KubeBlocks before 1.2 stores md5 hashes for PostgreSQL up to 17; set password_encryption to scram-sha-256 "
+        "and set the password again, or allow it with DATABASE_REQUIRE_AUTH=scram-sha-256,md5."
+    )
+
+
+def explain_tls(where: str) -> str:
+    """Return what it means that no TLS connection as asked for comes about, and what to do."""
+    return (
+        f"No connection to {where} with DATABASE_SSLMODE={settings.DATABASE_SSLMODE}: the server has no TLS, or its "
+        "certificate does not fit. Turn TLS on for the Cluster, name the CA in DATABASE_SSLROOTCERT, or choose another "
+        "DATABASE_SSLMODE."
+    )
+
+
 def _explain(error: psycopg.OperationalError, where: str) -> tuple[Verification, str]:
     said = str(error).lower()
+    if _AUTHENTICATION_REFUSED in said:
+        return Verification.REJECTED, explain_authentication(where)
+    if "ssl" in said or "certificate" in said:
+        return Verification.REJECTED, explain_tls(where)
     if (error.sqlstate or "").startswith("28") or "authentication failed" in said or "no password supplied" in said:
         return Verification.REJECTED, f"The database at {where} does not accept the captured user and password."
     if (

@@ -17,8 +17,8 @@ from provisioning.objects.credentials import (
     endpoint_of,
     is_complete,
     read_connection,
-    read_endpoint,
 )
+from provisioning.objects.endpoints import read_endpoint
 from provisioning.reconcile.apply_database import existing_cluster
 from provisioning.watch.streams import SUBJECTS
 from tests.hostile import answers

@@ -7,6 +7,7 @@ import pytest
 from projects.domain.connection import Connection, InvalidConnectionError, parse_url
 from projects.domain.states import Reason
 from provisioning.objects.credentials import Missing, environment_digest, read_connection
+from provisioning.objects.endpoints import EndpointHosts
 from provisioning.objects.names import ENDPOINT_ANNOTATION
 
 
@@ -22,7 +23,8 @@ def service(name="pg1-postgresql-postgresql", endpoint=None, ports=None):
 
 
 def read(secrets, svc=None):
-    return read_connection(secrets, svc, cluster="pg1", component="postgresql", namespace="demo")
+    hosts = EndpointHosts.parse(["gateway.example", "192.0.2.0/24", "2001:db8::/32", "127.0.0.1"])
+    return read_connection(secrets, svc, cluster="pg1", component="postgresql", namespace="demo", hosts=hosts)
 
 
 ACCOUNT = secret("pg1-postgresql-account-postgres", username="postgres", password="s3cret")
