@@ -16,9 +16,7 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from projects.admin.base import ReadOnlyAdmin
 from projects.domain import permissions
-from projects.models import Project
-from projects.models.found_cluster import FoundCluster, Inventory, read_inventory
-from projects.models.orphan import Orphan
+from projects.models import FoundCluster, Inventory, Orphan, Project, read_inventory
 from projects.pages.forms import ProjectNameField
 from projects.pages.layout import shell, strict_policy
 from projects.services.adoption import Adoptable, may_adopt, request_adopt, request_adopt_for_new

@@ -9,7 +9,7 @@ from django.urls import URLPattern, path
 
 from projects.admin.found_clusters import InventoryAdmin
 from projects.domain import permissions
-from projects.models.orphan import Orphan, OrphanWish
+from projects.models import Orphan, OrphanWish
 from projects.services.orphans import request_orphan
 
 

@@ -11,7 +11,7 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 
 from projects.admin.base import shown
 from projects.domain.states import DesiredState, Phase
-from projects.models.sandbox_template import SandboxTemplate
+from projects.models import SandboxTemplate
 from projects.services.provisioning import request_update
 
 if TYPE_CHECKING:

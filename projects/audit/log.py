@@ -26,9 +26,7 @@ from django.db.models.signals import post_delete, post_save, pre_save
 from django.http import HttpRequest, HttpResponse
 
 from projects.confidential.redaction import MASK, redact
-from projects.models import Project, ProjectVariable
-from projects.models.event import Event
-from projects.models.sandbox_template import SandboxTemplate
+from projects.models import Event, Project, ProjectVariable, SandboxTemplate
 
 COMMAND_LINE = "command line"
 _DONE = {

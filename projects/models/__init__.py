@@ -4,7 +4,7 @@ Import a model from here: `from projects.models import Project`.
 """
 
 from projects.models.event import Event, EventsAreKeptError
-from projects.models.found_cluster import FoundCluster, Inventory
+from projects.models.found_cluster import FoundCluster, Inventory, read_inventory
 from projects.models.last_applied import AppliedObject
 from projects.models.observation import Observation
 from projects.models.orphan import Orphan, OrphanWish
@@ -29,6 +29,7 @@ __all__ = [
     "Resource",
     "Sandbox",
     "SandboxTemplate",
+    "read_inventory",
     "validate_name",
     "validate_namespace",
 ]

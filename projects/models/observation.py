@@ -4,7 +4,6 @@ from django.db import models
 
 from projects.confidential.encrypted_fields import RedactedTextField
 from projects.domain.states import Phase, Reason
-from projects.models.event import Event as Event
 
 
 class Observation(models.Model):

@@ -5,7 +5,6 @@ from django.db import models
 from projects.confidential.encrypted_fields import EncryptedText, EncryptedTextField, RedactedTextField
 from projects.domain.connection import Connection
 from projects.domain.states import CredentialsSource, Origin
-from projects.models.event import Event as Event
 from projects.models.observation import Observation
 
 

@@ -4,7 +4,6 @@ from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 
 from projects.domain import naming
-from projects.models.event import Event as Event
 
 
 def validate_name(name: str) -> None:

@@ -8,8 +8,7 @@ from django.utils import timezone
 
 from projects.domain import request_policy as possible
 from projects.domain.states import DesiredState, Origin, Phase, Reason
-from projects.models import DatabaseCluster, Project
-from projects.models.found_cluster import FoundCluster
+from projects.models import DatabaseCluster, FoundCluster, Project
 from projects.services.events import record_event
 from projects.services.intent import save_intent
 from projects.services.outcome import Outcome

@@ -12,8 +12,7 @@ from django.utils import timezone
 from projects.confidential.encrypted_fields import EncryptedText
 from projects.domain.request_policy import Request, explain_refusal
 from projects.domain.states import DesiredState, Level, Origin, Phase, Reason
-from projects.models import DatabaseCluster, Project, ProjectVariable, Sandbox
-from projects.models.last_applied import AppliedObject
+from projects.models import AppliedObject, DatabaseCluster, Project, ProjectVariable, Sandbox
 from projects.services.events import record_event
 from projects.services.intent import save_intent
 from projects.services.outcome import Outcome

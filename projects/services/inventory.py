@@ -6,7 +6,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 
-from projects.models.found_cluster import Inventory
+from projects.models import Inventory
 from projects.services.queue import enqueue_task
 
 INVENTORY_TASK = "provisioning.tasks.take_inventory"

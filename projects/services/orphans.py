@@ -5,7 +5,7 @@ from django.db import transaction
 
 from projects.audit import log as audit
 from projects.domain.states import Level
-from projects.models.orphan import Orphan, OrphanWish
+from projects.models import Orphan, OrphanWish
 from projects.services.events import record_event
 from projects.services.outcome import Outcome
 from projects.services.queue import enqueue_task

@@ -13,9 +13,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from projects.domain.states import DesiredState, Phase, Reason
-from projects.models import DatabaseCluster, Project, Sandbox
-from projects.models.found_cluster import FoundCluster, Inventory
-from projects.models.orphan import Orphan
+from projects.models import DatabaseCluster, FoundCluster, Inventory, Orphan, Project, Sandbox
 from projects.services.inventory import request_inventory
 from projects.services.queue import enqueue_passes_by_uid
 from provisioning.inventory.orphans import look_for_orphans

@@ -10,8 +10,7 @@ from django.db.models import F
 
 from projects.audit import log as audit
 from projects.domain.states import Level, Phase, Reason
-from projects.models import DatabaseCluster, Project, Sandbox
-from projects.models.orphan import Orphan, OrphanWish
+from projects.models import DatabaseCluster, Orphan, OrphanWish, Project, Sandbox
 from projects.services.events import record_event
 from provisioning.kube import client as k
 from provisioning.kube.kinds import INGRESS, PVC, SECRET, SERVICE, STATEFULSET, cluster_kind

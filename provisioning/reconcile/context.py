@@ -6,8 +6,7 @@ from datetime import datetime
 from django.db import transaction
 
 from projects.domain.states import Level
-from projects.models import DatabaseCluster, Event, Project, Sandbox
-from projects.models.last_applied import AppliedObject
+from projects.models import AppliedObject, DatabaseCluster, Event, Project, Sandbox
 from projects.services.events import record_event
 from provisioning.objects import manifests
 from provisioning.reconcile.lease import Lease

@@ -6,8 +6,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 
 from projects.domain.states import CredentialsSource, DriftPolicy, Level, Phase, Reason
-from projects.models import DatabaseCluster, Project, Sandbox
-from projects.models.last_applied import AppliedObject
+from projects.models import AppliedObject, DatabaseCluster, Project, Sandbox
 from provisioning.decisions.types import WantedDrift
 from provisioning.kube import client as k
 from provisioning.kube.kinds import INGRESS, SECRET, SERVICE, STATEFULSET, cluster_kind

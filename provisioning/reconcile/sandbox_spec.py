@@ -5,8 +5,7 @@ import shlex
 from django.conf import settings
 
 from projects.domain.ports import parse_ports
-from projects.models import Project, Sandbox
-from projects.models.sandbox_template import SandboxTemplate
+from projects.models import Project, Sandbox, SandboxTemplate
 from provisioning.objects.manifests import SandboxSpec
 
 

@@ -14,9 +14,7 @@ from django.utils import timezone
 from django_q.models import Failure, OrmQ, Schedule, Success
 from django_q.tasks import async_task
 
-from projects.models.found_cluster import FoundCluster
-from projects.models.orphan import Orphan
-from projects.models.sandbox_template import SandboxTemplate
+from projects.models import FoundCluster, Orphan, SandboxTemplate
 from tests.access import table
 from tests.factories import EventFactory, ProjectFactory, UserFactory, provisioned_project
 

@@ -7,8 +7,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 from playwright.sync_api import Page
 
-from projects.models.found_cluster import FoundCluster, Inventory
-from projects.models.orphan import Orphan
+from projects.models import FoundCluster, Inventory, Orphan
 from tests.factories import ProjectFactory
 
 pytestmark = pytest.mark.browser

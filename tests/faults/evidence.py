@@ -14,8 +14,7 @@ from django_q.models import OrmQ
 from django_q.signing import SignedPackage
 
 from projects.domain.states import Phase
-from projects.models import DatabaseCluster, Event, Project, ProjectVariable, Sandbox
-from projects.models.last_applied import AppliedObject
+from projects.models import AppliedObject, DatabaseCluster, Event, Project, ProjectVariable, Sandbox
 from projects.services.queue import PASS_TASK
 from provisioning.decisions.types import Verification
 from provisioning.reconcile.verify import verify_connection

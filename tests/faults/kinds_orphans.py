@@ -10,8 +10,7 @@ from django.db import DatabaseError
 from django.db.models import Q
 from django.utils import timezone
 
-from projects.models import Event
-from projects.models.orphan import Orphan, OrphanWish
+from projects.models import Event, Orphan, OrphanWish
 from projects.services.inventory import request_inventory
 from projects.services.orphans import request_orphan
 from provisioning.objects.names import INSTANCE_LABEL, ORIGIN_LABEL, claim_labels, owner_labels

@@ -14,9 +14,7 @@ from django_q.tasks import async_task
 from hypothesis import given, note
 from hypothesis import strategies as st
 
-from projects.models import Event, Project, ProjectVariable
-from projects.models.found_cluster import FoundCluster
-from projects.models.sandbox_template import SandboxTemplate
+from projects.models import Event, FoundCluster, Project, ProjectVariable, SandboxTemplate
 from tests.factories import EventFactory, ProjectFactory, VariableFactory, provisioned_project
 from tests.hostile.pages import Form, addresses, forms_of, patterns, rows, send
 from tests.hostile.strategies import MEGABYTE, TEXTS, examples, texts, undone

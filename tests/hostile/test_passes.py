@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from projects.domain.states import Phase, Reason
-from projects.models import Project
-from projects.models.found_cluster import FoundCluster, Inventory
+from projects.models import FoundCluster, Inventory, Project
 from projects.services.provisioning import request_delete, request_provision
 from provisioning.inventory.clusters import take_inventory
 from provisioning.kube import client as kube

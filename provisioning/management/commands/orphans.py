@@ -6,8 +6,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from projects.models.found_cluster import read_inventory
-from projects.models.orphan import Orphan, OrphanWish
+from projects.models import Orphan, OrphanWish, read_inventory
 from projects.services.orphans import request_orphan
 from provisioning.inventory.clusters import take_inventory
 from provisioning.management.console import FAILED, WRONG_USAGE, PanelCommand, actor, stop

@@ -11,8 +11,7 @@ from django_q.models import OrmQ
 
 from devcluster.controllers.scenarios import NEVER, Scenario
 from projects.domain.states import Origin, Phase, Reason
-from projects.models import DatabaseCluster, Project
-from projects.models.found_cluster import FoundCluster, Inventory
+from projects.models import DatabaseCluster, FoundCluster, Inventory, Project
 from projects.services.inventory import request_inventory
 from projects.services.provisioning import add_project, request_delete, request_retry
 from provisioning import tasks

@@ -10,9 +10,7 @@ from django.utils import timezone
 from django_q.models import OrmQ
 
 from projects.domain.states import DesiredState, Phase, Reason
-from projects.models import Project
-from projects.models.found_cluster import read_inventory
-from projects.models.orphan import Orphan, OrphanWish
+from projects.models import Orphan, OrphanWish, Project, read_inventory
 from projects.services.cancellation import request_forget
 from projects.services.orphans import request_orphan
 from projects.services.provisioning import request_delete

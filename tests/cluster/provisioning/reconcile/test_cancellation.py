@@ -9,8 +9,7 @@ from django.utils import timezone
 
 from devcluster.controllers.scenarios import NEVER, Scenario
 from projects.domain.states import DesiredState, Origin, Phase, Reason
-from projects.models import DatabaseCluster, Project
-from projects.models.sandbox_template import SandboxTemplate
+from projects.models import DatabaseCluster, Project, SandboxTemplate
 from projects.services.cancellation import list_left, request_cancel, request_forget
 from projects.services.provisioning import add_project, request_delete, request_provision, request_retry
 from provisioning.inventory.adoption import request_adopt

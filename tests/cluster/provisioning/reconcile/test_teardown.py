@@ -10,8 +10,7 @@ from django.utils import timezone
 
 from devcluster.controllers.scenarios import NEVER, Scenario
 from projects.domain.states import DesiredState, Reason
-from projects.models import DatabaseCluster
-from projects.models.orphan import Orphan, OrphanWish
+from projects.models import DatabaseCluster, Orphan, OrphanWish
 from projects.services.cancellation import request_cancel
 from projects.services.orphans import request_orphan
 from projects.services.provisioning import add_project, request_delete, request_provision, request_update

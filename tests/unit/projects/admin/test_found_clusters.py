@@ -10,8 +10,7 @@ from django.utils import timezone
 from django_q.models import OrmQ
 
 from projects.domain.states import DesiredState, Origin, Phase
-from projects.models import DatabaseCluster, Project
-from projects.models.found_cluster import FoundCluster, Inventory, read_inventory
+from projects.models import DatabaseCluster, FoundCluster, Inventory, Project, read_inventory
 from projects.services.adoption import Adoptable, request_adopt
 from projects.services.inventory import request_inventory
 from tests.factories import DatabaseFactory, ProjectFactory

@@ -5,8 +5,7 @@ from django.test import Client
 from django.urls import reverse
 from django_q.models import OrmQ
 
-from projects.models import Project
-from projects.models.sandbox_template import SandboxTemplate
+from projects.models import Project, SandboxTemplate
 from tests.factories import ProjectFactory, UserFactory
 from tests.support.pages import log_in, page
 

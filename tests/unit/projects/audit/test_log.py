@@ -16,8 +16,7 @@ from django.utils import timezone
 
 from projects.audit import log as audit
 from projects.confidential.encrypted_fields import EncryptedText
-from projects.models import Project
-from projects.models.sandbox_template import SandboxTemplate
+from projects.models import Project, SandboxTemplate
 from projects.services.events import record_event
 from projects.services.provisioning import add_project
 from tests.commands.conftest import run

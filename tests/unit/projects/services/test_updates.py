@@ -5,8 +5,7 @@ from django.urls import reverse
 from django_q.models import OrmQ
 
 from projects.domain.states import Phase, Reason
-from projects.models import Project
-from projects.models.sandbox_template import SandboxTemplate
+from projects.models import Project, SandboxTemplate
 from projects.services.provisioning import request_provision, request_update
 from tests.factories import ProjectFactory, provisioned_project
 

@@ -8,7 +8,7 @@ import pytest
 from django.core.exceptions import ValidationError
 
 from projects.domain.ports import parse_ports
-from projects.models.sandbox_template import SandboxTemplate
+from projects.models import SandboxTemplate
 from provisioning.objects.manifests import (
     CLUSTER_V1,
     CLUSTER_V1ALPHA1,
