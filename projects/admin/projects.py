@@ -35,11 +35,11 @@ from projects.pages import presentation as display
 from projects.pages.detail import get_shown_project, project_context
 from projects.pages.forms import ProjectAdminForm, VariableForm
 from projects.pages.list import UNSETTLED
-from projects.services import cancellation as ending
-from projects.services import provisioning as services
+from projects.services.cancellation import request_cancel
 from projects.services.events import record_event
 from projects.services.outcome import Outcome
 from projects.services.password_rotation import request_password_rotation
+from projects.services.provisioning import request_delete, request_provision, request_retry, request_update
 from projects.templatetags.panel import ago, spaced
 
 if TYPE_CHECKING:
@@ -242,7 +242,7 @@ class ProjectAdmin(_ProjectAdmin):
         changed = [*fields, *(name for formset in formsets for name in _changed_variables(formset))]
         if not change or not changed:
             return
-        services.request_update(form.instance, actor=request.user.get_username(), what=", ".join(changed))
+        request_update(form.instance, actor=request.user.get_username(), what=", ".join(changed))
 
     # --- Columns -----------------------------------------------------------------------------------------------
 
@@ -287,17 +287,17 @@ class ProjectAdmin(_ProjectAdmin):
 
     @admin.action(description="Provision selected projects", permissions=["provision"])
     def provision_selected(self, request: HttpRequest, queryset: models.QuerySet[Project]) -> None:
-        asked = partial(services.request_provision, may_adopt=permissions.may_adopt(request.user))
+        asked = partial(request_provision, may_adopt=permissions.may_adopt(request.user))
         self._request_each(request, queryset, "provision_project", asked)
 
     @admin.action(description="Retry selected projects", permissions=["provision"])
     def retry_selected(self, request: HttpRequest, queryset: models.QuerySet[Project]) -> None:
-        asked = partial(services.request_retry, may_adopt=permissions.may_adopt(request.user))
+        asked = partial(request_retry, may_adopt=permissions.may_adopt(request.user))
         self._request_each(request, queryset, "provision_project", asked)
 
     @admin.action(description="Cancel selected projects", permissions=["provision"])
     def cancel_selected(self, request: HttpRequest, queryset: models.QuerySet[Project]) -> None:
-        self._request_each(request, queryset, "provision_project", ending.request_cancel)
+        self._request_each(request, queryset, "provision_project", request_cancel)
 
     @admin.action(description="Change the database passwords of selected projects", permissions=["provision"])
     def rotate_passwords(self, request: HttpRequest, queryset: models.QuerySet[Project]) -> None:
@@ -308,7 +308,7 @@ class ProjectAdmin(_ProjectAdmin):
     def delete_selected_projects(self, request: HttpRequest, queryset: models.QuerySet[Project]) -> HttpResponse | None:
         """Ask first, with a page that says what will be deleted and what kept; then request each deletion."""
         if request.POST.get("confirmed") == "yes":
-            asked = partial(services.request_delete, delete_adopted=access.asks_for_adopted(request))
+            asked = partial(request_delete, delete_adopted=access.asks_for_adopted(request))
             self._request_each(request, queryset, "delete_project", asked)
             return None
         projects = list(queryset)

@@ -14,10 +14,10 @@ from projects.pages import presentation as display
 from projects.pages.detail import get_shown_project
 from projects.pages.forms import AddProjectForm
 from projects.pages.layout import PanelRequest, render_page, staff_page
-from projects.services import cancellation as ending
-from projects.services import password_rotation
-from projects.services import provisioning as services
+from projects.services.cancellation import list_left, request_cancel, request_forget
 from projects.services.outcome import Outcome
+from projects.services.password_rotation import explain_no_rotation, request_password_rotation
+from projects.services.provisioning import add_project, request_delete, request_provision, request_retry
 
 
 def _answer(request: PanelRequest, project: Project, outcome: Outcome) -> HttpResponse:
@@ -34,21 +34,21 @@ def _answer(request: PanelRequest, project: Project, outcome: Outcome) -> HttpRe
 @staff_page("provision_project")
 def provision(request: PanelRequest, pk: int) -> HttpResponse:
     project = get_object_or_404(Project, pk=pk)
-    return _answer(request, project, services.request_provision(project, **access.who_asks(request)))
+    return _answer(request, project, request_provision(project, **access.who_asks(request)))
 
 
 @require_POST
 @staff_page("provision_project")
 def retry(request: PanelRequest, pk: int) -> HttpResponse:
     project = get_object_or_404(Project, pk=pk)
-    return _answer(request, project, services.request_retry(project, **access.who_asks(request)))
+    return _answer(request, project, request_retry(project, **access.who_asks(request)))
 
 
 @require_POST
 @staff_page("provision_project")
 def cancel(request: PanelRequest, pk: int) -> HttpResponse:
     project = get_object_or_404(Project, pk=pk)
-    return _answer(request, project, ending.request_cancel(project, actor=request.user.get_username()))
+    return _answer(request, project, request_cancel(project, actor=request.user.get_username()))
 
 
 @require_http_methods(["GET", "POST"])
@@ -58,14 +58,14 @@ def rotate_password(request: PanelRequest, pk: int) -> HttpResponse:
     project = get_shown_project(pk)
     if request.method == "POST":
         actor, is_confirmed = request.user.get_username(), request.POST.get("with_adopted") == "yes"
-        outcome = password_rotation.request_password_rotation(project, actor=actor, with_adopted=is_confirmed)
+        outcome = request_password_rotation(project, actor=actor, with_adopted=is_confirmed)
         project = get_shown_project(pk)
         if outcome.accepted or is_confirmed or not display.is_adopted(project.database):
             return _answer(request, project, outcome)
     context = {
         "title": f"Change the password of {project.name}",
         "project": project,
-        "refusal": password_rotation.explain_no_rotation(project),
+        "refusal": explain_no_rotation(project),
         "is_adopted": display.is_adopted(project.database),
         "is_unconfirmed": request.method == "POST",
     }
@@ -78,13 +78,13 @@ def forget(request: PanelRequest, pk: int) -> HttpResponse:
     """GET says what would be left behind, or why the project can't be forgotten; POST forgets it."""
     project = get_shown_project(pk)
     if request.method == "POST" and request.POST.get("confirmed") == "yes":
-        outcome = ending.request_forget(project, actor=request.user.get_username())
+        outcome = request_forget(project, actor=request.user.get_username())
         return _answer(request, project, outcome)
     context = {
         "title": f"Forget {project.name}",
         "project": project,
         "refusal": explain_refusal(Request.FORGET, project),
-        "left": ending.list_left(project),
+        "left": list_left(project),
         "is_unconfirmed": request.method == "POST",
     }
     return render_page(request, "projects/forget.html", context)
@@ -97,7 +97,7 @@ def delete(request: PanelRequest, pk: int) -> HttpResponse:
     project = get_shown_project(pk)
     if request.method == "POST":
         actor, delete_adopted = request.user.get_username(), access.asks_for_adopted(request)
-        return _answer(request, project, services.request_delete(project, actor=actor, delete_adopted=delete_adopted))
+        return _answer(request, project, request_delete(project, actor=actor, delete_adopted=delete_adopted))
     context = {
         "title": f"Delete {project.name}",
         "project": project,
@@ -115,7 +115,7 @@ def add(request: PanelRequest) -> HttpResponse:
     form = AddProjectForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         try:
-            project = services.add_project(actor=request.user.get_username(), owner=request.user, **form.cleaned_data)
+            project = add_project(actor=request.user.get_username(), owner=request.user, **form.cleaned_data)
         except ValidationError as error:
             form.add_error(None if "name" not in error.message_dict else "name", error.messages)
         else:

@@ -6,7 +6,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, models, transaction
 from django.utils import timezone
 
-from projects.domain import request_policy as possible
+from projects.domain import request_policy
 from projects.domain.states import DesiredState, Origin, Phase, Reason
 from projects.models import DatabaseCluster, FoundCluster, Project
 from projects.services.events import record_event
@@ -117,7 +117,7 @@ def _explain_refusal(project: Project, live: DatabaseCluster | None, cluster: Ad
     if project.desired_state == DesiredState.DELETED:
         return f"{project.name} is deleted. Adopt the cluster for another project."
     if project.is_cancelling:
-        return possible.explain_refusal(possible.Request.PROVISION, project)
+        return request_policy.explain_refusal(request_policy.Request.PROVISION, project)
     if cluster.obstacle:
         return cluster.obstacle
     if cluster.claimed_by and cluster.claimed_by != str(project.uid):

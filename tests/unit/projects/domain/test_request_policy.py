@@ -10,8 +10,8 @@ from projects.domain.request_policy import Request, explain_refusal
 from projects.domain.states import DesiredState, Phase, Reason
 from projects.models import Event, Project
 from projects.pages import presentation as display
-from projects.services import cancellation as ending
-from projects.services import provisioning as services
+from projects.services.cancellation import list_left, request_cancel, request_forget
+from projects.services.provisioning import request_delete, request_provision, request_retry
 from tests.commands.conftest import run
 from tests.factories import DatabaseFactory, ProjectFactory, SandboxFactory, UserFactory
 from tests.support.pages import HTMX, log_in, page
@@ -31,11 +31,11 @@ STATES = [
     if has_run or phase is not Phase.RUNNING
 ]
 REQUESTS = {
-    Request.PROVISION: services.request_provision,
-    Request.RETRY: services.request_retry,
-    Request.CANCEL: ending.request_cancel,
-    Request.DELETE: services.request_delete,
-    Request.FORGET: ending.request_forget,
+    Request.PROVISION: request_provision,
+    Request.RETRY: request_retry,
+    Request.CANCEL: request_cancel,
+    Request.DELETE: request_delete,
+    Request.FORGET: request_forget,
 }
 
 
@@ -146,7 +146,7 @@ def test_forget_asks_first_and_lists_what_it_leaves():
     project = stuck_project()
     client = log_in("view_project", "delete_project")
     asked = client.get(page("forget", project.pk)).content.decode()
-    for left in ending.list_left(project):
+    for left in list_left(project):
         assert f"<strong>{left.kind}</strong> {left.namespace}/{left.name}" in asked
     unconfirmed = client.post(page("forget", project.pk)).content.decode()
     assert "Tick the box" in unconfirmed
