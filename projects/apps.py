@@ -12,12 +12,11 @@ class ProjectsConfig(AppConfig):
 
     def ready(self) -> None:
         from projects.access import reauthentication
-        from projects.audit import admin_history
-        from projects.audit import log as audit
+        from projects.audit import admin_history, log
 
         admin_history.connect()
         reauthentication.connect()
-        audit.connect()
+        log.connect()
         # After auth's own receiver, which makes the permissions: this app stands behind auth and django_q.
         post_migrate.connect(_ensure_groups, sender=self)
 

@@ -17,7 +17,7 @@ from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
 from projects.admin.base import PanelRecordAdmin, in_a_sentence, register_instead, shown
-from projects.audit import log as audit
+from projects.audit.log import ACTIONS, describe_entry, export_entries, filter_by_action
 from projects.templatetags.panel import ago, called, spaced
 
 if TYPE_CHECKING:
@@ -42,10 +42,10 @@ class WhatFilter(_Filter):
     parameter_name = "what"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(what, spaced(what)) for what in audit.WHATS]
+        return [(what, spaced(what)) for what in ACTIONS]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[LogEntry]) -> QuerySet[LogEntry]:
-        found: QuerySet[LogEntry] = audit.saying(queryset, self.value() or "")
+        found: QuerySet[LogEntry] = filter_by_action(queryset, self.value() or "")
         return found
 
 
@@ -115,7 +115,7 @@ class AuditAdmin(PanelRecordAdmin):
         """All entries as JSON lines, the oldest first; `manage.py audit` gives a part of them."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        lines = (f"{json.dumps(entry, ensure_ascii=False)}\n" for entry in audit.export(LogEntry.objects.all()))
+        lines = (f"{json.dumps(entry, ensure_ascii=False)}\n" for entry in export_entries(LogEntry.objects.all()))
         headers = {"Content-Disposition": 'attachment; filename="audit.jsonl"', "Cache-Control": "no-store"}
         return StreamingHttpResponse(lines, content_type="application/x-ndjson", headers=headers)
 
@@ -125,11 +125,11 @@ class AuditAdmin(PanelRecordAdmin):
 
     @shown("Who")
     def who_shown(self, entry: LogEntry) -> str:
-        return str(audit.describe(entry)["who"])
+        return str(describe_entry(entry)["who"])
 
     @shown("What")
     def what_shown(self, entry: LogEntry) -> str:
-        return spaced(str(audit.describe(entry)["what"]))
+        return spaced(str(describe_entry(entry)["what"]))
 
     @shown("Address", ordering="remote_addr")
     def address_shown(self, entry: LogEntry) -> str:
@@ -148,7 +148,7 @@ class AuditAdmin(PanelRecordAdmin):
         """A line a field: what it was, and what it is."""
         lines = [
             format_html("<tr><th scope='row'>{}</th><td>{}</td><td>{}</td></tr>", _label(entry, name), *values)
-            for name, values in _values(audit.describe(entry)["changes"])
+            for name, values in _values(describe_entry(entry)["changes"])
         ]
         if not lines:
             return "None"
@@ -160,12 +160,12 @@ class AuditAdmin(PanelRecordAdmin):
 
     @shown("Message")
     def words_shown(self, entry: LogEntry) -> str:
-        return str(audit.describe(entry)["message"] or "–")
+        return str(describe_entry(entry)["message"] or "–")
 
     @shown("Message")
     def message_shown(self, entry: LogEntry) -> str:
         """What was said of it; of a change of a row, the fields that it changed."""
-        described = audit.describe(entry)
+        described = describe_entry(entry)
         changed: dict[str, Any] = described["changes"]
         return str(
             described["message"] or capfirst(", ".join(in_a_sentence(_label(entry, name)) for name in changed)) or "–"

@@ -36,7 +36,7 @@ _DONE = {
     LogEntry.Action.ACCESS: "Accessed",
 }
 # Everything that an entry's `what` says, in the order in which somebody would look for it.
-WHATS = (
+ACTIONS = (
     "CredentialsRevealed",
     *_DONE.values(),
     "Registered",
@@ -84,20 +84,22 @@ def mask(_: str) -> str:
     return MASK
 
 
-def record(row: Model, what: str, *, by: str = "", message: str = "", action: int = LogEntry.Action.UPDATE) -> None:
-    """Add an entry that is no change of a row's fields: a request, a log-in."""
-    more = {"what": what, **({"by": by} if by else {}), **({"message": message} if message else {})}
-    LogEntry.objects.log_create(row, force_log=True, action=action, additional_data=more)
+def record_action(
+    row: Model, action: str, *, by: str = "", message: str = "", kind: int = LogEntry.Action.UPDATE
+) -> None:
+    """Add an entry for an action that is not a change of the row's fields, such as a request or a log-in."""
+    more = {"what": action, **({"by": by} if by else {}), **({"message": message} if message else {})}
+    LogEntry.objects.log_create(row, force_log=True, action=kind, additional_data=more)
 
 
-def record_of_all(model: type[Model], what: str, name: str, message: str) -> None:
-    """Add an entry about many rows of a model together, under a name for them."""
+def record_bulk_action(model: type[Model], action: str, name: str, message: str) -> None:
+    """Add one entry for an action on many rows of a model; `name` describes the rows."""
     LogEntry.objects.create(
         content_type=ContentType.objects.get_for_model(model),
         object_pk="",
         object_repr=name,
         action=LogEntry.Action.UPDATE,
-        additional_data={"what": what, "message": message},
+        additional_data={"what": action, "message": message},
     )
 
 
@@ -107,18 +109,18 @@ def record_of_all(model: type[Model], what: str, name: str, message: str) -> Non
 def _record_event(instance: Event, created: bool, **_: Any) -> None:
     """Log what people asked for. A pass runs outside of requests, and its actor is the panel."""
     if created and (_request.get() is not None or instance.actor.startswith(COMMAND_LINE)):
-        looked = instance.reason == "CredentialsRevealed"
-        action = LogEntry.Action.ACCESS if looked else LogEntry.Action.UPDATE
-        record(instance.project, instance.reason, by=instance.actor, message=instance.message, action=action)
+        is_reveal = instance.reason == "CredentialsRevealed"
+        kind = LogEntry.Action.ACCESS if is_reveal else LogEntry.Action.UPDATE
+        record_action(instance.project, instance.reason, by=instance.actor, message=instance.message, kind=kind)
 
 
 def _record_log_in(user: User, **_: Any) -> None:
-    record(user, "LoggedIn", by=user.get_username(), action=LogEntry.Action.ACCESS)
+    record_action(user, "LoggedIn", by=user.get_username(), kind=LogEntry.Action.ACCESS)
 
 
 def _record_log_out(user: User | None, **_: Any) -> None:
     if user is not None:
-        record(user, "LoggedOut", by=user.get_username(), action=LogEntry.Action.ACCESS)
+        record_action(user, "LoggedOut", by=user.get_username(), kind=LogEntry.Action.ACCESS)
 
 
 def _record_failed_log_in(credentials: dict[str, Any], **_: Any) -> None:
@@ -137,7 +139,7 @@ def _record_unlock(instance: AccessAttempt, **_: Any) -> None:
 
 def _record_wrong_code(user: User, **_: Any) -> None:
     """Whose second factor was tried, and never with which code: a typing error is close to the right one."""
-    record(user, "SecondFactorFailed", by=user.get_username(), action=LogEntry.Action.ACCESS)
+    record_action(user, "SecondFactorFailed", by=user.get_username(), kind=LogEntry.Action.ACCESS)
 
 
 def record_failed_sign_on() -> None:
@@ -145,7 +147,7 @@ def record_failed_sign_on() -> None:
     _record_name("SignOnFailed", "")
 
 
-def _record_name(what: str, name: str, message: str = "") -> None:
+def _record_name(action: str, name: str, message: str = "") -> None:
     """Log something about a name that may be nobody's."""
     user = User.objects.filter(username=name).first()
     LogEntry.objects.create(
@@ -154,7 +156,7 @@ def _record_name(what: str, name: str, message: str = "") -> None:
         object_id=user.pk if user else None,
         object_repr=name[:150],
         action=LogEntry.Action.ACCESS,
-        additional_data={"what": what, **({"message": message} if message else {})},
+        additional_data={"what": action, **({"message": message} if message else {})},
     )
 
 
@@ -241,7 +243,7 @@ def connect() -> None:
 # --- What it says ----------------------------------------------------------------------------------------------
 
 
-def describe(entry: LogEntry) -> dict[str, Any]:
+def describe_entry(entry: LogEntry) -> dict[str, Any]:
     """Return an entry as it is exported: one line of JSON."""
     more = entry.additional_data or {}
     described = {
@@ -259,15 +261,15 @@ def describe(entry: LogEntry) -> dict[str, Any]:
     return redacted
 
 
-def saying(entries: Any, what: str) -> Any:
-    """Return those of the entries that say `what`, one of WHATS; all of them where it is none of these."""
-    for action, done in _DONE.items():
-        if what == done:
-            return entries.filter(action=action).exclude(additional_data__has_key="what")
-    return entries.filter(additional_data__what=what) if what in WHATS else entries
+def filter_by_action(entries: Any, action: str) -> Any:
+    """Return the entries with this action, one of ACTIONS; all entries for any other value."""
+    for kind, name in _DONE.items():
+        if action == name:
+            return entries.filter(action=kind).exclude(additional_data__has_key="what")
+    return entries.filter(additional_data__what=action) if action in ACTIONS else entries
 
 
-def export(entries: Any) -> Iterator[dict[str, Any]]:
+def export_entries(entries: Any) -> Iterator[dict[str, Any]]:
     """Yield entries, the oldest first, without holding all of them in memory."""
     for entry in entries.select_related("content_type").order_by("timestamp", "pk").iterator(chunk_size=500):
-        yield describe(entry)
+        yield describe_entry(entry)

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db import models, transaction
 from django.utils import timezone
 
-from projects.audit import log as audit
+from projects.audit.log import record_bulk_action
 from projects.confidential import keyring
 from projects.confidential.encrypted_fields import (
     EncryptedText,
@@ -79,7 +79,7 @@ def rotate_stored_secrets(*, is_dry_run: bool = False) -> Rotation:
 
 
 def _record(message: str) -> None:
-    audit.record_of_all(DatabaseCluster, "KeysRotated", "encryption keys", message)
+    record_bulk_action(DatabaseCluster, "KeysRotated", "encryption keys", message)
 
 
 def _rotate_column(model: type[models.Model], column: str, rotation: Rotation, *, is_dry_run: bool) -> None:

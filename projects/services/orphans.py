@@ -3,7 +3,7 @@
 from django.conf import settings
 from django.db import transaction
 
-from projects.audit import log as audit
+from projects.audit.log import record_action
 from projects.domain.states import Level
 from projects.models import Orphan, OrphanWish
 from projects.services.events import record_event
@@ -24,7 +24,7 @@ def request_orphan(orphan: Orphan, wish: OrphanWish, *, actor: str, is_sure: boo
         current.save(update_fields=["wish", "wished_by", "trouble"])
         message = f"{actor} asked to {wish} the orphan {current}."
         if current.project is None:
-            audit.record(current, "OrphanRequested", by=actor, message=message)
+            record_action(current, "OrphanRequested", by=actor, message=message)
         else:
             record_event(
                 current.project,

@@ -15,7 +15,7 @@ from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from projects.audit import log as audit
+from projects.audit.log import describe_entry
 from projects.pages import presentation as display
 
 register = template.Library()
@@ -128,7 +128,7 @@ _OUR_WORDS = {
 def called(what: Any) -> str:
     """Return what a page calls a group, a model or a row."""
     if isinstance(what, LogEntry):
-        return f"{spaced(audit.describe(what)['what'])}: {what.object_repr}"
+        return f"{spaced(describe_entry(what)['what'])}: {what.object_repr}"
     return _OUR_WORDS.get(str(what).lower(), str(what))
 
 

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 
-from projects.audit import log as audit
+from projects.audit.log import record_action
 from projects.domain.states import Level, Phase, Reason
 from projects.models import DatabaseCluster, Orphan, OrphanWish, Project, Sandbox
 from projects.services.events import record_event
@@ -241,7 +241,7 @@ def end_orphan(pk: int, now: datetime) -> None:
                 level=Level.WARNING,
             )
         else:
-            audit.record(orphan, "OrphanEnded", by=orphan.wished_by, message=said)
+            record_action(orphan, "OrphanEnded", by=orphan.wished_by, message=said)
         Orphan.objects.filter(pk=pk).delete()
 
 

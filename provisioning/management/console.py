@@ -15,7 +15,7 @@ from django.utils import timezone
 from rich.console import Console
 from rich.table import Table
 
-from projects.audit import log as audit
+from projects.audit.log import shell_user
 from projects.confidential.encrypted_fields import UndecryptableValueError
 from projects.confidential.plain_text import plain
 from projects.confidential.redaction import redact
@@ -98,7 +98,7 @@ def explain_database_error(error: DatabaseError) -> str:
 
 def actor() -> str:
     """Return who acts, as the timeline has it."""
-    return audit.shell_user()
+    return shell_user()
 
 
 def sentences(error: ValidationError) -> str:

@@ -7,7 +7,7 @@ from auditlog.models import LogEntry
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from projects.audit import log as audit
+from projects.audit.log import record_action
 from projects.models import Event
 from provisioning import tasks
 from tests.factories import EventFactory, ProjectFactory, UserFactory
@@ -37,7 +37,7 @@ def test_old_events_of_the_panel_go_and_what_people_did_stays(capsys):
 def test_the_audit_log_is_kept_for_ever_or_as_long_as_the_owner_says(settings, days, left):
     settings.AUDIT_RETENTION_DAYS = days
     for age in (31, 29):
-        audit.record(UserFactory.create(), "LoggedIn")
+        record_action(UserFactory.create(), "LoggedIn")
         entry = LogEntry.objects.latest("pk")
         LogEntry.objects.exclude(pk=entry.pk).filter(timestamp__gt=timezone.now() - timedelta(days=1)).delete()
         LogEntry.objects.filter(pk=entry.pk).update(timestamp=timezone.now() - timedelta(days=age))

@@ -9,7 +9,7 @@ from auditlog.models import LogEntry
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
-from projects.audit.log import export
+from projects.audit.log import export_entries
 from provisioning.management.console import WRONG_USAGE, PanelCommand, shown, stop
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
@@ -42,7 +42,7 @@ class Command(PanelCommand):
         if who:
             entries = entries.filter(additional_data__by=who)
         is_empty = True
-        for entry in export(entries):
+        for entry in export_entries(entries):
             is_empty = False
             self.stdout.write(json.dumps(entry, ensure_ascii=False))
         if is_empty and begin and begin > now:

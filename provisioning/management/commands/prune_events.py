@@ -7,7 +7,7 @@ from django.conf import settings
 from django.core.management.base import CommandError
 from django.utils import timezone
 
-from projects.audit import log as audit
+from projects.audit.log import record_bulk_action
 from projects.models import Event
 from projects.services.retention import old_events, prune_events
 from provisioning.management.console import PanelCommand
@@ -34,5 +34,5 @@ class Command(PanelCommand):
         removed = prune_events(days, now)
         said = f"Removed {removed} events of the panel that were older than {days} days."
         if removed:
-            audit.record_of_all(Event, "EventsPruned", "timelines", said)
+            record_bulk_action(Event, "EventsPruned", "timelines", said)
         self.stdout.write(said)

@@ -9,7 +9,7 @@ from django.core.management import call_command
 from django.test import Client
 from django.utils import timezone
 
-from projects.audit import log as audit
+from projects.audit.log import ACTIONS, describe_entry, shell_user
 from projects.confidential.key_files import read_encryption_keys
 from tests.commands.conftest import run
 from tests.factories import EventFactory, UserFactory, provisioned_project
@@ -19,9 +19,9 @@ pytestmark = pytest.mark.django_db
 
 
 def entries(what: str) -> list[dict[str, str]]:
-    rows = [audit.describe(row) for row in LogEntry.objects.filter(additional_data__what=what).order_by("pk")]
-    assert {(row["who"], row["address"]) for row in rows} <= {(audit.shell_user(), None)}
-    assert {row["what"] for row in rows} <= set(audit.WHATS)
+    rows = [describe_entry(row) for row in LogEntry.objects.filter(additional_data__what=what).order_by("pk")]
+    assert {(row["who"], row["address"]) for row in rows} <= {(shell_user(), None)}
+    assert {row["what"] for row in rows} <= set(ACTIONS)
     return rows
 
 

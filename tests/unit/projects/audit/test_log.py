@@ -14,7 +14,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from projects.audit import log as audit
+from projects.audit.log import ACTIONS, AuditMiddleware, describe_entry, record_action, shell_user
 from projects.confidential.encrypted_fields import EncryptedText
 from projects.models import Project, SandboxTemplate
 from projects.services.events import record_event
@@ -160,9 +160,9 @@ def test_the_list_says_what_changed_in_words_and_is_filtered_by_what_who_and_whe
 
     def found(query: str) -> set[tuple[str, str]]:
         rows = root.get(f"{listed}?{query}").context["cl"].result_list
-        return {(audit.describe(row)["who"], audit.describe(row)["what"]) for row in rows}
+        return {(describe_entry(row)["who"], describe_entry(row)["what"]) for row in rows}
 
-    whos = {"root", audit.shell_user()}
+    whos = {"root", shell_user()}
     assert {who for who, _ in found("")} == whos
     assert found("what=CredentialsRevealed") == {("root", "CredentialsRevealed")}
     assert found("what=Updated") == {("root", "Updated")}
@@ -172,7 +172,7 @@ def test_the_list_says_what_changed_in_words_and_is_filtered_by_what_who_and_whe
     LogEntry.objects.update(timestamp=timezone.now() - timedelta(hours=2))
     assert found("hours=1") == set()
     assert found("hours=24")
-    assert {what for _, what in found("")} <= set(audit.WHATS)
+    assert {what for _, what in found("")} <= set(ACTIONS)
     body = root.get(listed).content.decode()
     assert "may start with the default database" in body
     assert "default_database_allowed" not in body
@@ -192,7 +192,7 @@ def test_the_page_of_an_entry_says_what_it_was_of_and_each_change_in_a_line(root
     assert "Updated: maria" in body
     assert "<th scope='row'>Staff status</th><td>No</td><td>Yes</td>" in body
     assert "<th scope='row'>Groups</th><td></td><td>with Viewer</td>" in opened(changes__has_key="groups")
-    audit.record(maria, "LoggedIn", by="maria", action=LogEntry.Action.ACCESS)
+    record_action(maria, "LoggedIn", by="maria", kind=LogEntry.Action.ACCESS)
     body = opened(additional_data__what="LoggedIn")
     assert "Logged in: maria" in body
     assert "{}" not in body
@@ -296,5 +296,5 @@ def test_a_web_server_on_a_socket_file_knows_no_address(rf):
         ProjectFactory.create()
         return HttpResponse()
 
-    audit.AuditMiddleware(view)(rf.get("/", REMOTE_ADDR=""))
+    AuditMiddleware(view)(rf.get("/", REMOTE_ADDR=""))
     assert {entry.remote_addr for entry in LogEntry.objects.all()} == {None}
