@@ -11,12 +11,12 @@ from projects.domain.permissions import OWNERS_MAY, Person, is_staff, may, may_a
 _ADMINISTRATORS_NAMED = 3
 
 
-def who_asks(request: HttpRequest) -> dict[str, Any]:
+def requester_of(request: HttpRequest) -> dict[str, Any]:
     """Return, for a request for a database, whose it is and whether a Cluster may be adopted on their word."""
     return {"actor": request.user.get_username(), "may_adopt": may_adopt(request.user)}
 
 
-def asks_for_adopted(request: HttpRequest) -> bool:
+def wants_adopted_deleted(request: HttpRequest) -> bool:
     """Whether the form of a deletion has the tick for adopted databases. Raises PermissionDenied, in a sentence, where
     it was sent by someone who may not delete them."""
     is_ticked = "delete_adopted" in request.POST
@@ -28,7 +28,7 @@ def asks_for_adopted(request: HttpRequest) -> bool:
     return is_ticked
 
 
-def may_with_some(user: Person, codename: str) -> bool:
+def may_with_any_project(user: Person, codename: str) -> bool:
     """Whether there is a project with which the user may do this: what decides if a bulk action is offered."""
     from projects.models import Project  # which asks this module itself
 
@@ -37,7 +37,7 @@ def may_with_some(user: Person, codename: str) -> bool:
     return codename in OWNERS_MAY and is_staff(user) and Project.objects.filter(owner=user.pk).exists()
 
 
-def require(user: Person, codename: str, pk: int) -> None:
+def require_permission(user: Person, codename: str, pk: int) -> None:
     """Let pass whoever may do this with the project. Raises Http404 where they don't see it, PermissionDenied, in a
     sentence, where they see it and may not."""
     from projects.models import Project  # which asks this module itself

@@ -16,7 +16,7 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from projects.access import permissions as access
+from projects.access.permissions import may_with_any_project, wants_adopted_deleted
 from projects.admin.base import (
     AllValuesFilter,
     ChoicesDropdownFilter,
@@ -143,10 +143,10 @@ class ProjectAdmin(_ProjectAdmin):
         return permissions.may(request.user, "change_project", obj)
 
     def has_provision_permission(self, request: HttpRequest) -> bool:
-        return access.may_with_some(request.user, "provision_project")
+        return may_with_any_project(request.user, "provision_project")
 
     def has_request_delete_permission(self, request: HttpRequest) -> bool:
-        return access.may_with_some(request.user, "delete_project")
+        return may_with_any_project(request.user, "delete_project")
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Project]:
         return Project.objects.visible_to(request.user).with_resources()
@@ -308,7 +308,7 @@ class ProjectAdmin(_ProjectAdmin):
     def delete_selected_projects(self, request: HttpRequest, queryset: models.QuerySet[Project]) -> HttpResponse | None:
         """Ask first, with a page that says what will be deleted and what kept; then request each deletion."""
         if request.POST.get("confirmed") == "yes":
-            asked = partial(request_delete, delete_adopted=access.asks_for_adopted(request))
+            asked = partial(request_delete, delete_adopted=wants_adopted_deleted(request))
             self._request_each(request, queryset, "delete_project", asked)
             return None
         projects = list(queryset)

@@ -11,8 +11,8 @@ from django.views.decorators.debug import sensitive_post_parameters, sensitive_v
 from django.views.decorators.http import require_http_methods
 from django_htmx.http import HttpResponseClientRedirect, trigger_client_event
 
-from projects.access import permissions as access
 from projects.access import reauthentication
+from projects.access.permissions import explain_denied
 from projects.confidential.encrypted_fields import UndecryptableValueError
 from projects.domain import permissions
 from projects.domain.connection import Connection
@@ -35,7 +35,7 @@ def project_credentials(request: PanelRequest, pk: int) -> HttpResponse:
     context: dict[str, Any] = {}
     if request.method == "POST":
         if not permissions.may(request.user, "reveal_credentials", project):
-            raise PermissionDenied(access.explain_denied("reveal_credentials"))
+            raise PermissionDenied(explain_denied("reveal_credentials"))
         if not reauthentication.is_recent(request) and not reauthentication.has_password(request):
             return _log_in_again(request, project)
         context = _reveal(request, project)

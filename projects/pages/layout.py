@@ -18,7 +18,7 @@ from django.utils.cache import patch_vary_headers
 from django_htmx.http import HttpResponseClientRedirect
 from django_htmx.middleware import HtmxDetails
 
-from projects.access import permissions as access
+from projects.access.permissions import explain_denied, require_permission
 from projects.domain import permissions
 
 _View = TypeVar("_View", bound=Callable[..., HttpResponse])
@@ -87,9 +87,9 @@ def staff_page(codename: str) -> Callable[[View], View]:
             if not permissions.is_staff(user):
                 raise PermissionDenied("Your account is not marked as staff. Ask an administrator to do that.")
             if "pk" in kwargs:
-                access.require(user, codename, kwargs["pk"])
+                require_permission(user, codename, kwargs["pk"])
             elif codename not in permissions.OWNERS_MAY and not permissions.may(user, codename):
-                raise PermissionDenied(access.explain_denied(codename))
+                raise PermissionDenied(explain_denied(codename))
             response = view(request, *args, **kwargs)
             # The same address answers with a page or a fragment.
             patch_vary_headers(response, ("HX-Request",))

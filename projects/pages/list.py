@@ -9,7 +9,7 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
-from projects.access import permissions as access
+from projects.access.permissions import may_with_any_project
 from projects.domain import permissions
 from projects.domain.states import Phase
 from projects.models import Project
@@ -69,7 +69,7 @@ def project_list(request: PanelRequest) -> HttpResponse:
         "has_any": bool(counts),
         "sees_all": permissions.may(request.user, "view_project"),
         "may_add": permissions.may(request.user, "add_project"),
-        "may_act": any(access.may_with_some(request.user, f"{act}_project") for act in ("provision", "delete")),
+        "may_act": any(may_with_any_project(request.user, f"{act}_project") for act in ("provision", "delete")),
         "panel_warnings": warnings,
         "now": timezone.now(),
     }

@@ -7,7 +7,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 from django_htmx.http import trigger_client_event
 
-from projects.access import permissions as access
+from projects.access.permissions import requester_of, wants_adopted_deleted
 from projects.domain.request_policy import Request, explain_refusal
 from projects.models import Project
 from projects.pages import presentation as display
@@ -34,14 +34,14 @@ def _answer(request: PanelRequest, project: Project, outcome: Outcome) -> HttpRe
 @staff_page("provision_project")
 def provision(request: PanelRequest, pk: int) -> HttpResponse:
     project = get_object_or_404(Project, pk=pk)
-    return _answer(request, project, request_provision(project, **access.who_asks(request)))
+    return _answer(request, project, request_provision(project, **requester_of(request)))
 
 
 @require_POST
 @staff_page("provision_project")
 def retry(request: PanelRequest, pk: int) -> HttpResponse:
     project = get_object_or_404(Project, pk=pk)
-    return _answer(request, project, request_retry(project, **access.who_asks(request)))
+    return _answer(request, project, request_retry(project, **requester_of(request)))
 
 
 @require_POST
@@ -96,7 +96,7 @@ def delete(request: PanelRequest, pk: int) -> HttpResponse:
     """GET says what would be deleted and what kept; POST asks for it."""
     project = get_shown_project(pk)
     if request.method == "POST":
-        actor, delete_adopted = request.user.get_username(), access.asks_for_adopted(request)
+        actor, delete_adopted = request.user.get_username(), wants_adopted_deleted(request)
         return _answer(request, project, request_delete(project, actor=actor, delete_adopted=delete_adopted))
     context = {
         "title": f"Delete {project.name}",
