@@ -1,4 +1,4 @@
-# A real Kubernetes control plane for everyone who develops, and the contract suite (docs/contract.md).
+# A real Kubernetes control plane for everyone who develops, and the contract suite (devcluster/docs/contract.md).
 CONTRACT := $(BIN)/python -m pytest tests/contract
 ASSETS := $(BIN)/python -m tests.contract.kube_assets
 

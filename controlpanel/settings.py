@@ -1,5 +1,6 @@
 """All settings, read from the environment by django-environ. docs/settings.md describes each of them."""
 
+import importlib.util
 import os
 from datetime import timedelta
 from pathlib import Path
@@ -61,6 +62,8 @@ KUBE_CONTEXT = env.str("KUBE_CONTEXT", default="")
 IN_CLUSTER = "KUBERNETES_SERVICE_HOST" in os.environ and not KUBECONFIG
 # Without a cluster of the owner's, the panel talks to the embedded one, over a kubeconfig like any other.
 EMBEDDED_CLUSTER = not KUBECONFIG and not IN_CLUSTER
+# The production image leaves the package out.
+EMBEDDED_CLUSTER_INSTALLED = importlib.util.find_spec("devcluster") is not None
 EMBEDDED_STATE_DIR = STATE_DIR / "devcluster"
 EMBEDDED_KUBECONFIG = EMBEDDED_STATE_DIR / "kubeconfig"
 KUBE_NAMESPACE = namespace(env, "KUBE_NAMESPACE")

@@ -72,8 +72,7 @@ def load_configuration() -> "Configuration":
             _load_kubeconfig(configuration, source)
         _choose_proxy(configuration)
     except ConfigException as error:
-        hint = " Start the embedded cluster: `manage.py devcluster` or `make run`." if settings.EMBEDDED_CLUSTER else ""
-        raise AccessError(f"{what} can't be used: {redact(str(error)).rstrip('.')}.{hint}") from None
+        raise AccessError(f"{what} can't be used: {redact(str(error)).rstrip('.')}.{_remedy()}") from None
     except OSError as error:
         raise AccessError(f"{what} can't be used: {error.filename}: {error.strerror}.") from None
     except Exception as error:  # noqa: BLE001 - whatever a broken file makes its parser raise
@@ -81,6 +80,15 @@ def load_configuration() -> "Configuration":
     configuration.retries = False
     configuration.connection_pool_maxsize = 32
     return configuration
+
+
+def _remedy() -> str:
+    """Return what to do where the default kubeconfig can't be used, after a space; "" for another kubeconfig."""
+    if not settings.EMBEDDED_CLUSTER:
+        return ""
+    if settings.EMBEDDED_CLUSTER_INSTALLED:
+        return " Start the embedded cluster: `manage.py devcluster` or `make run`."
+    return " This installation has no embedded cluster: set KUBECONFIG to the kubeconfig of your cluster."
 
 
 def open_pool(configuration: "Configuration") -> urllib3.PoolManager:

@@ -179,7 +179,8 @@ def _examine_cluster() -> Iterator[Finding]:
         else:
             yield _failed("api server", str(error))
     except k.UnreachableError as error:
-        remedy = f" The embedded cluster starts with {how_to_start('devcluster')}." if settings.EMBEDDED_CLUSTER else ""
+        is_startable = settings.EMBEDDED_CLUSTER and settings.EMBEDDED_CLUSTER_INSTALLED
+        remedy = f" The embedded cluster starts with {how_to_start('devcluster')}." if is_startable else ""
         yield _failed("api server", f"{error}{remedy}")
     except k.KubeError as error:
         yield _failed("api server", str(error))

@@ -5,4 +5,5 @@ from django.conf import settings
 
 def how_to_start(part: str) -> str:
     """Return the command that starts a part, named as `manage.py` has it; one starts all on the embedded default."""
-    return "`make run`" if settings.EMBEDDED_CLUSTER else f"`manage.py {part}`"
+    is_embedded = settings.EMBEDDED_CLUSTER and settings.EMBEDDED_CLUSTER_INSTALLED
+    return "`make run`" if is_embedded else f"`manage.py {part}`"

@@ -9,6 +9,17 @@ from django.conf import settings
 
 from provisioning.management.console import FAILED, WRONG_USAGE, stop
 
+EMBEDDED_CLUSTER_MISSING = (
+    "There is no embedded cluster in this installation, which lacks the devcluster package as the production image "
+    "does: set KUBECONFIG to the kubeconfig of your cluster."
+)
+
+
+def check_embedded_cluster() -> None:
+    """Raise CommandError (1) if this installation has no embedded cluster."""
+    if not settings.EMBEDDED_CLUSTER_INSTALLED:
+        raise stop(FAILED, EMBEDDED_CLUSTER_MISSING)
+
 
 def check_port(port: int) -> None:
     """Raise CommandError (2) if there is no such port."""
@@ -25,11 +36,8 @@ def check_kubeconfig() -> None:
     paths = [Path(name).expanduser() for name in settings.KUBECONFIG.split(os.pathsep) if name]
     troubles = [trouble for trouble in map(_explain_unreadable, paths) if trouble]
     if paths and len(troubles) == len(paths):
-        raise stop(
-            FAILED,
-            f"{' '.join(troubles)} Set KUBECONFIG to the file of your cluster, or leave it unset to use the embedded "
-            "cluster.",
-        )
+        otherwise = ", or leave it unset to use the embedded cluster" if settings.EMBEDDED_CLUSTER_INSTALLED else ""
+        raise stop(FAILED, f"{' '.join(troubles)} Set KUBECONFIG to the file of your cluster{otherwise}.")
 
 
 def _explain_unreadable(path: Path) -> str:

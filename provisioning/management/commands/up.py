@@ -34,7 +34,7 @@ from provisioning.management.console import (
     sentences,
     stop,
 )
-from provisioning.management.prerequisites import check_address, check_kubeconfig, check_port
+from provisioning.management.prerequisites import check_address, check_embedded_cluster, check_kubeconfig, check_port
 from provisioning.management.supervisor import Part, Supervisor, SupervisorError, lock, start_of
 from provisioning.management.wait import positive_seconds
 from provisioning.models import ProcessLease
@@ -88,6 +88,8 @@ class Command(PanelCommand):
         self.signals = 0
         check_port(port)
         check_kubeconfig()
+        if settings.EMBEDDED_CLUSTER:
+            check_embedded_cluster()
         try:
             with lock(settings.STATE_DIR / "run" / "up.lock", f"process {os.getpid()}, port {port}"):
                 # Only now: whoever has the port may be this very panel, and the lock says so.
