@@ -8,7 +8,7 @@ import time
 import uuid
 
 from provisioning.decisions.readiness import State, judge_cluster
-from provisioning.kube import client as k
+from provisioning.kube.client import connect
 from provisioning.kube.kinds import SECRET, SERVICE, cluster_kind
 from provisioning.objects import manifests
 from provisioning.objects.credentials import component_of, read_connection, service_names
@@ -19,13 +19,13 @@ _TIMEOUT_S = 120.0
 
 def warm_up() -> None:
     """Make the worker's client, and let the other worker have a turn."""
-    k.connect().cluster_api_version()
+    connect().cluster_api_version()
     time.sleep(0.5)
 
 
 def provision(name: str) -> None:
     """Bring one project up, holding the worker all the while. Raises TimeoutError after 120 s."""
-    kube, owner, namespace = k.connect(), manifests.Owner(name, uuid.uuid4()), "default"
+    kube, owner, namespace = connect(), manifests.Owner(name, uuid.uuid4()), "default"
     cluster_name, sandbox_name = f"{name}-agentruntime-abc123", f"{name}-sandbox-abc123"
     spec = manifests.DatabaseSpec("16.4.0", "postgresql-14.8.0", "500m", "512Mi", "3Gi", "")
     api_version = kube.cluster_api_version()

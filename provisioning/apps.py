@@ -16,9 +16,9 @@ class ProvisioningConfig(AppConfig):
 
     def ready(self) -> None:
         from provisioning import checks  # noqa: F401 - importing registers them
-        from provisioning.queue import results as task_results
+        from provisioning.queue.results import mask_results
         from provisioning.queue.schedules import ensure_schedules
 
-        task_results.connect()
+        mask_results()
         post_migrate.connect(ensure_schedules, sender=self)
         post_migrate.connect(make_cache_table, sender=self, dispatch_uid="make_cache_table")

@@ -14,9 +14,9 @@ from projects.domain.states import Phase
 from projects.models import Project
 from projects.services import queue as scheduling
 from projects.services.provisioning import add_project, request_provision
-from provisioning import heartbeats as liveness
+from provisioning import heartbeats
 from provisioning.inventory.adoption import list_clusters
-from provisioning.kube import client as kube
+from provisioning.kube.client import disconnect
 from provisioning.reconcile.loop import run_pass
 
 _numbers = itertools.count(1)
@@ -35,7 +35,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True)
 def forget_other_databases(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test has a database of its own: what a process remembers of another one is not true of it."""
-    monkeypatch.setattr(liveness, "_beaten_at", None)
+    monkeypatch.setattr(heartbeats, "_beaten_at", None)
     scheduling.pk_of.cache_clear()
 
 
@@ -60,10 +60,10 @@ def use_cluster(settings) -> Iterator[Callable[[Path], None]]:
 
     def use(kubeconfig: Path) -> None:
         settings.KUBECONFIG = str(kubeconfig)
-        kube.disconnect()
+        disconnect()
 
     yield use
-    kube.disconnect()
+    disconnect()
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from projects.domain import permissions
-from provisioning import heartbeats as liveness
+from provisioning import heartbeats
 from provisioning.models import ProcessLease
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ def healthz(request: HttpRequest) -> JsonResponse:
     parts = {"web": _said(True, _GOOD), "database": _check_database()}
     if parts["database"]["ok"]:
         try:
-            alive = liveness.read()
+            alive = heartbeats.read()
             parts["queue"] = _said(alive.queue.alive, alive.queue.message)
             tells_why = permissions.is_staff(request.user)
             is_watched = alive.watcher.alive
@@ -61,7 +61,7 @@ def _check_cluster(*, is_watched: bool, tells_why: bool) -> dict[str, object]:
     """Say what the watcher last found out about the API server: a probe of our own would be one more thing to fail."""
     if not is_watched:
         return _said(False, "Whether the API server can be reached is not known while no watcher runs.")
-    lease = ProcessLease.objects.filter(name=liveness.WATCHER).first()
+    lease = ProcessLease.objects.filter(name=heartbeats.WATCHER).first()
     details = lease.details if lease else {}
     if details.get("in_step") is True:
         return _said(True, _GOOD)

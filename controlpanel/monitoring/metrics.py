@@ -22,7 +22,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from projects.access.sidebar import may_view_every_project
 from projects.domain.states import DesiredState, Phase
 from projects.models import Project
-from provisioning import heartbeats as liveness
+from provisioning import heartbeats
 from provisioning.models import ProcessLease
 from provisioning.queue.sweep import queue_size
 
@@ -54,12 +54,12 @@ class _Reader:
         yield from _projects(now)
         yield _gauge("queue_tasks", "Tasks that wait for a worker or are with one.", queue_size(now))
         leases = {lease.name: lease for lease in ProcessLease.objects.all()}
-        alive = liveness.read(now)
+        alive = heartbeats.read(now)
         yield _gauge("queue_up", "Whether the queue's workers were heard of lately.", alive.queue.alive)
-        yield _age("queue_worker", "since a worker of the queue was last heard of", leases.get(liveness.QUEUE), now)
+        yield _age("queue_worker", "since a worker of the queue was last heard of", leases.get(heartbeats.QUEUE), now)
         yield _gauge("watcher_up", "Whether a watcher leads.", alive.watcher.alive)
         yield _age("watcher_lease", "since the leading watcher last renewed its lease", leases.get("watcher"), now)
-        yield from _streams(leases.get(liveness.WATCHER), now)
+        yield from _streams(leases.get(heartbeats.WATCHER), now)
 
 
 def _projects(now: datetime) -> Iterator[Metric]:

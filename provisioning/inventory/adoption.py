@@ -9,7 +9,8 @@ from projects.services import adoption
 from projects.services.adoption import Adoptable
 from projects.services.outcome import Outcome
 from provisioning.inventory.clusters import explain_obstacle, find_claimant, read_facts
-from provisioning.kube import client as k
+from provisioning.kube.client import connect
+from provisioning.kube.errors import KubeError
 from provisioning.kube.kinds import cluster_kind
 from provisioning.objects.names import ExistingCluster, explain_not_found, name_some
 from provisioning.reconcile.apply_database import existing_cluster
@@ -17,7 +18,7 @@ from provisioning.reconcile.apply_database import existing_cluster
 
 def list_clusters(namespace: str) -> list[ExistingCluster]:
     """Return the KubeBlocks Clusters of a namespace. Raises KubeError."""
-    kube = k.connect()
+    kube = connect()
     kind = cluster_kind(kube.cluster_api_version())
     return [existing_cluster(item) for item in kube.list_objects(kind, namespace)]
 
@@ -30,7 +31,7 @@ def explain_unknown(name: str, namespace: str) -> str:
         label = "none"
     try:
         available = [cluster.name for cluster in list_clusters(namespace)]
-    except k.KubeError as error:
+    except KubeError as error:
         return f"There is no project {name}. Which clusters exist can't be told: {error}"
     return explain_not_found(name, label, available)
 
@@ -60,7 +61,7 @@ def find_adoptable(project: Project, cluster_name: str) -> Adoptable | Outcome:
         return Outcome(
             False, "A cluster's name has up to 63 lower-case letters, digits, hyphens and dots. Name one that exists."
         )
-    kube = k.connect()
+    kube = connect()
     kind = cluster_kind(kube.cluster_api_version())
     cluster = kube.get_or_none(kind, project.namespace, cluster_name)
     if cluster is None:

@@ -17,7 +17,8 @@ from projects.models import DatabaseCluster, FoundCluster, Inventory, Orphan, Pr
 from projects.services.inventory import request_inventory
 from projects.services.queue import enqueue_passes_by_uid
 from provisioning.inventory.orphans import look_for_orphans
-from provisioning.kube import client as k
+from provisioning.kube.client import Kube, connect, disconnect
+from provisioning.kube.errors import KubeError, RefusedError
 from provisioning.kube.kinds import SECRET, cluster_kind
 from provisioning.objects.credentials import choose_secret, component_of, is_complete
 from provisioning.objects.names import (
@@ -173,10 +174,10 @@ def _look(now: datetime) -> str:
     namespaces = watched_namespaces()
     FoundCluster.objects.exclude(namespace__in=namespaces).delete()
     try:
-        kube = k.connect()
+        kube = connect()
         kind = cluster_kind(kube.cluster_api_version())
-    except k.KubeError as error:
-        k.disconnect()
+    except KubeError as error:
+        disconnect()
         return str(error)
     expected = {*namespaces, *_abandoned_namespaces()}
     everywhere = sorted({*expected, *_former_namespaces()})
@@ -188,14 +189,14 @@ def _look(now: datetime) -> str:
                 _look_into(kube, clusters, namespace, now)
             drifted = look_for_orphans(kube, clusters, namespace, now)
             enqueue_passes_by_uid(sorted(drifted), now=now)
-        except k.RefusedError as error:
+        except RefusedError as error:
             if error.code == 401:
-                k.disconnect()
+                disconnect()
             # Where nothing is to be found, the panel may have no right to look any more.
             if namespace in expected or error.code != 403:
                 troubles.append(f"{namespace}: {error}")
-        except k.KubeError as error:
-            k.disconnect()
+        except KubeError as error:
+            disconnect()
             return str(error)
     return " ".join(dict.fromkeys(troubles))
 
@@ -216,7 +217,7 @@ def _former_namespaces() -> set[str]:
     }
 
 
-def _look_into(kube: k.Kube, found: Iterable[Object], namespace: str, now: datetime) -> None:
+def _look_into(kube: Kube, found: Iterable[Object], namespace: str, now: datetime) -> None:
     """Bring the rows of one namespace's Clusters up to date. Raises KubeError before anything is written."""
     listed = {text(metadata_of(item).get("name"), 253): item for item in found}
     clusters = {name: listed[name] for name in sorted(listed.keys() - {"", *_owned_names(namespace)})}
@@ -254,7 +255,7 @@ def _claimants(clusters: Iterable[Object]) -> dict[str, Project]:
     return {str(project.uid): project for project in Project.objects.filter(uid__in=set(uids))}
 
 
-def _list_secrets(kube: k.Kube, namespace: str, names: list[str]) -> dict[str, list[Object]]:
+def _list_secrets(kube: Kube, namespace: str, names: list[str]) -> dict[str, list[Object]]:
     """Return KubeBlocks' Secrets of these Clusters, by Cluster."""
     found: dict[str, list[Object]] = {name: [] for name in names}
     for start in range(0, len(names), _NAMES_A_REQUEST):

@@ -12,7 +12,8 @@ from projects.audit.log import record_action
 from projects.domain.states import Level, Phase, Reason
 from projects.models import DatabaseCluster, Orphan, OrphanWish, Project, Sandbox
 from projects.services.events import record_event
-from provisioning.kube import client as k
+from provisioning.kube.client import Kube, connect, disconnect
+from provisioning.kube.errors import KubeError
 from provisioning.kube.kinds import INGRESS, PVC, SECRET, SERVICE, STATEFULSET, cluster_kind
 from provisioning.objects.diff import conceal, drift
 from provisioning.objects.names import (
@@ -151,7 +152,7 @@ def judge_missing(rows: Iterable[DatabaseCluster | Sandbox], there: set[str], no
 # --- looking -------------------------------------------------------------------------------------------------------
 
 
-def look_for_orphans(kube: k.Kube, clusters: Iterable[Object], namespace: str, now: datetime) -> set[str]:
+def look_for_orphans(kube: Kube, clusters: Iterable[Object], namespace: str, now: datetime) -> set[str]:
     """Bring the rows of one namespace up to date; return the uids of settled projects whose objects have drifted.
 
     `clusters`: all Clusters of the namespace, as just listed. Costs a LIST for each other kind. Raises KubeError
@@ -225,8 +226,8 @@ def end_orphan(pk: int, now: datetime) -> None:
         return
     try:
         said = _end(orphan, now)
-    except k.KubeError as error:
-        k.disconnect()
+    except KubeError as error:
+        disconnect()
         Orphan.objects.filter(pk=pk).update(wish="", trouble=str(error))
         return
     with transaction.atomic():
@@ -247,7 +248,7 @@ def end_orphan(pk: int, now: datetime) -> None:
 
 def _end(orphan: Orphan, now: datetime) -> str:
     """Look again, act, and return what was done. Raises KubeError."""
-    kube = k.connect()
+    kube = connect()
     kinds = {kind.name: kind for kind in (*KINDS, cluster_kind(kube.cluster_api_version()))}
     kind = kinds[orphan.kind]
     items = kube.list_objects(kind, orphan.namespace, labels=PROJECT_ID_LABEL)

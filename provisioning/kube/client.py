@@ -16,12 +16,13 @@ from django.conf import settings
 
 from projects.confidential.redaction import redact
 from provisioning.kube.config import AccessError, explain_unreachable, load_configuration, open_pool
-from provisioning.kube.errors import KubeError as KubeError
-from provisioning.kube.errors import NotConfiguredError as NotConfiguredError
-from provisioning.kube.errors import RefusedError as RefusedError
-from provisioning.kube.errors import UnreachableError as UnreachableError
-from provisioning.kube.errors import WatchExpiredError as WatchExpiredError
-from provisioning.kube.errors import build_refusal
+from provisioning.kube.errors import (
+    NotConfiguredError,
+    RefusedError,
+    UnreachableError,
+    WatchExpiredError,
+    build_refusal,
+)
 from provisioning.kube.kinds import CLUSTER_GROUP, Kind
 from provisioning.kube.responses import (
     LONGEST_REFUSAL,

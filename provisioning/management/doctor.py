@@ -17,8 +17,9 @@ from projects.confidential.encrypted_fields import UndecryptableValueError, decr
 from projects.confidential.key_files import read_encryption_keys
 from projects.confidential.redaction import redact
 from projects.services.key_rotation import count_readable_secrets
-from provisioning import heartbeats as liveness
-from provisioning.kube import client as k
+from provisioning import heartbeats
+from provisioning.kube.client import Kube, connect, disconnect
+from provisioning.kube.errors import KubeError, NotConfiguredError, RefusedError, UnreachableError
 from provisioning.kube.kinds import INGRESS, POD, PVC, SECRET, SERVICE, STATEFULSET, Kind, cluster_kind
 from provisioning.management.hints import how_to_start
 
@@ -136,7 +137,7 @@ def _examine_stored_secrets() -> Finding:
 
 
 def _examine_processes() -> Iterator[Finding]:
-    alive = liveness.read()
+    alive = heartbeats.read()
     queue = alive.queue.message
     if not alive.queue.alive:
         queue = f"Nothing works on the queue: start {how_to_start('qcluster')}.{_last_heard_of(alive.queue)}"
@@ -151,15 +152,15 @@ def _examine_processes() -> Iterator[Finding]:
     yield Finding("watcher", Verdict.OK if alive.watcher.alive else Verdict.WARNING, watcher)
 
 
-def _last_heard_of(part: liveness.Part) -> str:
+def _last_heard_of(part: heartbeats.Part) -> str:
     return f" It was last heard of {part.age_s:.0f} s ago." if part.age_s is not None else ""
 
 
 def _examine_cluster() -> Iterator[Finding]:
     """Tell apart: no kubeconfig, no answer (name, TLS, proxy, nobody there), 401, 403, no KubeBlocks."""
-    k.disconnect()
+    disconnect()
     try:
-        kube = k.connect()
+        kube = connect()
         which = "the embedded cluster" if settings.EMBEDDED_CLUSTER else f"the cluster at {kube.host}"
         yield _ok("configuration", f"The panel talks to {which}, namespace {settings.KUBE_NAMESPACE}.")
         yield _ok("api server", f"{kube.host} answers; Kubernetes {kube.version()}.")
@@ -168,9 +169,9 @@ def _examine_cluster() -> Iterator[Finding]:
         yield _examine_permissions(kube, cluster)
         count = len(kube.list_objects(cluster, settings.KUBE_NAMESPACE))
         yield _ok("namespace", f"Database clusters in namespace {settings.KUBE_NAMESPACE}: {count}.")
-    except k.NotConfiguredError as error:
+    except NotConfiguredError as error:
         yield _failed("configuration", str(error))
-    except k.RefusedError as error:
+    except RefusedError as error:
         if error.code == 404:
             yield _failed(
                 "kubeblocks",
@@ -178,15 +179,15 @@ def _examine_cluster() -> Iterator[Finding]:
             )
         else:
             yield _failed("api server", str(error))
-    except k.UnreachableError as error:
+    except UnreachableError as error:
         is_startable = settings.EMBEDDED_CLUSTER and settings.EMBEDDED_CLUSTER_INSTALLED
         remedy = f" The embedded cluster starts with {how_to_start('devcluster')}." if is_startable else ""
         yield _failed("api server", f"{error}{remedy}")
-    except k.KubeError as error:
+    except KubeError as error:
         yield _failed("api server", str(error))
 
 
-def _examine_permissions(kube: k.Kube, cluster: Kind) -> Finding:
+def _examine_permissions(kube: Kube, cluster: Kind) -> Finding:
     asked = ((cluster, _CLUSTER_VERBS), *_PERMISSIONS)
     missing = [
         f"{verb} {kind.plural}"

@@ -10,7 +10,7 @@ from projects.domain.request_policy import Request, explain_refusal
 from projects.domain.states import DesiredState
 from projects.models import Project
 from projects.services.adoption import Adoptable
-from provisioning.kube import client as k
+from provisioning.kube.errors import KubeError
 from provisioning.management.console import FAILED, PanelCommand, stop
 from provisioning.objects.names import UndecidedClusterError
 from provisioning.reconcile.plan import Plan, plan
@@ -55,7 +55,7 @@ def print_plans(
                 is_retry=is_retry,
                 rotates=rotates,
             )
-        except (k.KubeError, UndecidedClusterError) as error:
+        except (KubeError, UndecidedClusterError) as error:
             raise stop(FAILED, f"{project.name}: {error}") from None
         _print(command, project, foreseen, as_json=as_json)
     if refusals:

@@ -12,7 +12,7 @@ from rich.table import Column
 from projects.domain.states import Origin, Phase, Reason, Step
 from projects.models import Project
 from projects.services.outcome import Outcome
-from provisioning import heartbeats as liveness
+from provisioning import heartbeats
 from provisioning.management.console import (
     DONE,
     FAILED,
@@ -61,7 +61,7 @@ def positive_seconds(text: str) -> float:
 
 def warn_if_nobody_works(command: PanelCommand, consequence: str = "what was asked for waits") -> None:
     """Say on stderr, in one sentence, that nothing works on the queue, what follows from it, and what to start."""
-    if not liveness.read().queue.alive:
+    if not heartbeats.read().queue.alive:
         command.say(f"Nothing works on the queue, so {consequence}: start {how_to_start('qcluster')}.")
 
 
@@ -127,7 +127,7 @@ def follow(command: PanelCommand, follower: Follower, *, timeout_s: float, as_js
             command.stdout.write(outcome_line(project))
     late = [project.name for project in projects if not project.is_carried_out]
     if late:
-        goes_on = "It goes on" if liveness.read().queue.alive else f"It goes on after {how_to_start('qcluster')}"
+        goes_on = "It goes on" if heartbeats.read().queue.alive else f"It goes on after {how_to_start('qcluster')}"
         command.say(
             f"Not done after {timeout_s:g} s: {', '.join(late)}. {goes_on}; `manage.py status` says how far it is."
         )

@@ -8,11 +8,12 @@ from django_q.signals import post_execute_in_worker
 from projects.confidential.redaction import redact
 
 
-def mask_result(task: dict[str, Any], **_: Any) -> None:
+def _mask_result(task: dict[str, Any], **_: Any) -> None:
     """Mask secrets in a task's result: of one that failed, its error and traceback."""
     if isinstance(task.get("result"), str):
         task["result"] = redact(task["result"])
 
 
-def connect() -> None:
-    post_execute_in_worker.connect(mask_result, dispatch_uid="mask_result")
+def mask_results() -> None:
+    """Mask the result of each task from now on, before the worker stores it."""
+    post_execute_in_worker.connect(_mask_result, dispatch_uid="mask_result")

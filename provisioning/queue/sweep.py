@@ -19,7 +19,7 @@ from django_q.tasks import async_task
 from projects.domain.states import DesiredState, Phase, Reason
 from projects.models import Project
 from projects.services.queue import PASS_TASK, enqueue_pass
-from provisioning import heartbeats as liveness
+from provisioning import heartbeats
 from provisioning.reconcile.lease import LEASE
 
 _BATCH = 500
@@ -100,7 +100,7 @@ def sweep_once(now: datetime) -> int:
     longest = _LONGEST_WAIT + timedelta(seconds=1.2 * settings.SETTLED_POLL_S)
     Project.objects.filter(next_pass_at__gt=now + longest).update(next_pass_at=now)
     # Under a lease the holder's end asks for the next pass; of a holder that died it is due when the lease runs out.
-    is_free = Q(lease_until=None) | Q(lease_until__lte=now) | Q(lease_until__gt=now + LEASE + liveness.CLOCK_SKEW)
+    is_free = Q(lease_until=None) | Q(lease_until__lte=now) | Q(lease_until__gt=now + LEASE + heartbeats.CLOCK_SKEW)
     due = Project.objects.filter(is_free, next_pass_at__lte=now, queued_at=None).order_by("next_pass_at")
     is_awaited = Q(phase__in=Phase.in_progress()) | Q(observed_generation__lt=F("wanted_generation"))
     # What was lost comes first: of a project that runs, the next round would say that nothing has changed.
@@ -118,13 +118,13 @@ def _find_lost(now: datetime, lost_after: timedelta) -> set[int]:
     A late task is not lost while it waits for a worker, nor while no worker begins anything: a queue that hangs would
     swallow one task after the other.
     """
-    is_ahead = Q(queued_at__gt=now + liveness.CLOCK_SKEW)
+    is_ahead = Q(queued_at__gt=now + heartbeats.CLOCK_SKEW)
     late = list(
         Project.objects.filter(Q(queued_at__lt=now - lost_after) | is_ahead).values_list("pk", "queued_at")[:_BATCH]
     )
     if not late:
         return set()
-    begun_at = liveness.last_beat()
+    begun_at = heartbeats.last_beat()
     silent = {pk for pk, at in late if at is not None and at <= now and (begun_at is None or begun_at < at + _NOTICED)}
     overdue = {pk for pk, _ in late} - silent
     return overdue - _find_waiting(now) if overdue else set()
@@ -172,10 +172,10 @@ def sweep_without_watcher() -> None:
     The schedule starts this once a minute; a lease sees to it that only one such chain goes on.
     """
     now = timezone.now()
-    if liveness.read(now).watcher.alive:
+    if heartbeats.read(now).watcher.alive:
         return
     token = uuid.uuid4()
-    if not liveness.acquire(liveness.SWEEP, token, _CHAIN_EVERY - timedelta(seconds=1), now, {}):
+    if not heartbeats.acquire(heartbeats.SWEEP, token, _CHAIN_EVERY - timedelta(seconds=1), now, {}):
         return
     sweep_once(now)
     is_waiting = Project.objects.filter(next_pass_at__lte=now + timedelta(minutes=1)).exists()

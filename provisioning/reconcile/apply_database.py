@@ -28,12 +28,12 @@ from provisioning.objects.names import (
     project_id_of,
 )
 from provisioning.objects.readers import Object, labels_of, mapping, metadata_of, text, uid_of
-from provisioning.reconcile import apply_sandbox as deploying
-from provisioning.reconcile import drift as drifting
-from provisioning.reconcile import observe as observing
-from provisioning.reconcile import teardown as removing
+from provisioning.reconcile.apply_sandbox import apply_sandbox, apply_sandbox_with_default
 from provisioning.reconcile.context import Scene
+from provisioning.reconcile.drift import mend_drift, remember
+from provisioning.reconcile.observe import cluster_api, observe_connection
 from provisioning.reconcile.rotate_password import rotate_password
+from provisioning.reconcile.teardown import delete_objects, finish_cancellation, finish_deletion, release_clusters
 from provisioning.reconcile.verify import verify_connection
 
 _NAME_ATTEMPTS = 5
@@ -133,7 +133,7 @@ def apply_cluster(scene: Scene, now: datetime) -> None:
         api_version = str(manifest["apiVersion"])
         # Stored before the request: the pass that finds a Cluster whose answer or worker was lost does not know what
         # was sent, and the settings may be others by then.
-        drifting.remember(scene, [manifest], now)
+        remember(scene, [manifest], now)
         scene.store()
         world.cluster = world.kube.apply(manifest, "clusters", force=False)
     _record_cluster(scene, api_version, "ClusterApplied", f"Applied the Cluster {database.name}.", now)
@@ -168,7 +168,7 @@ def _label_cluster(scene: Scene, origin: str) -> None:
     database, world = scene.live_database, scene.world
     labels = {**claim_labels(scene.project.kubernetes_name, scene.project.uid), ORIGIN_LABEL: origin}
     world.cluster = world.kube.merge_labels(
-        observing.cluster_api(world, database),
+        cluster_api(world, database),
         database.namespace,
         database.name,
         labels,
@@ -209,7 +209,7 @@ def replace_database(scene: Scene, now: datetime) -> None:
 def capture_credentials(scene: Scene, now: datetime) -> None:
     """Store, encrypted, what the Cluster's Secret says."""
     database = scene.live_database
-    found = observing.observe_connection(scene.world, database)
+    found = observe_connection(scene.world, database)
     if isinstance(found, Missing):
         return
     is_first = database.captured_at is None
@@ -268,11 +268,11 @@ ACTIONS: dict[Action, Callable[[Scene, datetime], None]] = {
     Action.CAPTURE_CREDENTIALS: capture_credentials,
     Action.VERIFY_CONNECTION: verify_captured,
     Action.ROTATE_PASSWORD: rotate_password,
-    Action.APPLY_SANDBOX: deploying.apply_sandbox,
-    Action.APPLY_SANDBOX_WITH_DEFAULT: deploying.apply_sandbox_with_default,
-    Action.MEND_DRIFT: drifting.mend_drift,
-    Action.DELETE_OBJECTS: removing.delete_objects,
-    Action.RELEASE_CLUSTER: removing.release_clusters,
-    Action.FINISH_DELETION: removing.finish_deletion,
-    Action.FINISH_CANCELLATION: removing.finish_cancellation,
+    Action.APPLY_SANDBOX: apply_sandbox,
+    Action.APPLY_SANDBOX_WITH_DEFAULT: apply_sandbox_with_default,
+    Action.MEND_DRIFT: mend_drift,
+    Action.DELETE_OBJECTS: delete_objects,
+    Action.RELEASE_CLUSTER: release_clusters,
+    Action.FINISH_DELETION: finish_deletion,
+    Action.FINISH_CANCELLATION: finish_cancellation,
 }

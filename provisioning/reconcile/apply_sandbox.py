@@ -8,14 +8,14 @@ from django.conf import settings
 from projects.domain.connection import Connection
 from projects.domain.states import CredentialsSource, Level, Phase, Reason
 from projects.models import Project, Sandbox
-from provisioning.kube import client as k
+from provisioning.kube.errors import RefusedError
 from provisioning.kube.kinds import INGRESS
 from provisioning.objects import manifests
 from provisioning.objects.names import INSTANCE_LABEL, build_sandbox_name, project_id_of
 from provisioning.objects.readers import labels_of, metadata_of, number, text, uid_of
-from provisioning.reconcile import drift as drifting
-from provisioning.reconcile import observe as observing
 from provisioning.reconcile.context import Scene
+from provisioning.reconcile.drift import remember
+from provisioning.reconcile.observe import default_connection, digest_of, project_environment, sandbox_environment
 from provisioning.reconcile.sandbox_spec import build_spec
 
 
@@ -29,7 +29,7 @@ def apply_sandbox(scene: Scene, now: datetime) -> None:
 
 def apply_sandbox_with_default(scene: Scene, now: datetime) -> None:
     """Deploy the sandbox with the owner's default database, marked as such."""
-    connection = observing.default_connection(scene.project)
+    connection = default_connection(scene.project)
     if connection is None:
         raise ValueError("The project may not start with a default database.")
     _apply_sandbox(scene, connection, CredentialsSource.DEFAULT, now)
@@ -52,11 +52,9 @@ def _apply_sandbox(scene: Scene, connection: Connection, source: CredentialsSour
     kube, digest = scene.world.kube, made.digest
     try:
         kube.apply(made.secret, "secrets")
-    except k.RefusedError as error:
+    except RefusedError as error:
         # An answer about a Secret may quote it.
-        raise k.RefusedError(
-            error.code, error.reason, f"The API server refused the Secret of {sandbox.name}."
-        ) from None
+        raise RefusedError(error.code, error.reason, f"The API server refused the Secret of {sandbox.name}.") from None
     kube.apply(made.service, "services")
     for ingress in made.ingresses:
         kube.apply(ingress, "ingresses")
@@ -74,7 +72,7 @@ def _apply_sandbox(scene: Scene, connection: Connection, source: CredentialsSour
         environment_digest=digest,
         wanted_generation=number(metadata_of(scene.world.statefulset).get("generation")),
     )
-    drifting.remember(scene, made.all, now)
+    remember(scene, made.all, now)
     scene.note(
         "SandboxApplied",
         f"{'Restarted' if is_rolled else 'Applied'} the sandbox {sandbox.name} with {source.label.lower()} "
@@ -104,10 +102,10 @@ class SandboxManifests:
 
 def sandbox_manifests(scene: Scene, sandbox: Sandbox, connection: Connection) -> SandboxManifests:
     """Return what the sandbox is made of. Raises UndecryptableValueError."""
-    variables = observing.project_environment(scene.project)
-    environment = observing.sandbox_environment(variables, connection)
+    variables = project_environment(scene.project)
+    environment = sandbox_environment(variables, connection)
     spec = build_spec(scene.project, sandbox)
-    digest = observing.digest_of(variables, connection, spec)
+    digest = digest_of(variables, connection, spec)
     where = (sandbox.name, sandbox.namespace, scene.owner)
     return SandboxManifests(
         secret=manifests.build_environment_secret(*where, environment),

@@ -8,15 +8,14 @@ from django.conf import settings
 from projects.domain.states import CredentialsSource, DriftPolicy, Level, Phase, Reason
 from projects.models import AppliedObject, DatabaseCluster, Project, Sandbox
 from provisioning.decisions.types import WantedDrift
-from provisioning.kube import client as k
+from provisioning.kube.errors import RefusedError
 from provisioning.kube.kinds import INGRESS, SECRET, SERVICE, STATEFULSET, cluster_kind
 from provisioning.objects import manifests
 from provisioning.objects.diff import Difference, conceal, drift, only_labels_mendable, refused, summarise, without_echo
 from provisioning.objects.names import INSTANCE_LABEL
 from provisioning.objects.readers import Object, labels_of, mapping, metadata_of, text, uid_of
-from provisioning.reconcile import observe as observing
 from provisioning.reconcile.context import Scene
-from provisioning.reconcile.observe import World
+from provisioning.reconcile.observe import World, project_environment, sandbox_environment
 
 MENDED = "DriftMended"
 # Whoever changes it back so often will do so again: from then on it is only reported.
@@ -119,7 +118,7 @@ def _confirm(
         return only_labels_mendable(found)
     try:
         answer = _send_again(world, project, manifest, live, is_dry_run=True)
-    except k.RefusedError as error:
+    except RefusedError as error:
         said = f"the API server refuses it ({error.code})." if manifest.get("kind") == "Secret" else str(error)
         return refused(found, said)
     dry_run = conceal({**answer, "kind": manifest.get("kind")}, settings.SECRET_KEY)
@@ -150,7 +149,7 @@ def _sendable(project: Project, manifest: Object) -> Object:
     connection = database.connection if database else None
     if sandbox is None or connection is None:
         raise ValueError("An environment is made of captured credentials.")
-    environment = observing.sandbox_environment(observing.project_environment(project), connection)
+    environment = sandbox_environment(project_environment(project), connection)
     owner = manifests.Owner(project.kubernetes_name, project.uid)
     return manifests.build_environment_secret(sandbox.name, sandbox.namespace, owner, environment)
 
@@ -168,13 +167,11 @@ def mend_drift(scene: Scene, now: datetime) -> None:
             continue
         try:
             answer = _send_again(world, project, applied.manifest, world.sandbox_service)
-        except k.RefusedError as error:
+        except RefusedError as error:
             if applied.kind != SECRET.name:
                 raise
             # An answer about a Secret may quote it.
-            raise k.RefusedError(
-                error.code, error.reason, f"The API server refused the Secret {applied.name}."
-            ) from None
+            raise RefusedError(error.code, error.reason, f"The API server refused the Secret {applied.name}.") from None
         if applied.kind == STATEFULSET.name:
             world.statefulset = answer
     world.forget_sandbox()

@@ -13,10 +13,11 @@ from django.utils import timezone
 from projects.confidential.encrypted_fields import UndecryptableValueError
 from projects.domain.states import CredentialsSource, DesiredState, Origin, Reason
 from projects.models import DatabaseCluster, Sandbox
-from provisioning import heartbeats as liveness
+from provisioning import heartbeats
 from provisioning.decisions.running import decide
 from provisioning.decisions.types import Decision, Pace, Wanted, WantedDatabase, WantedSandbox
-from provisioning.kube import client as k
+from provisioning.kube.client import disconnect
+from provisioning.kube.errors import KubeError, RefusedError
 from provisioning.objects.names import AdoptionNeededError, AmbiguousClusterError
 from provisioning.reconcile.apply_database import ACTIONS, ensure_database
 from provisioning.reconcile.context import Scene
@@ -64,7 +65,7 @@ def _reconcile(lease: Lease) -> Ended:
             return Ended(None)
         for _ in range(_MOST_STEPS):
             now = timezone.now()
-            liveness.beat_queue()  # a pass that an API server holds up is no silence of the queue
+            heartbeats.beat_queue()  # a pass that an API server holds up is no silence of the queue
             if not lease.has_time_left(now):
                 if not scene.is_stored:
                     scene.store()
@@ -165,25 +166,25 @@ def _explain(error: Exception) -> Trouble:
             return Trouble(Reason.CLUSTER_AMBIGUOUS, str(error), is_final=True)
         case AdoptionNeededError():
             return Trouble(Reason.ADOPTION_NEEDED, str(error), is_final=True)
-        case k.RefusedError(code=404) if 'namespaces "' in str(error):
+        case RefusedError(code=404) if 'namespaces "' in str(error):
             return Trouble(
                 Reason.NAMESPACE_MISSING,
                 "The project's namespace does not exist. Make it (`kubectl create namespace …`) and the panel goes on "
                 f"by itself, or delete this project and add another in a namespace that exists. {error}",
             )
-        case k.RefusedError(code=404):
+        case RefusedError(code=404):
             missing = "KubeBlocks is not installed in this cluster. Install it with its PostgreSQL addon"
             return Trouble(Reason.KUBEBLOCKS_MISSING, f"{missing}; the panel goes on by itself. {error}")
-        case k.RefusedError(code=401):
+        case RefusedError(code=401):
             # The token was rotated or ran out: the next pass reads the kubeconfig anew.
-            k.disconnect()
+            disconnect()
             return Trouble(Reason.CLUSTER_REFUSED, str(error))
-        case k.RefusedError(code=403 | 429):
+        case RefusedError(code=403 | 429):
             return Trouble(Reason.CLUSTER_REFUSED, str(error), retry_after_s=error.retry_after_s)
-        case k.RefusedError(code=400 | 409 | 415 | 422):
+        case RefusedError(code=400 | 409 | 415 | 422):
             return Trouble(Reason.CLUSTER_REJECTED, str(error))
-        case k.KubeError():
-            k.disconnect()
+        case KubeError():
+            disconnect()
             return Trouble(Reason.CLUSTER_UNREACHABLE, str(error))
         case RotationDelayedError():
             return Trouble(Reason.PASSWORD_NOT_CHANGED, str(error))

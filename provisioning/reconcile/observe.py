@@ -10,10 +10,10 @@ from django.conf import settings
 from projects.domain.connection import Connection
 from projects.domain.states import Phase, Reason
 from projects.models import DatabaseCluster, Project, Sandbox
-from provisioning import heartbeats as liveness
+from provisioning import heartbeats
 from provisioning.decisions.readiness import Readiness, State, explain_pod, judge_cluster, judge_sandbox
 from provisioning.decisions.types import CredentialsSeen, Remaining, Seen, Verification
-from provisioning.kube import client as k
+from provisioning.kube.client import Kube, connect
 from provisioning.kube.kinds import POD, SECRET, SERVICE, STATEFULSET, Kind, cluster_kind
 from provisioning.models import ClusterChange
 from provisioning.objects.credentials import (
@@ -37,7 +37,7 @@ _POD_PATIENCE = timedelta(seconds=8)
 class World:
     """The cluster as one pass knows it. Actions put in what the API server answered them."""
 
-    connect: Callable[[], k.Kube] = k.connect
+    connect: Callable[[], Kube] = connect
     cluster: Mapping[str, Any] | None = None
     is_cluster_known: bool = False
     secrets: list[Mapping[str, Any]] | None = None
@@ -61,7 +61,7 @@ class World:
     asked_to_go: set[tuple[Kind, str, str]] = field(default_factory=set)
 
     @property
-    def kube(self) -> k.Kube:
+    def kube(self) -> Kube:
         """The client, made when the first request needs it: not all passes do. Raises NotConfiguredError."""
         return self.connect()
 
@@ -128,7 +128,7 @@ def is_just_captured(project: Project, database: DatabaseCluster, now: datetime)
         or not (database.is_verified or not settings.VERIFY_CONNECTIONS)
     ):
         return False
-    followed = liveness.read_followed(now)
+    followed = heartbeats.read_followed(now)
     if followed is None:
         return False
     # By the watcher's clock, which may be behind this one's.

@@ -17,18 +17,17 @@ from projects.domain.states import DesiredState, Origin, Phase, Reason, Step
 from projects.models import DatabaseCluster, Project
 from projects.services.adoption import Adoptable
 from provisioning.decisions.types import Action, Decision
-from provisioning.kube import client as k
+from provisioning.kube.errors import RefusedError
 from provisioning.kube.kinds import INGRESS, SECRET, SERVICE, STATEFULSET
 from provisioning.objects.diff import Difference, conceal, describe, drift
 from provisioning.objects.names import INSTANCE_LABEL, ORIGIN_LABEL, build_database_name, claim_labels
 from provisioning.objects.readers import Object, labels_of, metadata_of, text
-from provisioning.reconcile import apply_database as acting
-from provisioning.reconcile import apply_sandbox as deploying
-from provisioning.reconcile import observe as observing
+from provisioning.reconcile.apply_database import cluster_manifest, find_database
+from provisioning.reconcile.apply_sandbox import new_sandbox, sandbox_manifests
 from provisioning.reconcile.context import Scene
 from provisioning.reconcile.lease import Lease
 from provisioning.reconcile.loop import observe_and_decide, read_scene
-from provisioning.reconcile.observe import World
+from provisioning.reconcile.observe import World, default_connection
 
 # Stands for the part of a name that is chosen at random when it is needed.
 _UNCHOSEN = "x" * 6
@@ -138,7 +137,7 @@ def plan(
         "sandbox": scene.sandbox.name if scene.sandbox else "",
     }
     if decision.action in (Action.APPLY_SANDBOX, Action.APPLY_SANDBOX_WITH_DEFAULT) and scene.sandbox is None:
-        sandbox = deploying.new_sandbox(scene.project)
+        sandbox = new_sandbox(scene.project)
         sandbox.name = sandbox.name[: -len(_UNCHOSEN)] + _UNCHOSEN
         scene.sandbox, names["sandbox"] = sandbox, sandbox.name
     return Plan(
@@ -177,7 +176,7 @@ def _suppose(project: Project, desired: DesiredState, *, delete_adopted: bool, i
 
 def _suppose_database(scene: Scene) -> None:
     """Put an unsaved row in place of the one that a pass would make first."""
-    found = acting.find_database(scene)
+    found = find_database(scene)
     name = build_database_name(scene.project.kubernetes_name, _UNCHOSEN)
     origin, name = found or (Origin.CREATED, name)
     scene.database = DatabaseCluster(project=scene.project, name=name, namespace=scene.project.namespace, origin=origin)
@@ -203,7 +202,7 @@ def _objects(scene: Scene, decision: Decision) -> Iterator[PlannedObject]:
     """Yield what the step would touch. Raises KubeError."""
     match decision.action:
         case Action.APPLY_CLUSTER if scene.world.cluster is None:
-            yield _planned(scene, acting.cluster_manifest(scene), None)
+            yield _planned(scene, cluster_manifest(scene), None)
         case Action.APPLY_CLUSTER | Action.ADOPT_CLUSTER:
             yield _labelled(scene)
         case Action.APPLY_SANDBOX | Action.APPLY_SANDBOX_WITH_DEFAULT:
@@ -240,10 +239,10 @@ def _sandbox_objects(scene: Scene, action: Action) -> Iterator[PlannedObject]:
     database, sandbox = scene.database, scene.sandbox
     connection = database.connection if database else None
     if action is Action.APPLY_SANDBOX_WITH_DEFAULT:
-        connection = observing.default_connection(scene.project)
+        connection = default_connection(scene.project)
     if sandbox is None or connection is None:
         raise ValueError("A sandbox is applied with credentials or not at all.")
-    for manifest in deploying.sandbox_manifests(scene, sandbox, connection).all:
+    for manifest in sandbox_manifests(scene, sandbox, connection).all:
         kind = _PLURALS[str(manifest["kind"])]
         items = scene.world.kube.list_objects(kind, sandbox.namespace, labels=f"{INSTANCE_LABEL}={sandbox.name}")
         wanted = text(metadata_of(manifest).get("name"), 253)
@@ -260,7 +259,7 @@ def _planned(scene: Scene, manifest: Object, live: Object | None) -> PlannedObje
         try:
             plural = _PLURALS[kind].plural if kind in _PLURALS else "clusters"
             scene.world.kube.apply(manifest, plural, is_dry_run=True)
-        except k.RefusedError as error:
+        except RefusedError as error:
             note = f"refused: {error.code}" if kind == "Secret" else f"refused: {error}"
     sent = conceal(manifest, settings.SECRET_KEY)
     there: Object = conceal({**live, "kind": kind}, settings.SECRET_KEY) if live is not None else {}

@@ -11,13 +11,13 @@ from django.db import transaction
 from projects.domain.states import Level, Phase, Reason
 from projects.models import Project
 from projects.services.events import record_event
-from provisioning import heartbeats as liveness
+from provisioning import heartbeats
 from provisioning.decisions.readiness import State, explain_deadline, is_past, judge_cluster, judge_sandbox
 from provisioning.decisions.types import Decision, Pace
 from provisioning.objects.diff import describe
-from provisioning.reconcile import observe as observing
 from provisioning.reconcile.context import PANEL, Scene
 from provisioning.reconcile.lease import LEASE, Lease
+from provisioning.reconcile.observe import observe_urls
 
 _FAILED_POLL_S = 20.0
 _LONGEST_BACKOFF_S = 300.0
@@ -103,7 +103,7 @@ def note_steps(scene: Scene, decision: Decision, now: datetime) -> None:
         rolled = judge_sandbox(world.statefulset)
         scene.set(sandbox, wanted_generation=rolled.generation, observed_generation=rolled.observed_generation)
         if decision.sandbox is not None and decision.sandbox.phase is Phase.RUNNING:
-            scene.set(sandbox, urls=observing.observe_urls(world, scene.project, sandbox))
+            scene.set(sandbox, urls=observe_urls(world, scene.project, sandbox))
             scene.set(sandbox, ready_at=sandbox.ready_at or now)
 
 
@@ -113,7 +113,7 @@ def next_look(decision: Decision, now: datetime) -> datetime | None:
         case Pace.POLL:
             delay_s = settings.POLL_S
         case Pace.WATCHED:
-            delay_s = settings.WATCHED_POLL_S if liveness.is_watched(now) else settings.POLL_S
+            delay_s = settings.WATCHED_POLL_S if heartbeats.is_watched(now) else settings.POLL_S
         case Pace.FAILED:
             delay_s = _FAILED_POLL_S
         case Pace.SETTLED:

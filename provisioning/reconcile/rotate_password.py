@@ -24,12 +24,12 @@ from projects.domain.states import Level
 from projects.models import DatabaseCluster
 from provisioning.decisions.readiness import is_past
 from provisioning.decisions.types import Verification
-from provisioning.kube import client as k
+from provisioning.kube.errors import RefusedError
 from provisioning.kube.kinds import SECRET
 from provisioning.objects.credentials import ACCOUNT, Missing, choose_secret, component_of, holds
 from provisioning.objects.readers import Object, mapping, metadata_of, objects, text
-from provisioning.reconcile import observe as observing
 from provisioning.reconcile.context import Scene
+from provisioning.reconcile.observe import observe_connection
 from provisioning.reconcile.verify import LONGEST_PROOF, open_session, verify_connection
 
 _LENGTH = 32
@@ -157,7 +157,7 @@ def _change_on_server(
 def _is_another_in_force(scene: Scene, database: DatabaseCluster, current: Connection, pending: Connection) -> bool:
     """Whether the Secret has other credentials than these two and the server takes them. Raises KubeError."""
     scene.world.secrets = None
-    found = observing.observe_connection(scene.world, database)
+    found = observe_connection(scene.world, database)
     if isinstance(found, Missing) or found in (current, pending):
         return False
     return verify_connection(found)[0] is Verification.VERIFIED
@@ -221,7 +221,7 @@ def _write_secrets(scene: Scene, database: DatabaseCluster, current: Connection,
     holds the old one. Raises KubeError, RotationDelayedError."""
     world = scene.world
     world.secrets = None
-    found = observing.observe_connection(world, database)
+    found = observe_connection(world, database)
     source = choose_secret(world.secrets or [], database.name, component_of(world.cluster))
     if source is None or isinstance(found, Missing):
         why = found.message if isinstance(found, Missing) else "Its Secret is gone."
@@ -243,9 +243,9 @@ def _write_secret(scene: Scene, secret: Object, password: str) -> None:
     scene.lease.write()
     try:
         scene.world.kube.merge(SECRET, namespace, name, {"metadata": seen, "data": data})
-    except k.RefusedError as error:
+    except RefusedError as error:
         said = f"The API server refused the new password in the Secret {name} ({error.code} {error.reason})."
-        raise k.RefusedError(error.code, error.reason, said, error.retry_after_s) from None
+        raise RefusedError(error.code, error.reason, said, error.retry_after_s) from None
 
 
 def _finish(scene: Scene, database: DatabaseCluster, note: str, now: datetime) -> None:

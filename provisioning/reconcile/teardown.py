@@ -12,7 +12,8 @@ from projects.models import DatabaseCluster, Project, ProjectVariable, Sandbox
 from projects.services.cancellation import retire_rows
 from provisioning.decisions.readiness import judge_cluster
 from provisioning.decisions.types import Remaining, Seen
-from provisioning.kube import client as k
+from provisioning.kube.client import Kube
+from provisioning.kube.errors import RefusedError
 from provisioning.kube.kinds import INGRESS, POD, PVC, SECRET, SERVICE, STATEFULSET, Kind, cluster_kind
 from provisioning.objects.names import (
     INSTANCE_LABEL,
@@ -90,7 +91,7 @@ def _observe_clusters(
                 clusters.append(item)  # ours, whose label someone took off
             else:
                 doomed_names.discard(name)  # somebody else's by now: neither it nor its Secrets are waited for
-    except k.RefusedError as error:
+    except RefusedError as error:
         if error.code != 404:
             raise
         return doomed_names  # no KubeBlocks, no Clusters
@@ -185,11 +186,11 @@ def delete_objects(scene: Scene, now: datetime) -> None:
     scene.store()
 
 
-def _delete_seen(kube: k.Kube, kind: Kind, namespace: str, name: str, uid: str) -> None:
+def _delete_seen(kube: Kube, kind: Kind, namespace: str, name: str, uid: str) -> None:
     """Delete the object that was looked at, and nothing that has come to its name since. Raises KubeError."""
     try:
         kube.delete(kind, namespace, name, uid=uid)
-    except k.RefusedError as error:
+    except RefusedError as error:
         # 409: the object that was meant is gone. Whose the new one is, the next look says.
         if error.code != 409:
             raise

@@ -17,7 +17,8 @@ from projects.domain.states import DesiredState, Phase
 from projects.models import DatabaseCluster, Project
 from projects.services.queue import enqueue_passes_by_uid
 from provisioning.decisions.readiness import State, judge_cluster, judge_sandbox
-from provisioning.kube import client as k
+from provisioning.kube.client import Kube, WatchEvent, connect, disconnect
+from provisioning.kube.errors import KubeError, WatchExpiredError
 from provisioning.kube.kinds import SECRET, STATEFULSET, Kind, cluster_kind
 from provisioning.models import ClusterChange
 from provisioning.objects.names import INSTANCE_LABEL, PROJECT_ID_LABEL, as_uid, project_id_of
@@ -46,7 +47,7 @@ class Subject:
     """
 
     name: str
-    kind: Callable[[k.Kube], Kind]
+    kind: Callable[[Kube], Kind]
     labels: str
     fingerprint: Callable[[Object], str]
     unseen: str
@@ -161,14 +162,14 @@ class Stream:
                 try:
                     self._follow()
                     backoff_s = 1.0
-                except k.WatchExpiredError:
+                except WatchExpiredError:
                     continue
                 except Exception as error:
                     self.is_in_step = False
-                    self.trouble = str(error) if isinstance(error, k.KubeError) else type(error).__name__
-                    if not isinstance(error, k.KubeError):
+                    self.trouble = str(error) if isinstance(error, KubeError) else type(error).__name__
+                    if not isinstance(error, KubeError):
                         logger.exception("Watching %s in %s failed.", self.subject.name, self.namespace)
-                    k.disconnect()
+                    disconnect()
                     connection.close()  # a broken one is not mended by itself in a thread of ours
                     self.stop.wait(backoff_s)
                     backoff_s = min(backoff_s * 2, _LONGEST_BACKOFF_S)
@@ -177,7 +178,7 @@ class Stream:
 
     def _follow(self) -> None:
         """List, then watch until the next list is due."""
-        kube = k.connect()
+        kube = connect()
         kind = self.subject.kind(kube)
         version = ""
 
@@ -245,7 +246,7 @@ class Stream:
             uids |= {str(uid) for uid in running} - fine
         self._wake(uids)
 
-    def take(self, event: k.WatchEvent) -> None:
+    def take(self, event: WatchEvent) -> None:
         """Wake the project of one changed object. A broken object costs a log line, not the stream."""
         known = self._fingerprints if self._fingerprints is not None else {}
         key = _name(event.object)

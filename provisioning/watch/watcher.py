@@ -18,8 +18,8 @@ from projects.domain.states import DesiredState
 from projects.models import Project
 from projects.services.inventory import request_inventory
 from projects.services.queue import enqueue_task
-from provisioning import heartbeats as liveness
-from provisioning.queue import sweep as sweeping
+from provisioning import heartbeats
+from provisioning.queue.sweep import sweep_once, vouch_for_settled
 from provisioning.watch.streams import CLUSTERS, RELIST_EVERY_S, SECRETS, SUBJECTS, WORDS, Pulse, Stream
 
 logger = logging.getLogger(__name__)
@@ -59,8 +59,8 @@ class Watcher:
                         # One moment for both: what falls due in between waits for the next round.
                         now = timezone.now()
                         if self._is_in_step() and tick >= self._vouch_from:
-                            sweeping.vouch_for_settled(now)
-                        sweeping.sweep_once(now)
+                            vouch_for_settled(now)
+                        sweep_once(now)
                         next_sweep = tick + _SWEEP_EVERY_S
                     if self._streams and tick >= next_inventory:
                         # It finds what no watch follows: Services, Ingresses and Secrets that have drifted, orphans.
@@ -68,7 +68,7 @@ class Watcher:
                         next_inventory = tick + RELIST_EVERY_S
                     if self._streams and tick >= next_beat:
                         enqueue_task("provisioning.tasks.beat")
-                        next_beat = tick + liveness.BEAT_EVERY.total_seconds()
+                        next_beat = tick + heartbeats.BEAT_EVERY.total_seconds()
                 except Exception:  # the database may be gone for a while; the watcher outlives that
                     logger.exception("The watcher could not do its round.")
                     connection.close()
@@ -76,7 +76,7 @@ class Watcher:
                 self._stop.wait(0.2)
         finally:
             self._end_streams()
-            liveness.give_up(liveness.WATCHER, self._token)
+            heartbeats.give_up(heartbeats.WATCHER, self._token)
             connection.close()
             logger.info("The watcher has stopped.")
 
@@ -89,7 +89,7 @@ class Watcher:
             "trouble": self._trouble(),
             "streams": read_pulses(stream for stream, _ in self._streams.values()),
         }
-        if liveness.acquire(liveness.WATCHER, self._token, liveness.WATCHER_LEASE, now, details):
+        if heartbeats.acquire(heartbeats.WATCHER, self._token, heartbeats.WATCHER_LEASE, now, details):
             self._begin_streams()
         elif self._streams:
             logger.warning("Another watcher leads; this one stands by.")

@@ -14,7 +14,7 @@ from django_q.models import OrmQ
 
 from projects.domain.states import DesiredState, Phase, Reason
 from projects.models import DatabaseCluster, Event, Project
-from provisioning import heartbeats as liveness
+from provisioning import heartbeats
 from tests.commands.conftest import Program, run
 from tests.factories import PASSWORD, DatabaseFactory, ProjectFactory, SandboxFactory, provisioned_project
 
@@ -158,7 +158,7 @@ def test_it_says_that_nothing_works_on_the_queue_and_what_to_start(
         ran.err.strip(),
         f"Not done after 0.2 s: aaa. It goes on after {remedy}; `manage.py status` says how far it is.",
     ]
-    liveness.beat_queue()
+    heartbeats.beat_queue()
     assert run("provision", "aaa").err == ""
     assert "aaa. It goes on; `manage.py" in run("provision", "aaa", "--wait", "--timeout-s", "0.2").err
 

@@ -10,7 +10,7 @@ from django_q.models import OrmQ
 
 from projects.domain.states import DesiredState, Phase, Reason
 from projects.models import Project
-from provisioning import heartbeats as liveness
+from provisioning import heartbeats
 from tests.commands.conftest import run
 from tests.commands.test_provision import carry_out, meanwhile
 from tests.factories import ProjectFactory
@@ -36,7 +36,7 @@ def failed(name: str, desired: DesiredState) -> Project:
     ],
 )
 def test_what_has_failed_is_tried_again_with_a_new_deadline(desired: DesiredState, phase: Phase) -> None:
-    liveness.beat_queue()
+    heartbeats.beat_queue()
     project = failed("aaa", desired)
     ran = run("retry", "aaa", "--json")
     assert (ran.code, ran.err, json.loads(ran.out)["phase"]) == (0, "", phase)

@@ -12,7 +12,7 @@ from django.conf import LazySettings
 from projects.domain.connection import Connection
 from projects.domain.states import DesiredState, Level, Phase
 from projects.models import Event, Project
-from provisioning import heartbeats as liveness
+from provisioning import heartbeats
 from tests.commands.conftest import Program, run
 from tests.factories import PASSWORD, DatabaseFactory, ProjectFactory, SandboxFactory, provisioned_project
 
@@ -112,7 +112,7 @@ def test_status_says_on_stderr_that_nothing_works_on_the_queue(
     ran = run("status", "--json")
     assert (ran.code, len(ran.lines)) == (0, 1)
     assert ran.err == f"Nothing works on the queue, so this is how it was last seen: start {remedy}.\n"
-    liveness.beat_queue()
+    heartbeats.beat_queue()
     assert run("status", "--json").err == ""
 
 

@@ -11,7 +11,7 @@ from django_q.models import OrmQ
 from django_q.tasks import async_task
 
 from projects.services.provisioning import add_project
-from provisioning import heartbeats as liveness
+from provisioning import heartbeats
 from provisioning.management.commands.up import Command
 from provisioning.management.supervisor import Part, Supervisor
 from provisioning.models import ProcessLease
@@ -30,7 +30,7 @@ def running_queue(supervisor: Supervisor) -> None:
 def give_out_signs_of_life() -> None:
     """The queue has taken three tasks a while ago, and keeps their rows until they are done."""
     now = timezone.now()
-    ProcessLease.objects.create(name=liveness.QUEUE, holder="here:1", renewed_at=now)
+    ProcessLease.objects.create(name=heartbeats.QUEUE, holder="here:1", renewed_at=now)
     for _ in range(3):
         async_task("provisioning.tasks.beat")
     OrmQ.objects.update(lock=now - timedelta(seconds=20) + timedelta(seconds=Conf.RETRY))

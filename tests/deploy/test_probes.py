@@ -13,7 +13,7 @@ import pytest
 from django.core.management import call_command
 from django.utils import timezone
 
-from provisioning import heartbeats as liveness
+from provisioning import heartbeats
 from provisioning.models import ProcessLease
 from tests.deploy.assembly import containers_of
 from tests.deploy.test_manifests import BASE, DEPLOY, KEYS, environment, run_in_pod
@@ -34,19 +34,19 @@ def test_a_part_that_was_never_heard_of_is_not_alive(part, capsys):
 
 @pytest.mark.django_db
 def test_the_queue_is_alive_until_it_falls_silent():
-    liveness.beat_queue()
+    heartbeats.beat_queue()
     assert alive("queue") == 0
     long_ago = timezone.now() - timedelta(minutes=10)
-    ProcessLease.objects.filter(name=liveness.QUEUE).update(renewed_at=long_ago)
+    ProcessLease.objects.filter(name=heartbeats.QUEUE).update(renewed_at=long_ago)
     assert alive("queue") == 1
 
 
 @pytest.mark.django_db
 def test_the_watcher_is_alive_while_one_leads():
-    liveness.acquire(liveness.WATCHER, uuid.uuid4(), liveness.WATCHER_LEASE, timezone.now(), {})
+    heartbeats.acquire(heartbeats.WATCHER, uuid.uuid4(), heartbeats.WATCHER_LEASE, timezone.now(), {})
     assert alive("watcher") == 0
     past = timezone.now() - timedelta(seconds=1)
-    ProcessLease.objects.filter(name=liveness.WATCHER).update(until=past)
+    ProcessLease.objects.filter(name=heartbeats.WATCHER).update(until=past)
     assert alive("watcher") == 1
 
 

@@ -16,18 +16,13 @@ from django.db import connection
 from projects.confidential.encrypted_fields import EncryptedText
 from projects.models import DatabaseCluster
 from projects.services.queue import enqueue_pass
-from provisioning.decisions import removal
-from provisioning.decisions import running as decisions
+from provisioning.decisions import removal, running
 from provisioning.inventory import orphans
 from provisioning.kube.client import Kube
 from provisioning.management.commands import up
 from provisioning.objects import credentials, names
-from provisioning.queue import sweep as sweeping
-from provisioning.reconcile import apply_database as acting
-from provisioning.reconcile import loop as reconcile
-from provisioning.reconcile import record as recording
-from provisioning.reconcile import rotate_password as password_rotation
-from provisioning.reconcile import teardown as removing
+from provisioning.queue.sweep import _find_lost, sweep_once
+from provisioning.reconcile import apply_database, loop, record, rotate_password, teardown
 from provisioning.reconcile.lease import Lease, claim, release
 
 
@@ -71,21 +66,21 @@ BUGS = (
     Bug(
         "the owner's label is not looked at",
         "Cluster labelled as a stranger's",
-        (Edit(decisions._decide_database, "cluster.owner not in (None, wanted.uid) or (", "False or ("),),
+        (Edit(running._decide_database, "cluster.owner not in (None, wanted.uid) or (", "False or ("),),
     ),
     Bug(
         "a Cluster with another project's label is found as one's own",
         "a stranger's label on a Cluster of the project's name",
         (
             Edit(names.find_existing_cluster, "project_id_of(cluster.labels) in (None, str(uid))", "True"),
-            Edit(acting.find_database, 'labels=f"!{PROJECT_ID_LABEL}"', 'labels=""'),
-            Edit(decisions._decide_database, "cluster.owner not in (None, wanted.uid) or (", "False or ("),
+            Edit(apply_database.find_database, 'labels=f"!{PROJECT_ID_LABEL}"', 'labels=""'),
+            Edit(running._decide_database, "cluster.owner not in (None, wanted.uid) or (", "False or ("),
         ),
     ),
     Bug(
         "anybody's request takes a Cluster of the project's name over",
         "tasks doubled",
-        (Edit(acting.find_database, "not project.adopts_by_name", "False"),),
+        (Edit(apply_database.find_database, "not project.adopts_by_name", "False"),),
     ),
     Bug(
         "an empty password is a password",
@@ -110,7 +105,7 @@ BUGS = (
         "a second database is prevented by a look before the insert, not by a constraint",
         "two workers at one project",
         (
-            Edit(acting._add_database, "scene.lease.write()", "assert not scene.database"),
+            Edit(apply_database._add_database, "scene.lease.write()", "assert not scene.database"),
             Edit(claim, "Q(lease_until=None) |", "Q() |"),
             Edit(Lease._held, _HELD, "Project.objects.filter(pk=self.project_id)"),
         ),
@@ -133,7 +128,7 @@ BUGS = (
         "503 from the API server",
         (
             Edit(
-                reconcile._reconcile,
+                loop._reconcile,
                 "return Ended(record_trouble(lease, _explain(error), timezone.now(), scene))",
                 "return Ended(None)",
             ),
@@ -145,30 +140,30 @@ BUGS = (
         "adopt what another project adopts",
         (
             Edit(removal.decide_removal, "if item.is_kept", "if False"),
-            Edit(removing.delete_objects, "and not item.is_kept", ""),
+            Edit(teardown.delete_objects, "and not item.is_kept", ""),
         ),
         seed=2,
     ),
     Bug(
         "a Cluster that people labelled is deleted with the project",
         "Cluster made from the manifest of a project's",
-        (Edit(removing._is_kept, "return Origin.CREATED not in origins", "return False"),),
+        (Edit(teardown._is_kept, "return Origin.CREATED not in origins", "return False"),),
     ),
     Bug(
         "Running does not wait for the sandbox",
         "operator asleep past every deadline",
-        (Edit(decisions._decide_sandbox, "if status.phase is not Phase.RUNNING:", "if False:"),),
+        (Edit(running._decide_sandbox, "if status.phase is not Phase.RUNNING:", "if False:"),),
         seed=5,
     ),
     Bug(
         "a status is written without its reason",
         "tasks lost",
-        (Edit(recording.record, "decision.project.reason", '""'),),
+        (Edit(record.record, "decision.project.reason", '""'),),
     ),
     Bug(
         "a status is written without its message",
         "tasks lost",
-        (Edit(recording.record, "decision.project.message", '""'),),
+        (Edit(record.record, "decision.project.message", '""'),),
     ),
     Bug(
         "a password is stored in plain text",
@@ -178,7 +173,7 @@ BUGS = (
     Bug(
         "a lost task is not looked for",
         "tasks lost",
-        (Edit(sweeping.sweep_once, "lost = _find_lost(now, _LOST_AFTER + tasks * _SLOWEST_PASS)", "lost = set()"),),
+        (Edit(sweep_once, "lost = _find_lost(now, _LOST_AFTER + tasks * _SLOWEST_PASS)", "lost = set()"),),
         seed=2,
     ),
     Bug(
@@ -190,8 +185,8 @@ BUGS = (
         "what runs is never looked at again",
         "tasks lost",
         (
-            Edit(recording.next_look, "case Pace.NEVER:", "case Pace.NEVER | Pace.SETTLED:"),
-            Edit(recording.next_look, "case Pace.SETTLED:", "case None:"),
+            Edit(record.next_look, "case Pace.NEVER:", "case Pace.NEVER | Pace.SETTLED:"),
+            Edit(record.next_look, "case Pace.SETTLED:", "case None:"),
         ),
     ),
     Bug(
@@ -215,8 +210,8 @@ BUGS = (
         "a changed password does not reach the sandbox",
         "password changed outside",
         (
-            Edit(decisions._decide_sandbox, "and seen.sandbox.environment_digest == seen.digest", ""),
-            Edit(decisions._decide_sandbox, "and sandbox.environment_digest == seen.digest", ""),
+            Edit(running._decide_sandbox, "and seen.sandbox.environment_digest == seen.digest", ""),
+            Edit(running._decide_sandbox, "and sandbox.environment_digest == seen.digest", ""),
         ),
         seed=3,
     ),
@@ -225,12 +220,12 @@ BUGS = (
         "password changed outside",
         (
             Edit(
-                decisions._decide_credentials,
+                running._decide_credentials,
                 "case CredentialsSeen.CHANGED:",
                 "case CredentialsSeen.CHANGED if database.captured_at is None:",
             ),
             Edit(
-                decisions._decide_credentials,
+                running._decide_credentials,
                 "case CredentialsSeen.MISSING | CredentialsSeen.SAME",
                 "case CredentialsSeen.CHANGED | CredentialsSeen.MISSING | CredentialsSeen.SAME",
             ),
@@ -242,7 +237,7 @@ BUGS = (
         "worker killed in the middle of a change of password",
         (
             Edit(
-                password_rotation._rotate,
+                rotate_password._rotate,
                 "_save(scene, database, pending_password=EncryptedText.of(_new_password()))",
                 "database.pending_password = EncryptedText.of(_new_password())",
             ),
@@ -253,7 +248,7 @@ BUGS = (
         "database's server killed in the middle of a change of password",
         (
             Edit(
-                password_rotation._change_on_server,
+                rotate_password._change_on_server,
                 "if database.rotation_begun_at is None and is_past(deadline, now):",
                 "if verification is not Verification.VERIFIED:",
             ),
@@ -264,12 +259,12 @@ BUGS = (
         "lease lost while a new password is proved in vain",
         (
             Edit(
-                password_rotation._set_password,
+                rotate_password._set_password,
                 "if not scene.lease.has_time_left(timezone.now(), needed):",
                 "if False:",
             ),
             Edit(
-                password_rotation._set_password,
+                rotate_password._set_password,
                 "_save(scene, database, **values)",
                 "values and _save(scene, database, **values)",
             ),
@@ -280,7 +275,7 @@ BUGS = (
         "server refuses everybody in the middle of a change of password",
         (
             Edit(
-                password_rotation._change_on_server,
+                rotate_password._change_on_server,
                 "if _is_another_in_force(scene, database, current, pending):",
                 "if True:",
             ),
@@ -313,14 +308,14 @@ BUGS = (
     Bug(
         "a leftover of a lease that was lost is not looked for",
         "deleted before a late effect",
-        (Edit(recording.next_look, "return now + 2 * LEASE", "return None"),),
+        (Edit(record.next_look, "return now + 2 * LEASE", "return None"),),
     ),
     Bug(
         "a clock that was set back is not thought of",
         "clock jumps back",
         (
-            Edit(sweeping.sweep_once, "next_pass_at__gt=now + longest", "pk=None"),
-            Edit(sweeping._find_lost, "queued_at__gt=now + liveness.CLOCK_SKEW", "pk=None"),
+            Edit(sweep_once, "next_pass_at__gt=now + longest", "pk=None"),
+            Edit(_find_lost, "queued_at__gt=now + heartbeats.CLOCK_SKEW", "pk=None"),
         ),
         seed=3,
     ),

@@ -7,7 +7,7 @@ from django.utils import timezone
 from django_q.models import OrmQ
 
 from projects.models import Project
-from provisioning import heartbeats as liveness
+from provisioning import heartbeats
 from provisioning.reconcile.lease import claim
 from provisioning.reconcile.loop import run_pass
 from tests.faults.kinds import kind
@@ -150,9 +150,9 @@ def watcher_stolen(run: Run) -> EndFault:
     token = uuid.uuid4()
     now = timezone.now()
     if run.watcher is not None:
-        liveness.give_up(liveness.WATCHER, run.watcher.token)
-    liveness.acquire(liveness.WATCHER, token, liveness.WATCHER_LEASE, now, {})
-    return lambda: liveness.give_up(liveness.WATCHER, token)
+        heartbeats.give_up(heartbeats.WATCHER, run.watcher.token)
+    heartbeats.acquire(heartbeats.WATCHER, token, heartbeats.WATCHER_LEASE, now, {})
+    return lambda: heartbeats.give_up(heartbeats.WATCHER, token)
 
 
 @kind("clock jumps forward")

@@ -27,10 +27,11 @@ from projects.services.cancellation import request_cancel, request_forget
 from projects.services.outcome import Outcome
 from projects.services.password_rotation import request_password_rotation
 from projects.services.provisioning import add_project, request_delete, request_provision, request_retry, request_update
-from provisioning import heartbeats as liveness
+from provisioning import heartbeats
 from provisioning.inventory.adoption import request_adopt
-from provisioning.kube import client as k
-from provisioning.queue import sweep as sweeping
+from provisioning.kube.client import connect, disconnect
+from provisioning.kube.errors import KubeError
+from provisioning.queue.sweep import sweep_once, sweep_without_watcher, vouch_for_settled
 from provisioning.watch.streams import SUBJECTS, Stream
 from tests.faults.evidence import MAY_ADOPT
 from tests.faults.interruptions import Gate, WorkerKilledError
@@ -103,8 +104,8 @@ class Sweeper:
         if self._due is None or now >= self._due:
             self._due = now + timedelta(minutes=1)
             # As the task of the schedule does: whoever sweeps is a worker, and alive.
-            liveness.beat_queue()
-            sweeping.sweep_without_watcher()
+            heartbeats.beat_queue()
+            sweep_without_watcher()
 
 
 @dataclass
@@ -130,24 +131,24 @@ class Watcher:
         is_in_step = all(stream.is_in_step for stream in self._streams)
         self._since = (self._since or now) if is_in_step else None
         details: dict[str, object] = {"in_step": is_in_step, "since": self._since.isoformat() if self._since else ""}
-        if not liveness.acquire(liveness.WATCHER, self.token, liveness.WATCHER_LEASE, now, details):
+        if not heartbeats.acquire(heartbeats.WATCHER, self.token, heartbeats.WATCHER_LEASE, now, details):
             return
         if is_in_step and self._since and now - self._since > timedelta(minutes=6):
-            sweeping.vouch_for_settled(now)
-        sweeping.sweep_once(now)
-        if self._beats_at is None or not now < self._beats_at <= now + liveness.BEAT_EVERY:
-            self._beats_at = now + liveness.BEAT_EVERY
+            vouch_for_settled(now)
+        sweep_once(now)
+        if self._beats_at is None or not now < self._beats_at <= now + heartbeats.BEAT_EVERY:
+            self._beats_at = now + heartbeats.BEAT_EVERY
             async_task("provisioning.tasks.beat")
 
     def _hear(self, stream: Stream) -> None:
         try:
-            kube = k.connect()
+            kube = connect()
             pages = kube.list_pages(stream.subject.kind(kube), stream.namespace, labels=stream.subject.labels)
             stream.compare(items for items, _ in pages)
             stream.is_in_step = True
-        except k.KubeError:
+        except KubeError:
             stream.is_in_step = False
-            k.disconnect()
+            disconnect()
 
 
 def _as_who_may(request: Callable[..., Outcome]) -> Callable[..., Outcome]:
@@ -185,7 +186,7 @@ class People:
         """Make one request; None if the panel could not take it (its database is away: the page shows an error)."""
         try:
             outcome = request(project, actor=self._rng.choice(["ann", "bob"]), **options)
-        except (DatabaseError, k.KubeError) as error:
+        except (DatabaseError, KubeError) as error:
             self.said.append(f"Server error: {error}")
             return None
         self.said.append(outcome.message)

@@ -22,7 +22,7 @@ from projects.confidential.redaction import RedactingFilter
 from projects.domain.states import DesiredState, Phase, Reason
 from projects.models import DatabaseCluster, Event, Project, Sandbox
 from projects.services.queue import enqueue_pass
-from provisioning.kube import client as k
+from provisioning.kube.client import disconnect
 from tests.faults.api import Api, Object
 from tests.faults.evidence import Evidence, Keepsake, gather, read_database
 from tests.faults.interruptions import Clock, Gate
@@ -145,10 +145,10 @@ class Run:
             queue_log.removeHandler(self.log)
             random.setstate(global_random)
             self.faults.clear()
-            k.disconnect()
+            disconnect()
 
     def _set_up(self) -> None:
-        k.disconnect()
+        disconnect()
         self.api.make_namespace()
         # A stranger's Cluster, and one that a project of the panel's will take over.
         self.make_cluster(f"stranger-{self.number}")

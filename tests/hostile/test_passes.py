@@ -15,7 +15,7 @@ from projects.domain.states import Phase, Reason
 from projects.models import FoundCluster, Inventory, Project
 from projects.services.provisioning import request_delete, request_provision
 from provisioning.inventory.clusters import take_inventory
-from provisioning.kube import client as kube
+from provisioning.kube.client import disconnect
 from provisioning.reconcile.loop import run_pass
 from provisioning.watch.streams import SUBJECTS, Stream
 from tests.factories import DatabaseFactory, ProjectFactory, provisioned_project
@@ -94,7 +94,7 @@ def assert_rows_are_in_order(project: Project) -> None:
 )
 def test_a_pass_ends_with_a_reason_whatever_is_answered(hostile, situation, in_order, faults):
     """The first answers are in order, so that the pass comes far; what is wrong with those that follow is drawn."""
-    kube.disconnect()  # what is served is remembered for a while
+    disconnect()  # what is served is remembered for a while
     following = itertools.chain(itertools.repeat(None, in_order), itertools.cycle(faults))
 
     def spoil(answer):
@@ -129,7 +129,7 @@ def test_the_world_of_these_tests_is_one_that_a_project_runs_in(hostile):
     secrets=st.lists(mutated(answers.secret()), max_size=2),
 )
 def test_an_inventory_keeps_what_can_be_stored_and_says_the_rest(hostile, clusters, secrets):
-    kube.disconnect()
+    disconnect()
 
     def respond(method, path, body):
         if path == "/apis/apps.kubeblocks.io":

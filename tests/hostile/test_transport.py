@@ -11,7 +11,8 @@ import urllib3
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioning.kube import client as k
+from provisioning.kube.client import _watch_event, connect
+from provisioning.kube.errors import KubeError, RefusedError
 from provisioning.kube.kinds import cluster_kind
 from provisioning.kube.responses import (
     LONGEST_ANSWER,
@@ -49,7 +50,7 @@ def drip(part: bytes, head: bytes = b"HTTP/1.1 200 OK\r\n\r\n"):
 def trouble(call) -> str:
     """The sentence of the KubeError that a call ends in, within seconds."""
     began_s = time.monotonic()
-    with pytest.raises(k.KubeError) as caught:
+    with pytest.raises(KubeError) as caught:
         call()
     assert time.monotonic() - began_s < 8
     said = str(caught.value)
@@ -60,15 +61,15 @@ def trouble(call) -> str:
 
 
 def get():
-    return k.connect().get_or_none(LISTS, "default", "web")
+    return connect().get_or_none(LISTS, "default", "web")
 
 
 def list_all():
-    return k.connect().list_objects(LISTS, "default")
+    return connect().list_objects(LISTS, "default")
 
 
 def watch_all(timeout_s: int = 1):
-    watched = k.connect().watch(LISTS, "default", labels="", resource_version="1", timeout_s=timeout_s)
+    watched = connect().watch(LISTS, "default", labels="", resource_version="1", timeout_s=timeout_s)
     return list(watched)
 
 
@@ -226,7 +227,7 @@ def test_a_line_that_is_no_event_ends_the_watch_with_a_sentence(hostile, line):
 @given(st.lists(st.tuples(st.sampled_from(["ADDED", "", 5, None]) | texts(), json_values()), max_size=4))
 def test_an_event_may_hold_anything(events):
     for kind, value in events:
-        event = k._watch_event({"type": kind, "object": value})
+        event = _watch_event({"type": kind, "object": value})
         assert event.type.isprintable()
 
 
@@ -254,7 +255,7 @@ def test_retry_after_is_a_short_wait_or_none(header):
 
 def test_a_megabyte_of_words_is_cut(hostile):
     hostile.respond = lambda *_: http_json({"message": MEGABYTE, "reason": MEGABYTE}, 500)
-    with pytest.raises(k.RefusedError) as caught:
+    with pytest.raises(RefusedError) as caught:
         get()
     assert len(str(caught.value)) < 1000
     assert len(caught.value.reason) <= 100

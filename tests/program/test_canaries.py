@@ -22,7 +22,7 @@ from psycopg import sql
 
 from devcluster.cluster import EmbeddedCluster
 from projects.confidential.known_secrets import encodings_of
-from provisioning.kube import client as k
+from provisioning.kube.client import connect
 from provisioning.kube.kinds import SECRET
 from tests.support.processes import Panel, free_port
 
@@ -143,7 +143,7 @@ def write_secret(cluster: EmbeddedCluster, name: str, password: str) -> None:
 
 
 def account_secret(database: str) -> str:
-    found = k.connect().list_objects(SECRET, "default", labels=f"app.kubernetes.io/instance={database}")
+    found = connect().list_objects(SECRET, "default", labels=f"app.kubernetes.io/instance={database}")
     return str(found[0]["metadata"]["name"])
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from devcluster.cluster import EmbeddedCluster, Options
 from projects.domain.connection import parse_url
-from provisioning.kube import client as kube
+from provisioning.kube.client import connect
 from provisioning.kube.kinds import STATEFULSET, cluster_kind
 from provisioning.objects.names import PROJECT_ID_LABEL
 from tests.support.processes import Panel
@@ -37,7 +37,7 @@ def panel(tmp_path, slow_cluster):
 
 def assert_one_of_each(panel):
     """Exactly one Cluster and one sandbox a project, each with an owner row, and credentials that connect."""
-    client = kube.connect()
+    client = connect()
     clusters = client.list_objects(cluster_kind(client.cluster_api_version()), "default", labels=PROJECT_ID_LABEL)
     sandboxes = client.list_objects(STATEFULSET, "default", labels=PROJECT_ID_LABEL)
     rows = panel.status()

@@ -12,7 +12,8 @@ from projects.services.adoption import Adoptable, request_adopt_for_new
 from projects.services.outcome import Outcome
 from provisioning.inventory.adoption import foresee_adoption, request_adopt
 from provisioning.inventory.clusters import explain_obstacle, find_claimant, read_facts
-from provisioning.kube import client as k
+from provisioning.kube.client import connect
+from provisioning.kube.errors import KubeError
 from provisioning.kube.kinds import cluster_kind
 from provisioning.management.console import (
     FAILED,
@@ -58,7 +59,7 @@ class Command(PanelCommand):
             else:
                 follower = Follower([project])
                 outcome = request_adopt(project, cluster, actor=actor())
-        except k.KubeError as error:
+        except KubeError as error:
             raise stop(FAILED, str(error)) from None
         if not outcome.accepted:
             raise stop(FAILED, outcome.message)
@@ -88,7 +89,7 @@ class Command(PanelCommand):
             Project(name=name, namespace=namespace).full_clean()
         except ValidationError as error:
             raise stop(WRONG_USAGE, sentences(error)) from None
-        kube = k.connect()
+        kube = connect()
         kind = cluster_kind(kube.cluster_api_version())
         available = {facts.name: facts for facts in map(read_facts, kube.list_objects(kind, namespace))}
         facts = available.get(cluster)

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db import DatabaseError
 
-from provisioning import heartbeats as liveness
+from provisioning import heartbeats
 from provisioning.management.console import DONE, FAILED, PanelCommand
 
 
@@ -17,14 +17,14 @@ class Command(PanelCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("part", choices=(liveness.QUEUE, liveness.WATCHER))
+        parser.add_argument("part", choices=(heartbeats.QUEUE, heartbeats.WATCHER))
 
     def handle(self, *, part: str, **options: Any) -> None:
         try:
-            seen = liveness.read()
+            seen = heartbeats.read()
         except DatabaseError:
             self.say("The panel's database does not answer: whether anything hangs is not known.")
             sys.exit(DONE)
-        found = seen.queue if part == liveness.QUEUE else seen.watcher
+        found = seen.queue if part == heartbeats.QUEUE else seen.watcher
         self.say(found.message)
         sys.exit(DONE if found.alive else FAILED)

@@ -254,13 +254,13 @@ class Command(PanelCommand):
                 self._wake_hanging_queue(supervisor)
 
     def _wake_hanging_queue(self, supervisor: Supervisor) -> None:
-        from provisioning import heartbeats as liveness
-        from provisioning.queue import sweep as sweeping
+        from provisioning import heartbeats
+        from provisioning.queue.sweep import count_unacknowledged
 
         now, uptime_s = timezone.now(), supervisor.uptime_s("queue")
         try:
-            alive = liveness.read()
-            unacknowledged = sweeping.count_unacknowledged(now, now - timedelta(seconds=uptime_s))
+            alive = heartbeats.read()
+            unacknowledged = count_unacknowledged(now, now - timedelta(seconds=uptime_s))
             # Passes that wait for a slow API server are no hanging queue, if all workers have one; their leases say
             # that they are under way. One lease alone may be that of a worker that was killed.
             under_way = Project.objects.filter(lease_until__gt=now).count()

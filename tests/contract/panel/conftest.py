@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from provisioning.kube import client as kube
+from provisioning.kube.client import Kube, connect
 from provisioning.kube.config import load_configuration
 from provisioning.kube.kinds import POD
 from tests.contract.conftest import eventually
@@ -68,10 +68,10 @@ def cluster(
 ) -> Iterator[PanelCluster]:
     """The contract's cluster, as the panel's ServiceAccount sees it, in its usual mood after each test."""
     settings.KUBECONFIG = str(panel_cluster.kubeconfig)
-    steps.administrator = kube.Kube(load_configuration())
+    steps.administrator = Kube(load_configuration())
     use_cluster(account_kubeconfig)
     # A Role takes a moment until every part of a real server goes by it.
-    eventually(lambda: kube.connect().may("list", POD, "default"), bool)
+    eventually(lambda: connect().may("list", POD, "default"), bool)
     yield panel_cluster
     for name in scenarios:
         panel_cluster.set_scenario(name, None)

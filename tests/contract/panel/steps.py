@@ -4,14 +4,14 @@ from typing import cast
 
 from projects.models import Project
 from projects.services.provisioning import add_project, request_provision
-from provisioning.kube import client as kube
+from provisioning.kube.client import Kube
 from provisioning.kube.kinds import cluster_kind
 from provisioning.objects.manifests import CLUSTER_V1
 from tests.support.standin_api import cluster_spec
 
 CLUSTERS = cluster_kind(CLUSTER_V1)
 # What a test does itself, behind the panel's back, it does as the administrator; set by the fixture `cluster`.
-administrator = cast(kube.Kube, None)
+administrator = cast(Kube, None)
 
 
 def start(name, *, may_adopt=False, **fields):

@@ -20,7 +20,7 @@ from projects.services.password_rotation import request_password_rotation
 from projects.services.provisioning import add_project, request_delete, request_provision
 from provisioning.heartbeats import is_watched
 from provisioning.inventory.adoption import list_clusters, request_adopt
-from provisioning.kube import client as k
+from provisioning.kube.client import connect
 from provisioning.kube.kinds import POD, SECRET, cluster_kind
 from provisioning.management.doctor import Finding, Verdict, examine
 from provisioning.objects.manifests import CLUSTER_V1
@@ -88,7 +88,7 @@ def installation(
         use_cluster(kubeconfig)
         installed = Installation(f"{panel_namespace}:controlpanel", role, kubeconfig, recorder)
         # A Role takes a moment until every part of a real server goes by it.
-        eventually(lambda: k.connect().may("list", POD, place.name), bool)
+        eventually(lambda: connect().may("list", POD, place.name), bool)
         yield installed
 
 
@@ -238,7 +238,7 @@ def test_a_missing_permission_is_told(
     path = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{place.name}/roles/{role['metadata']['name']}"
     assert api.put(path, role).status == 200
     kind = {"clusters": cluster_kind(CLUSTER_V1), "secrets": SECRET}[resource]
-    eventually(lambda: k.connect().may(verb, kind, place.name), lambda may: not may)
+    eventually(lambda: connect().may(verb, kind, place.name), lambda may: not may)
     found = permissions_finding()
     assert found.verdict is Verdict.FAILED
     assert f"may not {verb} {resource} in namespace {place.name}" in found.message

@@ -16,7 +16,8 @@ from projects.services.orphans import request_orphan
 from projects.services.provisioning import request_delete
 from provisioning.inventory.clusters import take_inventory
 from provisioning.inventory.orphans import Known, end_orphan, judge
-from provisioning.kube import client as k
+from provisioning.kube.client import connect
+from provisioning.kube.errors import RefusedError
 from provisioning.kube.kinds import SERVICE, Kind, cluster_kind
 from provisioning.objects import manifests
 from provisioning.objects.names import ORIGIN_LABEL, PROJECT_ID_LABEL
@@ -140,7 +141,7 @@ def test_what_a_forgotten_project_left_is_listed_and_can_be_ended(provisioned):
 @pytest.mark.django_db
 def test_what_a_deleted_project_left_is_listed_where_no_other_project_lives(cluster, unique_name):
     """As an effect that came late leaves it: in a namespace that nobody else would be looked for in."""
-    client = k.connect()
+    client = connect()
     make_namespace(unique_name)
     project = ProjectFactory.create(name=unique_name, namespace=unique_name, deleted=True)
     DatabaseFactory.create(project=project, namespace=unique_name, retired_at=timezone.now())
@@ -159,12 +160,12 @@ def test_a_former_namespace_that_is_closed_to_the_panel_is_trouble_only_where_so
     reason = Reason.FORGOTTEN if is_forgotten else Reason.DELETED
     project = ProjectFactory.create(namespace="closed", deleted=True, reason=reason)
     DatabaseFactory.create(project=project, namespace="closed", retired_at=timezone.now())
-    client = k.connect()
+    client = connect()
     listed = client.list_objects
 
     def list_objects(kind: Kind, namespace: str, **more: Any) -> Any:
         if namespace == "closed":
-            raise k.RefusedError(403, "Forbidden", "clusters is forbidden")
+            raise RefusedError(403, "Forbidden", "clusters is forbidden")
         return listed(kind, namespace, **more)
 
     monkeypatch.setattr(client, "list_objects", list_objects)
@@ -185,7 +186,7 @@ def test_what_became_a_projects_meanwhile_is_left_alone(provisioned):
     )
     request_orphan(row, OrphanWish.DELETE, actor="ann")
     end_orphan(row.pk, timezone.now())
-    cluster = k.connect().get_or_none(CLUSTERS, "default", provisioned.database.name)
+    cluster = connect().get_or_none(CLUSTERS, "default", provisioned.database.name)
     assert "deletionTimestamp" not in cluster["metadata"]
     assert "it was left as it is" in provisioned.events.get(reason="OrphanEnded").message
 
@@ -196,7 +197,7 @@ def test_another_panels_cluster_takes_two_confirmations(cluster, unique_name):
     owner = manifests.Owner(unique_name, Project().uid)
     name = f"{unique_name}-foreign"
     manifest = manifests.build_cluster(CLUSTERS.api_version, name=name, namespace="default", owner=owner, spec=spec)
-    k.connect().apply(manifest, "clusters")
+    connect().apply(manifest, "clusters")
     named = f"Cluster/default/{name}"
     listed = run("orphans")
     assert f"{named}  It has the label of {unique_name}, which this panel does not know" in listed.out
@@ -211,9 +212,9 @@ def test_another_panels_cluster_takes_two_confirmations(cluster, unique_name):
     assert (released.code, json.loads(released.out)["wish"]) == (0, "release")
     assert "was put in the queue" in released.err
     end_orphan(Orphan.objects.get(name=name).pk, timezone.now())
-    kept = k.connect().get_or_none(CLUSTERS, "default", name)
+    kept = connect().get_or_none(CLUSTERS, "default", name)
     assert PROJECT_ID_LABEL not in kept["metadata"]["labels"]
-    k.connect().delete(CLUSTERS, "default", name)
+    connect().delete(CLUSTERS, "default", name)
 
 
 @pytest.mark.django_db

@@ -13,7 +13,7 @@ from django.utils import timezone
 from devcluster.cluster import EmbeddedCluster, build_kubeconfig
 from projects.domain.states import Origin
 from projects.models import Project
-from provisioning import heartbeats as liveness
+from provisioning import heartbeats
 from tests.commands.conftest import run
 from tests.conftest import available_clusters, follow, is_running
 from tests.factories import ProjectFactory
@@ -78,8 +78,8 @@ def test_an_unknown_name_is_told_which_clusters_there_are(provisioned: Project) 
 def processes() -> None:
     """A watcher that leads, and a queue that beats."""
     now = timezone.now()
-    assert liveness.acquire(liveness.WATCHER, uuid.uuid4(), liveness.WATCHER_LEASE, now, {"in_step": True})
-    liveness.beat_queue()
+    assert heartbeats.acquire(heartbeats.WATCHER, uuid.uuid4(), heartbeats.WATCHER_LEASE, now, {"in_step": True})
+    heartbeats.beat_queue()
 
 
 def findings(*arguments: str) -> tuple[int, dict[str, tuple[str, str]]]:

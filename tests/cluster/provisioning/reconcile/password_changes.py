@@ -10,11 +10,11 @@ import requests
 from projects.domain.connection import Connection
 from projects.models import DatabaseCluster, Project
 from projects.services.password_rotation import request_password_rotation
-from provisioning.kube import client as k
+from provisioning.kube.client import connect
 from provisioning.kube.kinds import SECRET
 from provisioning.objects.manifests import environment_secret_name
 from provisioning.objects.readers import Object
-from provisioning.reconcile import rotate_password as password_rotation
+from provisioning.reconcile import rotate_password
 from provisioning.reconcile.loop import run_pass
 from tests.conftest import follow, is_running
 
@@ -40,7 +40,7 @@ def connects(url: str) -> bool:
 def secret_of(project: Project) -> Object:
     """KubeBlocks' Secret."""
     labels = f"app.kubernetes.io/instance={project.database.name},app.kubernetes.io/managed-by=kubeblocks"
-    (secret,) = k.connect().list_objects(SECRET, "default", labels=labels)
+    (secret,) = connect().list_objects(SECRET, "default", labels=labels)
     return secret
 
 
@@ -49,7 +49,7 @@ def password_in(secret: Object) -> str:
 
 
 def sandbox_url(project: Project) -> str:
-    secret = k.connect().get_or_none(SECRET, "default", environment_secret_name(project.sandbox.name))
+    secret = connect().get_or_none(SECRET, "default", environment_secret_name(project.sandbox.name))
     return base64.b64decode(secret["data"]["DATABASE_URL"]).decode()
 
 
@@ -84,7 +84,7 @@ def kill_after_effect(patch, number):
     """Kill the pass right behind the n-th thing that it does to the server or to the cluster."""
     effects = iter(range(1, number))
     for name in ("_set_password", "_write_secret"):
-        original = getattr(password_rotation, name)
+        original = getattr(rotate_password, name)
 
         def killed(*args, _original=original, **options):
             result = _original(*args, **options)
@@ -92,7 +92,7 @@ def kill_after_effect(patch, number):
                 raise KilledError
             return result
 
-        patch.setattr(password_rotation, name, killed)
+        patch.setattr(rotate_password, name, killed)
 
 
 def begin_change_and_die(

@@ -8,10 +8,9 @@ from django.utils import timezone
 from projects.domain.states import Phase, Reason
 from projects.models import DatabaseCluster, Project
 from projects.services.provisioning import add_project, request_provision
-from provisioning import heartbeats as liveness
-from provisioning import tasks
+from provisioning import heartbeats, tasks
 from provisioning.inventory.adoption import list_clusters
-from provisioning.kube import client as kube
+from provisioning.kube.client import connect
 from provisioning.kube.kinds import Kind
 from provisioning.reconcile.loop import run_pass
 from tests.conftest import follow, is_running
@@ -41,7 +40,7 @@ def test_a_pass_that_is_held_up_gives_signs_of_life(cluster, unique_name):
     cluster.faults.add("delay", seconds=1.2, verb="patch", resource="clusters", user="admin", count=1)
     begun_at = timezone.now()
     tasks.reconcile_project(project.pk)
-    assert liveness.last_beat() > begun_at + timedelta(seconds=1.2)
+    assert heartbeats.last_beat() > begun_at + timedelta(seconds=1.2)
 
 
 def test_an_apply_whose_answer_was_lost_makes_no_second_cluster(cluster, unique_name):
@@ -82,4 +81,4 @@ def test_a_trouble_past_the_deadline_is_said_once_as_well(cluster, unique_name):
 def make_namespace(name):
     namespaces = Kind("v1", "namespaces", "Namespace")
     body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
-    kube.connect()._request("POST", namespaces.path(None), body=body)
+    connect()._request("POST", namespaces.path(None), body=body)

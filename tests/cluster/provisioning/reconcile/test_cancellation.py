@@ -13,7 +13,7 @@ from projects.models import DatabaseCluster, Project, SandboxTemplate
 from projects.services.cancellation import list_left, request_cancel, request_forget
 from projects.services.provisioning import add_project, request_delete, request_provision, request_retry
 from provisioning.inventory.adoption import request_adopt
-from provisioning.kube import client as k
+from provisioning.kube.client import connect, disconnect
 from provisioning.kube.kinds import INGRESS, POD, PVC, SECRET, SERVICE, STATEFULSET, cluster_kind
 from provisioning.objects import manifests
 from provisioning.objects.names import INSTANCE_LABEL, PROJECT_ID_LABEL
@@ -45,7 +45,7 @@ def is_deleted(project: Project) -> bool:
 
 
 def objects_of(project: Project) -> list[str]:
-    client, selector = k.connect(), f"{PROJECT_ID_LABEL}={project.uid}"
+    client, selector = connect(), f"{PROJECT_ID_LABEL}={project.uid}"
     return [
         f"{kind.name} {item['metadata']['name']}"
         for kind in KINDS
@@ -62,7 +62,7 @@ def apply_theirs(name: str, **labels: str) -> None:
     owner = manifests.Owner("x", Project().uid)
     manifest = manifests.build_cluster("apps.kubeblocks.io/v1", name=name, namespace="default", owner=owner, spec=spec)
     manifest["metadata"]["labels"] = labels
-    k.connect().apply(manifest, "clusters")
+    connect().apply(manifest, "clusters")
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ def test_what_a_late_pass_still_makes_after_a_cancel_is_found_by_the_last_look(c
     late = manifests.build_service(sandbox.name, sandbox.namespace, owner, spec)
     request_cancel(project, actor="tester")
     project = follow(project, is_new)
-    k.connect().apply(late, "services")
+    connect().apply(late, "services")
     run_pass(project.pk)
     project = follow(project, is_new)
     assert objects_of(project) == []
@@ -174,7 +174,7 @@ def test_cancel_releases_an_adopted_cluster(cluster, unique_name):
     project = follow(project, lambda p: p.database and p.database.applied_at)
     request_cancel(project, actor="tester")
     project = follow(project, is_new)
-    theirs = k.connect().get_or_none(CLUSTERS, "default", name)
+    theirs = connect().get_or_none(CLUSTERS, "default", name)
     assert theirs is not None
     assert PROJECT_ID_LABEL not in theirs["metadata"].get("labels", {})
 
@@ -191,7 +191,7 @@ def test_cancel_keeps_a_cluster_that_is_older_than_the_request(cluster, unique_n
     DatabaseCluster.objects.update(requested_at=timezone.now() + timedelta(hours=1))
     request_cancel(project, actor="tester")
     project = follow(project, is_new)
-    kept = k.connect().get_or_none(CLUSTERS, "default", name)
+    kept = connect().get_or_none(CLUSTERS, "default", name)
     assert kept is not None
     assert "deletionTimestamp" not in kept["metadata"]
     assert objects_of(project) == []
@@ -216,7 +216,7 @@ def test_a_deletion_takes_the_certificates_of_its_ingresses_along(cluster, uniqu
     """cert-manager leaves the Secret of an Ingress that goes."""
     settings.SANDBOX_DOMAIN, settings.SANDBOX_CLUSTER_ISSUER = "apps.example.com", "issuer"
     project = follow(start(unique_name), is_running)
-    client, name = k.connect(), f"{project.sandbox.name}-app-tls"
+    client, name = connect(), f"{project.sandbox.name}-app-tls"
     for secret in (name, f"{unique_name}-other-tls"):
         metadata = {"name": secret, "namespace": "default", "labels": {"controller.cert-manager.io/fao": "true"}}
         client.apply(
@@ -244,7 +244,7 @@ def test_a_deletion_takes_the_certificates_of_its_ingresses_along(cluster, uniqu
 def test_what_forget_lists_is_there(provisioned, settings):
     """The names come from rows alone: here they are compared with the cluster."""
     kinds = {kind.name: kind for kind in KINDS}
-    client = k.connect()
+    client = connect()
     for left in list_left(provisioned):
         found = {item["metadata"]["name"] for item in client.list_objects(kinds[left.kind], left.namespace)}
         assert left.name in found, str(left)
@@ -259,7 +259,7 @@ def test_forget_lists_the_ingresses_of_a_template_and_their_certificates(cluster
     request_provision(project, actor="tester")
     project = follow(project, lambda p: p.sandbox and p.sandbox.applied_at)
     name, left = project.sandbox.name, list_left(project)
-    ingresses = {item["metadata"]["name"] for item in k.connect().list_objects(INGRESS, "default")}
+    ingresses = {item["metadata"]["name"] for item in connect().list_objects(INGRESS, "default")}
     assert {item.name for item in left if item.kind == "Ingress"} == {f"{name}-app", f"{name}-api"} <= ingresses
     assert {item.name for item in left if item.kind == "Secret"} >= {f"{name}-app-tls", f"{name}-api-tls"}
 
@@ -269,7 +269,7 @@ def test_forget_says_what_held_the_deletion_up_though_no_row_has_it_any_more(pro
     DatabaseFactory.create(
         project=provisioned, name=unique_name, namespace="default", retired_at=timezone.now(), reason="ClusterMissing"
     )
-    client, name = k.connect(), f"data-{unique_name}-postgresql-0"
+    client, name = connect(), f"data-{unique_name}-postgresql-0"
     labels = {INSTANCE_LABEL: unique_name}
     spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
     metadata = {"name": name, "namespace": "default", "labels": labels}
@@ -287,7 +287,7 @@ def test_forget_says_what_held_the_deletion_up_though_no_row_has_it_any_more(pro
 
 def out_of_reach(settings, tmp_path) -> None:
     settings.KUBECONFIG = str(tmp_path / "none")
-    k.disconnect()
+    disconnect()
 
 
 def test_forget_never_touches_the_cluster(provisioned, cluster):
@@ -312,7 +312,7 @@ def test_what_has_come_to_a_name_since_it_was_looked_at_is_not_deleted(provision
     assert lease is not None
     scene = read_scene(lease)
     observe_and_decide(scene, timezone.now())
-    kube, name = k.connect(), manifests.environment_secret_name(provisioned.sandbox.name)
+    kube, name = connect(), manifests.environment_secret_name(provisioned.sandbox.name)
     kube.delete(SECRET, "default", name)
     theirs = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": "default"}}
     kube.apply(theirs, "secrets")

@@ -14,7 +14,7 @@ from projects.models import Project, ProjectVariable
 from projects.services.adoption import Adoptable, request_adopt
 from projects.services.provisioning import add_project, request_provision, request_update
 from provisioning.decisions.types import Action
-from provisioning.kube import client as k
+from provisioning.kube.client import connect
 from provisioning.kube.kinds import SECRET, SERVICE, STATEFULSET, Kind, cluster_kind
 from provisioning.objects.manifests import environment_secret_name
 from provisioning.objects.names import ORIGIN_LABEL, PROJECT_ID_LABEL
@@ -31,7 +31,7 @@ CLUSTERS = cluster_kind("apps.kubeblocks.io/v1")
 
 def change(kind: Kind, name: str, patch: dict[str, Any]) -> None:
     """Change an object as somebody else does."""
-    k.connect()._request(
+    connect()._request(
         "PATCH",
         kind.path("default", name),
         query={"fieldManager": "kubectl-edit"},
@@ -80,7 +80,7 @@ def test_drift_is_taken_back_and_recorded(provisioned):
     event = project.events.get(reason=MENDED)
     assert "spec.ports[app].port: applied 3000, now 99" in event.message
     assert "data.PROJECT_NAME: applied a value, now another value" in event.message
-    client, name = k.connect(), project.sandbox.name
+    client, name = connect(), project.sandbox.name
     statefulset = client.get_or_none(STATEFULSET, "default", name)
     assert statefulset["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 10
     assert client.get_or_none(SERVICE, "default", name)["spec"]["ports"][0]["port"] == 3000
@@ -122,7 +122,7 @@ def test_a_clusters_spec_is_reported_and_never_sent_again(provisioned):
     project = follow(provisioned, lambda p: p.reason == Reason.DRIFTED)
     assert paths(project) == {("Cluster", "spec.terminationPolicy")}
     assert "OpsRequest" in project.message
-    assert k.connect().get_or_none(CLUSTERS, "default", project.database.name)["spec"]["terminationPolicy"] == "WipeOut"
+    assert connect().get_or_none(CLUSTERS, "default", project.database.name)["spec"]["terminationPolicy"] == "WipeOut"
 
 
 def killed_after_its_request(project: Project, cluster: Any) -> None:
@@ -143,7 +143,7 @@ def loses_its_answer(project: Project, cluster: Any) -> None:
 
 def edit_outside(name: str) -> None:
     change(CLUSTERS, name, {"metadata": {"labels": {"app.kubernetes.io/managed-by": "me"}}})
-    live = k.connect().get_or_none(CLUSTERS, "default", name)
+    live = connect().get_or_none(CLUSTERS, "default", name)
     (component,) = live["spec"]["componentSpecs"]
     quantities = {"cpu": "700m", "memory": component["resources"]["limits"]["memory"]}
     change(CLUSTERS, name, {"spec": {"componentSpecs": [{**component, "resources": {"limits": quantities}}]}})
@@ -158,7 +158,7 @@ def test_a_cluster_whose_record_was_lost_is_followed_as_any_other(
     request_provision(project, actor="tester")
     lose(project, cluster)
     database = project.databases.get()
-    made = k.connect().get_or_none(CLUSTERS, "default", database.name)
+    made = connect().get_or_none(CLUSTERS, "default", database.name)
     assert (database.applied_at, made is not None) == (None, True)
     settings.DATABASE_MEMORY = "2Gi"  # what was sent counts, not what would be sent now
     if not is_edited_before:
@@ -169,7 +169,7 @@ def test_a_cluster_whose_record_was_lost_is_followed_as_any_other(
     changed = ("limits.cpu", "requests.cpu", "requests.memory")
     assert paths(project) == {("Cluster", f"{resources}.{path}") for path in changed}
     assert f"{resources}.limits.cpu: applied 500m, now 700m" in project.message
-    (ours,) = k.connect().list_objects(CLUSTERS, "default", labels=f"{PROJECT_ID_LABEL}={project.uid}")
+    (ours,) = connect().list_objects(CLUSTERS, "default", labels=f"{PROJECT_ID_LABEL}={project.uid}")
     assert ours["metadata"]["uid"] == made["metadata"]["uid"] == project.database.object_uid
     assert ours["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "controlpanel", "labels are taken back"
     assert ours["spec"]["componentSpecs"][0]["resources"]["limits"]["cpu"] == "700m", "the spec is sent once"
@@ -221,7 +221,7 @@ def test_how_a_cluster_was_made_is_forgotten_when_people_adopt_it(cluster, uniqu
     name = said_to_be_gone(project, cluster)
     change(CLUSTERS, name, {"metadata": {"labels": {PROJECT_ID_LABEL: None}}})
     project = follow(project, lambda p: p.reason == Reason.ADOPTION_NEEDED)
-    live = k.connect().get_or_none(CLUSTERS, "default", name)
+    live = connect().get_or_none(CLUSTERS, "default", name)
     found = Adoptable("default", name, live["metadata"]["uid"], live["apiVersion"])
     assert request_adopt(project, found, actor="tester").accepted
     project = follow(project, is_running)
@@ -230,7 +230,7 @@ def test_how_a_cluster_was_made_is_forgotten_when_people_adopt_it(cluster, uniqu
 
 
 def test_objects_that_are_gone_come_back(provisioned):
-    client, name = k.connect(), provisioned.sandbox.name
+    client, name = connect(), provisioned.sandbox.name
     checked(provisioned)
     client.delete(SERVICE, "default", name)
     client.delete(SECRET, "default", environment_secret_name(name))
@@ -264,7 +264,7 @@ def test_nothing_secret_is_kept_of_what_was_applied(provisioned):
 
 
 def test_a_checkup_costs_at_most_eight_requests(provisioned, cluster):
-    client = k.connect()
+    client = connect()
     checked(provisioned)
     client._request("DELETE", "/devcluster/requests")
     checked(provisioned)

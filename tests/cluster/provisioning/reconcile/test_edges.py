@@ -18,8 +18,7 @@ from projects.domain.states import DesiredState, Origin, Phase, Reason
 from projects.models import DatabaseCluster, Project, ProjectVariable
 from projects.services.provisioning import add_project, request_delete, request_provision, request_retry
 from provisioning.inventory.adoption import request_adopt
-from provisioning.kube import client as k
-from provisioning.kube.client import WatchEvent
+from provisioning.kube.client import WatchEvent, connect, disconnect
 from provisioning.kube.kinds import cluster_kind
 from provisioning.objects import manifests
 from provisioning.objects.names import PROJECT_ID_LABEL
@@ -45,11 +44,11 @@ def apply_cluster(name, **labels):
     owner = manifests.Owner("x", Project().uid)
     manifest = manifests.build_cluster("apps.kubeblocks.io/v1", name=name, namespace="default", owner=owner, spec=spec)
     manifest["metadata"]["labels"] = labels
-    return k.connect().apply(manifest, "clusters")
+    return connect().apply(manifest, "clusters")
 
 
 def delete_cluster(name):
-    client = k.connect()
+    client = connect()
     client.delete(CLUSTERS, "default", name)
     while client.get_or_none(CLUSTERS, "default", name):
         time.sleep(0.05)
@@ -83,12 +82,12 @@ def test_a_cluster_labelled_by_hand_is_released_and_kept(cluster, unique_name):
     assert project.database.origin == Origin.ADOPTED
     request_delete(project, actor="tester")
     follow(project, is_deleted)
-    assert k.connect().get_or_none(CLUSTERS, "default", name) is not None
+    assert connect().get_or_none(CLUSTERS, "default", name) is not None
 
 
 def test_a_project_whose_cluster_became_a_strangers_can_be_deleted(provisioned):
     database = provisioned.database
-    client = k.connect()
+    client = connect()
     client.merge_labels(CLUSTERS, "default", database.name, {PROJECT_ID_LABEL: STRANGER}, uid=database.object_uid)
     project = follow(provisioned, lambda p: p.reason == Reason.CLUSTER_NOT_OURS)
     request_delete(project, actor="tester")
@@ -98,7 +97,7 @@ def test_a_project_whose_cluster_became_a_strangers_can_be_deleted(provisioned):
 
 def test_a_cluster_that_lost_its_label_is_deleted_all_the_same(provisioned):
     database = provisioned.database
-    client = k.connect()
+    client = connect()
     client.merge_labels(CLUSTERS, "default", database.name, {PROJECT_ID_LABEL: None}, uid=database.object_uid)
     request_delete(provisioned, actor="tester")
     follow(provisioned, is_deleted)
@@ -108,9 +107,9 @@ def test_a_cluster_that_lost_its_label_is_deleted_all_the_same(provisioned):
 @pytest.fixture
 def outage(settings, tmp_path):
     settings.KUBECONFIG = str(tmp_path / "none")
-    k.disconnect()
+    disconnect()
     yield
-    k.disconnect()
+    disconnect()
 
 
 def test_a_delete_during_an_outage_does_not_fail_at_once(outage):
@@ -154,7 +153,7 @@ def test_adopting_after_a_lost_answer_makes_no_orphan(cluster, unique_name):
     outcome = request_adopt(Project.objects.get(pk=project.pk), f"mine-{unique_name}", actor="tester")
     assert not outcome.accepted
     follow(project, is_running)
-    ours = k.connect().list_objects(CLUSTERS, "default", labels=f"{PROJECT_ID_LABEL}={project.uid}")
+    ours = connect().list_objects(CLUSTERS, "default", labels=f"{PROJECT_ID_LABEL}={project.uid}")
     assert len(ours) == 1
 
 

@@ -9,7 +9,7 @@ from projects.confidential.encrypted_fields import EncryptedText
 from projects.domain.states import DriftPolicy, Phase, Reason
 from projects.models import Event, Project
 from projects.services.provisioning import add_project, request_provision
-from provisioning.kube import client as k
+from provisioning.kube.client import connect
 from provisioning.kube.kinds import SERVICE, cluster_kind
 from provisioning.objects import manifests
 from provisioning.objects.names import PROJECT_ID_LABEL
@@ -49,7 +49,7 @@ def test_a_new_project_would_get_a_cluster(unique_name):
         0,
         1,
     )
-    assert k.connect().list_objects(CLUSTERS, "default", labels=f"{PROJECT_ID_LABEL}={project.uid}") == []
+    assert connect().list_objects(CLUSTERS, "default", labels=f"{PROJECT_ID_LABEL}={project.uid}") == []
 
 
 def test_a_name_that_is_not_there_would_be_added(unique_name):
@@ -77,8 +77,8 @@ def test_the_cluster_that_a_new_project_would_be_given_by_its_name_is_foreseen(u
         in run("provision", unique_name, "--dry-run").out
     )
     assert not Project.objects.exists()
-    assert not k.connect().get_or_none(CLUSTERS, "default", unique_name)["metadata"].get("labels")
-    k.connect().delete(CLUSTERS, "default", unique_name)
+    assert not connect().get_or_none(CLUSTERS, "default", unique_name)["metadata"].get("labels")
+    connect().delete(CLUSTERS, "default", unique_name)
 
 
 @pytest.mark.parametrize("arguments", [(), ("--json",)])
@@ -97,7 +97,7 @@ def test_drift_is_planned_as_a_diff(provisioned):
     assert "would take back what was changed outside the panel" in ran.out
     assert "    - spec.ports[app].port: 99" in ran.out
     assert "    + spec.ports[app].port: 3000" in ran.out
-    live = k.connect().get_or_none(SERVICE, "default", provisioned.sandbox.name)
+    live = connect().get_or_none(SERVICE, "default", provisioned.sandbox.name)
     assert live["spec"]["ports"][0]["port"] == 99
     Project.objects.filter(pk=provisioned.pk).update(drift_policy=DriftPolicy.REPORT)
     reported = plan_of("plan", provisioned.name)
@@ -123,7 +123,7 @@ def put_cluster(name: str) -> None:
     owner = manifests.Owner(name, Project().uid)
     theirs = manifests.build_cluster(CLUSTERS.api_version, name=name, namespace="default", owner=owner, spec=spec)
     theirs["metadata"]["labels"] = {}
-    k.connect().apply(theirs, "clusters")
+    connect().apply(theirs, "clusters")
 
 
 def test_an_adoption_is_foreseen(unique_name):
@@ -141,8 +141,8 @@ def test_an_adoption_is_foreseen(unique_name):
     missing = run("adopt", unique_name, "--cluster", "no-such", "--dry-run")
     assert (missing.code, "There is no cluster no-such" in missing.err) == (1, True)
     assert not Project.objects.filter(name=unique_name).exists()
-    assert not k.connect().get_or_none(CLUSTERS, "default", name)["metadata"].get("labels")
-    k.connect().delete(CLUSTERS, "default", name)
+    assert not connect().get_or_none(CLUSTERS, "default", name)["metadata"].get("labels")
+    connect().delete(CLUSTERS, "default", name)
 
 
 def test_a_deletion_and_a_cancellation_are_planned(provisioned, unique_name):
@@ -166,7 +166,7 @@ def test_a_deletion_and_a_cancellation_are_planned(provisioned, unique_name):
 
 def test_another_try_is_planned_with_what_it_would_be_asked_for(provisioned):
     """A plan alone says what a pass does without it: nothing, where only a person may have the data given up."""
-    k.connect().delete(CLUSTERS, "default", provisioned.database.name)
+    connect().delete(CLUSTERS, "default", provisioned.database.name)
     follow(provisioned, lambda p: p.reason == Reason.CLUSTER_MISSING)
     assert plan_of("plan", provisioned.name)["action"] == ""
     planned = plan_of("retry", provisioned.name, "--dry-run")

@@ -17,7 +17,7 @@ from projects.domain.states import Phase, Reason
 from projects.models import DatabaseCluster, Project
 from projects.services.password_rotation import request_password_rotation
 from projects.services.provisioning import request_provision
-from provisioning.reconcile import rotate_password as password_rotation
+from provisioning.reconcile import rotate_password
 from provisioning.reconcile.lease import Lease
 from provisioning.reconcile.loop import run_pass
 from tests.cluster.provisioning.reconcile.password_changes import (
@@ -186,7 +186,7 @@ def test_what_reaches_the_server_long_after_the_look_at_the_lease_is_void(provis
     """The pass stalls between its look at the lease and what it tells the server: the new password, the old one again.
     Meanwhile others carry this change out, and the next one."""
     old = provisioned.database.connection.url
-    monkeypatch.setattr(password_rotation, "_MOST_IDLE_MS", 500)
+    monkeypatch.setattr(rotate_password, "_MOST_IDLE_MS", 500)
     assert request_password_rotation(provisioned, actor="maria").accepted
     execute, told = psycopg.Connection.execute, itertools.count(1)
 

@@ -11,8 +11,8 @@ from projects.models import DatabaseCluster, Project
 from projects.services.key_rotation import recapture_lost_passwords
 from projects.services.password_rotation import request_password_rotation
 from projects.services.provisioning import request_delete
-from provisioning.reconcile import rotate_password as password_rotation
 from provisioning.reconcile.loop import run_pass
+from provisioning.reconcile.rotate_password import _find_source
 from tests.cluster.provisioning.reconcile.password_changes import (
     assert_one_truth,
     begin_change_and_die,
@@ -93,9 +93,9 @@ def test_a_change_that_has_begun_ends_where_somebody_else_has_set_a_third_passwo
 
 def test_a_password_that_kubeblocks_takes_from_elsewhere_is_told_apart():
     spec = {"componentSpecs": [{"systemAccounts": [{"name": "postgres", "secretRef": {"name": "theirs"}}]}]}
-    assert password_rotation._find_source({"spec": spec}) == "theirs"
-    assert password_rotation._find_source({"spec": {"componentSpecs": [{"systemAccounts": [{"name": "x"}]}]}}) == ""
-    assert password_rotation._find_source(None) == ""
+    assert _find_source({"spec": spec}) == "theirs"
+    assert _find_source({"spec": {"componentSpecs": [{"systemAccounts": [{"name": "x"}]}]}}) == ""
+    assert _find_source(None) == ""
 
 
 def test_an_adopted_database_takes_a_word_and_is_given_back_with_its_password_in_its_secret(provisioned, monkeypatch):

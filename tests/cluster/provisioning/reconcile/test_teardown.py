@@ -18,7 +18,7 @@ from provisioning.decisions.types import Action
 from provisioning.inventory.adoption import request_adopt
 from provisioning.inventory.clusters import take_inventory
 from provisioning.inventory.orphans import end_orphan, judge, read_known
-from provisioning.kube import client as k
+from provisioning.kube.client import connect
 from provisioning.kube.kinds import PVC, SECRET, SERVICE, STATEFULSET, Kind
 from provisioning.objects.names import INSTANCE_LABEL, MANAGED_BY_LABEL, ORIGIN_LABEL, PROJECT_ID_LABEL, project_id_of
 from provisioning.objects.readers import Object, labels_of, metadata_of, uid_of
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.django_db
 
 
 def cluster_called(name: str) -> Object | None:
-    return k.connect().get_or_none(CLUSTERS, "default", name)
+    return connect().get_or_none(CLUSTERS, "default", name)
 
 
 def is_released(name: str) -> bool:
@@ -53,11 +53,11 @@ def apply_secret(name: str, **labels: str) -> None:
         "metadata": {"name": name, "namespace": "default", "labels": labels},
         "data": {},
     }
-    k.connect().apply(manifest, "secrets")
+    connect().apply(manifest, "secrets")
 
 
 def is_there(kind: Kind, name: str) -> bool:
-    return name in {metadata_of(item)["name"] for item in k.connect().list_objects(kind, "default")}
+    return name in {metadata_of(item)["name"] for item in connect().list_objects(kind, "default")}
 
 
 @pytest.mark.parametrize("deletes_adopted", [False, True])
@@ -98,7 +98,7 @@ def test_what_people_labelled_is_left_and_named(provisioned, unique_name):
     """The orphans' page says that it is not the panel's to delete: a deletion goes by the same rule."""
     name, uid = f"{unique_name}-notes", str(provisioned.uid)
     apply_secret(name, **{PROJECT_ID_LABEL: uid})
-    secrets = k.connect().list_objects(SECRET, "default", labels=PROJECT_ID_LABEL)
+    secrets = connect().list_objects(SECRET, "default", labels=PROJECT_ID_LABEL)
     item = next(item for item in secrets if metadata_of(item)["name"] == name)
     orphan = judge("Secret", item, read_known("default", [uid]), timezone.now())
     assert orphan is not None
@@ -116,7 +116,7 @@ def test_what_the_panel_made_goes_whoever_says_to_manage_it_now(provisioned, kin
     """Another tool has put its own `managed-by` on what is called after the project's sandbox."""
     sandbox = provisioned.sandbox.name
     labels = f"{INSTANCE_LABEL}={sandbox}"
-    (item,) = k.connect().list_objects(kind, "default", labels=labels)
+    (item,) = connect().list_objects(kind, "default", labels=labels)
     name = metadata_of(item)["name"]
     relabel(kind, name, {MANAGED_BY_LABEL: "another-tool"})
     request_delete(provisioned, actor="tester")

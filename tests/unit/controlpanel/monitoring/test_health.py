@@ -10,7 +10,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from provisioning import heartbeats as liveness
+from provisioning import heartbeats
 from provisioning.management.commands.up import forget_the_dead
 from provisioning.models import ProcessLease
 from tests.commands.conftest import run
@@ -21,8 +21,8 @@ pytestmark = pytest.mark.django_db
 
 def bring_up(details: dict[str, object]) -> None:
     now = timezone.now()
-    assert liveness.acquire(liveness.WATCHER, uuid.uuid4(), timedelta(seconds=10), now, details)
-    liveness.beat_queue()
+    assert heartbeats.acquire(heartbeats.WATCHER, uuid.uuid4(), timedelta(seconds=10), now, details)
+    heartbeats.beat_queue()
 
 
 def test_all_parts_up_is_200_for_everybody(client: Client) -> None:
@@ -60,7 +60,7 @@ def test_pages_say_that_the_api_server_is_out_of_reach_before_a_pass_fails(clien
     bring_up({"in_step": False, "trouble": TROUBLE})
     for address in ("/admin/", "/projects/"):
         assert TROUBLE in unescape(client.get(address).content.decode()), address
-    ProcessLease.objects.filter(name=liveness.WATCHER).update(details={"in_step": True})
+    ProcessLease.objects.filter(name=heartbeats.WATCHER).update(details={"in_step": True})
     assert "The watcher" not in client.get("/admin/").content.decode()
 
 
@@ -76,7 +76,7 @@ def test_others_are_told_where_to_look_but_no_address(client: Client, is_known: 
     assert answer.json()["parts"]["watcher"] == {"ok": True, "message": "A watcher leads."}
 
 
-@pytest.mark.parametrize("name", [liveness.WATCHER, liveness.QUEUE])
+@pytest.mark.parametrize("name", [heartbeats.WATCHER, heartbeats.QUEUE])
 def test_a_part_that_fell_silent_is_503(client: Client, name: str) -> None:
     bring_up({"in_step": True})
     long_ago = timezone.now() - timedelta(minutes=5)

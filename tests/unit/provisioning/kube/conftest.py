@@ -5,7 +5,8 @@ import sys
 import pytest
 import yaml
 
-from provisioning.kube import client as kube
+from provisioning.kube.client import connect
+from provisioning.kube.errors import KubeError
 from tests.unit.provisioning.kube.tls_servers import Authority, api_server, proxy_to
 
 NAME = "api.cluster.test"
@@ -71,12 +72,12 @@ def configure(tmp_path, use_cluster, authority, api):
 
 
 def version():
-    return kube.connect().version()
+    return connect().version()
 
 
 def trouble():
     """The sentence about why there is no answer."""
-    with pytest.raises(kube.KubeError) as caught:
+    with pytest.raises(KubeError) as caught:
         version()
     return str(caught.value)
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from provisioning.kube import config as kube_access
+from provisioning.kube import config
 from tests.unit.provisioning.kube.conftest import plugin, trouble, version
 from tests.unit.provisioning.kube.tls_servers import NOW, Authority, api_server
 
@@ -14,7 +14,7 @@ from tests.unit.provisioning.kube.tls_servers import NOW, Authority, api_server
 @pytest.fixture
 def impatient(monkeypatch):
     """Token files are read anew for each request."""
-    monkeypatch.setattr(kube_access, "REREAD_EVERY_S", 0.0)
+    monkeypatch.setattr(config, "REREAD_EVERY_S", 0.0)
 
 
 def test_a_token_file_lies_beside_the_kubeconfig_and_wins(configure, api, tmp_path):
@@ -69,7 +69,7 @@ def in_a_pod(tmp_path, monkeypatch, settings, authority, api, use_cluster):
     folder.mkdir()
     (folder / "ca.crt").write_bytes(authority.file.read_bytes())
     (folder / "token").write_text("first")
-    monkeypatch.setattr(kube_access, "SERVICE_ACCOUNT_DIR", folder)
+    monkeypatch.setattr(config, "SERVICE_ACCOUNT_DIR", folder)
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(api.port))
     use_cluster("")

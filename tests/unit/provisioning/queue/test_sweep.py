@@ -14,8 +14,7 @@ from projects.domain.states import DesiredState, Phase
 from projects.models import Project
 from projects.services.provisioning import add_project, request_delete, request_provision
 from projects.services.queue import enqueue_pass
-from provisioning import heartbeats as liveness
-from provisioning import tasks
+from provisioning import heartbeats, tasks
 from provisioning.checks import check_queue
 from provisioning.models import ProcessLease
 from provisioning.queue.schedules import ensure_schedules
@@ -150,7 +149,7 @@ def test_the_sweep_finds_a_pass_that_died(project):
 
 def sign_of_life(at):
     """A worker began something at that time."""
-    ProcessLease.objects.update_or_create(name=liveness.QUEUE, defaults={"holder": "here:1", "renewed_at": at})
+    ProcessLease.objects.update_or_create(name=heartbeats.QUEUE, defaults={"holder": "here:1", "renewed_at": at})
 
 
 def taken(at):
@@ -293,7 +292,7 @@ def test_without_a_watcher_the_queue_sweeps_for_itself_and_comes_back(project):
 def test_with_a_watcher_the_queue_leaves_the_sweep_to_it(project):
     now = timezone.now()
     Project.objects.filter(pk=project.pk).update(next_pass_at=now)
-    assert liveness.acquire(liveness.WATCHER, uuid.uuid4(), liveness.WATCHER_LEASE, now, {"in_step": True})
+    assert heartbeats.acquire(heartbeats.WATCHER, uuid.uuid4(), heartbeats.WATCHER_LEASE, now, {"in_step": True})
     sweep_without_watcher()
     assert queued_calls() == []
 
@@ -309,10 +308,10 @@ def test_a_clock_that_was_set_back_holds_nothing_up(project):
     OrmQ.objects.all().delete()
     Project.objects.filter(pk=project.pk).update(queued_at=None, next_pass_at=later)
     assert sweep_once(now) == 1
-    assert liveness.acquire(liveness.WATCHER, uuid.uuid4(), liveness.WATCHER_LEASE, later, {"in_step": True})
-    assert not liveness.is_watched(now)
-    assert not liveness.read(now).watcher.alive
-    assert liveness.acquire(liveness.WATCHER, uuid.uuid4(), liveness.WATCHER_LEASE, now, {})
+    assert heartbeats.acquire(heartbeats.WATCHER, uuid.uuid4(), heartbeats.WATCHER_LEASE, later, {"in_step": True})
+    assert not heartbeats.is_watched(now)
+    assert not heartbeats.read(now).watcher.alive
+    assert heartbeats.acquire(heartbeats.WATCHER, uuid.uuid4(), heartbeats.WATCHER_LEASE, now, {})
 
 
 def test_the_sweep_is_on_the_schedule_once():
@@ -324,43 +323,43 @@ def test_the_sweep_is_on_the_schedule_once():
 
 def test_one_watcher_leads_and_another_takes_over_in_time():
     now, one, two = timezone.now(), uuid.uuid4(), uuid.uuid4()
-    assert liveness.acquire("watcher", one, liveness.WATCHER_LEASE, now, {})
-    assert not liveness.acquire("watcher", two, liveness.WATCHER_LEASE, now, {})
-    assert liveness.acquire("watcher", one, liveness.WATCHER_LEASE, now + timedelta(seconds=5), {})
-    assert timedelta(seconds=15) >= liveness.WATCHER_LEASE
-    late = now + timedelta(seconds=6) + liveness.WATCHER_LEASE
-    assert liveness.acquire("watcher", two, liveness.WATCHER_LEASE, late, {})
-    assert not liveness.acquire("watcher", one, liveness.WATCHER_LEASE, late, {})
+    assert heartbeats.acquire("watcher", one, heartbeats.WATCHER_LEASE, now, {})
+    assert not heartbeats.acquire("watcher", two, heartbeats.WATCHER_LEASE, now, {})
+    assert heartbeats.acquire("watcher", one, heartbeats.WATCHER_LEASE, now + timedelta(seconds=5), {})
+    assert timedelta(seconds=15) >= heartbeats.WATCHER_LEASE
+    late = now + timedelta(seconds=6) + heartbeats.WATCHER_LEASE
+    assert heartbeats.acquire("watcher", two, heartbeats.WATCHER_LEASE, late, {})
+    assert not heartbeats.acquire("watcher", one, heartbeats.WATCHER_LEASE, late, {})
 
 
 def test_liveness_says_what_is_missing_and_what_to_start():
-    nothing = liveness.read()
+    nothing = heartbeats.read()
     assert not nothing.watcher.alive
     assert "manage.py watch" in nothing.watcher.message
     assert not nothing.queue.alive
     assert "manage.py qcluster" in nothing.queue.message
     tasks.beat()
-    assert liveness.read().queue.alive
-    assert not liveness.read(timezone.now() + timedelta(minutes=5)).queue.alive
+    assert heartbeats.read().queue.alive
+    assert not heartbeats.read(timezone.now() + timedelta(minutes=5)).queue.alive
 
 
 def test_a_queue_that_fell_silent_is_noticed_within_half_a_minute_under_a_watcher():
     now = timezone.now()
     tasks.beat()
     later = now + timedelta(seconds=31)
-    liveness.acquire(liveness.WATCHER, uuid.uuid4(), liveness.WATCHER_LEASE, later, {})
-    assert not liveness.read(later).queue.alive
+    heartbeats.acquire(heartbeats.WATCHER, uuid.uuid4(), heartbeats.WATCHER_LEASE, later, {})
+    assert not heartbeats.read(later).queue.alive
 
 
 def test_the_heartbeat_is_written_at_most_once_a_second(django_assert_num_queries, monkeypatch):
     tasks.beat()
-    before = ProcessLease.objects.get(name=liveness.QUEUE).renewed_at
+    before = ProcessLease.objects.get(name=heartbeats.QUEUE).renewed_at
     with django_assert_num_queries(0):
         tasks.beat()
-    monkeypatch.setattr(liveness, "_beaten_at", None)  # another worker
+    monkeypatch.setattr(heartbeats, "_beaten_at", None)  # another worker
     with django_assert_num_queries(1):
         tasks.beat()
-    assert ProcessLease.objects.get(name=liveness.QUEUE).renewed_at == before
+    assert ProcessLease.objects.get(name=heartbeats.QUEUE).renewed_at == before
 
 
 def test_what_somebody_waits_for_comes_before_checks_of_what_has_settled(project, settings):

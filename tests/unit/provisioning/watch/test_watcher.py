@@ -10,7 +10,7 @@ from django_q.models import OrmQ
 
 from projects.domain.states import Phase, Reason
 from projects.models import Project
-from provisioning import heartbeats as liveness
+from provisioning import heartbeats
 from provisioning.kube.client import WatchEvent
 from provisioning.models import ClusterChange
 from provisioning.objects.names import PROJECT_ID_LABEL
@@ -34,7 +34,7 @@ def cluster(name, phase, message=""):
 def lead(now, since):
     """Now and since when: by the watcher's clock."""
     details = {"in_step": True, "since": since.isoformat()}
-    assert liveness.acquire(liveness.WATCHER, uuid.uuid4(), liveness.WATCHER_LEASE, now, details)
+    assert heartbeats.acquire(heartbeats.WATCHER, uuid.uuid4(), heartbeats.WATCHER_LEASE, now, details)
 
 
 def test_settled_projects_that_are_vouched_for_are_not_checked():
