@@ -1,1 +1,1 @@
-"""One suite that runs unchanged on the embedded cluster and on a real Kubernetes API server (devcluster/docs/contract.md)."""
+"""One suite that runs unchanged on the embedded cluster and on a real API server: devcluster/docs/contract.md."""
