@@ -68,6 +68,8 @@ EMBEDDED_STATE_DIR = STATE_DIR / "devcluster"
 EMBEDDED_KUBECONFIG = EMBEDDED_STATE_DIR / "kubeconfig"
 KUBE_NAMESPACE = namespace(env, "KUBE_NAMESPACE")
 KUBE_REQUEST_TIMEOUT_S = seconds(env, "KUBE_REQUEST_TIMEOUT_S", default=8.0)
+# A pass waits for it: well below the time that a task of the queue may take.
+KUBE_LOGIN_TIMEOUT_S = seconds(env, "KUBE_LOGIN_TIMEOUT_S", default=15.0)
 
 # --- Databases and sandboxes -----------------------------------------------------------------------------------
 READY_TIMEOUT_S = whole_number(env, "READY_TIMEOUT_S", default=120)

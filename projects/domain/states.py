@@ -60,6 +60,7 @@ class Reason(models.TextChoices):
     READY = "Ready"
     CLUSTER_UNREACHABLE = "ApiServerUnreachable"
     CLUSTER_REFUSED = "ApiServerRefused"
+    LOGIN_FAILED = "LoginPluginFailed", "Login plugin failed"
     KUBEBLOCKS_MISSING = "KubeBlocksMissing", "KubeBlocks missing"
     NAMESPACE_MISSING = "NamespaceMissing"
     INTERNAL_ERROR = "InternalError"
@@ -75,7 +76,7 @@ class Reason(models.TextChoices):
     @classmethod
     def out_of_reach(cls) -> frozenset["Reason"]:
         """Reasons of a pass that failed, with which nothing in the cluster can be looked at or deleted."""
-        return frozenset({cls.CLUSTER_UNREACHABLE, cls.CLUSTER_REFUSED, cls.DEADLINE_EXCEEDED})
+        return frozenset({cls.CLUSTER_UNREACHABLE, cls.CLUSTER_REFUSED, cls.LOGIN_FAILED, cls.DEADLINE_EXCEEDED})
 
     @classmethod
     def needs_person(cls) -> frozenset["Reason"]:
@@ -85,6 +86,7 @@ class Reason(models.TextChoices):
                 cls.NAMESPACE_MISSING,
                 cls.KUBEBLOCKS_MISSING,
                 cls.CLUSTER_REFUSED,
+                cls.LOGIN_FAILED,
                 cls.CLUSTER_REJECTED,
                 cls.CLUSTER_NOT_OURS,
                 cls.CLUSTER_AMBIGUOUS,

@@ -8,15 +8,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import urllib3
 from django.conf import settings
 
 from projects.confidential.redaction import redact
-from provisioning.kube.config import AccessError, explain_unreachable, load_configuration, open_pool
+from provisioning.kube.config import Access, AccessError, LoginError, explain_unreachable, load_access, open_pool
 from provisioning.kube.errors import (
+    LoginFailedError,
     NotConfiguredError,
     RefusedError,
     UnreachableError,
@@ -34,9 +35,6 @@ from provisioning.kube.responses import (
     read_lines,
 )
 from provisioning.objects.readers import mapping, metadata_of, number, objects, text
-
-if TYPE_CHECKING:
-    from kubernetes.client.configuration import Configuration
 
 FIELD_MANAGER = "controlpanel"
 _PAGE_SIZE = 500
@@ -58,21 +56,33 @@ class WatchEvent:
 class Kube:
     """Requests to one API server. Thread-safe; make it after a fork."""
 
-    def __init__(self, configuration: "Configuration") -> None:
-        self._configuration = configuration
-        self._pool = open_pool(configuration)
+    def __init__(self, access: Access) -> None:
+        """Raises AccessError."""
+        self._access, self._configuration = access, access.configuration
+        self._pool = open_pool(self._configuration)
+        self._certificate = self._configuration.cert_file
         self._served: tuple[float, tuple[str, ...]] = (0.0, ())
 
     @property
     def host(self) -> str:
         return str(self._configuration.host)
 
-    def _headers(self, content_type: str | None) -> dict[str, str]:
-        headers = {"Accept": "application/json", "User-Agent": "controlpanel"}
-        # Re-reads a rotated token where the configuration comes with a hook for it.
-        token = self._configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
-        if token:
-            headers["Authorization"] = token
+    @property
+    def acts_as(self) -> str:
+        """Whom requests act as by impersonation; "" for nobody but the account that logs in."""
+        return self._access.impersonation.user
+
+    def _headers(self, content_type: str | None) -> urllib3.HTTPHeaderDict:
+        """Return the headers of a request. Raises NotConfiguredError."""
+        headers = urllib3.HTTPHeaderDict({"Accept": "application/json", "User-Agent": "controlpanel"})
+        try:
+            for name, value in self._access.headers():
+                headers.add(name, value)
+            if self._configuration.cert_file != self._certificate:
+                # A login plugin gave another client certificate: connections that are open have the old one.
+                self._pool, self._certificate = open_pool(self._configuration), self._configuration.cert_file
+        except AccessError as error:
+            raise _not_configured(error) from None
         if content_type:
             headers["Content-Type"] = content_type
         return headers
@@ -87,12 +97,14 @@ class Kube:
         content_type: str = "application/json",
         read_timeout_s: float | None = None,
     ) -> urllib3.BaseHTTPResponse:
-        """Send a request and return the answer with its body unread. Raises urllib3's errors and OSError."""
+        """Send a request and return the answer with its body unread. Raises urllib3's errors, OSError and
+        NotConfiguredError."""
+        headers = self._headers(content_type if body is not None else None)
         return self._pool.request(
             method,
             self.host + path + (f"?{urlencode(query)}" if query else ""),
             body=None if body is None else json.dumps(body).encode(),
-            headers=self._headers(content_type if body is not None else None),
+            headers=headers,
             timeout=urllib3.Timeout(connect=_CONNECT_TIMEOUT_S, read=read_timeout_s or settings.KUBE_REQUEST_TIMEOUT_S),
             preload_content=False,
             retries=False,
@@ -310,18 +322,28 @@ def _watch_event(event: Mapping[str, Any]) -> WatchEvent:
 
 _lock = threading.Lock()
 _connected: Kube | None = None
+_failure: tuple[float, AccessError] | None = None
 
 
 def connect() -> Kube:
     """Return this process's client, made on first use. Raises NotConfiguredError."""
-    global _connected
+    global _connected, _failure
+    asked_at_s = time.monotonic()
     with _lock:
         if _connected is None:
+            # Whoever has waited for an attempt that failed shares its end: a login plugin takes its time to fail.
+            if _failure is not None and _failure[0] >= asked_at_s:
+                raise _not_configured(_failure[1])
             try:
-                _connected = Kube(load_configuration())
+                _connected = Kube(load_access())
             except AccessError as error:
-                raise NotConfiguredError(str(error)) from None
+                _failure = (time.monotonic(), error)
+                raise _not_configured(error) from None
         return _connected
+
+
+def _not_configured(error: AccessError) -> NotConfiguredError:
+    return LoginFailedError(str(error)) if isinstance(error, LoginError) else NotConfiguredError(str(error))
 
 
 def disconnect() -> None:

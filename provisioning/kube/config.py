@@ -12,8 +12,16 @@ from urllib.request import getproxies
 import urllib3
 from django.conf import settings
 
-from projects.confidential.redaction import redact
-from provisioning.objects.readers import mapping, text
+from projects.confidential.redaction import redact, remember
+from provisioning.kube.kubeconfig import (
+    Impersonation,
+    Kubeconfig,
+    KubeconfigError,
+    Material,
+    check_token,
+    read_kubeconfig,
+)
+from provisioning.kube.login_plugin import LoginPluginError, PluginLogin
 
 if TYPE_CHECKING:
     from kubernetes.client.configuration import Configuration
@@ -28,21 +36,25 @@ class AccessError(Exception):
     """There is no usable configuration; the text is a sentence for people."""
 
 
+class LoginError(AccessError):
+    """The kubeconfig's login plugin gave no credentials."""
+
+
 class TokenFile:
     """A bearer token in a file that somebody else renews. Thread-safe."""
 
     def __init__(self, path: Path, *, reread_every_s: float) -> None:
-        """Read it for the first time. Raises OSError, and ValueError if it is empty."""
+        """Read it for the first time. Raises OSError, and KubeconfigError if it holds no token."""
         self._path, self._reread_every_s = path, reread_every_s
         self._lock = threading.Lock()
         self._token = self._read()
         self._read_at_s = time.monotonic()
 
     def _read(self) -> str:
-        token = self._path.read_text().strip()
+        token = self._path.read_text(errors="replace").strip()
         if not token:
-            raise ValueError(f"the token file {self._path} is empty")
-        return token
+            raise KubeconfigError(f"the token file {self._path} is empty")
+        return check_token(token, f"in {self._path}")
 
     def current(self) -> str:
         """Return the token, read anew where it is old; the last good one while the file is missing or empty."""
@@ -50,13 +62,35 @@ class TokenFile:
             if time.monotonic() - self._read_at_s >= self._reread_every_s:
                 self._read_at_s = time.monotonic()
                 # It may be in the middle of being replaced; if it stays away, the API server will say 401.
-                with contextlib.suppress(OSError, ValueError):
+                with contextlib.suppress(OSError, KubeconfigError):
                     self._token = self._read()
             return self._token
 
 
-def load_configuration() -> "Configuration":
-    """Return the client's configuration for the cluster that the settings name. Raises AccessError."""
+class Access:
+    """How requests reach the API server, and as whom. Thread-safe."""
+
+    def __init__(self, configuration: "Configuration", impersonation: Impersonation) -> None:
+        self.configuration, self.impersonation = configuration, impersonation
+        self._refreshing = threading.Lock()
+
+    def headers(self) -> list[tuple[str, str]]:
+        """Return the headers that say who sends a request; some stand several times. Raises AccessError.
+
+        A token that others renew is read anew first, and may come with another client certificate.
+        """
+        with self._refreshing:
+            authorization = self.configuration.get_api_key_with_prefix("BearerToken")
+        found = self.impersonation.headers()
+        if authorization:
+            # Each time: a token that is in use must not be forgotten for those that came later.
+            remember(authorization.partition(" ")[2])
+            found.append(("Authorization", authorization))
+        return found
+
+
+def load_access() -> Access:
+    """Return the way to the cluster that the settings name. Raises AccessError."""
     # A second to import: only who talks to the cluster pays for it.
     from kubernetes.client.configuration import Configuration
     from kubernetes.config import ConfigException
@@ -65,21 +99,30 @@ def load_configuration() -> "Configuration":
     configuration = Configuration(proxy="", no_proxy="")
     source = settings.KUBECONFIG or str(settings.EMBEDDED_KUBECONFIG)
     what = "The service account of this Pod" if settings.IN_CLUSTER else f"The kubeconfig {source}"
+    impersonation = Impersonation()
     try:
         if settings.IN_CLUSTER:
             _load_service_account(configuration)
         else:
-            _load_kubeconfig(configuration, source)
+            kubeconfig = read_kubeconfig(source, settings.KUBE_CONTEXT)
+            impersonation = kubeconfig.impersonation
+            _use(configuration, kubeconfig, what)
         _choose_proxy(configuration)
-    except ConfigException as error:
-        raise AccessError(f"{what} can't be used: {redact(str(error)).rstrip('.')}.{_remedy()}") from None
+    except LoginPluginError as error:
+        raise LoginError(_unusable(what, error)) from None
+    except (KubeconfigError, ConfigException) as error:
+        raise AccessError(f"{_unusable(what, error)}{_remedy()}") from None
     except OSError as error:
         raise AccessError(f"{what} can't be used: {error.filename}: {error.strerror}.") from None
     except Exception as error:  # noqa: BLE001 - whatever a broken file makes its parser raise
         raise AccessError(f"{what} can't be read: {type(error).__name__}.") from None
     configuration.retries = False
     configuration.connection_pool_maxsize = 32
-    return configuration
+    return Access(configuration, impersonation)
+
+
+def _unusable(what: str, error: Exception) -> str:
+    return f"{what} can't be used: {redact(str(error)).rstrip('.')}."
 
 
 def _remedy() -> str:
@@ -117,37 +160,87 @@ def _load_service_account(configuration: Any) -> None:
     _follow_token_file(configuration, token)
 
 
-def _load_kubeconfig(configuration: Any, source: str) -> None:
-    from kubernetes.config import ConfigException, kube_config
+def _use(configuration: Any, kubeconfig: Kubeconfig, what: str) -> None:
+    """Set what the kubeconfig says. Raises KubeconfigError and OSError."""
+    configuration.host = kubeconfig.server
+    configuration.verify_ssl = kubeconfig.is_verified
+    configuration.tls_server_name = kubeconfig.tls_server_name or None
+    configuration.proxy = kubeconfig.proxy
+    if password := urlsplit(kubeconfig.proxy).password:
+        remember(password, keep=True)
+        remember(unquote(password), keep=True)
+    if urlsplit(kubeconfig.server).scheme == "https":
+        configuration.ssl_ca_cert = _as_file(kubeconfig.authority)
+        configuration.cert_file, configuration.key_file = _as_file(kubeconfig.certificate), _as_file(kubeconfig.key)
+    if kubeconfig.key:
+        _remember_key(kubeconfig.key.read().decode(errors="replace"), keep=True)
+    if kubeconfig.token_file:
+        # Before a `token` beside it, as with kubectl.
+        _follow_token_file(configuration, kubeconfig.token_file)
+    elif kubeconfig.token:
+        remember(kubeconfig.token, keep=True)
+        configuration.api_key["BearerToken"] = f"Bearer {kubeconfig.token}"
+    elif kubeconfig.login:
+        user, password = kubeconfig.login
+        login = urllib3.make_headers(basic_auth=f"{user}:{password}")["authorization"]
+        for secret in (password, login.partition(" ")[2]):
+            remember(secret, keep=True)
+        configuration.api_key["BearerToken"] = login
+    elif kubeconfig.plugin:
+        _follow_plugin(configuration, kubeconfig, what)
 
+
+def _as_file(material: Material | None) -> str | None:
+    """Return a file that holds what the TLS library reads from files only. Raises OSError."""
+    from kubernetes.config import kube_config
+
+    if material is None:
+        return None
+    if material.path:
+        material.read()  # raises OSError, which names the file, where OpenSSL's error would not
+        return str(material.path)
+    # Readable by this user alone, and removed at exit.
     library: Any = kube_config
-    merged = library.KubeConfigMerger(source).config
-    if merged is None:
-        raise ConfigException("there is no such file, or it is empty")
-    context = settings.KUBE_CONTEXT or None
-    loader = library.KubeConfigLoader(config_dict=merged, active_context=context, config_base_path=None)
-    loader.load_and_set(configuration)
-    name = text(mapping(loader.current_context.get("context")).get("user"))
-    entry = merged["users"].get_with_name(name, safe=True) if name else None
-    if entry is None:
-        return
-    user = mapping(entry["user"].value)
-    if user.get("tokenFile"):
-        # The client reads it once and never again, and prefers a `token` beside it, where kubectl prefers the file.
-        _follow_token_file(configuration, Path(entry.path).absolute().parent / str(user["tokenFile"]))
-    elif "exec" in user and not configuration.api_key and not configuration.cert_file:
-        command = text(mapping(user["exec"]).get("command"))
-        raise ConfigException(f"its login plugin {command} gave no credentials; run {command} by hand to see why")
+    content = {"it-data": material.content.decode(errors="replace")}
+    return str(library.FileOrData(content, "it", base64_file_content=False).as_file())
+
+
+def _remember_key(pem: str, *, keep: bool = False) -> None:
+    """Mask a private key, whole and line by line."""
+    lines = [line.strip() for line in pem.splitlines() if line.strip() and not line.startswith("-")]
+    for secret in (pem.strip(), "".join(lines), *lines):
+        remember(secret, keep=keep)
+
+
+def _follow_plugin(configuration: Any, kubeconfig: Kubeconfig, what: str) -> None:
+    """Let every request carry what the login plugin gave last, and ask it again when that runs out."""
+    assert kubeconfig.plugin is not None  # noqa: S101 - the caller has looked  # nosec B101
+    login = PluginLogin(kubeconfig.plugin, timeout_s=settings.KUBE_LOGIN_TIMEOUT_S)
+
+    def refresh(target: Any) -> None:
+        credential = login.current()
+        if credential.key:
+            if kubeconfig.certificate:
+                raise LoginPluginError("its login plugin gave a client certificate, and its user has one of its own")
+            _remember_key(credential.key)
+            target.cert_file = _as_file(Material(content=credential.certificate.encode()))
+            target.key_file = _as_file(Material(content=credential.key.encode()))
+        if credential.token:
+            target.api_key["BearerToken"] = f"Bearer {credential.token}"
+
+    def refresh_or_explain(target: Any) -> None:
+        try:
+            refresh(target)
+        except LoginPluginError as error:
+            raise LoginError(_unusable(what, error)) from None
+
+    refresh(configuration)
+    configuration.refresh_api_key_hook = refresh_or_explain
 
 
 def _follow_token_file(configuration: Any, path: Path) -> None:
-    """Let every request carry the token that the file holds then."""
-    from kubernetes.config import ConfigException
-
-    try:
-        file = TokenFile(path, reread_every_s=REREAD_EVERY_S)
-    except ValueError as error:
-        raise ConfigException(str(error)) from None
+    """Let every request carry the token that the file holds then. Raises KubeconfigError and OSError."""
+    file = TokenFile(path, reread_every_s=REREAD_EVERY_S)
 
     def refresh(target: Any) -> None:
         target.api_key["BearerToken"] = f"Bearer {file.current()}"

@@ -19,6 +19,10 @@ class NotConfiguredError(KubeError):
     """There is no usable kubeconfig."""
 
 
+class LoginFailedError(NotConfiguredError):
+    """The kubeconfig's login plugin gave no credentials, or not in time."""
+
+
 class RefusedError(KubeError):
     """The API server answered with an error status: its code, reason, and Retry-After in seconds if it sent one."""
 

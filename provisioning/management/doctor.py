@@ -15,7 +15,7 @@ from django.db.migrations.executor import MigrationExecutor
 from projects.confidential import keyring
 from projects.confidential.encrypted_fields import UndecryptableValueError, decrypt, encrypt
 from projects.confidential.key_files import read_encryption_keys
-from projects.confidential.redaction import redact
+from projects.confidential.redaction import one_line, redact
 from projects.services.key_rotation import count_readable_secrets
 from provisioning import heartbeats
 from provisioning.kube.client import Kube, connect, disconnect
@@ -162,7 +162,10 @@ def _examine_cluster() -> Iterator[Finding]:
     try:
         kube = connect()
         which = "the embedded cluster" if settings.EMBEDDED_CLUSTER else f"the cluster at {kube.host}"
-        yield _ok("configuration", f"The panel talks to {which}, namespace {settings.KUBE_NAMESPACE}.")
+        identity = (
+            f" It acts as {one_line(kube.acts_as, 100)}, whom the kubeconfig names (`as`)." if kube.acts_as else ""
+        )
+        yield _ok("configuration", f"The panel talks to {which}, namespace {settings.KUBE_NAMESPACE}.{identity}")
         yield _ok("api server", f"{kube.host} answers; Kubernetes {kube.version()}.")
         cluster = cluster_kind(kube.cluster_api_version())
         yield _ok("kubeblocks", f"{cluster.api_version} is served; the panel uses it.")

@@ -17,7 +17,7 @@ from provisioning import heartbeats
 from provisioning.decisions.running import decide
 from provisioning.decisions.types import Decision, Pace, Wanted, WantedDatabase, WantedSandbox
 from provisioning.kube.client import disconnect
-from provisioning.kube.errors import KubeError, RefusedError
+from provisioning.kube.errors import KubeError, LoginFailedError, RefusedError
 from provisioning.objects.names import AdoptionNeededError, AmbiguousClusterError
 from provisioning.reconcile.apply_database import ACTIONS, ensure_database
 from provisioning.reconcile.context import Scene
@@ -183,6 +183,9 @@ def _explain(error: Exception) -> Trouble:
             return Trouble(Reason.CLUSTER_REFUSED, str(error), retry_after_s=error.retry_after_s)
         case RefusedError(code=400 | 409 | 415 | 422):
             return Trouble(Reason.CLUSTER_REJECTED, str(error))
+        case LoginFailedError():
+            disconnect()
+            return Trouble(Reason.LOGIN_FAILED, f"{error} The panel tries again by itself.")
         case KubeError():
             disconnect()
             return Trouble(Reason.CLUSTER_UNREACHABLE, str(error))

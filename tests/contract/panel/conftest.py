@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from provisioning.kube.client import Kube, connect
-from provisioning.kube.config import load_configuration
+from provisioning.kube.config import load_access
 from provisioning.kube.kinds import POD
 from tests.contract.conftest import eventually
 from tests.contract.panel import steps
@@ -68,7 +68,7 @@ def cluster(
 ) -> Iterator[PanelCluster]:
     """The contract's cluster, as the panel's ServiceAccount sees it, in its usual mood after each test."""
     settings.KUBECONFIG = str(panel_cluster.kubeconfig)
-    steps.administrator = Kube(load_configuration())
+    steps.administrator = Kube(load_access())
     use_cluster(account_kubeconfig)
     # A Role takes a moment until every part of a real server goes by it.
     eventually(lambda: connect().may("list", POD, "default"), bool)

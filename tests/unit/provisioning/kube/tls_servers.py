@@ -78,6 +78,8 @@ class ApiStub:
     tokens: set[str] | None = None
     seen: list[tuple[str, str]] = field(default_factory=list)
     """(Authorization header, common name of the client's certificate) of each request"""
+    headers: list[dict[str, list[str]]] = field(default_factory=list)
+    """All headers of each request"""
 
     @property
     def url(self) -> str:
@@ -99,6 +101,7 @@ def api_server(certificate: tuple[Path, Path] | None, client_authority: Path | N
         def do_GET(self) -> None:
             authorization = self.headers.get("Authorization", "")
             stub.seen.append((authorization, self._common_name()))
+            stub.headers.append({name: self.headers.get_all(name, []) for name in self.headers})
             is_welcome = stub.tokens is None or authorization.removeprefix("Bearer ") in stub.tokens
             status, body = (200, {"gitVersion": "v1.36.0"}) if is_welcome else (401, {"message": "Unauthorized"})
             content = json.dumps(body).encode()
