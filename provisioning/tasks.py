@@ -6,6 +6,7 @@ import logging
 from django.conf import settings
 from django.utils import timezone
 
+from projects.confidential.redaction import redaction_scope
 from projects.services import retention
 from provisioning import heartbeats
 from provisioning.inventory import clusters, orphans
@@ -36,6 +37,7 @@ def beat() -> None:
         connect()
 
 
+@redaction_scope()
 def end_orphan(orphan_id: int) -> None:
     """Delete or release an orphan, as somebody asked for. What goes wrong is said on its row."""
     heartbeats.beat_queue()
@@ -52,6 +54,7 @@ def prune_events() -> None:
         retention.prune_audit(settings.AUDIT_RETENTION_DAYS, timezone.now())
 
 
+@redaction_scope()
 def take_inventory() -> None:
     """List the Clusters that no project owns, and the orphans; where one runs already, another follows it."""
     heartbeats.beat_queue()

@@ -8,7 +8,7 @@ from django.http import HttpRequest, QueryDict
 from django.utils.safestring import SafeString
 from django.views.debug import ExceptionReporter, SafeExceptionReporterFilter
 
-from projects.confidential.redaction import MASK, mask_known, redact
+from projects.confidential.redaction import MASK, mask_all, redact_all
 
 
 class _Shown:
@@ -16,7 +16,7 @@ class _Shown:
 
     def __init__(self, value: Any) -> None:
         try:
-            self._text = redact(repr(value))
+            self._text = redact_all(repr(value))
         except Exception as error:  # noqa: BLE001 - a report about an error must not fail itself
             self._text = f"<{type(value).__name__} that can't be shown: {type(error).__name__}>"
 
@@ -56,11 +56,11 @@ class Reporter(ExceptionReporter):
         data = super().get_traceback_data()
         for name in ("exception_value", "exception_notes", "unicode_hint"):
             if data.get(name):
-                data[name] = redact(data[name])
+                data[name] = redact_all(data[name])
         return data
 
     def get_traceback_html(self) -> SafeString:
-        return SafeString(mask_known(super().get_traceback_html()))  # Django's own page, escaped  # nosec B703
+        return SafeString(mask_all(super().get_traceback_html()))  # Django's own page, escaped  # nosec B703
 
     def get_traceback_text(self) -> SafeString:
-        return SafeString(mask_known(super().get_traceback_text()))  # Django's own, plain text  # nosec B703
+        return SafeString(mask_all(super().get_traceback_text()))  # Django's own, plain text  # nosec B703

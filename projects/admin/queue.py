@@ -6,7 +6,7 @@ from django.utils.safestring import SafeString
 from django_q.models import Failure, OrmQ, Schedule, Success
 
 from projects.admin.base import PanelRecordAdmin, register_instead, shown
-from projects.confidential.redaction import redact
+from projects.confidential.redaction import redact_all
 from projects.templatetags.panel import ago
 
 
@@ -56,7 +56,7 @@ class FailedTaskAdmin(TaskRecordAdmin):
     def error_shown(self, row: Failure) -> str:
         """The last line of the traceback, with anything like a password masked."""
         lines = str(row.result or "").strip().splitlines()
-        return redact(lines[-1])[:300] if lines else "–"
+        return redact_all(lines[-1])[:300] if lines else "–"
 
 
 @register_instead(Schedule)

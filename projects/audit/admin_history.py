@@ -8,9 +8,8 @@ from projects.confidential.redaction import redact
 
 
 def mask_entry(instance: Any, **_: Any) -> None:
-    """Mask secrets in what an entry says of the change and of the object's name."""
+    """Mask secrets in what an entry says of the change. The object's name says which one it is, and stays."""
     instance.change_message = redact(instance.change_message)
-    instance.object_repr = redact(instance.object_repr)
 
 
 def connect() -> None:

@@ -25,7 +25,7 @@ from django.db.models import Model
 from django.db.models.signals import post_delete, post_save, pre_save
 from django.http import HttpRequest, HttpResponse
 
-from projects.confidential.redaction import MASK, redact
+from projects.confidential.redaction import MASK, redact, redaction_scope
 from projects.models import Event, Project, ProjectVariable, SandboxTemplate
 
 COMMAND_LINE = "command line"
@@ -174,9 +174,11 @@ def _complete(instance: LogEntry, **_: Any) -> None:
         # Names outlive users: the reference to one is gone when the user is.
         more.setdefault("by", "anonymous" if request is not None else shell_user())
     instance.remote_addr = _address(request)
-    instance.additional_data = _redacted(more)
+    # Who, what, from where and of what are never masked: a secret could be called like them.
+    if message := more.get("message"):
+        more["message"] = redact(message, spare=(more["by"], instance.object_repr))
+    instance.additional_data = more
     instance.changes = _redacted(instance.changes)
-    instance.object_repr = redact(instance.object_repr)
 
 
 def shell_user() -> str:
@@ -246,7 +248,7 @@ def connect() -> None:
 def describe_entry(entry: LogEntry) -> dict[str, Any]:
     """Return an entry as it is exported: one line of JSON."""
     more = entry.additional_data or {}
-    described = {
+    described: dict[str, Any] = {
         "at": entry.timestamp.isoformat().replace("+00:00", "Z"),
         "who": more.get("by", ""),
         "address": entry.remote_addr,
@@ -254,11 +256,11 @@ def describe_entry(entry: LogEntry) -> dict[str, Any]:
         "kind": entry.content_type.model,
         "id": entry.object_pk,
         "name": entry.object_repr,
-        "changes": entry.changes or {},
-        "message": more.get("message", ""),
     }
-    redacted: dict[str, Any] = _redacted(described)
-    return redacted
+    with redaction_scope():
+        described["changes"] = _redacted(entry.changes or {})
+        described["message"] = redact(more.get("message", ""), spare=(described["who"], described["name"]))
+    return described
 
 
 def filter_by_action(entries: Any, action: str) -> Any:

@@ -6,7 +6,7 @@ from cryptography.fernet import InvalidToken
 from django.db import models
 
 from projects.confidential import keyring
-from projects.confidential.redaction import redact, remember
+from projects.confidential.redaction import RedactedText, redact, remember
 
 # Says how a stored value was encrypted, so that another scheme can follow without guessing.
 _PREFIX = "fernet:"
@@ -118,4 +118,6 @@ class RedactedTextField(models.TextField[str, str]):
 
     def get_prep_value(self, value: Any) -> Any:
         value = super().get_prep_value(value)
-        return redact(value) if isinstance(value, str) else value
+        if isinstance(value, RedactedText):
+            return str(value)
+        return str(redact(value)) if isinstance(value, str) else value

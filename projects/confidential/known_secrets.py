@@ -11,7 +11,7 @@ import re
 import shlex
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from urllib.parse import quote, quote_plus
 
 MASK = "••••••"
@@ -128,6 +128,11 @@ class KnownSecrets:
             while len(self._encodings) - len(self._kept) > self._most:
                 self._forget_oldest()
 
+    def _encodings_of(self, held: Collection[str]) -> set[str]:
+        with self._lock:
+            values = self._kept.union(held)
+            return {text for value in values for text in self._encodings.get(value, ())}
+
     def _forget_oldest(self) -> None:
         oldest = next(value for value in self._encodings if value not in self._kept)
         gone = self._encodings.pop(oldest)
@@ -138,8 +143,9 @@ class KnownSecrets:
             else:
                 self._beginnings.pop(text[:_WINDOW], None)
 
-    def mask(self, text: str) -> str:
-        """Return `text` with every known secret in it masked."""
+    def mask(self, text: str, *, held: Collection[str] | None = None, spare: Collection[str] = ()) -> str:
+        """Return `text` with the known secrets in it masked: all of them, or only those in `held` and those kept for
+        good. A secret that is a part of one of the `spare` words is left: it is no secret where that word is public."""
         beginnings = self._beginnings
         windows = range(len(text) - _WINDOW + 1)
         found = {window for at in windows if (window := text[at : at + _WINDOW]) in beginnings}
@@ -147,6 +153,9 @@ class KnownSecrets:
             return text
         # The longest first: what is left of a secret behind a part of it would be no secret any more, but a hint.
         candidates = {encoding for window in found for encoding in beginnings.get(window, ())}
+        if held is not None:
+            candidates &= self._encodings_of(held)
+        candidates = {encoding for encoding in candidates if not any(encoding in word for word in spare)}
         for encoding in sorted(candidates, key=len, reverse=True):
             text = text.replace(encoding, MASK)
         return text

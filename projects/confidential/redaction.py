@@ -1,7 +1,13 @@
 """The one mechanism that keeps passwords out of logs, error texts and whatever else is written or shown.
 
-Two rules, in this order: secrets that this process has held lately (known_secrets.py) are masked wherever they appear,
-and so is what looks like one: the password in a URL, the value in `password=…`.
+Two rules, in this order. Known secrets (known_secrets.py) are masked wherever they appear, and so is what looks like
+one: the password in a URL, the value in `password=…`.
+
+Which known secrets are masked depends on who reads the text. Logs and error reports are the operator's: `redact_all`
+masks every secret that this process has held lately. Timelines, messages and the audit log are read by others, who also
+choose some of the secrets: `redact` masks the panel's own and those that the current scope has held. A scope is one
+request, or the passes of one project. Otherwise a user could blank out words in other people's records, or test a guess
+of somebody else's secret by looking whether it is masked.
 """
 
 import logging
@@ -9,12 +15,27 @@ import re
 import sys
 import threading
 import traceback
+from collections import OrderedDict
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import TracebackType
 
 from projects.confidential.known_secrets import MASK, KnownSecrets
 from projects.confidential.plain_text import log_block, log_line, plain
 
-__all__ = ["MASK", "RedactingFilter", "guard_exception_hooks", "mask_known", "one_line", "redact", "remember"]
+__all__ = [
+    "MASK",
+    "RedactedText",
+    "RedactingFilter",
+    "guard_exception_hooks",
+    "mask_all",
+    "one_line",
+    "redact",
+    "redact_all",
+    "redaction_scope",
+    "remember",
+]
 
 # What lies further behind in a text is not looked at: as long as the longest refusal that is read. It costs 10 ms.
 LOOKED_AT = 64 * 1024
@@ -32,35 +53,80 @@ _PATTERNS = (
     ),
 )
 _known = KnownSecrets()
+# What the current scope has held; None outside of scopes, as in a command, where all that was held is its own.
+_held: ContextVar[set[str] | None] = ContextVar("held_secrets", default=None)
+_MOST_SCOPES = 1000
+_held_by_name: OrderedDict[str, set[str]] = OrderedDict()
+_scopes_lock = threading.Lock()
+
+
+class RedactedText(str):
+    """A text whose secrets are masked already; RedactedTextField stores it as it is."""
+
+    __slots__ = ()
+
+
+@contextmanager
+def redaction_scope(name: str = "") -> Iterator[None]:
+    """Have `redact` mask, inside the block, only the panel's secrets and those held in this scope. A scope with a name
+    remembers what earlier blocks of that name have held; one without a name begins empty."""
+    token = _held.set(_scope_of(name) if name else set())
+    try:
+        yield
+    finally:
+        _held.reset(token)
+
+
+def _scope_of(name: str) -> set[str]:
+    with _scopes_lock:
+        held = _held_by_name.setdefault(name, set())
+        _held_by_name.move_to_end(name)
+        while len(_held_by_name) > _MOST_SCOPES:
+            _held_by_name.popitem(last=False)
+        return held
 
 
 def remember(value: str, *, keep: bool = False) -> None:
-    """Mask `value` from now on wherever this process writes something; with `keep`, for as long as it runs."""
+    """Mask `value` from now on in logs and in the texts of this scope; with `keep`, in all texts for as long as the
+    process runs: a secret of the panel itself."""
     _known.add(value, keep=keep)
+    held = _held.get()
+    if held is not None:
+        held.add(value)
 
 
-def mask_known(text: str) -> str:
-    """Return `text` with the secrets that this process knows masked, in whatever encoding."""
+def mask_all(text: str) -> str:
+    """Return `text` with every secret that this process knows masked, in whatever encoding."""
     return _known.mask(text)
 
 
-def redact(text: str) -> str:
-    """Return `text` with known secrets, the passwords of URLs and of password=… pairs masked."""
-    text = _known.mask(text)
+def redact(text: str, *, spare: Collection[str] = ()) -> RedactedText:
+    """Return `text` for people: the secrets of this scope and of the panel, the passwords of URLs and of password=…
+    pairs masked. Words in `spare`, such as the name of who acted, stay as they are."""
+    return RedactedText(_mask_patterns(_known.mask(text, held=_held.get(), spare=spare)))
+
+
+def redact_all(text: str) -> str:
+    """Return `text` for the operator: as `redact` does, with every secret that this process knows."""
+    return _mask_patterns(mask_all(text))
+
+
+def _mask_patterns(text: str) -> str:
     for pattern, replacement in _PATTERNS:
         text = pattern.sub(replacement, text)
     return text
 
 
-def one_line(text: str, limit: int) -> str:
+def one_line(text: str, limit: int, *, spare: Collection[str] = ()) -> str:
     """Return `text` as one plain line of at most `limit` characters: each run of white space becomes a space.
 
     Where that changes the text, secrets are masked first: cut in two, or its lines joined, one would not be known for
-    one any more. A text that is such a line already is returned as it is, so that names stay names.
+    one any more. A text that is such a line already is returned as it is, so that names stay names. `spare` is as in
+    `redact`.
     """
     if len(text) <= limit and plain(" ".join(text.split())) == text:
         return text
-    line = plain(" ".join(redact(text[:LOOKED_AT]).split()))
+    line = plain(" ".join(redact(text[:LOOKED_AT], spare=spare).split()))
     if len(line) <= limit and len(text) > LOOKED_AT:
         # Its last word may be the beginning of a secret.
         line = line.rpartition(" ")[0]
@@ -72,14 +138,14 @@ class RedactingFilter(logging.Filter):
     of their own: who can have something logged can't forge a line of the log."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        record.msg = log_line(redact(record.getMessage()))
+        record.msg = log_line(redact_all(record.getMessage()))
         record.args = None
         if record.exc_info and not record.exc_text:
             record.exc_text = logging.Formatter().formatException(record.exc_info)
         if record.exc_text:
-            record.exc_text = log_block(redact(record.exc_text))
+            record.exc_text = log_block(redact_all(record.exc_text))
         if record.stack_info:
-            record.stack_info = log_block(redact(record.stack_info))
+            record.stack_info = log_block(redact_all(record.stack_info))
         return True
 
 
@@ -87,7 +153,7 @@ def guard_exception_hooks() -> None:
     """Have Python mask secrets in the traceback of an error that nobody caught, in any thread."""
 
     def print_masked(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
-        sys.stderr.write(log_block(redact("".join(traceback.format_exception(kind, error, trace)))) + "\n")
+        sys.stderr.write(log_block(redact_all("".join(traceback.format_exception(kind, error, trace)))) + "\n")
 
     def print_thread(failed: threading.ExceptHookArgs) -> None:
         if failed.exc_type is not SystemExit:

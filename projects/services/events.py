@@ -5,7 +5,7 @@ from datetime import datetime
 from django.utils import timezone
 
 from projects.confidential.plain_text import plain
-from projects.confidential.redaction import LOOKED_AT, one_line
+from projects.confidential.redaction import LOOKED_AT, one_line, redact
 from projects.domain.states import Level
 from projects.models import Event, Project
 
@@ -24,6 +24,7 @@ def record_event(
 ) -> Event:
     """Add a line to a project's timeline, `by_panel` where a pass did what it says. What people and clusters said in it
     is made plain. With `unsaved` it is not stored but put there: the caller stores it with other rows."""
+    spare = (actor, project.name)
     event = Event(
         project=project,
         at=at or timezone.now(),
@@ -32,7 +33,7 @@ def record_event(
         resource=plain(resource)[:120],
         level=level,
         reason=reason,
-        message=one_line(message, LOOKED_AT),
+        message=redact(one_line(message, LOOKED_AT, spare=spare), spare=spare),
     )
     if unsaved is None:
         event.save(force_insert=True)

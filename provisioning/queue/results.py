@@ -5,13 +5,13 @@ from typing import Any
 
 from django_q.signals import post_execute_in_worker
 
-from projects.confidential.redaction import redact
+from projects.confidential.redaction import redact_all
 
 
 def _mask_result(task: dict[str, Any], **_: Any) -> None:
     """Mask secrets in a task's result: of one that failed, its error and traceback."""
     if isinstance(task.get("result"), str):
-        task["result"] = redact(task["result"])
+        task["result"] = redact_all(task["result"])
 
 
 def mask_results() -> None:

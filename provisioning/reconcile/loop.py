@@ -11,6 +11,7 @@ from django.db.models import prefetch_related_objects
 from django.utils import timezone
 
 from projects.confidential.encrypted_fields import UndecryptableValueError
+from projects.confidential.redaction import redaction_scope
 from projects.domain.states import CredentialsSource, DesiredState, Origin, Reason
 from projects.models import DatabaseCluster, Sandbox
 from provisioning import heartbeats
@@ -47,7 +48,8 @@ def run_pass(project_id: int) -> None:
         return
     ended = Ended(lease.until)
     try:
-        ended = _reconcile(lease)
+        with redaction_scope(f"project {project_id}"):
+            ended = _reconcile(lease)
     except LeaseLostError:
         logger.info("Project %s: a newer pass has taken over.", project_id)
         return
