@@ -1,5 +1,5 @@
 # The image, and the manifests of deploy/ (docs/deploy.md).
-IMAGE ?= controlpanel:0.1.0
+IMAGE ?= controlpanel:0.2.0
 
 .PHONY: image manifests test-deploy
 

@@ -135,7 +135,7 @@ def test_only_pods_that_talk_to_the_cluster_hold_a_token():
 
 def test_one_pinned_image_for_all():
     images = {container["image"] for container in containers_of(EXAMPLE)}
-    assert images == {"registry.example.com/controlpanel:0.1.0"}
+    assert images == {"registry.example.com/controlpanel:0.2.0"}
 
 
 def test_selectors_find_their_pods_and_no_others():
