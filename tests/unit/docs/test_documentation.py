@@ -176,7 +176,7 @@ def test_code_names_pages_that_exist():
     missing = [
         f"{path.relative_to(ROOT)}: {name}"
         for path in [*source_files(*_SOURCES), ROOT / "Makefile"]
-        for name in re.findall(r"\bdocs/(?:[\w.-]+/)*[\w-]+\.md\b", path.read_text())
+        for name in re.findall(r"(?<![\w/])docs/(?:[\w.-]+/)*[\w-]+\.md\b", path.read_text())
         if not (ROOT / name).exists() and not (path.parent / name).exists()
     ]
     assert missing == []
