@@ -1,8 +1,6 @@
 """Fixtures that several parts of the suite share: an embedded cluster with real databases, and a project on it."""
 
 import itertools
-import shutil
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,26 +8,22 @@ import pytest
 
 from devcluster.cluster import EmbeddedCluster, Options
 from devcluster.controllers.scenarios import Scenario
-from projects.domain.states import Phase
 from projects.models import Project
 from projects.services import queue as scheduling
 from projects.services.provisioning import add_project, request_provision
 from provisioning import heartbeats
-from provisioning.inventory.adoption import list_clusters
 from provisioning.kube.client import disconnect
-from provisioning.reconcile.loop import run_pass
+from tests.support.passes import follow, is_running
 
+TESTS = Path(__file__).resolve().parent
 _numbers = itertools.count(1)
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave the browser tests out where there is no browser, and say so."""
-    if CHROMIUM is None:
-        skip = pytest.mark.skip(reason="There is no Chromium on the PATH: apt install chromium.")
-        for item in items:
-            if item.get_closest_marker("browser"):
-                item.add_marker(skip)
+    """Mark each test with the name of its folder: `-m "not cluster"` leaves out tests/cluster."""
+    for item in items:
+        item.add_marker(item.path.relative_to(TESTS).parts[0])
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +35,7 @@ def forget_other_databases(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def repository() -> Path:
-    return Path(__file__).resolve().parent.parent
+    return TESTS.parent
 
 
 @pytest.fixture(scope="session")
@@ -89,30 +83,6 @@ def cluster(embedded_cluster: EmbeddedCluster, use_cluster) -> Iterator[Embedded
 def unique_name() -> str:
     """A project name that no other test uses; its objects' names hold it whole."""
     return f"p{next(_numbers)}x"
-
-
-def follow(project: Project, until: Callable[[Project], object], timeout_s: float = 30.0) -> Project:
-    """Run passes of the project, as the queue would, until `until` says so; fail with its last words otherwise."""
-    end = time.monotonic() + timeout_s
-    while True:
-        run_pass(project.pk)
-        project = Project.objects.with_resources().get(pk=project.pk)
-        if until(project):
-            return project
-        if time.monotonic() > end:
-            pytest.fail(f"{project.name} is {project.phase} after {timeout_s} s: {project.message}")
-        time.sleep(0.05)
-
-
-def is_running(project: Project) -> bool:
-    return project.phase == Phase.RUNNING
-
-
-def available_clusters() -> str:
-    """Return what a message says of the clusters that there are: of a shared one, the first six and how many more."""
-    names = sorted(cluster.name for cluster in list_clusters("default"))
-    more = f" and {len(names) - 6} more" if len(names) > 6 else ""
-    return f"Available clusters: {', '.join(names[:6])}{more}"
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from django.core.management import get_commands, load_command_class
 
 from projects.models import Event, Project
 from tests.access.table import COMMANDS
-from tests.commands.conftest import run
 from tests.factories import ProjectFactory, provisioned_project
+from tests.support.commands import run
 
 pytestmark = pytest.mark.django_db
 

@@ -10,8 +10,6 @@ from playwright.sync_api import Page
 from projects.models import FoundCluster, Inventory, Orphan
 from tests.factories import ProjectFactory
 
-pytestmark = pytest.mark.browser
-
 
 def open_page(panel: Page, path: str, width: int = 1280, *, dark: bool = False) -> None:
     panel.emulate_media(color_scheme="dark" if dark else "light")

@@ -1,12 +1,9 @@
 """Forms that come back with errors: they are seen, and nothing that was typed is lost in silence."""
 
-import pytest
 from playwright.sync_api import Page, expect
 
 from projects.models import Project
 from tests.factories import VariableFactory, provisioned_project
-
-pytestmark = pytest.mark.browser
 
 
 def open_form(panel: Page, project: Project) -> None:

@@ -13,8 +13,6 @@ from projects.domain.states import DesiredState, Phase, Reason
 from projects.models import DatabaseCluster, Event, Project
 from tests.factories import PASSWORD, DatabaseFactory, EventFactory, ProjectFactory, SandboxFactory, provisioned_project
 
-pytestmark = pytest.mark.browser
-
 
 def open_project(panel: Page, project: Project) -> None:
     panel.goto(panel.url.split("/projects/")[0] + project.get_absolute_url())

@@ -13,8 +13,6 @@ from projects.models import Project
 from tests.browser.test_live_pages import open_project
 from tests.factories import ProjectFactory, provisioned_project
 
-pytestmark = pytest.mark.browser
-
 
 @pytest.fixture
 def refused(panel: Page, errors: list[str]) -> Iterator[Page]:

@@ -1,53 +1,22 @@
 """Commands as their users run them: in this process for rows, as programs for streams and exit codes."""
 
-import io
 import os
 import shutil
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from django.core.management import CommandError, call_command
 
 from devcluster.node.ports import LOOPBACK, choose_port
 from provisioning.management.supervisor import Supervisor
+from tests.support.commands import Program, Ran
 from tests.support.processes import hermetic_environment
 
 REDIS = shutil.which("redis-server")
-
-
-@dataclass(frozen=True)
-class Ran:
-    """What became of a command: exit code and streams."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def lines(self) -> list[str]:
-        return self.out.splitlines()
-
-
-def run(*arguments: str) -> Ran:
-    """Run a management command in this process, on the test's database. Its errors become what the shell would see."""
-    out, err, code = io.StringIO(), io.StringIO(), 0
-    try:
-        call_command(*arguments, stdout=out, stderr=err)
-    except CommandError as error:
-        err.write(f"{error}\n")
-        code = error.returncode
-    except SystemExit as ended:
-        code = ended.code if isinstance(ended.code, int) else 1
-    return Ran(code, out.getvalue(), err.getvalue())
-
-
-Program = Callable[..., Ran]
 
 
 @pytest.fixture(scope="session")
@@ -61,19 +30,6 @@ def migrated_state(tmp_path_factory: pytest.TempPathFactory, repository: Path) -
         check=True,
     )
     return state_dir
-
-
-def shell(repository: Path, state_dir: Path, code: str, **environment: str) -> str:
-    """Run Python in a process of its own, with the panel's settings; return what it prints."""
-    ran = subprocess.run(
-        [sys.executable, "-c", f"import django; django.setup()\n{code}"],
-        cwd=repository,
-        env=hermetic_environment(state_dir, **environment),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return ran.stdout
 
 
 @pytest.fixture

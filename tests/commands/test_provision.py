@@ -15,8 +15,8 @@ from django_q.models import OrmQ
 from projects.domain.states import DesiredState, Phase, Reason
 from projects.models import DatabaseCluster, Event, Project
 from provisioning import heartbeats
-from tests.commands.conftest import Program, run
 from tests.factories import PASSWORD, DatabaseFactory, ProjectFactory, SandboxFactory, provisioned_project
+from tests.support.commands import Program, run
 
 HOSTILE = {
     "": "empty",

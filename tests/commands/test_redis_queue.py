@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.commands.conftest import shell
+from tests.support.commands import shell
 
 SWEEPS = """
 from datetime import timedelta

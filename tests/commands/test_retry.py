@@ -11,9 +11,9 @@ from django_q.models import OrmQ
 from projects.domain.states import DesiredState, Phase, Reason
 from projects.models import Project
 from provisioning import heartbeats
-from tests.commands.conftest import run
 from tests.commands.test_provision import carry_out, meanwhile
 from tests.factories import ProjectFactory
+from tests.support.commands import run
 
 pytestmark = pytest.mark.django_db
 

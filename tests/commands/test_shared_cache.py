@@ -1,6 +1,6 @@
 """What counts wrong codes of the second factor counts for all processes together, from a fresh clone on."""
 
-from tests.commands.conftest import shell
+from tests.support.commands import shell
 
 # A member of staff types into the field above the sidebar.
 SEARCH = """

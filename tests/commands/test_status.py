@@ -13,8 +13,8 @@ from projects.domain.connection import Connection
 from projects.domain.states import DesiredState, Level, Phase
 from projects.models import Event, Project
 from provisioning import heartbeats
-from tests.commands.conftest import Program, run
 from tests.factories import PASSWORD, DatabaseFactory, ProjectFactory, SandboxFactory, provisioned_project
+from tests.support.commands import Program, run
 
 URL = Connection("10.0.0.7", 5432, "postgres", "postgres", PASSWORD).url
 

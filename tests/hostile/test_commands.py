@@ -14,9 +14,9 @@ from projects.confidential.redaction import RedactingFilter
 from projects.models import Event
 from projects.services.events import record_event
 from provisioning.management.console import PanelCommand
-from tests.commands.conftest import run
 from tests.factories import ProjectFactory, provisioned_project
 from tests.hostile.strategies import examples, texts, undone
+from tests.support.commands import run
 
 pytestmark = [pytest.mark.django_db, pytest.mark.filterwarnings("ignore:Generating overly large repr")]
 

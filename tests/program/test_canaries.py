@@ -26,7 +26,7 @@ from provisioning.kube.client import connect
 from provisioning.kube.kinds import SECRET
 from tests.support.processes import Panel, free_port
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 PASSWORD = "p4Ss@:/%'\"<&canary"
 VARIABLE = "v4R@:/%'\"<&canary=1;2"

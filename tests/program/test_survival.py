@@ -15,8 +15,6 @@ from provisioning.kube.kinds import STATEFULSET, cluster_kind
 from provisioning.objects.names import PROJECT_ID_LABEL
 from tests.support.processes import Panel
 
-pytestmark = pytest.mark.slow
-
 PROJECTS = [f"s{number}" for number in range(4)]
 
 

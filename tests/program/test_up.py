@@ -18,13 +18,10 @@ import psycopg
 import pytest
 import requests
 
-from tests.commands.conftest import Ran
+from tests.support.commands import Ran
 from tests.support.processes import free_port, hermetic_environment
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(sys.platform != "linux", reason="Looks at all processes through /proc."),
-]
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Looks at all processes through /proc.")
 
 START_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 12.0

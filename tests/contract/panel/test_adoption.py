@@ -19,11 +19,11 @@ from provisioning.inventory.adoption import request_adopt
 from provisioning.inventory.clusters import take_inventory
 from provisioning.kube.kinds import SECRET
 from provisioning.objects.names import PROJECT_ID_LABEL, PROJECT_LABEL
-from tests.conftest import follow, is_running
 from tests.contract.conftest import eventually
 from tests.contract.panel import steps
 from tests.contract.panel.steps import CLUSTERS, apply_foreign_cluster, start
 from tests.factories import UserFactory
+from tests.support.passes import follow, is_running
 
 pytestmark = pytest.mark.django_db
 

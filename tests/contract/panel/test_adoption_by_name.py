@@ -7,14 +7,14 @@ from django.urls import reverse
 from projects.domain.states import Origin, Phase, Reason
 from projects.models import Project
 from provisioning.objects.names import LEGACY_PROJECT_LABEL, ORIGIN_LABEL, PROJECT_ID_LABEL
-from tests.commands.conftest import run
-from tests.conftest import follow, is_running
 from tests.contract.conftest import eventually
 from tests.contract.panel import steps
 from tests.contract.panel.steps import CLUSTERS, apply_foreign_cluster
 from tests.contract.panel.test_adoption import look
 from tests.factories import UserFactory
+from tests.support.commands import run
 from tests.support.pages import page
+from tests.support.passes import follow, is_running
 
 pytestmark = pytest.mark.django_db
 

@@ -21,9 +21,9 @@ from provisioning.kube.kinds import POD, PVC, SECRET, SERVICE, STATEFULSET
 from provisioning.objects.manifests import environment_secret_name
 from provisioning.objects.names import ENDPOINT_ANNOTATION, PROJECT_ID_LABEL
 from provisioning.reconcile.loop import run_pass
-from tests.conftest import available_clusters, follow, is_running
 from tests.contract.panel import steps
 from tests.contract.panel.steps import CLUSTERS, start
+from tests.support.passes import available_clusters, follow, is_running
 
 pytestmark = pytest.mark.django_db
 

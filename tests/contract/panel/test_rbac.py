@@ -25,11 +25,11 @@ from provisioning.kube.kinds import POD, SECRET, cluster_kind
 from provisioning.management.doctor import Finding, Verdict, examine
 from provisioning.objects.manifests import CLUSTER_V1
 from provisioning.watch.watcher import Watcher
-from tests.conftest import follow, is_running
 from tests.contract.conftest import Place, eventually
 from tests.contract.panel.account import install, token_of, write_kubeconfig
 from tests.contract.panel.recorder import Permission, Recorder, recording
 from tests.contract.rest import Access, Object, Rest
+from tests.support.passes import follow, is_running
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 

@@ -8,11 +8,11 @@ from projects.confidential.encrypted_fields import EncryptedText
 from projects.domain.states import Phase, Reason
 from projects.models import DatabaseCluster, Project, ProjectVariable
 from projects.services.provisioning import request_update
-from tests.conftest import follow, is_running
 from tests.contract.conftest import eventually
 from tests.contract.panel import steps
 from tests.contract.panel.steps import CLUSTERS
 from tests.factories import UserFactory
+from tests.support.passes import follow, is_running
 
 pytestmark = pytest.mark.django_db
 

@@ -1,8 +1,6 @@
-"""The arithmetic of the benches, and one small run of them."""
+"""The arithmetic of the benches."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -42,20 +40,3 @@ def test_results_are_saved_by_name(tmp_path: Path):
     saved = json.loads((tmp_path / "deep" / "figures.json").read_text())
     assert saved["latency"]["p50_ms"] == 1.5
     assert result.to_text().splitlines()[-1] == "* a note"
-
-
-@pytest.mark.slow
-def test_the_pages_bench_ends_with_one_object(repository: Path, tmp_path: Path):
-    command = [sys.executable, "-m", "bench", "pages", "--projects", "30", "--events", "60", "--json"]
-    done = subprocess.run(
-        [*command, "--output", str(tmp_path / "figures.json")],
-        cwd=repository,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    found = json.loads(done.stdout.splitlines()[-1])
-    pages = {page["page"]: page for page in found["pages"]}
-    assert 0 < pages["admin list"]["queries"] <= 10
-    assert pages["status fragment"]["p50_ms"] > 0

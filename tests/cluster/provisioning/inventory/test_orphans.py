@@ -23,8 +23,8 @@ from provisioning.objects import manifests
 from provisioning.objects.names import ORIGIN_LABEL, PROJECT_ID_LABEL
 from tests.cluster.provisioning.reconcile.test_api_failures import make_namespace
 from tests.cluster.provisioning.reconcile.test_drift import change
-from tests.commands.conftest import run
 from tests.factories import DatabaseFactory, ProjectFactory, provisioned_project
+from tests.support.commands import run
 from tests.support.pages import log_in
 
 CLUSTERS = cluster_kind("apps.kubeblocks.io/v1")

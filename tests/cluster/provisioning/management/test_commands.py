@@ -14,9 +14,9 @@ from devcluster.cluster import EmbeddedCluster, build_kubeconfig
 from projects.domain.states import Origin
 from projects.models import Project
 from provisioning import heartbeats
-from tests.commands.conftest import run
-from tests.conftest import available_clusters, follow, is_running
 from tests.factories import ProjectFactory
+from tests.support.commands import run
+from tests.support.passes import available_clusters, follow, is_running
 from tests.support.standin_api import Api
 
 pytestmark = pytest.mark.django_db

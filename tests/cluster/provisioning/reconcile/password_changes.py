@@ -16,7 +16,7 @@ from provisioning.objects.manifests import environment_secret_name
 from provisioning.objects.readers import Object
 from provisioning.reconcile import rotate_password
 from provisioning.reconcile.loop import run_pass
-from tests.conftest import follow, is_running
+from tests.support.passes import follow, is_running
 
 
 def rotate(project: Project, **options: bool) -> Project:

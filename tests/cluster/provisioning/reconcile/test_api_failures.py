@@ -13,7 +13,7 @@ from provisioning.inventory.adoption import list_clusters
 from provisioning.kube.client import connect
 from provisioning.kube.kinds import Kind
 from provisioning.reconcile.loop import run_pass
-from tests.conftest import follow, is_running
+from tests.support.passes import follow, is_running
 
 pytestmark = pytest.mark.django_db
 

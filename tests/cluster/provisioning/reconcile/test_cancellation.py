@@ -21,8 +21,8 @@ from provisioning.reconcile.lease import LeaseLostError, claim, release
 from provisioning.reconcile.loop import observe_and_decide, read_scene, run_pass
 from provisioning.reconcile.record import record
 from provisioning.reconcile.teardown import delete_objects
-from tests.conftest import follow, is_running
 from tests.factories import DatabaseFactory
+from tests.support.passes import follow, is_running
 
 pytestmark = pytest.mark.django_db
 

@@ -22,7 +22,7 @@ from provisioning.reconcile.apply_database import apply_cluster
 from provisioning.reconcile.drift import MENDED
 from provisioning.reconcile.lease import claim
 from provisioning.reconcile.loop import observe_and_decide, read_scene, run_pass
-from tests.conftest import follow, is_running
+from tests.support.passes import follow, is_running
 
 pytestmark = pytest.mark.django_db
 

@@ -26,8 +26,8 @@ from provisioning.queue.sweep import sweep_without_watcher
 from provisioning.reconcile.lease import LeaseLostError, claim
 from provisioning.reconcile.loop import run_pass
 from provisioning.watch.streams import SUBJECTS, Stream
-from tests.conftest import follow, is_running
 from tests.factories import ProjectFactory, provisioned_project
+from tests.support.passes import follow, is_running
 
 pytestmark = pytest.mark.django_db
 

@@ -14,8 +14,8 @@ from provisioning.kube.kinds import SERVICE, cluster_kind
 from provisioning.objects import manifests
 from provisioning.objects.names import PROJECT_ID_LABEL
 from tests.cluster.provisioning.reconcile.test_drift import change
-from tests.commands.conftest import run
-from tests.conftest import follow
+from tests.support.commands import run
+from tests.support.passes import follow
 
 pytestmark = pytest.mark.django_db
 

@@ -28,7 +28,7 @@ from tests.cluster.provisioning.reconcile.password_changes import (
     kill_after_effect,
     rotate,
 )
-from tests.conftest import follow
+from tests.support.passes import follow
 
 pytestmark = pytest.mark.django_db
 

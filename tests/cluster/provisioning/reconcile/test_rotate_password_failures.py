@@ -23,7 +23,7 @@ from tests.cluster.provisioning.reconcile.password_changes import (
     secret_of,
     write_secret,
 )
-from tests.conftest import follow
+from tests.support.passes import follow
 
 pytestmark = pytest.mark.django_db
 

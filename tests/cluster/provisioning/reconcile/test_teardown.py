@@ -28,7 +28,7 @@ from provisioning.reconcile.loop import observe_and_decide, read_scene
 from provisioning.reconcile.plan import plan
 from tests.cluster.provisioning.reconcile.test_cancellation import CLUSTERS, apply_theirs, is_deleted, is_new, start
 from tests.cluster.provisioning.reconcile.test_drift import change
-from tests.conftest import follow, is_running
+from tests.support.passes import follow, is_running
 
 pytestmark = pytest.mark.django_db
 

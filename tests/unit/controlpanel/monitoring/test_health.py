@@ -13,8 +13,8 @@ from django.utils import timezone
 from provisioning import heartbeats
 from provisioning.management.commands.up import forget_the_dead
 from provisioning.models import ProcessLease
-from tests.commands.conftest import run
 from tests.factories import UserFactory
+from tests.support.commands import run
 
 pytestmark = pytest.mark.django_db
 

@@ -7,8 +7,8 @@ from projects.domain.permissions import may_adopt, may_delete_adopted
 from projects.domain.states import DesiredState, Origin, Phase, Reason
 from projects.models import Project
 from projects.services.provisioning import request_provision, request_retry
-from tests.commands.conftest import run
 from tests.factories import DatabaseFactory, ProjectFactory, UserFactory
+from tests.support.commands import run
 from tests.support.pages import HTMX, page
 from tests.unit.projects.admin.test_actions import run_action
 

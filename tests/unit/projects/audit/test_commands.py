@@ -11,8 +11,8 @@ from django.utils import timezone
 
 from projects.audit.log import ACTIONS, describe_entry, shell_user
 from projects.confidential.key_files import read_encryption_keys
-from tests.commands.conftest import run
 from tests.factories import EventFactory, UserFactory, provisioned_project
+from tests.support.commands import run
 from tests.unit.projects.services.test_key_rotation import age
 
 pytestmark = pytest.mark.django_db

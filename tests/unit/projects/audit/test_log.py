@@ -19,8 +19,8 @@ from projects.confidential.encrypted_fields import EncryptedText
 from projects.models import Project, SandboxTemplate
 from projects.services.events import record_event
 from projects.services.provisioning import add_project
-from tests.commands.conftest import run
 from tests.factories import PASSWORD, ProjectFactory, UserFactory, VariableFactory, provisioned_project
+from tests.support.commands import run
 from tests.support.pages import page
 
 pytestmark = pytest.mark.django_db

@@ -14,7 +14,7 @@ from projects.domain.states import Phase, Reason
 from projects.models import ProjectVariable
 from projects.pages.presentation import next_move
 from projects.services.provisioning import add_project, request_delete, request_provision
-from tests.conftest import follow, is_running
+from tests.support.passes import follow, is_running
 
 pytestmark = pytest.mark.django_db
 CANARY = "canary-9f8e7d"

@@ -12,8 +12,8 @@ from projects.models import Event, Project
 from projects.pages import presentation as display
 from projects.services.cancellation import list_left, request_cancel, request_forget
 from projects.services.provisioning import request_delete, request_provision, request_retry
-from tests.commands.conftest import run
 from tests.factories import DatabaseFactory, ProjectFactory, SandboxFactory, UserFactory
+from tests.support.commands import run
 from tests.support.pages import HTMX, log_in, page
 
 pytestmark = pytest.mark.django_db

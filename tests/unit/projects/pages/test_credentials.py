@@ -10,8 +10,8 @@ from django.urls import reverse
 
 from projects.models import Event, Project
 from projects.services.credentials import reveal_credentials
-from tests.commands.conftest import run
 from tests.factories import PASSWORD, EventFactory, provisioned_project
+from tests.support.commands import run
 from tests.support.pages import HTMX, log_in, page
 
 pytestmark = pytest.mark.django_db

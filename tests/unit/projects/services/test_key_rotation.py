@@ -19,8 +19,8 @@ from projects.confidential.key_files import read_encryption_keys, replace_encryp
 from projects.models import DatabaseCluster, ProjectVariable
 from projects.services import key_rotation
 from projects.services.outcome import RefusedRequestError
-from tests.commands.conftest import run
 from tests.factories import PASSWORD, ProjectFactory, UserFactory, VariableFactory, provisioned_project
+from tests.support.commands import run
 from tests.support.processes import hermetic_environment
 
 pytestmark = pytest.mark.django_db

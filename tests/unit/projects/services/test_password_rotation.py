@@ -5,8 +5,8 @@ from django.db import connection
 
 from projects.domain.states import Origin, Phase, Reason
 from projects.models import DatabaseCluster, Project
-from tests.commands.conftest import run
 from tests.factories import ProjectFactory, provisioned_project
+from tests.support.commands import run
 from tests.support.pages import log_in, page
 from tests.unit.projects.admin.test_actions import messages_of, run_action
 

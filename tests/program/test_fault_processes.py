@@ -11,10 +11,7 @@ from tests.faults.moments import STEPS, missed_steps
 
 IDLE = "idle worker next in line killed"
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(sys.platform != "linux", reason="What a process waits for stands in /proc."),
-]
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="What a process waits for stands in /proc.")
 
 
 def kill_the_idle_worker(repository, *arguments):
