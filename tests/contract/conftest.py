@@ -9,8 +9,8 @@ from typing import TypeVar
 
 import pytest
 
-from tests.contract.rest import Access, Answer, Rest
 from tests.contract.targets import Target, open_target
+from tests.support.rest import Access, Answer, Rest
 
 T = TypeVar("T")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 
 from tests.contract.conftest import Place, eventually
-from tests.contract.rest import Object, Rest
+from tests.support.rest import Object, Rest
 
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 

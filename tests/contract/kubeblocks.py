@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from tests.contract.objects import GONE
-from tests.contract.rest import Object
+from tests.support.rest import Object
 
 Release = Literal["v0.8.4", "v0.9.5", "v1.0.2"]
 RELEASES: tuple[Release, ...] = ("v0.8.4", "v0.9.5", "v1.0.2")

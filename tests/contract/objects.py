@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from tests.contract.rest import Object
+from tests.support.rest import Object
 
 
 def configmap(name: str, **extra: object) -> Object:

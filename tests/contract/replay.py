@@ -18,8 +18,8 @@ from pathlib import Path
 from tests.contract.controlplane import ControlPlane
 from tests.contract.kubeblocks import mutations
 from tests.contract.objects import GONE, changed, claim, configmap, ingress, role, role_binding, service, statefulset
-from tests.contract.rest import Access, Answer, Object, Rest
 from tests.contract.targets import open_embedded_target
+from tests.support.rest import Access, Answer, Object, Rest
 
 NAMESPACE = "replay"
 SERVERS_OWN = {"uid", "resourceVersion", "creationTimestamp", "managedFields", "clusterIP", "clusterIPs"}

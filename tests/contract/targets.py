@@ -19,8 +19,8 @@ from typing import Any
 import yaml
 
 from tests.contract.controlplane import ControlPlane
-from tests.contract.rest import Access
 from tests.contract.throttling import Throttle, fault_throttle, flow_schema_throttle
+from tests.support.rest import Access
 
 EMBEDDED_TOKEN = "contract-admin"
 START_DEADLINE_S = 30.0

@@ -7,7 +7,7 @@ import yaml
 
 from tests.contract.conftest import Place
 from tests.contract.objects import configmap, statefulset
-from tests.contract.rest import Answer, Cause, Object, Rest, refusal
+from tests.support.rest import Answer, Cause, Object, Rest, refusal
 
 
 def _apply(api: Rest, path: str, body: Object, manager: str = "panel", **params: str | bool) -> Answer:

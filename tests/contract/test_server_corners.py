@@ -6,7 +6,7 @@ import pytest
 
 from tests.contract.conftest import Place
 from tests.contract.objects import changed, claim, configmap, ingress, role, role_binding, service, statefulset
-from tests.contract.rest import JSON_PATCH, Object, Rest
+from tests.support.rest import JSON_PATCH, Object, Rest
 
 INVALID = (422, "Invalid")
 BAD = (400, "BadRequest")

@@ -9,7 +9,7 @@ import pytest
 
 from tests.contract.conftest import Place, eventually, gone
 from tests.contract.objects import configmap, ingress, pod, service, statefulset
-from tests.contract.rest import Object, Rest, refusal
+from tests.support.rest import Object, Rest, refusal
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 SECOND = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")

@@ -6,7 +6,7 @@ import pytest
 
 from tests.contract.conftest import Place, eventually, gone
 from tests.contract.objects import configmap, labelled, pod, statefulset
-from tests.contract.rest import Cause, Object, Rest, refusal
+from tests.support.rest import Cause, Object, Rest, refusal
 
 HOLD = "contract.invalid/hold"
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.contract.conftest import Place
 from tests.contract.objects import configmap, service, statefulset
-from tests.contract.rest import JSON_PATCH, STRATEGIC_PATCH, Rest, refusal
+from tests.support.rest import JSON_PATCH, STRATEGIC_PATCH, Rest, refusal
 
 
 class TestDryRun:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.contract.conftest import Place
 from tests.contract.objects import configmap
-from tests.contract.rest import APPLY_PATCH, JSON, MERGE_PATCH, Answer, Rest, Verb, refusal
+from tests.support.rest import APPLY_PATCH, JSON, MERGE_PATCH, Answer, Rest, Verb, refusal
 
 NO_SUCH_RESOURCE = "the server could not find the requested resource"
 NO_SUCH_METHOD = "the server does not allow this method on the requested resource"

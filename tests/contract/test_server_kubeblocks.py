@@ -18,7 +18,7 @@ from tests.contract.conftest import Place
 from tests.contract.definitions import Resource, installed, read_definitions, regrouped
 from tests.contract.kubeblocks import CLUSTER_LEGACY, CLUSTER_V1, REDUCED, RELEASES, Release, Sample, mutations, samples
 from tests.contract.objects import changed
-from tests.contract.rest import JSON_PATCH, Answer, Object, Rest, refusal
+from tests.support.rest import JSON_PATCH, Answer, Object, Rest, refusal
 
 Source = Literal["reduced", "full"]
 Definitions = Callable[[Source, Release, str], Resource]

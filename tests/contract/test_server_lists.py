@@ -6,7 +6,7 @@ import pytest
 
 from tests.contract.conftest import Place
 from tests.contract.objects import configmap, labelled, pod
-from tests.contract.rest import Rest, refusal
+from tests.support.rest import Rest, refusal
 
 SCOPED = "contract"
 """Every object of a list test carries this label: other writers (kube-root-ca.crt) stay out of the way."""

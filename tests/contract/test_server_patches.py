@@ -8,7 +8,7 @@ import pytest
 
 from tests.contract.conftest import Place
 from tests.contract.objects import configmap, pod, service, statefulset
-from tests.contract.rest import JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, Answer, Object, Rest, refusal
+from tests.support.rest import JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, Answer, Object, Rest, refusal
 
 IN_ERROR = "the server rejected our request due to an error in our request"
 CHANGED_MEANWHILE = "the object has been modified; please apply your changes to the latest version and try again"

@@ -6,8 +6,8 @@ import pytest
 
 from tests.contract.conftest import Account, Place, eventually
 from tests.contract.objects import configmap, role, role_binding
-from tests.contract.rest import Access, Object, Rest, Verb, refusal
 from tests.contract.targets import Target
+from tests.support.rest import Access, Object, Rest, Verb, refusal
 
 REVIEWS = "/apis/authorization.k8s.io/v1"
 RBAC = "rbac.authorization.k8s.io/v1"

@@ -6,7 +6,7 @@ import pytest
 
 from tests.contract.conftest import Place
 from tests.contract.objects import claim, configmap, ingress, role, service, statefulset
-from tests.contract.rest import JSON_PATCH, STRATEGIC_PATCH, Cause, Object, Rest
+from tests.support.rest import JSON_PATCH, STRATEGIC_PATCH, Cause, Object, Rest
 
 
 @pytest.fixture

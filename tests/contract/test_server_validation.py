@@ -10,7 +10,7 @@ import yaml
 
 from tests.contract.conftest import Place
 from tests.contract.objects import GONE, changed, claim, configmap, ingress, service, statefulset
-from tests.contract.rest import Answer, Object, Rest
+from tests.support.rest import Answer, Object, Rest
 
 JOB_SPEC = {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}}
 LEASE_SPEC = {

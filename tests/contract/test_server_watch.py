@@ -8,7 +8,7 @@ import time
 import pytest
 
 from tests.contract.conftest import Place
-from tests.contract.rest import Rest, event_types, refusal
+from tests.support.rest import Rest, event_types, refusal
 
 PLURAL = "secrets"
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
-from tests.contract.rest import Access, Object, Rest
+from tests.support.rest import Access, Object, Rest
 
 NAME = "contract-throttle"
 OCCUPANT = "contract-occupant"

@@ -18,8 +18,8 @@ from devcluster.node import postgres_binaries
 from devcluster.node.ports import is_free
 from devcluster.node.processes import command_line_of
 from tests.cluster.devcluster.node.test_sandboxes import container_status, create_sandbox, process_of, wait_ready
-from tests.contract.rest import Access
 from tests.contract.targets import load_kubeconfig
+from tests.support.rest import Access
 from tests.support.standin_api import Api, wait_for
 
 ROOT = Path(__file__).resolve().parents[3]

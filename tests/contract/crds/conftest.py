@@ -9,7 +9,7 @@ import pytest
 
 from tests.contract.conftest import Place
 from tests.contract.definitions import Resource, installed
-from tests.contract.rest import Object, Rest
+from tests.support.rest import Object, Rest
 
 SPEC_SCHEMA = {
     "type": "object",

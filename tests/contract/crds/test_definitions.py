@@ -6,7 +6,7 @@ from tests.contract.conftest import Place, eventually
 from tests.contract.crds.conftest import new_group, widget_definition
 from tests.contract.definitions import DEFINITIONS, Resource, installed
 from tests.contract.objects import GONE, changed
-from tests.contract.rest import Rest
+from tests.support.rest import Rest
 
 
 def test_a_served_kind_is_discovered(api: Rest, widgets: Resource) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.contract.definitions import Resource
-from tests.contract.rest import APPLY_PATCH, JSON_PATCH, STRATEGIC_PATCH, Object, Rest, refusal
+from tests.support.rest import APPLY_PATCH, JSON_PATCH, STRATEGIC_PATCH, Object, Rest, refusal
 
 
 class TestRequests:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.contract.definitions import Resource
-from tests.contract.rest import Object, Rest, refusal
+from tests.support.rest import Object, Rest, refusal
 
 UNCHECKED = (
     "FieldValueInvalid",

@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from tests.contract.rest import Object, Rest
+from tests.support.rest import Object, Rest
 
 BASE = Path(__file__).resolve().parents[3] / "deploy" / "base"
 ACCOUNT = "controlpanel"

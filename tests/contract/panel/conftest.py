@@ -13,8 +13,8 @@ from tests.contract.conftest import eventually
 from tests.contract.panel import steps
 from tests.contract.panel.account import install, token_of, write_kubeconfig
 from tests.contract.panel.clusters import PanelCluster, open_cluster
-from tests.contract.rest import Access, Rest
 from tests.contract.targets import load_kubeconfig
+from tests.support.rest import Access, Rest
 
 
 @pytest.fixture(scope="session")

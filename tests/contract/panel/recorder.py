@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 import urllib3
 
 from devcluster.apiserver.auth.request_info import parse_request
-from tests.contract.rest import Access
+from tests.support.rest import Access
 
 Permission = tuple[str, str, str]
 """(API group, resource or resource/subresource, verb), as the rules of a Role have them."""

@@ -18,9 +18,9 @@ from provisioning.objects.manifests import (
     build_statefulset,
 )
 from tests.contract.panel.clusters import PanelCluster
-from tests.contract.rest import Answer, Object, Rest
 from tests.contract.targets import load_kubeconfig
 from tests.deploy.assembly import assemble
+from tests.support.rest import Answer, Object, Rest
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "deploy" / "example"
 PLURALS = {"NetworkPolicy": "networkpolicies", "Ingress": "ingresses"}

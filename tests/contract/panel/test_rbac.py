@@ -28,8 +28,8 @@ from provisioning.watch.watcher import Watcher
 from tests.contract.conftest import Place, eventually
 from tests.contract.panel.account import install, token_of, write_kubeconfig
 from tests.contract.panel.recorder import Permission, Recorder, recording
-from tests.contract.rest import Access, Object, Rest
 from tests.support.passes import follow, is_running
+from tests.support.rest import Access, Object, Rest
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 

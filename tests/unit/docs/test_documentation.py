@@ -105,7 +105,9 @@ COMMON_OPTIONS = options_of(BaseCommand()) | {"--skip-checks"}
 
 def sections_of_commands() -> dict[str, str]:
     parts = re.split(r"^### `(\w+)`$", COMMANDS, flags=re.MULTILINE)[1:]
-    return {name: re.split(r"^## ", body, flags=re.MULTILINE)[0] for name, body in zip(parts[::2], parts[1::2], strict=True)}
+    return {
+        name: re.split(r"^## ", body, flags=re.MULTILINE)[0] for name, body in zip(parts[::2], parts[1::2], strict=True)
+    }
 
 
 def test_commands_page_has_every_command_and_no_other():
