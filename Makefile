@@ -1,4 +1,4 @@
-# `make run` starts the panel, `make test` tests it; `make help` lists the rest.
+# `make run` starts the panel, `make test` tests it; `make help` lists the rest under the headings below (##@).
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
@@ -11,15 +11,18 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
 ARGS ?=
 PYTEST_ARGS ?=
+IMAGE ?= controlpanel:0.2.0
+CONTRACT := $(BIN)/python -m pytest tests/contract
+ASSETS := $(BIN)/python -m tests.contract.kube_assets
 
-.PHONY: help setup setup-dev run test browser check lock clean
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  make %-23s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-help: ## Say what there is
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
+##@ Run
+.PHONY: setup run clean
 
-setup: $(VENV)/.installed ## Make .venv with everything that the panel runs on
-	@:
-setup-dev: $(VENV)/.installed-dev ## The same with everything that tests and checks need
+setup: $(VENV)/.installed ## Create .venv with the packages that the panel runs on
 	@:
 
 $(VENV)/.installed: requirements.txt
@@ -35,29 +38,28 @@ $(VENV)/.installed: requirements.txt
 		echo "The packages in requirements.txt could not be installed; pip says why above. Is the package index reachable?" >&2; exit 1; }
 	@touch $@
 
+# exec: Ctrl-C reaches the panel itself, once.
+run: setup ## Start everything: embedded cluster, queue, watcher, web server (PORT, STATE_DIR, KUBECONFIG …)
+	@exec $(BIN)/python manage.py up $(ARGS)
+
+clean: ## Remove .venv and caches; keep the panel's state in var/
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache htmlcov .coverage
+
+##@ Check
+.PHONY: setup-dev check hooks lock
+
+setup-dev: $(VENV)/.installed-dev ## Add the packages that tests and checks need
+	@:
+
 $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
 	@echo "Installing what tests and checks need …"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
-# exec: Ctrl-C reaches the panel itself, once.
-run: setup ## Start everything: embedded cluster, queue, watcher, web server (PORT, STATE_DIR, KUBECONFIG …)
-	@exec $(BIN)/python manage.py up $(ARGS)
-
-test: setup-dev browser ## Run the tests (PYTEST_ARGS=… for pytest)
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
-
-browser:
-	@if command -v chromium >/dev/null; then exit 0; fi; \
-	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		echo "Installing Chromium for the browser tests …"; \
-		if apt-get update -qq >/dev/null 2>&1 && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null 2>&1; then exit 0; fi; \
-	fi; \
-	echo "There is no Chromium here: the browser tests are skipped. Install it (Debian: apt install chromium) to run them."
-
-check: setup-dev ## Lint, types, import contracts, security, packages, deployment settings, migrations
+check: setup-dev ## Lint, spelling, types, import contracts, security, packages, deployment settings, migrations
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/typos
 	$(BIN)/mypy .
 	$(BIN)/lint-imports
 	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive controlpanel devcluster projects provisioning manage.py 2>&1 | sed '/WARNING/d'
@@ -65,6 +67,9 @@ check: setup-dev ## Lint, types, import contracts, security, packages, deploymen
 	@state=$$(mktemp -d); trap 'rm -rf "$$state"' EXIT; export STATE_DIR="$$state"; \
 	HTTPS=true $(BIN)/python manage.py check --deploy --fail-level WARNING; \
 	$(BIN)/python manage.py makemigrations --check --dry-run
+
+hooks: setup-dev ## Run ruff and typos before each commit (.pre-commit-config.yaml)
+	@$(BIN)/pre-commit install
 
 lock: ## Pin every package of requirements.in and requirements-dev.in to its newest allowed version
 	@if [ -z "$(PYTHON)" ]; then echo "Pinning needs Python 3.11 or newer on the PATH." >&2; exit 1; fi
@@ -76,7 +81,65 @@ lock: ## Pin every package of requirements.in and requirements-dev.in to its new
 	{ echo "-r requirements.txt"; "$$lock/bin/pip" freeze | grep -vxFf requirements.txt; } > requirements-dev.txt; \
 	echo "Pinned $$(grep -c == requirements.txt) packages to run on and $$(grep -c == requirements-dev.txt) more to develop with."
 
-clean: ## Remove .venv and caches; the panel's state in var/ stays
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache htmlcov .coverage
+##@ Test
+.PHONY: test test-unit browser test-deploy
 
--include kube.mk deploy.mk bench.mk faults.mk
+test: setup-dev browser ## Run all tests (PYTEST_ARGS=… for pytest)
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-unit: setup-dev ## Run the tests that need no cluster and no browser (PYTEST_ARGS=…)
+	@$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
+
+browser:
+	@if command -v chromium >/dev/null; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "Installing Chromium for the browser tests …"; \
+		if apt-get update -qq >/dev/null 2>&1 && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null 2>&1; then exit 0; fi; \
+	fi; \
+	echo "There is no Chromium here: the browser tests are skipped. Install it (Debian: apt install chromium) to run them."
+
+test-deploy: setup-dev ## Check image and manifests, offline
+	@$(BIN)/python -m pytest --ds=tests.settings tests/deploy $(PYTEST_ARGS)
+
+##@ Compare the embedded cluster with a real one (devcluster/docs/contract.md)
+.PHONY: kube-assets test-contract test-contract-embedded test-contract-real replay-contract
+
+kube-assets: setup-dev ## Build a real control plane (etcd, kube-apiserver, kube-controller-manager) in the cache, once
+	@$(ASSETS)
+
+test-contract: test-contract-embedded test-contract-real ## The contract on the embedded cluster, then on a real API server
+
+test-contract-embedded: setup-dev
+	env -u KUBEBUILDER_ASSETS -u CONTRACT_KUBECONFIG $(CONTRACT) $(PYTEST_ARGS)
+
+# CONTRACT_KUBECONFIG or KUBEBUILDER_ASSETS name the server; without them it is what kube-assets built.
+test-contract-real: setup-dev
+	@if [ -n "$${CONTRACT_KUBECONFIG:-}$${KUBEBUILDER_ASSETS:-}" ]; then \
+		$(CONTRACT) $(PYTEST_ARGS); \
+	elif assets=$$($(ASSETS) --print-directory); then \
+		KUBEBUILDER_ASSETS="$$assets" $(CONTRACT) $(PYTEST_ARGS); \
+	else \
+		echo "Skipped the contract on a real API server: none is at hand (make kube-assets builds one, KUBEBUILDER_ASSETS or CONTRACT_KUBECONFIG name one)."; \
+	fi
+
+replay-contract: kube-assets ## Send invalid requests to the embedded cluster and a real one, and print each difference
+	@KUBEBUILDER_ASSETS="$${KUBEBUILDER_ASSETS:-$$($(ASSETS) --print-directory)}" $(BIN)/python -m tests.contract.replay $(ARGS)
+
+##@ Measure, and inject faults
+.PHONY: bench faults
+
+bench: setup-dev ## Run all benchmarks (BENCH_ARGS="latency --waiting 300" for one; `bin/python -m bench --help`)
+	@$(BIN)/python -m bench $(or $(BENCH_ARGS),all)
+
+faults: setup-dev ## Inject faults and check the invariants (FAULT_RUNS=200 FAULT_SEED=1; docs/faults.md)
+	@FAULT_MODEL_EXAMPLES=$(or $(FAULT_MODEL_EXAMPLES),500) $(BIN)/python -m pytest -q --no-header tests/faults/test_decision_model.py
+	@$(BIN)/python -m tests.faults --runs $(or $(FAULT_RUNS),200) --seed $(or $(FAULT_SEED),1) $(FAULT_ARGS)
+
+##@ Deploy (docs/deploy.md)
+.PHONY: image manifests
+
+image: ## Build the container image (IMAGE=registry/name:tag)
+	docker build -f deploy/Dockerfile -t $(IMAGE) .
+
+manifests: ## Print what deploy/example installs (needs kubectl, no cluster)
+	@kubectl kustomize deploy/example

@@ -15,7 +15,7 @@ SETTINGS = (ROOT / "docs" / "settings.md").read_text()
 COMMANDS = (ROOT / "docs" / "commands.md").read_text()
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text()
 _NOT_OURS = frozenset({".venv", "var", "node_modules", ".git", ".pytest_cache", ".hypothesis"})
-_SOURCES = (".md", ".py", ".yaml", ".toml", ".html", ".mk")
+_SOURCES = (".md", ".py", ".yaml", ".toml", ".html")
 
 
 def source_files(*suffixes: str) -> list[Path]:
@@ -190,7 +190,7 @@ def test_code_names_pages_that_exist():
 def test_every_file_has_the_version_of_the_changelog():
     version = re.findall(r"^## \[(\d+\.\d+\.\d+)\]", CHANGELOG, re.MULTILINE)[0]
     assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == version
-    files = [*source_files(".md", ".mk", ".yaml"), ROOT / "Makefile", ROOT / "deploy" / "Dockerfile"]
+    files = [*source_files(".md", ".yaml"), ROOT / "Makefile", ROOT / "deploy" / "Dockerfile"]
     tags = {tag for path in files for tag in re.findall(r"controlpanel:(\d+\.\d+\.\d+)\b", path.read_text())}
     tags |= set(re.findall(r"newTag: (\S+)", (ROOT / "deploy" / "example" / "kustomization.yaml").read_text()))
     assert tags == {version}

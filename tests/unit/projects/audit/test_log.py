@@ -162,8 +162,8 @@ def test_the_list_says_what_changed_in_words_and_is_filtered_by_what_who_and_whe
         rows = root.get(f"{listed}?{query}").context["cl"].result_list
         return {(describe_entry(row)["who"], describe_entry(row)["what"]) for row in rows}
 
-    whos = {"root", shell_user()}
-    assert {who for who, _ in found("")} == whos
+    actors = {"root", shell_user()}
+    assert {who for who, _ in found("")} == actors
     assert found("what=CredentialsRevealed") == {("root", "CredentialsRevealed")}
     assert found("what=Updated") == {("root", "Updated")}
     assert {who for who, _ in found("who=roo")} == {"root"}
