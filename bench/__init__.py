@@ -1,1 +1,1 @@
-"""Benchmarks of the panel: `python -m bench`. docs/performance.md says what they measure, and how."""
+"""Benchmarks of the panel: `python -m bench`. docs/performance.md describes them."""

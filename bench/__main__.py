@@ -1,4 +1,4 @@
-"""`python -m bench COMMAND`: one table each, and with --json one object as the last line."""
+"""`python -m bench COMMAND`: prints a table, and with --json one object as the last line."""
 
 import argparse
 import signal
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench import api_requests, growth, latency, makespan, pages, restart
 from bench.figures import Result, save
-from bench.stage import Backend, BenchError
+from bench.processes import Backend, BenchError
 
 
 def _setting(text: str) -> tuple[str, str]:
@@ -20,32 +20,32 @@ def _setting(text: str) -> tuple[str, str]:
 def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--json", action="store_true", help="print one JSON object as the last line")
-    common.add_argument("--output", type=Path, default=Path("var/bench.json"), help="where the figures are written")
-    common.add_argument("--database-url", default="", help="PostgreSQL for the rows; it is emptied")
-    common.add_argument("--redis-url", default="", help="Redis for the queue; its database is emptied")
+    common.add_argument("--output", type=Path, default=Path("var/bench.json"), help="file for the results")
+    common.add_argument("--database-url", default="", help="PostgreSQL for the rows; emptied first")
+    common.add_argument("--redis-url", default="", help="Redis for the queue; emptied first")
     common.add_argument(
-        "--set", action="append", default=[], type=_setting, metavar="NAME=VALUE", help="a setting of the panel"
+        "--set", action="append", default=[], type=_setting, metavar="NAME=VALUE", help="another setting of the panel"
     )
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    one = commands.add_parser("latency", parents=[common], help="from database Running to sandbox applied")
+    one = commands.add_parser("latency", parents=[common], help="from Running databases to applied sandboxes")
     one.add_argument("--waiting", type=int, default=300)
     one.add_argument("--spread-s", type=float, default=60.0, help="0: all at the same instant")
-    one = commands.add_parser("makespan", parents=[common], help="N projects at once, against a blocking task")
+    one = commands.add_parser("makespan", parents=[common], help="N projects at once, compared with a blocking task")
     one.add_argument("--projects", type=int, default=200)
     one.add_argument("--ready-after-s", type=float, default=20.0)
-    one.add_argument("--baseline-projects", type=int, default=6, help="0: without the blocking task")
-    one = commands.add_parser("api-requests", parents=[common], help="requests a project, and while idle")
+    one.add_argument("--baseline-projects", type=int, default=6, help="0: no blocking task")
+    one = commands.add_parser("api-requests", parents=[common], help="requests per project, and while idle")
     one.add_argument("--projects", type=int, default=50)
-    one.add_argument("--settled", type=int, default=5000, help="projects while idle")
+    one.add_argument("--settled", type=int, default=5000, help="number of settled projects while idle")
     one.add_argument("--idle-s", type=float, default=60.0)
-    one = commands.add_parser("restart", parents=[common], help="a watcher that starts with many projects; memory")
+    one = commands.add_parser("restart", parents=[common], help="start of a watcher with many projects; memory")
     one.add_argument("--projects", type=int, default=5000)
-    one = commands.add_parser("pages", parents=[common], help="queries and times of the pages")
+    one = commands.add_parser("pages", parents=[common], help="queries and milliseconds of the pages")
     one.add_argument("--projects", type=int, default=10_000)
     one.add_argument("--events", type=int, default=100_000)
-    commands.add_parser("growth", parents=[common], help="how the figures grow")
-    commands.add_parser("all", parents=[common], help="everything, as issue and docs name it")
+    commands.add_parser("growth", parents=[common], help="growth exponents")
+    commands.add_parser("all", parents=[common], help="all benchmarks of docs/performance.md")
     return parser
 
 
@@ -92,7 +92,7 @@ def _run(options: argparse.Namespace) -> dict[str, Result]:
 
 def main() -> int:
     options = _parser().parse_args()
-    # An end that is asked for takes the processes of the bench along.
+    # SIGTERM also ends the benchmark's child processes.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         results = _run(options)

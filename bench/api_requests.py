@@ -1,13 +1,13 @@
-"""(c) What the panel asks of the API server: for one project's provisioning, and while nothing happens."""
+"""(c) Requests to the API server: per provisioned project, and while idle."""
 
 import time
 
 from bench.api import Api, Counts
 from bench.figures import Result
-from bench.stage import Backend, Cluster, Panel
+from bench.processes import Backend, Cluster, Panel
 
 _WATCHED_KINDS = 3
-# Short, so that the checks that follow a start of the watcher are over soon; they are not what idle means.
+# Short, so that the checks after a start of the watcher end before the idle minute.
 _SETTLED_POLL_S = 20
 
 
@@ -24,7 +24,7 @@ def run(
     settled: int = 5000,
     idle_s: float = 60.0,
 ) -> Result:
-    """Count the requests of `projects` provisionings, then those of `idle_s` seconds with `settled` more projects."""
+    """Count the requests of `projects` provisionings, then of `idle_s` idle seconds with `settled` more projects."""
     backend = backend or Backend()
     with (
         Cluster(running_after_s=ready_after_s) as cluster,
@@ -37,7 +37,7 @@ def run(
         api.forget_counts()
         panel.step("provision", "counted")
         panel.wait_until(lambda: panel.count("Running") == projects, "all projects run", 600)
-        # What a pass that came late still asks belongs to the provisioning too.
+        # Late passes belong to the provisioning too.
         time.sleep(3)
         found = api.counts()
         time.sleep(max(0.0, started + 2 * _SETTLED_POLL_S - time.monotonic()))
@@ -50,11 +50,11 @@ def run(
     idle_each_kind = (idle.reads + idle.writes + idle.watches) / minutes / _WATCHED_KINDS
     return Result(
         f"api-requests: {projects} projects, then {settled} settled ones",
-        ("what", "reads", "writes", "watches", "in all"),
+        ("what", "reads", "writes", "watches", "total"),
         [
-            ("a provisioned project", found.reads / projects, found.writes / projects, "", each),
+            ("provisioned project", found.reads / projects, found.writes / projects, "", each),
             (
-                f"an idle minute, {settled + projects} projects",
+                f"idle minute, {settled + projects} projects",
                 idle.reads / minutes,
                 idle.writes / minutes,
                 idle.watches / minutes,
@@ -71,7 +71,7 @@ def run(
         },
         [
             f"{backend.label}, databases Running {ready_after_s:g} s after their creation.",
-            "A project: " + _describe(found, projects),
+            "Per project: " + _describe(found, projects),
             f"Idle for {idle_s:g} s: {_describe(idle, 1) or 'nothing'}; the settled rows are due evenly over "
             "SETTLED_POLL_S, as passes leave them.",
         ],

@@ -1,7 +1,7 @@
-"""The obvious design, to compare with: one task makes the Cluster, polls until it runs, and makes the sandbox.
+"""The design to compare with: one task creates the Cluster, polls until it runs, and creates the sandbox.
 
-As the predecessor waited: every 3 s, up to 120 s. It is given the panel's own client and manifests, and is spared
-everything else: rows, events, leases, the wait for the sandbox.
+It polls every 3 s for up to 120 s, as the predecessor did. It uses the panel's client and manifests, and does nothing
+else: no rows, events or leases, and no wait for the sandbox.
 """
 
 import time
@@ -18,13 +18,13 @@ _TIMEOUT_S = 120.0
 
 
 def warm_up() -> None:
-    """Make the worker's client, and let the other worker have a turn."""
+    """Create the worker's client, then pause so that the other worker takes a task as well."""
     connect().cluster_api_version()
     time.sleep(0.5)
 
 
 def provision(name: str) -> None:
-    """Bring one project up, holding the worker all the while. Raises TimeoutError after 120 s."""
+    """Provision one project inside the worker. Raises TimeoutError after 120 s."""
     kube, owner, namespace = connect(), manifests.Owner(name, uuid.uuid4()), "default"
     cluster_name, sandbox_name = f"{name}-agentruntime-abc123", f"{name}-sandbox-abc123"
     spec = manifests.DatabaseSpec("16.4.0", "postgresql-14.8.0", "500m", "512Mi", "3Gi", "")

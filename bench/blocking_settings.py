@@ -1,4 +1,4 @@
-"""The panel's settings for tasks that wait inside a worker: `timeout` above the longest wait, `retry` above that."""
+"""Settings for tasks that block a worker: `timeout` exceeds the longest wait, and `retry` exceeds `timeout`."""
 
 from controlpanel.settings import *  # noqa: F403
 from controlpanel.settings import Q_CLUSTER

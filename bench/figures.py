@@ -1,4 +1,4 @@
-"""Numbers into figures: percentiles, growth, tables. Pure."""
+"""Percentiles, growth exponents, and results as tables and JSON. Pure."""
 
 import json
 import math
@@ -9,9 +9,9 @@ from typing import Any
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """Return the value below which `percent` of the values lie, interpolated. Raises ValueError for no values."""
+    """Return the interpolated percentile of the values. Raises ValueError if there are none."""
     if not values:
-        raise ValueError("There is no percentile of nothing.")
+        raise ValueError("A percentile needs at least one value.")
     ordered = sorted(values)
     position = (len(ordered) - 1) * percent / 100
     below, share = math.floor(position), position - math.floor(position)
@@ -20,19 +20,21 @@ def percentile(values: Sequence[float], percent: float) -> float:
 
 
 def fit_exponent(points: Iterable[tuple[float, float]]) -> float:
-    """Return k of cost = c · size^k, by least squares over the logarithms. Raises ValueError for fewer than two
-    sizes."""
+    """Return k of cost = c · size^k by least squares over the logarithms.
+
+    Raises ValueError for fewer than two sizes.
+    """
     logs = [(math.log(size), math.log(max(cost, 1e-9))) for size, cost in points]
     mean_x = sum(x for x, _ in logs) / len(logs) if logs else 0.0
     mean_y = sum(y for _, y in logs) / len(logs) if logs else 0.0
     spread = sum((x - mean_x) ** 2 for x, _ in logs)
     if not spread:
-        raise ValueError("A growth needs two sizes at least.")
+        raise ValueError("An exponent needs at least two sizes.")
     return sum((x - mean_x) * (y - mean_y) for x, y in logs) / spread
 
 
 def shown(value: object) -> str:
-    """Return a number as people read it: three digits that count."""
+    """Return a number with three significant digits."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
     if isinstance(value, int) or abs(value) >= 100:
@@ -42,7 +44,7 @@ def shown(value: object) -> str:
 
 @dataclass
 class Result:
-    """What one bench found: a table for people, `values` for programs, and what to know when reading them."""
+    """The result of one benchmark: a table for people, `values` for programs, and notes."""
 
     title: str
     columns: tuple[str, ...]
@@ -64,7 +66,7 @@ class Result:
 
 
 def save(results: Mapping[str, Result], path: Path) -> None:
-    """Write all results as one JSON object, by the name of their bench."""
+    """Write all results as one JSON object, by name."""
     path.parent.mkdir(parents=True, exist_ok=True)
     merged = {name: json.loads(result.to_json()) for name, result in results.items()}
     path.write_text(json.dumps(merged, indent=1) + "\n")

@@ -1,10 +1,10 @@
-"""(f) How each figure grows from hundreds of projects to ten thousand: the exponent k of cost = c · n^k."""
+"""(f) How figures grow with the number of projects: the exponent k of cost = c · n^k."""
 
 from collections.abc import Callable, Iterable
 
 from bench import makespan, pages
 from bench.figures import Result, fit_exponent, shown
-from bench.stage import Backend, Cluster
+from bench.processes import Backend, Cluster
 
 
 def run(
@@ -13,7 +13,7 @@ def run(
     provisioned: tuple[int, ...] = (50, 100, 200, 400),
     listed: tuple[int, ...] = (100, 1000, 10_000),
 ) -> Result:
-    """Measure the work of a provisioning (CPU seconds, so that the wait does not hide it) and each page."""
+    """Measure provisionings (in CPU seconds, because waiting would hide the growth) and each page."""
     backend = backend or Backend()
     series: dict[str, list[tuple[float, float]]] = {}
     for count in provisioned:
@@ -32,7 +32,7 @@ def run(
         ("figure", "n: cost", "exponent"),
         [(name, _points(points), exponents[name]) for name, points in series.items()],
         {"exponents": exponents, "worst_exponent": max(exponents.values())},
-        [f"{backend.label}. Least squares over the logarithms; 0 does not grow, 1 grows in proportion."],
+        [f"{backend.label}. Least squares over the logarithms: 0 is constant, 1 is linear."],
     )
 
 

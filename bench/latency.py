@@ -1,4 +1,4 @@
-"""(b) From the status write "Running" of a database to its sandbox applied, while many wait."""
+"""(b) Time from the status write "Running" of a database until its sandbox is applied, while many others wait."""
 
 import random
 import threading
@@ -8,33 +8,33 @@ from typing import Any
 
 from bench.api import CLUSTERS, STATEFULSETS, Api, FirstSeen
 from bench.figures import Result, percentile
-from bench.stage import Backend, BenchError, Cluster, Panel
+from bench.processes import Backend, BenchError, Cluster, Panel
 from devcluster.controllers.kubeblocks_states import Observed, build_status, decide
 from devcluster.controllers.scenarios import DEFAULT, NEVER
 
 _WRITERS = 4
 _PROJECT_LABEL = "controlpanel.fullstackagent.io/project"
-# Longer than any bench runs: databases become Running by the bench's own hand.
+# Longer than any run: the benchmark itself sets databases to Running.
 _NEVER_S = 900_000.0
 
 
 @dataclass
 class _Moments:
-    """When each database's status was written, by project."""
+    """Maps a project's name to the time at which its database's status was written (monotonic)."""
 
     written: dict[str, float] = field(default_factory=dict)
 
 
 def _running_status(cluster: dict[str, Any]) -> dict[str, Any]:
-    """Return the status that the stand-in would write for a database that runs."""
+    """Return the status that the KubeBlocks stand-in writes for a running database."""
     seen = {"apiVersion": "apps.kubeblocks.io/v1", "kind": "Cluster", **cluster}
     decision = decide(seen, Observed(1.0, "answering", 0.0, NEVER), DEFAULT)
     return build_status(seen, decision, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
 
 
 def _write_all(api: Api, clusters: list[dict[str, Any]], spread_s: float) -> dict[str, float]:
-    """Make each database Running at a moment of its own within `spread_s`; return when each was sent."""
-    draw = random.Random(7)  # noqa: S311 - the same moments in each run
+    """Set each database to Running at a random moment within `spread_s`; return when each write was sent."""
+    draw = random.Random(7)  # noqa: S311 - the same moments in every run
     start = time.monotonic() + 0.5
     due = sorted((start + draw.uniform(0, spread_s), number) for number in range(len(clusters)))
     statuses = {number: _running_status(cluster) for number, cluster in enumerate(clusters)}
@@ -69,7 +69,7 @@ def run(
     never_ready: int = 2,
     timeout_s: float = 600.0,
 ) -> Result:
-    """Let `waiting` databases become Running over `spread_s` (0: at the same instant), beside `never_ready` others."""
+    """Let `waiting` databases become Running within `spread_s` (0: all at once) while `never_ready` others wait."""
     backend = backend or Backend()
     with (
         Cluster(running_after_s=_NEVER_S) as cluster,
@@ -109,7 +109,7 @@ def run(
     cpu = ", ".join(f"{name} {after[name].cpu_s - before[name].cpu_s:.0f}" for name in before)
     return Result(
         f"latency: {waiting} waiting, ready over {spread_s:g} s" if spread_s else f"latency: {waiting} ready at once",
-        ("waiting", "p50 (ms)", "p99 (ms)", "worst (ms)", "sandboxes a second"),
+        ("waiting", "p50 (ms)", "p99 (ms)", "worst (ms)", "sandboxes/s"),
         [(waiting, p50_ms, p99_ms, worst_ms, waiting / took_s)],
         {
             "waiting": waiting,
@@ -122,8 +122,8 @@ def run(
         },
         [
             f"{backend.label}, 2 workers, VERIFY_CONNECTIONS=false; {still_waiting} of {never_ready} databases that "
-            "never become ready waited beside them.",
-            "From the moment at which the status write is sent to the StatefulSet's arrival at a watch of the bench.",
+            "never become ready keep waiting.",
+            "From sending the status write to receiving the StatefulSet in a watch of the benchmark.",
             f"CPU seconds: {cpu}",
         ],
     )

@@ -1,21 +1,21 @@
-"""(a) How long until N projects that are asked for at once all run, against a task that waits inside a worker."""
+"""(a) Time until N projects that are provisioned at once all run, compared with a task that waits inside a worker."""
 
 import time
 
 from bench.figures import Result
-from bench.stage import Backend, Cluster, Panel
+from bench.processes import Backend, Cluster, Panel
 
 _FEW = 6
 
 
 def measure_panel(cluster: Cluster, backend: Backend, projects: int, prefix: str, timeout_s: float) -> dict[str, float]:
-    """Provision `projects` at once; return the seconds, and what the processes used of the processors meanwhile."""
+    """Provision `projects` at once; return the seconds and the CPU seconds of each process."""
     with Panel(cluster, backend) as panel:
         panel.step("add", projects, prefix)
         panel.start_all()
         before = {**panel.processes.usage(), "cluster": cluster.usage()}
         requested = panel.step("provision", prefix)
-        # CLOCK_MONOTONIC is one clock for all processes of the machine.
+        # All processes of the machine share CLOCK_MONOTONIC.
         panel.wait_until(lambda: panel.count("Running") == projects, "all projects run", timeout_s)
         makespan_s = time.monotonic() - requested["began_at"]
         after = {**panel.processes.usage(), "cluster": cluster.usage()}
@@ -25,10 +25,10 @@ def measure_panel(cluster: Cluster, backend: Backend, projects: int, prefix: str
 
 
 def measure_blocking(cluster: Cluster, backend: Backend, projects: int, prefix: str, timeout_s: float) -> float:
-    """Provision `projects` by tasks that wait; return the seconds until all sandboxes were applied."""
+    """Provision `projects` with blocking tasks; return the seconds until all sandboxes are applied."""
     with Panel(cluster, backend, settings_module="bench.blocking_settings") as panel:
         panel.start("qcluster")
-        # The first task of each worker pays for its imports: that is not what is compared.
+        # The first task of each worker loads its imports, which isn't measured.
         panel.step("warm_up", 4)
         panel.wait_until(lambda: panel.number("SELECT count(*) FROM django_q_task") >= 4, "the workers are warm", 60)
         requested = panel.step("provision_blocking", projects, prefix)
@@ -48,7 +48,7 @@ def run(
     baseline_projects: int = _FEW,
     timeout_s: float = 900.0,
 ) -> Result:
-    """Measure both on the same embedded cluster, one after the other."""
+    """Measure both designs on the same embedded cluster, one after the other."""
     backend = backend or Backend()
     with Cluster(running_after_s=ready_after_s) as cluster:
         few = min(baseline_projects, projects)
@@ -69,13 +69,13 @@ def run(
         ratio = blocking_s / makespan_s
         rows.append(("blocking poll", projects, blocking_s, projects / blocking_s * 60, f"{ratio:.0f}×"))
         notes.append(
-            f"The blocking task (3 s poll) was run with {few} projects: {blocking_few_s:.1f} s; the rest is "
-            "extrapolated. It ends when the sandbox is applied, and keeps no rows, events or leases."
+            f"The blocking task (3 s poll) ran with {few} projects in {blocking_few_s:.1f} s; the rest is "
+            "extrapolated. It ends when the sandbox is applied, and writes no rows, events or leases."
         )
         values |= {"blocking_s": blocking_s, "blocking_measured_projects": few, "ratio": ratio}
     return Result(
         f"makespan: {projects} projects at once",
-        ("design", "projects", "makespan (s)", "projects a minute", "takes"),
+        ("design", "projects", "makespan (s)", "projects/min", "factor"),
         rows,
         values,
         notes,

@@ -1,11 +1,11 @@
-"""(e) What the pages cost with many projects and events: queries and milliseconds, template and middleware included."""
+"""(e) Queries and milliseconds of the pages with many projects and events, including templates and middleware."""
 
 from bench.figures import Result
-from bench.stage import Backend, Panel
+from bench.processes import Backend, Panel
 
 
 def run(projects: int = 10_000, events: int = 100_000, backend: Backend | None = None) -> Result:
-    """Fill the database and ask for each page in one process, as a web worker would."""
+    """Fill the database and request each page in one process, like a web worker."""
     backend = backend or Backend()
     with Panel(None, backend) as panel:
         panel.step("settle", projects, "settled", "rows", events)
@@ -18,5 +18,5 @@ def run(projects: int = 10_000, events: int = 100_000, backend: Backend | None =
         ("page", "queries", "p50 (ms)", "p99 (ms)", "kB"),
         rows,
         {"projects": projects, "events": events, "pages": found},
-        [f"{backend.label}; Django's test client in one process, warm, gzip included; kB before gzip."],
+        [f"{backend.label}; Django's test client in one warm process, with gzip; kB before gzip."],
     )

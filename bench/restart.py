@@ -1,15 +1,15 @@
-"""(d) How soon a watcher that starts is in step with the cluster, and what the panel's processes hold in memory."""
+"""(d) How long a starting watcher needs until it follows the cluster, and the memory of the panel's processes."""
 
 import time
 
 from bench.api import CLUSTERS, SECRETS, STATEFULSETS, Api
 from bench.figures import Result
-from bench.stage import Backend, Cluster, Panel
-from bench.worlds import fill_cluster
+from bench.processes import Backend, Cluster, Panel
+from bench.seed_cluster import fill_cluster
 
 
 def run(projects: int = 5000, backend: Backend | None = None, *, starts: int = 3) -> Result:
-    """Fill the panel and the cluster with `projects` settled projects, then start the watcher some times."""
+    """Create `projects` settled projects in the panel and the cluster, then start the watcher `starts` times."""
     backend = backend or Backend()
     with Cluster(running_after_s=0, sandboxes="none") as cluster, Panel(cluster, backend) as panel:
         api = Api(cluster.kubeconfig)
@@ -20,7 +20,7 @@ def run(projects: int = 5000, backend: Backend | None = None, *, starts: int = 3
             panel.manage("shell", "-c", _FORGET_WATCHER)
             before = time.monotonic()
             panel.start("watch")
-            panel.wait_until(panel.is_in_step, "the watcher is in step", 120)
+            panel.wait_until(panel.is_watcher_in_step, "the watcher follows the cluster", 120)
             moments.append(time.monotonic() - before)
             time.sleep(2)
             resident.append(panel.processes.usage()["watch"].resident_mb)
@@ -33,7 +33,7 @@ def run(projects: int = 5000, backend: Backend | None = None, *, starts: int = 3
     in_step_s = sorted(moments)[len(moments) // 2]
     return Result(
         f"restart: {projects} settled projects",
-        ("process", "in step after (s)", "resident (MB)"),
+        ("process", "follows after (s)", "resident (MB)"),
         [("watch", in_step_s, max(resident)), ("qcluster, 2 workers, 6 processes", "", queue_mb)],
         {
             "projects": projects,
@@ -43,9 +43,9 @@ def run(projects: int = 5000, backend: Backend | None = None, *, starts: int = 3
             "tasks_woken": woken,
         },
         [
-            f"{backend.label}; median of {starts} starts of `manage.py watch`, Python's own start included.",
+            f"{backend.label}; median of {starts} starts of `manage.py watch`, including Python's start.",
             f"The cluster holds {listed}.",
-            "Memory is the sum of the resident sets: pages that processes share count for each.",
+            "Memory is the sum of the resident sets, so shared pages count once per process.",
         ],
     )
 

@@ -1,6 +1,6 @@
-"""What a bench does with the panel's own models: `python -m bench.steps NAME …`, in the environment of one panel.
+"""Steps of the benchmarks that use the panel's models: `python -m bench.steps NAME …`, with the settings of one panel.
 
-The last line of the output is the finding, as JSON.
+The last line of the output is the result as JSON.
 """
 
 import json
@@ -13,7 +13,7 @@ import django
 
 
 def add(count: str, prefix: str) -> Any:
-    """Register projects, `prefix`00001 and on: what is measured begins when they are provisioned."""
+    """Add projects called `prefix`00000 and following, without provisioning them. Return their number."""
     from projects.models import Project
 
     names = [f"{prefix}{number:05}" for number in range(int(count))]
@@ -24,7 +24,7 @@ def add(count: str, prefix: str) -> Any:
 
 
 def provision(prefix: str) -> Any:
-    """Request the provisioning of all of them, one by one, as the admin's bulk action does; return the seconds."""
+    """Provision these projects one by one, as the bulk action does. Return the start (monotonic) and the seconds."""
     from projects.models import Project
     from projects.services.provisioning import request_provision
 
@@ -35,7 +35,7 @@ def provision(prefix: str) -> Any:
 
 
 def warm_up(tasks: str) -> Any:
-    """Give the workers something short to do."""
+    """Enqueue short tasks, so that the workers have loaded their imports. Return their number."""
     from django_q.tasks import async_task
 
     for _ in range(int(tasks)):
@@ -44,7 +44,7 @@ def warm_up(tasks: str) -> Any:
 
 
 def provision_blocking(count: str, prefix: str) -> Any:
-    """Put one blocking task a project in the queue."""
+    """Enqueue one blocking task per project. Return the start (monotonic)."""
     from django_q.tasks import async_task
 
     start = time.monotonic()
@@ -54,17 +54,19 @@ def provision_blocking(count: str, prefix: str) -> Any:
 
 
 def settle(count: str, prefix: str, what: str, events: str = "0") -> Any:
-    """Add projects that run, with database, sandbox and events, as passes leave them; return how many, or with `what`
-    "names" each one's name, uid, Cluster and sandbox."""
-    from bench.settled import add_settled
+    """Add settled projects with database, sandbox and events.
+
+    Return their number, or with `what` "names" each project's name, uid, Cluster and sandbox.
+    """
+    from bench.seed_rows import add_settled
 
     rows = add_settled(int(count), prefix, int(events))
     return rows if what == "names" else len(rows)
 
 
 def pages() -> Any:
-    """Ask for each page; return its queries, milliseconds and size."""
-    from bench.settled import measure_pages
+    """Request each page; return its queries, milliseconds and size."""
+    from bench.page_timings import measure_pages
 
     return measure_pages()
 

@@ -13,8 +13,8 @@ def test_percentiles_are_interpolated(percent, expected):
     assert percentile([4, 1, 3, 2], percent) == expected
 
 
-def test_there_is_no_percentile_of_nothing():
-    with pytest.raises(ValueError, match="nothing"):
+def test_percentile_needs_a_value():
+    with pytest.raises(ValueError, match="at least one"):
         percentile([], 50)
 
 

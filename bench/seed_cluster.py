@@ -1,4 +1,4 @@
-"""What is there before a bench begins: rows as passes leave them, and the objects that belong to them."""
+"""Objects of settled projects in the embedded cluster, created before a benchmark starts."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -9,7 +9,7 @@ _DOMAIN = "controlpanel.fullstackagent.io"
 
 
 def fill_cluster(api: Api, rows: list[list[str]]) -> None:
-    """Make each project's Cluster, Secret and StatefulSet, all of them ready. `rows`: name, uid, Cluster, sandbox."""
+    """Create a ready Cluster, Secret and StatefulSet for each project. `rows`: name, uid, Cluster, sandbox."""
     with ThreadPoolExecutor(4) as pool:
         for _ in pool.map(lambda row: _fill_one(api, *row), rows):
             pass
@@ -26,7 +26,7 @@ def _fill_one(api: Api, name: str, uid: str, cluster: str, sandbox: str) -> None
     api.patch_status(CLUSTERS, cluster, {"phase": "Running", "observedGeneration": 1})
     secret_labels = {"app.kubernetes.io/managed-by": "kubeblocks", "app.kubernetes.io/instance": cluster}
     secret = {"metadata": {"name": f"{cluster}-postgresql-account-postgres", "labels": secret_labels}}
-    # The KubeBlocks stand-in may have been faster.
+    # The KubeBlocks stand-in may have created it already.
     api.create(SECRETS, {**secret, "stringData": {"username": "postgres", "password": "bench"}})
     api.request("POST", STATEFULSETS, _statefulset(sandbox, labels))
     api.patch_status(

@@ -1,4 +1,4 @@
-"""The processes that a bench measures: the embedded cluster and the panel's, in a directory of their own."""
+"""The measured processes: the embedded cluster and the panel, each in a temporary directory."""
 
 import contextlib
 import json
@@ -22,16 +22,16 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 class BenchError(Exception):
-    """A bench could not be carried out; the text says why."""
+    """A benchmark failed; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """What the panel stores its rows and tasks in. Without URLs: SQLite, and the queue in it."""
+    """Where the panel stores rows and tasks. Without URLs: SQLite for both."""
 
     database_url: str = ""
     redis_url: str = ""
-    # Others of the panel's settings, as its environment has them.
+    # More settings of the panel, as environment variables.
     settings: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -42,7 +42,7 @@ class Backend:
 
     @property
     def plain_url(self) -> str:
-        """The database's URL without the options that only Django knows."""
+        """The database URL without options that only Django understands."""
         return self.database_url.partition("?")[0]
 
     @property
@@ -53,7 +53,7 @@ class Backend:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a process and its children have used: seconds of CPU, and resident bytes now."""
+    """CPU seconds and current resident bytes of a process and its children."""
 
     cpu_s: float
     resident_bytes: int
@@ -72,7 +72,7 @@ def _descendants(pid: int) -> Iterator[int]:
 
 
 def usage_of(pid: int) -> Usage:
-    """Return what the process and its children use now; nothing for those that are gone."""
+    """Return the usage of the process and its children. Ended processes count as zero."""
     cpu_s, resident = 0.0, 0
     for one in set(_descendants(pid)):
         with contextlib.suppress(OSError):
@@ -83,14 +83,14 @@ def usage_of(pid: int) -> Usage:
 
 
 class Processes:
-    """Child processes, each in a session of its own, and their end."""
+    """Starts and stops child processes, each in its own session."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._children: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, name: str, command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
-        """Start a process that stays; its output goes to `name`.log."""
+        """Start a long-running process. Its output goes to `name`.log."""
         with (self.directory / f"{name}.log").open("ab") as log:
             child = subprocess.Popen(
                 command, env=environment, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
@@ -99,7 +99,7 @@ class Processes:
         return child
 
     def check(self) -> None:
-        """Raises BenchError, with the end of its log, if one of them has ended."""
+        """Raise BenchError with the end of the log if a process has ended."""
         for name, child in self._children.items():
             if child.poll() is not None:
                 log = (self.directory / f"{name}.log").read_text(errors="replace")
@@ -116,7 +116,7 @@ class Processes:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(8)
                 break
-        # Children that outlived a process that was asked to end.
+        # Also kill children that outlived their parent.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
 
@@ -126,7 +126,7 @@ class Processes:
 
 
 class Cluster:
-    """An embedded cluster in a process of its own: databases are phases on paper, sandboxes simulated."""
+    """An embedded cluster in its own process, with simulated databases and sandboxes."""
 
     def __init__(
         self,
@@ -173,7 +173,7 @@ class Cluster:
 
 
 class Panel:
-    """The panel's processes on one cluster: rows and tasks in a backend of their own."""
+    """The panel's processes on one cluster, with their own backend."""
 
     def __init__(
         self,
@@ -224,11 +224,11 @@ class Panel:
             redis.Redis.from_url(self.backend.redis_url).flushdb()
 
     def manage(self, *arguments: str, timeout_s: float = 120) -> str:
-        """Run a management command to its end; return its output. Raises BenchError."""
+        """Run a management command and return its output. Raises BenchError."""
         return self._run([str(ROOT / "manage.py"), *arguments], timeout_s)
 
     def step(self, name: str, *arguments: object, timeout_s: float = 900) -> Any:
-        """Run one of bench/steps.py with this panel's settings; return what it found."""
+        """Run a function of bench/steps.py with this panel's settings and return its result. Raises BenchError."""
         output = self._run(["-m", "bench.steps", name, *[str(argument) for argument in arguments]], timeout_s)
         return json.loads(output.splitlines()[-1])
 
@@ -251,25 +251,25 @@ class Panel:
         self.processes.start(name, [sys.executable, str(ROOT / "manage.py"), name], self.environment)
 
     def start_all(self) -> None:
-        """Start the queue and the watcher, and wait until the watcher is in step and the queue has done something."""
+        """Start the queue and the watcher; wait until the watcher follows the cluster and a worker has run a task."""
         self.start("qcluster")
         self.start("watch")
         self.wait_until(
-            lambda: self.is_in_step() and self.number("SELECT count(*) FROM provisioning_processlease") >= 2,
-            "the watcher is in step and a worker has worked",
+            lambda: self.is_watcher_in_step() and self.number("SELECT count(*) FROM provisioning_processlease") >= 2,
+            "the watcher follows the cluster and a worker has run a task",
             60,
         )
 
-    def is_in_step(self) -> bool:
+    def is_watcher_in_step(self) -> bool:
         rows = self.rows("SELECT details FROM provisioning_processlease WHERE name = 'watcher'")
         details = rows[0][0] if rows else "{}"
         return (json.loads(details) if isinstance(details, str) else details).get("in_step") is True
 
-    def wait_until(self, is_so: Callable[[], bool], what: str, timeout_s: float) -> None:
-        wait_until(is_so, what, timeout_s, self.processes.check)
+    def wait_until(self, condition: Callable[[], bool], what: str, timeout_s: float) -> None:
+        wait_until(condition, what, timeout_s, self.processes.check)
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        """Ask the panel's database directly."""
+        """Run a query on the panel's database."""
         if self.backend.database_url:
             import psycopg
 
@@ -283,14 +283,14 @@ class Panel:
         return int(self.rows(sql)[0][0])
 
     def count(self, phase: str) -> int:
-        return self.number(f"SELECT count(*) FROM projects_project WHERE phase = '{phase}'")  # noqa: S608 - our own words
+        return self.number(f"SELECT count(*) FROM projects_project WHERE phase = '{phase}'")  # noqa: S608 - a constant
 
 
-def wait_until(is_so: Callable[[], bool], what: str, timeout_s: float, check: Callable[[], None]) -> None:
-    """Wait for something; `check` may end the wait by an exception. Raises BenchError after `timeout_s`."""
+def wait_until(condition: Callable[[], bool], what: str, timeout_s: float, check: Callable[[], None]) -> None:
+    """Wait until `condition()` is true; `check()` may raise to end the wait. Raises BenchError after `timeout_s`."""
     end = time.monotonic() + timeout_s
-    while not is_so():
+    while not condition():
         check()
         if time.monotonic() > end:
-            raise BenchError(f"Not within {timeout_s:.0f} s: {what}.")
+            raise BenchError(f"Timed out after {timeout_s:.0f} s, waiting until {what}.")
         time.sleep(0.1)

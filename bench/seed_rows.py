@@ -1,30 +1,25 @@
-"""Rows of projects that run, and the pages over them; needs Django set up."""
+"""Rows of settled projects, as passes leave them. Needs Django set up."""
 
-import time
 from datetime import timedelta
-from typing import Any
 
-from django.contrib.auth import get_user_model
-from django.db import connection, transaction
-from django.test import Client
-from django.test.utils import CaptureQueriesContext
-from django.urls import reverse
+from django.db import transaction
 from django.utils import timezone
 
-from bench.figures import percentile
 from projects.confidential.encrypted_fields import EncryptedText
 from projects.domain.states import CredentialsSource, DesiredState, Phase, Reason
 from projects.models import DatabaseCluster, Event, Project, Sandbox
 
 _SETTLED_POLL_S = 300.0
 _BATCH = 1000
-_REPEATS = 30
 
 
 def add_settled(count: int, prefix: str, events: int) -> list[list[str]]:
-    """Add `count` running projects with their rows, and `events` events spread over them."""
+    """Add `count` running projects with their rows, and spread `events` events over them.
+
+    Return each project's name, uid, Cluster and sandbox.
+    """
     now = timezone.now()
-    # One ciphertext for all: encrypting is not what is measured.
+    # One ciphertext for all rows: encryption isn't measured.
     password = EncryptedText.of("bench")
     projects = [
         Project(
@@ -104,46 +99,3 @@ def _sandbox(project: Project) -> Sandbox:
         applied_at=at,
         ready_at=at,
     )
-
-
-def measure_pages() -> list[dict[str, Any]]:
-    """Ask for each page some times as an administrator; return queries, milliseconds and size."""
-    user = get_user_model().objects.create_superuser("bench", password=None)
-    client = Client(SERVER_NAME="localhost", headers={"accept-encoding": "gzip"})
-    client.force_login(user)
-    middle = Project.objects.order_by("pk")[Project.objects.count() // 2]
-    changelist = reverse("admin:projects_project_changelist")
-    pages: dict[str, tuple[str, dict[str, str]]] = {
-        "admin list": (changelist, {}),
-        "admin list, last page": (f"{changelist}?p={Project.objects.count() // 25}", {}),
-        "admin list, search": (f"{changelist}?q={middle.name}", {}),
-        "admin events": (reverse("admin:projects_event_changelist"), {}),
-        "list": (reverse("projects:list"), {}),
-        "list, search": (f"{reverse('projects:list')}?q={middle.name}", {}),
-        "project": (reverse("projects:detail", args=[middle.pk]), {}),
-        "status fragment": (reverse("projects:status", args=[middle.pk]), {"hx-request": "true"}),
-    }
-    return [_measure(client, name, url, headers) for name, (url, headers) in pages.items()]
-
-
-def _measure(client: Client, name: str, url: str, headers: dict[str, str]) -> dict[str, Any]:
-    # The first request compiles templates; nobody meets it twice.
-    answer = client.get(url, headers=headers)
-    if answer.status_code not in (200, 204):
-        raise RuntimeError(f"{url} was answered {answer.status_code}.")
-    with CaptureQueriesContext(connection) as queries:
-        client.get(url, headers=headers)
-    # Counted now: the next request empties Django's log.
-    count = len(queries)
-    times_ms = []
-    for _ in range(_REPEATS):
-        start = time.perf_counter()
-        client.get(url, headers=headers)
-        times_ms.append((time.perf_counter() - start) * 1000)
-    return {
-        "page": name,
-        "queries": count,
-        "p50_ms": percentile(times_ms, 50),
-        "p99_ms": percentile(times_ms, 99),
-        "kb": len(client.get(url, headers={**headers, "accept-encoding": "identity"}).content) / 1000,
-    }
