@@ -81,6 +81,8 @@ class WhenFilter(_Filter):
 
 @register_instead(LogEntry)
 class AuditAdmin(PanelRecordAdmin):
+    # A row's history links to what the audit log has of it.
+    other_lookups = ("content_type", "object_pk")
     list_display = (
         "at_shown",
         "who_shown",

@@ -1,9 +1,11 @@
 """What the admin's pages share: columns, filters, and read-only rows."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from django.contrib import admin
+from django.contrib.admin.exceptions import DisallowedModelAdminLookup
+from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth import get_permission_codename
 from django.db import models
 from django.db.models.expressions import Combinable
@@ -28,8 +30,10 @@ if TYPE_CHECKING:
 
     _AnyAdmin = ModelAdmin[Any]
     _Filter = admin.SimpleListFilter
+    _ChangeList = ChangeList
 else:
     from unfold.admin import ModelAdmin as _AnyAdmin
+    from unfold.views import ChangeList as _ChangeList
 
     _Filter = DropdownFilter
 
@@ -37,6 +41,7 @@ __all__ = [
     "AllValuesFilter",
     "ChoicesDropdownFilter",
     "LiveFilter",
+    "PanelModelAdmin",
     "PanelRecordAdmin",
     "PhaseFilter",
     "ReadOnlyAdmin",
@@ -134,7 +139,39 @@ class LiveFilter(_Filter):
                 return queryset.filter(retired_at=None)
 
 
-class ReadOnlyAdmin(_AnyAdmin):
+class DeclaredChangeList(_ChangeList):
+    """A list that filters by its declared filters and nothing else.
+
+    Django takes any other `?column__lookup=value` from the address as it is: that would search through columns that
+    nobody is shown, such as encrypted passwords and uids, and run regular expressions in the database.
+    """
+
+    def get_filters(self, request: HttpRequest) -> Any:
+        filters, has_filters, undeclared, *rest = super().get_filters(request)
+        for name in undeclared.keys() - set(_other_lookups(self.model_admin)):
+            raise DisallowedModelAdminLookup(f"This list has no filter {name}.")
+        return filters, has_filters, undeclared, *rest
+
+
+def _other_lookups(model_admin: Any) -> tuple[str, ...]:
+    """Return the lookups besides its filters that a class of the admin declares."""
+    return tuple(model_admin.other_lookups)
+
+
+class PanelModelAdmin(_AnyAdmin):
+    """What every list of the admin has in common."""
+
+    # Lookups besides the filters that links of the panel use.
+    other_lookups: ClassVar[tuple[str, ...]] = ()
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return DeclaredChangeList
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
+        return lookup in self.other_lookups or super().lookup_allowed(lookup, value, request)
+
+
+class ReadOnlyAdmin(PanelModelAdmin):
     """Rows that nobody changes in the admin."""
 
     def has_add_permission(self, request: HttpRequest, *_: Any) -> bool:

@@ -15,7 +15,8 @@ from django.utils.safestring import SafeString
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from projects.access.groups import GROUPS
-from projects.admin.base import PanelRecordAdmin, register_instead, shown, unregister
+from projects.access.people import grantable_groups, grantable_permissions, may_edit_group, may_edit_user
+from projects.admin.base import PanelModelAdmin, PanelRecordAdmin, register_instead, shown, unregister
 from projects.domain import permissions
 from projects.templatetags.panel import ago
 
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     _AnyAdmin = ModelAdmin[Any]
     _DjangoUserAdmin = DjangoUserAdmin[User]
 else:
-    from unfold.admin import ModelAdmin as _AnyAdmin
-
     _DjangoUserAdmin = DjangoUserAdmin
 
 
@@ -47,12 +46,14 @@ class SecondFactorAdmin(PanelRecordAdmin):
     search_fields = ("user__username",)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return request.user.has_perm("mfa.delete_authenticator") and (obj is None or _may_touch(request.user, obj.user))
+        return request.user.has_perm("mfa.delete_authenticator") and (
+            obj is None or may_edit_user(request.user, obj.user)
+        )
 
 
 @register_instead(User)
-class UserAdmin(_DjangoUserAdmin, _AnyAdmin):
-    """Users. Superusers are made and changed by superusers; groups are given by whoever may change groups."""
+class UserAdmin(_DjangoUserAdmin, PanelModelAdmin):
+    """Users. Nobody edits a user who may do more than they may, or gives a group that gives more than they have."""
 
     form = UserChangeForm
     add_form = UserCreationForm
@@ -85,10 +86,16 @@ class UserAdmin(_DjangoUserAdmin, _AnyAdmin):
         return ago(user.last_login, empty="never")
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        return super().has_change_permission(request, obj) and _may_touch(request.user, obj)
+        return super().has_change_permission(request, obj) and (obj is None or may_edit_user(request.user, obj))
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        return super().has_delete_permission(request, obj) and _may_touch(request.user, obj)
+        return super().has_delete_permission(request, obj) and (obj is None or may_edit_user(request.user, obj))
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        field = super().formfield_for_manytomany(db_field, request, **kwargs)
+        if field is not None and db_field.name == "groups":
+            field.queryset = grantable_groups(request.user)
+        return field
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
         # Facts, and a form would cut the moment's fraction off: a change that nobody made.
@@ -99,19 +106,25 @@ class UserAdmin(_DjangoUserAdmin, _AnyAdmin):
         return (*fields, "is_superuser", "user_permissions", *(() if may_grant else ("is_staff", "groups")))
 
 
-def _may_touch(user: permissions.Person, other: User | None) -> bool:
-    return other is None or not other.is_superuser or bool(isinstance(user, User) and user.is_superuser)
-
-
 @register_instead(Group)
-class GroupAdmin(DjangoGroupAdmin, _AnyAdmin):
-    """Groups. The panel's own stay as they are."""
+class GroupAdmin(DjangoGroupAdmin, PanelModelAdmin):
+    """Groups. The panel's own stay as they are, and nobody edits one that gives more than they have."""
 
     def has_change_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
-        return super().has_change_permission(request, obj) and (obj is None or obj.name not in GROUPS)
+        return super().has_change_permission(request, obj) and _may_edit(request.user, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
-        return super().has_delete_permission(request, obj) and (obj is None or obj.name not in GROUPS)
+        return super().has_delete_permission(request, obj) and _may_edit(request.user, obj)
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest | None = None, **kwargs: Any) -> Any:
+        field = super().formfield_for_manytomany(db_field, request, **kwargs)
+        if field is not None and request is not None and db_field.name == "permissions":
+            field.queryset = grantable_permissions(request.user)
+        return field
+
+
+def _may_edit(user: permissions.Person, group: Group | None) -> bool:
+    return group is None or (group.name not in GROUPS and may_edit_group(user, group))
 
 
 # What django-allauth would show besides.

@@ -20,6 +20,7 @@ from projects.access.permissions import may_with_any_project, wants_adopted_dele
 from projects.admin.base import (
     AllValuesFilter,
     ChoicesDropdownFilter,
+    PanelModelAdmin,
     PhaseFilter,
     RelatedDropdownFilter,
     SandboxCredentialsFilter,
@@ -43,12 +44,10 @@ from projects.services.provisioning import request_delete, request_provision, re
 from projects.templatetags.panel import ago, spaced
 
 if TYPE_CHECKING:
-    from django.contrib.admin import ModelAdmin, TabularInline
+    from django.contrib.admin import TabularInline
 
-    _ProjectAdmin = ModelAdmin[Project]
     _VariableInline = TabularInline[ProjectVariable, Project]
 else:
-    from unfold.admin import ModelAdmin as _ProjectAdmin
     from unfold.admin import TabularInline as _VariableInline
 
 # Beyond so many projects an action says what became of them in groups.
@@ -87,7 +86,7 @@ class VariableInline(_VariableInline):
 
 
 @admin.register(Project)
-class ProjectAdmin(_ProjectAdmin):
+class ProjectAdmin(PanelModelAdmin):
     """Projects. Rows are never removed from here: Delete is a request like the others, and the row stays."""
 
     form = ProjectAdminForm

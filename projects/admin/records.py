@@ -3,7 +3,6 @@
 from typing import Any, ClassVar
 
 from django.contrib import admin
-from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -138,16 +137,14 @@ class SandboxAdmin(ResourceAdmin):
 
 @admin.register(Event)
 class EventAdmin(RecordAdmin):
+    # A project's page links to all of its events.
+    other_lookups = ("project__id__exact",)
     list_display = ("at_shown", "project_link", "level_shown", "reason_shown", "message", "actor", "resource")
     list_display_links = ("at_shown",)
     list_filter = (("level", ChoicesDropdownFilter), ("reason", AllValuesFilter))
     list_select_related = ("project",)
     search_fields = ("project__name", "message", "actor", "reason")
     fields = ("at", "project_link", "level", "reason_shown", "message", "actor", "resource")
-
-    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
-        """A project's page links to all of its events."""
-        return lookup == "project__id__exact" or super().lookup_allowed(lookup, value, request)
 
     @shown("When", ordering="at")
     def at_shown(self, event: Event) -> SafeString:

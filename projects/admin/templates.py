@@ -1,6 +1,6 @@
 """The admin of sandbox templates. A change of one gives a pass to each running project that uses it."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import Count, ProtectedError, Q, QuerySet
@@ -9,21 +9,14 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from unfold.widgets import UnfoldAdminTextareaWidget
 
-from projects.admin.base import shown
+from projects.admin.base import PanelModelAdmin, shown
 from projects.domain.states import DesiredState, Phase
 from projects.models import SandboxTemplate
 from projects.services.provisioning import request_update
 
-if TYPE_CHECKING:
-    from django.contrib.admin import ModelAdmin
-
-    _TemplateAdmin = ModelAdmin[SandboxTemplate]
-else:
-    from unfold.admin import ModelAdmin as _TemplateAdmin
-
 
 @admin.register(SandboxTemplate)
-class SandboxTemplateAdmin(_TemplateAdmin):
+class SandboxTemplateAdmin(PanelModelAdmin):
     list_display = ("name", "image", "ports", "amounts_shown", "domain", "projects_shown")
     list_per_page = 25
     show_full_result_count = False
@@ -38,7 +31,8 @@ class SandboxTemplateAdmin(_TemplateAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[SandboxTemplate]:
         present = Count("projects", filter=~Q(projects__phase=Phase.DELETED))
-        return super().get_queryset(request).annotate(project_count=present)
+        templates: QuerySet[SandboxTemplate] = super().get_queryset(request)
+        return templates.annotate(project_count=present)
 
     def get_form(
         self, request: HttpRequest, obj: SandboxTemplate | None = None, change: bool = False, **kwargs: Any
