@@ -13,43 +13,43 @@ from provisioning.kube.kinds import INGRESS
 from provisioning.objects import manifests
 from provisioning.objects.names import INSTANCE_LABEL, build_sandbox_name, project_id_of
 from provisioning.objects.readers import labels_of, metadata_of, number, text, uid_of
-from provisioning.reconcile.context import Scene
+from provisioning.reconcile.context import PassContext
 from provisioning.reconcile.drift import remember
 from provisioning.reconcile.observe import default_connection, digest_of, project_environment, sandbox_environment
 from provisioning.reconcile.sandbox_spec import build_spec
 
 
-def apply_sandbox(scene: Scene, now: datetime) -> None:
+def apply_sandbox(context: PassContext, now: datetime) -> None:
     """Deploy the sandbox with the captured credentials."""
-    connection = scene.live_database.connection
+    connection = context.live_database.connection
     if connection is None:
         raise ValueError("A sandbox is applied with captured credentials or not at all.")
-    _apply_sandbox(scene, connection, CredentialsSource.CAPTURED, now)
+    _apply_sandbox(context, connection, CredentialsSource.CAPTURED, now)
 
 
-def apply_sandbox_with_default(scene: Scene, now: datetime) -> None:
+def apply_sandbox_with_default(context: PassContext, now: datetime) -> None:
     """Deploy the sandbox with the owner's default database, marked as such."""
-    connection = default_connection(scene.project)
+    connection = default_connection(context.project)
     if connection is None:
         raise ValueError("The project may not start with a default database.")
-    _apply_sandbox(scene, connection, CredentialsSource.DEFAULT, now)
+    _apply_sandbox(context, connection, CredentialsSource.DEFAULT, now)
 
 
-def _apply_sandbox(scene: Scene, connection: Connection, source: CredentialsSource, now: datetime) -> None:
-    if scene.sandbox is None:
-        sandbox = new_sandbox(scene.project)
-        scene.added.append(sandbox)
+def _apply_sandbox(context: PassContext, connection: Connection, source: CredentialsSource, now: datetime) -> None:
+    if context.sandbox is None:
+        sandbox = new_sandbox(context.project)
+        context.added.append(sandbox)
     else:
-        sandbox = scene.sandbox
-        names = manifests.certificate_names(sandbox.name, build_spec(scene.project, sandbox))
-        scene.set(sandbox, certificates=sorted({*sandbox.certificates, *names}))
+        sandbox = context.sandbox
+        names = manifests.certificate_names(sandbox.name, build_spec(context.project, sandbox))
+        context.set(sandbox, certificates=sorted({*sandbox.certificates, *names}))
     # Its name, its certificates' and the credentials that it gets are stored before the first call.
-    if not scene.is_stored:
-        scene.store()
-    scene.sandbox = sandbox
+    if not context.is_stored:
+        context.store()
+    context.sandbox = sandbox
     is_rolled = sandbox.applied_at is not None
-    made = sandbox_manifests(scene, sandbox, connection)
-    kube, digest = scene.world.kube, made.digest
+    made = sandbox_manifests(context, sandbox, connection)
+    kube, digest = context.world.kube, made.digest
     try:
         kube.apply(made.secret, "secrets")
     except RefusedError as error:
@@ -59,21 +59,21 @@ def _apply_sandbox(scene: Scene, connection: Connection, source: CredentialsSour
     for ingress in made.ingresses:
         kube.apply(ingress, "ingresses")
     if is_rolled:
-        _remove_other_ingresses(scene, sandbox, {str(metadata_of(ingress)["name"]) for ingress in made.ingresses})
-    scene.world.statefulset = kube.apply(made.statefulset, "statefulsets")
-    scene.world.is_statefulset_known, scene.world.sandbox_note = True, ""
-    scene.world.forget_sandbox()
-    scene.set(
+        _remove_other_ingresses(context, sandbox, {str(metadata_of(ingress)["name"]) for ingress in made.ingresses})
+    context.world.statefulset = kube.apply(made.statefulset, "statefulsets")
+    context.world.is_statefulset_known, context.world.sandbox_note = True, ""
+    context.world.forget_sandbox()
+    context.set(
         sandbox,
         applied_at=now,
         ready_at=None,
         deadline=now + timedelta(seconds=settings.READY_TIMEOUT_S),
         credentials=source,
         environment_digest=digest,
-        wanted_generation=number(metadata_of(scene.world.statefulset).get("generation")),
+        wanted_generation=number(metadata_of(context.world.statefulset).get("generation")),
     )
-    remember(scene, made.all, now)
-    scene.note(
+    remember(context, made.all, now)
+    context.note(
         "SandboxApplied",
         f"{'Restarted' if is_rolled else 'Applied'} the sandbox {sandbox.name} with {source.label.lower()} "
         f"{'' if source is CredentialsSource.DEFAULT else 'credentials'}".strip()
@@ -82,7 +82,7 @@ def _apply_sandbox(scene: Scene, connection: Connection, source: CredentialsSour
         level=Level.WARNING if source is CredentialsSource.DEFAULT else Level.INFO,
     )
     if is_rolled:
-        scene.store()  # drift is measured against it in this very pass
+        context.store()  # drift is measured against it in this very pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +100,13 @@ class SandboxManifests:
         return [self.secret, self.service, *self.ingresses, self.statefulset]
 
 
-def sandbox_manifests(scene: Scene, sandbox: Sandbox, connection: Connection) -> SandboxManifests:
+def sandbox_manifests(context: PassContext, sandbox: Sandbox, connection: Connection) -> SandboxManifests:
     """Return what the sandbox is made of. Raises UndecryptableValueError."""
-    variables = project_environment(scene.project)
+    variables = project_environment(context.project)
     environment = sandbox_environment(variables, connection)
-    spec = build_spec(scene.project, sandbox)
+    spec = build_spec(context.project, sandbox)
     digest = digest_of(variables, connection, spec)
-    where = (sandbox.name, sandbox.namespace, scene.owner)
+    where = (sandbox.name, sandbox.namespace, context.owner)
     return SandboxManifests(
         secret=manifests.build_environment_secret(*where, environment),
         service=manifests.build_service(*where, spec),
@@ -116,14 +116,14 @@ def sandbox_manifests(scene: Scene, sandbox: Sandbox, connection: Connection) ->
     )
 
 
-def _remove_other_ingresses(scene: Scene, sandbox: Sandbox, wanted: set[str]) -> None:
+def _remove_other_ingresses(context: PassContext, sandbox: Sandbox, wanted: set[str]) -> None:
     """Remove the Ingresses of ports that the sandbox no longer has."""
-    kube = scene.world.kube
+    kube = context.world.kube
     for item in kube.list_objects(INGRESS, sandbox.namespace, labels=f"{INSTANCE_LABEL}={sandbox.name}"):
         name = text(metadata_of(item).get("name"))
-        if name not in wanted and project_id_of(labels_of(item)) == str(scene.project.uid):
+        if name not in wanted and project_id_of(labels_of(item)) == str(context.project.uid):
             kube.delete(INGRESS, sandbox.namespace, name, uid=uid_of(item))
-            scene.project.applied.filter(kind=INGRESS.name, name=name).delete()
+            context.project.applied.filter(kind=INGRESS.name, name=name).delete()
 
 
 def new_sandbox(project: Project) -> Sandbox:

@@ -16,7 +16,7 @@ PANEL = "panel"
 
 
 @dataclass
-class Scene:
+class PassContext:
     """What an action works with: the rows as read under the lease, and the world."""
 
     lease: Lease

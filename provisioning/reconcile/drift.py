@@ -14,7 +14,7 @@ from provisioning.objects import manifests
 from provisioning.objects.diff import Difference, conceal, drift, only_labels_mendable, refused, summarise, without_echo
 from provisioning.objects.names import INSTANCE_LABEL
 from provisioning.objects.readers import Object, labels_of, mapping, metadata_of, text, uid_of
-from provisioning.reconcile.context import Scene
+from provisioning.reconcile.context import PassContext
 from provisioning.reconcile.observe import World, project_environment, sandbox_environment
 
 MENDED = "DriftMended"
@@ -24,11 +24,11 @@ _CONTESTED_FOR = timedelta(hours=1)
 _PLURALS = {kind.name: kind.plural for kind in (STATEFULSET, SERVICE, SECRET, INGRESS, cluster_kind(""))}
 
 
-def remember(scene: Scene, sent: Iterable[Object], now: datetime) -> None:
+def remember(context: PassContext, sent: Iterable[Object], now: datetime) -> None:
     """Have stored, with what is stored next, what is applied; digests in place of a Secret's values."""
-    scene.applied += [
+    context.applied += [
         AppliedObject(
-            project=scene.project,
+            project=context.project,
             kind=text(manifest.get("kind")),
             namespace=text(metadata_of(manifest).get("namespace")),
             name=text(metadata_of(manifest).get("name")),
@@ -154,9 +154,9 @@ def _sendable(project: Project, manifest: Object) -> Object:
     return manifests.build_environment_secret(sandbox.name, sandbox.namespace, owner, environment)
 
 
-def mend_drift(scene: Scene, now: datetime) -> None:
+def mend_drift(context: PassContext, now: datetime) -> None:
     """Apply again what differs, as it was applied; of a Cluster only its labels."""
-    world, project = scene.world, scene.project
+    world, project = context.world, context.project
     mendable = [item for item in world.drift or () if item.is_mendable]
     remaining = tuple(item for item in world.drift or () if not item.is_mendable)
     for applied in project.applied.all():
@@ -176,11 +176,11 @@ def mend_drift(scene: Scene, now: datetime) -> None:
             world.statefulset = answer
     world.forget_sandbox()
     world.drift = remaining
-    if scene.sandbox is not None:
+    if context.sandbox is not None:
         # Its pod may start anew, and is given time for that.
-        scene.set(scene.sandbox, deadline=now + timedelta(seconds=settings.READY_TIMEOUT_S))
-    scene.note(MENDED, f"Changed outside the panel, and taken back: {summarise(mendable)}.", level=Level.WARNING)
-    scene.store()
+        context.set(context.sandbox, deadline=now + timedelta(seconds=settings.READY_TIMEOUT_S))
+    context.note(MENDED, f"Changed outside the panel, and taken back: {summarise(mendable)}.", level=Level.WARNING)
+    context.store()
 
 
 def _set_labels(world: World, applied: AppliedObject) -> None:

@@ -21,7 +21,7 @@ from provisioning.kube.client import disconnect
 from provisioning.kube.errors import KubeError, LoginFailedError, RefusedError
 from provisioning.objects.names import AdoptionNeededError, AmbiguousClusterError
 from provisioning.reconcile.apply_database import ACTIONS, ensure_database
-from provisioning.reconcile.context import Scene
+from provisioning.reconcile.context import PassContext
 from provisioning.reconcile.drift import observe_drift, wanted_drift
 from provisioning.reconcile.lease import Lease, LeaseLostError, claim, release
 from provisioning.reconcile.observe import World, default_connection, observe_running
@@ -60,65 +60,65 @@ def run_pass(project_id: int) -> None:
 
 def _reconcile(lease: Lease) -> Ended:
     """Take steps until there is none left."""
-    scene = None
+    context = None
     try:
-        scene = read_scene(lease)
-        if scene.project.is_forgotten:
+        context = build_context(lease)
+        if context.project.is_forgotten:
             return Ended(None)
         for _ in range(_MOST_STEPS):
             now = timezone.now()
             heartbeats.beat_queue()  # a pass that an API server holds up is no silence of the queue
             if not lease.has_time_left(now):
-                if not scene.is_stored:
-                    scene.store()
+                if not context.is_stored:
+                    context.store()
                 return Ended(now)
-            decision = observe_and_decide(scene, now)
+            decision = observe_and_decide(context, now)
             if decision.action is None:
-                return record(scene, decision, now)
-            note_steps(scene, decision, now)
-            ACTIONS[decision.action](scene, now)
+                return record(context, decision, now)
+            note_steps(context, decision, now)
+            ACTIONS[decision.action](context, now)
             if decision.pace is Pace.ONCE_MORE:  # its rows have come to their end
-                return record(scene, decision, now)
-        return Ended(record_trouble(lease, _RESTLESS, timezone.now(), scene))
+                return record(context, decision, now)
+        return Ended(record_trouble(lease, _RESTLESS, timezone.now(), context))
     except LeaseLostError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever went wrong, the row says so and is looked at again
-        return Ended(record_trouble(lease, _explain(error), timezone.now(), scene))
+        return Ended(record_trouble(lease, _explain(error), timezone.now(), context))
 
 
-def read_scene(lease: Lease) -> Scene:
+def build_context(lease: Lease) -> PassContext:
     """Return the project's rows, as they are under the lease, and a world that was not looked at yet."""
     project = lease.project
     if getattr(project, "has_variables", True):
         prefetch_related_objects([project], "variables")
-    return Scene(lease, World(), project, project.database, project.sandbox)
+    return PassContext(lease, World(), project, project.database, project.sandbox)
 
 
-def observe_and_decide(scene: Scene, now: datetime) -> Decision:
+def observe_and_decide(context: PassContext, now: datetime) -> Decision:
     """Return what is to be done next, and what to say meanwhile. Raises KubeError."""
-    project = scene.project
+    project = context.project
     match DesiredState(project.desired_state):
         case DesiredState.RUNNING:
-            if scene.database is None:
-                ensure_database(scene)
-            assert scene.database is not None  # noqa: S101 - ensure_database made it  # nosec B101
-            seen = observe_running(scene.world, project, scene.database, scene.sandbox, now)
+            if context.database is None:
+                ensure_database(context)
+            assert context.database is not None  # noqa: S101 - ensure_database made it  # nosec B101
+            seen = observe_running(context.world, project, context.database, context.sandbox, now)
             if seen.sandbox is not None:
-                observe_drift(scene.world, project, scene.database, scene.sandbox)
-                seen = replace(seen, drift=scene.world.drift or ())
-            return decide(_wanted(scene), seen, now)
+                observe_drift(context.world, project, context.database, context.sandbox)
+                seen = replace(seen, drift=context.world.drift or ())
+            return decide(_wanted(context), seen, now)
         case DesiredState.REGISTERED | DesiredState.DELETED:
             rows = [*project.databases.all(), *project.sandboxes.all()]
             # Rows are stored before the first call: where there is no row, nothing was ever made.
             namespaces = {row.namespace for row in rows}
-            return decide(_wanted(scene), observe_remaining(scene.world, project, namespaces), now)
+            return decide(_wanted(context), observe_remaining(context.world, project, namespaces), now)
         case _ as unknown:
             assert_never(unknown)
 
 
-def _wanted(scene: Scene) -> Wanted:
+def _wanted(context: PassContext) -> Wanted:
     """Return the rows as plain values."""
-    project, database, sandbox = scene.project, scene.database, scene.sandbox
+    project, database, sandbox = context.project, context.database, context.sandbox
     return Wanted(
         uid=str(project.uid),
         desired=DesiredState(project.desired_state),
@@ -130,7 +130,7 @@ def _wanted(scene: Scene) -> Wanted:
         is_cancelled=project.desired_state == DesiredState.REGISTERED and project.wanted_generation > 0,
         is_ended=not project.is_being_removed,
         is_default_available=default_connection(project) is not None,
-        drift=wanted_drift(project, scene.world.drift or (), timezone.now()),
+        drift=wanted_drift(project, context.world.drift or (), timezone.now()),
         verifies=settings.VERIFY_CONNECTIONS,
         deletion_deadline=project.deletion_deadline,
     )

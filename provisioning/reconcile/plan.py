@@ -24,9 +24,9 @@ from provisioning.objects.names import INSTANCE_LABEL, ORIGIN_LABEL, build_datab
 from provisioning.objects.readers import Object, labels_of, metadata_of, text
 from provisioning.reconcile.apply_database import cluster_manifest, find_database
 from provisioning.reconcile.apply_sandbox import new_sandbox, sandbox_manifests
-from provisioning.reconcile.context import Scene
+from provisioning.reconcile.context import PassContext
 from provisioning.reconcile.lease import Lease
-from provisioning.reconcile.loop import observe_and_decide, read_scene
+from provisioning.reconcile.loop import build_context, observe_and_decide
 from provisioning.reconcile.observe import World, default_connection
 
 # Stands for the part of a name that is chosen at random when it is needed.
@@ -115,50 +115,50 @@ def plan(
     `is_retry`), with `adopted` as its database if that is given; if it `rotates`, what it would do if a new password
     were asked for. Of a project that is not stored yet, what it would do once it is. Raises KubeError,
     UndecidedClusterError and UndecryptableValueError."""
-    scene = _read(project, now)
-    if scene.project.is_forgotten:
+    context = _read(project, now)
+    if context.project.is_forgotten:
         return Plan(project.name, "", "", "It was forgotten: no pass looks at it any more.")
-    is_begun = scene.project.phase in Phase.in_progress() and desired in (None, scene.project.desired_state)
+    is_begun = context.project.phase in Phase.in_progress() and desired in (None, context.project.desired_state)
     if desired is not None:
-        _suppose(scene.project, desired, delete_adopted=delete_adopted, is_retry=is_retry)
-    if rotates and scene.database is not None:
-        scene.database.rotation_requested_at = now
+        _suppose(context.project, desired, delete_adopted=delete_adopted, is_retry=is_retry)
+    if rotates and context.database is not None:
+        context.database.rotation_requested_at = now
     if adopted is not None:
-        _suppose_adopted(scene, adopted)
-    if scene.project.desired_state == DesiredState.RUNNING and scene.database is None:
-        _suppose_database(scene)
-    decision = observe_and_decide(scene, now)
-    found = [describe(item) for item in scene.world.drift or ()]
+        _suppose_adopted(context, adopted)
+    if context.project.desired_state == DesiredState.RUNNING and context.database is None:
+        _suppose_database(context)
+    decision = observe_and_decide(context, now)
+    found = [describe(item) for item in context.world.drift or ()]
     is_new = project._state.adding
     if decision.action is None:
         return Plan(project.name, "", "", decision.project.message, drift=found, adds_project=is_new)
     names = {
-        "database": scene.database.name if scene.database else "",
-        "sandbox": scene.sandbox.name if scene.sandbox else "",
+        "database": context.database.name if context.database else "",
+        "sandbox": context.sandbox.name if context.sandbox else "",
     }
-    if decision.action in (Action.APPLY_SANDBOX, Action.APPLY_SANDBOX_WITH_DEFAULT) and scene.sandbox is None:
-        sandbox = new_sandbox(scene.project)
+    if decision.action in (Action.APPLY_SANDBOX, Action.APPLY_SANDBOX_WITH_DEFAULT) and context.sandbox is None:
+        sandbox = new_sandbox(context.project)
         sandbox.name = sandbox.name[: -len(_UNCHOSEN)] + _UNCHOSEN
-        scene.sandbox, names["sandbox"] = sandbox, sandbox.name
+        context.sandbox, names["sandbox"] = sandbox, sandbox.name
     return Plan(
         project.name,
         decision.action.value,
         _WHAT[decision.action].format(**names),
         decision.project.message if (desired is None and not rotates) or is_begun else "",
-        list(_objects(scene, decision)),
+        list(_objects(context, decision)),
         list(_afterwards(decision.action)),
         found,
         is_new,
     )
 
 
-def _read(project: Project, now: datetime) -> Scene:
+def _read(project: Project, now: datetime) -> PassContext:
     """Return the project's rows and a world that was not looked at yet; of one that is not stored there are none."""
     if not project._state.adding:
-        return read_scene(Lease.over(Project.objects.for_pass().get(pk=project.pk), uuid.uuid4(), now))
+        return build_context(Lease.over(Project.objects.for_pass().get(pk=project.pk), uuid.uuid4(), now))
     unstored = copy(project)
     vars(unstored)["has_variables"] = False
-    return Scene(Lease.over(unstored, uuid.uuid4(), now), World(), unstored, None, None)
+    return PassContext(Lease.over(unstored, uuid.uuid4(), now), World(), unstored, None, None)
 
 
 def _suppose(project: Project, desired: DesiredState, *, delete_adopted: bool, is_retry: bool) -> None:
@@ -174,22 +174,24 @@ def _suppose(project: Project, desired: DesiredState, *, delete_adopted: bool, i
             project.phase, project.reason = Phase.DELETING, Reason.DELETING
 
 
-def _suppose_database(scene: Scene) -> None:
+def _suppose_database(context: PassContext) -> None:
     """Put an unsaved row in place of the one that a pass would make first."""
-    found = find_database(scene)
-    name = build_database_name(scene.project.kubernetes_name, _UNCHOSEN)
+    found = find_database(context)
+    name = build_database_name(context.project.kubernetes_name, _UNCHOSEN)
     origin, name = found or (Origin.CREATED, name)
-    scene.database = DatabaseCluster(project=scene.project, name=name, namespace=scene.project.namespace, origin=origin)
-    scene.world.is_cluster_known = found is None
+    context.database = DatabaseCluster(
+        project=context.project, name=name, namespace=context.project.namespace, origin=origin
+    )
+    context.world.is_cluster_known = found is None
 
 
-def _suppose_adopted(scene: Scene, cluster: Adoptable) -> None:
+def _suppose_adopted(context: PassContext, cluster: Adoptable) -> None:
     """Put an unsaved row of the Cluster in place of what the project has, unless that is it."""
-    live = scene.database
+    live = context.database
     if live is not None and (live.namespace, live.name) == (cluster.namespace, cluster.name):
         return
-    scene.database = DatabaseCluster(
-        project=scene.project,
+    context.database = DatabaseCluster(
+        project=context.project,
         name=cluster.name,
         namespace=cluster.namespace,
         origin=Origin.ADOPTED,
@@ -198,33 +200,33 @@ def _suppose_adopted(scene: Scene, cluster: Adoptable) -> None:
     )
 
 
-def _objects(scene: Scene, decision: Decision) -> Iterator[PlannedObject]:
+def _objects(context: PassContext, decision: Decision) -> Iterator[PlannedObject]:
     """Yield what the step would touch. Raises KubeError."""
     match decision.action:
-        case Action.APPLY_CLUSTER if scene.world.cluster is None:
-            yield _planned(scene, cluster_manifest(scene), None)
+        case Action.APPLY_CLUSTER if context.world.cluster is None:
+            yield _planned(context, cluster_manifest(context), None)
         case Action.APPLY_CLUSTER | Action.ADOPT_CLUSTER:
-            yield _labelled(scene)
+            yield _labelled(context)
         case Action.APPLY_SANDBOX | Action.APPLY_SANDBOX_WITH_DEFAULT:
-            yield from _sandbox_objects(scene, decision.action)
+            yield from _sandbox_objects(context, decision.action)
         case Action.MEND_DRIFT:
-            for item in scene.world.drift or ():
+            for item in context.world.drift or ():
                 yield PlannedObject("apply", f"{item.kind} {item.name}", [describe(item)], item.obstacle)
         case Action.DELETE_OBJECTS | Action.RELEASE_CLUSTER:
-            for (_, namespace, _), left in scene.world.remaining.items():
+            for (_, namespace, _), left in context.world.remaining.items():
                 kind, _, name = left.label.partition(" ")
                 verb = "release" if left.is_kept else "wait for" if left.is_deleting or not left.is_ours else "delete"
                 yield PlannedObject(verb, f"{kind} {namespace}/{name}")
-            for what, namespace, name in scene.world.left:
+            for what, namespace, name in context.world.left:
                 yield PlannedObject("keep", f"{what.name} {namespace}/{name}", note="the panel did not make it")
         case _:
             return
 
 
-def _labelled(scene: Scene) -> PlannedObject:
-    database, cluster = scene.database, scene.world.cluster
+def _labelled(context: PassContext) -> PlannedObject:
+    database, cluster = context.database, context.world.cluster
     origin = database.origin if database else Origin.ADOPTED
-    wanted = {**claim_labels(scene.project.kubernetes_name, scene.project.uid), ORIGIN_LABEL: str(origin)}
+    wanted = {**claim_labels(context.project.kubernetes_name, context.project.uid), ORIGIN_LABEL: str(origin)}
     name = text(metadata_of(cluster).get("name"), 253)
     there = labels_of(cluster)
     changes = [
@@ -232,25 +234,25 @@ def _labelled(scene: Scene) -> PlannedObject:
         for label, value in wanted.items()
         if there.get(label) != value
     ]
-    return PlannedObject("label", f"Cluster {scene.project.namespace}/{name}", [describe(item) for item in changes])
+    return PlannedObject("label", f"Cluster {context.project.namespace}/{name}", [describe(item) for item in changes])
 
 
-def _sandbox_objects(scene: Scene, action: Action) -> Iterator[PlannedObject]:
-    database, sandbox = scene.database, scene.sandbox
+def _sandbox_objects(context: PassContext, action: Action) -> Iterator[PlannedObject]:
+    database, sandbox = context.database, context.sandbox
     connection = database.connection if database else None
     if action is Action.APPLY_SANDBOX_WITH_DEFAULT:
-        connection = default_connection(scene.project)
+        connection = default_connection(context.project)
     if sandbox is None or connection is None:
         raise ValueError("A sandbox is applied with credentials or not at all.")
-    for manifest in sandbox_manifests(scene, sandbox, connection).all:
+    for manifest in sandbox_manifests(context, sandbox, connection).all:
         kind = _PLURALS[str(manifest["kind"])]
-        items = scene.world.kube.list_objects(kind, sandbox.namespace, labels=f"{INSTANCE_LABEL}={sandbox.name}")
+        items = context.world.kube.list_objects(kind, sandbox.namespace, labels=f"{INSTANCE_LABEL}={sandbox.name}")
         wanted = text(metadata_of(manifest).get("name"), 253)
         live = next((item for item in items if metadata_of(item).get("name") == wanted), None)
-        yield _planned(scene, manifest, live)
+        yield _planned(context, manifest, live)
 
 
-def _planned(scene: Scene, manifest: Object, live: Object | None) -> PlannedObject:
+def _planned(context: PassContext, manifest: Object, live: Object | None) -> PlannedObject:
     """Return what applying the manifest would change, as a dry run has it; values of Secrets stay concealed."""
     kind = str(manifest["kind"])
     namespace, name = (text(metadata_of(manifest).get(key), 253) for key in ("namespace", "name"))
@@ -258,7 +260,7 @@ def _planned(scene: Scene, manifest: Object, live: Object | None) -> PlannedObje
     if not name.endswith(_UNCHOSEN) or kind == "Cluster":
         try:
             plural = _PLURALS[kind].plural if kind in _PLURALS else "clusters"
-            scene.world.kube.apply(manifest, plural, is_dry_run=True)
+            context.world.kube.apply(manifest, plural, is_dry_run=True)
         except RefusedError as error:
             note = f"refused: {error.code}" if kind == "Secret" else f"refused: {error}"
     sent = conceal(manifest, settings.SECRET_KEY)

@@ -15,7 +15,7 @@ from provisioning import heartbeats
 from provisioning.decisions.readiness import State, explain_deadline, is_past, judge_cluster, judge_sandbox
 from provisioning.decisions.types import Decision, Pace
 from provisioning.objects.diff import describe
-from provisioning.reconcile.context import PANEL, Scene
+from provisioning.reconcile.context import PANEL, PassContext
 from provisioning.reconcile.lease import LEASE, Lease
 from provisioning.reconcile.observe import observe_urls
 
@@ -42,15 +42,15 @@ class Ended(NamedTuple):
     is_released: bool = False
 
 
-def record(scene: Scene, decision: Decision, now: datetime) -> Ended:
+def record(context: PassContext, decision: Decision, now: datetime) -> Ended:
     """Write what was decided to the project's rows, in one transaction under the lease, and end the pass. Raises
     LeaseLostError.
 
     Nothing of it is said while an action is still to come: a project that fails again and again must not change its
     words each time. The intent counts as carried out when there is no action left.
     """
-    project, before = scene.project, Phase(scene.project.phase)
-    note_steps(scene, decision, now)
+    project, before = context.project, Phase(context.project.phase)
+    note_steps(context, decision, now)
     values: dict[str, object] = {
         "phase": decision.project.phase,
         "reason": decision.project.reason,
@@ -58,53 +58,53 @@ def record(scene: Scene, decision: Decision, now: datetime) -> Ended:
         "failures": 0,
         "observed_generation": project.wanted_generation,
     }
-    if scene.world.drift is not None and (scene.world.is_drift_complete or scene.world.drift):
-        values["drift"] = [describe(item) for item in scene.world.drift]
+    if context.world.drift is not None and (context.world.is_drift_complete or context.world.drift):
+        values["drift"] = [describe(item) for item in context.world.drift]
     if decision.project.phase is Phase.RUNNING and not project.has_run:
         values["ran_at"] = now
     if project.is_being_removed:
         values["deletion_deadline"] = decision.project.deadline
-    return _write(scene, values, decision, now, before)
+    return _write(context, values, decision, now, before)
 
 
-def _write(scene: Scene, values: dict[str, object], decision: Decision, now: datetime, before: Phase) -> Ended:
-    project = scene.project
+def _write(context: PassContext, values: dict[str, object], decision: Decision, now: datetime, before: Phase) -> Ended:
+    project = context.project
     is_changed = any(getattr(project, name) != value for name, value in values.items())
     after = decision.project.phase
     is_news = after is not before and after in (Phase.FAILED, Phase.RUNNING)
     is_news = is_news or (decision.project.reason is Reason.DRIFTED and project.drift != values.get("drift", []))
-    for row, status in ((scene.database, decision.database), (scene.sandbox, decision.sandbox)):
+    for row, status in ((context.database, decision.database), (context.sandbox, decision.sandbox)):
         if row is not None and status is not None:
-            scene.set(row, phase=status.phase, reason=status.reason, message=status.message, deadline=status.deadline)
+            context.set(row, phase=status.phase, reason=status.reason, message=status.message, deadline=status.deadline)
     if is_news:
         level = Level.ERROR if after is Phase.FAILED else Level.INFO
         level = Level.WARNING if decision.project.reason is Reason.DRIFTED else level
-        scene.note(decision.project.reason, decision.project.message, level=level)
+        context.note(decision.project.reason, decision.project.message, level=level)
     following = next_look(decision, now)
-    if is_changed or not scene.is_stored:
-        return Ended(following, scene.store_last(following, **(values if is_changed else {})))
+    if is_changed or not context.is_stored:
+        return Ended(following, context.store_last(following, **(values if is_changed else {})))
     return Ended(following)
 
 
-def note_steps(scene: Scene, decision: Decision, now: datetime) -> None:
+def note_steps(context: PassContext, decision: Decision, now: datetime) -> None:
     """Put on the rows which steps were reached."""
-    world, database, sandbox = scene.world, scene.database, scene.sandbox
+    world, database, sandbox = context.world, context.database, context.sandbox
     if database is not None and world.cluster is not None:
         seen = judge_cluster(world.cluster)
-        scene.set(
+        context.set(
             database,
             observed_phase=seen.phase[:30],
             wanted_generation=seen.generation,
             observed_generation=seen.observed_generation,
         )
         if seen.state is State.READY and database.running_at is None:
-            scene.set(database, running_at=now)
+            context.set(database, running_at=now)
     if sandbox is not None and world.statefulset is not None:
         rolled = judge_sandbox(world.statefulset)
-        scene.set(sandbox, wanted_generation=rolled.generation, observed_generation=rolled.observed_generation)
+        context.set(sandbox, wanted_generation=rolled.generation, observed_generation=rolled.observed_generation)
         if decision.sandbox is not None and decision.sandbox.phase is Phase.RUNNING:
-            scene.set(sandbox, urls=observe_urls(world, scene.project, sandbox))
-            scene.set(sandbox, ready_at=sandbox.ready_at or now)
+            context.set(sandbox, urls=observe_urls(world, context.project, sandbox))
+            context.set(sandbox, ready_at=sandbox.ready_at or now)
 
 
 def next_look(decision: Decision, now: datetime) -> datetime | None:
@@ -152,10 +152,12 @@ def _explain_late(project: Project, last_seen: str) -> str:
     )
 
 
-def record_trouble(lease: Lease, trouble: Trouble, now: datetime, scene: Scene | None = None) -> datetime | None:
+def record_trouble(
+    lease: Lease, trouble: Trouble, now: datetime, context: PassContext | None = None
+) -> datetime | None:
     """Say on the project what went wrong, keep what is known, and return when to try again: later each time.
 
-    `scene`: what the pass has found out until then, if it came so far. Of a project that has ended nothing is said,
+    `context`: what the pass has found out until then, if it came so far. Of a project that has ended nothing is said,
     and the look at what a late effect may have left is given up after a while.
     """
     with transaction.atomic():
@@ -177,8 +179,8 @@ def record_trouble(lease: Lease, trouble: Trouble, now: datetime, scene: Scene |
         if phase is Phase.FAILED:
             values["observed_generation"] = project.wanted_generation
         lease.write(**values)
-        if scene is not None:
-            scene.write_rest()
+        if context is not None:
+            context.write_rest()
         if project.reason != reason:
             record_event(
                 project,

@@ -28,7 +28,7 @@ from provisioning.kube.errors import RefusedError
 from provisioning.kube.kinds import SECRET
 from provisioning.objects.credentials import ACCOUNT, Missing, choose_secret, component_of, holds
 from provisioning.objects.readers import Object, mapping, metadata_of, objects, text
-from provisioning.reconcile.context import Scene
+from provisioning.reconcile.context import PassContext
 from provisioning.reconcile.observe import observe_connection
 from provisioning.reconcile.verify import LONGEST_PROOF, open_session, verify_connection
 
@@ -59,42 +59,42 @@ class _InterruptedError(Exception):
     """Nothing says whether the server has the new password, where it was begun; the text says why, without secrets."""
 
 
-def rotate_password(scene: Scene, now: datetime) -> None:
+def rotate_password(context: PassContext, now: datetime) -> None:
     """Take the next step of a change of the live database's password. Raises KubeError and RotationDelayedError."""
-    if scene.database is not None:
-        _rotate(scene, scene.database, now)
+    if context.database is not None:
+        _rotate(context, context.database, now)
 
 
-def finish_rotation(scene: Scene, name: str, cluster: Object, now: datetime) -> None:
+def finish_rotation(context: PassContext, name: str, cluster: Object, now: datetime) -> None:
     """Bring a change that has begun to its end, before the database called `name` is given back. Raises as above.
 
     `cluster`, as just read, says what the Secret and the Service of its component are called.
     """
-    for database in scene.project.databases.filter(name=name, retired_at=None).exclude(rotation_begun_at=None):
-        scene.world.cluster = cluster
+    for database in context.project.databases.filter(name=name, retired_at=None).exclude(rotation_begun_at=None):
+        context.world.cluster = cluster
         for _ in range(_MOST_STEPS):
             if database.rotation_requested_at is None:
                 return
-            _rotate(scene, database, now)
+            _rotate(context, database, now)
 
 
-def _rotate(scene: Scene, database: DatabaseCluster, now: datetime) -> None:
+def _rotate(context: PassContext, database: DatabaseCluster, now: datetime) -> None:
     # Where the old one's key is lost and was given up, the server is asked whether it has the new one already.
     current = database.connection or database.pending_connection
     if current is None:
-        _give_up(scene, database, "the panel has no password of it")
+        _give_up(context, database, "the panel has no password of it")
         return
     if not database.pending_password:
-        elsewhere = _find_source(scene.world.cluster)
+        elsewhere = _find_source(context.world.cluster)
         if elsewhere:
-            _give_up(scene, database, f"KubeBlocks takes it from the Secret {elsewhere}: change it there")
+            _give_up(context, database, f"KubeBlocks takes it from the Secret {elsewhere}: change it there")
             return
-        _save(scene, database, pending_password=EncryptedText.of(_new_password()))
+        _save(context, database, pending_password=EncryptedText.of(_new_password()))
     pending = replace(current, password=database.pending_password.reveal())
-    note = _change_on_server(scene, database, current, pending, now)
+    note = _change_on_server(context, database, current, pending, now)
     if note:
-        _write_secrets(scene, database, current, pending)
-        _finish(scene, database, note, now)
+        _write_secrets(context, database, current, pending)
+        _finish(context, database, note, now)
 
 
 def _new_password() -> str:
@@ -119,52 +119,54 @@ def _find_source(cluster: Mapping[str, Any] | None) -> str:
 
 
 def _change_on_server(
-    scene: Scene, database: DatabaseCluster, current: Connection, pending: Connection, now: datetime
+    context: PassContext, database: DatabaseCluster, current: Connection, pending: Connection, now: datetime
 ) -> str:
     """See to it that the server takes the new password; return the sentence that says so, "" where it was given up.
     Raises KubeError, RotationDelayedError."""
     verification, note = verify_connection(current)
     if verification is Verification.VERIFIED:
         try:
-            verification, note = _alter(scene, database, current, pending, now)
+            verification, note = _alter(context, database, current, pending, now)
         except _InterruptedError as error:
             note = str(error)
         else:
             if verification is Verification.VERIFIED:
                 return note
             # Refused or taken back: nothing has begun, so that it may be given up.
-            _save(scene, database, rotation_begun_at=None)
+            _save(context, database, rotation_begun_at=None)
     elif verification is Verification.REJECTED:
         verification, note = verify_connection(pending)
         if verification is Verification.VERIFIED:
             return note
         if verification is Verification.REJECTED and database.rotation_begun_at is None:
-            _give_up(scene, database, "the server takes neither the password that the panel has nor the new one")
+            _give_up(context, database, "the server takes neither the password that the panel has nor the new one")
             return ""
         if verification is Verification.REJECTED:
             # One of them may be in force and refused for a while: neither is dropped before a third one is proved.
-            if _is_another_in_force(scene, database, current, pending):
-                _give_up(scene, database, "another one is in force, which its Secret has")
+            if _is_another_in_force(context, database, current, pending):
+                _give_up(context, database, "another one is in force, which its Secret has")
                 return ""
             note = _NEITHER
     deadline = (database.rotation_requested_at or now) + timedelta(seconds=settings.READY_TIMEOUT_S)
     if database.rotation_begun_at is None and is_past(deadline, now):
-        _give_up(scene, database, note)
+        _give_up(context, database, note)
         return ""
     raise RotationDelayedError(f"The password of {database.name} is not changed yet. {note} The panel tries again.")
 
 
-def _is_another_in_force(scene: Scene, database: DatabaseCluster, current: Connection, pending: Connection) -> bool:
+def _is_another_in_force(
+    context: PassContext, database: DatabaseCluster, current: Connection, pending: Connection
+) -> bool:
     """Whether the Secret has other credentials than these two and the server takes them. Raises KubeError."""
-    scene.world.secrets = None
-    found = observe_connection(scene.world, database)
+    context.world.secrets = None
+    found = observe_connection(context.world, database)
     if isinstance(found, Missing) or found in (current, pending):
         return False
     return verify_connection(found)[0] is Verification.VERIFIED
 
 
 def _alter(
-    scene: Scene, database: DatabaseCluster, current: Connection, pending: Connection, now: datetime
+    context: PassContext, database: DatabaseCluster, current: Connection, pending: Connection, now: datetime
 ) -> tuple[Verification, str]:
     """Change the password, prove it with a connection, and take it back over the open session if it is not accepted.
 
@@ -177,21 +179,21 @@ def _alter(
         options = {"idle_in_transaction_session_timeout": _MOST_IDLE_MS, "synchronous_commit": "on"}
         with open_session(current, autocommit=True, options=options) as session:
             try:
-                _set_password(scene, database, session, pending, _CHANGE, rotation_begun_at=now)
+                _set_password(context, database, session, pending, _CHANGE, rotation_begun_at=now)
             except psycopg.Error as error:
                 if session.broken:
                     raise
                 return Verification.REFUSED, f"The server at {where} refuses to change it ({type(error).__name__})."
             verification, note = verify_connection(pending)
             if verification is not Verification.VERIFIED:
-                _set_password(scene, database, session, current, _SETTING)
+                _set_password(context, database, session, current, _SETTING)
             return verification, note
     except psycopg.Error as error:
         raise _InterruptedError(f"The change at {where} came to nothing ({type(error).__name__}).") from None
 
 
 def _set_password(
-    scene: Scene,
+    context: PassContext,
     database: DatabaseCluster,
     session: psycopg.Connection[Any],
     wanted: Connection,
@@ -207,19 +209,19 @@ def _set_password(
     role, verifier = sql.Identifier(wanted.username), sql.Literal(stored.decode())
     # In a transaction: a worker that stalls behind its look at the lease finds its session ended by the server.
     with session.transaction():
-        if not scene.lease.has_time_left(timezone.now(), needed):
+        if not context.lease.has_time_left(timezone.now(), needed):
             raise _InterruptedError("Everything took so long that the next pass has to go on with it.")
-        _save(scene, database, **values)
+        _save(context, database, **values)
         session.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(role, verifier))
 
 
 # --- The Secrets and the row -----------------------------------------------------------------------------------
 
 
-def _write_secrets(scene: Scene, database: DatabaseCluster, current: Connection, pending: Connection) -> None:
+def _write_secrets(context: PassContext, database: DatabaseCluster, current: Connection, pending: Connection) -> None:
     """Put the new password into the Secret that the credentials come from, and into each other one of the Cluster that
     holds the old one. Raises KubeError, RotationDelayedError."""
-    world = scene.world
+    world = context.world
     world.secrets = None
     found = observe_connection(world, database)
     source = choose_secret(world.secrets or [], database.name, component_of(world.cluster))
@@ -230,34 +232,34 @@ def _write_secrets(scene: Scene, database: DatabaseCluster, current: Connection,
     for secret in secrets_read:
         is_meant = secret is source and found.username == current.username and found.password != pending.password
         if is_meant or holds(secret, current.username, current.password):
-            _write_secret(scene, secret, pending.password)
+            _write_secret(context, secret, pending.password)
     world.secrets = None
 
 
-def _write_secret(scene: Scene, secret: Object, password: str) -> None:
+def _write_secret(context: PassContext, secret: Object, password: str) -> None:
     """Set the password in a Secret, if it is still as it was read. Raises KubeError, which never quotes it."""
     metadata = metadata_of(secret)
     namespace, name = text(metadata.get("namespace")), text(metadata.get("name"))
     seen = {"uid": metadata.get("uid"), "resourceVersion": metadata.get("resourceVersion")}
     data = {"password": base64.b64encode(password.encode()).decode()}
-    scene.lease.write()
+    context.lease.write()
     try:
-        scene.world.kube.merge(SECRET, namespace, name, {"metadata": seen, "data": data})
+        context.world.kube.merge(SECRET, namespace, name, {"metadata": seen, "data": data})
     except RefusedError as error:
         said = f"The API server refused the new password in the Secret {name} ({error.code} {error.reason})."
         raise RefusedError(error.code, error.reason, said, error.retry_after_s) from None
 
 
-def _finish(scene: Scene, database: DatabaseCluster, note: str, now: datetime) -> None:
+def _finish(context: PassContext, database: DatabaseCluster, note: str, now: datetime) -> None:
     """Make the new password the row's; the sandbox restarts because its environment is another now."""
-    scene.note(
+    context.note(
         "PasswordRotated",
         f"The password of {database.name} was changed, proved by a connection and written to its Secret; the "
         "sandbox restarts with it.",
         resource=f"database {database.name}",
     )
     _save(
-        scene,
+        context,
         database,
         password=database.pending_password,
         pending_password=EncryptedText(),
@@ -267,32 +269,32 @@ def _finish(scene: Scene, database: DatabaseCluster, note: str, now: datetime) -
         verified_at=now,
         verification_note=note,
     )
-    scene.world.verification = None
+    context.world.verification = None
 
 
-def _give_up(scene: Scene, database: DatabaseCluster, why: str) -> None:
+def _give_up(context: PassContext, database: DatabaseCluster, why: str) -> None:
     """End a change that can't be done; the credentials are as they were, and are looked at anew."""
-    scene.note(
+    context.note(
         "PasswordNotChanged",
         f"The password of {database.name} stays as it is: {why.rstrip('.')}.",
         resource=f"database {database.name}",
         level=Level.ERROR,
     )
     _save(
-        scene,
+        context,
         database,
         pending_password=EncryptedText(),
         rotation_requested_at=None,
         rotation_begun_at=None,
         verified_at=None,
     )
-    scene.world.secrets = scene.world.verification = None
+    context.world.secrets = context.world.verification = None
 
 
-def _save(scene: Scene, database: DatabaseCluster, **values: object) -> None:
+def _save(context: PassContext, database: DatabaseCluster, **values: object) -> None:
     """Write values to the row under the lease, and what was noted before. Raises LeaseLostError."""
     with transaction.atomic():
-        scene.store()
+        context.store()
         for name, value in values.items():
             setattr(database, name, value)
         database.save(update_fields=list(values))

@@ -24,7 +24,7 @@ from provisioning.objects.names import (
     project_id_of,
 )
 from provisioning.objects.readers import Object, created_at, labels_of, metadata_of, text, uid_of
-from provisioning.reconcile.context import Scene
+from provisioning.reconcile.context import PassContext
 from provisioning.reconcile.observe import World
 from provisioning.reconcile.rotate_password import finish_rotation
 
@@ -170,9 +170,9 @@ def _add(
     remaining[kind, namespace, name] = Remaining(f"{kind.name} {name}", is_deleting, is_kept, is_ours, uid=uid_of(item))
 
 
-def delete_objects(scene: Scene, now: datetime) -> None:
+def delete_objects(context: PassContext, now: datetime) -> None:
     """Ask for the deletion of everything that is ours to delete and not going yet."""
-    world = scene.world
+    world = context.world
     doomed = {
         key: item for key, item in world.remaining.items() if item.is_ours and not item.is_deleting and not item.is_kept
     }
@@ -181,9 +181,9 @@ def delete_objects(scene: Scene, now: datetime) -> None:
     world.asked_to_go |= doomed.keys()
     message = f"Asked for the deletion of {', '.join(item.label for item in doomed.values())}."
     # What stays as it was is asked for again by each pass, and said once.
-    if not scene.project.events.filter(reason="Deleting", message=message).exists():
-        scene.note("Deleting", message)
-    scene.store()
+    if not context.project.events.filter(reason="Deleting", message=message).exists():
+        context.note("Deleting", message)
+    context.store()
 
 
 def _delete_seen(kube: Kube, kind: Kind, namespace: str, name: str, uid: str) -> None:
@@ -196,22 +196,22 @@ def _delete_seen(kube: Kube, kind: Kind, namespace: str, name: str, uid: str) ->
             raise
 
 
-def release_clusters(scene: Scene, now: datetime) -> None:
+def release_clusters(context: PassContext, now: datetime) -> None:
     """Take our labels off the Clusters that are not ours to delete: they and their data stay."""
-    for (kind, namespace, name), item in scene.world.remaining.items():
+    for (kind, namespace, name), item in context.world.remaining.items():
         if not item.is_kept:
             continue
-        cluster = scene.world.kube.get_or_none(kind, namespace, name)
-        if cluster is None or project_id_of(labels_of(cluster)) != str(scene.project.uid):
+        cluster = context.world.kube.get_or_none(kind, namespace, name)
+        if cluster is None or project_id_of(labels_of(cluster)) != str(context.project.uid):
             continue
         with transaction.atomic():
-            scene.store()
+            context.store()
             give_up(namespace, name)
         # Who gets it back must find the password that it has in its Secret.
-        finish_rotation(scene, name, cluster, now)
-        scene.world.kube.merge_labels(kind, namespace, name, RELEASED_LABELS, uid=uid_of(cluster))
-        scene.note("ClusterReleased", f"Released the Cluster {name}; it and its data stay.")
-        scene.store()
+        finish_rotation(context, name, cluster, now)
+        context.world.kube.merge_labels(kind, namespace, name, RELEASED_LABELS, uid=uid_of(cluster))
+        context.note("ClusterReleased", f"Released the Cluster {name}; it and its data stay.")
+        context.store()
 
 
 def give_up(namespace: str, name: str) -> None:
@@ -220,14 +220,14 @@ def give_up(namespace: str, name: str) -> None:
     DatabaseCluster.objects.filter(namespace=namespace, name=name, origin=Origin.CREATED).update(object_uid="")
 
 
-def finish_deletion(scene: Scene, now: datetime) -> None:
+def finish_deletion(context: PassContext, now: datetime) -> None:
     """Retire the rows: the deletion is done."""
-    kept = _say_kept(scene.project) + _say_left(scene.world)
-    scene.note("Deleted", f"Everything that the panel made for it is gone from the cluster.{kept}")
+    kept = _say_kept(context.project) + _say_left(context.world)
+    context.note("Deleted", f"Everything that the panel made for it is gone from the cluster.{kept}")
     with transaction.atomic():
-        scene.store()
-        retire_rows(scene.project, now, Reason.DELETED)
-        ProjectVariable.objects.filter(project=scene.project).update(value=EncryptedText())
+        context.store()
+        retire_rows(context.project, now, Reason.DELETED)
+        ProjectVariable.objects.filter(project=context.project).update(value=EncryptedText())
 
 
 def _say_kept(project: Project) -> str:
@@ -244,10 +244,10 @@ def _say_left(world: World) -> str:
     return f" Left as it is, for the panel did not make it: {left}." if left else ""
 
 
-def finish_cancellation(scene: Scene, now: datetime) -> None:
+def finish_cancellation(context: PassContext, now: datetime) -> None:
     """Retire the rows of what was taken back: the project is as if nothing had been asked for."""
-    scene.note("Cancelled", "Everything that was made for it is gone from the cluster.")
+    context.note("Cancelled", "Everything that was made for it is gone from the cluster.")
     with transaction.atomic():
-        scene.store(requested_at=None)
-        retire_rows(scene.project, now, Reason.CANCELLED)
-    scene.project.requested_at = None
+        context.store(requested_at=None)
+        retire_rows(context.project, now, Reason.CANCELLED)
+    context.project.requested_at = None

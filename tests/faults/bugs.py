@@ -105,7 +105,7 @@ BUGS = (
         "a second database is prevented by a look before the insert, not by a constraint",
         "two workers at one project",
         (
-            Edit(apply_database._add_database, "scene.lease.write()", "assert not scene.database"),
+            Edit(apply_database._add_database, "context.lease.write()", "assert not context.database"),
             Edit(claim, "Q(lease_until=None) |", "Q() |"),
             Edit(Lease._held, _HELD, "Project.objects.filter(pk=self.project_id)"),
         ),
@@ -129,7 +129,7 @@ BUGS = (
         (
             Edit(
                 loop._reconcile,
-                "return Ended(record_trouble(lease, _explain(error), timezone.now(), scene))",
+                "return Ended(record_trouble(lease, _explain(error), timezone.now(), context))",
                 "return Ended(None)",
             ),
         ),
@@ -238,7 +238,7 @@ BUGS = (
         (
             Edit(
                 rotate_password._rotate,
-                "_save(scene, database, pending_password=EncryptedText.of(_new_password()))",
+                "_save(context, database, pending_password=EncryptedText.of(_new_password()))",
                 "database.pending_password = EncryptedText.of(_new_password())",
             ),
         ),
@@ -260,13 +260,13 @@ BUGS = (
         (
             Edit(
                 rotate_password._set_password,
-                "if not scene.lease.has_time_left(timezone.now(), needed):",
+                "if not context.lease.has_time_left(timezone.now(), needed):",
                 "if False:",
             ),
             Edit(
                 rotate_password._set_password,
-                "_save(scene, database, **values)",
-                "values and _save(scene, database, **values)",
+                "_save(context, database, **values)",
+                "values and _save(context, database, **values)",
             ),
         ),
     ),
@@ -276,7 +276,7 @@ BUGS = (
         (
             Edit(
                 rotate_password._change_on_server,
-                "if _is_another_in_force(scene, database, current, pending):",
+                "if _is_another_in_force(context, database, current, pending):",
                 "if True:",
             ),
         ),

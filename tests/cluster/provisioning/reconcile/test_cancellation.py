@@ -18,7 +18,7 @@ from provisioning.kube.kinds import INGRESS, POD, PVC, SECRET, SERVICE, STATEFUL
 from provisioning.objects import manifests
 from provisioning.objects.names import INSTANCE_LABEL, PROJECT_ID_LABEL
 from provisioning.reconcile.lease import LeaseLostError, claim, release
-from provisioning.reconcile.loop import observe_and_decide, read_scene, run_pass
+from provisioning.reconcile.loop import build_context, observe_and_decide, run_pass
 from provisioning.reconcile.record import record
 from provisioning.reconcile.teardown import delete_objects
 from tests.factories import DatabaseFactory
@@ -137,15 +137,15 @@ def test_a_cancel_that_comes_before_readiness_is_recorded_wins(cluster, unique_n
     while True:
         lease = claim(project.pk, timezone.now())
         assert lease is not None
-        scene = read_scene(lease)
-        decision = observe_and_decide(scene, timezone.now())
+        context = build_context(lease)
+        decision = observe_and_decide(context, timezone.now())
         if decision.project.phase is Phase.RUNNING:
             break
         assert timezone.now() < end
         Project.objects.filter(pk=project.pk).update(lease_until=None)
     assert request_cancel(project, actor="tester").accepted
     with pytest.raises(LeaseLostError):
-        record(scene, decision, timezone.now())
+        record(context, decision, timezone.now())
     Project.objects.filter(pk=project.pk).update(lease_until=None)
     project = follow(project, is_new)
     assert (objects_of(project), project.has_run) == ([], False)
@@ -310,13 +310,13 @@ def test_what_has_come_to_a_name_since_it_was_looked_at_is_not_deleted(provision
     request_delete(provisioned, actor="tester")
     lease = claim(provisioned.pk, timezone.now())
     assert lease is not None
-    scene = read_scene(lease)
-    observe_and_decide(scene, timezone.now())
+    context = build_context(lease)
+    observe_and_decide(context, timezone.now())
     kube, name = connect(), manifests.environment_secret_name(provisioned.sandbox.name)
     kube.delete(SECRET, "default", name)
     theirs = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": "default"}}
     kube.apply(theirs, "secrets")
-    delete_objects(scene, timezone.now())
+    delete_objects(context, timezone.now())
     assert kube.get_or_none(SECRET, "default", name) is not None
     release(lease, next_pass_at=timezone.now(), now=timezone.now())
     follow(provisioned, is_deleted)
@@ -327,11 +327,11 @@ def test_forget_while_a_pass_is_under_way_is_not_undone(provisioned):
     request_delete(provisioned, actor="tester")
     lease = claim(provisioned.pk, timezone.now())
     assert lease is not None
-    scene = read_scene(lease)
-    decision = observe_and_decide(scene, timezone.now())
+    context = build_context(lease)
+    decision = observe_and_decide(context, timezone.now())
     request_forget(provisioned, actor="tester")
     with pytest.raises(LeaseLostError):
-        record(scene, decision, timezone.now())
+        record(context, decision, timezone.now())
     assert Project.objects.get(pk=provisioned.pk).reason == Reason.FORGOTTEN
 
 

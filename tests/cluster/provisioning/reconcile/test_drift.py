@@ -21,7 +21,7 @@ from provisioning.objects.names import ORIGIN_LABEL, PROJECT_ID_LABEL
 from provisioning.reconcile.apply_database import apply_cluster
 from provisioning.reconcile.drift import MENDED
 from provisioning.reconcile.lease import claim
-from provisioning.reconcile.loop import observe_and_decide, read_scene, run_pass
+from provisioning.reconcile.loop import build_context, observe_and_decide, run_pass
 from tests.support.passes import follow, is_running
 
 pytestmark = pytest.mark.django_db
@@ -129,9 +129,9 @@ def killed_after_its_request(project: Project, cluster: Any) -> None:
     """A worker applies the Cluster, and dies before it has recorded that."""
     lease = claim(project.pk, timezone.now())
     assert lease is not None
-    scene = read_scene(lease)
-    assert observe_and_decide(scene, timezone.now()).action is Action.APPLY_CLUSTER
-    apply_cluster(scene, timezone.now())
+    context = build_context(lease)
+    assert observe_and_decide(context, timezone.now()).action is Action.APPLY_CLUSTER
+    apply_cluster(context, timezone.now())
     Project.objects.filter(pk=project.pk).update(lease_until=timezone.now())
 
 

@@ -127,7 +127,7 @@ def test_a_retry_during_an_outage_waits_anew(outage):
 
 
 def test_a_pass_writes_nothing_over_a_newer_intent_even_if_its_words_stay_the_same(cluster, unique_name):
-    from provisioning.reconcile.loop import observe_and_decide, read_scene
+    from provisioning.reconcile.loop import build_context, observe_and_decide
     from provisioning.reconcile.record import record
 
     project = add_project(unique_name, actor="tester")
@@ -135,12 +135,12 @@ def test_a_pass_writes_nothing_over_a_newer_intent_even_if_its_words_stay_the_sa
     follow(project, lambda p: p.database and p.database.applied_at)
     lease = claim(project.pk, timezone.now())
     assert lease is not None
-    scene = read_scene(lease)
-    decision = observe_and_decide(scene, timezone.now())
+    context = build_context(lease)
+    decision = observe_and_decide(context, timezone.now())
     request_delete(project, actor="tester")
     DatabaseCluster.objects.filter(project=project).update(message="written by the newer pass")
     with suppress(LeaseLostError):
-        record(scene, decision, timezone.now())
+        record(context, decision, timezone.now())
     assert DatabaseCluster.objects.get(project=project).message == "written by the newer pass"
 
 

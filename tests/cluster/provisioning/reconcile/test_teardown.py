@@ -24,7 +24,7 @@ from provisioning.objects.names import INSTANCE_LABEL, MANAGED_BY_LABEL, ORIGIN_
 from provisioning.objects.readers import Object, labels_of, metadata_of, uid_of
 from provisioning.reconcile.apply_database import adopt_cluster
 from provisioning.reconcile.lease import LeaseLostError, claim, release
-from provisioning.reconcile.loop import observe_and_decide, read_scene
+from provisioning.reconcile.loop import build_context, observe_and_decide
 from provisioning.reconcile.plan import plan
 from tests.cluster.provisioning.reconcile.test_cancellation import CLUSTERS, apply_theirs, is_deleted, is_new, start
 from tests.cluster.provisioning.reconcile.test_drift import change
@@ -137,14 +137,14 @@ def test_a_cluster_that_was_chosen_first_and_replaced_in_time_outlives_the_proje
     assert request_adopt(project, first, actor="tester").accepted
     lease = claim(project.pk, timezone.now())
     assert lease is not None
-    scene = read_scene(lease)
-    assert observe_and_decide(scene, timezone.now()).action is Action.ADOPT_CLUSTER
+    context = build_context(lease)
+    assert observe_and_decide(context, timezone.now()).action is Action.ADOPT_CLUSTER
     if is_labelled:
-        adopt_cluster(scene, timezone.now())
+        adopt_cluster(context, timezone.now())
     assert request_adopt(project, chosen, actor="tester").accepted
     if is_labelled:
         with pytest.raises(LeaseLostError):
-            scene.store()
+            context.store()
     release(lease, next_pass_at=None, now=timezone.now())
     project = follow(project, is_running)
     assert project.database.name == chosen
