@@ -1,6 +1,6 @@
-"""What to do next, and what to say meanwhile: (wanted, seen, now) to a Decision. Pure.
+"""What to do next, and what to say meanwhile: (desired, observed, now) to a Decision. Pure.
 
-A pass calls `decide` again after each action, with what it has seen since, until there is no action left.
+A pass calls `decide` again after each action, with what it has observed since, until there is no action left.
 """
 
 from dataclasses import dataclass, replace
@@ -12,15 +12,15 @@ from provisioning.decisions.readiness import State, explain_deadline, is_past
 from provisioning.decisions.removal import decide_removal
 from provisioning.decisions.types import (
     Action,
-    CredentialsSeen,
     Decision,
+    Desired,
+    DesiredDatabase,
+    DesiredSandbox,
+    Observed,
+    ObservedCredentials,
     Pace,
-    Seen,
     Status,
     Verification,
-    Wanted,
-    WantedDatabase,
-    WantedSandbox,
 )
 from provisioning.objects.credentials import Missing
 from provisioning.objects.diff import summarise
@@ -33,20 +33,20 @@ _MEND_REJECTED = (
 )
 
 
-def decide(wanted: Wanted, seen: Seen, now: datetime) -> Decision:
-    """Return the next action towards what is wanted, given what was seen at `now` (aware)."""
-    match wanted.desired:
-        case DesiredState.REGISTERED if wanted.is_cancelled:
-            return decide_removal(wanted, seen, now)
+def decide(desired: Desired, observed: Observed, now: datetime) -> Decision:
+    """Return the next action towards what is desired, given what was observed at `now` (aware)."""
+    match desired.state:
+        case DesiredState.REGISTERED if desired.is_cancelled:
+            return decide_removal(desired, observed, now)
         case DesiredState.REGISTERED:
             status = Status(Phase.NEW, Reason.NOT_REQUESTED, "Nothing was asked for yet. Press Provision.")
             return Decision(None, status, Pace.NEVER)
         case DesiredState.RUNNING:
-            return _decide_running(wanted, seen, now)
+            return _decide_running(desired, observed, now)
         case DesiredState.DELETED:
-            return decide_removal(wanted, seen, now)
+            return decide_removal(desired, observed, now)
         case _:
-            assert_never(wanted.desired)
+            assert_never(desired.state)
 
 
 # --- running ---------------------------------------------------------------------------------------------------
@@ -61,45 +61,45 @@ class _DatabaseStep:
     pace: Pace = Pace.WATCHED
 
 
-def _decide_running(wanted: Wanted, seen: Seen, now: datetime) -> Decision:
-    if wanted.database is None:
+def _decide_running(desired: Desired, observed: Observed, now: datetime) -> Decision:
+    if desired.database is None:
         raise ValueError("A running project has a database row before anything is decided.")
-    step = _decide_database(wanted, wanted.database, seen, now)
+    step = _decide_database(desired, desired.database, observed, now)
     is_usable = step.status.phase is Phase.RUNNING and step.action is None
     if is_usable:
-        return _decide_sandbox(wanted, seen, step.status, now)
+        return _decide_sandbox(desired, observed, step.status, now)
     is_late = step.status.phase is Phase.FAILED
-    if is_late and step.action is None and wanted.is_default_available and not _has_captured(wanted.sandbox):
-        return _decide_default_sandbox(wanted, seen, step, now)
+    if is_late and step.action is None and desired.is_default_available and not _has_captured(desired.sandbox):
+        return _decide_default_sandbox(desired, observed, step, now)
     project = step.status
     if not is_late:
         project = replace(project, phase=Phase.WAITING)
-    return Decision(step.action, project, step.pace, database=step.status, sandbox=_pending_sandbox(wanted, step))
+    return Decision(step.action, project, step.pace, database=step.status, sandbox=_pending_sandbox(desired, step))
 
 
-def _has_captured(sandbox: WantedSandbox | None) -> bool:
+def _has_captured(sandbox: DesiredSandbox | None) -> bool:
     return sandbox is not None and sandbox.credentials is CredentialsSource.CAPTURED
 
 
-def _pending_sandbox(wanted: Wanted, step: _DatabaseStep) -> Status | None:
-    if wanted.sandbox is None or wanted.sandbox.is_applied:
+def _pending_sandbox(desired: Desired, step: _DatabaseStep) -> Status | None:
+    if desired.sandbox is None or desired.sandbox.is_applied:
         return None
     return Status(Phase.WAITING, Reason.WAITING_FOR_DATABASE, f"Waits for its database. {step.status.message}")
 
 
-def _decide_database(wanted: Wanted, database: WantedDatabase, seen: Seen, now: datetime) -> _DatabaseStep:
-    cluster = seen.cluster
+def _decide_database(desired: Desired, database: DesiredDatabase, observed: Observed, now: datetime) -> _DatabaseStep:
+    cluster = observed.cluster
     is_unapplied = not database.is_applied and database.origin is Origin.CREATED
 
     def wait(reason: Reason, message: str, pace: Pace = Pace.WATCHED) -> _DatabaseStep:
-        return _wait_for_database(wanted, database, reason, message, pace, now)
+        return _wait_for_database(desired, database, reason, message, pace, now)
 
     if cluster.state is State.ABSENT:
         if is_unapplied:
             status = Status(Phase.CREATING, Reason.REQUESTED, f"The Cluster {database.name} is being applied.")
             return _DatabaseStep(Action.APPLY_CLUSTER, status)
-        return _decide_vanished(wanted, database, now)
-    if cluster.owner not in (None, wanted.uid) or (
+        return _decide_vanished(desired, database, now)
+    if cluster.owner not in (None, desired.uid) or (
         cluster.owner is None and database.object_uid and cluster.uid != database.object_uid
     ):
         message = (
@@ -121,10 +121,10 @@ def _decide_database(wanted: Wanted, database: WantedDatabase, seen: Seen, now: 
         # Before the Secret is compared: until the change is done, it may hold the old password or the new one.
         changing = Status(Phase.RUNNING, Reason.REQUESTED, "The password of the database is being changed.")
         return _DatabaseStep(Action.ROTATE_PASSWORD, changing)
-    return _decide_credentials(wanted, database, seen, now)
+    return _decide_credentials(desired, database, observed, now)
 
 
-def _decide_vanished(wanted: Wanted, database: WantedDatabase, now: datetime) -> _DatabaseStep:
+def _decide_vanished(desired: Desired, database: DesiredDatabase, now: datetime) -> _DatabaseStep:
     """The Cluster is not there. A name is never used again: KubeBlocks has given wrong passwords then."""
     if database.origin is Origin.ADOPTED and not database.is_applied:
         message = (
@@ -137,7 +137,7 @@ def _decide_vanished(wanted: Wanted, database: WantedDatabase, now: datetime) ->
         return _DatabaseStep(None if database.object_uid else Action.REPLACE_DATABASE, missing, Pace.FAILED)
     is_expendable = database.origin is Origin.CREATED and not database.has_run
     # Only who was told that the data is gone can have asked for a new, empty database.
-    is_asked_for = wanted.may_replace and database.is_reported_missing
+    is_asked_for = desired.may_replace and database.is_reported_missing
     if is_asked_for or (is_expendable and not is_past(database.deadline, now)):
         message = f"The Cluster {database.name} is gone; a new one is made under another name."
         replacing = Status(Phase.CREATING, Reason.CLUSTER_MISSING, message, database.deadline)
@@ -152,39 +152,41 @@ def _decide_vanished(wanted: Wanted, database: WantedDatabase, now: datetime) ->
 
 
 def _wait_for_database(
-    wanted: Wanted, database: WantedDatabase, reason: Reason, message: str, pace: Pace, now: datetime
+    desired: Desired, database: DesiredDatabase, reason: Reason, message: str, pace: Pace, now: datetime
 ) -> _DatabaseStep:
-    timeout = timedelta(seconds=wanted.timeout_s)
-    deadline = now + timeout if wanted.is_new_intent or database.deadline is None else database.deadline
+    timeout = timedelta(seconds=desired.timeout_s)
+    deadline = now + timeout if desired.is_new_intent or database.deadline is None else database.deadline
     if not is_past(deadline, now):
         return _DatabaseStep(None, Status(Phase.CREATING, reason, message, deadline), pace)
-    late = explain_deadline(wanted.timeout_s, f"The database {database.name}", message)
+    late = explain_deadline(desired.timeout_s, f"The database {database.name}", message)
     return _DatabaseStep(None, Status(Phase.FAILED, Reason.DEADLINE_EXCEEDED, late, deadline), Pace.FAILED)
 
 
-def _decide_credentials(wanted: Wanted, database: WantedDatabase, seen: Seen, now: datetime) -> _DatabaseStep:
+def _decide_credentials(
+    desired: Desired, database: DesiredDatabase, observed: Observed, now: datetime
+) -> _DatabaseStep:
     """The Cluster is Running: are its credentials captured, and do they work?"""
 
     def wait(reason: Reason, message: str, pace: Pace) -> _DatabaseStep:
-        return _wait_for_database(wanted, database, reason, message, pace, now)
+        return _wait_for_database(desired, database, reason, message, pace, now)
 
     running = Status(Phase.RUNNING, Reason.READY, "The database is running, and its credentials are captured.")
     creating = Status(Phase.CREATING, Reason.CLUSTER_NOT_RUNNING, "The database runs.", database.deadline)
-    match seen.credentials:
-        case CredentialsSeen.CHANGED:
+    match observed.credentials:
+        case ObservedCredentials.CHANGED:
             return _DatabaseStep(Action.CAPTURE_CREDENTIALS, creating)
-        case CredentialsSeen.MISSING if database.captured_at is None:
-            missing = seen.missing or Missing(Reason.SECRET_MISSING, "The credential Secret does not exist yet.")
+        case ObservedCredentials.MISSING if database.captured_at is None:
+            missing = observed.missing or Missing(Reason.SECRET_MISSING, "The credential Secret does not exist yet.")
             return wait(missing.reason, missing.message, Pace.WATCHED)
-        case CredentialsSeen.UNKNOWN if database.captured_at is None:
+        case ObservedCredentials.UNKNOWN if database.captured_at is None:
             raise ValueError("The Secret of a running Cluster is read before anything is decided.")
-        case CredentialsSeen.MISSING | CredentialsSeen.SAME | CredentialsSeen.UNKNOWN:
+        case ObservedCredentials.MISSING | ObservedCredentials.SAME | ObservedCredentials.UNKNOWN:
             pass
         case _:
-            assert_never(seen.credentials)
-    if database.is_verified or not wanted.verifies:
+            assert_never(observed.credentials)
+    if database.is_verified or not desired.verifies:
         return _DatabaseStep(None, running)
-    match seen.verification:
+    match observed.verification:
         case None:
             return _DatabaseStep(Action.VERIFY_CONNECTION, creating)
         case Verification.VERIFIED | Verification.UNREACHABLE:
@@ -192,62 +194,62 @@ def _decide_credentials(wanted: Wanted, database: WantedDatabase, seen: Seen, no
         case Verification.UNANSWERED:
             if database.captured_at and now - database.captured_at >= UNANSWERED_GRACE:
                 return _DatabaseStep(None, running)
-            return wait(Reason.CONNECTION_REFUSED, seen.verification_note, Pace.POLL)
+            return wait(Reason.CONNECTION_REFUSED, observed.verification_note, Pace.POLL)
         case Verification.REFUSED:
-            return wait(Reason.CONNECTION_REFUSED, seen.verification_note, Pace.POLL)
+            return wait(Reason.CONNECTION_REFUSED, observed.verification_note, Pace.POLL)
         case Verification.REJECTED:
-            return wait(Reason.CREDENTIALS_REJECTED, f"{seen.verification_note} {_MEND_REJECTED}", Pace.POLL)
+            return wait(Reason.CREDENTIALS_REJECTED, f"{observed.verification_note} {_MEND_REJECTED}", Pace.POLL)
         case _:
-            assert_never(seen.verification)
+            assert_never(observed.verification)
 
 
-def _decide_sandbox(wanted: Wanted, seen: Seen, database: Status, now: datetime) -> Decision:
+def _decide_sandbox(desired: Desired, observed: Observed, database: Status, now: datetime) -> Decision:
     """The database is usable: the sandbox is to run with exactly its credentials."""
-    sandbox = wanted.sandbox
+    sandbox = desired.sandbox
     is_current = (
         sandbox is not None
         and sandbox.is_applied
         and sandbox.credentials is CredentialsSource.CAPTURED
-        and seen.sandbox is not None
-        and seen.sandbox.state not in (State.ABSENT, State.DELETING)
-        and seen.sandbox.environment_digest == seen.digest
-        and sandbox.environment_digest == seen.digest
+        and observed.sandbox is not None
+        and observed.sandbox.state not in (State.ABSENT, State.DELETING)
+        and observed.sandbox.environment_digest == observed.digest
+        and sandbox.environment_digest == observed.digest
     )
-    if not is_current and not (seen.sandbox and seen.sandbox.state is State.DELETING):
+    if not is_current and not (observed.sandbox and observed.sandbox.state is State.DELETING):
         applying = Status(Phase.CREATING, Reason.WAITING_FOR_SANDBOX, "The sandbox is being applied.")
         return Decision(Action.APPLY_SANDBOX, applying, Pace.WATCHED, database, applying if sandbox else None)
-    if wanted.drift.mends and any(item.is_mendable for item in seen.drift):
-        mending = Status(Phase.CREATING, Reason.DRIFTED, f"Being taken back: {summarise(seen.drift)}.")
+    if desired.drift_response.mends and any(item.is_mendable for item in observed.drift):
+        mending = Status(Phase.CREATING, Reason.DRIFTED, f"Being taken back: {summarise(observed.drift)}.")
         return Decision(Action.MEND_DRIFT, mending, Pace.WATCHED, database, mending)
-    status, pace = _sandbox_status(wanted, seen, now)
+    status, pace = _sandbox_status(desired, observed, now)
     if status.phase is not Phase.RUNNING:
         return Decision(None, status, pace, database, status)
-    if seen.drift:
-        return Decision(None, _say_drift(wanted, seen), Pace.SETTLED, database, status)
+    if observed.drift:
+        return Decision(None, _say_drift(desired, observed), Pace.SETTLED, database, status)
     project = Status(Phase.RUNNING, Reason.READY, "The database is up and the sandbox runs with its credentials.")
     return Decision(None, project, Pace.SETTLED, database, status)
 
 
-def _say_drift(wanted: Wanted, seen: Seen) -> Status:
+def _say_drift(desired: Desired, observed: Observed) -> Status:
     """It runs, but not as it was applied."""
-    if wanted.drift.is_contested:
+    if desired.drift_response.is_contested:
         why = "The panel has taken it back several times, and something changes it again: find out what."
-    elif wanted.drift.mends:
-        why = " ".join(dict.fromkeys(item.obstacle for item in seen.drift))
+    elif desired.drift_response.mends:
+        why = " ".join(dict.fromkeys(item.obstacle for item in observed.drift))
     else:
         why = "By its policy this is only reported."
-    return Status(Phase.RUNNING, Reason.DRIFTED, f"It runs, but was changed: {summarise(seen.drift)}. {why}")
+    return Status(Phase.RUNNING, Reason.DRIFTED, f"It runs, but was changed: {summarise(observed.drift)}. {why}")
 
 
-def _decide_default_sandbox(wanted: Wanted, seen: Seen, step: _DatabaseStep, now: datetime) -> Decision:
+def _decide_default_sandbox(desired: Desired, observed: Observed, step: _DatabaseStep, now: datetime) -> Decision:
     """The database is late, and the project may go ahead with the default one meanwhile."""
-    sandbox = wanted.sandbox
+    sandbox = desired.sandbox
     is_current = (
         sandbox is not None
         and sandbox.is_applied
-        and seen.sandbox is not None
-        and seen.sandbox.state is not State.ABSENT
-        and seen.sandbox.environment_digest == seen.default_digest
+        and observed.sandbox is not None
+        and observed.sandbox.state is not State.ABSENT
+        and observed.sandbox.environment_digest == observed.default_digest
     )
     if not is_current:
         applying = Status(
@@ -256,7 +258,7 @@ def _decide_default_sandbox(wanted: Wanted, seen: Seen, step: _DatabaseStep, now
         return Decision(
             Action.APPLY_SANDBOX_WITH_DEFAULT, step.status, Pace.FAILED, step.status, applying if sandbox else None
         )
-    status, _ = _sandbox_status(wanted, seen, now)
+    status, _ = _sandbox_status(desired, observed, now)
     if status.phase is not Phase.RUNNING:
         return Decision(None, replace(status, reason=Reason.DEFAULT_CREDENTIALS), Pace.WATCHED, step.status, status)
     project = Status(
@@ -268,16 +270,16 @@ def _decide_default_sandbox(wanted: Wanted, seen: Seen, step: _DatabaseStep, now
     return Decision(None, project, Pace.FAILED, step.status, sandbox_status)
 
 
-def _sandbox_status(wanted: Wanted, seen: Seen, now: datetime) -> tuple[Status, Pace]:
+def _sandbox_status(desired: Desired, observed: Observed, now: datetime) -> tuple[Status, Pace]:
     """What the applied sandbox is to say: ready, not yet, or late."""
-    if seen.sandbox is not None and seen.sandbox.state is State.READY:
-        return Status(Phase.RUNNING, Reason.SANDBOX_READY, seen.sandbox.message), Pace.SETTLED
-    message = seen.sandbox.message if seen.sandbox else "The sandbox was not seen yet."
-    message = f"{message} {seen.sandbox_note}".strip()
-    deadline = wanted.sandbox.deadline if wanted.sandbox else None
-    if deadline is None or wanted.is_new_intent:
-        deadline = now + timedelta(seconds=wanted.timeout_s)
+    if observed.sandbox is not None and observed.sandbox.state is State.READY:
+        return Status(Phase.RUNNING, Reason.SANDBOX_READY, observed.sandbox.message), Pace.SETTLED
+    message = observed.sandbox.message if observed.sandbox else "The sandbox was not seen yet."
+    message = f"{message} {observed.sandbox_note}".strip()
+    deadline = desired.sandbox.deadline if desired.sandbox else None
+    if deadline is None or desired.is_new_intent:
+        deadline = now + timedelta(seconds=desired.timeout_s)
     if not is_past(deadline, now):
         return Status(Phase.CREATING, Reason.SANDBOX_NOT_READY, message, deadline), Pace.WATCHED
-    late = explain_deadline(wanted.timeout_s, "The sandbox", message)
+    late = explain_deadline(desired.timeout_s, "The sandbox", message)
     return Status(Phase.FAILED, Reason.DEADLINE_EXCEEDED, late, deadline), Pace.FAILED

@@ -39,7 +39,7 @@ class Pace(Enum):
     NEVER = "never"
 
 
-class CredentialsSeen(Enum):
+class ObservedCredentials(Enum):
     """How the cluster's Secret compares with the captured credentials."""
 
     UNKNOWN = "unknown"
@@ -69,7 +69,7 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True)
-class WantedDatabase:
+class DesiredDatabase:
     """The live DatabaseCluster row, as far as decisions need it."""
 
     name: str
@@ -85,7 +85,7 @@ class WantedDatabase:
 
 
 @dataclass(frozen=True, slots=True)
-class WantedSandbox:
+class DesiredSandbox:
     """The live Sandbox row, as far as decisions need it."""
 
     name: str
@@ -96,7 +96,7 @@ class WantedSandbox:
 
 
 @dataclass(frozen=True, slots=True)
-class WantedDrift:
+class DriftResponse:
     """What is to be done about drift. `is_contested`: it was taken back again and again, and is only reported now."""
 
     mends: bool = True
@@ -104,23 +104,23 @@ class WantedDrift:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class Desired:
     """One project's intent and rows. `is_new_intent`: nobody has carried out the last request yet; `may_replace`: it
     asked for a database, a new one if the old one vanished; `is_cancelled`: what a request made is to be taken back;
     `is_ended`: no deletion or cancellation is under way (any more)."""
 
     uid: str
-    desired: DesiredState
+    state: DesiredState
     timeout_s: int
     is_new_intent: bool = False
     may_replace: bool = False
-    database: WantedDatabase | None = None
-    sandbox: WantedSandbox | None = None
+    database: DesiredDatabase | None = None
+    sandbox: DesiredSandbox | None = None
     is_default_available: bool = False
     is_cancelled: bool = False
     is_ended: bool = False
     verifies: bool = True
-    drift: WantedDrift = WantedDrift()
+    drift_response: DriftResponse = DriftResponse()
     deletion_deadline: datetime | None = None
 
 
@@ -138,11 +138,11 @@ class Remaining:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Observed:
     """What this pass has observed so far."""
 
     cluster: Readiness
-    credentials: CredentialsSeen = CredentialsSeen.UNKNOWN
+    credentials: ObservedCredentials = ObservedCredentials.UNKNOWN
     missing: Missing | None = None
     verification: Verification | None = None
     verification_note: str = ""

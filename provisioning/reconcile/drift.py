@@ -7,7 +7,7 @@ from django.conf import settings
 
 from projects.domain.states import CredentialsSource, DriftPolicy, Level, Phase, Reason
 from projects.models import AppliedObject, DatabaseCluster, Project, Sandbox
-from provisioning.decisions.types import WantedDrift
+from provisioning.decisions.types import DriftResponse
 from provisioning.kube.errors import RefusedError
 from provisioning.kube.kinds import INGRESS, SECRET, SERVICE, STATEFULSET, cluster_kind
 from provisioning.objects import manifests
@@ -39,13 +39,13 @@ def remember(context: PassContext, sent: Iterable[Object], now: datetime) -> Non
     ]
 
 
-def wanted_drift(project: Project, found: Sequence[Difference], now: datetime) -> WantedDrift:
+def choose_drift_response(project: Project, found: Sequence[Difference], now: datetime) -> DriftResponse:
     """Return what is to be done about drift: the project's own policy, else the panel's, unless it is contested."""
     policy = DriftPolicy(project.drift_policy or settings.DRIFT_POLICY)
     if policy is DriftPolicy.REPORT or not found:
-        return WantedDrift(mends=policy is DriftPolicy.MEND)
+        return DriftResponse(mends=policy is DriftPolicy.MEND)
     lately = project.events.filter(reason=MENDED, by_panel=True, at__gte=now - _CONTESTED_FOR).count()
-    return WantedDrift(mends=lately < _MOST_MENDED, is_contested=lately >= _MOST_MENDED)
+    return DriftResponse(mends=lately < _MOST_MENDED, is_contested=lately >= _MOST_MENDED)
 
 
 def is_checkup(project: Project) -> bool:

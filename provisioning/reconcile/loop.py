@@ -16,13 +16,13 @@ from projects.domain.states import CredentialsSource, DesiredState, Origin, Reas
 from projects.models import DatabaseCluster, Sandbox
 from provisioning import heartbeats
 from provisioning.decisions.running import decide
-from provisioning.decisions.types import Decision, Pace, Wanted, WantedDatabase, WantedSandbox
+from provisioning.decisions.types import Decision, Desired, DesiredDatabase, DesiredSandbox, Pace
 from provisioning.kube.client import disconnect
 from provisioning.kube.errors import KubeError, LoginFailedError, RefusedError
 from provisioning.objects.names import AdoptionNeededError, AmbiguousClusterError
 from provisioning.reconcile.apply_database import ACTIONS, ensure_database
 from provisioning.reconcile.context import PassContext
-from provisioning.reconcile.drift import observe_drift, wanted_drift
+from provisioning.reconcile.drift import choose_drift_response, observe_drift
 from provisioning.reconcile.lease import Lease, LeaseLostError, claim, release
 from provisioning.reconcile.observe import World, default_connection, observe_running
 from provisioning.reconcile.record import Ended, Trouble, note_steps, record, record_trouble
@@ -37,7 +37,7 @@ _RESTLESS = Trouble(Reason.INTERNAL_ERROR, "A pass did not come to rest; it is t
 
 
 def run_pass(project_id: int) -> None:
-    """Bring the project as near to what is wanted as is possible now, and record what was seen.
+    """Bring the project as near to what is wanted as is possible now, and record what was observed.
 
     Returns at once while another pass holds the project. Troubles are recorded on the project, never raised; the
     next look is always scheduled.
@@ -102,42 +102,42 @@ def observe_and_decide(context: PassContext, now: datetime) -> Decision:
             if context.database is None:
                 ensure_database(context)
             assert context.database is not None  # noqa: S101 - ensure_database made it  # nosec B101
-            seen = observe_running(context.world, project, context.database, context.sandbox, now)
-            if seen.sandbox is not None:
+            observed = observe_running(context.world, project, context.database, context.sandbox, now)
+            if observed.sandbox is not None:
                 observe_drift(context.world, project, context.database, context.sandbox)
-                seen = replace(seen, drift=context.world.drift or ())
-            return decide(_wanted(context), seen, now)
+                observed = replace(observed, drift=context.world.drift or ())
+            return decide(_build_desired(context), observed, now)
         case DesiredState.REGISTERED | DesiredState.DELETED:
             rows = [*project.databases.all(), *project.sandboxes.all()]
             # Rows are stored before the first call: where there is no row, nothing was ever made.
             namespaces = {row.namespace for row in rows}
-            return decide(_wanted(context), observe_remaining(context.world, project, namespaces), now)
+            return decide(_build_desired(context), observe_remaining(context.world, project, namespaces), now)
         case _ as unknown:
             assert_never(unknown)
 
 
-def _wanted(context: PassContext) -> Wanted:
+def _build_desired(context: PassContext) -> Desired:
     """Return the rows as plain values."""
     project, database, sandbox = context.project, context.database, context.sandbox
-    return Wanted(
+    return Desired(
         uid=str(project.uid),
-        desired=DesiredState(project.desired_state),
+        state=DesiredState(project.desired_state),
         timeout_s=settings.READY_TIMEOUT_S,
         is_new_intent=project.observed_generation < project.wanted_generation,
         may_replace=project.observed_generation < project.asked_generation,
-        database=_wanted_database(database) if database else None,
-        sandbox=_wanted_sandbox(sandbox) if sandbox else None,
+        database=_desired_database(database) if database else None,
+        sandbox=_desired_sandbox(sandbox) if sandbox else None,
         is_cancelled=project.desired_state == DesiredState.REGISTERED and project.wanted_generation > 0,
         is_ended=not project.is_being_removed,
         is_default_available=default_connection(project) is not None,
-        drift=wanted_drift(project, context.world.drift or (), timezone.now()),
+        drift_response=choose_drift_response(project, context.world.drift or (), timezone.now()),
         verifies=settings.VERIFY_CONNECTIONS,
         deletion_deadline=project.deletion_deadline,
     )
 
 
-def _wanted_database(row: DatabaseCluster) -> WantedDatabase:
-    return WantedDatabase(
+def _desired_database(row: DatabaseCluster) -> DesiredDatabase:
+    return DesiredDatabase(
         name=row.name,
         origin=Origin(row.origin),
         object_uid=row.object_uid,
@@ -151,8 +151,8 @@ def _wanted_database(row: DatabaseCluster) -> WantedDatabase:
     )
 
 
-def _wanted_sandbox(row: Sandbox) -> WantedSandbox:
-    return WantedSandbox(
+def _desired_sandbox(row: Sandbox) -> DesiredSandbox:
+    return DesiredSandbox(
         name=row.name,
         is_applied=row.applied_at is not None,
         credentials=CredentialsSource(row.credentials),

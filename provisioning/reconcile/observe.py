@@ -12,7 +12,7 @@ from projects.domain.states import Phase, Reason
 from projects.models import DatabaseCluster, Project, Sandbox
 from provisioning import heartbeats
 from provisioning.decisions.readiness import Readiness, State, explain_pod, judge_cluster, judge_sandbox
-from provisioning.decisions.types import CredentialsSeen, Remaining, Seen, Verification
+from provisioning.decisions.types import Observed, ObservedCredentials, Remaining, Verification
 from provisioning.kube.client import Kube, connect
 from provisioning.kube.kinds import POD, SECRET, SERVICE, STATEFULSET, Kind, cluster_kind
 from provisioning.models import ClusterChange
@@ -81,20 +81,20 @@ def cluster_api(world: World, database: DatabaseCluster | None) -> Kind:
 
 def observe_running(
     world: World, project: Project, database: DatabaseCluster, sandbox: Sandbox | None, now: datetime
-) -> Seen:
+) -> Observed:
     """Return what a running project's next decision needs. Raises KubeError."""
     is_followed = is_just_captured(project, database, now)
     if not world.is_cluster_known and not is_followed:
         world.cluster = world.kube.get_or_none(cluster_api(world, database), database.namespace, database.name)
         world.is_cluster_known = True
     cluster = judge_cluster(world.cluster) if world.is_cluster_known else _as_captured(project, database)
-    credentials, missing = CredentialsSeen.UNKNOWN, None
+    credentials, missing = ObservedCredentials.UNKNOWN, None
     if cluster.state is State.READY and not is_followed:
         found = observe_connection(world, database)
         if isinstance(found, Missing):
-            credentials, missing = CredentialsSeen.MISSING, found
+            credentials, missing = ObservedCredentials.MISSING, found
         else:
-            credentials = CredentialsSeen.SAME if found == database.connection else CredentialsSeen.CHANGED
+            credentials = ObservedCredentials.SAME if found == database.connection else ObservedCredentials.CHANGED
     if sandbox and sandbox.applied_at and not world.is_statefulset_known:
         world.statefulset = world.kube.get_or_none(STATEFULSET, sandbox.namespace, sandbox.name)
         world.is_statefulset_known = True
@@ -103,7 +103,7 @@ def observe_running(
             world.sandbox_note = next((note for note in map(explain_pod, pods) if note), "")
     variables = project_environment(project)
     captured, default, spec = database.connection, default_connection(project), build_spec(project, sandbox)
-    return Seen(
+    return Observed(
         cluster=cluster,
         credentials=credentials,
         missing=missing,

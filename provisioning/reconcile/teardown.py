@@ -11,7 +11,7 @@ from projects.domain.states import DesiredState, Origin, Reason
 from projects.models import DatabaseCluster, Project, ProjectVariable, Sandbox
 from projects.services.cancellation import retire_rows
 from provisioning.decisions.readiness import judge_cluster
-from provisioning.decisions.types import Remaining, Seen
+from provisioning.decisions.types import Observed, Remaining
 from provisioning.kube.client import Kube
 from provisioning.kube.errors import RefusedError
 from provisioning.kube.kinds import INGRESS, POD, PVC, SECRET, SERVICE, STATEFULSET, Kind, cluster_kind
@@ -35,7 +35,7 @@ _CERTIFICATE_LABEL = "controller.cert-manager.io/fao"
 _CLOCKS_DIFFER = timedelta(minutes=5)
 
 
-def observe_remaining(world: World, project: Project, namespaces: set[str]) -> Seen:
+def observe_remaining(world: World, project: Project, namespaces: set[str]) -> Observed:
     """Return what is left of a project that is to be removed: what the panel made of what has its label, its Clusters,
     and what KubeBlocks derived from them; where a request is taken back, only what came from it. Raises KubeError."""
     remaining: dict[tuple[Kind, str, str], Remaining] = {}
@@ -67,7 +67,7 @@ def observe_remaining(world: World, project: Project, namespaces: set[str]) -> S
     world.remaining = {
         key: replace(item, is_deleting=item.is_deleting or key in world.asked_to_go) for key, item in remaining.items()
     }
-    return Seen(cluster=judge_cluster(None), remaining=tuple(world.remaining.values()))
+    return Observed(cluster=judge_cluster(None), remaining=tuple(world.remaining.values()))
 
 
 def _observe_clusters(

@@ -66,7 +66,7 @@ BUGS = (
     Bug(
         "the owner's label is not looked at",
         "Cluster labelled as a stranger's",
-        (Edit(running._decide_database, "cluster.owner not in (None, wanted.uid) or (", "False or ("),),
+        (Edit(running._decide_database, "cluster.owner not in (None, desired.uid) or (", "False or ("),),
     ),
     Bug(
         "a Cluster with another project's label is found as one's own",
@@ -74,7 +74,7 @@ BUGS = (
         (
             Edit(names.find_existing_cluster, "project_id_of(cluster.labels) in (None, str(uid))", "True"),
             Edit(apply_database.find_database, 'labels=f"!{PROJECT_ID_LABEL}"', 'labels=""'),
-            Edit(running._decide_database, "cluster.owner not in (None, wanted.uid) or (", "False or ("),
+            Edit(running._decide_database, "cluster.owner not in (None, desired.uid) or (", "False or ("),
         ),
     ),
     Bug(
@@ -195,8 +195,8 @@ BUGS = (
         (
             Edit(
                 removal.decide_removal,
-                "doomed = [item for item in seen.remaining if item not in kept]",
-                "doomed = [item for item in seen.remaining if item not in kept and not item.is_deleting]",
+                "doomed = [item for item in observed.remaining if item not in kept]",
+                "doomed = [item for item in observed.remaining if item not in kept and not item.is_deleting]",
             ),
         ),
         seed=3,
@@ -210,8 +210,8 @@ BUGS = (
         "a changed password does not reach the sandbox",
         "password changed outside",
         (
-            Edit(running._decide_sandbox, "and seen.sandbox.environment_digest == seen.digest", ""),
-            Edit(running._decide_sandbox, "and sandbox.environment_digest == seen.digest", ""),
+            Edit(running._decide_sandbox, "and observed.sandbox.environment_digest == observed.digest", ""),
+            Edit(running._decide_sandbox, "and sandbox.environment_digest == observed.digest", ""),
         ),
         seed=3,
     ),
@@ -221,13 +221,13 @@ BUGS = (
         (
             Edit(
                 running._decide_credentials,
-                "case CredentialsSeen.CHANGED:",
-                "case CredentialsSeen.CHANGED if database.captured_at is None:",
+                "case ObservedCredentials.CHANGED:",
+                "case ObservedCredentials.CHANGED if database.captured_at is None:",
             ),
             Edit(
                 running._decide_credentials,
-                "case CredentialsSeen.MISSING | CredentialsSeen.SAME",
-                "case CredentialsSeen.CHANGED | CredentialsSeen.MISSING | CredentialsSeen.SAME",
+                "case ObservedCredentials.MISSING | ObservedCredentials.SAME",
+                "case ObservedCredentials.CHANGED | ObservedCredentials.MISSING | ObservedCredentials.SAME",
             ),
         ),
         seed=3,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from projects.domain.states import DesiredState, Phase, Reason
-from provisioning.decisions.types import WantedDatabase, WantedSandbox
+from provisioning.decisions.types import DesiredDatabase, DesiredSandbox
 
 
 @dataclass
@@ -39,9 +39,9 @@ class Rows:
     observed_generation: int = 0
     asked_generation: int = 0
     deletion_deadline: datetime | None = None
-    database: WantedDatabase | None = None
+    database: DesiredDatabase | None = None
     password: str = ""
-    sandbox: WantedSandbox | None = None
+    sandbox: DesiredSandbox | None = None
     has_run: bool = False
     # Of Clusters whose making was recorded: one whose record was lost with its worker, and that somebody deleted before
     # the next pass, can't be known of.

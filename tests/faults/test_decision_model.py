@@ -19,14 +19,14 @@ from provisioning.decisions.readiness import Readiness, State
 from provisioning.decisions.running import decide
 from provisioning.decisions.types import (
     Action,
-    CredentialsSeen,
     Decision,
+    Desired,
+    DesiredDatabase,
+    DesiredSandbox,
+    Observed,
+    ObservedCredentials,
     Pace,
     Remaining,
-    Seen,
-    Wanted,
-    WantedDatabase,
-    WantedSandbox,
 )
 from provisioning.objects.credentials import Missing
 from tests.faults.bugs import BUGS, planted
@@ -59,14 +59,14 @@ class DecisionModel(RuleBasedStateMachine):
 
     # --- a pass ----------------------------------------------------------------------------------------------------
 
-    def wanted(self) -> Wanted:
+    def desired(self) -> Desired:
         rows = self.rows
         is_new = rows.observed_generation < rows.wanted_generation
         is_cancelled = rows.desired is DesiredState.REGISTERED and rows.wanted_generation > 0
         is_removed = rows.phase is Phase.DELETED or (is_cancelled and rows.phase is Phase.NEW)
-        return Wanted(
+        return Desired(
             uid=UID,
-            desired=rows.desired,
+            state=rows.desired,
             timeout_s=TIMEOUT_S,
             is_new_intent=is_new,
             may_replace=rows.observed_generation < rows.asked_generation,
@@ -78,20 +78,20 @@ class DecisionModel(RuleBasedStateMachine):
             deletion_deadline=rows.deletion_deadline,
         )
 
-    def seen(self) -> Seen:
+    def observed(self) -> Observed:
         rows = self.rows
         if rows.desired is not DesiredState.RUNNING:
-            return Seen(self.judge(None), remaining=tuple(self.remaining()))
+            return Observed(self.judge(None), remaining=tuple(self.remaining()))
         assert rows.database is not None
         cluster = self.clusters.get(rows.database.name)
-        credentials, missing = CredentialsSeen.UNKNOWN, None
+        credentials, missing = ObservedCredentials.UNKNOWN, None
         if cluster and cluster.phase == "Running" and not cluster.is_deleting:
             if not cluster.password:
-                credentials, missing = CredentialsSeen.MISSING, Missing(Reason.SECRET_MISSING, "No Secret yet.")
+                credentials, missing = ObservedCredentials.MISSING, Missing(Reason.SECRET_MISSING, "No Secret yet.")
             else:
                 is_same = cluster.password == rows.password
-                credentials = CredentialsSeen.SAME if is_same else CredentialsSeen.CHANGED
-        return Seen(
+                credentials = ObservedCredentials.SAME if is_same else ObservedCredentials.CHANGED
+        return Observed(
             self.judge(cluster),
             credentials=credentials,
             missing=missing,
@@ -132,7 +132,7 @@ class DecisionModel(RuleBasedStateMachine):
         for step in range(MOST_STEPS):
             if rows.desired is DesiredState.RUNNING and rows.database is None:
                 self.add_database()
-            decision = decide(self.wanted(), self.seen(), self.now)
+            decision = decide(self.desired(), self.observed(), self.now)
             self.check(decision)
             if decision.action is None:
                 self.record(decision)
@@ -188,13 +188,13 @@ class DecisionModel(RuleBasedStateMachine):
 
     # --- what actions do -------------------------------------------------------------------------------------------
 
-    def add_database(self) -> WantedDatabase:
+    def add_database(self) -> DesiredDatabase:
         """The Cluster that has our label, else one to be made."""
         found = [name for name, one in self.clusters.items() if one.owner == UID and not one.is_deleting]
         assert len(found) < 2
         name = found[0] if found else f"cluster-{self.number()}"
         is_before = bool(found) and self.clusters[name].was_there_before
-        added = self.rows.database = WantedDatabase(name, Origin.ADOPTED if is_before else Origin.CREATED)
+        added = self.rows.database = DesiredDatabase(name, Origin.ADOPTED if is_before else Origin.CREATED)
         return added
 
     def act(self, action: Action) -> None:
@@ -227,7 +227,7 @@ class DecisionModel(RuleBasedStateMachine):
                 if self.workload is None or self.workload.digest != digest:
                     self.workload = Workload(digest)
                 deadline = self.now + timedelta(seconds=TIMEOUT_S)
-                rows.sandbox = WantedSandbox("sandbox", True, CredentialsSource.CAPTURED, digest, deadline)
+                rows.sandbox = DesiredSandbox("sandbox", True, CredentialsSource.CAPTURED, digest, deadline)
             case Action.DELETE_OBJECTS:
                 adopted = database is not None and database.origin is Origin.ADOPTED
                 for cluster in self.clusters.values():

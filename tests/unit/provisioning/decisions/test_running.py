@@ -1,4 +1,4 @@
-"""The table of decisions: (wanted, seen, now) to the next action and to what people are told."""
+"""The table of decisions: (desired, observed, now) to the next action and to what people are told."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -10,14 +10,14 @@ from provisioning.decisions.readiness import Readiness, State
 from provisioning.decisions.running import decide
 from provisioning.decisions.types import (
     Action,
-    CredentialsSeen,
+    Desired,
+    DesiredDatabase,
+    DesiredSandbox,
+    Observed,
+    ObservedCredentials,
     Pace,
     Remaining,
-    Seen,
     Verification,
-    Wanted,
-    WantedDatabase,
-    WantedSandbox,
 )
 from provisioning.objects.credentials import Missing
 
@@ -26,80 +26,80 @@ LATER, EARLIER = NOW + timedelta(seconds=60), NOW - timedelta(seconds=1)
 ABSENT = Readiness(State.ABSENT, Reason.CLUSTER_MISSING, "gone")
 CREATING = Readiness(State.WAITING, Reason.CLUSTER_NOT_RUNNING, "phase Creating.", "Creating", "me", "uid")
 RUNNING = Readiness(State.READY, Reason.READY, "up", "Running", "me", "uid")
-NEW = WantedDatabase("aaa-agentruntime-cram74", Origin.CREATED)
+NEW = DesiredDatabase("aaa-agentruntime-cram74", Origin.CREATED)
 APPLIED = replace(NEW, is_applied=True, object_uid="uid", deadline=LATER)
 CAPTURED = replace(APPLIED, has_run=True, captured_at=NOW)
 VERIFIED = replace(CAPTURED, is_verified=True)
-SANDBOX = WantedSandbox("aaa-sandbox-1", True, CredentialsSource.CAPTURED, "digest", LATER)
+SANDBOX = DesiredSandbox("aaa-sandbox-1", True, CredentialsSource.CAPTURED, "digest", LATER)
 UP = Readiness(State.READY, Reason.SANDBOX_READY, "ready", environment_digest="digest")
 COMING = replace(UP, state=State.WAITING, reason=Reason.SANDBOX_NOT_READY, message="0 of 1.")
 
 
-def wanted(database=NEW, sandbox=None, **changes):
-    return Wanted("me", DesiredState.RUNNING, 120, database=database, sandbox=sandbox, **changes)
+def desired(database=NEW, sandbox=None, **changes):
+    return Desired("me", DesiredState.RUNNING, 120, database=database, sandbox=sandbox, **changes)
 
 
-def running(credentials=CredentialsSeen.SAME, **changes):
-    return Seen(RUNNING, credentials, digest="digest", **changes)
+def running(credentials=ObservedCredentials.SAME, **changes):
+    return Observed(RUNNING, credentials, digest="digest", **changes)
 
 
 MISSING = Missing(Reason.SECRET_MISSING, "no Secret yet")
 STEPS = [
-    ("new", wanted(), Seen(ABSENT), Action.APPLY_CLUSTER),
-    ("made, answer lost", wanted(), Seen(CREATING), Action.APPLY_CLUSTER),
-    ("not up yet", wanted(APPLIED), Seen(CREATING), None),
-    ("labels lost", wanted(APPLIED), Seen(replace(CREATING, owner=None)), Action.APPLY_CLUSTER),
+    ("new", desired(), Observed(ABSENT), Action.APPLY_CLUSTER),
+    ("made, answer lost", desired(), Observed(CREATING), Action.APPLY_CLUSTER),
+    ("not up yet", desired(APPLIED), Observed(CREATING), None),
+    ("labels lost", desired(APPLIED), Observed(replace(CREATING, owner=None)), Action.APPLY_CLUSTER),
     (
         "to adopt",
-        wanted(replace(APPLIED, origin=Origin.ADOPTED)),
-        Seen(replace(RUNNING, owner=None)),
+        desired(replace(APPLIED, origin=Origin.ADOPTED)),
+        Observed(replace(RUNNING, owner=None)),
         Action.ADOPT_CLUSTER,
     ),
-    ("vanished before it ran", wanted(APPLIED), Seen(ABSENT), Action.REPLACE_DATABASE),
-    ("no Secret", wanted(APPLIED), running(CredentialsSeen.MISSING, missing=MISSING), None),
-    ("Secret there", wanted(APPLIED), running(CredentialsSeen.CHANGED), Action.CAPTURE_CREDENTIALS),
-    ("password changed", wanted(VERIFIED, SANDBOX), running(CredentialsSeen.CHANGED), Action.CAPTURE_CREDENTIALS),
-    ("captured", wanted(CAPTURED), running(), Action.VERIFY_CONNECTION),
-    ("verified", wanted(VERIFIED), running(), Action.APPLY_SANDBOX),
-    ("not told to verify", wanted(CAPTURED, verifies=False), running(), Action.APPLY_SANDBOX),
-    ("out of reach", wanted(CAPTURED), running(verification=Verification.UNREACHABLE), Action.APPLY_SANDBOX),
-    ("refused", wanted(CAPTURED), running(verification=Verification.REFUSED, verification_note="why"), None),
-    ("rejected", wanted(CAPTURED), running(verification=Verification.REJECTED, verification_note="why"), None),
-    ("no answer yet", wanted(CAPTURED), running(verification=Verification.UNANSWERED, verification_note="why"), None),
-    ("sandbox coming", wanted(VERIFIED, SANDBOX), running(sandbox=COMING), None),
-    ("all up", wanted(VERIFIED, SANDBOX), running(sandbox=UP), None),
-    ("sandbox gone", wanted(VERIFIED, SANDBOX), running(sandbox=replace(ABSENT)), Action.APPLY_SANDBOX),
+    ("vanished before it ran", desired(APPLIED), Observed(ABSENT), Action.REPLACE_DATABASE),
+    ("no Secret", desired(APPLIED), running(ObservedCredentials.MISSING, missing=MISSING), None),
+    ("Secret there", desired(APPLIED), running(ObservedCredentials.CHANGED), Action.CAPTURE_CREDENTIALS),
+    ("password changed", desired(VERIFIED, SANDBOX), running(ObservedCredentials.CHANGED), Action.CAPTURE_CREDENTIALS),
+    ("captured", desired(CAPTURED), running(), Action.VERIFY_CONNECTION),
+    ("verified", desired(VERIFIED), running(), Action.APPLY_SANDBOX),
+    ("not told to verify", desired(CAPTURED, verifies=False), running(), Action.APPLY_SANDBOX),
+    ("out of reach", desired(CAPTURED), running(verification=Verification.UNREACHABLE), Action.APPLY_SANDBOX),
+    ("refused", desired(CAPTURED), running(verification=Verification.REFUSED, verification_note="why"), None),
+    ("rejected", desired(CAPTURED), running(verification=Verification.REJECTED, verification_note="why"), None),
+    ("no answer yet", desired(CAPTURED), running(verification=Verification.UNANSWERED, verification_note="why"), None),
+    ("sandbox coming", desired(VERIFIED, SANDBOX), running(sandbox=COMING), None),
+    ("all up", desired(VERIFIED, SANDBOX), running(sandbox=UP), None),
+    ("sandbox gone", desired(VERIFIED, SANDBOX), running(sandbox=replace(ABSENT)), Action.APPLY_SANDBOX),
     (
         "environment changed",
-        wanted(VERIFIED, SANDBOX),
+        desired(VERIFIED, SANDBOX),
         running(sandbox=replace(UP, environment_digest="old")),
         Action.APPLY_SANDBOX,
     ),
     (
         "default to be replaced",
-        wanted(VERIFIED, replace(SANDBOX, credentials=CredentialsSource.DEFAULT)),
+        desired(VERIFIED, replace(SANDBOX, credentials=CredentialsSource.DEFAULT)),
         running(sandbox=UP),
         Action.APPLY_SANDBOX,
     ),
 ]
 
 
-@pytest.mark.parametrize(("want", "seen", "action"), [row[1:] for row in STEPS], ids=[row[0] for row in STEPS])
-def test_next_action(want, seen, action):
-    decision = decide(want, seen, NOW)
+@pytest.mark.parametrize(("intent", "observed", "action"), [row[1:] for row in STEPS], ids=[row[0] for row in STEPS])
+def test_next_action(intent, observed, action):
+    decision = decide(intent, observed, NOW)
     assert decision.action is action
     assert decision.project.message
 
 
 def test_no_sandbox_before_the_credentials_are_captured_and_checked():
-    for _, want, seen, action in STEPS:
+    for _, intent, observed, action in STEPS:
         if action in (Action.APPLY_SANDBOX, Action.APPLY_SANDBOX_WITH_DEFAULT):
-            assert want.database.captured_at
-            assert seen.cluster.state is State.READY
+            assert intent.database.captured_at
+            assert observed.cluster.state is State.READY
 
 
 def test_all_up_is_running_and_settled():
-    decision = decide(wanted(VERIFIED, SANDBOX), running(sandbox=UP), NOW)
+    decision = decide(desired(VERIFIED, SANDBOX), running(sandbox=UP), NOW)
     assert decision.project.phase is Phase.RUNNING
     assert decision.pace is Pace.SETTLED
     assert decision.database is not None
@@ -107,17 +107,17 @@ def test_all_up_is_running_and_settled():
 
 
 def test_a_wait_starts_its_deadline_and_keeps_it():
-    first = decide(wanted(replace(APPLIED, deadline=None)), Seen(CREATING), NOW)
+    first = decide(desired(replace(APPLIED, deadline=None)), Observed(CREATING), NOW)
     assert first.project.phase is Phase.WAITING
     assert first.database is not None
     assert first.database.deadline == NOW + timedelta(seconds=120)
-    second = decide(wanted(APPLIED), Seen(CREATING), NOW + timedelta(seconds=30))
+    second = decide(desired(APPLIED), Observed(CREATING), NOW + timedelta(seconds=30))
     assert second.database is not None
     assert second.database.deadline == LATER
 
 
 def test_when_the_deadline_passes_the_last_thing_seen_is_said():
-    decision = decide(wanted(replace(APPLIED, deadline=EARLIER)), Seen(CREATING), NOW)
+    decision = decide(desired(replace(APPLIED, deadline=EARLIER)), Observed(CREATING), NOW)
     assert (decision.project.phase, decision.project.reason) == (Phase.FAILED, Reason.DEADLINE_EXCEEDED)
     assert "phase Creating" in decision.project.message
     assert "Retry" in decision.project.message
@@ -126,13 +126,13 @@ def test_when_the_deadline_passes_the_last_thing_seen_is_said():
 
 def test_a_late_database_heals_by_itself():
     late = replace(APPLIED, deadline=EARLIER)
-    assert decide(wanted(late), running(CredentialsSeen.CHANGED), NOW).action is Action.CAPTURE_CREDENTIALS
+    assert decide(desired(late), running(ObservedCredentials.CHANGED), NOW).action is Action.CAPTURE_CREDENTIALS
     up = replace(VERIFIED, deadline=EARLIER)
-    assert decide(wanted(up, SANDBOX), running(sandbox=UP), NOW).project.phase is Phase.RUNNING
+    assert decide(desired(up, SANDBOX), running(sandbox=UP), NOW).project.phase is Phase.RUNNING
 
 
 def test_retry_starts_a_new_deadline():
-    decision = decide(wanted(replace(APPLIED, deadline=EARLIER), is_new_intent=True), Seen(CREATING), NOW)
+    decision = decide(desired(replace(APPLIED, deadline=EARLIER), is_new_intent=True), Observed(CREATING), NOW)
     assert decision.project.phase is Phase.WAITING
     assert decision.database is not None
     assert decision.database.deadline == NOW + timedelta(seconds=120)
@@ -140,72 +140,74 @@ def test_retry_starts_a_new_deadline():
 
 def test_a_failed_phase_is_not_final_before_the_deadline():
     failed = replace(CREATING, state=State.FAILED, reason=Reason.CLUSTER_FAILED, message="KubeBlocks reports Failed.")
-    decision = decide(wanted(APPLIED), Seen(failed), NOW)
+    decision = decide(desired(APPLIED), Observed(failed), NOW)
     assert (decision.project.phase, decision.project.reason) == (Phase.WAITING, Reason.CLUSTER_FAILED)
 
 
 def test_a_database_with_data_that_vanished_is_replaced_only_when_asked():
-    decision = decide(wanted(VERIFIED, SANDBOX), Seen(ABSENT), NOW)
+    decision = decide(desired(VERIFIED, SANDBOX), Observed(ABSENT), NOW)
     assert (decision.action, decision.project.reason) == (None, Reason.CLUSTER_MISSING)
-    assert decide(wanted(VERIFIED, SANDBOX, may_replace=True), Seen(ABSENT), NOW).action is None
+    assert decide(desired(VERIFIED, SANDBOX, may_replace=True), Observed(ABSENT), NOW).action is None
     told = replace(VERIFIED, is_reported_missing=True)
-    assert decide(wanted(told, SANDBOX, may_replace=True), Seen(ABSENT), NOW).action is Action.REPLACE_DATABASE
+    assert decide(desired(told, SANDBOX, may_replace=True), Observed(ABSENT), NOW).action is Action.REPLACE_DATABASE
 
 
 @pytest.mark.parametrize("may_replace", [True, False])
 def test_a_cluster_to_be_adopted_that_does_not_exist_is_not_said_to_be_lost(may_replace):
     """Nothing else is put in the place of what somebody named; what the panel found by itself it looks for anew."""
-    named = WantedDatabase("made-by-hand", Origin.ADOPTED, object_uid="uid")
-    decision = decide(wanted(named, is_new_intent=True, may_replace=may_replace), Seen(ABSENT), NOW)
+    named = DesiredDatabase("made-by-hand", Origin.ADOPTED, object_uid="uid")
+    decision = decide(desired(named, is_new_intent=True, may_replace=may_replace), Observed(ABSENT), NOW)
     assert (decision.action, decision.project.phase) == (None, Phase.FAILED)
     assert decision.project.message.startswith("The Cluster made-by-hand does not exist, so it can't be adopted.")
     assert "data" not in decision.project.message
-    by_itself = decide(wanted(replace(named, object_uid="")), Seen(ABSENT), NOW)
+    by_itself = decide(desired(replace(named, object_uid="")), Observed(ABSENT), NOW)
     assert by_itself.action is Action.REPLACE_DATABASE
 
 
 def test_an_adoption_whose_record_was_lost_is_made_again():
-    labelled = WantedDatabase("made-by-hand", Origin.ADOPTED, object_uid="uid")
-    assert decide(wanted(labelled), Seen(RUNNING), NOW).action is Action.ADOPT_CLUSTER
+    labelled = DesiredDatabase("made-by-hand", Origin.ADOPTED, object_uid="uid")
+    assert decide(desired(labelled), Observed(RUNNING), NOW).action is Action.ADOPT_CLUSTER
 
 
 def test_a_change_of_variables_replaces_no_database():
-    decision = decide(wanted(VERIFIED, SANDBOX, is_new_intent=True), Seen(ABSENT), NOW)
+    decision = decide(desired(VERIFIED, SANDBOX, is_new_intent=True), Observed(ABSENT), NOW)
     assert (decision.action, decision.project.reason) == (None, Reason.CLUSTER_MISSING)
 
 
 @pytest.mark.parametrize("owner", ["stranger", None])
 def test_a_strangers_cluster_is_left_alone(owner):
     stranger = replace(RUNNING, owner=owner, uid="other")
-    decision = decide(wanted(VERIFIED), Seen(stranger, CredentialsSeen.CHANGED), NOW)
+    decision = decide(desired(VERIFIED), Observed(stranger, ObservedCredentials.CHANGED), NOW)
     assert (decision.action, decision.project.reason) == (None, Reason.CLUSTER_NOT_OURS)
 
 
 def test_an_unanswered_connection_is_believed_out_of_reach_after_a_while():
-    seen = running(verification=Verification.UNANSWERED, verification_note="why")
-    assert decide(wanted(CAPTURED), seen, NOW + timedelta(seconds=15)).action is Action.APPLY_SANDBOX
+    observed = running(verification=Verification.UNANSWERED, verification_note="why")
+    assert decide(desired(CAPTURED), observed, NOW + timedelta(seconds=15)).action is Action.APPLY_SANDBOX
 
 
 LATE = replace(APPLIED, deadline=EARLIER)
 
 
 def test_without_the_default_database_a_late_project_has_no_sandbox():
-    assert decide(wanted(LATE), Seen(CREATING, default_digest=""), NOW).action is None
+    assert decide(desired(LATE), Observed(CREATING, default_digest=""), NOW).action is None
 
 
 def test_a_late_project_may_go_ahead_with_the_default_database():
-    want = wanted(LATE, is_default_available=True)
-    assert decide(want, Seen(CREATING, default_digest="d"), NOW).action is Action.APPLY_SANDBOX_WITH_DEFAULT
+    intent = desired(LATE, is_default_available=True)
+    assert decide(intent, Observed(CREATING, default_digest="d"), NOW).action is Action.APPLY_SANDBOX_WITH_DEFAULT
 
 
 def test_not_before_the_database_is_late():
-    assert decide(wanted(APPLIED, is_default_available=True), Seen(CREATING, default_digest="d"), NOW).action is None
+    assert (
+        decide(desired(APPLIED, is_default_available=True), Observed(CREATING, default_digest="d"), NOW).action is None
+    )
 
 
 def test_default_credentials_are_called_so():
-    sandbox = WantedSandbox("s", True, CredentialsSource.DEFAULT, "d", LATER)
-    seen = Seen(CREATING, default_digest="d", sandbox=replace(UP, environment_digest="d"))
-    decision = decide(wanted(LATE, sandbox, is_default_available=True), seen, NOW)
+    sandbox = DesiredSandbox("s", True, CredentialsSource.DEFAULT, "d", LATER)
+    observed = Observed(CREATING, default_digest="d", sandbox=replace(UP, environment_digest="d"))
+    decision = decide(desired(LATE, sandbox, is_default_available=True), observed, NOW)
     assert decision.action is None
     assert decision.project.reason is Reason.DEFAULT_CREDENTIALS
     assert decision.database is not None
@@ -213,24 +215,24 @@ def test_default_credentials_are_called_so():
 
 
 def test_captured_credentials_are_never_given_up_for_default_ones():
-    want = wanted(LATE, SANDBOX, is_default_available=True)
-    assert decide(want, Seen(CREATING, default_digest="d", sandbox=UP), NOW).action is None
+    intent = desired(LATE, SANDBOX, is_default_available=True)
+    assert decide(intent, Observed(CREATING, default_digest="d", sandbox=UP), NOW).action is None
 
 
 def test_a_late_sandbox_says_so():
-    want = wanted(VERIFIED, replace(SANDBOX, deadline=EARLIER))
-    decision = decide(want, running(sandbox=COMING, sandbox_note="ImagePullBackOff: x"), NOW)
+    intent = desired(VERIFIED, replace(SANDBOX, deadline=EARLIER))
+    decision = decide(intent, running(sandbox=COMING, sandbox_note="ImagePullBackOff: x"), NOW)
     assert decision.project.phase is Phase.FAILED
     assert "ImagePullBackOff" in decision.project.message
 
 
 def test_nothing_is_done_for_a_project_that_was_only_registered():
-    decision = decide(Wanted("me", DesiredState.REGISTERED, 120), Seen(ABSENT), NOW)
+    decision = decide(Desired("me", DesiredState.REGISTERED, 120), Observed(ABSENT), NOW)
     assert (decision.action, decision.project.phase, decision.pace) == (None, Phase.NEW, Pace.NEVER)
 
 
 def deleted(*remaining, **changes):
-    return decide(Wanted("me", DesiredState.DELETED, 120, **changes), Seen(ABSENT, remaining=remaining), NOW)
+    return decide(Desired("me", DesiredState.DELETED, 120, **changes), Observed(ABSENT, remaining=remaining), NOW)
 
 
 CLUSTER = Remaining("Cluster pg1")
