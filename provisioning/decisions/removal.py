@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from projects.domain.states import DesiredState, Phase, Reason
 from provisioning.decisions.readiness import is_past
-from provisioning.decisions.types import Action, Decision, Desired, Observed, Pace, Remaining, Status
+from provisioning.decisions.types import Action, Decision, Desired, Observed, Remaining, Requeue, Status
 
 _NAMED = 6
 
@@ -18,9 +18,9 @@ def decide_removal(desired: Desired, observed: Observed, now: datetime) -> Decis
         deadline = now + timedelta(seconds=desired.timeout_s)
     going = _say_going(desired, doomed, deadline)
     if any(item.is_ours and not item.is_deleting for item in doomed):
-        return Decision(Action.DELETE_OBJECTS, going, Pace.POLL, going, going)
+        return Decision(Action.DELETE_OBJECTS, going, Requeue.POLL, going, going)
     if kept:
-        return Decision(Action.RELEASE_CLUSTER, going, Pace.POLL, going, going)
+        return Decision(Action.RELEASE_CLUSTER, going, Requeue.POLL, going, going)
     if not doomed:
         return _decide_end(desired)
     if is_past(deadline, now):
@@ -30,8 +30,8 @@ def decide_removal(desired: Desired, observed: Observed, now: datetime) -> Decis
             "behind. The panel goes on looking."
         )
         failed = Status(Phase.FAILED, Reason.DEADLINE_EXCEEDED, late, deadline)
-        return Decision(None, failed, Pace.FAILED, failed, failed)
-    return Decision(None, going, Pace.POLL, going, going)
+        return Decision(None, failed, Requeue.FAILED, failed, failed)
+    return Decision(None, going, Requeue.POLL, going, going)
 
 
 def _decide_end(desired: Desired) -> Decision:
@@ -46,8 +46,8 @@ def _decide_end(desired: Desired) -> Decision:
             Phase.DELETED, Reason.DELETED, "Everything that the panel made for it is gone from the cluster."
         )
     if desired.is_ended:
-        return Decision(None, status, Pace.NEVER)
-    return Decision(action, status, Pace.ONCE_MORE)
+        return Decision(None, status, Requeue.NEVER)
+    return Decision(action, status, Requeue.ONCE_MORE)
 
 
 def _say_going(desired: Desired, doomed: list[Remaining], deadline: datetime) -> Status:

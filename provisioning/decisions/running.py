@@ -18,7 +18,7 @@ from provisioning.decisions.types import (
     DesiredSandbox,
     Observed,
     ObservedCredentials,
-    Pace,
+    Requeue,
     Status,
     Verification,
 )
@@ -40,7 +40,7 @@ def decide(desired: Desired, observed: Observed, now: datetime) -> Decision:
             return decide_removal(desired, observed, now)
         case DesiredState.REGISTERED:
             status = Status(Phase.NEW, Reason.NOT_REQUESTED, "Nothing was asked for yet. Press Provision.")
-            return Decision(None, status, Pace.NEVER)
+            return Decision(None, status, Requeue.NEVER)
         case DesiredState.RUNNING:
             return _decide_running(desired, observed, now)
         case DesiredState.DELETED:
@@ -58,7 +58,7 @@ class _DatabaseStep:
 
     action: Action | None
     status: Status
-    pace: Pace = Pace.WATCHED
+    requeue: Requeue = Requeue.WATCHED
 
 
 def _decide_running(desired: Desired, observed: Observed, now: datetime) -> Decision:
@@ -74,7 +74,7 @@ def _decide_running(desired: Desired, observed: Observed, now: datetime) -> Deci
     project = step.status
     if not is_late:
         project = replace(project, phase=Phase.WAITING)
-    return Decision(step.action, project, step.pace, database=step.status, sandbox=_pending_sandbox(desired, step))
+    return Decision(step.action, project, step.requeue, database=step.status, sandbox=_pending_sandbox(desired, step))
 
 
 def _has_captured(sandbox: DesiredSandbox | None) -> bool:
@@ -91,8 +91,8 @@ def _decide_database(desired: Desired, database: DesiredDatabase, observed: Obse
     cluster = observed.cluster
     is_unapplied = not database.is_applied and database.origin is Origin.CREATED
 
-    def wait(reason: Reason, message: str, pace: Pace = Pace.WATCHED) -> _DatabaseStep:
-        return _wait_for_database(desired, database, reason, message, pace, now)
+    def wait(reason: Reason, message: str, requeue: Requeue = Requeue.WATCHED) -> _DatabaseStep:
+        return _wait_for_database(desired, database, reason, message, requeue, now)
 
     if cluster.state is State.ABSENT:
         if is_unapplied:
@@ -106,7 +106,7 @@ def _decide_database(desired: Desired, database: DesiredDatabase, observed: Obse
             f"The Cluster {database.name} is not this project's: another owner has made or labelled it. "
             "Remove that Cluster or its label, or delete this project and add it under another name."
         )
-        return _DatabaseStep(None, Status(Phase.FAILED, Reason.CLUSTER_NOT_OURS, message), Pace.FAILED)
+        return _DatabaseStep(None, Status(Phase.FAILED, Reason.CLUSTER_NOT_OURS, message), Requeue.FAILED)
     if cluster.state is State.DELETING:
         return wait(Reason.CLUSTER_DELETING, cluster.message)
     if database.origin is Origin.ADOPTED and (cluster.owner is None or not database.is_applied):
@@ -134,7 +134,7 @@ def _decide_vanished(desired: Desired, database: DesiredDatabase, now: datetime)
         missing = Status(Phase.FAILED, Reason.CLUSTER_MISSING, message)
         # Who asked for this very Cluster (its uid is known) gets no other in its place; one that the panel had found by
         # itself is forgotten, and the next step looks anew.
-        return _DatabaseStep(None if database.object_uid else Action.REPLACE_DATABASE, missing, Pace.FAILED)
+        return _DatabaseStep(None if database.object_uid else Action.REPLACE_DATABASE, missing, Requeue.FAILED)
     is_expendable = database.origin is Origin.CREATED and not database.has_run
     # Only who was told that the data is gone can have asked for a new, empty database.
     is_asked_for = desired.may_replace and database.is_reported_missing
@@ -148,18 +148,18 @@ def _decide_vanished(desired: Desired, database: DesiredDatabase, now: datetime)
         f"The Cluster {database.name} was deleted outside the panel, and its data with it. "
         "Press Retry to get a new, empty database, or Delete to end the project.",
     )
-    return _DatabaseStep(None, status, Pace.FAILED)
+    return _DatabaseStep(None, status, Requeue.FAILED)
 
 
 def _wait_for_database(
-    desired: Desired, database: DesiredDatabase, reason: Reason, message: str, pace: Pace, now: datetime
+    desired: Desired, database: DesiredDatabase, reason: Reason, message: str, requeue: Requeue, now: datetime
 ) -> _DatabaseStep:
     timeout = timedelta(seconds=desired.timeout_s)
     deadline = now + timeout if desired.is_new_intent or database.deadline is None else database.deadline
     if not is_past(deadline, now):
-        return _DatabaseStep(None, Status(Phase.CREATING, reason, message, deadline), pace)
+        return _DatabaseStep(None, Status(Phase.CREATING, reason, message, deadline), requeue)
     late = explain_deadline(desired.timeout_s, f"The database {database.name}", message)
-    return _DatabaseStep(None, Status(Phase.FAILED, Reason.DEADLINE_EXCEEDED, late, deadline), Pace.FAILED)
+    return _DatabaseStep(None, Status(Phase.FAILED, Reason.DEADLINE_EXCEEDED, late, deadline), Requeue.FAILED)
 
 
 def _decide_credentials(
@@ -167,8 +167,8 @@ def _decide_credentials(
 ) -> _DatabaseStep:
     """The Cluster is Running: are its credentials captured, and do they work?"""
 
-    def wait(reason: Reason, message: str, pace: Pace) -> _DatabaseStep:
-        return _wait_for_database(desired, database, reason, message, pace, now)
+    def wait(reason: Reason, message: str, requeue: Requeue) -> _DatabaseStep:
+        return _wait_for_database(desired, database, reason, message, requeue, now)
 
     running = Status(Phase.RUNNING, Reason.READY, "The database is running, and its credentials are captured.")
     creating = Status(Phase.CREATING, Reason.CLUSTER_NOT_RUNNING, "The database runs.", database.deadline)
@@ -177,7 +177,7 @@ def _decide_credentials(
             return _DatabaseStep(Action.CAPTURE_CREDENTIALS, creating)
         case ObservedCredentials.MISSING if database.captured_at is None:
             missing = observed.missing or Missing(Reason.SECRET_MISSING, "The credential Secret does not exist yet.")
-            return wait(missing.reason, missing.message, Pace.WATCHED)
+            return wait(missing.reason, missing.message, Requeue.WATCHED)
         case ObservedCredentials.UNKNOWN if database.captured_at is None:
             raise ValueError("The Secret of a running Cluster is read before anything is decided.")
         case ObservedCredentials.MISSING | ObservedCredentials.SAME | ObservedCredentials.UNKNOWN:
@@ -194,11 +194,11 @@ def _decide_credentials(
         case Verification.UNANSWERED:
             if database.captured_at and now - database.captured_at >= UNANSWERED_GRACE:
                 return _DatabaseStep(None, running)
-            return wait(Reason.CONNECTION_REFUSED, observed.verification_note, Pace.POLL)
+            return wait(Reason.CONNECTION_REFUSED, observed.verification_note, Requeue.POLL)
         case Verification.REFUSED:
-            return wait(Reason.CONNECTION_REFUSED, observed.verification_note, Pace.POLL)
+            return wait(Reason.CONNECTION_REFUSED, observed.verification_note, Requeue.POLL)
         case Verification.REJECTED:
-            return wait(Reason.CREDENTIALS_REJECTED, f"{observed.verification_note} {_MEND_REJECTED}", Pace.POLL)
+            return wait(Reason.CREDENTIALS_REJECTED, f"{observed.verification_note} {_MEND_REJECTED}", Requeue.POLL)
         case _:
             assert_never(observed.verification)
 
@@ -217,17 +217,17 @@ def _decide_sandbox(desired: Desired, observed: Observed, database: Status, now:
     )
     if not is_current and not (observed.sandbox and observed.sandbox.state is State.DELETING):
         applying = Status(Phase.CREATING, Reason.WAITING_FOR_SANDBOX, "The sandbox is being applied.")
-        return Decision(Action.APPLY_SANDBOX, applying, Pace.WATCHED, database, applying if sandbox else None)
+        return Decision(Action.APPLY_SANDBOX, applying, Requeue.WATCHED, database, applying if sandbox else None)
     if desired.drift_response.mends and any(item.is_mendable for item in observed.drift):
         mending = Status(Phase.CREATING, Reason.DRIFTED, f"Being taken back: {summarise(observed.drift)}.")
-        return Decision(Action.MEND_DRIFT, mending, Pace.WATCHED, database, mending)
-    status, pace = _sandbox_status(desired, observed, now)
+        return Decision(Action.MEND_DRIFT, mending, Requeue.WATCHED, database, mending)
+    status, requeue = _sandbox_status(desired, observed, now)
     if status.phase is not Phase.RUNNING:
-        return Decision(None, status, pace, database, status)
+        return Decision(None, status, requeue, database, status)
     if observed.drift:
-        return Decision(None, _say_drift(desired, observed), Pace.SETTLED, database, status)
+        return Decision(None, _say_drift(desired, observed), Requeue.SETTLED, database, status)
     project = Status(Phase.RUNNING, Reason.READY, "The database is up and the sandbox runs with its credentials.")
-    return Decision(None, project, Pace.SETTLED, database, status)
+    return Decision(None, project, Requeue.SETTLED, database, status)
 
 
 def _say_drift(desired: Desired, observed: Observed) -> Status:
@@ -256,30 +256,30 @@ def _decide_default_sandbox(desired: Desired, observed: Observed, step: _Databas
             Phase.CREATING, Reason.DEFAULT_CREDENTIALS, "The sandbox is being applied with default credentials."
         )
         return Decision(
-            Action.APPLY_SANDBOX_WITH_DEFAULT, step.status, Pace.FAILED, step.status, applying if sandbox else None
+            Action.APPLY_SANDBOX_WITH_DEFAULT, step.status, Requeue.FAILED, step.status, applying if sandbox else None
         )
     status, _ = _sandbox_status(desired, observed, now)
     if status.phase is not Phase.RUNNING:
-        return Decision(None, replace(status, reason=Reason.DEFAULT_CREDENTIALS), Pace.WATCHED, step.status, status)
+        return Decision(None, replace(status, reason=Reason.DEFAULT_CREDENTIALS), Requeue.WATCHED, step.status, status)
     project = Status(
         Phase.RUNNING,
         Reason.DEFAULT_CREDENTIALS,
         f"The sandbox runs with the default database until its own is ready. {step.status.message}",
     )
     sandbox_status = replace(status, reason=Reason.DEFAULT_CREDENTIALS, message="Ready, with default credentials.")
-    return Decision(None, project, Pace.FAILED, step.status, sandbox_status)
+    return Decision(None, project, Requeue.FAILED, step.status, sandbox_status)
 
 
-def _sandbox_status(desired: Desired, observed: Observed, now: datetime) -> tuple[Status, Pace]:
+def _sandbox_status(desired: Desired, observed: Observed, now: datetime) -> tuple[Status, Requeue]:
     """What the applied sandbox is to say: ready, not yet, or late."""
     if observed.sandbox is not None and observed.sandbox.state is State.READY:
-        return Status(Phase.RUNNING, Reason.SANDBOX_READY, observed.sandbox.message), Pace.SETTLED
+        return Status(Phase.RUNNING, Reason.SANDBOX_READY, observed.sandbox.message), Requeue.SETTLED
     message = observed.sandbox.message if observed.sandbox else "The sandbox was not seen yet."
     message = f"{message} {observed.sandbox_note}".strip()
     deadline = desired.sandbox.deadline if desired.sandbox else None
     if deadline is None or desired.is_new_intent:
         deadline = now + timedelta(seconds=desired.timeout_s)
     if not is_past(deadline, now):
-        return Status(Phase.CREATING, Reason.SANDBOX_NOT_READY, message, deadline), Pace.WATCHED
+        return Status(Phase.CREATING, Reason.SANDBOX_NOT_READY, message, deadline), Requeue.WATCHED
     late = explain_deadline(desired.timeout_s, "The sandbox", message)
-    return Status(Phase.FAILED, Reason.DEADLINE_EXCEEDED, late, deadline), Pace.FAILED
+    return Status(Phase.FAILED, Reason.DEADLINE_EXCEEDED, late, deadline), Requeue.FAILED

@@ -28,7 +28,7 @@ class Action(Enum):
     FINISH_CANCELLATION = "finish_cancellation"
 
 
-class Pace(Enum):
+class Requeue(Enum):
     """How soon to look again when no event asks for it earlier."""
 
     POLL = "poll"  # nothing will tell us
@@ -161,6 +161,6 @@ class Decision:
 
     action: Action | None
     project: Status
-    pace: Pace
+    requeue: Requeue
     database: Status | None = None
     sandbox: Status | None = None

@@ -16,7 +16,7 @@ from projects.domain.states import CredentialsSource, DesiredState, Origin, Reas
 from projects.models import DatabaseCluster, Sandbox
 from provisioning import heartbeats
 from provisioning.decisions.running import decide
-from provisioning.decisions.types import Decision, Desired, DesiredDatabase, DesiredSandbox, Pace
+from provisioning.decisions.types import Decision, Desired, DesiredDatabase, DesiredSandbox, Requeue
 from provisioning.kube.client import disconnect
 from provisioning.kube.errors import KubeError, LoginFailedError, RefusedError
 from provisioning.objects.names import AdoptionNeededError, AmbiguousClusterError
@@ -77,7 +77,7 @@ def _reconcile(lease: Lease) -> Ended:
                 return record(context, decision, now)
             note_steps(context, decision, now)
             ACTIONS[decision.action](context, now)
-            if decision.pace is Pace.ONCE_MORE:  # its rows have come to their end
+            if decision.requeue is Requeue.ONCE_MORE:  # its rows have come to their end
                 return record(context, decision, now)
         return Ended(record_trouble(lease, _RESTLESS, timezone.now(), context))
     except LeaseLostError:

@@ -13,7 +13,7 @@ from projects.models import Project
 from projects.services.events import record_event
 from provisioning import heartbeats
 from provisioning.decisions.readiness import State, explain_deadline, is_past, judge_cluster, judge_sandbox
-from provisioning.decisions.types import Decision, Pace
+from provisioning.decisions.types import Decision, Requeue
 from provisioning.objects.diff import describe
 from provisioning.reconcile.context import PANEL, PassContext
 from provisioning.reconcile.lease import LEASE, Lease
@@ -108,19 +108,19 @@ def note_steps(context: PassContext, decision: Decision, now: datetime) -> None:
 
 
 def next_look(decision: Decision, now: datetime) -> datetime | None:
-    """Return when to look again if nothing calls earlier: by pace, but not later than the deadline."""
-    match decision.pace:
-        case Pace.POLL:
+    """Return when to look again if nothing calls earlier: by requeue, but not later than the deadline."""
+    match decision.requeue:
+        case Requeue.POLL:
             delay_s = settings.POLL_S
-        case Pace.WATCHED:
+        case Requeue.WATCHED:
             delay_s = settings.WATCHED_POLL_S if heartbeats.is_watched(now) else settings.POLL_S
-        case Pace.FAILED:
+        case Requeue.FAILED:
             delay_s = _FAILED_POLL_S
-        case Pace.SETTLED:
+        case Requeue.SETTLED:
             delay_s = settings.SETTLED_POLL_S * random.uniform(0.8, 1.2)  # noqa: S311 - spreads load, no secret  # nosec B311
-        case Pace.ONCE_MORE:
+        case Requeue.ONCE_MORE:
             return now + 2 * LEASE  # when such a pass must have ended
-        case Pace.NEVER:
+        case Requeue.NEVER:
             return None
         case _ as unknown:
             assert_never(unknown)

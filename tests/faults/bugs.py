@@ -185,8 +185,8 @@ BUGS = (
         "what runs is never looked at again",
         "tasks lost",
         (
-            Edit(record.next_look, "case Pace.NEVER:", "case Pace.NEVER | Pace.SETTLED:"),
-            Edit(record.next_look, "case Pace.SETTLED:", "case None:"),
+            Edit(record.next_look, "case Requeue.NEVER:", "case Requeue.NEVER | Requeue.SETTLED:"),
+            Edit(record.next_look, "case Requeue.SETTLED:", "case None:"),
         ),
     ),
     Bug(

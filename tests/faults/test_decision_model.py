@@ -25,8 +25,8 @@ from provisioning.decisions.types import (
     DesiredSandbox,
     Observed,
     ObservedCredentials,
-    Pace,
     Remaining,
+    Requeue,
 )
 from provisioning.objects.credentials import Missing
 from tests.faults.bugs import BUGS, planted
@@ -142,7 +142,7 @@ class DecisionModel(RuleBasedStateMachine):
             if step == lost_at:
                 self.rows = before[0]
                 return
-            if decision.pace is Pace.ONCE_MORE:
+            if decision.requeue is Requeue.ONCE_MORE:
                 self.record(decision)
                 return
         raise AssertionError("The pass did not come to rest.")
@@ -159,10 +159,10 @@ class DecisionModel(RuleBasedStateMachine):
             assert self.workload.is_ready
             assert self.workload.digest == f"digest of {self.rows.password}"
             assert self.rows.password in self.passwords
-        if decision.pace is Pace.NEVER:
+        if decision.requeue is Requeue.NEVER:
             assert decision.project.phase in (Phase.NEW, Phase.DELETED)
         if decision.project.phase in Phase.in_progress():
-            assert decision.pace in (Pace.POLL, Pace.WATCHED)
+            assert decision.requeue in (Requeue.POLL, Requeue.WATCHED)
 
     def record(self, decision: Decision) -> None:
         rows = self.rows

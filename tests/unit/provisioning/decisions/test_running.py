@@ -15,8 +15,8 @@ from provisioning.decisions.types import (
     DesiredSandbox,
     Observed,
     ObservedCredentials,
-    Pace,
     Remaining,
+    Requeue,
     Verification,
 )
 from provisioning.objects.credentials import Missing
@@ -101,7 +101,7 @@ def test_no_sandbox_before_the_credentials_are_captured_and_checked():
 def test_all_up_is_running_and_settled():
     decision = decide(desired(VERIFIED, SANDBOX), running(sandbox=UP), NOW)
     assert decision.project.phase is Phase.RUNNING
-    assert decision.pace is Pace.SETTLED
+    assert decision.requeue is Requeue.SETTLED
     assert decision.database is not None
     assert decision.database.deadline is None
 
@@ -121,7 +121,7 @@ def test_when_the_deadline_passes_the_last_thing_seen_is_said():
     assert (decision.project.phase, decision.project.reason) == (Phase.FAILED, Reason.DEADLINE_EXCEEDED)
     assert "phase Creating" in decision.project.message
     assert "Retry" in decision.project.message
-    assert decision.pace is Pace.FAILED
+    assert decision.requeue is Requeue.FAILED
 
 
 def test_a_late_database_heals_by_itself():
@@ -228,7 +228,7 @@ def test_a_late_sandbox_says_so():
 
 def test_nothing_is_done_for_a_project_that_was_only_registered():
     decision = decide(Desired("me", DesiredState.REGISTERED, 120), Observed(ABSENT), NOW)
-    assert (decision.action, decision.project.phase, decision.pace) == (None, Phase.NEW, Pace.NEVER)
+    assert (decision.action, decision.project.phase, decision.requeue) == (None, Phase.NEW, Requeue.NEVER)
 
 
 def deleted(*remaining, **changes):
