@@ -25,7 +25,7 @@ from provisioning.reconcile.context import PassContext
 from provisioning.reconcile.drift import choose_drift_response, observe_drift
 from provisioning.reconcile.lease import Lease, LeaseLostError, claim, release
 from provisioning.reconcile.observe import World, default_connection, observe_running
-from provisioning.reconcile.record import Ended, Trouble, note_steps, record, record_trouble
+from provisioning.reconcile.record import PassResult, Trouble, note_steps, record, record_trouble
 from provisioning.reconcile.rotate_password import RotationDelayedError
 from provisioning.reconcile.teardown import observe_remaining
 
@@ -46,32 +46,32 @@ def run_pass(project_id: int) -> None:
     lease = claim(project_id, now)
     if lease is None:
         return
-    ended = Ended(lease.until)
+    result = PassResult(lease.until)
     try:
         with redaction_scope(f"project {project_id}"):
-            ended = _reconcile(lease)
+            result = _reconcile(lease)
     except LeaseLostError:
         logger.info("Project %s: a newer pass has taken over.", project_id)
         return
     finally:
-        if not ended.is_released:
-            release(lease, next_pass_at=ended.next_pass_at, now=timezone.now())
+        if not result.is_released:
+            release(lease, next_pass_at=result.next_pass_at, now=timezone.now())
 
 
-def _reconcile(lease: Lease) -> Ended:
+def _reconcile(lease: Lease) -> PassResult:
     """Take steps until there is none left."""
     context = None
     try:
         context = build_context(lease)
         if context.project.is_forgotten:
-            return Ended(None)
+            return PassResult(None)
         for _ in range(_MOST_STEPS):
             now = timezone.now()
             heartbeats.beat_queue()  # a pass that an API server holds up is no silence of the queue
             if not lease.has_time_left(now):
                 if not context.is_stored:
                     context.store()
-                return Ended(now)
+                return PassResult(now)
             decision = observe_and_decide(context, now)
             if decision.action is None:
                 return record(context, decision, now)
@@ -79,11 +79,11 @@ def _reconcile(lease: Lease) -> Ended:
             ACTIONS[decision.action](context, now)
             if decision.requeue is Requeue.ONCE_MORE:  # its rows have come to their end
                 return record(context, decision, now)
-        return Ended(record_trouble(lease, _RESTLESS, timezone.now(), context))
+        return PassResult(record_trouble(lease, _RESTLESS, timezone.now(), context))
     except LeaseLostError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever went wrong, the row says so and is looked at again
-        return Ended(record_trouble(lease, _explain(error), timezone.now(), context))
+        return PassResult(record_trouble(lease, _explain(error), timezone.now(), context))
 
 
 def build_context(lease: Lease) -> PassContext:

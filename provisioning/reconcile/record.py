@@ -35,14 +35,14 @@ class Trouble:
     is_final: bool = False
 
 
-class Ended(NamedTuple):
+class PassResult(NamedTuple):
     """How a pass has ended: when to look again, and whether it has given its lease back."""
 
     next_pass_at: datetime | None
     is_released: bool = False
 
 
-def record(context: PassContext, decision: Decision, now: datetime) -> Ended:
+def record(context: PassContext, decision: Decision, now: datetime) -> PassResult:
     """Write what was decided to the project's rows, in one transaction under the lease, and end the pass. Raises
     LeaseLostError.
 
@@ -67,7 +67,9 @@ def record(context: PassContext, decision: Decision, now: datetime) -> Ended:
     return _write(context, values, decision, now, before)
 
 
-def _write(context: PassContext, values: dict[str, object], decision: Decision, now: datetime, before: Phase) -> Ended:
+def _write(
+    context: PassContext, values: dict[str, object], decision: Decision, now: datetime, before: Phase
+) -> PassResult:
     project = context.project
     is_changed = any(getattr(project, name) != value for name, value in values.items())
     after = decision.project.phase
@@ -82,8 +84,8 @@ def _write(context: PassContext, values: dict[str, object], decision: Decision, 
         context.note(decision.project.reason, decision.project.message, level=level)
     following = next_look(decision, now)
     if is_changed or not context.is_stored:
-        return Ended(following, context.store_last(following, **(values if is_changed else {})))
-    return Ended(following)
+        return PassResult(following, context.store_last(following, **(values if is_changed else {})))
+    return PassResult(following)
 
 
 def note_steps(context: PassContext, decision: Decision, now: datetime) -> None:

@@ -129,8 +129,8 @@ BUGS = (
         (
             Edit(
                 loop._reconcile,
-                "return Ended(record_trouble(lease, _explain(error), timezone.now(), context))",
-                "return Ended(None)",
+                "return PassResult(record_trouble(lease, _explain(error), timezone.now(), context))",
+                "return PassResult(None)",
             ),
         ),
         seed=7,
