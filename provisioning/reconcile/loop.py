@@ -6,34 +6,29 @@ from datetime import datetime
 from typing import assert_never
 
 from django.conf import settings
-from django.core.exceptions import ImproperlyConfigured
 from django.db.models import prefetch_related_objects
 from django.utils import timezone
 
-from projects.confidential.encrypted_fields import UndecryptableValueError
 from projects.confidential.redaction import redaction_scope
 from projects.domain.states import CredentialsSource, DesiredState, Origin, Reason
 from projects.models import DatabaseCluster, Sandbox
 from provisioning import heartbeats
 from provisioning.decisions.running import decide
 from provisioning.decisions.types import Decision, Desired, DesiredDatabase, DesiredSandbox, Requeue
-from provisioning.kube.client import disconnect
-from provisioning.kube.errors import KubeError, LoginFailedError, RefusedError
-from provisioning.objects.names import AdoptionNeededError, AmbiguousClusterError
 from provisioning.reconcile.apply_database import ACTIONS, ensure_database
 from provisioning.reconcile.context import PassContext
 from provisioning.reconcile.drift import choose_drift_response, observe_drift
+from provisioning.reconcile.failures import PassFailure, explain_failure
 from provisioning.reconcile.lease import Lease, LeaseLostError, claim, release
 from provisioning.reconcile.observe import World, default_connection, observe_running
-from provisioning.reconcile.record import PassResult, Trouble, note_steps, record, record_trouble
-from provisioning.reconcile.rotate_password import RotationDelayedError
+from provisioning.reconcile.record import PassResult, note_steps, record, record_failure
 from provisioning.reconcile.teardown import observe_remaining
 
 logger = logging.getLogger(__name__)
 
 # Far more than any flow needs: a decision that never comes to rest is an error, not a busy loop.
 _MOST_STEPS = 20
-_RESTLESS = Trouble(Reason.INTERNAL_ERROR, "A pass did not come to rest; it is tried again. Please report this.")
+_RESTLESS = PassFailure(Reason.INTERNAL_ERROR, "A pass did not come to rest; it is tried again. Please report this.")
 
 
 def run_pass(project_id: int) -> None:
@@ -79,11 +74,11 @@ def _reconcile(lease: Lease) -> PassResult:
             ACTIONS[decision.action](context, now)
             if decision.requeue is Requeue.ONCE_MORE:  # its rows have come to their end
                 return record(context, decision, now)
-        return PassResult(record_trouble(lease, _RESTLESS, timezone.now(), context))
+        return PassResult(record_failure(lease, _RESTLESS, timezone.now(), context))
     except LeaseLostError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever went wrong, the row says so and is looked at again
-        return PassResult(record_trouble(lease, _explain(error), timezone.now(), context))
+        return PassResult(record_failure(lease, explain_failure(error), timezone.now(), context))
 
 
 def build_context(lease: Lease) -> PassContext:
@@ -159,46 +154,3 @@ def _desired_sandbox(row: Sandbox) -> DesiredSandbox:
         environment_digest=row.environment_digest,
         deadline=row.deadline,
     )
-
-
-def _explain(error: Exception) -> Trouble:
-    """Turn what went wrong into a reason and a sentence, without anything secret."""
-    match error:
-        case AmbiguousClusterError():
-            return Trouble(Reason.CLUSTER_AMBIGUOUS, str(error), is_final=True)
-        case AdoptionNeededError():
-            return Trouble(Reason.ADOPTION_NEEDED, str(error), is_final=True)
-        case RefusedError(code=404) if 'namespaces "' in str(error):
-            return Trouble(
-                Reason.NAMESPACE_MISSING,
-                "The project's namespace does not exist. Make it (`kubectl create namespace …`) and the panel goes on "
-                f"by itself, or delete this project and add another in a namespace that exists. {error}",
-            )
-        case RefusedError(code=404):
-            missing = "KubeBlocks is not installed in this cluster. Install it with its PostgreSQL addon"
-            return Trouble(Reason.KUBEBLOCKS_MISSING, f"{missing}; the panel goes on by itself. {error}")
-        case RefusedError(code=401):
-            # The token was rotated or ran out: the next pass reads the kubeconfig anew.
-            disconnect()
-            return Trouble(Reason.CLUSTER_REFUSED, str(error))
-        case RefusedError(code=403 | 429):
-            return Trouble(Reason.CLUSTER_REFUSED, str(error), retry_after_s=error.retry_after_s)
-        case RefusedError(code=400 | 409 | 415 | 422):
-            return Trouble(Reason.CLUSTER_REJECTED, str(error))
-        case LoginFailedError():
-            disconnect()
-            return Trouble(Reason.LOGIN_FAILED, f"{error} The panel tries again by itself.")
-        case KubeError():
-            disconnect()
-            return Trouble(Reason.CLUSTER_UNREACHABLE, str(error))
-        case RotationDelayedError():
-            return Trouble(Reason.PASSWORD_NOT_CHANGED, str(error))
-        case UndecryptableValueError() | ImproperlyConfigured():
-            return Trouble(Reason.KEY_MISSING, str(error))
-        case _:
-            logger.exception("A pass failed.", exc_info=error)
-            kind = type(error).__name__
-            return Trouble(
-                Reason.INTERNAL_ERROR,
-                f"The panel made an error of its own ({kind}); its log says more. It tries again by itself.",
-            )

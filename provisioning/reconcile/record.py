@@ -1,7 +1,6 @@
 """What a pass writes: statuses, steps reached, events; and when it wants to be called again."""
 
 import random
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple, assert_never
 
@@ -16,6 +15,7 @@ from provisioning.decisions.readiness import State, explain_deadline, is_past, j
 from provisioning.decisions.types import Decision, Requeue
 from provisioning.objects.diff import describe
 from provisioning.reconcile.context import PANEL, PassContext
+from provisioning.reconcile.failures import PassFailure
 from provisioning.reconcile.lease import LEASE, Lease
 from provisioning.reconcile.observe import observe_urls
 
@@ -23,16 +23,6 @@ _FAILED_POLL_S = 20.0
 _LONGEST_BACKOFF_S = 300.0
 # What a late effect has left behind, where the cluster is out of reach for longer than these take, is an orphan.
 _MOST_LAST_LOOKS = 12
-
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """Something that kept a pass from its end. `is_final`: only a person can mend it."""
-
-    reason: Reason
-    message: str
-    retry_after_s: float | None = None
-    is_final: bool = False
 
 
 class PassResult(NamedTuple):
@@ -154,8 +144,8 @@ def _explain_late(project: Project, last_seen: str) -> str:
     )
 
 
-def record_trouble(
-    lease: Lease, trouble: Trouble, now: datetime, context: PassContext | None = None
+def record_failure(
+    lease: Lease, failure: PassFailure, now: datetime, context: PassContext | None = None
 ) -> datetime | None:
     """Say on the project what went wrong, keep what is known, and return when to try again: later each time.
 
@@ -167,14 +157,14 @@ def record_trouble(
         if project.has_ended:
             is_last = project.failures >= _MOST_LAST_LOOKS
             lease.write(failures=0 if is_last else project.failures + 1)
-            return None if is_last else now + _back_off(project.failures + 1, trouble)
-        phase, reason, message = Phase(project.phase), trouble.reason, trouble.message
+            return None if is_last else now + _back_off(project.failures + 1, failure)
+        phase, reason, message = Phase(project.phase), failure.reason, failure.message
         is_waiting = phase in Phase.in_progress() or phase is Phase.FAILED
         is_late = is_waiting and is_past(_deadline_of(project), now)
-        if is_late and not trouble.is_final:
+        if is_late and not failure.is_final:
             reason = Reason.DEADLINE_EXCEEDED
             message = _explain_late(project, message)
-        if is_late or trouble.is_final:
+        if is_late or failure.is_final:
             phase = Phase.FAILED
         failures = project.failures + 1
         values: dict[str, object] = {"phase": phase, "reason": reason, "message": message, "failures": failures}
@@ -189,16 +179,16 @@ def record_trouble(
                 actor=PANEL,
                 by_panel=True,
                 reason=reason,
-                message=trouble.message,
+                message=failure.message,
                 level=Level.WARNING,
                 at=now,
             )
-    return now + _back_off(failures, trouble)
+    return now + _back_off(failures, failure)
 
 
-def _back_off(failures: int, trouble: Trouble) -> timedelta:
+def _back_off(failures: int, failure: PassFailure) -> timedelta:
     backoff_s = min(_LONGEST_BACKOFF_S, settings.POLL_S * 2 ** min(failures - 1, 10))
-    if trouble.is_final:
+    if failure.is_final:
         backoff_s = _LONGEST_BACKOFF_S
-    wait_s = max(min(trouble.retry_after_s or 0.0, _LONGEST_BACKOFF_S), backoff_s * random.uniform(0.7, 1.3))  # noqa: S311 - as above  # nosec B311
+    wait_s = max(min(failure.retry_after_s or 0.0, _LONGEST_BACKOFF_S), backoff_s * random.uniform(0.7, 1.3))  # noqa: S311 - as above  # nosec B311
     return timedelta(seconds=wait_s)

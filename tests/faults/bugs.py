@@ -129,7 +129,7 @@ BUGS = (
         (
             Edit(
                 loop._reconcile,
-                "return PassResult(record_trouble(lease, _explain(error), timezone.now(), context))",
+                "return PassResult(record_failure(lease, explain_failure(error), timezone.now(), context))",
                 "return PassResult(None)",
             ),
         ),
