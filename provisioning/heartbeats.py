@@ -79,7 +79,7 @@ def acquire(name: str, token: uuid.UUID, duration: timedelta, now: datetime, det
     return True
 
 
-def give_up(name: str, token: uuid.UUID) -> None:
+def release(name: str, token: uuid.UUID) -> None:
     """Let a standby take the lease at once."""
     ProcessLease.objects.filter(name=name, token=token).update(until=None, token=None)
 

@@ -27,7 +27,7 @@ from provisioning.objects.names import (
 )
 from provisioning.objects.readers import Object, created_at, labels_of, metadata_of, text, uid_of
 from provisioning.reconcile.context import PANEL
-from provisioning.reconcile.teardown import give_up
+from provisioning.reconcile.teardown import disown_cluster
 
 KINDS = (STATEFULSET, SERVICE, SECRET, PVC, INGRESS)
 _SEEN_FIELDS = (
@@ -261,7 +261,7 @@ def _end(orphan: Orphan, now: datetime) -> str:
         kube.delete(kind, orphan.namespace, orphan.name, uid=orphan.uid)
         return f"Asked for the deletion of the orphan {orphan}."
     if orphan.wish == OrphanWish.RELEASE and still.is_releasable:
-        give_up(orphan.namespace, orphan.name)
+        disown_cluster(orphan.namespace, orphan.name)
         kube.merge_labels(kind, orphan.namespace, orphan.name, RELEASED_LABELS, uid=orphan.uid)
         return f"Took the panel's labels off {orphan}; it and its data stay."
     return f"{orphan} is not what it was: it was left as it is."

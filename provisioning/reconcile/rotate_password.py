@@ -82,12 +82,12 @@ def _rotate(context: PassContext, database: DatabaseCluster, now: datetime) -> N
     # Where the old one's key is lost and was given up, the server is asked whether it has the new one already.
     current = database.connection or database.pending_connection
     if current is None:
-        _give_up(context, database, "the panel has no password of it")
+        _abandon(context, database, "the panel has no password of it")
         return
     if not database.pending_password:
         elsewhere = _find_source(context.world.cluster)
         if elsewhere:
-            _give_up(context, database, f"KubeBlocks takes it from the Secret {elsewhere}: change it there")
+            _abandon(context, database, f"KubeBlocks takes it from the Secret {elsewhere}: change it there")
             return
         _save(context, database, pending_password=EncryptedText.of(_new_password()))
     pending = replace(current, password=database.pending_password.reveal())
@@ -139,17 +139,17 @@ def _change_on_server(
         if verification is Verification.VERIFIED:
             return note
         if verification is Verification.REJECTED and database.rotation_begun_at is None:
-            _give_up(context, database, "the server takes neither the password that the panel has nor the new one")
+            _abandon(context, database, "the server takes neither the password that the panel has nor the new one")
             return ""
         if verification is Verification.REJECTED:
             # One of them may be in force and refused for a while: neither is dropped before a third one is proved.
             if _is_another_in_force(context, database, current, pending):
-                _give_up(context, database, "another one is in force, which its Secret has")
+                _abandon(context, database, "another one is in force, which its Secret has")
                 return ""
             note = _NEITHER
     deadline = (database.rotation_requested_at or now) + timedelta(seconds=settings.READY_TIMEOUT_S)
     if database.rotation_begun_at is None and is_past(deadline, now):
-        _give_up(context, database, note)
+        _abandon(context, database, note)
         return ""
     raise RotationDelayedError(f"The password of {database.name} is not changed yet. {note} The panel tries again.")
 
@@ -272,7 +272,7 @@ def _finish(context: PassContext, database: DatabaseCluster, note: str, now: dat
     context.world.verification = None
 
 
-def _give_up(context: PassContext, database: DatabaseCluster, why: str) -> None:
+def _abandon(context: PassContext, database: DatabaseCluster, why: str) -> None:
     """End a change that can't be done; the credentials are as they were, and are looked at anew."""
     context.note(
         "PasswordNotChanged",

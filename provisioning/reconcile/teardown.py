@@ -206,7 +206,7 @@ def release_clusters(context: PassContext, now: datetime) -> None:
             continue
         with transaction.atomic():
             context.store()
-            give_up(namespace, name)
+            disown_cluster(namespace, name)
         # Who gets it back must find the password that it has in its Secret.
         finish_rotation(context, name, cluster, now)
         context.world.kube.merge_labels(kind, namespace, name, RELEASED_LABELS, uid=uid_of(cluster))
@@ -214,7 +214,7 @@ def release_clusters(context: PassContext, now: datetime) -> None:
         context.store()
 
 
-def give_up(namespace: str, name: str) -> None:
+def disown_cluster(namespace: str, name: str) -> None:
     """Have the rows no longer know a Cluster that is about to be released: without its labels its uid would tell, and
     the end of its project would take it."""
     DatabaseCluster.objects.filter(namespace=namespace, name=name, origin=Origin.CREATED).update(object_uid="")

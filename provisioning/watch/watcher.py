@@ -76,7 +76,7 @@ class Watcher:
                 self._stop.wait(0.2)
         finally:
             self._end_streams()
-            heartbeats.give_up(heartbeats.WATCHER, self._token)
+            heartbeats.release(heartbeats.WATCHER, self._token)
             connection.close()
             logger.info("The watcher has stopped.")
 

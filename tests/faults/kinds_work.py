@@ -150,9 +150,9 @@ def watcher_stolen(run: Run) -> EndFault:
     token = uuid.uuid4()
     now = timezone.now()
     if run.watcher is not None:
-        heartbeats.give_up(heartbeats.WATCHER, run.watcher.token)
+        heartbeats.release(heartbeats.WATCHER, run.watcher.token)
     heartbeats.acquire(heartbeats.WATCHER, token, heartbeats.WATCHER_LEASE, now, {})
-    return lambda: heartbeats.give_up(heartbeats.WATCHER, token)
+    return lambda: heartbeats.release(heartbeats.WATCHER, token)
 
 
 @kind("clock jumps forward")
