@@ -28,24 +28,24 @@ _beaten_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ComponentHealth:
     """One of the panel's processes: whether it is alive, a sentence, the seconds since it was last heard of, and
     whether something outside keeps it from its work."""
 
     alive: bool
     message: str
     age_s: float | None = None
-    is_hindered: bool = False
+    is_degraded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Liveness:
-    watcher: Part
-    queue: Part
+    watcher: ComponentHealth
+    queue: ComponentHealth
 
 
 @dataclass(frozen=True, slots=True)
-class Followed:
+class WatchCoverage:
     """Since when a watcher has followed the cluster, by its own clock, and by how much that may be behind this one: it
     renewed its lease some time ago, so not by more than that seems to be."""
 
@@ -116,13 +116,13 @@ def _watchers_lease(now: datetime) -> ProcessLease | None:
     return ProcessLease.objects.filter(name=WATCHER, until__gt=now, until__lte=latest).first()
 
 
-def read_followed(now: datetime) -> Followed | None:
+def read_watch_coverage(now: datetime) -> WatchCoverage | None:
     """Return since when the leading watcher has followed the cluster; None while none does."""
     lease = _watchers_lease(now)
     if lease is None or lease.renewed_at is None or lease.details.get("in_step") is not True:
         return None
     since = parse_datetime(str(lease.details.get("since") or ""))
-    return Followed(since, max(now - lease.renewed_at, timedelta(0))) if since else None
+    return WatchCoverage(since, max(now - lease.renewed_at, timedelta(0))) if since else None
 
 
 def read(now: datetime | None = None) -> Liveness:
@@ -133,25 +133,31 @@ def read(now: datetime | None = None) -> Liveness:
     return Liveness(watcher, _read_queue(leases.get(QUEUE), now, is_watched=watcher.alive))
 
 
-def _read_watcher(lease: ProcessLease | None, now: datetime) -> Part:
+def _read_watcher(lease: ProcessLease | None, now: datetime) -> ComponentHealth:
     if lease is None or lease.renewed_at is None:
-        return Part(False, "No watcher runs: everything still comes to its end, only slower. Start `manage.py watch`.")
+        return ComponentHealth(
+            False, "No watcher runs: everything still comes to its end, only slower. Start `manage.py watch`."
+        )
     age_s = (now - lease.renewed_at).total_seconds()
     if lease.until is None or not now < lease.until <= now + WATCHER_LEASE + CLOCK_SKEW:
-        return Part(False, f"The watcher was last heard of {age_s:.0f} s ago. Start `manage.py watch` again.", age_s)
+        return ComponentHealth(
+            False, f"The watcher was last heard of {age_s:.0f} s ago. Start `manage.py watch` again.", age_s
+        )
     trouble = str(lease.details.get("trouble") or "")
     if trouble:
-        return Part(True, f"The watcher runs, but: {trouble}", age_s, is_hindered=True)
-    return Part(True, "A watcher leads.", age_s)
+        return ComponentHealth(True, f"The watcher runs, but: {trouble}", age_s, is_degraded=True)
+    return ComponentHealth(True, "A watcher leads.", age_s)
 
 
-def _read_queue(lease: ProcessLease | None, now: datetime, *, is_watched: bool) -> Part:
+def _read_queue(lease: ProcessLease | None, now: datetime, *, is_watched: bool) -> ComponentHealth:
     if lease is None or lease.renewed_at is None:
-        return Part(False, "No queue worker runs, as far as is known: nothing happens until `manage.py qcluster` runs.")
+        return ComponentHealth(
+            False, "No queue worker runs, as far as is known: nothing happens until `manage.py qcluster` runs."
+        )
     age = now - lease.renewed_at
     age_s = age.total_seconds()
     if age > (_QUEUE_SILENCE if is_watched else _QUEUE_SILENCE_UNWATCHED):
-        return Part(
+        return ComponentHealth(
             False, f"The queue's workers have been silent for {age_s:.0f} s. Restart `manage.py qcluster`.", age_s
         )
-    return Part(True, f"A worker was heard of {age_s:.0f} s ago.", age_s)
+    return ComponentHealth(True, f"A worker was heard of {age_s:.0f} s ago.", age_s)

@@ -292,7 +292,7 @@ class PartHealth(Protocol):
     def alive(self) -> bool: ...
 
     @property
-    def is_hindered(self) -> bool: ...
+    def is_degraded(self) -> bool: ...
 
     @property
     def message(self) -> str: ...
@@ -313,7 +313,7 @@ def panel_warnings() -> list[str]:
     if not path:
         return []
     health: PanelHealth = import_string(path)()
-    return [part.message for part in (health.queue, health.watcher) if not part.alive or part.is_hindered]
+    return [part.message for part in (health.queue, health.watcher) if not part.alive or part.is_degraded]
 
 
 def with_last_event(projects: QuerySet[Project]) -> QuerySet[Project]:

@@ -152,7 +152,7 @@ def _examine_processes() -> Iterator[Finding]:
     yield Finding("watcher", Verdict.OK if alive.watcher.alive else Verdict.WARNING, watcher)
 
 
-def _last_heard_of(part: heartbeats.Part) -> str:
+def _last_heard_of(part: heartbeats.ComponentHealth) -> str:
     return f" It was last heard of {part.age_s:.0f} s ago." if part.age_s is not None else ""
 
 

@@ -128,7 +128,7 @@ def is_just_captured(project: Project, database: DatabaseCluster, now: datetime)
         or not (database.is_verified or not settings.VERIFY_CONNECTIONS)
     ):
         return False
-    followed = heartbeats.read_followed(now)
+    followed = heartbeats.read_watch_coverage(now)
     if followed is None:
         return False
     # By the watcher's clock, which may be behind this one's.

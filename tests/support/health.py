@@ -4,21 +4,21 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Part:
+class ComponentHealth:
     alive: bool
     message: str = ""
-    is_hindered: bool = False
+    is_degraded: bool = False
 
 
 @dataclass(frozen=True)
 class Health:
-    watcher: Part
-    queue: Part
+    watcher: ComponentHealth
+    queue: ComponentHealth
 
 
 def read_without_watcher() -> Health:
-    return Health(watcher=Part(False, "The watcher is not running."), queue=Part(True))
+    return Health(watcher=ComponentHealth(False, "The watcher is not running."), queue=ComponentHealth(True))
 
 
 def read_all_well() -> Health:
-    return Health(watcher=Part(True), queue=Part(True))
+    return Health(watcher=ComponentHealth(True), queue=ComponentHealth(True))
