@@ -14,13 +14,13 @@ from projects.models import DatabaseCluster, Project
 from provisioning.decisions.readiness import Readiness, State, judge_cluster
 from provisioning.objects.readers import Object, metadata_of, text
 
-# Words that come before the pass that applied the Cluster has recorded it are kept for as many rounds.
+# StatusRelay that come before the pass that applied the Cluster has recorded it are kept for as many rounds.
 _ROUNDS = 5
 # A transaction of so many rows holds up nobody.
 _BATCH = 200
 
 
-class Words:
+class StatusRelay:
     """The latest words of each waiting Cluster until they are written. Thread-safe."""
 
     def __init__(self) -> None:

@@ -23,7 +23,7 @@ from provisioning.kube.kinds import SECRET, STATEFULSET, Kind, cluster_kind
 from provisioning.models import ClusterChange
 from provisioning.objects.names import INSTANCE_LABEL, PROJECT_ID_LABEL, as_uid, project_id_of
 from provisioning.objects.readers import Object, labels_of, metadata_of, text
-from provisioning.watch.status_relay import Words
+from provisioning.watch.status_relay import StatusRelay
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class Subject:
     `fingerprint` maps an object to what a decision depends on; an object that was never seen counts as `unseen`, so
     that the echo of our own apply wakes nobody. `owners` maps objects to the uids of their projects. `cluster` names
     the Cluster of an object that no longer is as a pass may have found it, "" where passes look for themselves.
-    `words` is told of changes that no decision depends on.
+    `relay` is told of changes that no decision depends on.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Subject:
     unseen: str
     owners: Callable[[Iterable[Object]], set[str]]
     cluster: Callable[[Object], str] = lambda item: ""
-    words: Callable[[Object], None] = lambda item: None
+    relay: Callable[[Object], None] = lambda item: None
 
 
 def _labelled_owners(items: Iterable[Object]) -> set[str]:
@@ -88,7 +88,7 @@ def _sandbox_fingerprint(item: Object) -> str:
     return judge_sandbox(item).state.value
 
 
-WORDS = Words()
+STATUS_RELAY = StatusRelay()
 SUBJECTS = (
     Subject(
         CLUSTERS,
@@ -98,7 +98,7 @@ SUBJECTS = (
         State.WAITING.value,
         _labelled_owners,
         _name,
-        WORDS.take,
+        STATUS_RELAY.take,
     ),
     Subject(
         SECRETS,
@@ -256,7 +256,7 @@ class Stream:
                 known.pop(key, None)
             elif known.get(key, self.subject.unseen) == fingerprint:
                 known[key] = fingerprint
-                self.subject.words(event.object)
+                self.subject.relay(event.object)
                 return
             else:
                 known[key] = fingerprint

@@ -20,13 +20,13 @@ from projects.services.inventory import request_inventory
 from projects.services.queue import enqueue_task
 from provisioning import heartbeats
 from provisioning.queue.sweep import sweep_once, vouch_for_settled
-from provisioning.watch.streams import CLUSTERS, RELIST_EVERY_S, SECRETS, SUBJECTS, WORDS, Pulse, Stream
+from provisioning.watch.streams import CLUSTERS, RELIST_EVERY_S, SECRETS, STATUS_RELAY, SUBJECTS, Pulse, Stream
 
 logger = logging.getLogger(__name__)
 
 _RENEW_EVERY_S = 3.0
 _SWEEP_EVERY_S = 3.0
-_WORDS_EVERY_S = 1.0
+_RELAY_EVERY_S = 1.0
 # Passes put the next check off by at most so many times SETTLED_POLL_S.
 _CHECKED_WITHIN = 1.2
 
@@ -43,7 +43,7 @@ class Watcher:
 
     def run(self) -> None:
         logger.info("The watcher stands by.")
-        next_renewal = next_sweep = next_words = next_beat = 0.0
+        next_renewal = next_sweep = next_relay = next_beat = 0.0
         next_inventory = time.monotonic() + RELIST_EVERY_S
         try:
             while not self._stop.is_set():
@@ -52,9 +52,9 @@ class Watcher:
                     if tick >= next_renewal:
                         self._lead_or_stand_by()
                         next_renewal = tick + (_RENEW_EVERY_S if self._is_in_step() else 0.5)
-                    if self._streams and tick >= next_words:
-                        WORDS.write()
-                        next_words = tick + _WORDS_EVERY_S
+                    if self._streams and tick >= next_relay:
+                        STATUS_RELAY.write()
+                        next_relay = tick + _RELAY_EVERY_S
                     if self._streams and tick >= next_sweep:
                         # One moment for both: what falls due in between waits for the next round.
                         now = timezone.now()

@@ -88,7 +88,7 @@ def test_a_sandbox_is_judged_whatever_it_says(statefulset, pod):
 def test_the_watcher_takes_a_fingerprint_of_anything(item):
     for subject in SUBJECTS:
         assert_presentable(subject.fingerprint(item), 3100)
-        subject.words(item)
+        subject.relay(item)
 
 
 @examples(150)

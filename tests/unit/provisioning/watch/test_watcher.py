@@ -16,7 +16,7 @@ from provisioning.models import ClusterChange
 from provisioning.objects.names import PROJECT_ID_LABEL
 from provisioning.queue.sweep import sweep_once, vouch_for_settled
 from provisioning.reconcile.observe import is_just_captured
-from provisioning.watch.status_relay import Words
+from provisioning.watch.status_relay import StatusRelay
 from provisioning.watch.streams import SUBJECTS, Stream
 from tests.factories import DatabaseFactory, ProjectFactory, SandboxFactory, provisioned_project
 
@@ -61,33 +61,33 @@ def waiting_database():
 
 
 def test_words_of_a_waiting_database_are_written_without_a_pass():
-    database, words = waiting_database(), Words()
+    database, relay = waiting_database(), StatusRelay()
     Project.objects.filter(pk=database.project_id).update(reason=Reason.CLUSTER_NOT_RUNNING)
-    words.take(cluster(database.name, "Creating", "0/1 nodes are available"))
-    assert words.write() == 1
+    relay.take(cluster(database.name, "Creating", "0/1 nodes are available"))
+    assert relay.write() == 1
     database.refresh_from_db()
     assert database.observed_phase == "Creating"
     assert "0/1 nodes are available" in database.message
     assert Project.objects.get(pk=database.project_id).message == database.message
     assert OrmQ.objects.count() == 0
-    assert words.write() == 0
+    assert relay.write() == 0
 
 
 def test_words_that_come_before_the_row_waits_are_kept_for_a_while():
-    database, words = waiting_database(), Words()
+    database, relay = waiting_database(), StatusRelay()
     Project.objects.filter(pk=database.project_id).update(lease_until=timezone.now())
-    words.take(cluster(database.name, "Creating"))
-    assert words.write() == 0
+    relay.take(cluster(database.name, "Creating"))
+    assert relay.write() == 0
     Project.objects.filter(pk=database.project_id).update(lease_until=None)
-    assert words.write() == 1
+    assert relay.write() == 1
 
 
 def test_words_never_go_over_what_a_pass_has_found_since():
-    database, words = waiting_database(), Words()
-    words.take(cluster(database.name, "Creating"))
+    database, relay = waiting_database(), StatusRelay()
+    relay.take(cluster(database.name, "Creating"))
     type(database).objects.filter(pk=database.pk).update(running_at=timezone.now(), observed_phase="Running")
     for _ in range(9):
-        assert words.write() == 0
+        assert relay.write() == 0
     database.refresh_from_db()
     assert database.observed_phase == "Running"
 
