@@ -5,7 +5,7 @@ Import a model from here: `from projects.models import Project`.
 
 from projects.models.event import Event, EventsAreKeptError
 from projects.models.found_cluster import FoundCluster, Inventory, read_inventory
-from projects.models.last_applied import AppliedObject
+from projects.models.last_applied import LastAppliedManifest
 from projects.models.observation import Observation
 from projects.models.orphan import Orphan, OrphanWish
 from projects.models.project import Project, ProjectQuerySet, ProjectVariable
@@ -14,12 +14,12 @@ from projects.models.sandbox_template import SandboxTemplate
 from projects.models.validators import validate_name, validate_namespace
 
 __all__ = [
-    "AppliedObject",
     "DatabaseCluster",
     "Event",
     "EventsAreKeptError",
     "FoundCluster",
     "Inventory",
+    "LastAppliedManifest",
     "Observation",
     "Orphan",
     "OrphanWish",

@@ -5,7 +5,7 @@ from typing import Any
 from django.db import models
 
 
-class AppliedObject(models.Model):
+class LastAppliedManifest(models.Model):
     """An object as it was last applied; a Cluster, which is sent once, as it is about to be. Of a Secret's values only
     keyed digests are kept."""
 
@@ -17,6 +17,7 @@ class AppliedObject(models.Model):
     applied_at = models.DateTimeField()
 
     class Meta:
+        db_table = "projects_appliedobject"
         default_permissions = ()
         constraints = [
             models.UniqueConstraint(fields=["namespace", "kind", "name"], name="one_manifest_an_object"),

@@ -12,7 +12,7 @@ from django.utils import timezone
 from projects.confidential.encrypted_fields import EncryptedText
 from projects.domain.request_policy import Request, explain_refusal
 from projects.domain.states import DesiredState, Level, Origin, Phase, Reason
-from projects.models import AppliedObject, DatabaseCluster, Project, ProjectVariable, Sandbox
+from projects.models import DatabaseCluster, LastAppliedManifest, Project, ProjectVariable, Sandbox
 from projects.services.events import record_event
 from projects.services.intent import save_intent
 from projects.services.outcome import Outcome
@@ -94,7 +94,7 @@ def retire_rows(project: Project, now: datetime, reason: Reason) -> None:
     DatabaseCluster.objects.filter(project=project).update(
         password=EncryptedText(), pending_password=EncryptedText(), rotation_requested_at=None
     )
-    AppliedObject.objects.filter(project=project).delete()
+    LastAppliedManifest.objects.filter(project=project).delete()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from datetime import datetime
 from django.db import transaction
 
 from projects.domain.states import Level
-from projects.models import AppliedObject, DatabaseCluster, Event, Project, Sandbox
+from projects.models import DatabaseCluster, Event, LastAppliedManifest, Project, Sandbox
 from projects.services.events import record_event
 from provisioning.objects import manifests
 from provisioning.reconcile.lease import Lease
@@ -28,7 +28,7 @@ class PassContext:
     unsaved: dict[type[DatabaseCluster | Sandbox], set[str]] = field(default_factory=dict)
     added: list[Sandbox] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
-    applied: list[AppliedObject] = field(default_factory=list)
+    applied: list[LastAppliedManifest] = field(default_factory=list)
     # Of a database that is replaced: the new one is not waited for any longer.
     inherited_deadline: datetime | None = None
 
@@ -95,7 +95,7 @@ class PassContext:
         for row in added:
             row.save(force_insert=True)
         if applied:
-            AppliedObject.objects.bulk_create(
+            LastAppliedManifest.objects.bulk_create(
                 applied,
                 update_conflicts=True,
                 unique_fields=["namespace", "kind", "name"],

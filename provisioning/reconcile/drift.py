@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 
 from projects.domain.states import CredentialsSource, DriftPolicy, Level, Phase, Reason
-from projects.models import AppliedObject, DatabaseCluster, Project, Sandbox
+from projects.models import DatabaseCluster, LastAppliedManifest, Project, Sandbox
 from provisioning.decisions.types import DriftResponse
 from provisioning.kube.errors import RefusedError
 from provisioning.kube.kinds import INGRESS, SECRET, SERVICE, STATEFULSET, cluster_kind
@@ -27,7 +27,7 @@ _PLURALS = {kind.name: kind.plural for kind in (STATEFULSET, SERVICE, SECRET, IN
 def remember(context: PassContext, sent: Iterable[Object], now: datetime) -> None:
     """Have stored, with what is stored next, what is applied; digests in place of a Secret's values."""
     context.applied += [
-        AppliedObject(
+        LastAppliedManifest(
             project=context.project,
             kind=text(manifest.get("kind")),
             namespace=text(metadata_of(manifest).get("namespace")),
@@ -82,7 +82,9 @@ def observe_drift(world: World, project: Project, database: DatabaseCluster, san
     world.drift, world.is_drift_complete = tuple(found), is_complete
 
 
-def _look(world: World, applied: AppliedObject, sandbox: Sandbox, *, is_complete: bool) -> tuple[bool, Object | None]:
+def _look(
+    world: World, applied: LastAppliedManifest, sandbox: Sandbox, *, is_complete: bool
+) -> tuple[bool, Object | None]:
     """Return the object as it is in the cluster, and whether that is known to this pass."""
     match applied.kind:
         case "Cluster":
@@ -183,7 +185,7 @@ def mend_drift(context: PassContext, now: datetime) -> None:
     context.store()
 
 
-def _set_labels(world: World, applied: AppliedObject) -> None:
+def _set_labels(world: World, applied: LastAppliedManifest) -> None:
     labels = {str(name): str(value) for name, value in labels_of(applied.manifest).items()}
     kind = cluster_kind(text(mapping(world.cluster).get("apiVersion")))
     world.cluster = world.kube.merge_labels(kind, applied.namespace, applied.name, labels, uid=uid_of(world.cluster))

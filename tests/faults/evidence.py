@@ -14,7 +14,7 @@ from django_q.models import OrmQ
 from django_q.signing import SignedPackage
 
 from projects.domain.states import Phase
-from projects.models import AppliedObject, DatabaseCluster, Event, Project, ProjectVariable, Sandbox
+from projects.models import DatabaseCluster, Event, LastAppliedManifest, Project, ProjectVariable, Sandbox
 from projects.services.queue import PASS_TASK
 from provisioning.decisions.types import Verification
 from provisioning.reconcile.verify import verify_connection
@@ -59,7 +59,7 @@ class Evidence:
     sandboxes: dict[int, list[Sandbox]]
     variables: dict[int, list[ProjectVariable]]
     events: dict[int, list[Event]]
-    applied: dict[int, list[AppliedObject]]
+    applied: dict[int, list[LastAppliedManifest]]
     queued: Counter[int]
     objects: dict[str, list[Json]]
     texts: dict[str, str] = field(default_factory=dict)
@@ -85,7 +85,7 @@ def gather(list_objects: Callable[[str], Iterable[Json]]) -> Evidence:
         sandboxes=_by_project(Sandbox.objects.order_by("pk")),
         variables=_by_project(ProjectVariable.objects.order_by("pk")),
         events=_by_project(Event.objects.order_by("pk")),
-        applied=_by_project(AppliedObject.objects.order_by("pk")),
+        applied=_by_project(LastAppliedManifest.objects.order_by("pk")),
         queued=Counter(args[0] for func, args in read_tasks() if func == PASS_TASK),
         objects={plural: list(list_objects(plural)) for plural in PATHS},
     )
