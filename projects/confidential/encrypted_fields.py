@@ -1,4 +1,4 @@
-"""Text fields: one that is encrypted at rest, and one that never stores a secret."""
+"""A text field that is encrypted at rest, and a text field that masks secrets before it stores them."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from django.db import models
 from projects.confidential import keyring
 from projects.confidential.redaction import RedactedText, redact, remember
 
-# Says how a stored value was encrypted, so that another scheme can follow without guessing.
+# Marks how a stored value is encrypted, so that another scheme can be added.
 _PREFIX = "fernet:"
 
 
@@ -24,12 +24,12 @@ class UndecryptableValueError(Exception):
 
 
 def encrypt(value: str) -> str:
-    """Return `value` encrypted with the first key, as stored."""
+    """Return `value` encrypted with the first key, in its stored form."""
     return _PREFIX + keyring.current().first.encrypt(value.encode()).decode()
 
 
 def decrypt(stored: str) -> str:
-    """Return what `encrypt` was given. Raises UndecryptableValueError for anything that none of the keys opens."""
+    """Return the plain text of a stored value. Raises UndecryptableValueError if no key decrypts it."""
     if not stored.startswith(_PREFIX):
         raise UndecryptableValueError
     try:
@@ -39,7 +39,7 @@ def decrypt(stored: str) -> str:
 
 
 def rotate(stored: str) -> str | None:
-    """Return a stored value encrypted anew with the first key; None where it is so already, or is empty. Raises
+    """Return a stored value re-encrypted with the first key, or None if it already is or is empty. Raises
     UndecryptableValueError."""
     if not stored:
         return None
@@ -54,7 +54,7 @@ def rotate(stored: str) -> str | None:
 
 
 class EncryptedText:
-    """What a row holds: ciphertext that opens only on demand, so that no repr, admin form or dump shows the text."""
+    """A stored value that is decrypted on demand only, so that no repr, admin form or dump shows the plain text."""
 
     __slots__ = ("stored",)
 
@@ -67,7 +67,7 @@ class EncryptedText:
         return cls(encrypt(text) if text else "")
 
     def reveal(self) -> str:
-        """Return the plain text ("" for nothing). Raises UndecryptableValueError."""
+        """Return the plain text, "" if there is none. Raises UndecryptableValueError."""
         text = decrypt(self.stored) if self.stored else ""
         remember(text)
         return text
@@ -88,13 +88,14 @@ class EncryptedText:
 
 
 class EncryptedTextField(models.TextField[EncryptedText, EncryptedText]):
-    """Stores ciphertext and gives EncryptedText; takes EncryptedText only, so plain text can't get in by mistake."""
+    """Stores ciphertext and returns EncryptedText. Accepts EncryptedText only, so plain text can't be stored by
+    mistake."""
 
     def from_db_value(self, value: str | None, *_: Any) -> EncryptedText:
         return EncryptedText(value or "")
 
     def to_python(self, value: Any) -> EncryptedText:
-        """Take ciphertext as `dumpdata` wrote it, and plain text from anywhere else."""
+        """Accept ciphertext as written by `dumpdata`, and plain text from anywhere else."""
         if isinstance(value, EncryptedText):
             return value
         if isinstance(value, str) and value.startswith(_PREFIX):
@@ -113,8 +114,8 @@ class EncryptedTextField(models.TextField[EncryptedText, EncryptedText]):
 
 
 class RedactedTextField(models.TextField[str, str]):
-    """Words about what happened, some of them quoted from elsewhere: secrets in them are masked before they are stored,
-    whether by `save` or by `update`."""
+    """Text for users that may quote other sources. Secrets in it are masked before it is stored, by `save` and by
+    `update`."""
 
     def get_prep_value(self, value: Any) -> Any:
         value = super().get_prep_value(value)

@@ -1,4 +1,4 @@
-"""Keys that the panel makes for itself when the environment gives none."""
+"""Key files that the panel creates if the environment provides no keys."""
 
 import fcntl
 import os
@@ -11,7 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 
 def private_file(path: Path) -> Path:
-    """Return `path`, made if it is missing and readable by its owner alone. Raises ImproperlyConfigured."""
+    """Return `path`; create it if it is missing, readable by its owner only. Raises ImproperlyConfigured."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(mode=0o600)
@@ -23,10 +23,10 @@ def private_file(path: Path) -> Path:
 
 
 def read_or_create(path: Path, generate: str) -> str:
-    """Return the key in `path`; on the first call make one ("fernet" or "django") and store it with mode 0600.
+    """Return the key in `path`. The first call generates a key ("fernet" or "django") and stores it with mode 0600.
 
-    Two processes may race for the first call: the file is linked into place whole, so both read the same key.
-    Raises ImproperlyConfigured, in one sentence, when the directory can't be used.
+    Two processes may race to be first: the file is linked into place when it is complete, so both read the same key.
+    Raises ImproperlyConfigured if the directory can't be used.
     """
     try:
         if not path.exists():
@@ -56,7 +56,8 @@ def read_or_create(path: Path, generate: str) -> str:
 
 
 def check_encryption_keys(keys: list[str], source: str) -> list[str]:
-    """Return `keys`, tidied. Raises ImproperlyConfigured, naming their source, unless all are Fernet keys."""
+    """Return `keys` without blanks. Raises ImproperlyConfigured, which names their source, unless all are Fernet
+    keys."""
     tidy = [key.strip() for key in keys if key.strip()]
     try:
         for key in tidy:
@@ -72,14 +73,15 @@ def check_encryption_keys(keys: list[str], source: str) -> list[str]:
 
 
 def read_encryption_keys(path: Path) -> list[str]:
-    """Return the keys in the file, one a line; the first call makes one. Raises ImproperlyConfigured."""
+    """Return the keys in the file, one per line. The first call generates one. Raises ImproperlyConfigured."""
     return check_encryption_keys(read_or_create(path, "fernet").splitlines(), f"The key file {path}")
 
 
 def replace_encryption_keys(path: Path, change: Callable[[list[str]], list[str]]) -> list[str]:
-    """Write what `change` makes of the keys in the file, whole or not at all; return it. One change at a time.
+    """Replace the keys in the file by `change(keys)`, completely or not at all, and return them. Changes are serialized
+    by a lock.
 
-    The file is a new one each time, so that other processes can tell by its inode. Raises ImproperlyConfigured.
+    Each change creates a new file, so that other processes detect it by the inode. Raises ImproperlyConfigured.
     """
     try:
         with private_file(path.with_name(f"{path.name}.lock")).open("r") as lock:

@@ -1,4 +1,4 @@
-"""The keys of the encrypted columns, as they are now: a running process follows a change of the key file by itself."""
+"""The current keys of the encrypted columns. A running process picks up a change of the key file automatically."""
 
 import logging
 from dataclasses import dataclass
@@ -14,33 +14,33 @@ from projects.confidential.key_files import check_encryption_keys, read_encrypti
 from projects.confidential.redaction import remember
 
 logger = logging.getLogger(__name__)
-# What tells two versions of the file apart; it is replaced whole, never written into.
+# Distinguishes two versions of the file, which is replaced and never modified.
 _Mark = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Keyring:
-    """The first key encrypts, all of them decrypt."""
+    """The first key encrypts; every key decrypts."""
 
     keys: tuple[str, ...]
     first: Fernet
     all: MultiFernet
 
 
-# What was read last, and of which file. One name for both, so that threads never see one without the other.
+# The last keys that were read, and the version of their file. One variable for both, so that threads see them together.
 _read: tuple[Keyring, _Mark | None] | None = None
 
 
 def is_in_file() -> bool:
-    """Whether the keys are those in the key file; otherwise they are in the environment, read at the start."""
+    """Whether the keys are in the key file. Otherwise they come from the environment and are read at the start."""
     return not settings.ENCRYPTION_KEYS
 
 
 def current() -> Keyring:
-    """Return the keys to use now. Raises ImproperlyConfigured where there were never any that can be used.
+    """Return the current keys. Raises ImproperlyConfigured if no usable keys were ever read.
 
-    The file is looked at each time (2 µs), so that no process writes with an old key after a new one is in front, and
-    each can read what another has written with it. A file that can't be used leaves the keys that were read before.
+    The file is checked on each call (2 µs), so no process encrypts with an old key after a new one was added, and each
+    can decrypt what another has encrypted. If the file can't be used, the keys that were read before stay in use.
     """
     global _read
     known, known_mark = _read or (None, None)

@@ -1,7 +1,7 @@
-"""Secrets that this process has held lately, so that they can be masked wherever they would appear, however encoded.
+"""Secrets that this process has held recently, masked wherever they appear in any common encoding.
 
-In memory only, as the secrets themselves are, and bounded. A lookup costs some 60 ns a character of the text, however
-many secrets are known: each window of six characters is looked up in a table of the secrets' beginnings.
+They are kept in memory only, and their number is limited. A lookup takes about 60 ns per character of the text,
+independent of the number of secrets: each window of six characters is looked up in a table of the secrets' prefixes.
 """
 
 import base64
@@ -22,7 +22,8 @@ _JSON_FOR_HTML = {ord("<"): "\\u003C", ord(">"): "\\u003E", ord("&"): "\\u0026"}
 
 
 def is_worth_masking(value: str) -> bool:
-    """Whether a value is long and mixed enough for a secret: logs without any “production” could not be read."""
+    """Whether a value is long and varied enough to be a secret. Masking every “production” would make logs
+    unreadable."""
     if len(value) >= 16:
         return True
     kinds = {
@@ -53,7 +54,7 @@ def _shell(value: str) -> str:
     return shlex.quote(value).strip("'")
 
 
-# How a value looks inside what panels, servers and programs write.
+# Escapes that panels, servers and programs apply to a value.
 _ESCAPES: tuple[Callable[[str], str], ...] = (
     lambda value: quote(value, safe=""),
     quote,
@@ -76,12 +77,12 @@ _ESCAPES: tuple[Callable[[str], str], ...] = (
 
 
 def _base64_cores(value: str) -> Iterator[str]:
-    """Yield what base64 makes of a value inside a longer text, for each of the three ways that it may be aligned."""
+    """Yield the base64 of a value inside a longer text, for each of the three possible alignments."""
     raw = value.encode()
     for offset in range(3):
         encoded = base64.b64encode(b"\0" * offset + raw).decode().rstrip("=")
         start = (0, 2, 3)[offset]
-        # The last character also holds bits of what follows.
+        # The last character also encodes bits of the text that follows.
         end = len(encoded) if (offset + len(raw)) % 3 == 0 else len(encoded) - 1
         core = encoded[start:end]
         yield core
@@ -89,7 +90,7 @@ def _base64_cores(value: str) -> Iterator[str]:
 
 
 def encodings_of(value: str) -> frozenset[str]:
-    """Return every way of writing `value` that is looked for, itself included."""
+    """Return every spelling of `value` that is masked, including the value itself."""
     once = {value, *(escape(value) for escape in _ESCAPES)}
     twice = {escape(text) for text in once for escape in _ESCAPES}
     encoded = {core for text in once for core in _base64_cores(text)}
@@ -97,19 +98,19 @@ def encodings_of(value: str) -> frozenset[str]:
 
 
 class KnownSecrets:
-    """The secrets that were held last, at most `most` of them, and those that are kept for good."""
+    """The last `most` secrets that were held, and those that are kept for good."""
 
     def __init__(self, most: int = _MOST) -> None:
         self._most = most
         self._lock = threading.Lock()
         self._encodings: OrderedDict[str, frozenset[str]] = OrderedDict()
         self._kept: set[str] = set()
-        # Beginnings of six characters, and the encodings that begin so. Values are replaced, never changed in place:
+        # Prefixes of six characters, and the encodings that start with them. Values are replaced, never modified:
         # readers take no lock.
         self._beginnings: dict[str, tuple[str, ...]] = {}
 
     def add(self, value: str, *, keep: bool = False) -> None:
-        """Mask `value` from now on, until so many others have been held since; with `keep`, for good."""
+        """Mask `value` until `most` other values have been held since; with `keep`, for good."""
         if value in self._encodings:
             with self._lock:
                 if value in self._encodings:
@@ -144,14 +145,14 @@ class KnownSecrets:
                 self._beginnings.pop(text[:_WINDOW], None)
 
     def mask(self, text: str, *, held: Collection[str] | None = None, spare: Collection[str] = ()) -> str:
-        """Return `text` with the known secrets in it masked: all of them, or only those in `held` and those kept for
-        good. A secret that is a part of one of the `spare` words is left: it is no secret where that word is public."""
+        """Return `text` with the known secrets masked: all of them, or only those in `held` and those kept for good. A
+        secret that is part of a word in `spare` is not masked: where that word is public, it is no secret."""
         beginnings = self._beginnings
         windows = range(len(text) - _WINDOW + 1)
         found = {window for at in windows if (window := text[at : at + _WINDOW]) in beginnings}
         if not found:
             return text
-        # The longest first: what is left of a secret behind a part of it would be no secret any more, but a hint.
+        # The longest first, because the rest of a secret behind a masked part would be a hint.
         candidates = {encoding for window in found for encoding in beginnings.get(window, ())}
         if held is not None:
             candidates &= self._encodings_of(held)

@@ -1,13 +1,13 @@
-"""The one mechanism that keeps passwords out of logs, error texts and whatever else is written or shown.
+"""Masks passwords in logs, error messages and everything else that the panel writes or shows.
 
-Two rules, in this order. Known secrets (known_secrets.py) are masked wherever they appear, and so is what looks like
-one: the password in a URL, the value in `password=…`.
+Two rules, in this order: known secrets (known_secrets.py) are masked wherever they appear, then text that looks like a
+secret: the password in a URL, the value in `password=…`.
 
-Which known secrets are masked depends on who reads the text. Logs and error reports are the operator's: `redact_all`
-masks every secret that this process has held lately. Timelines, messages and the audit log are read by others, who also
-choose some of the secrets: `redact` masks the panel's own and those that the current scope has held. A scope is one
-request, or the passes of one project. Otherwise a user could blank out words in other people's records, or test a guess
-of somebody else's secret by looking whether it is masked.
+Which known secrets are masked depends on who reads the text. Operators read logs and error reports: `redact_all` masks
+every secret that this process has held recently. Users read timelines, messages and the audit log, and they choose some
+of the secrets: `redact` masks the panel's own secrets and those that the current scope has held. A scope is one
+request, or the passes of one project. Otherwise a user could mask words in other users' records, or test a guess of
+somebody else's secret by checking whether it is masked.
 """
 
 import logging
@@ -37,11 +37,11 @@ __all__ = [
     "remember",
 ]
 
-# What lies further behind in a text is not looked at: as long as the longest refusal that is read. It costs 10 ms.
+# Characters of a text that are examined: the longest error response that is read. Masking this much takes 10 ms.
 LOOKED_AT = 64 * 1024
 
 _PATTERNS = (
-    # user:password@host in any URL; the password may hold anything but / and whitespace, up to the last @.
+    # user:password@host in any URL. The password may contain anything but / and white space, up to the last @.
     (re.compile(r"(\b[a-z][a-z0-9+.-]{0,60}://[^\s:/@]*:)[^\s/]+(@)", re.IGNORECASE), rf"\1{MASK}\2"),
     (
         re.compile(
@@ -53,7 +53,7 @@ _PATTERNS = (
     ),
 )
 _known = KnownSecrets()
-# What the current scope has held; None outside of scopes, as in a command, where all that was held is its own.
+# Secrets that the current scope has held. None outside of a scope, as in a command, which masks all that it has held.
 _held: ContextVar[set[str] | None] = ContextVar("held_secrets", default=None)
 _MOST_SCOPES = 1000
 _held_by_name: OrderedDict[str, set[str]] = OrderedDict()
@@ -61,15 +61,15 @@ _scopes_lock = threading.Lock()
 
 
 class RedactedText(str):
-    """A text whose secrets are masked already; RedactedTextField stores it as it is."""
+    """Text whose secrets are already masked. RedactedTextField stores it unchanged."""
 
     __slots__ = ()
 
 
 @contextmanager
 def redaction_scope(name: str = "") -> Iterator[None]:
-    """Have `redact` mask, inside the block, only the panel's secrets and those held in this scope. A scope with a name
-    remembers what earlier blocks of that name have held; one without a name begins empty."""
+    """Inside the block, `redact` masks only the panel's secrets and those held in this scope. A named scope keeps what
+    earlier blocks of that name have held; an unnamed one starts empty."""
     token = _held.set(_scope_of(name) if name else set())
     try:
         yield
@@ -87,7 +87,7 @@ def _scope_of(name: str) -> set[str]:
 
 
 def remember(value: str, *, keep: bool = False) -> None:
-    """Mask `value` from now on in logs and in the texts of this scope; with `keep`, in all texts for as long as the
+    """Mask `value` from now on in logs and in the texts of this scope. With `keep`, mask it in all texts while the
     process runs: a secret of the panel itself."""
     _known.add(value, keep=keep)
     held = _held.get()
@@ -96,18 +96,18 @@ def remember(value: str, *, keep: bool = False) -> None:
 
 
 def mask_all(text: str) -> str:
-    """Return `text` with every secret that this process knows masked, in whatever encoding."""
+    """Return `text` with every secret that this process knows masked, in any encoding."""
     return _known.mask(text)
 
 
 def redact(text: str, *, spare: Collection[str] = ()) -> RedactedText:
-    """Return `text` for people: the secrets of this scope and of the panel, the passwords of URLs and of password=…
-    pairs masked. Words in `spare`, such as the name of who acted, stay as they are."""
+    """Return `text` for users, with the secrets of this scope and of the panel, passwords in URLs and `password=…`
+    values masked. Words in `spare`, such as the name of the acting user, are not masked."""
     return RedactedText(_mask_patterns(_known.mask(text, held=_held.get(), spare=spare)))
 
 
 def redact_all(text: str) -> str:
-    """Return `text` for the operator: as `redact` does, with every secret that this process knows."""
+    """Return `text` for operators: like `redact`, but with every secret that this process knows."""
     return _mask_patterns(mask_all(text))
 
 
@@ -118,24 +118,23 @@ def _mask_patterns(text: str) -> str:
 
 
 def one_line(text: str, limit: int, *, spare: Collection[str] = ()) -> str:
-    """Return `text` as one plain line of at most `limit` characters: each run of white space becomes a space.
+    """Return `text` as one printable line of at most `limit` characters, with each run of white space as one space.
 
-    Where that changes the text, secrets are masked first: cut in two, or its lines joined, one would not be known for
-    one any more. A text that is such a line already is returned as it is, so that names stay names. `spare` is as in
-    `redact`.
+    If this changes the text, secrets are masked first, because a secret that is cut or joined wouldn't be recognized.
+    Text that needs no change is returned as it is, so object names stay intact. `spare` works as in `redact`.
     """
     if len(text) <= limit and plain(" ".join(text.split())) == text:
         return text
     line = plain(" ".join(redact(text[:LOOKED_AT], spare=spare).split()))
     if len(line) <= limit and len(text) > LOOKED_AT:
-        # Its last word may be the beginning of a secret.
+        # The last word may be the start of a secret.
         line = line.rpartition(" ")[0]
     return line[:limit]
 
 
 class RedactingFilter(logging.Filter):
-    """Masks secrets in a record's message, traceback and stack, whatever logger it came from, and keeps them on lines
-    of their own: who can have something logged can't forge a line of the log."""
+    """Masks secrets in the message, the traceback and the stack of every log record, and escapes line breaks, so that
+    logged input can't forge a record."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.msg = log_line(redact_all(record.getMessage()))
@@ -150,7 +149,7 @@ class RedactingFilter(logging.Filter):
 
 
 def guard_exception_hooks() -> None:
-    """Have Python mask secrets in the traceback of an error that nobody caught, in any thread."""
+    """Install exception hooks that mask secrets in the traceback of an uncaught exception, in any thread."""
 
     def print_masked(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
         sys.stderr.write(log_block(redact_all("".join(traceback.format_exception(kind, error, trace)))) + "\n")
