@@ -1,4 +1,4 @@
-"""Who may do what, where the answer takes rows or a request; the groups; the password asked for before a reveal.
+"""Permissions that depend on rows or on a request, the groups, and the password that is required before a reveal.
 
-Imports `models` and what is below it.
+Imports `models` and the packages below it.
 """

@@ -1,4 +1,4 @@
-"""The panel's four groups. They always have at least these permissions: for other sets make groups of your own."""
+"""The panel's four groups. `migrate` restores their permissions; for other combinations, create other groups."""
 
 from typing import Any
 
@@ -7,8 +7,8 @@ from django.apps.registry import Apps
 VIEWER, OPERATOR, CREDENTIALS, ADMINISTRATOR = "Viewer", "Operator", "Credentials", "Administrator"
 
 _SEES = frozenset({"projects.view_project", "projects.view_sandboxtemplate"})
-# Every permission that the panel's pages and the admin ask for. What nobody ever may (removing a row of a project,
-# writing an event) is refused by the admin itself.
+# Every permission that the pages and the admin check. The admin itself refuses what nobody may do, such as deleting a
+# project's row.
 _EVERYTHING = frozenset(
     {
         "projects.add_project",
@@ -37,9 +37,9 @@ GROUPS: dict[str, frozenset[str]] = {
 
 
 def ensure_groups(apps: Apps, using: str) -> None:
-    """Make the groups that are missing and give each the permissions that it lacks; take nothing away.
+    """Create missing groups and grant each its missing permissions. Takes no permission away.
 
-    A permission that does not exist yet is left to the next call: each migration ends with one.
+    A permission that doesn't exist yet is granted by a later call: each migration ends with one.
     """
     group_model: Any = apps.get_model("auth", "Group")
     permission_model: Any = apps.get_model("auth", "Permission")

@@ -1,4 +1,4 @@
-"""Who may do what, where it takes a look at rows or at a request. The rules themselves are in `domain.permissions`."""
+"""Permissions that depend on rows or on a request. The rules are in `domain.permissions`."""
 
 from typing import Any
 
@@ -12,13 +12,13 @@ _ADMINISTRATORS_NAMED = 3
 
 
 def requester_of(request: HttpRequest) -> dict[str, Any]:
-    """Return, for a request for a database, whose it is and whether a Cluster may be adopted on their word."""
+    """Return the keyword arguments of a request to provision: the actor, and whether the user may adopt."""
     return {"actor": request.user.get_username(), "may_adopt": may_adopt(request.user)}
 
 
 def wants_adopted_deleted(request: HttpRequest) -> bool:
-    """Whether the form of a deletion has the tick for adopted databases. Raises PermissionDenied, in a sentence, where
-    it was sent by someone who may not delete them."""
+    """Whether the deletion form is ticked for adopted databases. Raises PermissionDenied if the user may not delete
+    them."""
     is_ticked = "delete_adopted" in request.POST
     if is_ticked and not may_delete_adopted(request.user):
         raise PermissionDenied(
@@ -29,7 +29,7 @@ def wants_adopted_deleted(request: HttpRequest) -> bool:
 
 
 def may_with_any_project(user: Person, codename: str) -> bool:
-    """Whether there is a project with which the user may do this: what decides if a bulk action is offered."""
+    """Whether the user may do this with at least one project, which decides if a bulk action is offered."""
     from projects.models import Project  # which asks this module itself
 
     if may(user, codename):
@@ -38,8 +38,8 @@ def may_with_any_project(user: Person, codename: str) -> bool:
 
 
 def require_permission(user: Person, codename: str, pk: int) -> None:
-    """Let pass whoever may do this with the project. Raises Http404 where they don't see it, PermissionDenied, in a
-    sentence, where they see it and may not."""
+    """Return if the user may do this with the project. Raises Http404 if the user can't see it, else PermissionDenied
+    with a message."""
     from projects.models import Project  # which asks this module itself
 
     if may(user, "view_project") and may(user, codename):
@@ -52,7 +52,7 @@ def require_permission(user: Person, codename: str, pk: int) -> None:
 
 
 def explain_denied(codename: str) -> str:
-    """Return a sentence for staff without the permission `projects.<codename>`: its name, and who can grant it."""
+    """Return the message for a user without the permission `projects.<codename>`: its name, and who can grant it."""
     permission = Permission.objects.filter(content_type__app_label="projects", codename=codename).first()
     called = f"the permission “{permission.name}”" if permission else "a permission"
     granting = User.objects.filter(is_superuser=True, is_active=True).order_by("pk")[:_ADMINISTRATORS_NAMED]

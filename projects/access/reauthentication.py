@@ -1,4 +1,4 @@
-"""Whether somebody has proved lately who they are. Knows only Django's log-in, whichever backend is behind it."""
+"""Whether a user has authenticated recently. Works with every authentication backend."""
 
 import time
 from typing import Any
@@ -13,7 +13,7 @@ _LOGGED_IN_AT = "logged_in_at"
 
 
 def note_log_in(request: HttpRequest | None, **_: Any) -> None:
-    """Write into the session when it began."""
+    """Store the time of the log-in in the session."""
     if request is not None:
         request.session[_LOGGED_IN_AT] = time.time()
 
@@ -23,20 +23,20 @@ def connect() -> None:
 
 
 def is_recent(request: HttpRequest) -> bool:
-    """Whether the log-in, or the last proof since, is at most REVEAL_REAUTH_S old. A session that does not say counts
-    as old, and so does one from the future: a clock that was set back must not make it last."""
+    """Whether the log-in, or the last confirmation, is at most REVEAL_REAUTH_S old. A session without a time counts as
+    old, and so does one from the future: setting the clock back must not extend it."""
     at = request.session.get(_LOGGED_IN_AT)
     return isinstance(at, int | float) and 0 <= time.time() - at <= settings.REVEAL_REAUTH_S
 
 
 def has_password(request: HttpRequest) -> bool:
-    """Whether the user can prove it with a password; who comes by single sign-on only has to log in again."""
+    """Whether the user can confirm with a password. A user of single sign-on only has to log in again."""
     return request.user.is_authenticated and request.user.has_usable_password()
 
 
 @sensitive_variables("password")
 def confirm(request: HttpRequest, password: str) -> bool:
-    """Try the user's password, and if it is right let the session count as new. A failure counts as a failed log-in."""
+    """Check the user's password; if it is right, renew the session. A wrong password counts as a failed log-in."""
     user = authenticate(request, username=request.user.get_username(), password=password)
     if user is None or user.pk != request.user.pk:
         return False

@@ -1,4 +1,4 @@
-"""What the sidebar asks of a request: which of its entries the user sees."""
+"""Permission callbacks of the sidebar: which entries a user sees."""
 
 from django.conf import settings
 from django.http import HttpRequest

@@ -1,4 +1,4 @@
-"""Django's own history of changes in the admin, masked as it is stored."""
+"""Masks secrets in Django's admin history before it is stored."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from projects.confidential.redaction import redact
 
 
 def mask_entry(instance: Any, **_: Any) -> None:
-    """Mask secrets in what an entry says of the change. The object's name says which one it is, and stays."""
+    """Mask secrets in the entry's change message. The object's name identifies it and isn't masked."""
     instance.change_message = redact(instance.change_message)
 
 

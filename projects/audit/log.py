@@ -1,7 +1,7 @@
-"""The audit log: every change and every log-in, with who and from where. Rows of django-auditlog's LogEntry.
+"""The audit log: every change and every log-in, with the user and the IP address, as django-auditlog's LogEntry rows.
 
-What people do with projects comes here with their events; changes of rows (projects, variables, templates, users,
-groups) by django-auditlog's comparison of before and after. Passes leave nothing here: theirs is the timeline.
+Requests arrive here with their events. Changes of rows (projects, variables, templates, users, groups) come from
+django-auditlog's comparison of before and after. Passes write to the timeline, not to this log.
 """
 
 import os
@@ -35,7 +35,7 @@ _DONE = {
     LogEntry.Action.DELETE: "Deleted",
     LogEntry.Action.ACCESS: "Accessed",
 }
-# Everything that an entry's `what` says, in the order in which somebody would look for it.
+# All values of an entry's `what`, in the order of the filter.
 ACTIONS = (
     "CredentialsRevealed",
     *_DONE.values(),
@@ -61,12 +61,12 @@ ACTIONS = (
     "SignOnFailed",
 )
 _request: ContextVar[HttpRequest | None] = ContextVar("audited_request", default=None)
-# What people write; passes write the other columns.
+# Fields that users edit. Passes write the other columns.
 _PROJECT_FIELDS = ("name", "owner", "description", "namespace", "template", "default_database_allowed", "drift_policy")
 
 
 class AuditMiddleware:
-    """Lets whatever is logged in the course of a request say whose it was. Stands behind authentication."""
+    """Attaches the current user to audit entries created during a request. Must follow authentication."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self._get_response = get_response
@@ -80,7 +80,7 @@ class AuditMiddleware:
 
 
 def mask(_: str) -> str:
-    """What stands in the log for a value that is a secret, whatever it is."""
+    """Return the mask that replaces a secret value in the log."""
     return MASK
 
 
@@ -107,7 +107,7 @@ def record_bulk_action(model: type[Model], action: str, name: str, message: str)
 
 
 def _record_event(instance: Event, created: bool, **_: Any) -> None:
-    """Log what people asked for. A pass runs outside of requests, and its actor is the panel."""
+    """Log the requests of users. A pass runs outside of a request, and its actor is the panel."""
     if created and (_request.get() is not None or instance.actor.startswith(COMMAND_LINE)):
         is_reveal = instance.reason == "CredentialsRevealed"
         kind = LogEntry.Action.ACCESS if is_reveal else LogEntry.Action.UPDATE
@@ -132,23 +132,23 @@ def _record_lock(username: str | None = None, **_: Any) -> None:
 
 
 def _record_unlock(instance: AccessAttempt, **_: Any) -> None:
-    """Whose wrong passwords a command forgot. A request forgets them as they expire, or as the right one comes."""
+    """Log a lock that a command removed. Within a request, locks expire or end with the right password."""
     if _request.get() is None:
         _record_name("LogInUnlocked", instance.username or "", f"{instance.username} at {instance.ip_address}")
 
 
 def _record_wrong_code(user: User, **_: Any) -> None:
-    """Whose second factor was tried, and never with which code: a typing error is close to the right one."""
+    """Log whose second factor failed, without the code: a mistyped code is close to the right one."""
     record_action(user, "SecondFactorFailed", by=user.get_username(), kind=LogEntry.Action.ACCESS)
 
 
 def record_failed_sign_on() -> None:
-    """Log that somebody came back from single sign-on without being logged in; nobody knows who it was."""
+    """Log a failed single sign-on. The user is unknown."""
     _record_name("SignOnFailed", "")
 
 
 def _record_name(action: str, name: str, message: str = "") -> None:
-    """Log something about a name that may be nobody's."""
+    """Log an action about a name that may not belong to a user."""
     user = User.objects.filter(username=name).first()
     LogEntry.objects.create(
         content_type=ContentType.objects.get_for_model(User),
@@ -161,7 +161,7 @@ def _record_name(action: str, name: str, message: str = "") -> None:
 
 
 def _complete(instance: LogEntry, **_: Any) -> None:
-    """Say who and from where, and mask what looks like a secret, before an entry is stored."""
+    """Add the user and the IP address to an entry, and mask secrets, before it is stored."""
     if instance.pk is not None:
         return
     request = _request.get()
@@ -182,8 +182,8 @@ def _complete(instance: LogEntry, **_: Any) -> None:
 
 
 def shell_user() -> str:
-    """Return who runs this process, as timelines and the log have it: the operating system says so, and no variable of
-    the environment, which anybody sets."""
+    """Return the user of this process for timelines and the audit log, as the operating system knows it. Environment
+    variables don't change it."""
     try:
         name = pwd.getpwuid(os.getuid()).pw_name
     except KeyError:  # of a container that runs as a number
@@ -212,12 +212,12 @@ def _redacted(value: Any) -> Any:
 
 
 def _columns(model: type[Model], *left_out: str) -> list[str]:
-    """Return what a row of the model has of its own. What points to it is no change of it, and its key is in `id`."""
+    """Return the names of the model's own fields, without its key and without relations that point to it."""
     return [field.name for field in model._meta.concrete_fields if field.name not in ("id", *left_out)]
 
 
 def connect() -> None:
-    """Begin to log; called once, when the apps are ready."""
+    """Start logging. Called once, when the apps are ready."""
     auditlog.register(Project, include_fields=[*_PROJECT_FIELDS])
     masked = "projects.audit.log.mask"
     fields = ["project", "name", "value"]
@@ -246,7 +246,7 @@ def connect() -> None:
 
 
 def describe_entry(entry: LogEntry) -> dict[str, Any]:
-    """Return an entry as it is exported: one line of JSON."""
+    """Return an entry as a dict for one line of the JSON export."""
     more = entry.additional_data or {}
     described: dict[str, Any] = {
         "at": entry.timestamp.isoformat().replace("+00:00", "Z"),
@@ -272,6 +272,6 @@ def filter_by_action(entries: Any, action: str) -> Any:
 
 
 def export_entries(entries: Any) -> Iterator[dict[str, Any]]:
-    """Yield entries, the oldest first, without holding all of them in memory."""
+    """Yield entries, oldest first, without loading all of them into memory."""
     for entry in entries.select_related("content_type").order_by("timestamp", "pk").iterator(chunk_size=500):
         yield describe_entry(entry)

@@ -1,5 +1,5 @@
-"""Where a database is and who connects to it; how that is written as a URL. Pure, but for the
-password's being masked from then on."""
+"""The address and the credentials of a database, and their form as a URL. Pure, except that passwords are masked from
+then on."""
 
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote, urlsplit
@@ -8,12 +8,12 @@ from projects.confidential.redaction import remember
 
 
 class InvalidConnectionError(ValueError):
-    """The URL is not that of a PostgreSQL database with a user and a password. Never quotes the URL."""
+    """The URL isn't that of a PostgreSQL database with a user and a password. The message never quotes the URL."""
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """Everything a client needs to connect. `repr` leaves the password out."""
+    """Everything that a client needs to connect. `repr` omits the password."""
 
     host: str
     port: int
@@ -22,19 +22,19 @@ class Connection:
     password: str = field(repr=False)
 
     def __post_init__(self) -> None:
-        # Whoever holds a password may come to write it somewhere by mistake.
+        # Any code that holds a password might write it somewhere by mistake.
         remember(self.password)
 
     @property
     def url(self) -> str:
-        """A libpq URI; user, password and database are percent-encoded, an IPv6 host stands in brackets."""
+        """The libpq URI. User, password and database are percent-encoded; an IPv6 host is in brackets."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         user, password, database = (quote(part, safe="") for part in (self.username, self.password, self.database))
         return f"postgresql://{user}:{password}@{host}:{self.port}/{database}"
 
     @property
     def environment(self) -> dict[str, str]:
-        """DATABASE_URL and the parts that libpq and its bindings read."""
+        """DATABASE_URL, and the variables that libpq and its bindings read."""
         return {
             "DATABASE_URL": self.url,
             "PGHOST": self.host,
@@ -53,7 +53,7 @@ ENVIRONMENT_NAMES = (
 
 
 def parse_url(url: str) -> Connection:
-    """Return the Connection that a `postgresql://` URL describes. InvalidConnectionError if a part is missing."""
+    """Return the Connection of a `postgresql://` URL. Raises InvalidConnectionError if a part is missing."""
     try:
         parts = urlsplit(url)
         port = parts.port or 5432

@@ -1,4 +1,4 @@
-"""Bounds that forms and the requests which carry them share."""
+"""Limits that forms and request handling share."""
 
-# Forms of a kind on one page, such as the variables of a project. Each costs a millisecond or ten to show.
+# Inline forms on one page, such as the variables of a project. Each takes 1 to 10 ms to render.
 MOST_FORMS = 200

@@ -1,28 +1,28 @@
-"""From a name as people write it to one that Kubernetes takes. Pure."""
+"""Converts project names to Kubernetes names. Pure."""
 
 import re
 import unicodedata
 
 MAX_NAME_LENGTH = 60
-# The predecessor cut here, and its objects still carry the cut names.
+# The predecessor cut names here, and its objects still carry the cut names.
 MAX_KUBERNETES_NAME_LENGTH = 20
 _NOT_KUBERNETES = re.compile(r"[^a-z0-9-]")
 _NOT_IN_NAMES = re.compile(r"[^\w .-]")
 
 
 class InvalidNameError(ValueError):
-    """The name can't be used; the text says what to do."""
+    """The name can't be used; the message says what to do."""
 
 
 def legacy_name(name: str) -> str:
-    """Return the Kubernetes name that the predecessor gave a project: lower case, stripped of all but
-    `[a-z0-9-]`, cut to 20; it may end in a hyphen or be empty. Needed to find what it left in clusters."""
+    """Return the Kubernetes name that the predecessor gave a project: lower case, only `[a-z0-9-]`, cut to 20. It may
+    end in a hyphen or be empty. Used to find the predecessor's objects."""
     return _NOT_KUBERNETES.sub("", name.lower())[:MAX_KUBERNETES_NAME_LENGTH]
 
 
 def kubernetes_name(name: str) -> str:
-    """Return the RFC 1035 label for a project's name: as `legacy_name`, with accents folded, hyphens trimmed
-    and `p-` before a leading digit. Raises InvalidNameError if nothing is left."""
+    """Return the RFC 1035 label of a project's name: like `legacy_name`, with accents folded, hyphens trimmed, and `p-`
+    before a leading digit. Raises InvalidNameError if nothing is left."""
     folded = unicodedata.normalize("NFKD", name)
     label = _NOT_KUBERNETES.sub("", folded.lower()).strip("-")
     if label[:1].isdigit():
@@ -36,8 +36,8 @@ def kubernetes_name(name: str) -> str:
 
 
 def clean_name(name: str) -> str:
-    """Return the name with its white space tidied. Raises InvalidNameError, in one sentence for people, if it is
-    empty, longer than 60 characters, or has characters other than letters, digits, spaces, `-`, `_` and `.`."""
+    """Return the name with normalized white space. Raises InvalidNameError if it is empty, has more than 60 characters,
+    or contains characters other than letters, digits, spaces, `-`, `_` and `.`."""
     tidy = " ".join(name.split())
     if not tidy:
         raise InvalidNameError("The name is empty. Give the project a name, such as 'web-shop'.")

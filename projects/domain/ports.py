@@ -1,4 +1,4 @@
-"""A sandbox's ports as people write them: name:number, …"""
+"""Parses the ports of a sandbox: name:number, …"""
 
 import re
 
@@ -8,7 +8,7 @@ from projects.confidential.redaction import one_line
 
 
 def parse_ports(text: str) -> dict[str, int]:
-    """Return {name: number} for "app:3000, terminal:7681". Raises ValidationError in a sentence."""
+    """Return {name: number} for "app:3000, terminal:7681". Raises ValidationError."""
     ports: dict[str, int] = {}
     for pair in text.split(","):
         name, _, digits = (part.strip() for part in pair.partition(":"))
