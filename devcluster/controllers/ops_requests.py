@@ -71,7 +71,7 @@ class OpsRequests:
         phase = (request.get("status") or {}).get("phase") or ""
         if phase in TERMINAL:
             return None
-        spec = request["spec"]
+        spec = request.get("spec") or {}
         name = spec.get("clusterName") or spec.get("clusterRef") or ""
         try:
             cluster = await self._client.get(self._clusters.resource, name, key.namespace) if name else None
@@ -85,7 +85,7 @@ class OpsRequests:
         return await self._begin(request, cluster, phase)
 
     async def _begin(self, request: Object, cluster: Object, phase: str) -> float | None:
-        kind = request["spec"]["type"]
+        kind = request["spec"].get("type") or ""
         if kind not in ALLOWED:
             return await self._set_phase(request, "Failed", f"OpsRequest type {kind} is not served by the stand-in")
         cluster_phase = (cluster.get("status") or {}).get("phase") or ""

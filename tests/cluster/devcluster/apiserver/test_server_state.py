@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -241,6 +242,22 @@ class TestSecrecy:
 
 
 class TestRobustness:
+    def test_an_internal_error_logs_a_traceback_without_secrets(
+        self, api: Api, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        database = api.server.store._connection()
+        database.execute("PRAGMA query_only=ON")
+        secret = {"metadata": {"name": "unsaved"}, "stringData": {"k": "hunter2"}}
+        answer = api.call("POST", "/api/v1/namespaces/default/secrets", secret)
+        database.execute("PRAGMA query_only=OFF")
+        assert (answer.status_code, answer.json()["reason"]) == (500, "InternalError")
+        (record,) = [one for one in caplog.records if "failed" in one.getMessage()]
+        assert record.getMessage() == "POST /api/v1/namespaces/default/secrets failed"
+        (_, *frames, last) = traceback.format_exception(*record.exc_info)
+        assert any("storage/store.py" in frame for frame in frames)
+        assert last == "sqlite3.OperationalError\n"  # its text is left out: that may quote a Secret
+        assert "hunter2" not in caplog.text
+
     @pytest.mark.parametrize(
         "body",
         [

@@ -12,7 +12,7 @@ import pytest
 
 from devcluster.cluster import EmbeddedCluster, Options
 from devcluster.controllers.scenarios import Failure, Scenario
-from tests.support.standin_api import CLUSTERS, CORE, ENDPOINT, LEGACY_CLUSTERS, Api, wait_for
+from tests.support.standin_api import CLUSTERS, CORE, ENDPOINT, LEGACY_CLUSTERS, OPERATIONS, Api, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +91,25 @@ def test_a_bad_spec_leaves_the_phase_empty(api, name, changes, message):
     assert message in condition["message"]
     assert api.phase(name) == ""
     assert api.secret(f"{name}-postgresql-account-postgres") is None
+
+
+def test_a_cluster_without_spec_is_refused_and_stops_no_other(api):
+    api.create(CLUSTERS, "clusters", "Cluster", {"metadata": {"name": "no-spec"}})
+    api.create_cluster("beside-no-spec")
+    condition = wait_for(lambda: api.condition("no-spec", "ProvisioningStarted"), bool)
+    assert (condition["reason"], condition["message"]) == (
+        "PreCheckFailed",
+        "cluster must have at least one component",
+    )
+    api.wait_phase("beside-no-spec", "Running")
+    api.delete(CLUSTERS, "clusters", "no-spec")
+    api.wait_phase("no-spec", "gone")
+
+
+def test_an_ops_request_without_spec_fails(api):
+    api.create(OPERATIONS, "opsrequests", "OpsRequest", {"metadata": {"name": "no-spec"}})
+    found = wait_for(lambda: api.get(OPERATIONS, "opsrequests", "no-spec").get("status"), bool)
+    assert found["phase"] == "Failed"
 
 
 def test_deletion_takes_everything_with_it(api):
