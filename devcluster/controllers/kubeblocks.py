@@ -384,6 +384,13 @@ class KubeBlocksStandIn:
             await self._postgres.stop(instance_name(cluster))
         self.queue.add(key_of(cluster))
 
+    def is_restarting(self, cluster: Object) -> bool:
+        """Whether the server is still on its way back after `begin_restart`."""
+        if time.time() < self._remember(cluster).updating_until:
+            return True
+        servers = self._servers
+        return servers is not None and not servers.is_answering(instance_name(cluster))
+
 
 def instance_name(cluster: Object) -> str:
     """The name of a Cluster's server: of this very Cluster, since a name may come back after a deletion."""

@@ -253,6 +253,7 @@ class TestRobustness:
         assert (answer.status_code, answer.json()["reason"]) == (500, "InternalError")
         (record,) = [one for one in caplog.records if "failed" in one.getMessage()]
         assert record.getMessage() == "POST /api/v1/namespaces/default/secrets failed"
+        assert record.exc_info
         (_, *frames, last) = traceback.format_exception(*record.exc_info)
         assert any("storage/store.py" in frame for frame in frames)
         assert last == "sqlite3.OperationalError\n"  # its text is left out: that may quote a Secret
