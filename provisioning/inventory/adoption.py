@@ -1,4 +1,4 @@
-"""Clusters that exist already: list them, find a project's, take one over."""
+"""Finds existing Clusters, and requests their adoption."""
 
 import re
 
@@ -24,7 +24,7 @@ def list_clusters(namespace: str) -> list[ExistingCluster]:
 
 
 def explain_unknown(name: str, namespace: str) -> str:
-    """Return the sentence for a name that no project has, with the clusters that there are."""
+    """Return the message for a name that no project has, with the Clusters that exist."""
     try:
         label = kubernetes_name(name)
     except InvalidNameError:
@@ -37,15 +37,14 @@ def explain_unknown(name: str, namespace: str) -> str:
 
 
 def request_adopt(project: Project, cluster_name: str, *, actor: str) -> Outcome:
-    """Look at the Cluster, then ask for its adoption. Refused, in a sentence, where it does not exist, and as
-    `projects.services.adoption.request_adopt` says. Raises KubeError."""
+    """Look up the Cluster and request its adoption. Refused if it doesn't exist, and as described in
+    `projects.services.adoption.request_adopt`. Raises KubeError."""
     found = find_adoptable(project, cluster_name)
     return found if isinstance(found, Outcome) else adoption.request_adopt(project, found, actor=actor)
 
 
 def foresee_adoption(project: Project, cluster_name: str) -> Adoptable | Outcome:
-    """Look at the Cluster; return it if the project may adopt it, else the refusal. Nothing is asked. Raises
-    KubeError."""
+    """Return the Cluster if the project may adopt it, else the refusal. Requests nothing. Raises KubeError."""
     found = find_adoptable(project, cluster_name)
     if isinstance(found, Outcome):
         return found
@@ -54,7 +53,7 @@ def foresee_adoption(project: Project, cluster_name: str) -> Adoptable | Outcome
 
 
 def find_adoptable(project: Project, cluster_name: str) -> Adoptable | Outcome:
-    """Return the Cluster as it was just seen, or the refusal. Raises KubeError."""
+    """Return the Cluster as observed, or the refusal. Raises KubeError."""
     if project.desired_state == DesiredState.DELETED:
         return Outcome(False, f"{project.name} is deleted. Adopt the cluster for another project.")
     if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?", cluster_name):

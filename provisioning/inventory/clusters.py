@@ -1,4 +1,4 @@
-"""The inventory: which Clusters there are that no project owns, and what is known of each. Two LISTs a namespace."""
+"""The inventory of Clusters that belong to no project. Two LIST requests per namespace."""
 
 import logging
 from collections.abc import Iterable, Mapping
@@ -34,20 +34,20 @@ from provisioning.objects.readers import Object, labels_of, mapping, metadata_of
 
 logger = logging.getLogger(__name__)
 
-# Far longer than two requests a namespace take; a run that died stands in nobody's way for longer.
+# Much longer than two requests per namespace take. A run that died blocks others no longer than this.
 _LONGEST_RUN = timedelta(seconds=90)
-# So many names fit into the address of one request.
+# Names that fit into the URL of one request.
 _NAMES_A_REQUEST = 50
 _LABELS_KEPT = 6
-# Longer names can't be a label's value, so KubeBlocks can't label what belongs to such a Cluster.
+# Longer names can't be label values, so KubeBlocks can't label what belongs to such a Cluster.
 _LONGEST_NAME = 63
-# Labels of these domains are KubeBlocks' and Kubernetes' own, and say nothing of whose a Cluster is.
+# Label domains of KubeBlocks and Kubernetes, which don't say to whom a Cluster belongs.
 _TOLD_NOTHING = ("kubeblocks.io", "kubernetes.io/managed-by", "kubernetes.io/instance")
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterFacts:
-    """What a Cluster says about itself, as far as an adoption needs it."""
+    """What an adoption needs to know about a Cluster."""
 
     namespace: str
     name: str
@@ -69,7 +69,7 @@ class _Secret:
 
 
 def read_facts(cluster: Object) -> ClusterFacts:
-    """Return what a Cluster of either API generation says about itself."""
+    """Return the facts about a Cluster of either API generation."""
     metadata, spec = metadata_of(cluster), mapping(cluster.get("spec"))
     component = next(iter(objects(spec.get("componentSpecs"))), {})
     labels = labels_of(cluster)
@@ -97,7 +97,7 @@ def read_facts(cluster: Object) -> ClusterFacts:
 
 
 def _moment(value: Any) -> datetime | None:
-    """Return the moment that `value` says, in UTC; None for anything else, such as one outside the calendar."""
+    """Return the time in `value` in UTC, or None if it is unreadable or outside the calendar."""
     try:
         moment = parse_datetime(text(value))
         return moment.astimezone(UTC) if moment and moment.tzinfo else None
@@ -108,7 +108,7 @@ def _moment(value: Any) -> datetime | None:
 def explain_obstacle(facts: ClusterFacts, claimant: Project | None) -> str:
     """Return why no project can adopt the Cluster, and what to do; "" if one can.
 
-    `claimant` is the project of this panel whose label the Cluster has, if there is one.
+    `claimant` is the project of this panel whose label the Cluster has, if any.
     """
     if facts.is_deleting:
         return f"The cluster {facts.name} is being deleted; it can't be adopted any more."
@@ -133,17 +133,17 @@ def explain_obstacle(facts: ClusterFacts, claimant: Project | None) -> str:
 
 
 def find_claimant(facts: ClusterFacts) -> Project | None:
-    """Return the panel's project, a deleted one too, whose label the Cluster has."""
+    """Return the project of this panel whose label the Cluster has, deleted or not."""
     uid = as_uid(facts.owner)
     return Project.objects.filter(uid=uid).first() if uid else None
 
 
 def take_inventory(now: datetime) -> None:
-    """Write a row for each Cluster that no project owns and for each orphan, remove the rows of those that are gone,
-    and wake the projects at rest whose objects have drifted.
+    """Store a row for each Cluster without a project and for each orphaned object, delete outdated rows, and enqueue
+    passes for settled projects with drift.
 
-    One runs at a time; who asks meanwhile gets another one after it. What kept it from seeing everything is said on
-    the Inventory row, and the rows of a namespace that it could not see are left as they are.
+    One run at a time; a request during a run starts another one afterwards. The Inventory row says what couldn't be
+    read, and the rows of such a namespace are kept.
     """
     free = Q(running_until=None) | Q(running_until__lte=now)
     Inventory.objects.get_or_create(pk=Inventory.PK)
@@ -163,13 +163,13 @@ def take_inventory(now: datetime) -> None:
 
 
 def watched_namespaces() -> list[str]:
-    """Return the namespaces that have a present project, and the one of new projects."""
+    """Return the namespaces of existing projects and that of new projects."""
     present = Project.objects.present().order_by().values_list("namespace", flat=True).distinct()
     return sorted({*present, settings.KUBE_NAMESPACE} - {""})
 
 
 def _look(now: datetime) -> str:
-    """Look into each namespace; return the sentence for what could not be seen, "" if everything was."""
+    """Read each namespace; return what couldn't be read, "" if everything was."""
     troubles: list[str] = []
     namespaces = watched_namespaces()
     FoundCluster.objects.exclude(namespace__in=namespaces).delete()
@@ -192,7 +192,7 @@ def _look(now: datetime) -> str:
         except RefusedError as error:
             if error.code == 401:
                 disconnect()
-            # Where nothing is to be found, the panel may have no right to look any more.
+            # The panel may have lost the permission for a namespace in which it has nothing.
             if namespace in expected or error.code != 403:
                 troubles.append(f"{namespace}: {error}")
         except KubeError as error:
@@ -202,14 +202,14 @@ def _look(now: datetime) -> str:
 
 
 def _abandoned_namespaces() -> set[str]:
-    """Return the namespaces where a forgotten project may have left something."""
+    """Return the namespaces in which a forgotten project may have left objects."""
     forgotten = Project.objects.filter(phase=Phase.DELETED, reason=Reason.FORGOTTEN).order_by()
     return set(forgotten.values_list("namespace", flat=True).distinct())
 
 
 def _former_namespaces() -> set[str]:
-    """Return the namespaces where a project has had something: what an effect that came late has left there, or what
-    has a label of its, belongs to no project any more."""
+    """Return the namespaces in which a project ever had objects. A late request, or a copied label, may have left an
+    object there."""
     return {
         namespace
         for model in (DatabaseCluster, Sandbox)
@@ -218,7 +218,7 @@ def _former_namespaces() -> set[str]:
 
 
 def _look_into(kube: Kube, found: Iterable[Object], namespace: str, now: datetime) -> None:
-    """Bring the rows of one namespace's Clusters up to date. Raises KubeError before anything is written."""
+    """Update the rows of one namespace's Clusters. Raises KubeError before anything is written."""
     listed = {text(metadata_of(item).get("name"), 253): item for item in found}
     clusters = {name: listed[name] for name in sorted(listed.keys() - {"", *_owned_names(namespace)})}
     secrets = _list_secrets(kube, namespace, list(clusters))
@@ -228,7 +228,7 @@ def _look_into(kube: Kube, found: Iterable[Object], namespace: str, now: datetim
         facts = replace(read_facts(item), namespace=namespace, name=name)
         rows.append(_build_row(facts, _judge_secret(item, secrets), claimants, now))
     with transaction.atomic():
-        # Once more: one of them may have been adopted while the API server answered.
+        # Check again: one of them may have been adopted during the requests.
         owned = set(_owned_names(namespace))
         rows = [row for row in rows if row.name not in owned]
         names = [row.name for row in rows]
@@ -250,7 +250,7 @@ def _owned_names(namespace: str) -> Iterable[str]:
 
 
 def _claimants(clusters: Iterable[Object]) -> dict[str, Project]:
-    """Return the panel's projects, deleted ones too, whose labels the Clusters have, by uid."""
+    """Return the projects of this panel, deleted or not, whose labels the Clusters have, by uid."""
     uids = filter(None, (as_uid(project_id_of(labels_of(item))) for item in clusters))
     return {str(project.uid): project for project in Project.objects.filter(uid__in=set(uids))}
 
@@ -299,7 +299,7 @@ def _build_row(facts: ClusterFacts, secret: _Secret, claimants: Mapping[str, Pro
 
 
 def _telling_labels(labels: Mapping[str, str]) -> dict[str, str]:
-    """Return the labels that people put there, those that name a project first."""
+    """Return the labels that people set, those that name a project first."""
     ours = (LEGACY_PROJECT_LABEL, PROJECT_LABEL)
     told = [key for key in sorted(labels) if not any(part in key for part in _TOLD_NOTHING)]
     told.sort(key=lambda key: (key not in ours, "project" not in key))

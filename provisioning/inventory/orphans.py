@@ -1,4 +1,5 @@
-"""Orphans: objects with our labels that no project has, and rows whose objects vanished; found, judged and ended."""
+"""Orphaned objects: objects with the panel's labels that belong to no project, and records whose objects are
+missing."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -38,7 +39,7 @@ _SEEN_FIELDS = (
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the rows say of a namespace: its projects by uid, and the names of what they have, by project."""
+    """The projects of a namespace by uid, and the names of their objects by project."""
 
     projects: Mapping[str, Project]
     clusters: Mapping[int, frozenset[str]] = field(default_factory=dict)
@@ -46,10 +47,10 @@ class Known:
 
 
 def judge(kind: str, item: Object, known: Known, now: datetime) -> Orphan | None:
-    """Return the row for an object with a project's label that no project has; None for one that is in its place.
+    """Return the row of an object that has a project's label and belongs to no project; None for any other object.
 
-    Pure but for the rows that it is given. What a project in progress is about to make, use or remove is no orphan;
-    neither is what is going already, unless nobody waits for it any more: a project that was forgotten.
+    Pure. An object that a project in progress may still create, use or delete isn't orphaned, nor is one that is being
+    deleted, unless its project was forgotten.
     """
     labels, metadata = labels_of(item), metadata_of(item)
     owner, name = project_id_of(labels), text(metadata.get("name"), 253)
@@ -88,7 +89,7 @@ def judge(kind: str, item: Object, known: Known, now: datetime) -> Orphan | None
 
 
 def _explain_origin(project: Project | None, labelled_as: str) -> str:
-    """Say which project it is from."""
+    """Say which project the object comes from."""
     if project is None:
         return (
             f"It has the label of {labelled_as or 'a project'}, which this panel does not know: another panel's? "
@@ -114,7 +115,7 @@ def _explain(project: Project | None, labelled_as: str, *, is_cluster: bool, is_
 
 
 def _explain_going(metadata: Object) -> str:
-    """Say what holds up the deletion of an object that was asked for."""
+    """Say what delays a deletion that was already requested."""
     finalizers = metadata.get("finalizers")
     held = ", ".join(text(item, 100) for item in finalizers[:3]) if isinstance(finalizers, list) else ""
     held_by = (
@@ -124,7 +125,7 @@ def _explain_going(metadata: Object) -> str:
 
 
 def judge_missing(rows: Iterable[DatabaseCluster | Sandbox], there: set[str], now: datetime) -> list[Orphan]:
-    """Return a row for each object that a project at rest has applied, and that is not there."""
+    """Return a row for each object that a settled project has applied and that is missing."""
     missing = []
     for row in rows:
         if row.applied_at is None or row.name in there or not row.project.is_carried_out:
@@ -153,10 +154,10 @@ def judge_missing(rows: Iterable[DatabaseCluster | Sandbox], there: set[str], no
 
 
 def look_for_orphans(kube: Kube, clusters: Iterable[Object], namespace: str, now: datetime) -> set[str]:
-    """Bring the rows of one namespace up to date; return the uids of settled projects whose objects have drifted.
+    """Update the rows of one namespace; return the uids of settled projects whose objects have drifted.
 
-    `clusters`: all Clusters of the namespace, as just listed. Costs a LIST for each other kind. Raises KubeError
-    before anything is written.
+    `clusters`: all Clusters of the namespace, as just listed. Sends one LIST request for each other kind. Raises
+    KubeError before anything is written.
     """
     listed: dict[str, list[Object]] = {
         kind.name: kube.list_objects(kind, namespace, labels=PROJECT_ID_LABEL) for kind in KINDS
@@ -164,17 +165,17 @@ def look_for_orphans(kube: Kube, clusters: Iterable[Object], namespace: str, now
     listed["Cluster"] = [item for item in clusters if project_id_of(labels_of(item))]
     names = {kind: {text(metadata_of(item).get("name"), 253) for item in items} for kind, items in listed.items()}
     names["Cluster"] = {text(metadata_of(item).get("name"), 253) for item in clusters}
-    # Rows are read after the objects: what was made meanwhile has its row by now.
+    # Read rows after the objects: a row is stored before its object is created.
     owners = {project_id_of(labels_of(item)) for items in listed.values() for item in items}
     known = read_known(namespace, owners)
     found = [judge(kind, item, known, now) for kind, items in listed.items() for item in items]
     for model, kind in ((DatabaseCluster, "Cluster"), (Sandbox, STATEFULSET.name)):
         rows = model.objects.filter(namespace=namespace, retired_at=None).select_related("project")
         found += judge_missing(rows, names[kind], now)
-    # By name: PostgreSQL takes no row twice, and who knows what is listed twice.
+    # By name, because PostgreSQL refuses the same row twice and a list may contain duplicates.
     orphans = {(row.namespace, row.kind, row.name): row for row in found if row is not None}.values()
     with transaction.atomic():
-        # A wish is about one object: another one that has come to be called the same doesn't inherit it.
+        # A request is for one object: another object of the same name doesn't inherit it.
         wished = Orphan.objects.filter(namespace=namespace).exclude(wish="")
         wished.exclude(uid__in=[row.uid for row in orphans if row.uid]).delete()
         Orphan.objects.bulk_create(
@@ -188,7 +189,7 @@ def look_for_orphans(kube: Kube, clusters: Iterable[Object], namespace: str, now
 
 
 def read_known(namespace: str, owners: Iterable[str | None]) -> Known:
-    """Return what the rows say of these projects (uids as labels have them) and of their objects in the namespace."""
+    """Return what the rows say about these projects (uids from labels) and their objects in the namespace."""
     uids = {uid for uid in (as_uid(owner) for owner in owners) if uid}
     projects = {str(project.uid): project for project in Project.objects.filter(uid__in=uids)}
     return Known(projects, _names(DatabaseCluster, namespace), _names(Sandbox, namespace))
@@ -200,7 +201,7 @@ def _names(model: type[DatabaseCluster] | type[Sandbox], namespace: str) -> dict
 
 
 def _find_drifted(listed: Mapping[str, list[Object]], namespace: str) -> set[str]:
-    """Return the projects at rest of which an object differs from what was applied: a pass looks closer at each."""
+    """Return the settled projects with an object that differs from what was applied. A pass then looks closer."""
     live = {
         (kind, text(metadata_of(item).get("name"), 253)): conceal({**item, "kind": kind}, settings.SECRET_KEY)
         for kind, items in listed.items()
@@ -220,7 +221,7 @@ def _find_drifted(listed: Mapping[str, list[Object]], namespace: str) -> set[str
 
 
 def end_orphan(pk: int, now: datetime) -> None:
-    """Carry out what was asked for an orphan, if it still is one; what went wrong is said on its row."""
+    """Carry out the request for an orphaned object if it is still orphaned. Errors are stored on its row."""
     orphan = Orphan.objects.select_related("project").filter(pk=pk).exclude(wish="").first()
     if orphan is None:
         return
@@ -247,7 +248,7 @@ def end_orphan(pk: int, now: datetime) -> None:
 
 
 def _end(orphan: Orphan, now: datetime) -> str:
-    """Look again, act, and return what was done. Raises KubeError."""
+    """Check again, act, and return what was done. Raises KubeError."""
     kube = connect()
     kinds = {kind.name: kind for kind in (*KINDS, cluster_kind(kube.cluster_api_version()))}
     kind = kinds[orphan.kind]

@@ -1,6 +1,7 @@
-"""The only module that talks to Kubernetes: raw JSON over the official client's configuration and connection pool.
+"""The only module that talks to Kubernetes: plain JSON over the official client's configuration and connection pool.
 
-The client's typed models are left aside: they cost 18 times a `json.loads`, and refuse answers that lack a field.
+It doesn't use the client's typed models: they take 18 times as long as `json.loads`, and reject responses that lack a
+field.
 """
 
 import json
@@ -47,14 +48,14 @@ _Answer = TypeVar("_Answer")
 
 @dataclass(frozen=True, slots=True)
 class WatchEvent:
-    """One line of a watch: type (ADDED, MODIFIED, DELETED, BOOKMARK) and the object."""
+    """One event of a watch: its type (ADDED, MODIFIED, DELETED, BOOKMARK) and the object."""
 
     type: str
     object: Mapping[str, Any]
 
 
 class Kube:
-    """Requests to one API server. Thread-safe; make it after a fork."""
+    """Requests to one API server. Thread-safe. Create it after a fork."""
 
     def __init__(self, access: Access) -> None:
         """Raises AccessError."""
@@ -69,7 +70,7 @@ class Kube:
 
     @property
     def acts_as(self) -> str:
-        """Whom requests act as by impersonation; "" for nobody but the account that logs in."""
+        """The impersonated user; "" without impersonation."""
         return self._access.impersonation.user
 
     def _headers(self, content_type: str | None) -> urllib3.HTTPHeaderDict:
@@ -79,7 +80,7 @@ class Kube:
             for name, value in self._access.headers():
                 headers.add(name, value)
             if self._configuration.cert_file != self._certificate:
-                # A login plugin gave another client certificate: connections that are open have the old one.
+                # The login plugin returned another client certificate; open connections still use the old one.
                 self._pool, self._certificate = open_pool(self._configuration), self._configuration.cert_file
         except AccessError as error:
             raise _not_configured(error) from None
@@ -97,7 +98,7 @@ class Kube:
         content_type: str = "application/json",
         read_timeout_s: float | None = None,
     ) -> urllib3.BaseHTTPResponse:
-        """Send a request and return the answer with its body unread. Raises urllib3's errors, OSError and
+        """Send a request and return the response with its body unread. Raises urllib3 errors, OSError and
         NotConfiguredError."""
         headers = self._headers(content_type if body is not None else None)
         return self._pool.request(
@@ -117,8 +118,8 @@ class Kube:
         return UnreachableError(f"The API server {self.host} can't be reached: {why}. The panel tries again by itself.")
 
     def _exchange(self, ask: Callable[[], _Answer]) -> _Answer:
-        """Return what `ask` returns; try once more on a kept-alive connection that the server had closed meanwhile:
-        every request here may be sent twice. Raises UnreachableError."""
+        """Return the result of `ask`. Retries once if the server has closed the kept-alive connection: every request
+        may be sent twice. Raises UnreachableError."""
         try:
             try:
                 return ask()
@@ -128,7 +129,7 @@ class Kube:
             raise self._unreachable(error) from None
 
     def _request(self, method: str, path: str, **options: Any) -> Mapping[str, Any]:
-        """Return the JSON object that a request is answered with. Raises KubeError."""
+        """Return the JSON object of the response. Raises KubeError."""
 
         def ask() -> Mapping[str, Any] | RefusedError:
             response = self._open(method, path, **options)
@@ -143,7 +144,7 @@ class Kube:
         raise answer
 
     def _request_named(self, method: str, kind: Kind, namespace: str, name: str, **options: Any) -> Mapping[str, Any]:
-        """Return the object of that name, as the answer to a request for it. Raises KubeError."""
+        """Return the object of that name from the response. Raises KubeError."""
         answer = self._request(method, kind.path(namespace, name), **options)
         try:
             return check_named(answer, name)
@@ -153,7 +154,7 @@ class Kube:
     # --- reading -----------------------------------------------------------------------------------------------
 
     def get_or_none(self, kind: Kind, namespace: str, name: str) -> Mapping[str, Any] | None:
-        """Return the object, or None if it does not exist. Raises KubeError."""
+        """Return the object, or None if it doesn't exist. Raises KubeError."""
         try:
             return self._request_named("GET", kind, namespace, name)
         except RefusedError as error:
@@ -165,13 +166,13 @@ class Kube:
         return self._request("GET", kind.path(namespace), query=query)
 
     def list_objects(self, kind: Kind, namespace: str | None, *, labels: str = "") -> list[Mapping[str, Any]]:
-        """Return every object of a kind that the label selector matches. Raises KubeError."""
+        """Return all objects of a kind that match the label selector. Raises KubeError."""
         return [item for items, _ in self.list_pages(kind, namespace, labels=labels) for item in items]
 
     def list_pages(
         self, kind: Kind, namespace: str | None, *, labels: str = ""
     ) -> Iterator[tuple[list[Mapping[str, Any]], str]]:
-        """Yield the objects a page at a time, each with the resource version to watch from. Raises KubeError."""
+        """Yield the objects page by page, each page with the resource version to watch from. Raises KubeError."""
         query = {"limit": str(_PAGE_SIZE), **({"labelSelector": labels} if labels else {})}
         for _ in range(_MOST_PAGES):
             page = self.list_page(kind, namespace, query)
@@ -189,7 +190,8 @@ class Kube:
     def watch(
         self, kind: Kind, namespace: str | None, *, labels: str, resource_version: str, timeout_s: int
     ) -> Iterator[WatchEvent]:
-        """Yield events until the server ends the watch after `timeout_s`. Raises WatchExpiredError on 410."""
+        """Yield events until the server ends the watch after `timeout_s`. Raises WatchExpiredError on 410, and
+        KubeError."""
         query = {
             "watch": "true",
             "allowWatchBookmarks": "true",
@@ -197,7 +199,7 @@ class Kube:
             "timeoutSeconds": str(timeout_s),
             **({"labelSelector": labels} if labels else {}),
         }
-        # The server ends the watch; a connection that is silent, or goes on, for longer than that is not trusted.
+        # The server ends the watch. A connection that stays silent, or open, for longer isn't trusted.
         longest_s = timeout_s + 15
         response = self._exchange(
             lambda: self._open("GET", kind.path(namespace), query=query, read_timeout_s=longest_s)
@@ -220,10 +222,10 @@ class Kube:
     def apply(
         self, manifest: Mapping[str, Any], plural: str, *, force: bool = True, is_dry_run: bool = False
     ) -> Mapping[str, Any]:
-        """Server-side apply: create the object, or make its fields as given. Idempotent. Raises KubeError.
+        """Server-side apply: create the object, or set its fields. Idempotent. Raises KubeError.
 
-        Unknown fields are refused, not dropped in silence (`fieldValidation=Strict`). A dry run changes nothing, and
-        returns the object as it would be.
+        Unknown fields are refused (`fieldValidation=Strict`). A dry run changes nothing and returns the resulting
+        object.
         """
         metadata = metadata_of(manifest)
         kind = Kind(str(manifest["apiVersion"]), plural, str(manifest["kind"]))
@@ -241,8 +243,8 @@ class Kube:
     def merge(
         self, kind: Kind, namespace: str, name: str, changes: Mapping[str, Any], *, is_dry_run: bool = False
     ) -> Mapping[str, Any]:
-        """Make fields of an object as given, lists as a whole. Raises KubeError; RefusedError 409 if `changes` name
-        another uid or version than there is."""
+        """Merge-patch an object; lists are replaced. Raises KubeError, with code 409 if `changes` names another uid or
+        version than the object has."""
         content_type = "application/merge-patch+json"
         query = {"fieldManager": FIELD_MANAGER} | ({"dryRun": "All"} if is_dry_run else {})
         return self._request_named("PATCH", kind, namespace, name, query=query, body=changes, content_type=content_type)
@@ -250,13 +252,13 @@ class Kube:
     def merge_labels(
         self, kind: Kind, namespace: str, name: str, labels: Mapping[str, str | None], *, uid: str
     ) -> Mapping[str, Any]:
-        """Set (or with None remove) labels of the object with that uid. Raises RefusedError 409 if it is another."""
+        """Set labels of the object with that uid; None removes a label. Raises RefusedError 409 for another object."""
         return self.merge(kind, namespace, name, {"metadata": {"uid": uid, "labels": dict(labels)}})
 
     def delete(self, kind: Kind, namespace: str, name: str, *, uid: str = "") -> bool:
-        """Ask for deletion, in the background; return False if it was gone already. Raises KubeError.
+        """Request background deletion; return False if the object doesn't exist. Raises KubeError.
 
-        With `uid`, only that very object is deleted (409 otherwise).
+        With `uid`, only the object with that uid is deleted (409 otherwise).
         """
         body: dict[str, Any] = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
         if uid:
@@ -275,9 +277,11 @@ class Kube:
         return text(self._request("GET", "/version").get("gitVersion"))
 
     def cluster_api_version(self, written: str = "") -> str:
-        """Return the Cluster API to use: `written`, that of an object, while it is served, else v1 before v1alpha1.
+        """Return the Cluster API version to use: `written`, that of an existing object, if it is served; else v1, else
+        v1alpha1.
 
-        Asked anew every few minutes: KubeBlocks may be upgraded beneath us. RefusedError 404 if none is served.
+        The result is cached for some minutes, because KubeBlocks may be upgraded. Raises RefusedError 404 if none is
+        served.
         """
         asked_at, served = self._served
         if not served or time.monotonic() - asked_at > _DISCOVERY_VALID_S:
@@ -290,7 +294,7 @@ class Kube:
         raise RefusedError(404, "NotFound", f"No version of {CLUSTER_GROUP} that the panel knows is served.")
 
     def may(self, verb: str, kind: Kind, namespace: str) -> bool:
-        """Ask the API server whether this account may `verb` objects of `kind`."""
+        """Whether the API server allows this account to `verb` objects of `kind`. Raises KubeError."""
         review = self._request(
             "POST",
             "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
@@ -326,12 +330,12 @@ _failure: tuple[float, AccessError] | None = None
 
 
 def connect() -> Kube:
-    """Return this process's client, made on first use. Raises NotConfiguredError."""
+    """Return this process's client, created on first use. Raises NotConfiguredError."""
     global _connected, _failure
     asked_at_s = time.monotonic()
     with _lock:
         if _connected is None:
-            # Whoever has waited for an attempt that failed shares its end: a login plugin takes its time to fail.
+            # Threads that waited for a failed attempt share its error: a login plugin can take long to fail.
             if _failure is not None and _failure[0] >= asked_at_s:
                 raise _not_configured(_failure[1])
             try:
@@ -347,7 +351,7 @@ def _not_configured(error: AccessError) -> NotConfiguredError:
 
 
 def disconnect() -> None:
-    """Forget the client, so that the next `connect` reads the kubeconfig anew (rotated token, moved server)."""
+    """Drop the client, so that the next `connect` rereads the kubeconfig (rotated token, moved server)."""
     global _connected
     with _lock:
         _connected = None

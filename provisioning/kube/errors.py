@@ -1,4 +1,4 @@
-"""How a request to the API server can fail, in sentences for people."""
+"""Errors of requests to the API server, with messages for users."""
 
 from collections.abc import Mapping
 
@@ -8,11 +8,11 @@ from provisioning.objects.readers import text
 
 
 class KubeError(Exception):
-    """A request to the API server failed; the text is a sentence for people and holds no secret."""
+    """A request to the API server failed. The message is for users and contains no secret."""
 
 
 class UnreachableError(KubeError):
-    """No answer: whether the request had an effect is unknown."""
+    """No response. Whether the request took effect is unknown."""
 
 
 class NotConfiguredError(KubeError):
@@ -20,11 +20,11 @@ class NotConfiguredError(KubeError):
 
 
 class LoginFailedError(NotConfiguredError):
-    """The kubeconfig's login plugin gave no credentials, or not in time."""
+    """The kubeconfig's login plugin returned no credentials, or not in time."""
 
 
 class RefusedError(KubeError):
-    """The API server answered with an error status: its code, reason, and Retry-After in seconds if it sent one."""
+    """The API server responded with an error: its code, reason, and Retry-After in seconds if it sent one."""
 
     def __init__(self, code: int, reason: str, message: str, retry_after_s: float | None = None) -> None:
         super().__init__(message)
@@ -43,7 +43,7 @@ _HINTS = {
 
 
 def build_refusal(status: int, body: bytes, headers: Mapping[str, str]) -> RefusedError:
-    """Turn an error answer into a RefusedError, whatever its body is."""
+    """Return the RefusedError of an error response with any body."""
     answer = read_refusal(body)
     said = redact(text(answer.get("message"))) or "no message"
     message = f"The API server answered {status}: {said} {_HINTS.get(status, '')}".strip()

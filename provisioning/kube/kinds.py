@@ -1,4 +1,4 @@
-"""The kinds of objects that the panel reads and writes, and their addresses."""
+"""The kinds of objects that the panel reads and writes, and their URL paths."""
 
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind as its address needs it."""
+    """A kind and the parts of its URL path."""
 
     api_version: str
     plural: str

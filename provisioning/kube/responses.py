@@ -1,4 +1,4 @@
-"""What an API server sends back, read with bounds: it is input like any other, and a proxy may have sent it."""
+"""Reads responses of an API server with limits. They are untrusted input; a proxy may have sent them."""
 
 import json
 import math
@@ -11,25 +11,25 @@ import urllib3
 from projects.confidential.redaction import one_line
 from provisioning.objects.readers import Object, mapping, metadata_of, text
 
-# etcd stores objects of up to 1.5 MiB; a page of 500 Clusters takes a few.
+# etcd stores objects of up to 1.5 MiB; a page of 500 Clusters takes a few MiB.
 LONGEST_ANSWER = 64 * 1024 * 1024
 LONGEST_EVENT = 8 * 1024 * 1024
-# A refusal is a sentence.
+# Error responses are short.
 LONGEST_REFUSAL = 64 * 1024
-# Of what is no Status, a page of a proxy's for example.
+# For an error response that isn't a Status, such as a proxy's page.
 _LONGEST_QUOTE = 200
 _PART = 256 * 1024
 _LONGEST_RETRY_AFTER_S = 300.0
 
 
 class NonsenseError(Exception):
-    """An answer that no API server gives; the text goes on after "The API server … "."""
+    """A response that no API server sends. The message continues "The API server … "."""
 
 
 def read_body(response: urllib3.BaseHTTPResponse, *, within_s: float) -> bytes:
-    """Return the whole body and give the connection back; of a refusal, no more than its beginning.
+    """Return the whole body and release the connection. Of an error response, only its beginning is read.
 
-    Raises NonsenseError for a body that does not end, urllib3's errors for one that breaks off.
+    Raises NonsenseError for a body that doesn't end, and urllib3 errors for one that breaks off.
     """
     until_s = time.monotonic() + within_s
     body = bytearray()
@@ -40,7 +40,7 @@ def read_body(response: urllib3.BaseHTTPResponse, *, within_s: float) -> bytes:
                 break
             _check_bounds(len(body), until_s, within_s)
     finally:
-        # What is left unread makes the connection useless for another request.
+        # A connection with unread data can't be reused.
         response.close()
         response.release_conn()
     return bytes(body)
@@ -54,9 +54,9 @@ def _check_bounds(length: int, until_s: float, within_s: float) -> None:
 
 
 def read_lines(response: urllib3.BaseHTTPResponse, *, within_s: float) -> Iterator[bytes]:
-    """Yield the lines of a stream until it ends, or until the first one after `within_s`.
+    """Yield the lines of a stream until it ends, or until the first line after `within_s`.
 
-    Raises NonsenseError for a line without an end, urllib3's errors for a stream that breaks off.
+    Raises NonsenseError for a line that doesn't end, and urllib3 errors for a stream that breaks off.
     """
     until_s = time.monotonic() + within_s
     line = bytearray()
@@ -84,14 +84,14 @@ def parse(body: bytes, what: str = "an answer") -> Mapping[str, Any]:
 
 
 def check_named(answer: Object, name: str) -> Object:
-    """Return an object that was asked for by name. Raises NonsenseError for another: unknown is not absent."""
+    """Return the object if it has the requested name. Raises NonsenseError for another one: unknown is not absent."""
     if metadata_of(answer).get("name") != name:
         raise NonsenseError(f"sent something else than {name}, which it was asked for")
     return answer
 
 
 def items_of(page: Object) -> list[Object]:
-    """Return the objects of a list. Raises NonsenseError for what is no list of objects: unknown is not absent."""
+    """Return the objects of a list. Raises NonsenseError for anything else: unknown is not absent."""
     items = page.get("items")
     if items is None and text(page.get("kind")).endswith("List"):
         return []
@@ -101,7 +101,7 @@ def items_of(page: Object) -> list[Object]:
 
 
 def read_refusal(body: bytes) -> Mapping[str, Any]:
-    """Return the Status in the body of a refusal; for anything else, a Status whose message is its beginning."""
+    """Return the Status of an error response; for any other body, a Status whose message is its beginning."""
     try:
         return mapping(parse(body))
     except NonsenseError:
@@ -109,7 +109,7 @@ def read_refusal(body: bytes) -> Mapping[str, Any]:
 
 
 def read_retry_after(header: str) -> float | None:
-    """Return the seconds of a Retry-After, five minutes at most; None for anything else, such as a date."""
+    """Return Retry-After in seconds, at most five minutes; None for anything else, such as a date."""
     try:
         seconds = float(header)
     except ValueError:

@@ -1,4 +1,4 @@
-"""From the Secrets that KubeBlocks writes to a Connection; half a Secret is no Secret. Pure.
+"""Reads a Connection from the Secrets that KubeBlocks writes. An incomplete Secret counts as missing. Pure.
 
 Sources: KubeBlocks v0.8.4 and v0.9.5 (`{cluster}-conn-credential`), v0.9.5 to v1.0.2
 (`{cluster}-{component}-account-postgres`), and their label keys.
@@ -21,42 +21,42 @@ DATABASE = "postgres"
 COMPONENT = "postgresql"
 DEFAULT_PORT = 5432
 _ACCOUNT_LABELS = ("apps.kubeblocks.io/system-account", "account.kubeblocks.io/name")
-# As PostgreSQL's own names have it.
+# The limit of PostgreSQL identifiers.
 _LONGEST_NAME = 63
-# Far beyond any password; a Secret may hold a megabyte.
+# Longer than any password; a Secret can hold a megabyte.
 _LONGEST_PASSWORD = 4096
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-# What template bugs and half-written Secrets have left in place of a value.
+# Values that template bugs and incomplete Secrets contain instead of a credential.
 _NOT_VALUES = frozenset({"", "undefined", "null", "none", "<nil>"})
 
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """Credentials that can't be used yet, and why. Never quotes a value."""
+    """Why credentials can't be used yet. Never quotes a value."""
 
     reason: Reason
     message: str
 
 
 def component_of(cluster: Object | None) -> str:
-    """Return the name of the Cluster's first component, `postgresql` where it names none."""
+    """Return the name of the Cluster's first component, `postgresql` if it has none."""
     specs = objects(mapping(mapping(cluster).get("spec")).get("componentSpecs"))
     return (text(specs[0].get("name")) if specs else "") or COMPONENT
 
 
 def secret_names(cluster: str, component: str) -> tuple[str, ...]:
-    """Return the names under which a Cluster's credentials may be found, current KubeBlocks first."""
+    """Return the possible names of the Secret with a Cluster's credentials, for current KubeBlocks first."""
     return (f"{cluster}-{component}-account-{ACCOUNT}", f"{cluster}-conn-credential")
 
 
 def service_names(cluster: str, component: str, api_version: str) -> tuple[str, ...]:
-    """Return the names that the Service of the primary may have, the likelier first."""
+    """Return the possible names of the primary's Service, the likelier first."""
     current, legacy = f"{cluster}-{component}-{component}", f"{cluster}-{component}"
     return (legacy, current) if api_version.endswith("v1alpha1") else (current, legacy)
 
 
 def choose_secret(secrets: Sequence[Object], cluster: str, component: str) -> Object | None:
-    """Return the Secret with the credentials of the superuser: by label before by name."""
+    """Return the Secret with the superuser's credentials: by label, else by name."""
     for label in _ACCOUNT_LABELS:
         for secret in secrets:
             if labels_of(secret).get(label) == ACCOUNT:
@@ -66,19 +66,19 @@ def choose_secret(secrets: Sequence[Object], cluster: str, component: str) -> Ob
 
 
 def is_complete(secret: Object) -> bool:
-    """Whether a Secret has both a user and a password that stand for something."""
+    """Whether a Secret has a usable user and password."""
     data = mapping(secret.get("data"))
     return bool(_read(data, "username") and _read(data, "password"))
 
 
 def holds(secret: Object, username: str, password: str) -> bool:
-    """Whether a Secret has just this user and password."""
+    """Whether a Secret has exactly this user and password."""
     data = mapping(secret.get("data"))
     return (_read(data, "username") or "").strip() == username and _read(data, "password") == password
 
 
 def _read(data: Mapping[str, object], key: str) -> str | None:
-    """Return a key's value; None if it is missing, not base64, not UTF-8, or stands for nothing."""
+    """Return a key's value, or None if it is missing, not base64, not UTF-8, or a placeholder."""
     encoded = data.get(key)
     if not isinstance(encoded, str):
         return None
@@ -90,9 +90,9 @@ def _read(data: Mapping[str, object], key: str) -> str | None:
 
 
 def _find_unusable(found: Connection) -> str:
-    """Return which part of a connection can't be PostgreSQL's; "" if there is none.
+    """Return which part of a connection PostgreSQL can't accept; "" if there is none.
 
-    What a broken or hostile Secret holds must not reach a row, a URL or a shell's lines.
+    A broken or hostile Secret must not reach a row, a URL or a shell.
     """
     if not is_host(found.host):
         return "host"
@@ -103,8 +103,8 @@ def _find_unusable(found: Connection) -> str:
 
 
 def endpoint_of(service: Object | None, namespace: str, hosts: EndpointHosts = NO_HOSTS) -> tuple[str, int] | None:
-    """Return (host, port) under which a Service's database is reached: its endpoint annotation where that names one of
-    `hosts`, else its DNS name and its port for PostgreSQL (5432, or the one named so). None without a Service."""
+    """Return the (host, port) of a Service's database: the endpoint annotation if it names one of `hosts`, else the DNS
+    name with its PostgreSQL port (5432, or the one that isn't the pooler's). None without a Service."""
     if service is None:
         return None
     endpoint = annotated_endpoint(service, hosts)
@@ -118,7 +118,7 @@ def endpoint_of(service: Object | None, namespace: str, hosts: EndpointHosts = N
 
 
 def qualify_host(host: str, namespace: str) -> str:
-    """Return `host` as another namespace can resolve it: 0.8 and 0.9 write the bare Service name."""
+    """Return `host` so that other namespaces can resolve it: KubeBlocks 0.8 and 0.9 write the bare Service name."""
     return host if "." in host or ":" in host else f"{host}.{namespace}.svc"
 
 
@@ -169,7 +169,7 @@ def read_connection(
 
 
 def environment_digest(environment: Mapping[str, str], key: str) -> str:
-    """Return a keyed digest (64 hex digits) of an environment: differs whenever the sandbox has to be rolled, and says
-    nothing of the values to who can read the pod template."""
+    """Return a keyed digest (64 hex digits) of an environment. It changes whenever the sandbox must restart, and
+    reveals nothing about the values to readers of the Pod template."""
     canonical = "\x00".join(f"{name}={value}" for name, value in sorted(environment.items()))
     return hmac.new(key.encode(), canonical.encode(), "sha256").hexdigest()

@@ -1,7 +1,7 @@
-"""How an object in the cluster differs from what was applied. Pure.
+"""Compares an object in the cluster with the manifest that was last applied. Pure.
 
-Only fields that were sent count: what the API server, operators and others add is theirs. Values of Secrets are
-compared by keyed digests, and never shown.
+Only fields of the manifest count: fields that the API server, operators and other clients add belong to them. Values of
+Secrets are compared by keyed digests and never shown.
 """
 
 import hmac
@@ -14,7 +14,7 @@ from typing import Any
 from projects.confidential.redaction import redact
 from provisioning.objects.readers import Object, mapping, metadata_of, text
 
-# The parts of an object that somebody sends; status and the rest of the metadata are the cluster's.
+# The parts of an object that a client sends. The status and the rest of the metadata belong to the cluster.
 _SENT = ("spec", "data", "type")
 _SENT_METADATA = ("labels", "annotations")
 _DIGEST_LENGTH = 12
@@ -32,7 +32,7 @@ _SUFFIXES = {
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A field that differs. `obstacle`: why the panel can't take it back, in a sentence; "" if it can."""
+    """A field that differs. `obstacle` says why the panel can't revert it; "" if it can."""
 
     kind: str
     name: str
@@ -52,7 +52,7 @@ class Difference:
 
 
 def conceal(item: Object, key: str) -> dict[str, Any]:
-    """Return the object with each value of a Secret's data replaced by a keyed digest, which tells nothing of it."""
+    """Return the object with each value of a Secret's data replaced by a keyed digest."""
     concealed = dict(item)
     if item.get("kind") == "Secret":
         concealed["data"] = {name: _digest(value, key) for name, value in mapping(item.get("data")).items()}
@@ -65,7 +65,7 @@ def _digest(value: Any, key: str) -> str:
 
 
 def drift(applied: Object, live: Object | None) -> list[Difference]:
-    """Return every field of `applied` that `live` has otherwise, in the order of the manifest; both concealed."""
+    """Return each field of `applied` that differs in `live`, in the order of the manifest. Both must be concealed."""
     kind, name = text(applied.get("kind")), text(metadata_of(applied).get("name"))
     if live is None:
         return [Difference(kind, name, "", "there", GONE)]
@@ -105,7 +105,7 @@ def _compare(sent: Any, there: Any, path: str) -> Iterator[tuple[str, Any, Any]]
 
 
 def _compare_lists(sent: Sequence[Any], there: Sequence[Any], path: str) -> Iterator[tuple[str, Any, Any]]:
-    """Items with names are matched by them, and others may add some of their own; the rest by position."""
+    """Match items that have names by name, ignoring other clients' items; match all others by position."""
     names = [_name_of(item) for item in sent]
     if sent and all(names):
         present = {_name_of(item): item for item in there}
@@ -143,7 +143,7 @@ def _quantity(value: Any) -> Decimal | None:
 def _show(value: Any) -> str:
     if value is None:
         return GONE
-    # Masked before its lines are joined and it is cut: what is left of a secret would not be known for one.
+    # Mask before joining lines and cutting: part of a secret wouldn't be recognized.
     shown = " ".join(redact(str(value)).split())
     return shown if len(shown) <= _SHOWN_LENGTH else f"{shown[:_SHOWN_LENGTH]}…"
 
@@ -153,33 +153,34 @@ def _show_secret(value: Any) -> str:
 
 
 def without_echo(found: list[Difference], after: list[Difference]) -> list[Difference]:
-    """Return the differences that applying again would take back; `after`: those that remain after a dry run of it.
+    """Return the differences that applying the manifest again would revert. `after`: those that remain after a dry run
+    of that.
 
-    What an admission webhook writes differently each time, or the API server in other words, is no drift.
+    Fields that an admission webhook rewrites each time, or that the API server writes differently, are not drift.
     """
     echoed = {(item.path, item.live) for item in after}
     return [item for item in found if (item.path, item.live) not in echoed]
 
 
 def only_labels_mendable(found: list[Difference]) -> list[Difference]:
-    """Return a Cluster's differences: its labels are the panel's to set, its spec is sent once."""
+    """Return a Cluster's differences: the panel reverts labels only, because it sends the spec once."""
     obstacle = "The spec of a Cluster is sent once. Set it back with an OpsRequest or by hand, or leave it as it is."
     return [item if item.path.startswith(_LABELS_PATH) else replace(item, obstacle=obstacle) for item in found]
 
 
 def refused(found: list[Difference], why: str) -> list[Difference]:
-    """Return differences that the API server refuses to take back, and says why."""
+    """Return differences that the API server refuses to revert, with its reason."""
     return [replace(item, obstacle=f"It can't be taken back: {why}") for item in found]
 
 
 def summarise(found: Sequence[Difference], most: int = 4) -> str:
-    """Return the differences in a line for people."""
+    """Return the differences as one line."""
     shown = "; ".join(str(item) for item in found[:most])
     return shown + (f"; and {len(found) - most} more" if len(found) > most else "")
 
 
 def describe(item: Difference) -> dict[str, str]:
-    """Return a difference as a row keeps it, and as `--json` prints it."""
+    """Return a difference as a dict, as rows store it and `--json` prints it."""
     return {
         "object": f"{item.kind} {item.name}",
         "path": item.path,

@@ -1,4 +1,4 @@
-"""Plain values to Kubernetes objects, as server-side apply sends them. Pure."""
+"""Builds Kubernetes objects for server-side apply from plain values. Pure."""
 
 import base64
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseSpec:
-    """What is asked of KubeBlocks; quantities as Kubernetes writes them."""
+    """What the panel requests from KubeBlocks. Quantities are in Kubernetes notation."""
 
     service_version: str
     legacy_version: str
@@ -42,7 +42,7 @@ class DatabaseSpec:
 
 @dataclass(frozen=True, slots=True)
 class SandboxSpec:
-    """What a sandbox runs. `ports` maps a port's name to its number; each gets an Ingress where there is a domain."""
+    """What a sandbox runs. `ports` maps a port's name to its number. With a domain, each port gets an Ingress."""
 
     image: str
     ports: Mapping[str, int]
@@ -59,7 +59,7 @@ class SandboxSpec:
 
     @property
     def fingerprint(self) -> str:
-        """Whatever restarts a sandbox when it changes: all but the storage, which can't."""
+        """Changes whenever the sandbox must restart: all fields except the storage, which can't change."""
         return repr(replace(self, storage="", storage_class="", ports=dict(self.ports)))
 
     @property
@@ -68,14 +68,15 @@ class SandboxSpec:
 
     @property
     def is_issued(self) -> bool:
-        """Whether cert-manager makes the certificates. Of a Secret that all share it would make the one of one port."""
+        """Whether cert-manager issues a certificate per port. With a shared Secret, it would overwrite that with the
+        certificate of one port."""
         return bool(self.cluster_issuer) and not self.tls_secret
 
 
 def build_cluster(api_version: str, *, name: str, namespace: str, owner: Owner, spec: DatabaseSpec) -> Manifest:
-    """Return a Cluster of one PostgreSQL for `apps.kubeblocks.io/v1` (1.0 and later) or `…/v1alpha1` (0.8, 0.9).
+    """Return a Cluster with one PostgreSQL for `apps.kubeblocks.io/v1` (1.0 and later) or `…/v1alpha1` (0.8, 0.9).
 
-    The component is called `postgresql` as the addon's topology wants it, and its volume `data`: any other name puts
+    The addon's topology requires the component name `postgresql`. The volume must be called `data`: any other name puts
     the data on an emptyDir.
     """
     claim: Manifest = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": spec.storage}}}
@@ -104,7 +105,7 @@ def build_cluster(api_version: str, *, name: str, namespace: str, owner: Owner, 
 
 
 def build_environment_secret(name: str, namespace: str, owner: Owner, environment: Mapping[str, str]) -> Manifest:
-    """Return the Secret that holds the whole environment of a sandbox."""
+    """Return the Secret with the environment of a sandbox."""
     return {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -142,13 +143,13 @@ def ingress_host(sandbox: str, port_name: str, domain: str) -> str:
 
 
 def build_ingresses(name: str, namespace: str, owner: Owner, spec: SandboxSpec) -> list[Manifest]:
-    """Return one Ingress a public port, or none without a domain. TLS comes from one Secret for all (a wildcard), or
-    from cert-manager, a certificate a port."""
+    """Return one Ingress per port; [] without a domain. The certificate comes from one shared Secret (a wildcard), or
+    from cert-manager, one per port."""
     return [_build_ingress(name, namespace, owner, spec, port_name) for port_name in spec.ports if spec.domain]
 
 
 def certificate_names(name: str, spec: SandboxSpec) -> list[str]:
-    """Return the names of the Secrets that cert-manager is asked for, one a port; [] where it is asked for none."""
+    """Return the names of the Secrets that cert-manager creates, one per port; [] if it creates none."""
     return [_certificate_name(name, port) for port in spec.ports if spec.domain and spec.is_issued]
 
 
@@ -175,9 +176,10 @@ def _build_ingress(name: str, namespace: str, owner: Owner, spec: SandboxSpec, p
 def build_statefulset(
     name: str, namespace: str, owner: Owner, spec: SandboxSpec, *, variables: list[str], digest: str
 ) -> Manifest:
-    """Return the sandbox's StatefulSet: one pod whose environment comes from its Secret, a key a variable.
+    """Return the sandbox's StatefulSet: one Pod with its environment from the Secret, one key per variable.
 
-    `digest` stands on the object and on the pod template: when the environment changes, the pod is replaced.
+    `digest` is an annotation of the object and of the Pod template, so the Pod is replaced when the environment
+    changes.
     """
     secret = environment_secret_name(name)
     container: Manifest = {
@@ -223,7 +225,7 @@ def build_statefulset(
         "spec": {
             "replicas": 1,
             "serviceName": name,
-            # OrderedReady would never replace a pod that is not ready: a broken sandbox could not be mended.
+            # OrderedReady never replaces a Pod that isn't ready, so a broken sandbox couldn't be repaired.
             "podManagementPolicy": "Parallel",
             "selector": {"matchLabels": {INSTANCE_LABEL: name}},
             "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Delete", "whenScaled": "Retain"},

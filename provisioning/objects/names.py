@@ -1,4 +1,4 @@
-"""Names and labels of the objects in the cluster; which of the clusters that exist is a project's. Pure."""
+"""Names and labels of objects in the cluster, and which existing Cluster belongs to a project. Pure."""
 
 import secrets
 import string
@@ -15,16 +15,16 @@ PART_OF_LABEL = "app.kubernetes.io/part-of"
 DOMAIN = "controlpanel.fullstackagent.io"
 PROJECT_LABEL = f"{DOMAIN}/project"
 PROJECT_ID_LABEL = f"{DOMAIN}/project-id"
-# "created" or "adopted": decides, even without the panel's rows, whether deleting the project deletes the Cluster.
+# "created" or "adopted": decides, without the panel's rows, whether deleting the project deletes the Cluster.
 ORIGIN_LABEL = f"{DOMAIN}/origin"
 ENVIRONMENT_ANNOTATION = f"{DOMAIN}/environment"
-# On a Service: where clients reach it, as host:port, when that is not its DNS name (a gateway, a local cluster).
+# On a Service: the address for clients as host:port, if it isn't the DNS name (a gateway, a local cluster).
 ENDPOINT_ANNOTATION = f"{DOMAIN}/endpoint"
-# What the predecessor labelled its databases with; cut to 20 characters, so not unique.
+# The predecessor's label of its databases. Its value is cut to 20 characters, so it isn't unique.
 LEGACY_PROJECT_LABEL = "project.fullstackagent.io/name"
 
-# KubeBlocks derives names from a Cluster's: 41 characters are possible with the component "postgresql",
-# 31 for the target of a restore on 1.0.x.
+# KubeBlocks derives names from a Cluster's name: 41 characters are possible with the component "postgresql", 31 for the
+# target of a restore in 1.0.x.
 MAX_CLUSTER_NAME_LENGTH = 30
 _SUFFIX_LENGTH = 6
 _DATABASE_INFIX = "-agentruntime-"
@@ -36,43 +36,44 @@ def _suffix() -> str:
 
 
 def build_database_name(project: str, suffix: str | None = None) -> str:
-    """Return `{project}-agentruntime-{6 of a-z0-9}`, the project's part cut so that 30 characters are enough."""
+    """Return `{project}-agentruntime-{6 of a-z0-9}`, with the project's part cut so that the name has at most 30
+    characters."""
     room = MAX_CLUSTER_NAME_LENGTH - len(_DATABASE_INFIX) - _SUFFIX_LENGTH
     return f"{project[:room].rstrip('-')}{_DATABASE_INFIX}{suffix or _suffix()}"
 
 
 def build_sandbox_name(project: str, suffix: str | None = None) -> str:
-    """Return `{project}-sandbox-{6 of a-z0-9}`: at most 35 characters, so that what derives from it fits in 63."""
+    """Return `{project}-sandbox-{6 of a-z0-9}`: at most 35 characters, so that derived names fit in 63."""
     return f"{project[:MAX_KUBERNETES_NAME_LENGTH].rstrip('-')}{_SANDBOX_INFIX}{suffix or _suffix()}"
 
 
-# As a merge patch sends them: whose object it was is said no more.
+# Merge patch that removes the owner labels.
 RELEASED_LABELS: Mapping[str, None] = dict.fromkeys((PROJECT_LABEL, PROJECT_ID_LABEL, ORIGIN_LABEL))
 
 
 def claim_labels(project: str, uid: UUID) -> dict[str, str]:
-    """Return the labels that say whose an object is, whoever made it."""
+    """Return the labels that name the owning project of an object, whoever created it."""
     return {PROJECT_LABEL: project, PROJECT_ID_LABEL: str(uid)}
 
 
 def owner_labels(project: str, uid: UUID) -> dict[str, str]:
-    """Return the labels of an object that the panel makes."""
+    """Return the labels of an object that the panel creates."""
     return {MANAGED_BY_LABEL: MANAGER, **claim_labels(project, uid)}
 
 
 def project_id_of(labels: Mapping[str, str] | None) -> str | None:
-    """Return the project id among an object's labels, if the panel put one there."""
+    """Return the project id in an object's labels; None if it has none."""
     return (labels or {}).get(PROJECT_ID_LABEL) or None
 
 
 def is_panel_made(labels: Mapping[str, str], *, is_cluster: bool) -> bool:
-    """Whether an object's own labels say that the panel made it: the project's label alone says nothing, people copy
-    it. Of a Cluster it is its origin, as it has to be told from an adopted one."""
+    """Whether an object's own labels say that the panel created it. The project label alone doesn't, because people
+    copy it. A Cluster needs the origin label, which distinguishes it from an adopted one."""
     return labels.get(ORIGIN_LABEL) == "created" if is_cluster else labels.get(MANAGED_BY_LABEL) == MANAGER
 
 
 def as_uid(label: str | None) -> UUID | None:
-    """Return a project id as a uid; None for what is none: anyone may label an object with anything."""
+    """Return a project id as a UUID, or None if it isn't one: anyone may label an object with anything."""
     try:
         return UUID(label or "")
     except ValueError:
@@ -81,7 +82,7 @@ def as_uid(label: str | None) -> UUID | None:
 
 @dataclass(frozen=True, slots=True)
 class ExistingCluster:
-    """A Cluster as a listing shows it."""
+    """A Cluster as listed."""
 
     name: str
     labels: Mapping[str, str]
@@ -90,11 +91,11 @@ class ExistingCluster:
 
 
 class UndecidedClusterError(Exception):
-    """A person has to say which cluster is the project's, or that none is; the text says who and how."""
+    """Somebody must choose which Cluster belongs to the project. The message says who and how."""
 
 
 class AmbiguousClusterError(UndecidedClusterError):
-    """More than one cluster may be the project's; the panel doesn't guess."""
+    """More than one Cluster may belong to the project."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self.names = sorted(names)
@@ -105,7 +106,7 @@ class AmbiguousClusterError(UndecidedClusterError):
 
 
 class AdoptionNeededError(UndecidedClusterError):
-    """A cluster that nobody has labelled may be the project's, and who asked for its database may not adopt."""
+    """A Cluster without labels may belong to the project, and the user who asked for its database may not adopt."""
 
     def __init__(self, name: str, namespace: str) -> None:
         super().__init__(
@@ -119,13 +120,13 @@ class AdoptionNeededError(UndecidedClusterError):
 def find_existing_cluster(
     clusters: Iterable[ExistingCluster], *, kubernetes_name: str, raw_name: str, uid: UUID, taken: Iterable[str] = ()
 ) -> ExistingCluster | None:
-    """Return the project's cluster among those of its namespace, or None.
+    """Return the project's Cluster among those of its namespace, or None.
 
-    Our own label decides first, then the predecessor's label, then its name patterns in its order: a name that
-    starts with `{project}-agentruntime-`, the project's Kubernetes name, its raw name. A cluster that is being
-    deleted, is of another engine, is labelled as another project's, or is in `taken` (names that other projects' rows
-    hold) never counts.
-    Raises AmbiguousClusterError when the first rule that matches matches twice.
+    The rules, in order: the panel's own label, the predecessor's label, a name that starts with
+    `{project}-agentruntime-`, the project's Kubernetes name, its raw name. A Cluster is ignored if it is being deleted,
+    has another engine, is labelled as another project's, or is in `taken` (names that other projects' rows hold).
+
+    Raises AmbiguousClusterError if the first rule that matches matches twice.
     """
     held = set(taken)
     candidates = [
@@ -155,15 +156,15 @@ def find_existing_cluster(
 
 
 def guess_project(cluster: str, labels: Mapping[str, str]) -> str:
-    """Return the Kubernetes name of the project that a cluster may be meant for, going by its labels (the
-    predecessor's, ours, `app.kubernetes.io/part-of`) and by the predecessor's name pattern; "" if nothing tells."""
+    """Return the Kubernetes name of the project that a Cluster may belong to, by its labels (the predecessor's, the
+    panel's, `app.kubernetes.io/part-of`) and the predecessor's name pattern; "" if unknown."""
     told = (labels.get(label) for label in (LEGACY_PROJECT_LABEL, PROJECT_LABEL, PART_OF_LABEL))
     project, infix, _ = cluster.partition(_DATABASE_INFIX)
     return next(filter(None, told), project if infix else "")
 
 
 def explain_not_found(project: str, kubernetes_name: str, available: Iterable[str]) -> str:
-    """Return the predecessor's sentence for a project without a database."""
+    """Return the predecessor's message for a project without a database."""
     return (
         f"No database cluster found for project {project} (k8s name: {kubernetes_name}). "
         f"Available clusters: {name_some(available)}"
@@ -171,7 +172,7 @@ def explain_not_found(project: str, kubernetes_name: str, available: Iterable[st
 
 
 def name_some(names: Iterable[str], most: int = 6) -> str:
-    """Return the first names in their order, and how many more there are; "none" where there is none."""
+    """Return the first names, sorted, and how many more there are; "none" if there is none."""
     ordered = sorted(names)
     more = f" and {len(ordered) - most} more" if len(ordered) > most else ""
     return (", ".join(ordered[:most]) or "none") + more

@@ -1,4 +1,4 @@
-"""Values out of Kubernetes objects, which may be missing, of another type, huge or hostile. Pure."""
+"""Reads values from Kubernetes objects, which may be missing, mistyped, huge or hostile. Pure."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -6,9 +6,9 @@ from typing import Any
 
 from projects.confidential.redaction import one_line
 
-# Objects come from the cluster as JSON: anything may be missing, of another type, huge or hostile.
+# An object as JSON from the cluster: any field may be missing, mistyped, huge or hostile.
 Object = Mapping[str, Any]
-# What a column of 64 bits holds; Kubernetes' own numbers have no more.
+# The limit of a 64-bit column, and of Kubernetes' own numbers.
 _GREATEST_NUMBER = 2**63 - 1
 _LONGEST_UID = 64
 _LONGEST_LABEL = 63
@@ -22,7 +22,7 @@ def mapping(value: Any) -> Mapping[str, Any]:
 
 
 def objects(value: Any) -> list[Mapping[str, Any]]:
-    """Return the JSON objects in `value`, which should be a list of them."""
+    """Return the JSON objects in the list `value`; [] if it isn't a list."""
     return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
 
 
@@ -32,8 +32,8 @@ def number(value: Any) -> int:
 
 
 def text(value: Any, limit: int = 500) -> str:
-    """Return `value` as one plain line of at most `limit` characters, with no half of a secret in it; "" for anything
-    that is not a string."""
+    """Return `value` as one printable line of at most `limit` characters, masked before it is cut; "" if it isn't a
+    string."""
     return one_line(value, limit) if isinstance(value, str) else ""
 
 
@@ -51,13 +51,13 @@ def labels_of(item: Object | None) -> dict[str, str]:
 
 
 def annotations_of(item: Object | None) -> dict[str, str]:
-    """Return the annotations, each cut to 1,000 characters: those that the panel reads are shorter."""
+    """Return the annotations, each cut to 1,000 characters. Those that the panel reads are shorter."""
     annotations = mapping(metadata_of(item).get("annotations"))
     return {str(key): text(value, _LONGEST_ANNOTATION) for key, value in annotations.items()}
 
 
 def created_at(item: Object | None) -> datetime | None:
-    """Return when the API server made the object; None where it says nothing that can be read."""
+    """Return the creation time that the API server set; None if it is missing or unreadable."""
     try:
         return datetime.fromisoformat(text(metadata_of(item).get("creationTimestamp")))
     except ValueError:
