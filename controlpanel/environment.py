@@ -1,58 +1,127 @@
-"""Values from the environment, refused in a sentence that names the variable."""
+"""Values from the environment: taken literally, without blanks around them, or refused in a sentence that names the
+variable. A variable that was given never counts as not given."""
 
+import ipaddress
 import re
+import shlex
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
 import environ
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, ValidationError
 
-from projects.confidential.redaction import one_line
+from projects.confidential.redaction import one_line, remember
+from projects.domain.connection import Connection, InvalidConnectionError, parse_url
+from projects.domain.kubernetes_values import DOMAIN, IMAGE, QUANTITY, READINESS_PATH
+from projects.domain.ports import parse_ports
 from provisioning.objects.endpoints import EndpointHosts
 
-_YES, _NO = ("true", "on", "ok", "y", "yes", "1"), ("false", "off", "n", "no", "0", "")
+_YES, _NO = ("true", "on", "ok", "y", "yes", "1"), ("false", "off", "n", "no", "0")
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+# What Kubernetes and Compose leave behind where the variable that they were to insert does not exist.
+_REFERENCE = re.compile(r"\$(\(\w+\)|\{\w+\})", re.ASCII)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# As Django compares hosts: names without a port; a leading dot stands for all names below.
+_HOST = re.compile(r"\.?([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]*[a-z0-9])?", re.IGNORECASE)
 
 
 def _refuse(name: str, text: str, wanted: str) -> ImproperlyConfigured:
     return ImproperlyConfigured(f"{name} is '{one_line(text, 60)}'; it has to be {wanted}.")
 
 
+def given(env: environ.Env, name: str, *, is_multiline: bool = False) -> str | None:
+    """Return the value of the variable, without blanks around it, and None if it is not set.
+
+    Raises ImproperlyConfigured for what no setting can be. The value isn't quoted: it may be secret.
+    """
+    value: str | None = env.ENVIRON.get(name)
+    if value is None:
+        return None
+    value = value.strip()
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ImproperlyConfigured(f"{name} is not UTF-8 text. Write it in UTF-8.") from None
+    if _CONTROL.search(value.replace("\n", "").replace("\t", "") if is_multiline else value):
+        raise ImproperlyConfigured(f"{name} holds a line break or another control character. Write it on one line.")
+    if _REFERENCE.fullmatch(value):
+        raise ImproperlyConfigured(
+            f"{name} is a reference to another variable that nothing has replaced. Set that variable, or write the "
+            "value itself."
+        )
+    return value
+
+
+def text(env: environ.Env, name: str, *, default: str) -> str:
+    """Return the variable as it is. Raises ImproperlyConfigured for an empty one, unless the default is empty too."""
+    value = given(env, name)
+    if value is None:
+        return default
+    if not value and default:
+        raise _empty(name)
+    return value
+
+
+def _empty(name: str) -> ImproperlyConfigured:
+    return ImproperlyConfigured(f"{name} is empty. Give it a value, or leave it unset for its default.")
+
+
+def secret(env: environ.Env, name: str) -> str | None:
+    """Return a secret, None if it is not set, and mask it in logs. Raises ImproperlyConfigured for an empty one."""
+    value = given(env, name)
+    if value == "":
+        raise _empty(name)
+    if value is not None:
+        remember(value, keep=True)
+    return value
+
+
+def _matching(env: environ.Env, name: str, *, default: str, pattern: str | re.Pattern[str], wanted: str) -> str:
+    """Return a text that matches as a whole. An empty one is refused like `text` does."""
+    value = text(env, name, default=default)
+    if value and not re.fullmatch(pattern, value):
+        raise _refuse(name, value, wanted)
+    return value
+
+
 def whole_number(env: environ.Env, name: str, *, default: int, least: int = 1, most: int = 1_000_000) -> int:
     """Return the variable as an int between `least` and `most`. Raises ImproperlyConfigured."""
-    text = env.str(name, default=str(default)).strip()
-    if not text.isascii() or not text.isdecimal() or len(text) > 9 or not least <= int(text) <= most:
-        raise _refuse(name, text, f"a whole number from {least} to {most}")
-    return int(text)
+    value = text(env, name, default=str(default))
+    if not value.isascii() or not value.isdecimal() or len(value) > 9 or not least <= int(value) <= most:
+        raise _refuse(name, value, f"a whole number from {least} to {most}")
+    return int(value)
 
 
 def choice(env: environ.Env, name: str, *, default: str, allowed: tuple[str, ...]) -> str:
     """Return one of the allowed words. Raises ImproperlyConfigured, in a sentence, for another one."""
-    value: str = env.str(name, default=default)
+    value = text(env, name, default=default)
     if value not in allowed:
         raise ImproperlyConfigured(f"{name} is '{one_line(value, 60)}'. Set it to one of: {', '.join(allowed)}.")
     return value
 
 
-def seconds(env: environ.Env, name: str, *, default: float) -> float:
-    """Return the variable as a positive number of seconds. Raises ImproperlyConfigured."""
-    text = env.str(name, default=str(default)).strip()
+def seconds(env: environ.Env, name: str, *, default: float, most: float = 1_000_000) -> float:
+    """Return the variable as a number of seconds above 0, `most` at most. Raises ImproperlyConfigured."""
+    value = text(env, name, default=str(default))
     try:
-        value = float(text)
+        number = float(value) if re.fullmatch(r"[0-9.eE+-]+", value) else 0.0
     except ValueError:
-        value = 0.0
-    if not 0 < value < 1_000_000:
-        raise _refuse(name, text, "a number of seconds above 0")
-    return value
+        number = 0.0
+    if not 0 < number <= most:
+        limit = "" if most == 1_000_000 else f" and at most {most:g}"
+        raise _refuse(name, value, f"a number of seconds above 0{limit}")
+    return number
 
 
 def yes_or_no(env: environ.Env, name: str, *, default: bool) -> bool:
     """Return the variable as a bool. Raises ImproperlyConfigured: HTTPS=ture must not mean no."""
-    text = env.str(name, default=str(default)).strip()
-    if text.lower() not in (*_YES, *_NO):
-        raise _refuse(name, text, "true or false")
-    return text.lower() in _YES
+    value = text(env, name, default=str(default))
+    if value.lower() not in (*_YES, *_NO):
+        raise _refuse(name, value, "true or false")
+    return value.lower() in _YES
 
 
 def log_level(env: environ.Env, name: str) -> str:
@@ -61,52 +130,270 @@ def log_level(env: environ.Env, name: str) -> str:
 
 def time_zone(env: environ.Env, name: str) -> str:
     """Return the variable as a time zone's name. Raises ImproperlyConfigured."""
-    text: str = env.str(name, default="UTC")
-    if text not in available_timezones():
-        raise _refuse(name, text, "the name of a time zone, such as UTC or Europe/Berlin")
-    return text
+    value = text(env, name, default="UTC")
+    if value not in available_timezones():
+        raise _refuse(name, value, "the name of a time zone, such as UTC or Europe/Berlin")
+    return value
+
+
+def directory(env: environ.Env, name: str, *, default: Path) -> Path:
+    """Return the variable as an absolute path. Raises ImproperlyConfigured for `~`, which only a shell replaces."""
+    value = text(env, name, default=str(default))
+    if value.startswith("~"):
+        raise _refuse(name, value, "a path without ~, which only a shell replaces")
+    return Path(value).absolute()
+
+
+def file_path(env: environ.Env, name: str) -> str:
+    """Return the variable as the path of a file that exists, "" if it is not set. Raises ImproperlyConfigured."""
+    value = text(env, name, default="")
+    if value and not Path(value).is_file():
+        raise _refuse(name, value, "the path of a file that exists")
+    return value
 
 
 def namespace(env: environ.Env, name: str) -> str:
     """Return the variable as a namespace's name. Raises ImproperlyConfigured."""
-    text: str = env.str(name, default="default")
-    if not _NAMESPACE.fullmatch(text):
-        raise _refuse(name, text, "the name of a namespace: up to 63 lower-case letters, digits and hyphens")
-    return text
+    wanted = "the name of a namespace: up to 63 lower-case letters, digits and hyphens"
+    return _matching(env, name, default="default", pattern=_NAMESPACE, wanted=wanted)
 
 
-def database(env: environ.Env, name: str) -> dict[str, Any]:
-    """Return the variable, a URL, as Django's settings of a database. Raises ImproperlyConfigured, without quoting it:
-    it may hold a password."""
+def quantity(env: environ.Env, name: str, *, default: str) -> str:
+    """Return the variable as an amount of CPU, memory or storage. Raises ImproperlyConfigured."""
+    wanted = "an amount as Kubernetes writes it: 500m, 0.5, 512Mi, 10Gi"
+    return _matching(env, name, default=default, pattern=QUANTITY, wanted=wanted)
+
+
+def object_name(env: environ.Env, name: str, *, default: str = "") -> str:
+    """Return the variable as the name of an object of Kubernetes, or a domain. Raises ImproperlyConfigured."""
+    value = _matching(env, name, default=default, pattern=DOMAIN, wanted="lower-case letters, digits, hyphens and dots")
+    if len(value) > 253:
+        raise _refuse(name, value, "at most 253 characters long")
+    return value
+
+
+def version(env: environ.Env, name: str, *, default: str) -> str:
+    """Return the variable as a version such as 16.4.0. Raises ImproperlyConfigured."""
+    pattern = r"[0-9]{1,4}(\.[0-9]{1,4}){0,3}(-[0-9A-Za-z.-]{1,20})?"
+    return _matching(env, name, default=default, pattern=pattern, wanted="a version such as 16.4.0")
+
+
+def image(env: environ.Env, name: str, *, default: str) -> str:
+    """Return the variable as a container image. Raises ImproperlyConfigured."""
+    wanted = "an image such as registry.example.com/team/app:1.2"
+    return _matching(env, name, default=default, pattern=IMAGE, wanted=wanted)
+
+
+def ports(env: environ.Env, name: str, *, default: str) -> str:
+    """Return the variable as `name:number,…`. Raises ImproperlyConfigured."""
+    value = text(env, name, default=default)
     try:
-        found: dict[str, Any] = env.db(name)
+        parse_ports(value)
+    except ValidationError as error:
+        raise ImproperlyConfigured(f"{name} can't be used. {error.messages[0]}") from None
+    return value
+
+
+def http_path(env: environ.Env, name: str, *, default: str) -> str:
+    """Return the variable as the path of a URL; "" is no path, whatever the default. Raises ImproperlyConfigured."""
+    value = given(env, name)
+    if value and not re.fullmatch(READINESS_PATH, value):
+        raise _refuse(name, value, "a path that starts with a slash and has no blanks, such as /healthz")
+    return default if value is None else value
+
+
+def command(env: environ.Env, name: str) -> str:
+    """Return the variable as a command line, "" if it is not set. Raises ImproperlyConfigured."""
+    value = given(env, name, is_multiline=True) or ""
+    try:
+        shlex.split(value)
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} has a quotation mark that is open. Close it.") from None
+    return value
+
+
+def http_url(env: environ.Env, name: str) -> str:
+    """Return the variable as a URL, "" if it is not set. Raises ImproperlyConfigured."""
+    value = text(env, name, default="")
+    if value and not _is_http_url(value):
+        raise _refuse(name, value, "a URL such as https://login.example.com/realm")
+    return value
+
+
+def _is_http_url(value: str) -> bool:
+    try:
+        parts = urlsplit(value)
+        has_port = parts.port != 0
+    except ValueError:
+        return False
+    is_whole = parts.scheme in ("http", "https") and bool(parts.hostname) and has_port and parts.username is None
+    return is_whole and not re.search(r"\s", value)
+
+
+def bearer_token(env: environ.Env, name: str) -> str:
+    """Return the variable as a token that a header can carry, "" if it is not set. Raises ImproperlyConfigured."""
+    value = text(env, name, default="")
+    if value and not re.fullmatch(r"[\x21-\x7e]+", value):
+        raise ImproperlyConfigured(f"{name} holds a blank or another character that no token has. Use ASCII letters.")
+    remember(value, keep=True)
+    return value
+
+
+def database(env: environ.Env, name: str) -> dict[str, Any] | None:
+    """Return the variable, a URL, as Django's settings of a database; None if it is not set.
+
+    Raises ImproperlyConfigured, without quoting it: it may hold a password.
+    """
+    url = secret(env, name)
+    if url is None:
+        return None
+    unreadable = ImproperlyConfigured(f"{name} can't be read. Write it as postgresql://user:password@host:5432/name.")
+    if _REFERENCE.search(url):
+        raise unreadable
+    # The parser takes a plus for a blank, which it is only behind the question mark.
+    login, at, rest = url.rpartition("@")
+    rest, mark, options = rest.partition("?")
+    url = login.replace("+", "%2B") + at + rest.replace("+", "%2B") + mark + options
+    try:
+        found: dict[str, Any] = env.db_url_config(url)
     except Exception:  # noqa: BLE001 - whatever a broken URL makes its parser raise
-        found = {}
-    if not found.get("NAME") or str(found.get("ENGINE")).rpartition(".")[2] not in ("postgresql", "sqlite3"):
-        raise ImproperlyConfigured(f"{name} can't be read. Write it as postgresql://user:password@host:5432/name.")
+        raise unreadable from None
+    engine = str(found.get("ENGINE")).rpartition(".")[2]
+    if engine not in ("postgresql", "sqlite3") or not found.get("NAME"):
+        raise unreadable
+    if engine == "sqlite3" and (found["NAME"] == ":memory:" or found.get("HOST")):
+        raise ImproperlyConfigured(f"{name} names no file. Write it as sqlite:////absolute/path/of/panel.sqlite3.")
+    remember(str(found.get("PASSWORD") or ""), keep=True)
+    if unknown := sorted(_unknown_options(found, engine)):
+        names = ", ".join(one_line(option, 40) for option in unknown[:5])
+        raise ImproperlyConfigured(f"{name} has a parameter that can't be used: {names}. Remove it.")
+    return found
+
+
+def _unknown_options(found: dict[str, Any], engine: str) -> set[str]:
+    """Return the parameters behind the question mark that the panel can't give to its database, and make booleans of
+    those that are."""
+    import psycopg  # a tenth of a second, which not every command has to pay
+
+    # With one transaction a request, a page would wait for the cluster in it, and an intent would come late.
+    unknown = {option.lower() for option in ("ATOMIC_REQUESTS", "AUTOCOMMIT") if option in found}
+    for option in ("DISABLE_SERVER_SIDE_CURSORS", "CONN_HEALTH_CHECKS"):
+        word = str(found.get(option, "false")).lower()
+        if word not in (*_YES, *_NO):
+            unknown.add(option.lower())
+        elif option in found:
+            found[option] = word in _YES
+    age_s = found.get("CONN_MAX_AGE", 0)
+    if age_s is not None and not (isinstance(age_s, int) and age_s >= 0):
+        unknown.add("conn_max_age")
+    known = {"timeout"} if engine == "sqlite3" else {"isolation_level", "server_side_binding", "assume_role"}
+    for option, value in found.get("OPTIONS", {}).items():
+        if option in known:
+            continue
+        try:
+            if engine == "sqlite3":
+                raise psycopg.ProgrammingError
+            psycopg.conninfo.make_conninfo("", **{option: value})
+        except psycopg.Error:
+            unknown.add(option)
+    return unknown
+
+
+def fallback_database(env: environ.Env, name: str) -> Connection | None:
+    """Return the variable, a URL, as a connection; None if it is not set. Raises ImproperlyConfigured."""
+    url = given(env, name)
+    if not url:
+        return None
+    try:
+        if _REFERENCE.search(url):
+            raise InvalidConnectionError("The database URL holds a reference that nothing has replaced.")
+        if urlsplit(url).query:
+            raise InvalidConnectionError("The database URL has parameters; DATABASE_SSLMODE sets how TLS is used.")
+        found = parse_url(url)
+    except ValueError as error:
+        said = str(error) if isinstance(error, InvalidConnectionError) else "The database URL can't be read."
+        raise ImproperlyConfigured(f"{name} can't be used. {said}") from None
+    remember(found.password, keep=True)
     return found
 
 
 def redis_url(env: environ.Env, name: str) -> str:
     """Return the variable, a URL, or "". Raises ImproperlyConfigured, without quoting it: it may hold a password."""
-    text: str = env.str(name, default="")
-    if text and not re.match(r"(rediss?|unix)://.", text):
+    url = text(env, name, default="")
+    if not url:
+        return ""
+    from redis.connection import parse_url as parse_redis_url  # not every panel has one
+
+    parse: Any = parse_redis_url
+    is_plain = re.match(r"(rediss?|unix)://.", url) and not _REFERENCE.search(url) and not re.search(r"\s", url)
+    try:
+        options: dict[str, Any] | None = parse(url) if is_plain else None
+    except (ValueError, TypeError):
+        options = None
+    if options is None:
         raise ImproperlyConfigured(f"{name} can't be read. Write it as redis://:password@host:6379/0.")
-    return text
+    remember(str(options.get("password") or ""), keep=True)
+    return url
+
+
+def words(env: environ.Env, name: str, *, default: list[str]) -> list[str]:
+    """Return what stands between commas, without blanks around it. Raises ImproperlyConfigured where that is nothing,
+    unless the default is nothing too."""
+    value = given(env, name)
+    if value is None:
+        return default
+    found = [word.strip() for word in value.split(",") if word.strip()]
+    if not found and default:
+        raise _empty(name)
+    return found
 
 
 def pairs(env: environ.Env, name: str) -> dict[str, str]:
     """Return the variable, `one=other,…`, as a dict. Raises ImproperlyConfigured."""
-    text: str = env.str(name, default="").strip()
-    found = [pair.partition("=") for pair in text.split(",") if pair.strip()]
+    found = [word.partition("=") for word in words(env, name, default=[])]
     if not all(key.strip() and value.strip() for key, _, value in found):
-        raise _refuse(name, text, "pairs such as staff=Viewer,ops=Operator")
+        raise _refuse(name, given(env, name) or "", "pairs such as staff=Viewer,ops=Operator")
     return {key.strip(): value.strip() for key, _, value in found}
 
 
-def words(env: environ.Env, name: str, *, default: list[str]) -> list[str]:
-    """Return what stands between commas; `$NAME` stands for another variable, as everywhere, which `env.list` can't."""
-    return [word for word in env.str(name).split(",") if word] if name in env else default
+def host_names(env: environ.Env, name: str, *, default: list[str]) -> list[str]:
+    """Return the variable as hosts that Django compares the Host header with. Raises ImproperlyConfigured."""
+    found = words(env, name, default=default)
+    for host in found:
+        if host != "*" and not _is_host(host):
+            raise _refuse(name, host, "host names without scheme and port: panel.example.com, .example.com, [::1]")
+    return found
+
+
+def _is_host(host: str) -> bool:
+    if host.startswith("[") and host.endswith("]"):
+        try:
+            return bool(ipaddress.IPv6Address(host[1:-1]))
+        except ValueError:
+            return False
+    return _HOST.fullmatch(host) is not None
+
+
+def origins(env: environ.Env, name: str) -> list[str]:
+    """Return the variable as origins, which may have a wildcard for a subdomain. Raises ImproperlyConfigured."""
+    found = words(env, name, default=[])
+    for origin in found:
+        scheme, _, rest = origin.partition("://")
+        host = rest.removeprefix("*.")
+        if scheme not in ("http", "https") or re.search(r"[/?#*]", host) or not _is_http_url(f"{scheme}://{host}"):
+            raise _refuse(name, origin, "origins such as https://panel.example.com, without a path")
+    return found
+
+
+def encryption_keys(env: environ.Env, name: str) -> list[str]:
+    """Return the variable as keys that nobody has looked at yet; [] if it is not set. Raises ImproperlyConfigured."""
+    value = secret(env, name)
+    keys = words(env, name, default=[])
+    if value is not None and not keys:
+        raise _empty(name)
+    for key in keys:
+        remember(key, keep=True)
+    return keys
 
 
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
@@ -117,17 +404,19 @@ _AUTHENTICATION_METHODS = ("scram-sha-256", "md5", "gss", "sspi")
 def authentication_methods(env: environ.Env, name: str, *, default: list[str]) -> str:
     """Return the variable as libpq's `require_auth` takes it: `scram-sha-256,md5`. Raises ImproperlyConfigured, also
     for `password` and `none`: with these any server gets the password, or need not know it."""
-    chosen = [word.strip() for word in words(env, name, default=default)]
-    if not chosen or not set(chosen) <= set(_AUTHENTICATION_METHODS):
+    chosen = words(env, name, default=default)
+    if not set(chosen) <= set(_AUTHENTICATION_METHODS):
         raise _refuse(name, ",".join(chosen), f"one or more of {', '.join(_AUTHENTICATION_METHODS)}")
     return ",".join(chosen)
 
 
 def endpoint_hosts(env: environ.Env, name: str, *, default: list[str]) -> EndpointHosts:
     """Return the variable as hosts that an annotation may name. Raises ImproperlyConfigured."""
-    entries = [word.strip() for word in words(env, name, default=default)]
+    value = given(env, name)
+    # Empty is an answer: no host at all.
+    entries = default if value is None else [word.strip() for word in value.split(",") if word.strip()]
     try:
-        return EndpointHosts.parse(entry for entry in entries if entry)
+        return EndpointHosts.parse(entries)
     except ValueError as error:
         wanted = "host names, *.example.com, addresses, or networks such as 10.0.0.0/8"
         raise _refuse(name, str(error), wanted) from None

@@ -9,29 +9,44 @@ from typing import Any
 import django_stubs_ext
 import environ
 from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
-from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.core.exceptions import ImproperlyConfigured
 
 from controlpanel import theme
 from controlpanel.environment import (
     SSL_MODES,
     authentication_methods,
+    bearer_token,
     choice,
+    command,
     database,
+    directory,
+    encryption_keys,
     endpoint_hosts,
+    fallback_database,
+    file_path,
+    host_names,
+    http_path,
+    http_url,
+    image,
     log_level,
     namespace,
+    object_name,
+    origins,
     pairs,
+    ports,
+    quantity,
     redis_url,
     seconds,
+    secret,
+    text,
     time_zone,
+    version,
     whole_number,
-    words,
     yes_or_no,
 )
 from projects.confidential.key_files import check_encryption_keys, private_file, read_encryption_keys, read_or_create
 from projects.confidential.redaction import remember
-from projects.domain.connection import Connection, InvalidConnectionError, parse_url
-from projects.domain.ports import parse_ports
+from projects.domain.connection import Connection
 
 # ModelAdmin[Project] and friends are subscripted at run time too.
 django_stubs_ext.monkeypatch()
@@ -40,25 +55,29 @@ env = environ.Env()
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 # --- State: database, keys, embedded cluster, logs -------------------------------------------------------------
-STATE_DIR = Path(env.str("STATE_DIR", default=str(BASE_DIR / "var"))).absolute()
+STATE_DIR = directory(env, "STATE_DIR", default=BASE_DIR / "var")
 
-SECRET_KEY = env.str("SECRET_KEY", default="") or read_or_create(STATE_DIR / "secret_key", "django")
+SECRET_KEY = secret(env, "SECRET_KEY") or read_or_create(STATE_DIR / "secret_key", "django")
 # The first key encrypts, all of them decrypt. Without any, those in the file are used, and read again as it changes.
-ENCRYPTION_KEYS: list[str] = words(env, "ENCRYPTION_KEYS", default=[])
+ENCRYPTION_KEYS: list[str] = encryption_keys(env, "ENCRYPTION_KEYS")
 ENCRYPTION_KEY_FILE = STATE_DIR / "encryption_key"
 if ENCRYPTION_KEYS:
     ENCRYPTION_KEYS = check_encryption_keys(ENCRYPTION_KEYS, "ENCRYPTION_KEYS")
 else:
     read_encryption_keys(ENCRYPTION_KEY_FILE)
 
+# The administrator that the first start makes. The password is read from the environment there, and only checked here.
+ADMIN_USERNAME = text(env, "ADMIN_USERNAME", default="admin")
+secret(env, "ADMIN_PASSWORD")
+
 DEBUG = yes_or_no(env, "DEBUG", default=False)
 PORT = whole_number(env, "PORT", default=8000, most=65535)
-ALLOWED_HOSTS = words(env, "ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
-CSRF_TRUSTED_ORIGINS = words(env, "CSRF_TRUSTED_ORIGINS", default=[])
+ALLOWED_HOSTS = host_names(env, "ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS = origins(env, "CSRF_TRUSTED_ORIGINS")
 
 # --- Kubernetes ------------------------------------------------------------------------------------------------
-KUBECONFIG = env.str("KUBECONFIG", default="")
-KUBE_CONTEXT = env.str("KUBE_CONTEXT", default="")
+KUBECONFIG = text(env, "KUBECONFIG", default="")
+KUBE_CONTEXT = text(env, "KUBE_CONTEXT", default="")
 IN_CLUSTER = "KUBERNETES_SERVICE_HOST" in os.environ and not KUBECONFIG
 # Without a cluster of the owner's, the panel talks to the embedded one, over a kubeconfig like any other.
 EMBEDDED_CLUSTER = not KUBECONFIG and not IN_CLUSTER
@@ -69,7 +88,7 @@ EMBEDDED_KUBECONFIG = EMBEDDED_STATE_DIR / "kubeconfig"
 KUBE_NAMESPACE = namespace(env, "KUBE_NAMESPACE")
 KUBE_REQUEST_TIMEOUT_S = seconds(env, "KUBE_REQUEST_TIMEOUT_S", default=8.0)
 # A pass waits for it: well below the time that a task of the queue may take.
-KUBE_LOGIN_TIMEOUT_S = seconds(env, "KUBE_LOGIN_TIMEOUT_S", default=15.0)
+KUBE_LOGIN_TIMEOUT_S = seconds(env, "KUBE_LOGIN_TIMEOUT_S", default=15.0, most=45)
 
 # --- Databases and sandboxes -----------------------------------------------------------------------------------
 READY_TIMEOUT_S = whole_number(env, "READY_TIMEOUT_S", default=120)
@@ -87,58 +106,48 @@ AUDITLOG_STORE_JSON_CHANGES = True
 AUDITLOG_USE_FK_STRING_REPRESENTATION = True
 AUDIT_RETENTION_DAYS = whole_number(env, "AUDIT_RETENTION_DAYS", default=0, least=0, most=36_500)
 # Who has this token may read /metrics, beside staff who see all projects.
-METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
-POSTGRES_VERSION = env.str("POSTGRES_VERSION", default="16.4.0")
-POSTGRES_VERSION_LEGACY = env.str("POSTGRES_VERSION_LEGACY", default="postgresql-14.8.0")
-DATABASE_CPU = env.str("DATABASE_CPU", default="500m")
-DATABASE_MEMORY = env.str("DATABASE_MEMORY", default="512Mi")
-DATABASE_STORAGE = env.str("DATABASE_STORAGE", default="3Gi")
-DATABASE_STORAGE_CLASS = env.str("DATABASE_STORAGE_CLASS", default="")
+METRICS_TOKEN = bearer_token(env, "METRICS_TOKEN")
+POSTGRES_VERSION = version(env, "POSTGRES_VERSION", default="16.4.0")
+POSTGRES_VERSION_LEGACY = object_name(env, "POSTGRES_VERSION_LEGACY", default="postgresql-14.8.0")
+DATABASE_CPU = quantity(env, "DATABASE_CPU", default="500m")
+DATABASE_MEMORY = quantity(env, "DATABASE_MEMORY", default="512Mi")
+DATABASE_STORAGE = quantity(env, "DATABASE_STORAGE", default="3Gi")
+DATABASE_STORAGE_CLASS = object_name(env, "DATABASE_STORAGE_CLASS")
 # A database outside the panel that a late sandbox may start with, for the projects that allow it.
-DEFAULT_DATABASE: Connection | None = None
-if env.str("DEFAULT_DATABASE_URL", default=""):
-    try:
-        DEFAULT_DATABASE = parse_url(env.str("DEFAULT_DATABASE_URL"))
-    except InvalidConnectionError as error:
-        raise ImproperlyConfigured(f"DEFAULT_DATABASE_URL can't be used. {error}") from None
+DEFAULT_DATABASE: Connection | None = fallback_database(env, "DEFAULT_DATABASE_URL")
 # Off only where no database can ever be reached from the panel: it takes longer to find that out than to be told.
 VERIFY_CONNECTIONS = yes_or_no(env, "VERIFY_CONNECTIONS", default=True)
 # How the panel and its sandboxes log in to a database: a server that asks for the password in another way gets nothing.
 DATABASE_REQUIRE_AUTH = authentication_methods(env, "DATABASE_REQUIRE_AUTH", default=["scram-sha-256"])
 DATABASE_SSLMODE = choice(env, "DATABASE_SSLMODE", default="prefer", allowed=SSL_MODES)
-DATABASE_SSLROOTCERT = env.str("DATABASE_SSLROOTCERT", default="")
+DATABASE_SSLROOTCERT = file_path(env, "DATABASE_SSLROOTCERT")
 DATABASE_CLIENT_ENVIRONMENT = {"PGREQUIREAUTH": DATABASE_REQUIRE_AUTH, "PGSSLMODE": DATABASE_SSLMODE}
 # Hosts that the endpoint annotation of a Service may name. Who may patch Services could send passwords anywhere else.
 ENDPOINT_HOSTS = endpoint_hosts(env, "ENDPOINT_HOSTS", default=["127.0.0.1"] if EMBEDDED_CLUSTER else [])
-SANDBOX_IMAGE = env.str("SANDBOX_IMAGE", default="ghcr.io/fullstackagent/fullstack-web-runtime:latest")
-SANDBOX_PORTS = env.str("SANDBOX_PORTS", default="app:3000")
-try:
-    parse_ports(SANDBOX_PORTS)
-except ValidationError as error:
-    raise ImproperlyConfigured(f"SANDBOX_PORTS can't be used. {error.messages[0]}") from None
-SANDBOX_READINESS_PATH = env.str("SANDBOX_READINESS_PATH", default="/healthz" if EMBEDDED_CLUSTER else "")
-SANDBOX_COMMAND = env.str("SANDBOX_COMMAND", default="")
-SANDBOX_DOMAIN = env.str("SANDBOX_DOMAIN", default="")
-SANDBOX_INGRESS_CLASS = env.str("SANDBOX_INGRESS_CLASS", default="")
-SANDBOX_TLS_SECRET = env.str("SANDBOX_TLS_SECRET", default="")
-SANDBOX_CLUSTER_ISSUER = env.str("SANDBOX_CLUSTER_ISSUER", default="")
+SANDBOX_IMAGE = image(env, "SANDBOX_IMAGE", default="ghcr.io/fullstackagent/fullstack-web-runtime:latest")
+SANDBOX_PORTS = ports(env, "SANDBOX_PORTS", default="app:3000")
+SANDBOX_READINESS_PATH = http_path(env, "SANDBOX_READINESS_PATH", default="/healthz" if EMBEDDED_CLUSTER else "")
+SANDBOX_COMMAND = command(env, "SANDBOX_COMMAND")
+SANDBOX_DOMAIN = object_name(env, "SANDBOX_DOMAIN")
+SANDBOX_INGRESS_CLASS = object_name(env, "SANDBOX_INGRESS_CLASS")
+SANDBOX_TLS_SECRET = object_name(env, "SANDBOX_TLS_SECRET")
+SANDBOX_CLUSTER_ISSUER = object_name(env, "SANDBOX_CLUSTER_ISSUER")
 if SANDBOX_TLS_SECRET and SANDBOX_CLUSTER_ISSUER:
     raise ImproperlyConfigured(
         "SANDBOX_TLS_SECRET and SANDBOX_CLUSTER_ISSUER exclude each other: cert-manager would write the certificate of "
         "one sandbox over the Secret that all of them share. Set one of the two."
     )
-SANDBOX_CPU = env.str("SANDBOX_CPU", default="500m")
-SANDBOX_MEMORY = env.str("SANDBOX_MEMORY", default="512Mi")
-SANDBOX_STORAGE = env.str("SANDBOX_STORAGE", default="10Gi")
-SANDBOX_STORAGE_CLASS = env.str("SANDBOX_STORAGE_CLASS", default="")
+SANDBOX_CPU = quantity(env, "SANDBOX_CPU", default="500m")
+SANDBOX_MEMORY = quantity(env, "SANDBOX_MEMORY", default="512Mi")
+SANDBOX_STORAGE = quantity(env, "SANDBOX_STORAGE", default="10Gi")
+SANDBOX_STORAGE_CLASS = object_name(env, "SANDBOX_STORAGE_CLASS")
 
 # --- Secrets in logs and error pages: see docs/secrets.md -------------------------------------------------------
 # Whoever has logged in longer ago proves it anew before passwords are shown; 0 asks each time.
 REVEAL_REAUTH_S = whole_number(env, "REVEAL_REAUTH_S", default=900, least=0)
 DEFAULT_EXCEPTION_REPORTER = "controlpanel.http.error_reports.Reporter"
 DEFAULT_EXCEPTION_REPORTER_FILTER = "controlpanel.http.error_reports.ReportFilter"
-for _secret in (SECRET_KEY, *ENCRYPTION_KEYS, *filter(None, [env.str("OIDC_CLIENT_SECRET", default="")])):
-    remember(_secret, keep=True)
+remember(SECRET_KEY, keep=True)
 
 # --- Django ----------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
@@ -208,11 +217,11 @@ TEMPLATES = [
 
 # A connection for each request or task costs more than the request or task itself.
 CONN_MAX_AGE = 600
-if env.str("DATABASE_URL", default=""):
-    _database: dict[str, Any] = {**database(env, "DATABASE_URL"), "CONN_HEALTH_CHECKS": True}
-else:
-    # Sessions and password hashes are for this user alone.
-    _database = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(private_file(STATE_DIR / "panel.sqlite3"))}
+# Without a URL, SQLite: sessions and password hashes are for this user alone.
+_database: dict[str, Any] = database(env, "DATABASE_URL") or {
+    "ENGINE": "django.db.backends.sqlite3",
+    "NAME": str(private_file(STATE_DIR / "panel.sqlite3")),
+}
 if _database["ENGINE"].endswith("sqlite3"):
     # IMMEDIATE: a transaction that will write takes the lock at its start and waits its turn,
     # where a deferred one fails with "database is locked" when it finds another writer in between.
@@ -220,9 +229,10 @@ if _database["ENGINE"].endswith("sqlite3"):
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-16000;",
+        **_database.get("OPTIONS", {}),
     }
-remember(_database.get("PASSWORD", ""), keep=True)
-DATABASES = {"default": {**_database, "CONN_MAX_AGE": CONN_MAX_AGE}}
+# What the URL itself says of connections comes first.
+DATABASES = {"default": {"CONN_MAX_AGE": CONN_MAX_AGE, "CONN_HEALTH_CHECKS": True, **_database}}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_URL = redis_url(env, "REDIS_URL")
@@ -326,14 +336,17 @@ AXES_VERBOSE = False
 AXES_SENSITIVE_PARAMETERS: list[str] = []
 
 # --- Single sign-on and the second factor: docs/access.md ------------------------------------------------------
-OIDC_ISSUER = env.str("OIDC_ISSUER", default="")
-OIDC_NAME = env.str("OIDC_NAME", default="single sign-on")
-OIDC_GROUPS_CLAIM = env.str("OIDC_GROUPS_CLAIM", default="groups")
+OIDC_ISSUER = http_url(env, "OIDC_ISSUER")
+OIDC_NAME = text(env, "OIDC_NAME", default="single sign-on")
+OIDC_GROUPS_CLAIM = text(env, "OIDC_GROUPS_CLAIM", default="groups")
 OIDC_GROUPS: dict[str, str] = pairs(env, "OIDC_GROUPS")
 OIDC_STAFF = yes_or_no(env, "OIDC_STAFF", default=False)
 SECOND_FACTOR = choice(env, "SECOND_FACTOR", default="off", allowed=("off", "optional", "required"))
-if OIDC_ISSUER and not env.str("OIDC_CLIENT_ID", default=""):
-    raise ImproperlyConfigured("OIDC_ISSUER is set and OIDC_CLIENT_ID is not: single sign-on needs both.")
+OIDC_CLIENT_ID = text(env, "OIDC_CLIENT_ID", default="")
+_oidc_secret = secret(env, "OIDC_CLIENT_SECRET")
+if bool(OIDC_ISSUER) != bool(OIDC_CLIENT_ID):
+    _set, _unset = ("OIDC_ISSUER", "OIDC_CLIENT_ID") if OIDC_ISSUER else ("OIDC_CLIENT_ID", "OIDC_ISSUER")
+    raise ImproperlyConfigured(f"{_set} is set and {_unset} is not: single sign-on needs both.")
 ACCOUNT_PAGES = bool(OIDC_ISSUER) or SECOND_FACTOR != "off"
 LOGIN_URL = "account_login" if ACCOUNT_PAGES else "admin:login"
 ACCOUNT_ADAPTER = "controlpanel.accounts.adapters.AccountAdapter"
@@ -355,8 +368,8 @@ SOCIALACCOUNT_PROVIDERS = {
             {
                 "provider_id": "oidc",
                 "name": OIDC_NAME,
-                "client_id": env.str("OIDC_CLIENT_ID", default=""),
-                "secret": env.str("OIDC_CLIENT_SECRET", default=""),
+                "client_id": OIDC_CLIENT_ID,
+                "secret": _oidc_secret or "",
                 "settings": {"server_url": OIDC_ISSUER},
             }
         ]

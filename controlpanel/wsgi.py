@@ -1,11 +1,20 @@
 """WSGI entry point for gunicorn."""
 
-import os
+import sys
 
+from django.core.exceptions import ImproperlyConfigured
 from django.core.wsgi import get_wsgi_application
 
+from controlpanel.startup import load_settings
 from projects.confidential.redaction import guard_exception_hooks
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "controlpanel.settings")
+# gunicorn's own code for an application that can't be loaded: it starts no further worker then.
+_APP_LOAD_ERROR = 4
+
+try:
+    load_settings()
+except ImproperlyConfigured as error:
+    sys.stderr.write(f"The panel can't start: {error}\n")
+    sys.exit(_APP_LOAD_ERROR)
 guard_exception_hooks()
 application = get_wsgi_application()

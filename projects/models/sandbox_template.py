@@ -1,28 +1,21 @@
 """What a sandbox runs, by name."""
 
-import re
 import shlex
 
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
 
+from projects.domain.kubernetes_values import DOMAIN, IMAGE, QUANTITY, READINESS_PATH
 from projects.domain.ports import parse_ports
 
 validate_quantity = RegexValidator(
-    r"\A[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?\Z",
+    QUANTITY,
     "Write an amount as Kubernetes does: 500m, 0.5, 512Mi, 10Gi.",
 )
 validate_domain = RegexValidator(
-    r"\A([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]*[a-z0-9])?\Z",
+    DOMAIN,
     "A domain has lower-case letters, digits, hyphens and dots, such as sandboxes.example.org.",
-)
-
-# As the container runtime reads it: registry/path:tag@digest.
-_PART = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
-_REGISTRY = r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]{1,5})?"
-_IMAGE = re.compile(
-    rf"(?:{_REGISTRY}/)?{_PART}(?:/{_PART})*(?::\w[\w.-]{{0,127}})?(?:@sha256:[0-9a-f]{{64}})?", re.ASCII
 )
 
 
@@ -46,7 +39,7 @@ class SandboxTemplate(models.Model):
     readiness_path = models.CharField(
         max_length=200,
         blank=True,
-        validators=[RegexValidator(r"\A/\S*\Z", "A path starts with a slash and has no spaces: /healthz")],
+        validators=[RegexValidator(READINESS_PATH, "A path starts with a slash and has no spaces: /healthz")],
         help_text="Path on the first port that answers 200 when it is ready; without one, the port has to open.",
     )
     cpu = models.CharField("CPU", max_length=20, default="500m", validators=[validate_quantity])
@@ -78,7 +71,7 @@ class SandboxTemplate(models.Model):
 
     def clean(self) -> None:
         wrong: dict[str, str] = {}
-        if self.image and not _IMAGE.fullmatch(self.image):
+        if self.image and not IMAGE.fullmatch(self.image):
             wrong["image"] = "This is no image: write registry/name:tag, such as registry.example.org/team/app:1.2."
         try:
             shlex.split(self.command)

@@ -7,6 +7,7 @@ from enum import Enum
 
 from cryptography.fernet import InvalidToken
 from django.conf import settings
+from django.contrib.auth.models import Group
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connection
 from django.db.migrations.exceptions import BadMigrationError
@@ -71,6 +72,7 @@ def examine() -> Iterator[Finding]:
     database = _examine_database()
     yield database
     if database.verdict is not Verdict.FAILED:
+        yield from _examine_groups()
         yield _examine_stored_secrets()
         yield from _examine_processes()
     yield from _examine_cluster()
@@ -121,6 +123,15 @@ def _examine_database() -> Finding:
             "database", f"{len(pending)} migrations are not applied ({names} …). Run `manage.py migrate` or `make run`."
         )
     return _ok("database", f"The panel's database ({connection.vendor}) answers, and all migrations are applied.")
+
+
+def _examine_groups() -> Iterator[Finding]:
+    wanted = set(settings.OIDC_GROUPS.values())
+    if missing := sorted(wanted - set(Group.objects.filter(name__in=wanted).values_list("name", flat=True))):
+        names = ", ".join(one_line(name, 60) for name in missing)
+        yield _warning(
+            "single sign-on", f"OIDC_GROUPS names groups that don't exist: {names}. Correct it, or add the groups."
+        )
 
 
 def _examine_stored_secrets() -> Finding:

@@ -45,7 +45,8 @@ def test_settings_stand_or_say_in_a_sentence_what_is_wrong(tmp_path, name, value
         assert name in said
         assert said.isprintable()
         assert len(said) < 400
-        if name in SECRETS and len(value) > 8:
+        # How it is written is said, with these beginnings.
+        if name in SECRETS and len(value) > 8 and value not in URLS:
             assert value not in said
 
 
@@ -83,11 +84,6 @@ def test_a_wildcard_and_an_issuer_exclude_each_other(tmp_path):
     """Of the Secret that all sandboxes share, cert-manager would make the certificate of one of them."""
     with pytest.raises(ImproperlyConfigured, match="SANDBOX_TLS_SECRET and SANDBOX_CLUSTER_ISSUER exclude each other"):
         read_settings(tmp_path, SANDBOX_TLS_SECRET="wildcard-tls", SANDBOX_CLUSTER_ISSUER="letsencrypt")
-
-
-def test_a_list_may_stand_in_another_variable(tmp_path):
-    said = read_settings(tmp_path, ALLOWED_HOSTS="$THEIRS", THEIRS="a.example,b.example")
-    assert said["ALLOWED_HOSTS"] == ["a.example", "b.example"]
 
 
 @pytest.mark.parametrize(("value", "meaning"), [("TRUE", True), ("0", False), ("off", False), ("on", True)])

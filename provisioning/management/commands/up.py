@@ -216,7 +216,7 @@ class Command(PanelCommand):
     def _make_administrator(self) -> None:
         """Make the administrator of the first start; a generated password is printed here and nowhere else."""
         users = get_user_model()._default_manager
-        username, given = os.environ.get("ADMIN_USERNAME") or "admin", os.environ.get("ADMIN_PASSWORD", "")
+        username, given = settings.ADMIN_USERNAME, os.environ.get("ADMIN_PASSWORD", "").strip()
         there = list(users.filter(is_superuser=True, is_active=True).order_by("pk").values_list("username", flat=True))
         if there or users.filter(is_superuser=True).exists():
             name = username if username in there else next(iter(there), "")

@@ -1,0 +1,39 @@
+"""Loads the settings before anything else does, so that what is wrong with them is a sentence, not a traceback."""
+
+import os
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+
+from projects.confidential.redaction import one_line
+
+_OURS = "controlpanel.settings"
+
+
+def load_settings() -> None:
+    """Load the settings that DJANGO_SETTINGS_MODULE names: the panel's, or a module that imports them.
+
+    Raises ImproperlyConfigured for a setting that can't be used, and for the settings of another program, which a shell
+    may still have from there.
+    """
+    name = os.environ.setdefault("DJANGO_SETTINGS_MODULE", _OURS)
+    foreign = ImproperlyConfigured(
+        f"DJANGO_SETTINGS_MODULE is '{one_line(name, 100)}', not the panel's settings. Unset it, or set it to {_OURS}."
+    )
+    try:
+        is_ours = getattr(settings, "ROOT_URLCONF", "") == "controlpanel.urls"
+    except ImproperlyConfigured:
+        if name:
+            raise
+        raise foreign from None
+    except ImportError as error:
+        if name != _OURS:
+            raise foreign from None
+        missing = error.name or "A package"
+        raise ImproperlyConfigured(f"{missing} is not installed in this Python. Run `make setup`.") from None
+    except Exception:
+        if name == _OURS:
+            raise
+        raise foreign from None
+    if not is_ours:
+        raise foreign
