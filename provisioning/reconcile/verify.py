@@ -34,7 +34,7 @@ def open_session(
         # A server that asks for the password itself, or for a weak hash of it, gets nothing.
         require_auth=settings.DATABASE_REQUIRE_AUTH,
         sslmode=settings.DATABASE_SSLMODE,
-        **({"sslrootcert": settings.DATABASE_SSLROOTCERT} if settings.DATABASE_SSLROOTCERT else {}),
+        sslrootcert=settings.DATABASE_SSLROOTCERT or None,
         options=" ".join(f"-c {name}={value}" for name, value in options.items()),
         application_name="controlpanel",
         autocommit=autocommit,
