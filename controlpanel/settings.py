@@ -177,6 +177,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "controlpanel.http.redaction_scope.RedactionScopeMiddleware",
+    "controlpanel.http.body_limit.BodyLimitMiddleware",
     "controlpanel.http.client_address.ClientAddressMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.gzip.GZipMiddleware",
@@ -195,8 +196,12 @@ MIDDLEWARE = [
     "controlpanel.http.input_guard.RefuseBadInput",
     # It answers in place of a view whose log-in was found locked.
     "axes.middleware.AxesMiddleware",
+    "controlpanel.accounts.lockout.AddressLimitMiddleware",
     "controlpanel.http.error_pages.ExplainKnownErrors",
 ]
+
+# The largest form has all variables of a project, percent-encoded. Nothing larger is read, whoever sends it.
+MAX_REQUEST_BYTES = DATA_UPLOAD_MAX_MEMORY_SIZE = 4 * 1024 * 1024
 
 ROOT_URLCONF = "controlpanel.urls"
 WSGI_APPLICATION = "controlpanel.wsgi.application"
@@ -323,6 +328,8 @@ X_FRAME_OPTIONS = "DENY"
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_FAILURE_LIMIT = whole_number(env, "LOGIN_ATTEMPTS", default=5)
+# Names are cheap to invent: an address that has failed this often, with whichever names, is locked as well.
+LOGIN_ATTEMPTS_PER_ADDRESS = whole_number(env, "LOGIN_ATTEMPTS_PER_ADDRESS", default=50)
 AXES_COOLOFF_TIME = timedelta(seconds=whole_number(env, "LOGIN_LOCK_S", default=900))
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_RESET_ON_SUCCESS = True

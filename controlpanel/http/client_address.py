@@ -1,6 +1,7 @@
 """From where a request comes. What is behind this middleware (throttling, the audit log) reads `REMOTE_ADDR` only."""
 
 import ipaddress
+import re
 from collections.abc import Callable
 
 from django.conf import settings
@@ -17,10 +18,30 @@ def client_address(remote: str, forwarded_for: str, proxies: int) -> str:
     entries = [entry.strip() for entry in forwarded_for.split(",")] if forwarded_for.strip() else []
     if not 0 < proxies <= len(entries):
         return remote
+    return read_address(entries[-proxies]) or remote
+
+
+def read_address(entry: str) -> str:
+    """Return the address in an entry of X-Forwarded-For, without the port and the brackets that some proxies write
+    (`192.0.2.7:49152`, `[2001:db8::7]:49152`, `"[2001:db8::7]"`); "" where there is none."""
+    bare = entry.strip().strip('"')
+    if bare.startswith("["):
+        bare, closing, port = bare[1:].partition("]")
+        if not closing:
+            return ""
+    elif bare.count(":") == 1:
+        bare, _, port = bare.partition(":")
+        port = f":{port}"
+    else:
+        port = ""
+    if port and not re.fullmatch(r":[0-9]{1,5}", port):
+        return ""
     try:
-        return str(ipaddress.ip_address(entries[-proxies]))
+        address = ipaddress.ip_address(bare)
     except ValueError:
-        return remote
+        return ""
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return str(mapped or address)
 
 
 class ClientAddressMiddleware:

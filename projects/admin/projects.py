@@ -34,7 +34,7 @@ from projects.domain.states import CredentialsSource, DesiredState, Phase
 from projects.models import Project, ProjectVariable
 from projects.pages import presentation as display
 from projects.pages.detail import get_shown_project, project_context
-from projects.pages.forms import ProjectAdminForm, VariableForm
+from projects.pages.forms import ProjectAdminForm, VariableForm, VariableFormSet
 from projects.pages.list import UNSETTLED
 from projects.services.cancellation import request_cancel
 from projects.services.events import record_event
@@ -59,6 +59,7 @@ class VariableInline(_VariableInline):
 
     model = ProjectVariable
     form = VariableForm
+    formset = VariableFormSet
     extra = 0
     max_num = MOST_FORMS
     # Its name is in the field right below.

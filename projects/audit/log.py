@@ -6,6 +6,7 @@ django-auditlog's comparison of before and after. Passes write to the timeline, 
 
 import os
 import pwd
+import time
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
@@ -19,6 +20,7 @@ from axes.signals import user_locked_out
 from django.contrib.auth.models import Group, User
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
 from django.contrib.contenttypes.models import ContentType
+from django.core.cache import caches
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_ipv46_address
 from django.db.models import Model
@@ -60,6 +62,8 @@ ACTIONS = (
     "SecondFactorFailed",
     "SignOnFailed",
 )
+# Entries about unknown users that one process adds in a time window; seconds.
+_MOST_IN_WINDOW, _WINDOW_S = 300, 600
 _request: ContextVar[HttpRequest | None] = ContextVar("audited_request", default=None)
 # Fields that users edit. Passes write the other columns.
 _PROJECT_FIELDS = ("name", "owner", "description", "namespace", "template", "default_database_allowed", "drift_policy")
@@ -147,8 +151,23 @@ def record_failed_sign_on() -> None:
     _record_name("SignOnFailed", "")
 
 
+def _count_in_window(action: str) -> int:
+    """Return how many entries of an action this process has been asked for in the current window, this one included."""
+    key = f"audit:{action}:{int(time.time()) // _WINDOW_S}"
+    counts = caches["process"]
+    counts.add(key, 0, _WINDOW_S)
+    return int(counts.incr(key))
+
+
 def _record_name(action: str, name: str, message: str = "") -> None:
-    """Log an action about a name that may not belong to a user."""
+    """Log an action about a name that may not belong to a user. Anyone can fail to log in any number of times, so the
+    entries in a time window are limited; the last one says that the rest is not listed."""
+    if _request.get() is not None:
+        count = _count_in_window(action)
+        if count > _MOST_IN_WINDOW:
+            return
+        if count == _MOST_IN_WINDOW:
+            message = f"More of these in the same {_WINDOW_S // 60} minutes are not listed one by one."
     user = User.objects.filter(username=name).first()
     LogEntry.objects.create(
         content_type=ContentType.objects.get_for_model(User),

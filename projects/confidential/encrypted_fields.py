@@ -72,6 +72,11 @@ class EncryptedText:
         remember(text)
         return text
 
+    @property
+    def size(self) -> int:
+        """The bytes of the plain text, up to 18 too many: what its ciphertext tells without a key."""
+        return max(len(self.stored) - len(_PREFIX), 0) * 3 // 4 - 57 if self.stored else 0
+
     def __bool__(self) -> bool:
         return bool(self.stored)
 

@@ -17,6 +17,9 @@ from urllib.parse import quote, quote_plus
 MASK = "••••••"
 _WINDOW = 6
 _MOST = 1000
+_MOST_CHARACTERS = 32 * 1024 * 1024
+_LONGEST_ESCAPED_TWICE = 1024
+_LONGEST_ESCAPED = 64 * 1024
 _SEPARATORS = "-_. "
 _JSON_FOR_HTML = {ord("<"): "\\u003C", ord(">"): "\\u003E", ord("&"): "\\u0026"}
 
@@ -90,8 +93,13 @@ def _base64_cores(value: str) -> Iterator[str]:
 
 
 def encodings_of(value: str) -> frozenset[str]:
-    """Return every spelling of `value` that is masked, including the value itself."""
+    """Return every spelling of `value` that is masked, including the value itself. A long value has fewer spellings:
+    all of them would take hundreds of times its size."""
+    if len(value) > _LONGEST_ESCAPED:
+        return frozenset({value})
     once = {value, *(escape(value) for escape in _ESCAPES)}
+    if len(value) > _LONGEST_ESCAPED_TWICE:
+        return frozenset(once)
     twice = {escape(text) for text in once for escape in _ESCAPES}
     encoded = {core for text in once for core in _base64_cores(text)}
     return frozenset(text for text in once | twice | encoded if len(text) >= _WINDOW)
@@ -105,7 +113,8 @@ class KnownSecrets:
         self._lock = threading.Lock()
         self._encodings: OrderedDict[str, frozenset[str]] = OrderedDict()
         self._kept: set[str] = set()
-        # Prefixes of six characters, and the encodings that start with them. Values are replaced, never modified:
+        self._characters = 0
+        # Beginnings of six characters, and the encodings that begin so. Values are replaced, never changed in place:
         # readers take no lock.
         self._beginnings: dict[str, tuple[str, ...]] = {}
 
@@ -126,7 +135,10 @@ class KnownSecrets:
                 self._beginnings[text[:_WINDOW]] = tuple(sorted({*known, text}, key=len, reverse=True))
             if keep:
                 self._kept.add(value)
-            while len(self._encodings) - len(self._kept) > self._most:
+            self._characters += sum(map(len, encodings))
+            while len(self._encodings) > len(self._kept) and (
+                len(self._encodings) - len(self._kept) > self._most or self._characters > _MOST_CHARACTERS
+            ):
                 self._forget_oldest()
 
     def _encodings_of(self, held: Collection[str]) -> set[str]:
@@ -137,6 +149,7 @@ class KnownSecrets:
     def _forget_oldest(self) -> None:
         oldest = next(value for value in self._encodings if value not in self._kept)
         gone = self._encodings.pop(oldest)
+        self._characters -= sum(map(len, gone))
         for text in gone:
             rest = tuple(one for one in self._beginnings.get(text[:_WINDOW], ()) if one != text)
             if rest:

@@ -15,6 +15,7 @@ from unfold.widgets import (
 
 from projects.confidential.encrypted_fields import EncryptedText
 from projects.domain import naming
+from projects.domain.limits import MAX_VARIABLE_BYTES, MAX_VARIABLES_BYTES
 from projects.models import Project, ProjectVariable
 
 if TYPE_CHECKING:
@@ -131,6 +132,11 @@ class VariableForm(VariableModelForm):
         typed: str = self.cleaned_data["value"]
         if "\0" in typed:
             raise ValidationError("The value has a null character, which no environment variable can hold.")
+        if len(typed.encode()) > MAX_VARIABLE_BYTES:
+            raise ValidationError(
+                f"The value has {len(typed.encode())} bytes, and a variable holds {MAX_VARIABLE_BYTES} at most. Put "
+                "long texts into a file of the image, or into a database table."
+            )
         if isinstance(self["value"].data, _LostValue):
             otherwise = (
                 "To keep the stored one, open the page anew" if self.instance.pk else "For an empty one, add it anew"
@@ -139,6 +145,23 @@ class VariableForm(VariableModelForm):
         if not typed and self.instance.pk:
             return self.instance.value
         return EncryptedText.of(typed)
+
+
+class VariableFormSet(forms.BaseInlineFormSet[ProjectVariable, Project, forms.ModelForm[ProjectVariable]]):
+    """All variables of a project together: the Secret that carries them has a limit."""
+
+    def clean(self) -> None:
+        super().clean()
+        total = sum(
+            len(form.cleaned_data.get("name", "")) + form.cleaned_data["value"].size
+            for form in self.forms
+            if form.cleaned_data.get("value") and not form.cleaned_data.get("DELETE")
+        )
+        if total > MAX_VARIABLES_BYTES:
+            raise ValidationError(
+                f"The variables have {total} bytes together, and a project holds {MAX_VARIABLES_BYTES} at most, since "
+                "Kubernetes stores them in one Secret. Remove or shorten some."
+            )
 
 
 class RevealForm(forms.Form):

@@ -6,6 +6,7 @@ import json
 import pprint
 import shlex
 import time
+import tracemalloc
 from urllib.parse import quote, quote_plus, urlencode
 
 import pytest
@@ -97,3 +98,25 @@ def test_thousands_of_lines_a_minute_cost_little_with_all_the_secrets_that_are_k
         known.mask(line)
     # 30 µs a line on the machine of the first measurement; a search for each secret would take thirty times as long.
     assert time.process_time() - start < 0.5
+
+
+def test_a_long_secret_costs_little_more_than_itself():
+    known = KnownSecrets()
+    tracemalloc.start()
+    try:
+        for number in range(8):
+            known.add(f"{number}" + "lörem-ipsum<&'\"" * (64 * 1024))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 64 * 1024 * 1024
+    assert known.mask("7" + "lörem-ipsum<&'\"" * (64 * 1024)) == MASK
+
+
+def test_many_long_secrets_stay_within_a_bound():
+    known = KnownSecrets()
+    for number in range(150):
+        known.add(f"{number:05d}" + "<&'\"" * 8_000)
+    assert known._characters <= 32 * 1024 * 1024
+    assert MASK in known.mask("00149" + "<&'\"" * 8_000)
+    assert MASK not in known.mask("00000" + "<&'\"" * 8_000)

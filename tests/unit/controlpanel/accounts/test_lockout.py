@@ -1,0 +1,69 @@
+"""An address that fails to log in under many names is locked, and fills the audit log up to a bound only."""
+
+import pytest
+from auditlog.models import LogEntry
+from axes.models import AccessAttempt
+from django.core.cache import caches
+from django.test import Client
+from django.urls import reverse
+
+from projects.audit import log
+from tests.factories import UserFactory
+
+pytestmark = pytest.mark.django_db
+LOG_IN = "/admin/login/"
+
+
+@pytest.fixture(autouse=True)
+def few_attempts(settings):
+    settings.LOGIN_ATTEMPTS_PER_ADDRESS = 10
+    caches["process"].clear()
+
+
+def fail(client: Client, name: str, address: str) -> int:
+    return client.post(LOG_IN, {"username": name, "password": "wrong"}, REMOTE_ADDR=address).status_code
+
+
+def test_an_address_is_locked_for_names_that_it_has_not_tried():
+    client = Client()
+    answers = [fail(client, f"name{number}", "203.0.113.7") for number in range(12)]
+    assert answers == [200] * 10 + [429] * 2
+    assert AccessAttempt.objects.count() == 10
+
+
+def test_another_address_is_not_locked():
+    client = Client()
+    for number in range(10):
+        fail(client, f"name{number}", "203.0.113.7")
+    assert fail(client, "name", "203.0.113.8") == 200
+
+
+def test_addresses_of_one_ipv6_network_count_together():
+    client = Client()
+    for number in range(10):
+        fail(client, f"name{number}", f"2001:db8:0:1::{number:x}")
+    assert fail(client, "name", "2001:db8:0:1:ffff::1") == 429
+    assert fail(client, "name", "2001:db8:0:2::1") == 200
+
+
+def test_the_right_password_is_not_looked_at_from_a_locked_address():
+    user = UserFactory.create(username="ada", is_superuser=True)
+    user.set_password("Tr0ub4dor-3x")
+    user.save()
+    client = Client()
+    for number in range(10):
+        fail(client, f"name{number}", "203.0.113.7")
+    answer = client.post(LOG_IN, {"username": "ada", "password": "Tr0ub4dor-3x"}, REMOTE_ADDR="203.0.113.7")
+    assert answer.status_code == 429
+    assert client.get(reverse("admin:index")).status_code == 302
+
+
+def test_strangers_fill_the_audit_log_up_to_a_bound(settings, monkeypatch):
+    settings.LOGIN_ATTEMPTS_PER_ADDRESS = 10_000
+    monkeypatch.setattr(log, "_MOST_IN_WINDOW", 5)
+    client = Client()
+    for number in range(9):
+        fail(client, f"name{number}", f"203.0.113.{number}")
+    entries = LogEntry.objects.filter(additional_data__what="LogInFailed").order_by("pk")
+    assert entries.count() == 5
+    assert "not listed one by one" in entries.last().additional_data["message"]
