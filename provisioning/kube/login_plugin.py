@@ -24,6 +24,8 @@ from provisioning.kube.kubeconfig import KubeconfigError, Plugin, check_token
 _RENEW_BEFORE = timedelta(minutes=5)
 _LONGEST_OUTPUT = 1024 * 1024
 _LOOK_EVERY_S = 0.1
+# A killed process ends as soon as it is scheduled.
+_KILLED_WITHIN_S = 2.0
 _SECRET_NAME = re.compile(r"secret|token|passw|passphrase|credential|api.?key|private.?key", re.IGNORECASE)
 _SECRET_OPTION = re.compile(rf"--?[\w-]*(?:{_SECRET_NAME.pattern})[\w-]*=(.+)", re.IGNORECASE | re.DOTALL)
 
@@ -153,6 +155,9 @@ def _is_json(output: bytearray) -> bool:
 def _kill(process: subprocess.Popen[bytes]) -> None:
     """End the process with its group, and with those of its children that have left the group."""
     descendants: list[psutil.Process] = []
+    # Stopped, it can't start another child between the look and the kill.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGSTOP)
     with contextlib.suppress(psutil.NoSuchProcess):
         descendants = psutil.Process(process.pid).children(recursive=True)
     with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -161,6 +166,7 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
         with contextlib.suppress(psutil.Error):
             descendant.kill()
     process.wait()
+    psutil.wait_procs(descendants, timeout=_KILLED_WITHIN_S)
 
 
 def _read(output: bytes, plugin: Plugin, command: str) -> Credential:
