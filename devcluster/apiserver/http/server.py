@@ -13,6 +13,7 @@ import dataclasses
 import json
 import logging
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -36,6 +37,8 @@ from devcluster.apiserver.writes import bootstrap
 from devcluster.apiserver.writes.deletion import Lifecycle
 from devcluster.apiserver.writes.garbage_collection import Collector
 from devcluster.apiserver.writes.operations import Operations
+from devcluster.apiserver.writes.options import WriteOptions
+from devcluster.apiserver.writes.quota import QuotaController
 
 __all__ = ["ApiServer", "Identity", "KubeblocksVersion"]
 
@@ -68,6 +71,11 @@ class ApiServer:
         self.store = Store(state_dir / "objects.sqlite3")
         self.lifecycle = Lifecycle(self.store, self.registry)
         self.operations = Operations(self.store, self.registry, self.lifecycle)
+        self._quotas = QuotaController(
+            self.store,
+            self.registry,
+            partial(self.operations.write_quota_status, options=_QUOTA_CONTROLLER),
+        )
         self._state_dir = state_dir
         self._crd_paths = bootstrap.crd_paths(crd_dir, kubeblocks)
         self._authenticator = Authenticator(self.store, tokens)
@@ -108,7 +116,10 @@ class ApiServer:
         except BaseException:
             await self.stop()
             raise
-        self._tasks = [asyncio.create_task(Collector(self.lifecycle).collect_forever(), name="garbage-collection")]
+        self._tasks = [
+            asyncio.create_task(Collector(self.lifecycle).collect_forever(), name="garbage-collection"),
+            asyncio.create_task(self._quotas.run_forever(), name="quotas"),
+        ]
         self._handlers.address = f"{host}:{self._bound_port(runner)}"
         return self._bound_port(runner)
 
@@ -228,6 +239,9 @@ class ApiServer:
                 return await self._answer_call(call)
 
 
+_QUOTA_CONTROLLER = WriteOptions(
+    "system:serviceaccount:kube-system:resourcequota-controller", "kube-controller-manager"
+)
 _ANONYMOUS = Identity("system:anonymous", ("system:unauthenticated",))
 
 

@@ -35,11 +35,13 @@ def value_of(text: str) -> Fraction:
     return -number if sign == "-" else number
 
 
-@lru_cache(maxsize=512)
-def _canonical_text(text: str) -> str:
-    value = value_of(text)
+def _suffix_of(text: str) -> str:
     found = _FORM.match(text)
-    suffix = (found.group(3) if found else "") or ""
+    return (found.group(3) if found else "") or ""
+
+
+def _write(value: Fraction, suffix: str) -> str:
+    """The canonical text of a value, in the format (binary, decimal or exponent) that `suffix` belongs to."""
     sign, magnitude = ("-", -value) if value < 0 else ("", value)
     if magnitude == 0:
         return "0"
@@ -60,6 +62,29 @@ def _canonical_text(text: str) -> str:
     return sign + str(number) + next(name for name, one in _DECIMAL.items() if one == exponent)
 
 
+@lru_cache(maxsize=512)
+def _canonical_text(text: str) -> str:
+    return _write(value_of(text), _suffix_of(text))
+
+
 def canonical(value: str | int | float) -> str:
     """The text that the server stores: `1000m` → `1`, `1024Mi` → `1Gi`, 0.5 → `500m`."""
     return _canonical_text(value.strip() if isinstance(value, str) else repr(value))
+
+
+def add(left: str, right: str) -> str:
+    """The sum, in the format of `left`; in that of `right` if `left` is zero."""
+    value = value_of(left)
+    return _write(value + value_of(right), _suffix_of(left if value else right))
+
+
+def subtract(left: str, right: str) -> str:
+    """The difference, in the format of `left`; in that of `right` if `left` is zero."""
+    value = value_of(left)
+    return _write(value - value_of(right), _suffix_of(left if value else right))
+
+
+def round_up(text: str) -> str:
+    """The next whole number."""
+    value = value_of(text)
+    return _write(Fraction(-(-value.numerator // value.denominator)), _suffix_of(text))

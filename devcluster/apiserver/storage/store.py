@@ -15,7 +15,7 @@ import json
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from devcluster.apiserver.errors import JsonObject
@@ -59,6 +59,8 @@ class Store:
         self._pending_changed: dict[str, int] = {}
         self._flush: asyncio.Future[None] | None = None
         self.revision = 1
+        self.observers: list[Callable[[Change], None]] = []
+        """Called with every change, in the turn of the event loop that makes it."""
         self.uids: dict[str, Key] = {}
         self.dependents: dict[str, set[Key]] = {}
 
@@ -304,6 +306,8 @@ class Store:
         oldest_kept = change.at - HISTORY_AGE_S
         while self._history and (self._history_bytes > HISTORY_BYTES or self._history[0][1].at < oldest_kept):
             self._forget_oldest()
+        for observe in self.observers:
+            observe(change)
         for subscription in tuple(table.subscriptions):
             subscription.push(change)
 

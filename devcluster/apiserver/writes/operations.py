@@ -13,7 +13,7 @@ from devcluster.apiserver.schema.resources import Registry, ResourceType
 from devcluster.apiserver.storage.records import Record
 from devcluster.apiserver.storage.store import Store
 from devcluster.apiserver.validation import validate
-from devcluster.apiserver.writes import admission, server_side_apply, warnings
+from devcluster.apiserver.writes import admission, quota, server_side_apply, warnings
 from devcluster.apiserver.writes.deletion import Lifecycle
 from devcluster.apiserver.writes.objects import generate_name, is_same, match_namespace, metadata_of, now_text, present
 from devcluster.apiserver.writes.options import Patch, Target, WriteOptions
@@ -75,6 +75,7 @@ class Operations:
                 break
             body["metadata"]["name"] = generate_name(generate)
         metadata = body["metadata"]
+        charges = quota.check(self.store, kind, body)
         existing = self.store.get(kind.table, namespace, metadata["name"])
         if existing is not None:
             error = errors.already_exists(kind.group, kind.plural, metadata["name"])
@@ -95,6 +96,7 @@ class Operations:
         if options.dry_run:
             return Written(body, created=True)
         self._put(kind, body)
+        self._record_charges(charges)
         if kind.table == "namespaces":
             self.lifecycle.populate_namespace(metadata["name"])
         return Written(body, created=True)
@@ -254,6 +256,7 @@ class Operations:
         causes = validate.validate_update(kind, changed, live, target.subresource)
         if causes:
             raise errors.invalid(kind.group, kind.kind, target.name, causes)
+        charges = quota.check(self.store, kind, changed, live, target.subresource)
         if kind.builtin:
             decoding.omit_empty(changed, kind.node)
         if not applied:
@@ -278,6 +281,7 @@ class Operations:
         if "deletionTimestamp" in metadata and self.lifecycle.is_released(kind, changed):
             return Written(self.lifecycle.finish_deletion(record, changed))
         self._put(kind, changed)
+        self._record_charges(charges)
         return Written(changed)
 
     def _check_preconditions(self, target: Target, old: JsonObject, new: JsonObject, *, patched: bool) -> None:
@@ -327,6 +331,20 @@ class Operations:
         if admission.intent_of(live) != admission.intent_of(changed):
             generation += 1
         changed["metadata"]["generation"] = generation
+
+    def _record_charges(self, charges: list[quota.Charge]) -> None:
+        for charge in charges:
+            record = self.store.get(*charge.quota)
+            if record is not None:
+                status = {**(record.parse().get("status") or {}), "used": charge.used}
+                self.write_quota_status(record, status, WriteOptions("system:apiserver", "kube-apiserver"))
+
+    def write_quota_status(self, record: Record, status: JsonObject, options: WriteOptions) -> None:
+        """Replace the status of a ResourceQuota."""
+        kind = self.registry.find("", "v1", quota.QUOTAS)
+        if kind is not None:
+            body = {**present(record.parse(), kind), "status": status}
+            self.update(Target(kind, record.namespace, record.name, "status"), body, options)
 
     def _put(self, kind: ResourceType, body: JsonObject) -> None:
         if body["apiVersion"] != kind.api_version or kind.storage_version != kind.version:
