@@ -227,7 +227,7 @@ class ProjectAdmin(PanelModelAdmin):
                 messages.warning(request, f"{obj.name} was provisioned meanwhile: its namespace stays {obj.namespace}.")
         else:
             super().save_model(request, obj, form, change)
-            record_event(obj, actor=actor, reason="Registered", message=f"{actor} registered the project.")
+            record_event(obj, actor=actor, reason="Registered", message=f"{actor} added the project.")
 
     def save_related(
         self,
@@ -242,7 +242,7 @@ class ProjectAdmin(PanelModelAdmin):
         changed = [*fields, *(name for formset in formsets for name in _changed_variables(formset))]
         if not change or not changed:
             return
-        request_update(form.instance, actor=request.user.get_username(), what=", ".join(changed))
+        request_update(form.instance, actor=request.user.get_username(), changed=", ".join(changed))
 
     # --- Columns -----------------------------------------------------------------------------------------------
 

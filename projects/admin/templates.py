@@ -48,7 +48,7 @@ class SandboxTemplateAdmin(PanelModelAdmin):
             return
         running = list(obj.projects.filter(desired_state=DesiredState.RUNNING))
         for project in running:
-            request_update(project, actor=request.user.get_username(), what=f"the template {obj.name}")
+            request_update(project, actor=request.user.get_username(), changed=f"the template {obj.name}")
         if running:
             messages.info(
                 request, f"{len(running)} running project(s) use it: their sandboxes restart with the change."

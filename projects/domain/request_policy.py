@@ -1,106 +1,205 @@
-"""Which requests a project's state allows, and the sentence for each that it doesn't: why, and what else to press.
+"""Which requests a project accepts in each stage of its life, and why it refuses the others.
 
-One table for services, buttons and commands, so that all of them say the same.
+POLICY is the only place that decides it: services, buttons, admin actions, commands and dry runs ask `find_refusal` or
+`is_allowed`. To add a request, add a member to Request and a rule to POLICY; a rule has to answer for every stage.
 """
 
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import assert_never
 
-from projects.domain.lifecycle import Standing
-from projects.domain.states import DesiredState, Phase, Reason
+from projects.domain.lifecycle import ProjectLifecycle, Stage
+from projects.domain.states import DesiredState
 
 
 class Request(Enum):
-    """What can be asked for a project."""
+    """What people can ask of a project."""
 
     PROVISION = "provision"
     RETRY = "retry"
     CANCEL = "cancel"
+    ADOPT = "adopt"
+    ROTATE_PASSWORD = "rotate_password"  # noqa: S105 - a request, not a password  # nosec B105
     DELETE = "delete"
     FORGET = "forget"
 
 
-def explain_refusal(request: Request, project: Standing) -> str:
-    """Return why the project's state refuses the request, and what to press instead; "" where it is accepted."""
-    if project.phase == Phase.DELETED:
-        return _explain_ended(request, project)
-    match request:
-        case Request.PROVISION:
-            return _explain_no_provision(project)
-        case Request.RETRY:
-            return _explain_no_retry(project)
-        case Request.CANCEL:
-            return _explain_no_cancel(project)
-        case Request.DELETE:
-            return ""
-        case Request.FORGET:
-            return _explain_no_forget(project)
-        case _:
-            assert_never(request)
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a request is refused: a CamelCase reason for programs, and a message for people with what to do instead."""
+
+    reason: str
+    message: str
+
+    def __str__(self) -> str:
+        return self.message
 
 
-def _explain_ended(request: Request, project: Standing) -> str:
-    name, done = project.name, "forgotten" if project.is_forgotten else "deleted"
-    match request:
-        case Request.PROVISION | Request.RETRY:
-            return f"{name} is {done}, and its name is never used again. Add a project under another name."
-        case Request.CANCEL | Request.DELETE | Request.FORGET if project.is_forgotten:
-            return f"{name} is forgotten already. What it left behind is listed in its timeline and under Orphans."
-        case Request.CANCEL | Request.DELETE | Request.FORGET:
-            return f"{name} is deleted already. Nothing that the panel made for it is left in the cluster."
-        case _:
-            assert_never(request)
+Check = Callable[[ProjectLifecycle], Refusal | None]
 
 
-def _explain_no_provision(project: Standing) -> str:
-    if project.desired_state == DesiredState.DELETED:
-        return (
-            f"{project.name} is being deleted, and its name is never used again. Add a project under another name, "
-            "or press Retry to ask for the deletion again."
-        )
-    if project.is_cancelling:
-        return (
-            f"{project.name} is being cancelled; it can be provisioned when that is done. Wait for it, press Retry to "
-            "ask for it again, or Delete to end the project."
-        )
-    return ""
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How a project answers one request.
+
+    `accepted` and `refused` name every stage once; messages have a place for the project's {name}. `check` can refuse
+    what the stage accepts. `desired`: the state that the request asks for; None if it keeps the one that there is.
+    """
+
+    accepted: Collection[Stage]
+    refused: Mapping[Stage, Refusal]
+    check: Check | None = field(default=None)
+    desired: DesiredState | None = None
+
+    def __post_init__(self) -> None:
+        if {*self.accepted} ^ {*self.refused} != {*Stage} or {*self.accepted} & {*self.refused}:
+            raise TypeError("A rule accepts or refuses each stage.")
 
 
-def _explain_no_retry(project: Standing) -> str:
-    if project.desired_state == DesiredState.REGISTERED and not project.is_cancelling:
-        state = "was cancelled" if project.reason == Reason.CANCELLED else "was never provisioned"
-        return f"{project.name} {state}. Press Provision instead."
-    return ""
+# --- Refusals --------------------------------------------------------------------------------------------------------
+
+_NAME_NOT_REUSABLE = Refusal(
+    "Deleted", "{name} is deleted, and its name can't be reused. Add a project under another name."
+)
+_ALREADY_DELETED = Refusal("Deleted", "{name} is already deleted. Nothing that the panel created for it is left.")
+_ALREADY_FORGOTTEN = Refusal(
+    "Forgotten",
+    "{name} was already forgotten. Its timeline and the page Orphaned objects list what it left in the cluster.",
+)
+_PASSWORD_GONE = Refusal("Deleted", "{name} is deleted, and its password is no longer stored.")
+_ADOPT_FOR_ANOTHER = Refusal("Deleted", "{name} is deleted. Adopt the cluster for another project.")
+_BEING_DELETED = Refusal(
+    "Deleting",
+    "{name} is being deleted, and its name can't be reused. Add a project under another name, or press Retry to "
+    "request the deletion again.",
+)
+_DELETION_STARTED = Refusal(
+    "Deleting",
+    "The deletion of {name} has started and can't be undone. Wait for it to finish or press Retry to request it again. "
+    "If its objects can't be deleted, press Forget once the deletion is late.",
+)
+_PASSWORD_NOT_NEEDED = Refusal("Deleting", "{name} is being deleted, so its database needs no new password.")
+_BEING_CANCELLED = Refusal(
+    "Cancelling",
+    "{name} is being cancelled. Wait for that to finish before you provision it again, press Retry to repeat the "
+    "cancellation, or press Delete to delete the project.",
+)
+_NEVER_PROVISIONED = Refusal("NotProvisioned", "{name} is not provisioned. Press Provision instead.")
+_NOTHING_TO_CANCEL = Refusal(
+    "NotProvisioned",
+    "{name} is not provisioned, so there is nothing to cancel. Press Provision, or Delete to delete the project.",
+)
+_HAS_RUN = Refusal(
+    "HasRun", "{name} has run, so cancelling would delete its data. Press Delete to delete it with its data."
+)
+_HAS_RUN_AND_IS_DOWN = Refusal(
+    "HasRun",
+    "{name} has run, so cancelling would delete its data. Press Retry to get it running again, or Delete to delete it "
+    "with its data.",
+)
+_NOT_RUNNING = Refusal(
+    "NotRunning", "{name} has to be running before its password can be rotated. Press Provision or Retry first."
+)
+_NO_CREDENTIALS = Refusal(
+    "NoCredentials",
+    "{name} has no credentials of its own yet, so there is no password to rotate. Ask the panel's owner to change the "
+    "password of the default database.",
+)
+_WITHIN_REACH = Refusal(
+    "WithinReach",
+    "{name} can be reached, so its objects can be deleted. Press Delete instead. Forget is for deletions that don't "
+    "finish and for clusters that can't be reached.",
+)
 
 
-def _explain_no_cancel(project: Standing) -> str:
-    name = project.name
-    match DesiredState(project.desired_state):
-        case DesiredState.REGISTERED if project.is_cancelling:
-            return ""
-        case DesiredState.REGISTERED:
-            return f"Nothing was asked for {name}, so there is nothing to cancel. Press Provision, or Delete to end it."
-        case DesiredState.DELETED:
-            return (
-                f"The deletion of {name} has begun and can't be taken back. Wait for it, press Retry to ask for it "
-                "again, or Forget once it is late and what is left won't go."
-            )
-        case DesiredState.RUNNING if project.has_run:
-            otherwise = "" if project.phase == Phase.RUNNING else ", or Retry to get it up again"
-            return (
-                f"{name} has run: what was stored in it would go with it. Press Delete if that is what you want"
-                f"{otherwise}."
-            )
-        case DesiredState.RUNNING:
-            return ""
-        case _ as unknown:
-            assert_never(unknown)
+def _check_credentials(project: ProjectLifecycle) -> Refusal | None:
+    return None if project.database is not None and project.database.has_credentials else _NO_CREDENTIALS
 
 
-def _explain_no_forget(project: Standing) -> str:
-    if project.is_being_removed or project.is_out_of_reach:
-        return ""
-    return (
-        f"{project.name} is within reach, so nothing of it has to be left behind. Press Delete; Forget is for a "
-        "deletion that does not come to its end, and for a cluster that can't be reached."
-    )
+def _check_reach(project: ProjectLifecycle) -> Refusal | None:
+    return None if project.is_being_removed or project.is_out_of_reach else _WITHIN_REACH
+
+
+# --- The table -------------------------------------------------------------------------------------------------------
+
+_EXISTING = (Stage.NEW, Stage.PROVISIONING, Stage.RUNNING, Stage.DOWN, Stage.CANCELLING, Stage.DELETING)
+
+POLICY: Mapping[Request, Rule] = {
+    Request.PROVISION: Rule(
+        accepted=(Stage.NEW, Stage.PROVISIONING, Stage.RUNNING, Stage.DOWN),
+        refused={
+            Stage.CANCELLING: _BEING_CANCELLED,
+            Stage.DELETING: _BEING_DELETED,
+            Stage.DELETED: _NAME_NOT_REUSABLE,
+            Stage.FORGOTTEN: _NAME_NOT_REUSABLE,
+        },
+        desired=DesiredState.RUNNING,
+    ),
+    Request.RETRY: Rule(
+        accepted=(Stage.PROVISIONING, Stage.RUNNING, Stage.DOWN, Stage.CANCELLING, Stage.DELETING),
+        refused={
+            Stage.NEW: _NEVER_PROVISIONED,
+            Stage.DELETED: _NAME_NOT_REUSABLE,
+            Stage.FORGOTTEN: _NAME_NOT_REUSABLE,
+        },
+    ),
+    Request.CANCEL: Rule(
+        accepted=(Stage.PROVISIONING, Stage.CANCELLING),
+        refused={
+            Stage.NEW: _NOTHING_TO_CANCEL,
+            Stage.RUNNING: _HAS_RUN,
+            Stage.DOWN: _HAS_RUN_AND_IS_DOWN,
+            Stage.DELETING: _DELETION_STARTED,
+            Stage.DELETED: _ALREADY_DELETED,
+            Stage.FORGOTTEN: _ALREADY_FORGOTTEN,
+        },
+        desired=DesiredState.REGISTERED,
+    ),
+    Request.ADOPT: Rule(
+        accepted=(Stage.NEW, Stage.PROVISIONING, Stage.RUNNING, Stage.DOWN),
+        refused={
+            Stage.CANCELLING: _BEING_CANCELLED,
+            Stage.DELETING: _ADOPT_FOR_ANOTHER,
+            Stage.DELETED: _ADOPT_FOR_ANOTHER,
+            Stage.FORGOTTEN: _ADOPT_FOR_ANOTHER,
+        },
+        desired=DesiredState.RUNNING,
+    ),
+    Request.ROTATE_PASSWORD: Rule(
+        accepted=(Stage.RUNNING,),
+        refused={
+            Stage.NEW: _NOT_RUNNING,
+            Stage.PROVISIONING: _NOT_RUNNING,
+            Stage.DOWN: _NOT_RUNNING,
+            Stage.CANCELLING: _NOT_RUNNING,
+            Stage.DELETING: _PASSWORD_NOT_NEEDED,
+            Stage.DELETED: _PASSWORD_GONE,
+            Stage.FORGOTTEN: _PASSWORD_GONE,
+        },
+        check=_check_credentials,
+    ),
+    Request.DELETE: Rule(
+        accepted=_EXISTING,
+        refused={Stage.DELETED: _ALREADY_DELETED, Stage.FORGOTTEN: _ALREADY_FORGOTTEN},
+        desired=DesiredState.DELETED,
+    ),
+    Request.FORGET: Rule(
+        accepted=_EXISTING,
+        refused={Stage.DELETED: _ALREADY_DELETED, Stage.FORGOTTEN: _ALREADY_FORGOTTEN},
+        check=_check_reach,
+        desired=DesiredState.DELETED,
+    ),
+}
+
+
+def find_refusal(request: Request, project: ProjectLifecycle) -> Refusal | None:
+    """Return why the project refuses the request as it is now; None if it accepts it."""
+    rule = POLICY[request]
+    refusal = rule.refused.get(project.stage)
+    if refusal is None and rule.check is not None:
+        refusal = rule.check(project)
+    return replace(refusal, message=refusal.message.format(name=project.name)) if refusal else None
+
+
+def is_allowed(request: Request, project: ProjectLifecycle) -> bool:
+    return find_refusal(request, project) is None

@@ -387,7 +387,7 @@ class Migration(migrations.Migration):
                     ("allow_default_database", "Can let a project start with the default database"),
                 ],
             },
-            bases=(projects.domain.lifecycle.Standing, models.Model),
+            bases=(projects.domain.lifecycle.ProjectLifecycle, models.Model),
         ),
         migrations.CreateModel(
             name="Orphan",

@@ -14,7 +14,7 @@ from django.utils.functional import cached_property
 from projects.confidential.encrypted_fields import EncryptedText, EncryptedTextField
 from projects.domain import naming, permissions
 from projects.domain.connection import ENVIRONMENT_NAMES
-from projects.domain.lifecycle import Standing
+from projects.domain.lifecycle import ProjectLifecycle
 from projects.domain.progress import ReachedStep, reached_steps
 from projects.domain.states import DesiredState, DriftPolicy, Phase, Reason
 from projects.models.observation import Observation
@@ -45,7 +45,7 @@ class ProjectQuerySet(models.QuerySet["Project"]):
         )
 
 
-class Project(Standing, Observation):
+class Project(ProjectLifecycle, Observation):
     """What people ask for: a name, an owner, variables, the state they want."""
 
     uid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)

@@ -77,6 +77,11 @@ class DatabaseCluster(Resource):
         return Connection(self.host, self.port, self.database, self.username, password.reveal())
 
     @property
+    def has_credentials(self) -> bool:
+        """Whether its credentials are captured, with their password."""
+        return self.captured_at is not None and bool(self.password)
+
+    @property
     def is_verified(self) -> bool:
         return self.verified_at is not None
 

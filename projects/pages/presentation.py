@@ -14,7 +14,7 @@ from django.utils.module_loading import import_string
 
 from projects.domain.permissions import Person, may, may_adopt, may_delete_adopted
 from projects.domain.progress import ReachedStep
-from projects.domain.request_policy import Request, explain_refusal
+from projects.domain.request_policy import Request, is_allowed
 from projects.domain.states import CredentialsSource, DesiredState, Level, Origin, Phase, Reason
 from projects.models import DatabaseCluster, Event, Project, Sandbox
 
@@ -119,23 +119,19 @@ def available_actions(project: Project, user: Person) -> list[Action]:
     if may(user, "provision_project", project):
         if project.desired_state == DesiredState.RUNNING and project.phase == Phase.RUNNING:
             actions.append(CHECK)
-        elif (
-            project.reason == Reason.ADOPTION_NEEDED
-            and may_adopt(user)
-            and not explain_refusal(Request.PROVISION, project)
-        ):
+        elif project.reason == Reason.ADOPTION_NEEDED and may_adopt(user) and is_allowed(Request.PROVISION, project):
             actions += [ADOPT, TRY_AGAIN]
-        elif not explain_refusal(Request.RETRY, project):
+        elif is_allowed(Request.RETRY, project):
             if not goes_well:
                 actions.append(RETRY if project.phase == Phase.FAILED else TRY_AGAIN)
-        elif not explain_refusal(Request.PROVISION, project):
+        elif is_allowed(Request.PROVISION, project):
             actions.append(PROVISION)
-        if not project.is_cancelling and not explain_refusal(Request.CANCEL, project):
+        if not project.is_cancelling and is_allowed(Request.CANCEL, project):
             actions.append(CANCEL)
     if may(user, "delete_project", project):
-        if project.desired_state != DesiredState.DELETED and not explain_refusal(Request.DELETE, project):
+        if project.desired_state != DesiredState.DELETED and is_allowed(Request.DELETE, project):
             actions.append(DELETE)
-        if not goes_well and not explain_refusal(Request.FORGET, project):
+        if not goes_well and is_allowed(Request.FORGET, project):
             actions.append(FORGET)
     return actions
 

@@ -8,15 +8,16 @@ from django.views.decorators.http import require_http_methods, require_POST
 from django_htmx.http import trigger_client_event
 
 from projects.access.permissions import requester_of, wants_adopted_deleted
-from projects.domain.request_policy import Request, explain_refusal
+from projects.domain.request_policy import Request, find_refusal
 from projects.models import Project
 from projects.pages import presentation as display
 from projects.pages.detail import get_shown_project
 from projects.pages.forms import AddProjectForm
 from projects.pages.layout import PanelRequest, render_page, staff_page
-from projects.services.cancellation import list_left, request_cancel, request_forget
+from projects.services.cancellation import request_cancel
+from projects.services.forget import list_left, request_forget
 from projects.services.outcome import Outcome
-from projects.services.password_rotation import explain_no_rotation, request_password_rotation
+from projects.services.password_rotation import request_password_rotation
 from projects.services.provisioning import add_project, request_delete, request_provision, request_retry
 
 
@@ -65,7 +66,7 @@ def rotate_password(request: PanelRequest, pk: int) -> HttpResponse:
     context = {
         "title": f"Change the password of {project.name}",
         "project": project,
-        "refusal": explain_no_rotation(project),
+        "refusal": find_refusal(Request.ROTATE_PASSWORD, project),
         "is_adopted": display.is_adopted(project.database),
         "is_unconfirmed": request.method == "POST",
     }
@@ -83,7 +84,7 @@ def forget(request: PanelRequest, pk: int) -> HttpResponse:
     context = {
         "title": f"Forget {project.name}",
         "project": project,
-        "refusal": explain_refusal(Request.FORGET, project),
+        "refusal": find_refusal(Request.FORGET, project),
         "left": list_left(project),
         "is_unconfirmed": request.method == "POST",
     }
@@ -101,7 +102,7 @@ def delete(request: PanelRequest, pk: int) -> HttpResponse:
     context = {
         "title": f"Delete {project.name}",
         "project": project,
-        "refusal": explain_refusal(Request.DELETE, project),
+        "refusal": find_refusal(Request.DELETE, project),
         "deletions": [(project, display.deletion_summary(project, request.user))],
         "offers_adopted": display.offers_adopted(project, request.user),
     }

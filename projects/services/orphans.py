@@ -1,4 +1,4 @@
-"""What people ask for about orphans: the wish, its event and its task in one transaction."""
+"""The request to delete or release an orphaned object: saved with its event and its task in one transaction."""
 
 from django.conf import settings
 from django.db import transaction
@@ -12,17 +12,21 @@ from projects.services.queue import enqueue_task
 
 
 def request_orphan(orphan: Orphan, wish: OrphanWish, *, actor: str, is_sure: bool = False) -> Outcome:
-    """Ask that an orphan is deleted, or its labels taken off. A task looks again, and acts if it still is one."""
+    """Request that an orphaned object is deleted, or its labels are removed. A task checks it again before it acts.
+
+    `is_sure`: whether the actor confirms that no other panel owns the object.
+    """
+    noun = "deletion" if wish is OrphanWish.DELETE else "release"
     with transaction.atomic():
         current = Orphan.objects.select_for_update().filter(pk=orphan.pk, uid=orphan.uid).first()
         if current is None:
-            return Outcome(False, f"{orphan} is not among the orphans any more. Look again.")
+            return Outcome(False, f"{orphan} is no longer an orphaned object. Refresh the list.")
         refusal = current.explain_refusal(wish, is_sure=is_sure)
         if refusal:
             return Outcome(False, refusal)
         current.wish, current.wished_by, current.trouble = wish, actor, ""
         current.save(update_fields=["wish", "wished_by", "trouble"])
-        message = f"{actor} asked to {wish} the orphan {current}."
+        message = f"{actor} requested the {noun} of the orphaned object {current}."
         if current.project is None:
             record_action(current, "OrphanRequested", by=actor, message=message)
         else:
@@ -39,8 +43,7 @@ def request_orphan(orphan: Orphan, wish: OrphanWish, *, actor: str, is_sure: boo
             transaction.on_commit(lambda: _send(pk))
         else:
             _send(pk)
-    noun = "deletion" if wish is OrphanWish.DELETE else "release"
-    return Outcome(True, f"The {noun} of {orphan.kind} {orphan.namespace}/{orphan.name} was put in the queue.")
+    return Outcome(True, f"{noun.capitalize()} of {orphan.kind} {orphan.namespace}/{orphan.name} started.")
 
 
 def _send(pk: int) -> None:

@@ -3,7 +3,7 @@
 import re
 
 from projects.domain.naming import InvalidNameError, kubernetes_name
-from projects.domain.states import DesiredState
+from projects.domain.request_policy import Request, find_refusal
 from projects.models import Project
 from projects.services import adoption
 from projects.services.adoption import Adoptable
@@ -48,14 +48,15 @@ def foresee_adoption(project: Project, cluster_name: str) -> Adoptable | Outcome
     found = find_adoptable(project, cluster_name)
     if isinstance(found, Outcome):
         return found
-    refusal = adoption.explain_refusal(project, found)
-    return Outcome(False, refusal) if refusal else found
+    refusal = adoption.find_adoption_refusal(project, found)
+    return Outcome.refused(refusal) if refusal else found
 
 
 def find_adoptable(project: Project, cluster_name: str) -> Adoptable | Outcome:
     """Return the Cluster as observed, or the refusal. Raises KubeError."""
-    if project.desired_state == DesiredState.DELETED:
-        return Outcome(False, f"{project.name} is deleted. Adopt the cluster for another project.")
+    refusal = find_refusal(Request.ADOPT, project)
+    if refusal:
+        return Outcome.refused(refusal)
     if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?", cluster_name):
         return Outcome(
             False, "A cluster's name has up to 63 lower-case letters, digits, hyphens and dots. Name one that exists."

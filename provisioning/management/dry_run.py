@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from django.utils import timezone
 
-from projects.domain.request_policy import Request, explain_refusal
+from projects.domain.request_policy import POLICY, Request, find_refusal
 from projects.domain.states import DesiredState
 from projects.models import Project
 from projects.services.adoption import Adoptable
@@ -14,12 +14,6 @@ from provisioning.kube.errors import KubeError
 from provisioning.management.console import FAILED, PanelCommand, stop
 from provisioning.objects.names import UndecidedClusterError
 from provisioning.reconcile.plan import Plan, plan
-
-_DESIRED = {
-    Request.PROVISION: DesiredState.RUNNING,
-    Request.CANCEL: DesiredState.REGISTERED,
-    Request.DELETE: DesiredState.DELETED,
-}
 
 
 def add_dry_run_argument(parser: ArgumentParser) -> None:
@@ -40,11 +34,11 @@ def print_plans(
     refusals = []
     is_retry = request is Request.RETRY
     for project in projects:
-        refusal = explain_refusal(request, project) if request else ""
+        refusal = find_refusal(request, project) if request else None
         if refusal:
-            refusals.append(refusal)
+            refusals.append(refusal.message)
             continue
-        desired = _DESIRED.get(request, DesiredState(project.desired_state)) if request else None
+        desired = POLICY[request].desired or DesiredState(project.desired_state) if request else None
         deletes_adopted = project.delete_adopted if is_retry else delete_adopted
         try:
             foreseen = plan(

@@ -9,7 +9,7 @@ from django.db import transaction
 from projects.confidential.encrypted_fields import EncryptedText
 from projects.domain.states import DesiredState, Origin, Reason
 from projects.models import DatabaseCluster, Project, ProjectVariable, Sandbox
-from projects.services.cancellation import retire_rows
+from projects.services.resources import retire_resources
 from provisioning.decisions.readiness import judge_cluster
 from provisioning.decisions.types import Observed, Remaining
 from provisioning.kube.client import Kube
@@ -226,7 +226,7 @@ def finish_deletion(context: PassContext, now: datetime) -> None:
     context.note("Deleted", f"Everything that the panel made for it is gone from the cluster.{kept}")
     with transaction.atomic():
         context.store()
-        retire_rows(context.project, now, Reason.DELETED)
+        retire_resources(context.project, now, Reason.DELETED)
         ProjectVariable.objects.filter(project=context.project).update(value=EncryptedText())
 
 
@@ -249,5 +249,5 @@ def finish_cancellation(context: PassContext, now: datetime) -> None:
     context.note("Cancelled", "Everything that was made for it is gone from the cluster.")
     with transaction.atomic():
         context.store(requested_at=None)
-        retire_rows(context.project, now, Reason.CANCELLED)
+        retire_resources(context.project, now, Reason.CANCELLED)
     context.project.requested_at = None

@@ -28,9 +28,9 @@ def test_add_and_provision_from_the_pages(panel: Page) -> None:
     panel.get_by_role("button", name="Add project").click()
     expect(panel.get_by_text("aaa was added. Press Provision")).to_be_visible()
     panel.get_by_role("button", name="Provision aaa").click()
-    expect(panel.locator("#notices")).to_have_text("check_circle aaa: provisioning was put in the queue.")
+    expect(panel.locator("#notices")).to_have_text("check_circle aaa: provisioning started.")
     expect(panel.get_by_text("aaa was added. Press Provision")).to_have_count(0)
-    expect(panel.locator("#project-status")).to_contain_text("The request is in the queue.")
+    expect(panel.locator("#project-status")).to_contain_text("Waiting for a queue worker.")
     assert OrmQ.objects.count() == 1
 
 
@@ -193,8 +193,8 @@ def test_bulk_provision_in_the_admin(panel: Page) -> None:
     panel.locator("thead input[type=checkbox]").click()
     panel.locator("select[name=action]").select_option("provision_selected")
     panel.get_by_role("button", name="Run").click()
-    expect(panel.get_by_text("aaa: provisioning was put in the queue.")).to_be_visible()
-    expect(panel.get_by_text("bbb: provisioning was put in the queue.")).to_be_visible()
+    expect(panel.get_by_text("aaa: provisioning started.")).to_be_visible()
+    expect(panel.get_by_text("bbb: provisioning started.")).to_be_visible()
     assert OrmQ.objects.count() == 2
 
     panel.get_by_role("link", name="Follow all that is in progress").click()
@@ -210,7 +210,7 @@ def test_the_admins_page_of_a_project_follows_too(panel: Page) -> None:
     project = ProjectFactory.create(name="aaa")
     panel.goto(panel.url.replace("/projects/", f"/admin/projects/project/{project.pk}/change/"))
     panel.get_by_role("button", name="Provision aaa").click()
-    expect(panel.locator("#project-status")).to_contain_text("The request is in the queue.")
+    expect(panel.locator("#project-status")).to_contain_text("Waiting for a queue worker.")
     Project.objects.filter(pk=project.pk).update(message="KubeBlocks says Creating.")
     expect(panel.locator("#project-status")).to_contain_text("KubeBlocks says Creating.")
     expect(panel.locator("#project-status").get_by_role("link", name="Live view")).to_be_visible()

@@ -49,7 +49,7 @@ def test_a_button_of_a_page_from_before_the_last_log_in_says_so(refused: Page, w
     refused.get_by_role("button", name="Reload the page").click()
     expect(refused.locator("#notices")).to_be_empty()
     refused.get_by_role("button", name="Provision aaa").click()
-    expect(refused.locator("#notices")).to_contain_text("aaa: provisioning was put in the queue.")
+    expect(refused.locator("#notices")).to_contain_text("aaa: provisioning started.")
 
 
 def test_reveal_from_before_the_last_log_in_says_so(refused: Page) -> None:

@@ -52,9 +52,9 @@ def test_what_nobody_asked_for_is_refused_and_the_rest_is_tried() -> None:
     ProjectFactory.create(name="gone", deleted=True)
     failed("aaa", DesiredState.RUNNING)
     ran = run("retry", "new", "gone", "aaa")
-    assert (ran.code, ran.out) == (1, "aaa: another try was put in the queue.\n")
-    assert "new was never provisioned. Press Provision instead." in ran.err
-    assert "gone is deleted, and its name is never used again." in ran.err
+    assert (ran.code, ran.out) == (1, "aaa: retry started.\n")
+    assert "new is not provisioned. Press Provision instead." in ran.err
+    assert "gone is deleted, and its name can't be reused." in ran.err
 
 
 @pytest.mark.django_db(transaction=True)

@@ -77,10 +77,10 @@ def test_what_ends_or_changes_a_project_offers_none_to_be_added(command: str) ->
 @pytest.mark.parametrize(
     ("command", "state", "said"),
     [
-        ("cancel", {}, "Nothing was asked for aaa, so there is nothing to cancel."),
+        ("cancel", {}, "aaa is not provisioned, so there is nothing to cancel."),
         ("rotate_password", {}, "aaa has to be running before"),
-        ("retry", {}, "aaa was never provisioned."),
-        ("forget", {"running": True}, "aaa is within reach"),
+        ("retry", {}, "aaa is not provisioned."),
+        ("forget", {"running": True}, "aaa can be reached"),
     ],
 )
 def test_where_all_is_refused_only_that_is_said(command: str, state: dict[str, bool], said: str) -> None:
@@ -278,4 +278,4 @@ def test_deleting_what_is_deleted_is_done() -> None:
     ProjectFactory(name="gone", deleted=True)
     ran = run("delete", "gone", "--wait", "--timeout-s", "5")
     assert ran.code == 0
-    assert "gone is deleted already." in ran.out
+    assert "gone is already deleted." in ran.out

@@ -23,7 +23,8 @@ from django_q.tasks import async_task
 from projects.confidential.encrypted_fields import EncryptedText
 from projects.domain.states import Phase
 from projects.models import Project, ProjectVariable
-from projects.services.cancellation import request_cancel, request_forget
+from projects.services.cancellation import request_cancel
+from projects.services.forget import request_forget
 from projects.services.outcome import Outcome
 from projects.services.password_rotation import request_password_rotation
 from projects.services.provisioning import add_project, request_delete, request_provision, request_retry, request_update
@@ -231,7 +232,7 @@ class People:
                 ProjectVariable.objects.update_or_create(
                     project=current, name="API_KEY", defaults={"value": EncryptedText.of(value)}
                 )
-                return request_update(current, actor=actor, what="variables")
+                return request_update(current, actor=actor, changed="variables")
 
         return self.ask(change, project)
 

@@ -4,8 +4,8 @@ import json as jsonlib
 from argparse import ArgumentParser
 from typing import Any
 
-from projects.domain.request_policy import Request, explain_refusal
-from projects.services.cancellation import explain_left, list_left, request_forget
+from projects.domain.request_policy import Request, find_refusal
+from projects.services.forget import explain_left, list_left, request_forget
 from provisioning.management.console import FAILED, WRONG_USAGE, PanelCommand, actor, find_projects, reload, stop
 
 
@@ -24,9 +24,9 @@ class Command(PanelCommand):
 
     def handle(self, *, name: str, yes: bool, dry_run: bool, json: bool, **options: Any) -> None:
         (project,) = find_projects([name])
-        refusal = explain_refusal(Request.FORGET, project)
+        refusal = find_refusal(Request.FORGET, project)
         if refusal:
-            raise stop(FAILED, refusal)
+            raise stop(FAILED, refusal.message)
         if dry_run or not yes:
             self.say(f"Forgetting {project.name} would touch nothing in the cluster. {explain_left(project)}")
             if dry_run:

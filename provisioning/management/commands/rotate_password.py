@@ -7,7 +7,7 @@ from typing import Any
 
 from projects.domain.states import Phase
 from projects.models import Project
-from projects.services.password_rotation import explain_refusal, request_password_rotation
+from projects.services.password_rotation import find_rotation_refusal, request_password_rotation
 from provisioning.management.console import FAILED, Follower, PanelCommand, actor, find_projects, stop
 from provisioning.management.dry_run import add_dry_run_argument, print_plans
 from provisioning.management.wait import add_waiting_arguments, ask_for, finish
@@ -41,10 +41,10 @@ class Command(PanelCommand):
     ) -> None:
         projects = find_projects(names)
         if dry_run:
-            refused = {project.pk: explain_refusal(project, with_adopted=with_adopted) for project in projects}
+            refused = {project.pk: find_rotation_refusal(project, with_adopted=with_adopted) for project in projects}
             print_plans(self, [row for row in projects if not refused[row.pk]], as_json=json, rotates=True)
             if any(refused.values()):
-                raise stop(FAILED, "\n".join(filter(None, refused.values())))
+                raise stop(FAILED, "\n".join(refusal.message for refusal in refused.values() if refusal))
             return
         follower = Follower(projects)
         request = partial(request_password_rotation, actor=actor(), with_adopted=with_adopted)

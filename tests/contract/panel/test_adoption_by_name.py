@@ -90,7 +90,7 @@ def test_who_may_adopt_presses_adopt_and_it_goes_on(cluster, unique_name, owner,
     running = follow(project, is_running)
     assert (running.database.name, running.database.origin) == (unique_name, Origin.ADOPTED)
     assert labels_of(unique_name)[PROJECT_ID_LABEL] == str(project.uid)
-    assert project.events.filter(message__endswith=" asked to adopt the cluster that was found.").exists()
+    assert project.events.filter(message__endswith=" requested the adoption of the existing cluster.").exists()
 
 
 def test_another_one_can_be_adopted_under_clusters_found(cluster, unique_name, owner, operator):

@@ -18,7 +18,7 @@ from django.urls import reverse
 
 from projects.domain.states import Phase, Reason
 from projects.models import Project, ProjectVariable
-from projects.services.cancellation import request_forget
+from projects.services.forget import request_forget
 from tests.factories import UserFactory, VariableFactory, provisioned_project
 from tests.faults.postgres import shared
 from tests.unit.projects.admin.test_projects import variable_rows

@@ -11,7 +11,7 @@ from django_q.models import OrmQ
 
 from projects.domain.states import DesiredState, Phase, Reason
 from projects.models import Orphan, OrphanWish, Project, read_inventory
-from projects.services.cancellation import request_forget
+from projects.services.forget import request_forget
 from projects.services.orphans import request_orphan
 from projects.services.provisioning import request_delete
 from provisioning.inventory.clusters import take_inventory
@@ -210,7 +210,7 @@ def test_another_panels_cluster_takes_two_confirmations(cluster, unique_name):
     assert (json.loads(foreseen.out)["name"], json.loads(foreseen.out)["wish"]) == (name, "")
     released = run("orphans", "--release", named, "--no-other-panel", "--yes", "--json")
     assert (released.code, json.loads(released.out)["wish"]) == (0, "release")
-    assert "was put in the queue" in released.err
+    assert "started" in released.err
     end_orphan(Orphan.objects.get(name=name).pk, timezone.now())
     kept = connect().get_or_none(CLUSTERS, "default", name)
     assert PROJECT_ID_LABEL not in kept["metadata"]["labels"]
@@ -281,4 +281,4 @@ def test_the_page_lists_asks_and_puts_in_the_queue():
     assert "provisioning.tasks.end_orphan" in [task.task["func"] for task in OrmQ.objects.all()]
     listed = client.get("/admin/projects/orphan/").content.decode()
     assert "this is in the queue" in listed
-    assert "The deletion of Cluster default/left was put in the queue." in listed
+    assert "Deletion of Cluster default/left started." in listed

@@ -54,7 +54,7 @@ def test_a_cluster_of_another_project_is_not_adopted_and_no_project_is_left_behi
     ProjectFactory(name="thief")
     ran = run("adopt", "thief", "--cluster", provisioned.database.name)
     assert ran.code == 1
-    assert ran.err == f"The cluster {provisioned.database.name} is another project's already.\n"
+    assert ran.err == f"The cluster {provisioned.database.name} belongs to another project.\n"
     ran = run("adopt", "newcomer", "--cluster", provisioned.database.name)
     assert (ran.code, ran.out) == (1, "")
     assert provisioned.database.name in ran.err

@@ -10,7 +10,8 @@ from django.utils import timezone
 from devcluster.controllers.scenarios import NEVER, Scenario
 from projects.domain.states import DesiredState, Origin, Phase, Reason
 from projects.models import DatabaseCluster, Project, SandboxTemplate
-from projects.services.cancellation import list_left, request_cancel, request_forget
+from projects.services.cancellation import request_cancel
+from projects.services.forget import list_left, request_forget
 from projects.services.provisioning import add_project, request_delete, request_provision, request_retry
 from provisioning.inventory.adoption import request_adopt
 from provisioning.kube.client import connect, disconnect
@@ -121,7 +122,7 @@ def test_after_a_cancel_provision_starts_again_under_new_names(cluster, unique_n
     request_cancel(project, actor="tester")
     refused = request_provision(project, actor="tester")
     assert not refused.accepted
-    assert "it can be provisioned when that is done" in refused.message
+    assert refused.reason == "Cancelling"
     project = follow(project, is_new)
     assert request_provision(project, actor="tester").accepted
     project = follow(project, is_running)

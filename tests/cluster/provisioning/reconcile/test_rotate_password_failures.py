@@ -102,7 +102,7 @@ def test_an_adopted_database_takes_a_word_and_is_given_back_with_its_password_in
     DatabaseCluster.objects.filter(project=provisioned).update(origin=Origin.ADOPTED)
     refused = request_password_rotation(Project.objects.get(pk=provisioned.pk), actor="maria")
     assert not refused.accepted
-    assert "locked out" in refused.message
+    assert refused.reason == "ConfirmationNeeded"
     project = rotate(Project.objects.get(pk=provisioned.pk), with_adopted=True)
     connection = project.database.connection
     # Another change is killed when the server has it and the Secret does not; then the project is deleted.

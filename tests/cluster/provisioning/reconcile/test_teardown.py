@@ -6,6 +6,7 @@ from importlib import import_module
 import pytest
 from django.apps import apps
 from django.db import connection
+from django.db.models import Model
 from django.utils import timezone
 
 from devcluster.controllers.scenarios import NEVER, Scenario
@@ -215,12 +216,20 @@ def test_a_certificate_goes_with_its_project_when_its_ingress_went_before(cluste
     apply_certificate(theirs)
     for name, value in change.items():
         setattr(settings, name, value)
-    request_update(project, actor="tester", what="the settings")
+    request_update(project, actor="tester", changed="the settings")
     project = follow(project, lambda p: is_running(p) and p.is_carried_out)
     request_delete(project, actor="tester")
     follow(project, is_deleted)
     assert not is_there(SECRET, certificate)
     assert is_there(SECRET, theirs)
+
+
+class _AppsBeforeRename:
+    """The models as the migration knows them: LastAppliedManifest was called AppliedObject then."""
+
+    @staticmethod
+    def get_model(app: str, name: str) -> type[Model]:
+        return apps.get_model(app, "LastAppliedManifest" if name == "AppliedObject" else name)
 
 
 def test_certificates_of_sandboxes_that_are_there_already_are_known(provisioned):
@@ -235,6 +244,6 @@ def test_certificates_of_sandboxes_that_are_there_already_are_known(provisioned)
             kind="Ingress", namespace="default", name=f"i{number}", manifest=manifest, applied_at=timezone.now()
         )
     migration = import_module("projects.migrations.0005_certificates_of_a_sandbox")
-    migration.find_certificates(apps, connection.schema_editor())
+    migration.find_certificates(_AppsBeforeRename, connection.schema_editor())
     provisioned.sandbox.refresh_from_db()
     assert provisioned.sandbox.certificates == [own]

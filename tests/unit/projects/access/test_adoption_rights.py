@@ -139,7 +139,7 @@ def test_a_tick_of_who_may_not_deletes_nothing_and_says_why(permissions, _adopti
     assert (project.desired_state == DesiredState.DELETED) is project.delete_adopted is deleting
     said = "Deleting an adopted database takes the permissions to view and to delete all projects"
     assert (response.status_code, said in response.content.decode()) == ((200, False) if deleting else (403, True))
-    assert project.events.filter(message__endswith=", an adopted database included.").exists() is deleting
+    assert project.events.filter(message__endswith=", including its adopted database.").exists() is deleting
 
 
 # --- Who is offered what -----------------------------------------------------------------------------------------

@@ -44,8 +44,8 @@ def test_bulk_provision_reports_each_project(admin):
     deleted = ProjectFactory.create(name="ccc", deleted=True)
     response = run_action(admin, "provision_selected", fresh, running, deleted, phase="any")
     assert messages_of(response)[:2] == [
-        "aaa: provisioning was put in the queue.",
-        f"bbb is being provisioned already: {running.message}",
+        "aaa: provisioning started.",
+        f"bbb is already being provisioned: {running.message}",
     ]
     fresh.refresh_from_db()
     assert fresh.desired_state == DesiredState.RUNNING
@@ -57,8 +57,8 @@ def test_refusals_say_why(admin):
     failed = ProjectFactory.create(name="bbb", failed=True)
     response = run_action(admin, "retry_selected", never, failed)
     assert messages_of(response) == [
-        "bbb: another try was put in the queue.",
-        "aaa was never provisioned. Press Provision instead.",
+        "bbb: retry started.",
+        "aaa is not provisioned. Press Provision instead.",
         f'This list stays as it is. <a class="panel-link" href="{failed.get_absolute_url()}">'
         "Follow bbb in the live view</a>",
     ]
@@ -67,7 +67,7 @@ def test_refusals_say_why(admin):
 
 def test_where_nothing_was_accepted_there_is_nothing_to_follow(admin):
     response = run_action(admin, "retry_selected", ProjectFactory.create(name="aaa"))
-    assert messages_of(response) == ["aaa was never provisioned. Press Provision instead."]
+    assert messages_of(response) == ["aaa is not provisioned. Press Provision instead."]
 
 
 def test_many_projects_are_reported_in_groups(admin):
@@ -76,12 +76,10 @@ def test_many_projects_are_reported_in_groups(admin):
     response = run_action(admin, "retry_selected", *projects[:12], *projects[20:])
     retried, first_retried, refused, _ = messages_of(response)
     assert (retried, first_retried) == (
-        "old-00: another try was put in the queue.",
-        "old-01: another try was put in the queue.",
+        "old-00: retry started.",
+        "old-01: retry started.",
     )
-    assert refused.startswith(
-        "<p><strong>12 projects</strong>: was never provisioned. Press Provision instead. (new-00,"
-    )
+    assert refused.startswith("<p><strong>12 projects</strong>: is not provisioned. Press Provision instead. (new-00,")
 
     response = run_action(admin, "provision_selected", *projects[:20])
     accepted, follow = messages_of(response)
@@ -89,7 +87,7 @@ def test_many_projects_are_reported_in_groups(admin):
         f'href="{reverse("projects:list")}?phase=unsettled">Follow all that is in progress in the live view</a>'
         in follow
     )
-    assert accepted.startswith("<p><strong>20 projects</strong>: provisioning was put in the queue. (new-00, new-01,")
+    assert accepted.startswith("<p><strong>20 projects</strong>: provisioning started. (new-00, new-01,")
     assert OrmQ.objects.count() == 22
 
 

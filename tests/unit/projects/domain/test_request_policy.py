@@ -1,24 +1,27 @@
-"""No dead ends: whatever state a project is in, each request works or says why not and what else to press."""
+"""The request policy: every stage has a way out, and services, pages, buttons and commands all follow the table."""
 
-import json
 from itertools import product
 
 import pytest
 from django.utils import timezone
 
-from projects.domain.request_policy import Request, explain_refusal
+from projects.domain.lifecycle import Stage
+from projects.domain.request_policy import POLICY, Refusal, Request, Rule, find_refusal, is_allowed
 from projects.domain.states import DesiredState, Phase, Reason
-from projects.models import Event, Project
+from projects.models import Project
 from projects.pages import presentation as display
-from projects.services.cancellation import list_left, request_cancel, request_forget
+from projects.services.adoption import Adoptable, request_adopt
+from projects.services.cancellation import request_cancel
+from projects.services.forget import request_forget
+from projects.services.password_rotation import request_password_rotation
 from projects.services.provisioning import request_delete, request_provision, request_retry
-from tests.factories import DatabaseFactory, ProjectFactory, SandboxFactory, UserFactory
+from tests.factories import DatabaseFactory, ProjectFactory, UserFactory
 from tests.support.commands import run
 from tests.support.pages import HTMX, log_in, page
 
 pytestmark = pytest.mark.django_db
 
-# What passes and requests can leave behind: a phase for each wish.
+# The phases that passes and requests can leave behind, by desired state.
 PHASES = {
     DesiredState.REGISTERED: (Phase.NEW, Phase.DELETING, Phase.FAILED),
     DesiredState.RUNNING: (Phase.WAITING, Phase.CREATING, Phase.RUNNING, Phase.FAILED),
@@ -30,10 +33,15 @@ STATES = [
     for phase, reason, has_run, failures in product(phases, Reason, (False, True), (0, 3))
     if has_run or phase is not Phase.RUNNING
 ]
-REQUESTS = {
+# The way out of a stage is one of these; the others need a project that runs, or a cluster.
+WAYS_OUT = (Request.PROVISION, Request.RETRY, Request.CANCEL, Request.DELETE, Request.FORGET)
+FREE_CLUSTER = Adoptable("default", "free", "uid-free", "apps.kubeblocks.io/v1")
+SERVICES = {
     Request.PROVISION: request_provision,
     Request.RETRY: request_retry,
     Request.CANCEL: request_cancel,
+    Request.ADOPT: lambda project, *, actor: request_adopt(project, FREE_CLUSTER, actor=actor),
+    Request.ROTATE_PASSWORD: request_password_rotation,
     Request.DELETE: request_delete,
     Request.FORGET: request_forget,
 }
@@ -44,24 +52,20 @@ def project_in(desired, phase, reason, has_run, failures) -> Project:
     return Project(name="aaa", desired_state=desired, phase=phase, reason=reason, ran_at=ran_at, failures=failures)
 
 
-def refusals(project: Project) -> dict[Request, str]:
-    return {request: explain_refusal(request, project) for request in Request}
-
-
 @pytest.mark.parametrize(("desired", "phase"), [(wish, phase) for wish, phases in PHASES.items() for phase in phases])
-def test_every_state_has_a_way_out_and_every_refusal_names_it(desired, phase):
+def test_every_refusal_names_a_request_that_works(desired, phase):
     for state in STATES:
         if state[:2] == (desired, phase):
             check_ways_out(project_in(*state))
 
 
 def check_ways_out(project: Project) -> None:
-    refused = refusals(project)
-    for sentence in filter(None, refused.values()):
-        assert sentence.startswith(("aaa ", "Nothing was asked for aaa", "The deletion of aaa"))
+    refused = {request: find_refusal(request, project) for request in WAYS_OUT}
+    for refusal in filter(None, refused.values()):
+        assert "aaa" in refusal.message
         if project.phase != Phase.DELETED:
-            named = [request for request in Request if request.value.title() in sentence]
-            assert any(not refused[request] for request in named), f"{sentence} names nothing that works"
+            named = [request for request in WAYS_OUT if request.value.title() in refusal.message]
+            assert any(not refused[request] for request in named), f"{refusal} names nothing that works"
     if project.phase == Phase.DELETED:
         assert all(refused.values())
         return
@@ -72,107 +76,94 @@ def check_ways_out(project: Project) -> None:
     assert not project.has_run or refused[Request.CANCEL] or project.is_cancelling
 
 
+def test_every_state_is_one_stage():
+    assert {project_in(*state).stage for state in STATES} == {*Stage}
+
+
+def test_every_request_has_a_rule():
+    assert {*POLICY} == {*Request}
+
+
+@pytest.mark.parametrize(
+    ("accepted", "refused"),
+    [((Stage.NEW,), ()), (tuple(Stage), (Stage.NEW,)), ((), tuple(Stage)[:-1])],
+    ids=["stages missing", "a stage twice", "one stage missing"],
+)
+def test_a_rule_answers_for_every_stage_once(accepted, refused):
+    with pytest.raises(TypeError):
+        Rule(accepted, {stage: Refusal("No", "No.") for stage in refused})
+
+
 KINDS_OF_STATES = sorted(
     {(desired, phase, has_run, failures) for desired, phase, _, has_run, failures in STATES}, key=str
 )
 
 
+@pytest.mark.parametrize("has_database", [False, True])
 @pytest.mark.parametrize("request_kind", Request)
-def test_services_pages_and_buttons_go_by_the_table(request_kind):
-    """Of every state: what the table says is what the service does, and what is offered is what is accepted."""
+def test_services_and_buttons_follow_the_table(request_kind, has_database):
+    """In every state a service does what the table says, and a button is offered only where its request is accepted."""
     user = UserFactory.create(permissions=["view_project", "provision_project", "delete_project"], is_staff=True)
     for number, (desired, phase, has_run, failures) in enumerate(KINDS_OF_STATES):
-        reason = Reason.DEADLINE_EXCEEDED
         project = ProjectFactory.create(
             name=f"a{number}",
             desired_state=desired,
             phase=phase,
-            reason=reason,
+            reason=Reason.DEADLINE_EXCEEDED,
             ran_at=timezone.now() if has_run else None,
             failures=failures,
         )
-        refusal = explain_refusal(request_kind, project)
+        if has_database:
+            DatabaseFactory.create(project=project, captured=True)
+        refusal = find_refusal(request_kind, project)
         offered = {action.name for action in display.available_actions(project, user)}
         if request_kind.value in offered:
-            assert not refusal
-        outcome = REQUESTS[request_kind](project, actor="tester")
-        assert outcome.accepted is (refusal == ""), (desired, phase)
-        assert not refusal or outcome.message == refusal
+            assert refusal is None
+        outcome = SERVICES[request_kind](project, actor="tester")
+        if request_kind is Request.ADOPT and refusal is None and has_database:
+            assert outcome.reason == "HasDatabase"
+            continue
+        assert outcome.accepted is (refusal is None), (desired, phase)
+        assert refusal is None or (outcome.reason, outcome.message) == (refusal.reason, refusal.message)
+        if request_kind is Request.ADOPT and outcome.accepted:
+            project.databases.update(retired_at=timezone.now())
 
 
 def test_a_running_project_whose_last_pass_failed_within_reach_is_not_forgotten():
     for reason in (Reason.PASSWORD_NOT_CHANGED, Reason.CLUSTER_REJECTED, Reason.KEY_MISSING, Reason.INTERNAL_ERROR):
         project = project_in(DesiredState.RUNNING, Phase.RUNNING, reason, has_run=True, failures=3)
-        assert "within reach" in explain_refusal(Request.FORGET, project)
+        assert find_refusal(Request.FORGET, project).reason == "WithinReach"
 
 
-def test_retry_is_offered_only_where_there_is_such_a_button():
+def test_a_refusal_names_retry_only_where_there_is_such_a_button():
     up = project_in(DesiredState.RUNNING, Phase.RUNNING, Reason.READY, has_run=True, failures=0)
     down = project_in(DesiredState.RUNNING, Phase.FAILED, Reason.CLUSTER_FAILED, has_run=True, failures=0)
-    assert "Retry" not in explain_refusal(Request.CANCEL, up)
-    assert "Retry" in explain_refusal(Request.CANCEL, down)
+    assert "Retry" not in find_refusal(Request.CANCEL, up).message
+    assert "Retry" in find_refusal(Request.CANCEL, down).message
 
 
-def test_commands_say_the_same_sentences():
+def test_a_password_without_own_credentials_is_not_rotated():
+    project = ProjectFactory.create(running=True)
+    assert find_refusal(Request.ROTATE_PASSWORD, project).reason == "NoCredentials"
+    DatabaseFactory.create(project=project, captured=True)
+    assert is_allowed(Request.ROTATE_PASSWORD, Project.objects.get(pk=project.pk))
+
+
+def test_commands_print_the_same_messages():
     ran = ProjectFactory.create(name="ran", running=True)
     new = ProjectFactory.create(name="new")
     ended = run("cancel", "ran", "new")
     assert ended.code == 1
-    assert ended.err.splitlines()[-2:] == [explain_refusal(Request.CANCEL, project) for project in (ran, new)]
+    assert ended.err.splitlines()[-2:] == [find_refusal(Request.CANCEL, project).message for project in (ran, new)]
     forgotten = run("forget", "ran", "--yes")
-    assert (forgotten.code, forgotten.err.strip()) == (1, explain_refusal(Request.FORGET, ran))
+    assert (forgotten.code, forgotten.err.strip()) == (1, find_refusal(Request.FORGET, ran).message)
 
 
-def test_pages_say_the_same_sentences():
+def test_pages_show_the_same_messages():
     client = log_in("view_project", "provision_project", "delete_project")
     ran = ProjectFactory.create(name="ran", running=True)
-    assert "Press Delete if that is what you want" in explain_refusal(Request.CANCEL, ran)
-    said = client.post(page("cancel", ran.pk), headers=HTMX).content.decode()
-    assert "ran has run: what was stored in it would go with it." in said
-    assert "ran is within reach" in client.get(page("forget", ran.pk)).content.decode()
-
-
-# --- forgetting ----------------------------------------------------------------------------------------------------
-
-
-def stuck_project(**fields):
-    project = ProjectFactory.create(name="stuck", desired_state=DesiredState.DELETED, phase=Phase.FAILED, **fields)
-    DatabaseFactory.create(project=project, captured=True)
-    SandboxFactory.create(project=project)
-    return project
-
-
-def test_forget_asks_first_and_lists_what_it_leaves():
-    project = stuck_project()
-    client = log_in("view_project", "delete_project")
-    asked = client.get(page("forget", project.pk)).content.decode()
-    for left in list_left(project):
-        assert f"<strong>{left.kind}</strong> {left.namespace}/{left.name}" in asked
-    unconfirmed = client.post(page("forget", project.pk)).content.decode()
-    assert "Tick the box" in unconfirmed
-    project.refresh_from_db()
-    assert project.phase == Phase.FAILED
-    client.post(page("forget", project.pk), {"confirmed": "yes"})
-    project.refresh_from_db()
-    assert (project.phase, project.reason, project.next_pass_at) == (Phase.DELETED, Reason.FORGOTTEN, None)
-    event = Event.objects.get(project=project, reason=Reason.FORGOTTEN)
-    for said in (project.message, event.message):
-        assert "Cluster default/stuck-agentruntime-abc123" in said
-        assert "PersistentVolumeClaim default/home-stuck-sandbox-0" in said
-        assert "gone" not in said
-    assert project.databases.get().password.reveal() == ""
-
-
-def test_forget_by_command_does_nothing_without_yes():
-    project = stuck_project()
-    asked = run("forget", "stuck")
-    assert asked.code == 2
-    assert "Left behind, as last known: Cluster default/stuck-agentruntime-abc123" in asked.err
-    assert run("forget", "stuck", "--dry-run").code == 0
-    foreseen = json.loads(run("forget", "stuck", "--dry-run", "--json").out)
-    assert foreseen["project"] == "stuck"
-    assert "Cluster default/stuck-agentruntime-abc123" in foreseen["left"]
-    project.refresh_from_db()
-    assert project.phase == Phase.FAILED
-    done = run("forget", "stuck", "--yes", "--json")
-    assert (done.code, '"reason": "Forgotten"' in done.out) == (0, True)
+    refused = client.post(page("cancel", ran.pk), headers=HTMX).content.decode()
+    assert find_refusal(Request.CANCEL, ran).message in refused
+    asked = client.get(page("forget", ran.pk))
+    assert asked.context["refusal"].reason == "WithinReach"
+    assert asked.context["refusal"].message.split("'")[0] in asked.content.decode()

@@ -117,8 +117,8 @@ def test_provision_puts_one_task_in_the_queue_and_says_so():
     assert project.desired_state == DesiredState.RUNNING
     assert [task.func() for task in OrmQ.objects.all()] == ["provisioning.tasks.reconcile_project"]
     assert OrmQ.objects.get().task["args"] == (project.pk,)
-    assert Event.objects.get().message == "maria asked for a database and a sandbox."
-    assert "aaa is being provisioned already" in response.content.decode()
+    assert Event.objects.get().message == "maria requested a database and a sandbox."
+    assert "aaa is already being provisioned" in response.content.decode()
     assert response.headers["HX-Trigger"] == '{"projects-changed": {}}'
 
 
@@ -126,13 +126,13 @@ def test_without_htmx_a_request_leads_back_to_the_page():
     project = ProjectFactory.create(name="aaa")
     response = log_in("view_project", "provision_project").post(page("provision", project.pk), follow=True)
     assert response.redirect_chain == [(page("detail", project.pk), 302)]
-    assert "aaa: provisioning was put in the queue." in response.content.decode()
+    assert "aaa: provisioning started." in response.content.decode()
 
 
 def test_retry_of_what_was_never_asked_for_is_refused_in_a_sentence():
     project = ProjectFactory.create(name="aaa")
     response = log_in("view_project", "provision_project").post(page("retry", project.pk), headers=HTMX)
-    assert "aaa was never provisioned. Press Provision instead." in response.content.decode()
+    assert "aaa is not provisioned. Press Provision instead." in response.content.decode()
     assert not OrmQ.objects.exists()
 
 
@@ -217,7 +217,7 @@ def test_whoever_adds_a_project_owns_it():
     assert (project.name, project.kubernetes_name, project.namespace) == ("Web Shop", "webshop", "default")
     assert project.owner is not None
     assert project.owner.username == "maria"
-    assert project.events.get().message == "maria registered the project."
+    assert project.events.get().message == "maria added the project."
 
 
 @pytest.mark.django_db(transaction=True)

@@ -28,7 +28,7 @@ def test_the_page_says_what_it_means_and_asks(project):
     assert "restarts the sandbox with it" in client.get(page("rotate_password", project.pk)).content.decode()
     assert not is_asked_for(project)
     answer = client.post(page("rotate_password", project.pk), follow=True)
-    assert "was put in the queue" in answer.content.decode()
+    assert "password rotation started" in answer.content.decode()
     assert is_asked_for(project)
     assert project.events.get(reason="PasswordRotationRequested").actor == "maria"
 
@@ -50,7 +50,7 @@ def test_an_adopted_database_takes_a_tick(project, admin):
     answer = admin.post(page("rotate_password", project.pk))
     assert "Tick the box" in answer.content.decode()
     assert not is_asked_for(project)
-    assert any("locked out" in said for said in messages_of(run_action(admin, "rotate_passwords", project)))
+    assert any("locks out" in said for said in messages_of(run_action(admin, "rotate_passwords", project)))
     ran = run("rotate_password", "aaa")
     assert ran.code == 1
     assert "--with-adopted" in ran.err
@@ -87,7 +87,7 @@ def test_the_command_and_the_action_ask_for_it(project, admin):
     other = provisioned_project(name="bbb")
     ran = run("rotate_password", "aaa")
     assert ran.code == 0, ran.err
-    assert ran.out == "aaa: the change of its database's password was put in the queue.\n"
+    assert ran.out == "aaa: password rotation started.\n"
     run_action(admin, "rotate_passwords", other)
     assert is_asked_for(project)
     assert is_asked_for(other)
