@@ -415,8 +415,8 @@ LOGGING = {
     "handlers": {"stderr": {"class": "logging.StreamHandler", "filters": ["refusals", "redact"], "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": log_level(env, "LOG_LEVEL")},
     "loggers": {
-        # gunicorn makes handlers of its own, which mask nothing.
-        "gunicorn.error": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
+        # A queue of requests is usual; the metrics and the pages' own times show a slow server.
+        "waitress.queue": {"handlers": ["stderr"], "level": "ERROR", "propagate": False},
         "django": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
         "axes": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
         # One line a task is noise at a thousand tasks: the timeline has what happened.

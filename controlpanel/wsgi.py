@@ -1,4 +1,4 @@
-"""WSGI entry point for gunicorn."""
+"""WSGI entry point, for `controlpanel.serve` or another WSGI server."""
 
 import sys
 
@@ -8,7 +8,7 @@ from django.core.wsgi import get_wsgi_application
 from controlpanel.startup import load_settings
 from projects.confidential.redaction import guard_exception_hooks
 
-# gunicorn's own code for an application that can't be loaded: it starts no further worker then.
+# A server that starts workers, such as gunicorn, starts no further one after this code.
 _APP_LOAD_ERROR = 4
 
 try:

@@ -381,17 +381,10 @@ def watcher() -> Part:
 
 def web_server(host: str, port: int) -> Part:
     """One process with threads: pages wait for the database and for nothing else."""
-    address = f"[{host}]" if ":" in host else host
-    memory = Path("/dev/shm")  # noqa: S108 - gunicorn's heartbeat, where no slow disk can stall it  # nosec B108
-    heartbeat = ("--worker-tmp-dir", str(memory)) if os.access(memory, os.W_OK) else ()
+    options = ("--host", host, "--port", str(port), "--graceful-s", "2")
     return Part(
         "web",
         "The web server",
-        (
-            *(sys.executable, "-m", "gunicorn", "controlpanel.wsgi:application"),
-            *("--bind", f"{address}:{port}", "--workers", "1", "--worker-class", "gthread", "--threads", "8"),
-            *("--timeout", "60", "--graceful-timeout", "2", "--keep-alive", "5", "--no-control-socket"),
-            *("--log-file", "-", "--log-level", "warning", *heartbeat),
-        ),
+        (sys.executable, "-m", "controlpanel.serve", *options),
         stop_timeout_s=3.0,
     )
