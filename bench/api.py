@@ -1,5 +1,6 @@
-"""The embedded cluster's API server as the benches use it: statuses, watches, counts of requests."""
+"""The embedded cluster's API server as the benchmarks use it: statuses, watches, counts of requests."""
 
+import contextlib
 import json
 import threading
 import time
@@ -7,79 +8,52 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 import urllib3
-import yaml
+
+from tests.support.kubeconfig import load_kubeconfig
+from tests.support.rest import MERGE_PATCH, RefusedError, Rest
 
 CLUSTERS = "/apis/apps.kubeblocks.io/v1/namespaces/default/clusters"
 STATEFULSETS = "/apis/apps/v1/namespaces/default/statefulsets"
 SECRETS = "/api/v1/namespaces/default/secrets"
 _PANEL = "admin"
+_LONGEST_RUN_S = 3600
 _READS = frozenset({"get", "list"})
 
 
-class Api:
-    """Requests with the kubeconfig's token. Thread-safe."""
+class Api(Rest):
+    """Requests of the kubeconfig's administrator. Thread-safe."""
 
     def __init__(self, kubeconfig: Path) -> None:
-        config = yaml.safe_load(kubeconfig.read_text())
-        self.url = str(config["clusters"][0]["cluster"]["server"])
-        self._headers = {"Authorization": f"Bearer {config['users'][0]['user']['token']}"}
-        self._pool = urllib3.PoolManager(maxsize=16, retries=False)
+        super().__init__(load_kubeconfig(kubeconfig, kubeconfig.parent))
 
-    def request(
-        self, method: str, path: str, body: object = None, content_type: str = "application/json"
-    ) -> Mapping[str, Any]:
-        """Return the answer. Raises RuntimeError for an error status."""
-        response = self._pool.request(
-            method,
-            self.url + path,
-            body=None if body is None else json.dumps(body).encode(),
-            headers={**self._headers, "Content-Type": content_type},
-            timeout=30,
-        )
-        if response.status >= 400:
-            raise RuntimeError(f"{method} {path} was answered {response.status}: {response.data[:300]!r}")
-        answer: Mapping[str, Any] = json.loads(response.data)
-        return answer
-
-    def create(self, path: str, body: object) -> None:
-        """Make an object, or leave it as it is. Raises RuntimeError."""
+    def create_if_absent(self, path: str, body: object) -> None:
+        """Create an object, or leave the one of that name as it is. Raises RefusedError."""
         try:
-            self.request("POST", path, body)
-        except RuntimeError as error:
-            if "AlreadyExists" not in str(error):
+            self.create(path, body)
+        except RefusedError as error:
+            if error.answer.reason != "AlreadyExists":
                 raise
 
     def list_all(self, path: str) -> tuple[list[dict[str, Any]], str]:
-        answer = self.request("GET", path)
+        answer = self.read(path)
         return list(answer["items"]), str(answer["metadata"]["resourceVersion"])
 
     def patch_status(self, path: str, name: str, status: Mapping[str, Any]) -> None:
-        self.request("PATCH", f"{path}/{name}/status", {"status": status}, "application/merge-patch+json")
+        self.send("PATCH", f"{path}/{name}/status", {"status": status}, content_type=MERGE_PATCH)
 
     def forget_counts(self) -> None:
-        self.request("DELETE", "/devcluster/requests")
+        self.send("DELETE", "/devcluster/requests")
 
     def counts(self) -> "Counts":
         """Return what the panel has asked of the API server since `forget_counts`."""
-        rows = self.request("GET", "/devcluster/requests")["requests"]
+        rows = self.read("/devcluster/requests")["requests"]
         found: Counter[tuple[str, str]] = Counter()
         for row in rows:
             if row["user"] == _PANEL and not str(row["resource"]).startswith("/devcluster"):
                 found[row["verb"], row["resource"]] += row["count"]
         return Counts(found)
-
-    def watch(self, path: str, version: str) -> urllib3.BaseHTTPResponse:
-        query = urlencode({"watch": "true", "resourceVersion": version, "timeoutSeconds": 3600})
-        return self._pool.request(
-            "GET",
-            f"{self.url}{path}?{query}",
-            headers=self._headers,
-            preload_content=False,
-            timeout=urllib3.Timeout(connect=5, read=3600),
-        )
 
 
 class Counts:
@@ -115,21 +89,18 @@ class FirstSeen:
         self.moments: dict[str, float] = {}
         self.owners: dict[str, str] = {}
         self._lock = threading.Lock()
-        response = api.watch(path, version)
-        threading.Thread(target=self._follow, args=(response,), daemon=True).start()
+        threading.Thread(target=self._follow, args=(api, path, version), daemon=True).start()
 
-    def _follow(self, response: urllib3.BaseHTTPResponse) -> None:
-        buffer = b""
-        try:
-            for chunk in response.stream(65_536):
-                now = time.monotonic()
-                *lines, buffer = (buffer + chunk).split(b"\n")
-                for line in lines:
-                    # Only additions count: the others are not worth their parsing.
-                    if line.startswith(b'{"type":"ADDED"'):
-                        self._note(json.loads(line)["object"], now)
-        except (urllib3.exceptions.HTTPError, OSError):
-            return  # the stage is being taken down
+    def _follow(self, api: Api, path: str, version: str) -> None:
+        with (
+            # Raised when the stage is taken down.
+            contextlib.suppress(urllib3.exceptions.HTTPError, OSError),
+            api.watch_lines(path, timeout_s=_LONGEST_RUN_S, resourceVersion=version) as lines,
+        ):
+            for line in lines:
+                # Only additions count: the others are not worth their parsing.
+                if line.startswith(b'{"type":"ADDED"'):
+                    self._note(json.loads(line)["object"], time.monotonic())
 
     def _note(self, item: Mapping[str, Any], now: float) -> None:
         with self._lock:

@@ -22,13 +22,13 @@ def _fill_one(api: Api, name: str, uid: str, cluster: str, sandbox: str) -> None
         f"{_DOMAIN}/project-id": uid,
         f"{_DOMAIN}/origin": "created",
     }
-    api.request("POST", CLUSTERS, _cluster(cluster, labels))
+    api.send("POST", CLUSTERS, _cluster(cluster, labels))
     api.patch_status(CLUSTERS, cluster, {"phase": "Running", "observedGeneration": 1})
     secret_labels = {"app.kubernetes.io/managed-by": "kubeblocks", "app.kubernetes.io/instance": cluster}
     secret = {"metadata": {"name": f"{cluster}-postgresql-account-postgres", "labels": secret_labels}}
     # The KubeBlocks stand-in may have created it already.
-    api.create(SECRETS, {**secret, "stringData": {"username": "postgres", "password": "bench"}})
-    api.request("POST", STATEFULSETS, _statefulset(sandbox, labels))
+    api.create_if_absent(SECRETS, {**secret, "stringData": {"username": "postgres", "password": "bench"}})
+    api.send("POST", STATEFULSETS, _statefulset(sandbox, labels))
     api.patch_status(
         STATEFULSETS, sandbox, {"replicas": 1, "readyReplicas": 1, "updatedReplicas": 1, "observedGeneration": 1}
     )

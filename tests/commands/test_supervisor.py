@@ -6,12 +6,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from provisioning.management.supervisor import Part, Supervisor, SupervisorError, end_leftovers, lock
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Reads /proc.")
 
@@ -23,19 +23,12 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def await_true(condition: Callable[[], object], timeout_s: float = 10.0) -> None:
-    until_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < until_s, "It did not come true in time."
-        time.sleep(0.02)
-
-
 def shell(script: str, stop_timeout_s: float = 2.0) -> Part:
     return Part("part", "The part", ("bash", "-c", script), stop_timeout_s)
 
 
 def pid_in(path: Path) -> int:
-    await_true(lambda: path.exists() and path.read_text().strip())
+    wait_for(lambda: path.exists() and path.read_text().strip())
     return int(path.read_text())
 
 
@@ -46,21 +39,21 @@ def test_a_part_that_dies_is_started_again_with_all_that_it_started(
     child, leader = pid_in(tmp_path / "child"), pid_in(tmp_path / "leader")
     (tmp_path / "leader").unlink()
     os.kill(leader, signal.SIGKILL)
-    await_true(lambda: (supervisor.tend(), said)[1])
-    await_true(lambda: not is_alive(child))
+    wait_for(lambda: (supervisor.tend(), said)[1])
+    wait_for(lambda: not is_alive(child))
     assert said == [
         "The part ended unexpectedly (killed by SIGKILL); it is started again in 0.5 s. "
         f"Its log: {supervisor.log_of('part')}"
     ]
     assert supervisor.uptime_s("part") == 0.0
-    await_true(lambda: (supervisor.tend(), (tmp_path / "leader").exists())[1])
+    wait_for(lambda: (supervisor.tend(), (tmp_path / "leader").exists())[1])
     assert pid_in(tmp_path / "leader") != leader
     assert supervisor.uptime_s("part") > 0.0
 
 
 def test_the_pause_before_another_try_grows(supervisor: Supervisor, said: list[str]) -> None:
     supervisor.start(shell("echo no luck; exit 7"))
-    await_true(lambda: (supervisor.tend(), supervisor.failures_of("part") == 3)[1])
+    wait_for(lambda: (supervisor.tend(), supervisor.failures_of("part") == 3)[1])
     assert [line.partition("again in ")[2].split(".  ")[0].split(" s.")[0] for line in said] == ["0.5", "1", "2"]
     assert all("exit code 7" in line for line in said)
     assert supervisor.last_words_of("part") == "no luck"
@@ -71,7 +64,7 @@ def test_stopping_is_polite_first_and_leaves_nothing(supervisor: Supervisor, tmp
     child = pid_in(tmp_path / "child")
     supervisor.stop(("part",))
     assert (tmp_path / "goodbye").read_text() == "bye\n"
-    await_true(lambda: not is_alive(child))
+    wait_for(lambda: not is_alive(child))
     assert not list((tmp_path / "state" / "run").glob("*.json"))
 
 
@@ -106,7 +99,7 @@ def test_parts_end_when_their_supervisor_is_killed(tmp_path: Path, repository: P
     with subprocess.Popen([sys.executable, "-c", script], cwd=repository) as process:
         leader = pid_in(tmp_path / "leader")
         process.kill()
-    await_true(lambda: not is_alive(leader))
+    wait_for(lambda: not is_alive(leader))
 
 
 def test_what_an_earlier_supervisor_left_is_ended_and_nothing_else(tmp_path: Path, said: list[str]) -> None:
@@ -125,7 +118,7 @@ def test_what_an_earlier_supervisor_left_is_ended_and_nothing_else(tmp_path: Pat
             os.kill(leader, signal.SIGKILL)
             assert is_alive(child)
             assert end_leftovers(record, patience_s=0.2) is True
-            await_true(lambda: not is_alive(child))
+            wait_for(lambda: not is_alive(child))
         finally:
             bystander.kill()
     first.stop(("part",), is_urgent=lambda: True)

@@ -3,20 +3,15 @@
 Looks go straight to the server's store, which is idle whenever a run looks: a run makes hundreds of them.
 """
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
-
-import urllib3
 
 from devcluster.apiserver.storage.store import Store
 from tests.faults.evidence import PATHS
-from tests.support.api_server import ADMIN_TOKEN
+from tests.support.rest import MERGE_PATCH, Access, Object, RefusedError, Rest
 
-Object = dict[str, Any]
 Objects = list[Object]
-MERGE = "application/merge-patch+json"
 # Faults are set for the panel's own user, "admin".
 OPERATOR = "operator"
 # As the store calls them.
@@ -25,47 +20,25 @@ _RESOURCES = {
 }
 
 
-class AnswerError(Exception):
-    """The API server refused what a run asked of it."""
-
-    def __init__(self, code: int, text: str) -> None:
-        super().__init__(f"{code}: {text[:300]}")
-        self.code = code
-
-
 @dataclass
 class Api:
     """Requests to one namespace, as the operator."""
 
-    url: str
+    access: Access
     store: Store
     namespace: str
-    token: str = ADMIN_TOKEN
-    _pool: urllib3.PoolManager = field(default_factory=lambda: urllib3.PoolManager(retries=False))
 
-    def request(self, method: str, path: str, body: Any = None, content_type: str = "application/json") -> Object:
-        answer = self._pool.request(
-            method,
-            self.url + path,
-            body=None if body is None else json.dumps(body).encode(),
-            headers={
-                "Authorization": f"Bearer {self.token}",
-                "Impersonate-User": OPERATOR,
-                "Impersonate-Group": "system:masters",
-                "Content-Type": content_type,
-            },
-            timeout=10,
-        )
-        if answer.status >= 400:
-            raise AnswerError(answer.status, answer.data.decode(errors="replace"))
-        parsed: Object = json.loads(answer.data)
-        return parsed
+    def __post_init__(self) -> None:
+        self._rest = Rest(self.access, {"Impersonate-User": OPERATOR, "Impersonate-Group": "system:masters"})
+
+    def close(self) -> None:
+        self._rest.close()
 
     def path(self, plural: str, name: str = "") -> str:
         return f"{PATHS[plural]}/namespaces/{self.namespace}/{plural}" + (f"/{name}" if name else "")
 
     def make_namespace(self) -> None:
-        self.request("POST", "/api/v1/namespaces", {"metadata": {"name": self.namespace}})
+        self._rest.send("POST", "/api/v1/namespaces", {"metadata": {"name": self.namespace}})
 
     def list(self, plural: str) -> Objects:
         """Return the namespace's objects of a kind, by their names."""
@@ -87,19 +60,19 @@ class Api:
     def create(self, plural: str, body: Object) -> Object | None:
         """Create an object unless there is one of that name."""
         try:
-            return self.request("POST", self.path(plural), body)
-        except AnswerError as error:
-            if error.code == 409:
+            return self._rest.send("POST", self.path(plural), body)
+        except RefusedError as error:
+            if error.answer.status == 409:
                 return None
             raise
 
     def patch(self, plural: str, name: str, body: Mapping[str, Any], *, subresource: str = "") -> Object:
         path = self.path(plural, name) + (f"/{subresource}" if subresource else "")
-        return self.request("PATCH", path, body, MERGE)
+        return self._rest.send("PATCH", path, body, content_type=MERGE_PATCH)
 
     def delete(self, plural: str, name: str) -> None:
         try:
-            self.request("DELETE", self.path(plural, name), {"propagationPolicy": "Background"})
-        except AnswerError as error:
-            if error.code != 404:
+            self._rest.send("DELETE", self.path(plural, name), {"propagationPolicy": "Background"})
+        except RefusedError as error:
+            if error.answer.status != 404:
                 raise

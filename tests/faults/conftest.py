@@ -8,19 +8,19 @@ import pytest
 
 from tests.faults.kinds import all_kinds
 from tests.faults.run import Run
-from tests.support.api_server import Api, running
+from tests.support.api_server import ServerApi, running
 
 _numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
-def fault_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+def fault_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerApi]:
     with running(tmp_path_factory.mktemp("faults") / "api") as server:
         yield server
 
 
 @pytest.fixture
-def make_run(transactional_db, fault_server: Api, tmp_path: Path) -> Callable[[str, int], Run]:
+def make_run(transactional_db, fault_server: ServerApi, tmp_path: Path) -> Callable[[str, int], Run]:
     """Return what makes the run of a kind and a seed."""
 
     def make(kind: str, seed: int) -> Run:

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 from projects.domain.states import Phase
 from projects.models import Project
-from tests.faults.api import Object
 from tests.faults.evidence import Keepsake
 from tests.faults.kinds import kind
 from tests.faults.operator import secret_name
 from tests.faults.run import PROJECT_ID, EndFault, Run
+from tests.support.rest import Object
 
 
 def _any(run: Run, plural: str) -> Object | None:

@@ -8,8 +8,9 @@ from functools import partial
 from typing import Any
 
 from provisioning.objects.names import ENDPOINT_ANNOTATION
-from tests.faults.api import AnswerError, Api, Object
+from tests.faults.api import Api
 from tests.faults.postgres import HOST, Postgres
+from tests.support.rest import Object, RefusedError
 
 _FINALIZER = "cluster.kubeblocks.io/finalizer"
 _INSTANCE = "app.kubernetes.io/instance"
@@ -179,8 +180,8 @@ class Operator:
     def _release(self, name: str) -> None:
         try:
             self.api.patch("statefulsets", name, {"metadata": {"finalizers": None}})
-        except AnswerError as error:
-            if error.code != 404:
+        except RefusedError as error:
+            if error.answer.status != 404:
                 raise
 
     def _roll(self, item: Object, *, ready: int) -> None:

@@ -78,8 +78,9 @@ def _check(stage: Stage, pks: list[int]) -> None:
     from tests.faults.evidence import gather
     from tests.faults.invariants import check_settled
     from tests.faults.operator import password_of
+    from tests.support.standin_api import administrator_of
 
-    api = Api(stage.cluster.url, stage.cluster.server.store, "default", stage.cluster.token)
+    api = Api(administrator_of(stage.cluster).access, stage.cluster.server.store, "default")
     evidence = gather(lambda plural: api.list_while_busy(plural))
     evidence.projects = [project for project in evidence.projects if project.pk in pks]
     uids = {str(project.uid) for project in evidence.projects}

@@ -23,14 +23,14 @@ from projects.domain.states import DesiredState, Phase, Reason
 from projects.models import DatabaseCluster, Event, Project, Sandbox
 from projects.services.queue import enqueue_pass
 from provisioning.kube.client import disconnect
-from tests.faults.api import Api, Object
+from tests.faults.api import Api
 from tests.faults.evidence import Evidence, Keepsake, gather, read_database
 from tests.faults.interruptions import Clock, Gate
 from tests.faults.invariants import check_always, check_settled
 from tests.faults.operator import Operator
 from tests.faults.panel import People, Sweeper, Watcher, Worker
-from tests.support.api_server import ADMIN_TOKEN
-from tests.support.api_server import Api as Server
+from tests.support.api_server import ADMIN_TOKEN, ServerApi
+from tests.support.rest import Object
 
 _STEPS = 50
 _LONGEST_STRIKE = 12
@@ -73,7 +73,7 @@ class Run:
 
     kind: Kind
     seed: int
-    server: Server
+    server: ServerApi
     directory: Path
     number: int = 0
     steps: int = _STEPS
@@ -95,9 +95,10 @@ class Run:
         self.rng = random.Random(f"{self.kind.name} {self.seed}")
         self.clock, self.gate, self.log = Clock(), Gate(), LogLines()
         self.namespace = f"run-{self.number}"
-        self.api = Api(self.server.url, self.server.server.store, self.namespace)
+        self.api = Api(self.server.access, self.server.server.store, self.namespace)
         # What a fault has set up goes when the run is over, the last first.
         self.stage = contextlib.ExitStack()
+        self.stage.callback(self.api.close)
         self.operator = Operator(self.api, self.rng)
         self.worker = Worker(self.rng, self.gate)
         self.people = People(self.rng)
@@ -124,7 +125,7 @@ class Run:
     @contextlib.contextmanager
     def _staged(self) -> Iterator[None]:
         kubeconfig = self.directory / "kubeconfig"
-        kubeconfig.write_text(build_kubeconfig(self.server.url, ADMIN_TOKEN))
+        kubeconfig.write_text(build_kubeconfig(self.server.access.url, ADMIN_TOKEN))
         values = {
             "KUBECONFIG": str(kubeconfig),
             "KUBE_NAMESPACE": self.namespace,

@@ -8,7 +8,6 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -132,6 +131,7 @@ def await_true(is_so: Callable[[], bool], timeout_s: float) -> bool:
 def staged(seed: int, *, is_on_postgres: bool, planted: str = "") -> Iterator[Stage]:
     from devcluster.cluster import EmbeddedCluster, Options
     from tests.faults.postgres import shared
+    from tests.support.processes import free_port
 
     with tempfile.TemporaryDirectory(prefix="faults-") as name:
         directory = Path(name)
@@ -144,9 +144,7 @@ def staged(seed: int, *, is_on_postgres: bool, planted: str = "") -> Iterator[St
             is_ephemeral=True,
         )
         with EmbeddedCluster(options) as cluster:
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                port = int(probe.getsockname()[1])
+            port = free_port()
             os.environ.update(
                 STATE_DIR=str(directory / "state"),
                 KUBECONFIG=str(cluster.kubeconfig),

@@ -4,9 +4,7 @@ The panel's real processes, on the embedded cluster with a real PostgreSQL. What
 directory (database, queue, logs), a dump of the database, and all pages and outputs, in every encoding.
 """
 
-import base64
 import contextlib
-import json
 import re
 import sqlite3
 import time
@@ -25,6 +23,9 @@ from projects.confidential.known_secrets import encodings_of
 from provisioning.kube.client import connect
 from provisioning.kube.kinds import SECRET
 from tests.support.processes import Panel, free_port
+from tests.support.rest import STRATEGIC_PATCH
+from tests.support.standin_api import administrator_of, write_password
+from tests.support.web import WebSession
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -46,17 +47,15 @@ class Collected:
         return text
 
 
-class Browser:
-    """Someone who is logged in to one of the panel's web servers."""
+class Browser(WebSession):
+    """Someone who is logged in to one of the panel's web servers; what it shows is collected."""
 
     def __init__(self, port: int, collected: Collected) -> None:
-        self.base = f"http://127.0.0.1:{port}"
-        self.session = requests.Session()
-        self.session.trust_env = False
+        super().__init__(f"http://127.0.0.1:{port}")
         self.collected = collected
 
     def get(self, path: str) -> requests.Response:
-        answer = self.session.get(self.base + path, timeout=30)
+        answer = super().get(path)
         self.collected.add(f"GET {path}", answer.text)
         return answer
 
@@ -64,21 +63,6 @@ class Browser:
         answer = self.send(path, fields)
         self.collected.add(f"POST {path}", answer.text)
         return answer
-
-    def send(self, path: str, fields: dict[str, str]) -> requests.Response:
-        """POST a form whose answer may hold what was asked for."""
-        token = next(value for name, value in self.session.cookies.items() if "csrf" in name)
-        return self.session.post(
-            self.base + path,
-            data={**fields, "csrfmiddlewaretoken": token},
-            headers={"Referer": self.base + path},
-            timeout=30,
-        )
-
-    def log_in(self) -> None:
-        self.get("/admin/login/")
-        assert self.post("/admin/login/", username="root", password=TYPED).status_code == 200
-        assert any("session" in name for name in self.session.cookies.keys())  # noqa: SIM118 - a jar, not a dict
 
 
 @pytest.fixture
@@ -103,7 +87,10 @@ def start_web(panel: Panel, collected: Collected, *, debug: bool) -> Browser:
     browser = Browser(port, collected)
     for _ in range(100):
         with contextlib.suppress(requests.ConnectionError):
-            browser.log_in()
+            answer = browser.log_in("root", TYPED)
+            collected.add("POST /admin/login/", answer.text)
+            assert answer.status_code == 200
+            assert browser.is_logged_in
             return browser
         time.sleep(0.2)
     raise AssertionError("The web server did not start.")
@@ -131,17 +118,6 @@ def change_password(url: str, new: str) -> None:
         session.execute(sql.SQL("ALTER ROLE postgres PASSWORD {}").format(sql.Literal(verifier)))
 
 
-def write_secret(cluster: EmbeddedCluster, name: str, password: str) -> None:
-    """Put a password into KubeBlocks' Secret, as its operator or a person would."""
-    answer = requests.patch(
-        f"{cluster.url}/api/v1/namespaces/default/secrets/{name}",
-        headers={"Authorization": f"Bearer {cluster.token}", "Content-Type": "application/merge-patch+json"},
-        data=json.dumps({"data": {"password": base64.b64encode(password.encode()).decode()}}),
-        timeout=20,
-    )
-    assert answer.status_code == 200, answer.text
-
-
 def account_secret(database: str) -> str:
     found = connect().list_objects(SECRET, "default", labels=f"app.kubernetes.io/instance={database}")
     return str(found[0]["metadata"]["name"])
@@ -158,16 +134,9 @@ def reasons(panel: Panel) -> set[str]:
 def change_sandbox(cluster: EmbeddedCluster, name: str) -> None:
     """Write a password where the panel's diff of what was changed outside shows it."""
     container = {"name": "sandbox", "image": f"registry.example/sandbox?password={PASSWORD}", "command": [PASSWORD]}
-    answer = requests.patch(
-        f"{cluster.url}/apis/apps/v1/namespaces/default/statefulsets/{name}",
-        headers={
-            "Authorization": f"Bearer {cluster.token}",
-            "Content-Type": "application/strategic-merge-patch+json",
-        },
-        data=json.dumps({"spec": {"template": {"spec": {"containers": [container]}}}}),
-        timeout=20,
-    )
-    assert answer.status_code == 200, answer.text
+    path = f"/apis/apps/v1/namespaces/default/statefulsets/{name}"
+    body = {"spec": {"template": {"spec": {"containers": [container]}}}}
+    administrator_of(cluster).send("PATCH", path, body, content_type=STRATEGIC_PATCH)
 
 
 def look_everywhere(browser: Browser, project: int) -> None:
@@ -207,14 +176,14 @@ def fail_in_every_way(panel: Panel, cluster: EmbeddedCluster, browser: Browser, 
         answer = browser.post(f"/projects/{project}/credentials/", reason="why", password=TYPED)
         assert answer.status_code in (500, 503)  # with DEBUG, and as a page that says what is the matter
         panel.run("credentials", NAME, "--reveal", "--reason", "x", "--traceback", check=False)
-        write_secret(cluster, account_secret(database_name(panel)), PASSWORD + "wrong")
+        write_password(cluster, account_secret(database_name(panel)), PASSWORD + "wrong")
         browser.post(f"/projects/{project}/provision/")
         panel.wait_until(lambda: panel.count("SELECT count(*) FROM django_q_task WHERE NOT success") > 0, "failed", 30)
     # The pass that failed could not give its lease back; it would run out by itself, 45 s later.
     execute(panel, "UPDATE projects_project SET lease_until = NULL, lease_token = NULL")
     browser.post(f"/projects/{project}/provision/")
     panel.wait_until(lambda: "ConnectionNotVerified" in reasons(panel), "wrong credentials are told", 40)
-    write_secret(cluster, account_secret(database_name(panel)), PASSWORD)
+    write_password(cluster, account_secret(database_name(panel)), PASSWORD)
     panel.wait_until(lambda: panel.running() == 1, "Running again", 60)
 
 
@@ -241,7 +210,7 @@ def test_no_canary_is_anywhere(panel: Panel, cluster: EmbeddedCluster) -> None:
     )
     assert panel.count("SELECT count(*) FROM projects_projectvariable") == 1
     change_password(first, PASSWORD)
-    write_secret(cluster, account_secret(database_name(panel)), PASSWORD)
+    write_password(cluster, account_secret(database_name(panel)), PASSWORD)
     panel.wait_until(lambda: quote(PASSWORD, safe="") in reveal(panel), "the new password is captured", 40)
     panel.wait_until(lambda: panel.running() == 1, "Running with the new password", 40)
     shown = loud.send(f"/projects/{project}/credentials/", {"reason": "to see it", "password": TYPED})

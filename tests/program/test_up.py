@@ -9,8 +9,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -20,6 +19,8 @@ import requests
 
 from tests.support.commands import Ran
 from tests.support.processes import free_port, hermetic_environment
+from tests.support.waiting import wait_for
+from tests.support.web import WebSession
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Looks at all processes through /proc.")
 
@@ -82,7 +83,7 @@ class Panel:
             assert self._process.poll() is None, self.said
             return text in self.said
 
-        await_true(is_said, timeout_s, lambda: f"{text!r} was not said: {self.said}")
+        wait_for(is_said, timeout_s=timeout_s, explain=lambda: f"{text!r} was not said: {self.said}")
 
     def descendants(self) -> list[psutil.Process]:
         """Return every process that the panel has started, in whatever session."""
@@ -105,18 +106,17 @@ class Panel:
                     process.kill()
 
 
-def await_true(condition: Callable[[], object], timeout_s: float, explain: Callable[[], str] = lambda: "") -> None:
-    until_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < until_s, explain()
-        time.sleep(0.1)
-
-
 def is_gone(process: psutil.Process) -> bool:
     try:
         return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
+
+
+def wait_until_gone(family: list[psutil.Process], timeout_s: float) -> None:
+    wait_for(
+        lambda: [process for process in family if not is_gone(process)], lambda left: not left, timeout_s=timeout_s
+    )
 
 
 @pytest.fixture
@@ -127,20 +127,12 @@ def panel(tmp_path: Path, repository: Path) -> Iterator[Panel]:
     made.clean_up()
 
 
-def log_in(panel: Panel, password: str) -> requests.Response:
-    """Log in through the form; return the page that it leads to."""
-    browser = requests.Session()
-    form = browser.get(f"{panel.url}admin/login/", timeout=20)
-    token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', form.text)
-    assert token is not None
-    answer = browser.post(
-        f"{panel.url}admin/login/?next=/admin/projects/project/",
-        data={"username": "admin", "password": password, "csrfmiddlewaretoken": token[1]},
-        headers={"Referer": f"{panel.url}admin/login/"},
-        timeout=20,
-    )
+def log_in(panel: Panel, password: str) -> str:
+    """Log in through the form; return the text of the page that it leads to."""
+    browser = WebSession(panel.url)
+    answer = browser.log_in("admin", password, "/admin/projects/project/")
     browser.close()
-    return answer
+    return answer.text
 
 
 @pytest.mark.timeout(240)
@@ -156,8 +148,8 @@ def test_the_whole_life_of_a_panel(panel: Panel) -> None:
     assert given is not None
     health = requests.get(f"{panel.url}healthz", timeout=20)
     assert (health.status_code, health.json()["ok"]) == (200, True)
-    assert "demo" in log_in(panel, given[1]).text
-    assert "demo" not in log_in(panel, f"{given[1]}x").text
+    assert "demo" in log_in(panel, given[1])
+    assert "demo" not in log_in(panel, f"{given[1]}x")
 
     # The commands work on the same state.
     demo = json.loads(panel.manage("status", "demo", "--json").out)
@@ -192,8 +184,12 @@ def test_the_whole_life_of_a_panel(panel: Panel) -> None:
     done = panel.manage("provision", "aaa", "--wait", "--json", "--timeout-s", "60")
     assert done.code == 0, done.err
     assert json.loads(done.out)["phase"] == "Running"
-    await_true(lambda: panel.said.count("ended unexpectedly (killed by SIGKILL)") == 3, 10, lambda: panel.said)
-    await_true(lambda: is_healthy(panel), 30)
+    wait_for(
+        lambda: panel.said.count("ended unexpectedly (killed by SIGKILL)") == 3,
+        timeout_s=10,
+        explain=lambda: panel.said,
+    )
+    wait_for(lambda: is_healthy(panel), timeout_s=30)
     password = url.split(":")[2].rpartition("@")[0]
     assert len(password) >= 8
     for path in [*panel.state_dir.glob("panel.sqlite3*"), *panel.state_dir.glob("logs/*")]:
@@ -203,7 +199,7 @@ def test_the_whole_life_of_a_panel(panel: Panel) -> None:
     family = panel.descendants()
     assert len(family) > 8
     assert panel.stop() == 0
-    await_true(lambda: all(map(is_gone, family)), 5, lambda: str([p for p in family if not is_gone(p)]))
+    wait_until_gone(family, timeout_s=5)
     assert not list((panel.state_dir / "run").glob("*.json"))
     # Nothing counts as alive any more, however short ago it was.
     doctor = panel.manage("doctor")
@@ -221,17 +217,19 @@ def test_the_whole_life_of_a_panel(panel: Panel) -> None:
     assert given[1] not in panel.said
     assert panel.said.replace("changepassword", "").count("password") == 1
     assert "demo" not in panel.said
-    await_true(lambda: is_reachable(url), 30)
+    wait_for(lambda: is_reachable(url), timeout_s=30)
 
     # Killed outright, it takes everything with it, and the next start is none the worse.
     family = panel.descendants()
     panel.stop(signal.SIGKILL)
-    await_true(lambda: all(map(is_gone, family)), 15, lambda: str([p for p in family if not is_gone(p)]))
+    wait_for(
+        lambda: all(map(is_gone, family)), timeout_s=15, explain=lambda: str([p for p in family if not is_gone(p)])
+    )
     panel.start()
     panel.await_said("The panel is ready")
     family = panel.descendants()
     assert panel.stop(signal.SIGTERM) == 0
-    await_true(lambda: all(map(is_gone, family)), 5)
+    wait_until_gone(family, timeout_s=5)
 
 
 def is_healthy(panel: Panel) -> bool:

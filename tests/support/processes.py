@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.support.waiting import wait_for
+
 ROOT = Path(__file__).resolve().parents[2]
 _INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")
 
@@ -86,13 +88,14 @@ class Panel:
         return [json.loads(line) for line in output.splitlines()]
 
     def wait_until(self, is_so: Callable[[], bool], what: str, timeout_s: float) -> float:
-        """Wait for something; return the seconds it took. Fails with the panel's own words."""
+        """Wait for something; return the seconds it took. Fails with what the panel's status says."""
+
+        def explain() -> str:
+            lines = "\n".join(f"{row['project']}: {row['phase']} {row['message']}" for row in self.status())
+            return f"{what}.\n{lines}"
+
         start = time.monotonic()
-        while not is_so():
-            if time.monotonic() - start > timeout_s:
-                lines = "\n".join(f"{row['project']}: {row['phase']} {row['message']}" for row in self.status())
-                raise AssertionError(f"Not within {timeout_s} s: {what}.\n{lines}")
-            time.sleep(0.2)
+        wait_for(is_so, timeout_s=timeout_s, explain=explain)
         return time.monotonic() - start
 
     def count(self, sql: str) -> int:

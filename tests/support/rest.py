@@ -1,4 +1,4 @@
-"""Raw requests to a Kubernetes API server, and answers that read well in assertions."""
+"""The HTTP client of an API server that tests and benchmarks use, and answers that read well in assertions."""
 
 from __future__ import annotations
 
@@ -100,17 +100,27 @@ class Access:
         return context
 
 
+class RefusedError(Exception):
+    """The API server refused a request that had to succeed. `answer` holds its status, reason and message."""
+
+    def __init__(self, verb: str, path: str, answer: Answer) -> None:
+        super().__init__(f"{verb} {path}: {answer.status} {answer.text[:600]}")
+        self.answer = answer
+
+
 @dataclass
 class Rest:
-    """One identity's requests. Nothing is retried or redirected, and no environment variable has a say."""
+    """One identity's requests. Nothing is retried or redirected, and no environment variable has a say.
+
+    `headers` are sent with every request.
+    """
 
     access: Access
+    headers: Mapping[str, str] = field(default_factory=dict)
     _pool: urllib3.PoolManager = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._pool = urllib3.PoolManager(
-            retries=False, timeout=REQUEST_TIMEOUT_S, maxsize=8, ssl_context=self.access.ssl_context()
-        )
+        self._pool = urllib3.PoolManager(retries=False, maxsize=16, ssl_context=self.access.ssl_context())
 
     def close(self) -> None:
         self._pool.clear()
@@ -128,7 +138,7 @@ class Rest:
     ) -> Answer:
         """Send one request. `body` is sent as it is when it is text or bytes, else as JSON."""
         with self._request(verb, path, body, params, content_type, accept, headers) as response:
-            return Answer(response.status, response.headers, response.data.decode())
+            return _answer(response)
 
     def get(self, path: str, **params: str | int | bool) -> Answer:
         return self.call("GET", path, params=params)
@@ -151,31 +161,64 @@ class Rest:
     def delete(self, path: str, body: object = None, **params: str | int | bool) -> Answer:
         return self.call("DELETE", path, body, params=params)
 
-    def create(self, path: str, body: object, **params: str | int | bool) -> Object:
-        """POST that has to succeed; returns the object as stored."""
-        answer = self.post(path, body, **params)
-        assert answer.status == 201, f"POST {path}: {answer.status} {answer.text[:600]}"
+    def send(
+        self,
+        verb: Verb,
+        path: str,
+        body: object = None,
+        *,
+        content_type: str = JSON,
+        params: Params | None = None,
+    ) -> Object:
+        """Send a request that has to succeed; return the body of the answer. Raises RefusedError."""
+        answer = self.call(verb, path, body, content_type=content_type, params=params)
+        if not 200 <= answer.status < 300:
+            raise RefusedError(verb, path, answer)
         return answer.body
 
-    def read(self, path: str) -> Object:
-        """GET that has to succeed."""
-        answer = self.get(path)
-        assert answer.status == 200, f"GET {path}: {answer.status} {answer.text[:600]}"
+    def create(self, path: str, body: object, **params: str | int | bool) -> Object:
+        """POST that has to create; return the object as stored. Raises RefusedError."""
+        answer = self.post(path, body, **params)
+        if answer.status != 201:
+            raise RefusedError("POST", path, answer)
+        return answer.body
+
+    def read(self, path: str, **params: str | int | bool) -> Object:
+        """GET that has to succeed. Raises RefusedError."""
+        answer = self.get(path, **params)
+        if answer.status != 200:
+            raise RefusedError("GET", path, answer)
         return answer.body
 
     @contextmanager
     def watch(self, path: str, *, timeout_s: int = 10, **params: str | int | bool) -> Iterator[Iterator[Object]]:
-        """Open a watch and give its events; it ends by itself after `timeout_s` seconds."""
+        """Open a watch and give its events. The server ends it after `timeout_s` seconds. Raises RefusedError."""
+        with self.watch_lines(path, timeout_s=timeout_s, **params) as lines:
+            yield (json.loads(line) for line in lines)
+
+    @contextmanager
+    def watch_lines(self, path: str, *, timeout_s: int = 10, **params: str | int | bool) -> Iterator[Iterator[bytes]]:
+        """The same, with the events not yet parsed."""
         query: Params = {"watch": "true", "timeoutSeconds": timeout_s, **params}
-        with self._request("GET", path, None, query, JSON, JSON, None) as response:
+        read_timeout_s = timeout_s + REQUEST_TIMEOUT_S
+        with self._request("GET", path, None, query, JSON, JSON, None, read_timeout_s) as response:
             if response.status != 200:
-                raise AssertionError(f"watch of {path}: {response.status} {response.data.decode()[:600]}")
+                raise RefusedError(
+                    "GET",
+                    path,
+                    _answer(response),
+                )
             yield _lines(response)
 
     def watched(self, path: str, count: int, *, timeout_s: int = 10, **params: str | int | bool) -> list[Object]:
         """The first `count` events of a new watch, or fewer where it ends before."""
         with self.watch(path, timeout_s=timeout_s, **params) as events:
             return [event for _, event in zip(range(count), events, strict=False)]
+
+    def events(self, path: str, *, timeout_s: int = 1, **params: str | int | bool) -> list[Object]:
+        """Every event of a watch of `timeout_s` seconds."""
+        with self.watch(path, timeout_s=timeout_s, **params) as events:
+            return list(events)
 
     @contextmanager
     def _request(
@@ -187,8 +230,9 @@ class Rest:
         content_type: str,
         accept: str,
         headers: Mapping[str, str] | None,
+        read_timeout_s: float = REQUEST_TIMEOUT_S,
     ) -> Iterator[urllib3.BaseHTTPResponse]:
-        sent = {"Accept": accept, **(headers or {})}
+        sent = {"Accept": accept, **self.headers, **(headers or {})}
         if self.access.token is not None:
             sent.setdefault("Authorization", f"Bearer {self.access.token}")
         payload = None
@@ -200,6 +244,7 @@ class Rest:
             self.access.url + path + _query(params),
             body=payload,
             headers=sent,
+            timeout=urllib3.Timeout(connect=REQUEST_TIMEOUT_S, read=read_timeout_s),
             redirect=False,
             preload_content=False,
         )
@@ -209,13 +254,18 @@ class Rest:
             response.close()
 
 
-def _lines(response: urllib3.BaseHTTPResponse) -> Iterator[Object]:
-    """Split a stream of JSON lines, however its chunks fall."""
+def _answer(response: urllib3.BaseHTTPResponse) -> Answer:
+    return Answer(response.status, response.headers, response.data.decode("utf-8", "surrogatepass"))
+
+
+def _lines(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+    """Split a stream into lines, however its chunks fall."""
     rest = b""
     for chunk in response.stream(amt=None):
         *whole, rest = (rest + chunk).split(b"\n")
-        for line in whole:
-            yield json.loads(line)
+        yield from whole
+    if rest:
+        yield rest
 
 
 def _query(params: Params | None) -> str:

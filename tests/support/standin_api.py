@@ -1,16 +1,15 @@
-"""What the tests of the stand-ins share: a blocking client, bodies, and a wait that says what it saw last."""
+"""An embedded cluster as its administrator: Clusters, Secrets, operations, and bodies to create them from."""
 
 import base64
-import json
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import psycopg
 
 from devcluster.cluster import EmbeddedCluster
+from tests.support.kubeconfig import load_kubeconfig
+from tests.support.rest import JSON, MERGE_PATCH, RefusedError, Rest, Verb
+from tests.support.waiting import wait_for
 
 CORE, APPS, CLUSTERS = "/api/v1", "/apis/apps/v1", "/apis/apps.kubeblocks.io/v1"
 LEGACY_CLUSTERS = "/apis/apps.kubeblocks.io/v1alpha1"
@@ -18,16 +17,21 @@ OPERATIONS = "/apis/operations.kubeblocks.io/v1alpha1"
 ENDPOINT = "controlpanel.fullstackagent.io/endpoint"
 
 
-def wait_for(look: Callable[[], Any], accept: Callable[[Any], Any], *, timeout_s: float = 10.0) -> Any:
-    """Look until `accept` holds; AssertionError with the last thing seen after `timeout_s`."""
-    deadline = time.monotonic() + timeout_s
-    while True:
-        seen = look()
-        if accept(seen):
-            return seen
-        if time.monotonic() > deadline:
-            raise AssertionError(f"Not within {timeout_s} s; last seen: {json.dumps(seen, default=str)[:3000]}")
-        time.sleep(0.02)
+def administrator_of(cluster: EmbeddedCluster) -> Rest:
+    """Requests with the kubeconfig of a running cluster."""
+    return Rest(load_kubeconfig(cluster.kubeconfig, cluster.kubeconfig.parent))
+
+
+def write_password(cluster: EmbeddedCluster, secret: str, password: str) -> None:
+    """Replace the password in a Secret of KubeBlocks, as its operator or a person would."""
+    rest = administrator_of(cluster)
+    rest.send(
+        "PATCH",
+        f"{CORE}/namespaces/default/secrets/{secret}",
+        {"data": {"password": base64.b64encode(password.encode()).decode()}},
+        content_type=MERGE_PATCH,
+    )
+    rest.close()
 
 
 class Api:
@@ -36,21 +40,18 @@ class Api:
     def __init__(self, cluster: EmbeddedCluster) -> None:
         self.cluster = cluster
 
-    def call(self, method: str, path: str, body: Any = None, content_type: str = "application/json") -> Any:
-        """The parsed answer, or None for a 404. Any other refusal raises with the server's message."""
-        request = urllib.request.Request(  # noqa: S310 - a URL of our own
-            self.cluster.url + path,
-            method=method,
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"Authorization": f"Bearer {self.cluster.token}", "Content-Type": content_type},
-        )
+    @cached_property
+    def _rest(self) -> Rest:
+        return administrator_of(self.cluster)
+
+    def call(self, verb: Verb, path: str, body: Any = None, content_type: str = JSON) -> Any:
+        """The body of the answer, or None for a 404. Raises RefusedError for any other refusal."""
         try:
-            with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310 - as above
-                return json.load(response)
-        except urllib.error.HTTPError as error:
-            if error.code == 404:
+            return self._rest.send(verb, path, body, content_type=content_type)
+        except RefusedError as error:
+            if error.answer.status == 404:
                 return None
-            raise AssertionError(f"{method} {path}: {error.read().decode()}") from error
+            raise
 
     def get(self, prefix: str, plural: str, name: str = "", namespace: str = "default") -> Any:
         return self.call("GET", f"{prefix}/namespaces/{namespace}/{plural}" + (f"/{name}" if name else ""))
@@ -65,7 +66,7 @@ class Api:
 
     def patch(self, prefix: str, plural: str, name: str, body: Any, namespace: str = "default") -> Any:
         path = f"{prefix}/namespaces/{namespace}/{plural}/{name}"
-        return self.call("PATCH", path, body, "application/merge-patch+json")
+        return self.call("PATCH", path, body, MERGE_PATCH)
 
     def delete(self, prefix: str, plural: str, name: str) -> Any:
         return self.call("DELETE", f"{prefix}/namespaces/default/{plural}/{name}")

@@ -18,9 +18,9 @@ from devcluster.node import postgres_binaries
 from devcluster.node.ports import is_free
 from devcluster.node.processes import command_line_of
 from tests.cluster.devcluster.node.test_sandboxes import container_status, create_sandbox, process_of, wait_ready
-from tests.contract.targets import load_kubeconfig
-from tests.support.rest import Access
-from tests.support.standin_api import Api, wait_for
+from tests.support.kubeconfig import load_kubeconfig
+from tests.support.standin_api import Api
+from tests.support.waiting import wait_for
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -52,21 +52,6 @@ def start_command(state_dir: Path) -> "subprocess.Popen[str]":
     assert process.stdout.readline().startswith("Kubernetes API  http://127.0.0.1:")
     assert process.stdout.readline().startswith("kubeconfig      ")
     return process
-
-
-class KubeconfigCluster(EmbeddedCluster):
-    """The cluster behind a kubeconfig that another process wrote."""
-
-    @property
-    def url(self) -> str:
-        return self._read().url
-
-    @property
-    def token(self) -> str:
-        return self._read().token or ""
-
-    def _read(self) -> Access:
-        return load_kubeconfig(self.kubeconfig, self.kubeconfig.parent)
 
 
 def test_a_restart_keeps_address_credentials_and_data(tmp_path):
@@ -178,7 +163,7 @@ def test_simulated_databases_run_with_nothing_behind_them(tmp_path):
 
 
 def test_the_command_stops_at_a_signal_within_five_seconds(tmp_path, command):
-    api = Api(KubeconfigCluster(quick(tmp_path / "cluster")))
+    api = Api(EmbeddedCluster(quick(tmp_path / "cluster")))
     api.create_cluster("stopped")
     api.wait_phase("stopped", "Running")
     wait_for(lambda: api.secret("stopped-postgresql-account-postgres"), bool)
@@ -192,7 +177,7 @@ def test_the_command_stops_at_a_signal_within_five_seconds(tmp_path, command):
 
 
 def test_nothing_is_left_when_the_cluster_is_killed(tmp_path, command):
-    api = Api(KubeconfigCluster(quick(tmp_path / "cluster")))
+    api = Api(EmbeddedCluster(quick(tmp_path / "cluster")))
     api.create_cluster("orphan")
     api.wait_phase("orphan", "Running")
     wait_for(lambda: api.secret("orphan-postgresql-account-postgres"), bool)

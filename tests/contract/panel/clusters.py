@@ -18,7 +18,7 @@ from devcluster.controllers.scenarios import CONFIG_MAP, NAMESPACE, Scenario
 from devcluster.stand_ins import StandInOptions, run_stand_ins
 from tests.contract.controlplane import ControlPlane
 from tests.contract.definitions import DEFINITIONS, read_definitions
-from tests.contract.targets import load_kubeconfig
+from tests.support.kubeconfig import load_kubeconfig
 from tests.support.rest import Access, Rest
 
 _REDUCED = Path(__file__).resolve().parents[3] / "devcluster" / "crds"

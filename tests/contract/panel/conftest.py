@@ -13,7 +13,7 @@ from tests.contract.conftest import eventually
 from tests.contract.panel import steps
 from tests.contract.panel.account import install, token_of, write_kubeconfig
 from tests.contract.panel.clusters import PanelCluster, open_cluster
-from tests.contract.targets import load_kubeconfig
+from tests.support.kubeconfig import load_kubeconfig
 from tests.support.rest import Access, Rest
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 from urllib.parse import parse_qsl
 
 import urllib3
@@ -58,10 +57,9 @@ class Recorder:
 @contextmanager
 def recording(access: Access) -> Iterator[Recorder]:
     """Serve on a free port, over plain HTTP, what the API server at `access.url` answers; who asks is passed on."""
-    tls: dict[str, Any] = {}
-    if access.url.startswith("https"):
-        tls = {"ca_certs": access.ca_file, "cert_reqs": "CERT_REQUIRED" if access.verify else "CERT_NONE"}
-    pool = urllib3.PoolManager(retries=False, maxsize=16, timeout=urllib3.Timeout(connect=5, read=300), **tls)
+    pool = urllib3.PoolManager(
+        retries=False, maxsize=16, timeout=urllib3.Timeout(connect=5, read=300), ssl_context=access.ssl_context()
+    )
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

@@ -18,8 +18,8 @@ from provisioning.objects.manifests import (
     build_statefulset,
 )
 from tests.contract.panel.clusters import PanelCluster
-from tests.contract.targets import load_kubeconfig
 from tests.deploy.assembly import assemble
+from tests.support.kubeconfig import load_kubeconfig
 from tests.support.rest import Answer, Object, Rest
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "deploy" / "example"

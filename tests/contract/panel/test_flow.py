@@ -2,11 +2,11 @@
 
 import base64
 import json
-import urllib.request
 from datetime import timedelta
 
 import psycopg
 import pytest
+import requests
 from django.conf import settings as django_settings
 from django.utils import timezone
 
@@ -66,8 +66,7 @@ def test_create_the_sandbox_with_the_credentials_that_came_back(provisioned):
 
 def test_the_sandbox_becomes_running_and_its_page_shows_the_servers_version(provisioned):
     assert provisioned.sandbox.phase == Phase.RUNNING
-    with urllib.request.urlopen(provisioned.sandbox.urls["app"], timeout=10) as answer:  # noqa: S310
-        page = answer.read().decode()
+    page = requests.get(provisioned.sandbox.urls["app"], timeout=10).text
     with psycopg.connect(provisioned.database.connection.url) as session:
         version = session.info.parameter_status("server_version")
     assert version in page

@@ -12,7 +12,8 @@ import pytest
 
 from devcluster.cluster import EmbeddedCluster, Options
 from devcluster.controllers.scenarios import Failure, Scenario
-from tests.support.standin_api import CLUSTERS, CORE, ENDPOINT, LEGACY_CLUSTERS, OPERATIONS, Api, wait_for
+from tests.support.standin_api import CLUSTERS, CORE, ENDPOINT, LEGACY_CLUSTERS, OPERATIONS, Api
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture(scope="module")
@@ -282,6 +283,7 @@ def test_the_legacy_generation(tmp_path):
         api.create(LEGACY_CLUSTERS, "clusters", "Cluster", {"metadata": {"name": "old"}, "spec": spec})
         api.wait_phase("old", "Running", prefix=LEGACY_CLUSTERS)
         secret = wait_for(lambda: api.secret("old-conn-credential"), bool)
+        assert secret is not None
         assert set(secret) == {"username", "password", "endpoint", "host", "port"}
         assert (secret["host"], secret["port"]) == ("old-postgresql", "5432")
         endpoint = api.get(CORE, "services", "old-postgresql")["metadata"]["annotations"][ENDPOINT]

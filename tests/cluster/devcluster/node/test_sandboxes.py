@@ -3,15 +3,15 @@
 import base64
 import os
 import signal
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from devcluster.cluster import EmbeddedCluster, Options
-from tests.support.standin_api import APPS, CORE, Api, wait_for
+from tests.support.rest import Access, Rest
+from tests.support.standin_api import APPS, CORE, Api
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture(scope="module")
@@ -98,11 +98,10 @@ def address(api: Api, name: str) -> str:
 
 
 def fetch(api: Api, name: str, path: str = "/") -> tuple[int, str]:
-    try:
-        with urllib.request.urlopen(f"http://{address(api, name)}{path}", timeout=5) as response:
-            return response.status, response.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
+    app = Rest(Access(f"http://{address(api, name)}"))
+    answer = app.get(path)
+    app.close()
+    return answer.status, answer.text
 
 
 def process_of(api: Api, name: str) -> int:

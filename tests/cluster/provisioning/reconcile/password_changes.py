@@ -1,11 +1,9 @@
 """Changes of a password, and where they get stuck: what several tests of them do and look at."""
 
 import base64
-import json
 
 import psycopg
 import pytest
-import requests
 
 from projects.domain.connection import Connection
 from projects.models import DatabaseCluster, Project
@@ -62,18 +60,6 @@ def assert_one_truth(project: Project) -> str:
     assert not project.database.pending_password
     assert project.database.is_verified
     return connection.url
-
-
-def write_secret(cluster, secret, password):
-    """Change KubeBlocks' Secret as somebody else would."""
-    data = {"password": base64.b64encode(password.encode()).decode()}
-    answer = requests.patch(
-        f"{cluster.url}/api/v1/namespaces/default/secrets/{secret['metadata']['name']}",
-        headers={"Authorization": f"Bearer {cluster.token}", "Content-Type": "application/merge-patch+json"},
-        data=json.dumps({"data": data}),
-        timeout=20,
-    )
-    assert answer.status_code == 200
 
 
 class KilledError(BaseException):

@@ -21,9 +21,9 @@ from tests.cluster.provisioning.reconcile.password_changes import (
     password_in,
     rotate,
     secret_of,
-    write_secret,
 )
 from tests.support.passes import follow
+from tests.support.standin_api import write_password
 
 pytestmark = pytest.mark.django_db
 
@@ -47,7 +47,7 @@ def test_a_password_that_somebody_else_changed_is_not_fought_over(provisioned, c
     )
     with psycopg.connect(connection.url, autocommit=True) as session:
         session.execute("ALTER ROLE postgres PASSWORD 'th3irs-and-not-ours'")
-    write_secret(cluster, secret_of(provisioned), "th3irs-and-not-ours")
+    write_password(cluster, secret_of(provisioned)["metadata"]["name"], "th3irs-and-not-ours")
     project = follow(provisioned, is_settled)
     assert "neither the password" in project.events.get(reason="PasswordNotChanged").message
     assert "th3irs-and-not-ours" in assert_one_truth(project)
@@ -80,7 +80,7 @@ def test_a_change_that_has_begun_ends_where_somebody_else_has_set_a_third_passwo
         assert "psql" in project.message
         assert project.database.pending_password
         if is_in_secret:
-            write_secret(cluster, secret_of(project), "th3irs-and-not-ours")
+            write_password(cluster, secret_of(project)["metadata"]["name"], "th3irs-and-not-ours")
         else:
             session.execute(f"ALTER ROLE postgres PASSWORD '{old.password}'")
     now_in_force = assert_one_truth(follow(project, is_settled))

@@ -1,0 +1,57 @@
+"""Read a kubeconfig as a client of an API server does."""
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.support.rest import Access
+
+
+class KubeconfigError(Exception):
+    """The kubeconfig can't be used; the text says why."""
+
+
+def load_kubeconfig(path: Path, scratch: Path) -> Access:
+    """Read the current context of a kubeconfig; certificates given inline are written below `scratch`.
+
+    Tokens, token files and client certificates are understood. Raises KubeconfigError for logins by a plugin.
+    """
+    config = yaml.safe_load(path.read_text())
+    context = _named(config, "contexts", config["current-context"])["context"]
+    cluster = _named(config, "clusters", context["cluster"])["cluster"]
+    user = _named(config, "users", context["user"])["user"]
+    if "exec" in user or "auth-provider" in user:
+        raise KubeconfigError(
+            f"The current user of {path} logs in by a plugin, which the contract suite does not run: "
+            "give it a kubeconfig with a token or a client certificate."
+        )
+    token = user.get("token")
+    if "tokenFile" in user:
+        token = (path.parent / user["tokenFile"]).read_text().strip()
+
+    def file_of(section: dict[str, Any], key: str) -> str | None:
+        inline = section.get(f"{key}-data")
+        if inline is not None:
+            written = scratch / key
+            written.touch(mode=0o600)
+            written.write_bytes(base64.b64decode(inline))
+            return str(written)
+        return str(path.parent / section[key]) if key in section else None
+
+    return Access(
+        url=str(cluster["server"]).rstrip("/"),
+        token=token,
+        ca_file=file_of(cluster, "certificate-authority"),
+        client_certificate=file_of(user, "client-certificate"),
+        client_key=file_of(user, "client-key"),
+        verify=not cluster.get("insecure-skip-tls-verify", False),
+    )
+
+
+def _named(config: dict[str, Any], section: str, name: str) -> dict[str, Any]:
+    for entry in config.get(section, []):
+        if entry["name"] == name:
+            return dict(entry)
+    raise KubeconfigError(f"The kubeconfig names {name!r}, which is not among its {section}.")
