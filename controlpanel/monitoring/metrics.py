@@ -22,9 +22,9 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from projects.access.sidebar import may_view_every_project
 from projects.domain.states import DesiredState, Phase
 from projects.models import Project
+from projects.services.broker import count_tasks
 from provisioning import heartbeats
 from provisioning.models import ProcessLease
-from provisioning.queue.sweep import queue_size
 
 
 @never_cache
@@ -52,7 +52,7 @@ class _Reader:
     def collect(self) -> Iterator[Metric]:
         now = timezone.now()
         yield from _projects(now)
-        yield _gauge("queue_tasks", "Tasks that wait for a worker or are with one.", queue_size(now))
+        yield _gauge("queue_tasks", "Tasks that wait for a worker or are with one.", count_tasks(now))
         leases = {lease.name: lease for lease in ProcessLease.objects.all()}
         alive = heartbeats.read(now)
         yield _gauge("queue_up", "Whether the queue's workers were heard of lately.", alive.queue.alive)

@@ -1,14 +1,15 @@
 """The request to delete or release an orphaned object: saved with its event and its task in one transaction."""
 
-from django.conf import settings
 from django.db import transaction
 
 from projects.audit.log import record_action
 from projects.domain.states import Level
 from projects.models import Orphan, OrphanWish
+from projects.services.broker import enqueue_task
 from projects.services.events import record_event
 from projects.services.outcome import Outcome
-from projects.services.queue import enqueue_task
+
+ORPHAN_TASK = "provisioning.tasks.end_orphan"
 
 
 def request_orphan(orphan: Orphan, wish: OrphanWish, *, actor: str, is_sure: bool = False) -> Outcome:
@@ -38,16 +39,5 @@ def request_orphan(orphan: Orphan, wish: OrphanWish, *, actor: str, is_sure: boo
                 resource=f"{current.kind} {current.name}",
                 level=Level.WARNING,
             )
-        pk = current.pk
-        if settings.REDIS_URL:
-            transaction.on_commit(lambda: _send(pk))
-        else:
-            _send(pk)
+        enqueue_task(ORPHAN_TASK, current.pk)
     return Outcome(True, f"{noun.capitalize()} of {orphan.kind} {orphan.namespace}/{orphan.name} started.")
-
-
-def _send(pk: int) -> None:
-    enqueue_task(ORPHAN_TASK, pk)
-
-
-ORPHAN_TASK = "provisioning.tasks.end_orphan"

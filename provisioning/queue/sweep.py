@@ -1,23 +1,20 @@
 """The sweep: rows that are due, tasks that got lost, passes that died. It alone brings everything to its end."""
 
-import contextlib
 import uuid
-from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.conf import settings
-from django.db.models import Count, F, Q
+from django.db.models import F, Q
 from django.utils import timezone
-from django_q.brokers import get_broker
-from django_q.brokers.orm import ORM
-from django_q.conf import Conf
-from django_q.models import OrmQ
-from django_q.signing import BadSignature, SignedPackage
-from django_q.tasks import async_task
 
 from projects.domain.states import DesiredState, Phase, Reason
 from projects.models import Project
+from projects.services.broker import (
+    count_tasks,
+    enqueue_delayed_task,
+    list_unacknowledged_tasks,
+    list_waiting_tasks,
+)
 from projects.services.queue import PASS_TASK, enqueue_pass
 from provisioning import heartbeats
 from provisioning.reconcile.lease import LEASE
@@ -38,34 +35,6 @@ _BEAT_TASK = "provisioning.tasks.beat"
 _ACKNOWLEDGED_WITHIN = timedelta(seconds=10)
 _SWEEP_TASK = "provisioning.tasks.sweep"
 _CHAIN_EVERY = timedelta(seconds=5)
-
-
-class DelayedOrm(ORM):  # type: ignore[misc] # django-q has no types
-    """The ORM broker with a delay: django-q2 takes a row once its lock has passed."""
-
-    def __init__(self, delay: timedelta) -> None:
-        super().__init__(list_key=Conf.PREFIX)
-        self._delay = delay
-
-    def enqueue(self, task: str) -> int:
-        due = timezone.now() + self._delay
-        row = OrmQ.objects.using(Conf.ORM).create(key=self.list_key, payload=task, lock=due)
-        return int(row.pk)
-
-
-def queue_size(now: datetime) -> int:
-    """Return the number of tasks that wait for a worker, or are with one.
-
-    The ORM broker keeps what it gave out until it is done. What died with its worker stays for `retry`, so of these
-    only as many count as one queue can hold. Redis keeps none of them.
-    """
-    broker = get_broker()
-    if not isinstance(broker, ORM):
-        return int(broker.queue_size())
-    waits = Q(lock__lte=now)
-    rows = OrmQ.objects.using(Conf.ORM).filter(key=broker.list_key)
-    count = rows.aggregate(waiting=Count("pk", filter=waits), given_out=Count("pk", filter=~waits))
-    return int(count["waiting"] + min(count["given_out"], Conf.QUEUE_LIMIT + Conf.WORKERS))
 
 
 def vouch_for_settled(now: datetime) -> int:
@@ -93,7 +62,7 @@ def sweep_once(now: datetime) -> int:
     What somebody waits for comes first, oldest first; then, as far as the queue is short, what has settled. A project
     that fails again and again is put off by its own back-off, and has one place like any other.
     """
-    tasks = queue_size(now)
+    tasks = count_tasks(now)
     lost = _find_lost(now, _LOST_AFTER + tasks * _SLOWEST_PASS)
     if lost:
         Project.objects.filter(pk__in=lost).update(queued_at=None, next_pass_at=now)
@@ -137,33 +106,13 @@ def count_unacknowledged(now: datetime, since: datetime) -> int:
     the queue's monitor does not take tasks off. Killed while it waits for results, it takes their lock with it, as an
     idle worker does (django-q2's issue 23): from then on every task is given out again and again.
     """
-    broker = get_broker()
-    if not isinstance(broker, ORM):
-        return 0
-    retry = timedelta(seconds=Conf.RETRY)
-    taken = OrmQ.objects.using(Conf.ORM).filter(
-        key=broker.list_key, lock__gt=since + retry, lock__lt=now - _ACKNOWLEDGED_WITHIN + retry
-    )
-    return sum(func == _BEAT_TASK for func, _ in _read_tasks(taken.values_list("payload", flat=True)))
+    unacknowledged = list_unacknowledged_tasks(since, now - _ACKNOWLEDGED_WITHIN)
+    return sum(func == _BEAT_TASK for func, _ in unacknowledged)
 
 
 def _find_waiting(now: datetime) -> set[int]:
     """Return the projects whose pass waits in the queue and was given to no worker yet."""
-    broker = get_broker()
-    if isinstance(broker, ORM):
-        rows = OrmQ.objects.using(Conf.ORM).filter(key=broker.list_key, lock__lte=now)
-        payloads: Iterable[str | bytes] = rows.values_list("payload", flat=True)
-    else:
-        payloads = broker.connection.lrange(broker.list_key, 0, -1)
-    return {args[0] for func, args in _read_tasks(payloads) if func == PASS_TASK}
-
-
-def _read_tasks(payloads: Iterable[str | bytes]) -> Iterator[tuple[str, tuple[Any, ...]]]:
-    """Yield the function and the arguments of tasks; those signed with an earlier key, which no worker runs, not."""
-    for payload in payloads:
-        with contextlib.suppress(BadSignature):
-            task = SignedPackage.loads(payload)
-            yield task["func"], task["args"]
+    return {args[0] for func, args in list_waiting_tasks(now) if func == PASS_TASK}
 
 
 def sweep_without_watcher() -> None:
@@ -179,5 +128,5 @@ def sweep_without_watcher() -> None:
         return
     sweep_once(now)
     is_waiting = Project.objects.filter(next_pass_at__lte=now + timedelta(minutes=1)).exists()
-    if is_waiting and not settings.REDIS_URL:
-        async_task(_SWEEP_TASK, broker=DelayedOrm(_CHAIN_EVERY))
+    if is_waiting:
+        enqueue_delayed_task(_SWEEP_TASK, _CHAIN_EVERY)

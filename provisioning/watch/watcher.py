@@ -16,8 +16,8 @@ from django.utils import timezone
 
 from projects.domain.states import DesiredState
 from projects.models import Project
+from projects.services.broker import enqueue_task
 from projects.services.inventory import request_inventory
-from projects.services.queue import enqueue_task
 from provisioning import heartbeats
 from provisioning.queue.sweep import sweep_once, vouch_for_settled
 from provisioning.watch.streams import CLUSTERS, RELIST_EVERY_S, SECRETS, STATUS_RELAY, SUBJECTS, Pulse, Stream

@@ -1,8 +1,23 @@
-"""The queue in Redis: a task that waits there is no lost one, and a lost one is given out again."""
+"""The task queue in Redis: tasks of a rolled-back transaction are not sent, and lost tasks are enqueued again."""
 
 from pathlib import Path
 
 from tests.support.commands import shell
+
+ROLLBACK = """
+from contextlib import suppress
+from django.db import transaction
+from django_q.brokers import get_broker
+from projects.services.provisioning import add_project, request_provision
+
+project = add_project('aaa', actor='ann')
+with suppress(InterruptedError), transaction.atomic():
+    request_provision(project, actor='ann')
+    raise InterruptedError
+print('after a rollback:', get_broker().queue_size())
+request_provision(project, actor='ann')
+print('after a commit:', get_broker().queue_size())
+"""
 
 SWEEPS = """
 from datetime import timedelta
@@ -18,17 +33,22 @@ queue = get_broker()
 project = add_project('aaa', actor='ann')
 request_provision(project, actor='ann')
 assert queue.queue_size() == 1
-# It was put there long ago, and a worker has begun others since.
+# The task is old, and a worker has started others since.
 Project.objects.filter(pk=project.pk).update(queued_at=timezone.now() - timedelta(hours=1))
 heartbeats.beat_queue()
 sweep_once(timezone.now())
-print('waits:', queue.queue_size())
+print('waiting:', queue.queue_size())
 queue.dequeue()  # a worker takes it and dies
 sweep_once(timezone.now())
-print('lost and given out again:', queue.queue_size())
+print('lost and enqueued again:', queue.queue_size())
 """
 
 
-def test_only_what_no_longer_waits_is_lost(repository: Path, state_dir: Path, redis_url: str):
-    said = shell(repository, state_dir, SWEEPS, REDIS_URL=redis_url)
-    assert said.splitlines() == ["waits: 1", "lost and given out again: 1"]
+def test_a_task_is_sent_only_when_its_transaction_commits(repository: Path, state_dir: Path, redis_url: str):
+    lines = shell(repository, state_dir, ROLLBACK, REDIS_URL=redis_url).splitlines()
+    assert lines == ["after a rollback: 0", "after a commit: 1"]
+
+
+def test_only_a_task_that_no_longer_waits_is_lost(repository: Path, state_dir: Path, redis_url: str):
+    lines = shell(repository, state_dir, SWEEPS, REDIS_URL=redis_url).splitlines()
+    assert lines == ["waiting: 1", "lost and enqueued again: 1"]
