@@ -202,6 +202,8 @@ MIDDLEWARE = [
 
 # The largest form has all variables of a project, percent-encoded. Nothing larger is read, whoever sends it.
 MAX_REQUEST_BYTES = DATA_UPLOAD_MAX_MEMORY_SIZE = 4 * 1024 * 1024
+# A bulk action sends a field for each selected row; a form of variables sends five for each.
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 20_000
 
 ROOT_URLCONF = "controlpanel.urls"
 WSGI_APPLICATION = "controlpanel.wsgi.application"

@@ -52,6 +52,8 @@ else:
 
 # Beyond so many projects an action says what became of them in groups.
 _LISTED_ONE_BY_ONE = 8
+# Projects that a message or a confirmation names; it counts the others.
+_NAMED = 50
 
 
 class VariableInline(_VariableInline):
@@ -322,7 +324,9 @@ class ProjectAdmin(PanelModelAdmin):
             "title": f"Delete {len(present)} project{'' if len(present) == 1 else 's'}?",
             "opts": self.opts,
             "projects": projects,
-            "deletions": [(project, display.deletion_summary(project, request.user)) for project in present],
+            "deletions": [(project, display.deletion_summary(project, request.user)) for project in present[:_NAMED]],
+            "count": len(present),
+            "more": max(len(present) - _NAMED, 0),
             "offers_adopted": any(display.offers_adopted(project, request.user) for project in present),
             "action_checkbox_name": ACTION_CHECKBOX_NAME,
         }
@@ -378,10 +382,16 @@ def _grouped(outcomes: list[tuple[Project, Outcome]]) -> SafeString:
             project.name
         )
     lines = [
-        (f"{len(of)} projects" if len(of) > 1 else of[0], said.strip(), f" ({', '.join(of)})" if len(of) > 1 else "")
+        (f"{len(of)} projects" if len(of) > 1 else of[0], said.strip(), f" ({_first(of)})" if len(of) > 1 else "")
         for said, of in names.items()
     ]
     return format_html_join("", "<p><strong>{}</strong>: {}{}</p>", lines)
+
+
+def _first(names: list[str]) -> str:
+    """Return the names in a row, the first ones where there are many."""
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _changed_variables(formset: BaseModelFormSet[Any, Any]) -> list[str]:
