@@ -34,7 +34,7 @@ $(VENV)/.installed: requirements.txt
 		echo "Making $(VENV) with $$("$(PYTHON)" --version) …"; \
 		"$(PYTHON)" -m venv --clear $(VENV); fi
 	@echo "Installing what the panel runs on (a minute or two the first time) …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt || { \
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt || { \
 		echo "The packages in requirements.txt could not be installed; pip says why above. Is the package index reachable?" >&2; exit 1; }
 	@touch $@
 
@@ -53,7 +53,7 @@ setup-dev: $(VENV)/.installed-dev ## Add the packages that tests and checks need
 
 $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
 	@echo "Installing what tests and checks need …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@touch $@
 
 check: setup-dev ## Lint, spelling, types, import contracts, security, packages, deployment settings, migrations
@@ -71,15 +71,12 @@ check: setup-dev ## Lint, spelling, types, import contracts, security, packages,
 hooks: setup-dev ## Run ruff and typos before each commit (.pre-commit-config.yaml)
 	@$(BIN)/pre-commit install
 
-lock: ## Pin every package of requirements.in and requirements-dev.in to its newest allowed version
+lock: ## Pin every package of requirements*.in to its newest allowed version, with hashes (ARGS=--keep: same versions)
 	@if [ -z "$(PYTHON)" ]; then echo "Pinning needs Python 3.11 or newer on the PATH." >&2; exit 1; fi
 	@lock=$$(mktemp -d); trap 'rm -rf "$$lock"' EXIT; \
 	"$(PYTHON)" -m venv "$$lock"; \
-	"$$lock/bin/pip" install --quiet --disable-pip-version-check -r requirements.in; \
-	"$$lock/bin/pip" freeze > requirements.txt; \
-	"$$lock/bin/pip" install --quiet --disable-pip-version-check -r requirements-dev.in; \
-	{ echo "-r requirements.txt"; "$$lock/bin/pip" freeze | grep -vxFf requirements.txt; } > requirements-dev.txt; \
-	echo "Pinned $$(grep -c == requirements.txt) packages to run on and $$(grep -c == requirements-dev.txt) more to develop with."
+	"$$lock/bin/pip" install --quiet --disable-pip-version-check pip-tools; \
+	"$$lock/bin/python" .ci/lock.py $(ARGS)
 
 ##@ Test
 .PHONY: test test-unit browser test-deploy

@@ -1,4 +1,4 @@
-"""Checks the packages: pinned exactly, installed as pinned, compatible, and without known vulnerabilities.
+"""Checks the packages: pinned exactly and by hash, installed as pinned, compatible, and without known vulnerabilities.
 
 The first three checks need no network. pip-audit asks PyPI for vulnerabilities, or the server at OSV_URL, in OSV's
 format. If it can't be reached, the last line says so.
@@ -13,24 +13,30 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from lock import split_pins
+
 PINS = ("requirements.txt", "requirements-dev.txt")
-_PIN = re.compile(r"[A-Za-z0-9._-]+==[A-Za-z0-9.!+]+")
+_PIN = re.compile(r"([A-Za-z0-9._-]+)(?:\[[\w,-]+\])?==([A-Za-z0-9.!+]+)((?: \\\n    --hash=sha256:[0-9a-f]{64})*)\n")
 # An index that drops packets must not block the checks.
 _AUDIT_TIMEOUT_S = 90
 
 
 def read_pins() -> tuple[dict[str, str], list[str]]:
-    """Return {name: version}, and a message for each line that isn't pinned exactly."""
+    """Return {name: version}, and a message for each entry that isn't an exact version with hashes."""
     pins: dict[str, str] = {}
     wrong: list[str] = []
     for file in PINS:
-        for line in Path(file).read_text().splitlines():
-            if not line or line.startswith(("#", "-r ")):
+        for entry in split_pins(Path(file).read_text()).values():
+            found = _PIN.fullmatch(entry)
+            if not found:
+                first = entry.splitlines()[0].rstrip(" \\")
+                wrong.append(
+                    f"{file}: '{first}' is not pinned to one version: write NAME==VERSION, or run `make lock`."
+                )
                 continue
-            if not _PIN.fullmatch(line):
-                wrong.append(f"{file}: '{line}' is not pinned to one version: write NAME==VERSION, or run `make lock`.")
-                continue
-            name, _, wanted = line.partition("==")
+            name, wanted, hashes = found.groups()
+            if not hashes:
+                wrong.append(f"{file}: {name} has no hashes: run `make lock ARGS=--keep`.")
             if name in pins:
                 wrong.append(f"{file}: {name} is listed twice. Remove one.")
             pins[name] = wanted

@@ -40,10 +40,16 @@ def allowed():
     return {rule[1:] for rule in rules if rule.startswith("!")}
 
 
-def test_bases_are_pinned_to_a_patch_version():
+def pins():
+    """The entries of requirements.txt: each name with its version and hashes."""
+    entries = re.split(r"\n(?=\S)", (ROOT / "requirements.txt").read_text().strip())
+    return {re.split(r"[\[=]", entry, maxsplit=1)[0]: entry for entry in entries}
+
+
+def test_bases_are_pinned_to_a_patch_version_and_its_digest():
     bases = [arguments.split()[0] for arguments in arguments_of("FROM")]
     assert bases
-    assert all(re.fullmatch(r"python:3\.\d+\.\d+-slim-\w+", base) for base in bases), bases
+    assert all(re.fullmatch(r"python:3\.\d+\.\d+-slim-\w+@sha256:[0-9a-f]{64}", base) for base in bases), bases
     assert len(set(bases)) == 1
 
 
@@ -60,9 +66,10 @@ def test_nothing_is_fetched_but_pinned_packages():
     assert arguments_of("ADD") == []
     runs = " ".join(arguments_of("RUN"))
     assert not re.search(r"\b(curl|wget|git|apt-get)\b", runs)
-    assert re.findall(r"pip install (.*?) *&&", runs) == ["--no-deps --only-binary=:all: -r /tmp/pinned.txt"]
-    pins = (ROOT / "requirements.txt").read_text().splitlines()
-    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", pin) for pin in pins)
+    options = "--no-deps --only-binary=:all: --require-hashes -r /tmp/pinned.txt"
+    assert re.findall(r"pip install (.*?) *&&", runs) == [options]
+    for pin in pins().values():
+        assert re.fullmatch(r"[\w.-]+(\[[\w,-]+\])?==[\w.]+( \\\n    --hash=sha256:[0-9a-f]{64})+", pin), pin[:100]
 
 
 def test_no_secret_is_baked_in():
@@ -76,10 +83,14 @@ def test_what_comes_along_exists_and_is_no_state():
 
 
 def test_left_out_packages_are_pinned_and_filtered():
-    pinned = {pin.partition("==")[0] for pin in (ROOT / "requirements.txt").read_text().splitlines()}
-    assert pinned >= LEFT_OUT_PACKAGES
+    assert pins().keys() >= LEFT_OUT_PACKAGES
     (command,) = [command for command in arguments_of("RUN") if "requirements.txt" in command]
-    assert set(re.findall(r"-e '\^([\w-]+)=='", command)) == LEFT_OUT_PACKAGES
+    (filtering,) = re.findall(r"(sed .*?) /tmp/requirements.txt > /tmp/pinned.txt", command)
+    done = subprocess.run(
+        [*shlex.split(filtering), "requirements.txt"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    left = re.split(r"\n(?=\S)", done.stdout.strip())
+    assert left == [entry for name, entry in pins().items() if name not in LEFT_OUT_PACKAGES]
 
 
 IMAGE = f"""

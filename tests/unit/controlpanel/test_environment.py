@@ -324,8 +324,8 @@ def test_a_setting_that_cannot_be_used_is_one_sentence_at_start(tmp_path, comman
 
 
 def test_the_doctor_names_groups_of_single_sign_on_that_do_not_exist(db, settings):
-    settings.OIDC_GROUPS = {"ops": "Operator", "all": "Veiwer"}
+    settings.OIDC_GROUPS = {"ops": "Operator", "all": "Manager"}
     found = [finding for finding in examine() if finding.subject == "single sign-on"]
     assert [finding.verdict for finding in found] == [Verdict.WARNING]
-    assert "Veiwer" in found[0].message
+    assert "Manager" in found[0].message
     assert "Operator" not in found[0].message
