@@ -6,7 +6,7 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db import IntegrityError
+from django.db import IntegrityError, transaction
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
@@ -161,3 +161,10 @@ def _read_queue(lease: ProcessLease | None, now: datetime, *, is_watched: bool) 
             False, f"The queue's workers have been silent for {age_s:.0f} s. Restart `manage.py qcluster`.", age_s
         )
     return ComponentHealth(True, f"A worker was heard of {age_s:.0f} s ago.", age_s)
+
+
+def prove_database_writable() -> None:
+    """Write a row and take it back: a database that answers reads may be a standby, or full. Raises DatabaseError."""
+    with transaction.atomic():
+        ProcessLease.objects.create(name=f"probe {uuid.uuid4().hex}")
+        transaction.set_rollback(True)

@@ -5,13 +5,14 @@ import sys
 from collections.abc import Callable
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import DataError, InterfaceError, OperationalError
+from django.db import DataError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import get_template
 from django.views import defaults
 
 from projects.confidential.encrypted_fields import UndecryptableValueError
+from projects.domain.panel_database import explain_unusable
 
 logger = logging.getLogger(__name__)
 # How an identity provider that is down, or no such thing, breaks what asks it where to log in, and who it was.
@@ -42,7 +43,8 @@ class ExplainKnownErrors:
 def server_error(request: HttpRequest) -> HttpResponse:
     """Django's handler500: a database of the panel that can't be used is no mistake of the panel, and passes. The page
     needs no database; sessions and users do, so that middleware may have failed as well as a view."""
-    if isinstance(sys.exc_info()[1], OperationalError | InterfaceError):
-        page = get_template("database_gone.html").render()
+    explanation = explain_unusable(sys.exc_info()[1])
+    if explanation:
+        page = get_template("database_unusable.html").render({"explanation": explanation})
         return HttpResponse(page, status=503, headers={"Retry-After": "5", "Cache-Control": "no-store"})
     return defaults.server_error(request)

@@ -3,12 +3,13 @@ server answers, for the probes of Kubernetes. No login and no secret; what may n
 
 import logging
 
-from django.db import DatabaseError, connection
+from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from projects.domain import permissions
+from projects.domain.panel_database import explain_unusable
 from provisioning import heartbeats
 from provisioning.models import ProcessLease
 
@@ -39,21 +40,19 @@ def healthz(request: HttpRequest) -> JsonResponse:
             words = alive.watcher.message if tells_why or not is_watched else "A watcher leads."
             parts["watcher"] = _said(is_watched, words)
             parts["cluster"] = _check_cluster(is_watched=is_watched, tells_why=tells_why)
-        except DatabaseError:
-            parts["database"] = _said(False, "The panel's tables are missing: run `manage.py migrate`.")
+        except DatabaseError as error:
+            parts["database"] = _said(False, explain_unusable(error) or "The panel's database can't be read.")
     good = all(part["ok"] for part in parts.values())
     return JsonResponse({"ok": good, "parts": parts}, status=200 if good else 503)
 
 
 def _check_database() -> dict[str, object]:
     try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-            cursor.fetchone()
+        heartbeats.prove_database_writable()
     except DatabaseError as error:
         # The driver's words may name hosts and users: they are for the log, not for everybody.
-        logger.warning("The panel's database does not answer: %s", error)
-        return _said(False, "The panel's database does not answer: check that it runs; the web server's log says more.")
+        logger.warning("The panel's database can't be written: %s", error)
+        return _said(False, explain_unusable(error) or "The panel's database does not take a row; its log says why.")
     return _said(True, _GOOD)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DatabaseError, OperationalError, ProgrammingError
+from django.db import DatabaseError
 from django.utils import timezone
 from rich.console import Console
 from rich.table import Table
@@ -20,6 +20,7 @@ from projects.confidential.encrypted_fields import UndecryptableValueError
 from projects.confidential.plain_text import plain
 from projects.confidential.redaction import redact
 from projects.domain import naming
+from projects.domain.panel_database import explain_unusable, is_unusable
 from projects.domain.states import Phase
 from projects.models import Project
 from provisioning.management.summary import describe
@@ -52,7 +53,9 @@ class PanelCommand(BaseCommand):
         refuse_unreadable(options)
         try:
             return super().execute(*args, **options)
-        except (OperationalError, ProgrammingError) as error:
+        except DatabaseError as error:
+            if not is_unusable(error):
+                raise
             raise stop(FAILED, explain_database_error(error)) from error
         except (UndecryptableValueError, ImproperlyConfigured) as error:
             raise stop(FAILED, str(error)) from error
@@ -90,10 +93,8 @@ def stop(code: int, message: str) -> CommandError:
 
 def explain_database_error(error: DatabaseError) -> str:
     """Return what is likely wrong with the panel's own database, and what to do."""
-    said = " ".join(redact(str(error)).split())
-    if "no such table" in said or "does not exist" in said:
-        return "The panel's database is not set up yet. Run `make run`, or `manage.py migrate` for this database alone."
-    return f"The panel's database can't be used: {said}. Check DATABASE_URL, or the file in STATE_DIR."
+    said = " ".join(redact(str(error)).split()).rstrip(".")
+    return f"{explain_unusable(error) or 'The panel made an error with its database.'} The database says: {said}."
 
 
 def actor() -> str:

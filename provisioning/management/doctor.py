@@ -16,12 +16,13 @@ from django.db.migrations.executor import MigrationExecutor
 from projects.confidential import keyring
 from projects.confidential.encrypted_fields import UndecryptableValueError, decrypt, encrypt
 from projects.confidential.key_files import read_encryption_keys
-from projects.confidential.redaction import one_line, redact
+from projects.confidential.redaction import one_line
 from projects.services.key_rotation import count_readable_secrets
 from provisioning import heartbeats
 from provisioning.kube.client import Kube, connect, disconnect
 from provisioning.kube.errors import KubeError, NotConfiguredError, RefusedError, UnreachableError
 from provisioning.kube.kinds import INGRESS, POD, PVC, SECRET, SERVICE, STATEFULSET, Kind, cluster_kind
+from provisioning.management.console import explain_database_error
 from provisioning.management.hints import how_to_start
 
 _LEAST_FREE_BYTES = 1_000_000_000
@@ -112,9 +113,10 @@ def _examine_database() -> Finding:
     try:
         executor = MigrationExecutor(connection)
         pending = executor.migration_plan(executor.loader.graph.leaf_nodes())
+        if not pending:
+            heartbeats.prove_database_writable()
     except DatabaseError as error:
-        said = " ".join(redact(str(error)).split())
-        return _failed("database", f"The panel's database can't be used: {said}. Check DATABASE_URL and STATE_DIR.")
+        return _failed("database", explain_database_error(error))
     except BadMigrationError as error:
         return _failed("database", f"The migrations can't be read: {error}. Is the checkout complete?")
     if pending:

@@ -69,6 +69,7 @@ TAKEN = {
     "KUBE_NAMESPACE": ("databases", ("KUBE_NAMESPACE", "databases")),
     "KUBE_REQUEST_TIMEOUT_S": ("20", ("KUBE_REQUEST_TIMEOUT_S", 20.0)),
     "LOGIN_ATTEMPTS": ("3", ("AXES_FAILURE_LIMIT", 3)),
+    "LOGIN_ATTEMPTS_PER_ADDRESS": ("60", ("LOGIN_ATTEMPTS_PER_ADDRESS", 60)),
     "LOGIN_LOCK_S": ("60", ("AXES_COOLOFF_TIME", timedelta(seconds=60))),
     "LOG_LEVEL": ("ERROR", None),
     "METRICS_TOKEN": ("$HOME", ("METRICS_TOKEN", "$HOME")),
