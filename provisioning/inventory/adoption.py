@@ -32,7 +32,7 @@ def explain_unknown(name: str, namespace: str) -> str:
     try:
         available = [cluster.name for cluster in list_clusters(namespace)]
     except KubeError as error:
-        return f"There is no project {name}. Which clusters exist can't be told: {error}"
+        return f"There is no project {name}. The existing clusters can't be listed: {error}"
     return explain_not_found(name, label, available)
 
 
@@ -59,7 +59,9 @@ def find_adoptable(project: Project, cluster_name: str) -> Adoptable | Outcome:
         return Outcome.refused(refusal)
     if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?", cluster_name):
         return Outcome(
-            False, "A cluster's name has up to 63 lower-case letters, digits, hyphens and dots. Name one that exists."
+            False,
+            "A cluster's name has at most 63 lower-case letters, digits, hyphens and dots. Use the name of an existing "
+            "cluster.",
         )
     kube = connect()
     kind = cluster_kind(kube.cluster_api_version())

@@ -111,23 +111,23 @@ def explain_obstacle(facts: ClusterFacts, claimant: Project | None) -> str:
     `claimant` is the project of this panel whose label the Cluster has, if any.
     """
     if facts.is_deleting:
-        return f"The cluster {facts.name} is being deleted; it can't be adopted any more."
+        return f"The cluster {facts.name} is being deleted, so it can't be adopted."
     if len(facts.name) > _LONGEST_NAME:
-        return f"The name of the cluster has more than {_LONGEST_NAME} characters; the panel can't keep it."
+        return f"The name of the cluster has more than {_LONGEST_NAME} characters, which the panel does not support."
     if facts.engine and "postgres" not in facts.engine:
-        return f"The cluster {facts.name} is made from {facts.engine}; the panel adopts PostgreSQL only."
+        return f"The cluster {facts.name} runs {facts.engine}; the panel adopts PostgreSQL only."
     if facts.owner is None:
         return ""
     if claimant is None:
         whose = facts.labels.get(PROJECT_LABEL) or "a project"
         return (
-            f"The cluster {facts.name} has the label of {whose}, which this panel does not know: another panel's? "
-            "If that panel is gone, release the cluster under Orphans; then it can be adopted."
+            f"The cluster {facts.name} has the label of {whose}, which this panel does not know. It may belong to "
+            "another panel. If that panel is gone, release the cluster under Orphaned objects; then it can be adopted."
         )
     if claimant.desired_state == DesiredState.DELETED:
         return (
-            f"The cluster {facts.name} has the label of the project {claimant.name}, which is deleted. If it is to "
-            "stay, release it under Orphans; then it can be adopted."
+            f"The cluster {facts.name} has the label of the project {claimant.name}, which is deleted. To keep it, "
+            "release it under Orphaned objects; then it can be adopted."
         )
     return ""
 
@@ -151,7 +151,7 @@ def take_inventory(now: datetime) -> None:
     if not Inventory.objects.filter(free, pk=Inventory.PK).update(queued_at=None, running_until=until):
         Inventory.objects.filter(pk=Inventory.PK).update(queued_at=None)
         return
-    trouble = "The last look was cut short by an error of the panel's own; its log says more."
+    trouble = "The last inventory failed with an internal error. See the log of the queue."
     try:
         trouble = _look(now)
     finally:
@@ -274,7 +274,7 @@ def _judge_secret(cluster: Object, secrets: Mapping[str, list[Object]]) -> _Secr
         return _Secret("No Secret with credentials", False)
     secret_name = text(metadata_of(secret).get("name"))
     if not is_complete(secret):
-        return _Secret(f"{secret_name} is not complete", False)
+        return _Secret(f"{secret_name} is incomplete", False)
     return _Secret(secret_name, True)
 
 

@@ -92,26 +92,27 @@ def _explain_origin(project: Project | None, labelled_as: str) -> str:
     """Say which project the object comes from."""
     if project is None:
         return (
-            f"It has the label of {labelled_as or 'a project'}, which this panel does not know: another panel's? "
-            "Touch it only if you are sure that no other panel has it."
+            f"It has the label of {labelled_as or 'a project'}, which this panel does not know. It may "
+            "belong to another panel. Change it only if you are sure that it does not."
         )
     if project.is_forgotten:
         return f"Left behind by {project.name}, which was forgotten."
     if project.phase == Phase.DELETED:
         return f"Left behind by {project.name}, which is deleted."
-    return f"From an earlier attempt of {project.name}, which uses another one now, or none."
+    return f"Left from an earlier attempt to provision {project.name}, which no longer uses it."
 
 
 def _explain(project: Project | None, labelled_as: str, *, is_cluster: bool, is_ours: bool) -> str:
     whose = _explain_origin(project, labelled_as)
     if is_cluster and is_ours:
-        return f"{whose} Delete it with its data, or release it and adopt it for another project."
+        return f"{whose} Delete it with its data, or release it so that another project can adopt it."
     if is_cluster:
-        return f"{whose} The panel did not make it: it is never deleted from here. Release it, and it can be adopted."
+        kept = "The panel did not create it, so it is never deleted from here. Release it, then a project can adopt it."
+        return f"{whose} {kept}"
     if is_ours:
-        return f"{whose} Delete it, if nobody needs it."
-    not_ours = "The panel did not make it, and never deletes it. Take the project's label off, or delete it yourself."
-    return f"{whose} {not_ours}"
+        return f"{whose} Delete it if nobody needs it."
+    kept = "The panel did not create it, so it never deletes it. Remove the project's label, or delete it yourself."
+    return f"{whose} {kept}"
 
 
 def _explain_going(metadata: Object) -> str:
@@ -119,9 +120,9 @@ def _explain_going(metadata: Object) -> str:
     finalizers = metadata.get("finalizers")
     held = ", ".join(text(item, 100) for item in finalizers[:3]) if isinstance(finalizers, list) else ""
     held_by = (
-        f"its finalizers hold it: {held}. Look at the operator that takes these off" if held else "it goes by itself"
+        f"waiting for its finalizers: {held}. Check the operator that removes them" if held else "no action needed"
     )
-    return f"Its deletion was asked for already; {held_by}."
+    return f"It is already being deleted; {held_by}."
 
 
 def judge_missing(rows: Iterable[DatabaseCluster | Sandbox], there: set[str], now: datetime) -> list[Orphan]:
@@ -132,8 +133,8 @@ def judge_missing(rows: Iterable[DatabaseCluster | Sandbox], there: set[str], no
             continue
         kind = "Cluster" if isinstance(row, DatabaseCluster) else STATEFULSET.name
         explanation = (
-            f"{row.project.name} has it by its rows, but it is not in the cluster. On the project's page, Retry makes "
-            "what can be made anew, Delete ends the project, and Forget ends it where the cluster can't be reached."
+            f"{row.project.name} should have it, but it is missing in the cluster. On its page, Retry creates "
+            "what can be created again, Delete deletes the project, and Forget ends it if the cluster can't be reached."
         )
         missing.append(
             Orphan(
@@ -257,12 +258,12 @@ def _end(orphan: Orphan, now: datetime) -> str:
     known = read_known(orphan.namespace, [project_id_of(labels_of(item))])
     still = judge(orphan.kind, item, known, now) if item is not None else None
     if still is None:
-        return f"{orphan} is gone, or a project has it by now: it was left as it is."
+        return f"{orphan} no longer exists or now belongs to a project. It was not changed."
     if orphan.wish == OrphanWish.DELETE and still.is_deletable:
         kube.delete(kind, orphan.namespace, orphan.name, uid=orphan.uid)
-        return f"Asked for the deletion of the orphan {orphan}."
+        return f"Requested the deletion of the orphaned object {orphan}."
     if orphan.wish == OrphanWish.RELEASE and still.is_releasable:
         disown_cluster(orphan.namespace, orphan.name)
         kube.merge_labels(kind, orphan.namespace, orphan.name, RELEASED_LABELS, uid=orphan.uid)
-        return f"Took the panel's labels off {orphan}; it and its data stay."
-    return f"{orphan} is not what it was: it was left as it is."
+        return f"Removed the panel's labels from {orphan}. It keeps its data."
+    return f"{orphan} has changed in the meantime. It was not changed by the panel."

@@ -113,9 +113,9 @@ class Kube:
 
     def _unreachable(self, error: Exception) -> UnreachableError:
         if isinstance(error, NonsenseError):
-            return UnreachableError(f"The API server {self.host} {error}. The panel tries again by itself.")
+            return UnreachableError(f"The API server {self.host} {error}. The panel retries automatically.")
         why = explain_unreachable(error, self._configuration.proxy)
-        return UnreachableError(f"The API server {self.host} can't be reached: {why}. The panel tries again by itself.")
+        return UnreachableError(f"The API server {self.host} can't be reached: {why}. The panel retries automatically.")
 
     def _exchange(self, ask: Callable[[], _Answer]) -> _Answer:
         """Return the result of `ask`. Retries once if the server has closed the kept-alive connection: every request
@@ -291,7 +291,8 @@ class Kube:
         for version in (written, f"{CLUSTER_GROUP}/v1", f"{CLUSTER_GROUP}/v1alpha1"):
             if version and version in served:
                 return version
-        raise RefusedError(404, "NotFound", f"No version of {CLUSTER_GROUP} that the panel knows is served.")
+        message = f"The API server serves no version of {CLUSTER_GROUP} that the panel supports."
+        raise RefusedError(404, "NotFound", message)
 
     def may(self, verb: str, kind: Kind, namespace: str) -> bool:
         """Whether the API server allows this account to `verb` objects of `kind`. Raises KubeError."""
@@ -319,7 +320,7 @@ def _watch_event(event: Mapping[str, Any]) -> WatchEvent:
     if kind == "ERROR":
         message = redact(text(item.get("message"))) or "no message"
         if number(item.get("code")) == 410:
-            raise WatchExpiredError(f"The watch is too old: {message}")
+            raise WatchExpiredError(f"The watch has expired: {message}")
         raise RefusedError(number(item.get("code")), text(item.get("reason")), f"The watch failed: {message}")
     return WatchEvent(kind, item)
 

@@ -36,9 +36,9 @@ class WatchExpiredError(KubeError):
 
 
 _HINTS = {
-    401: "The panel's token was not accepted: renew it in the kubeconfig.",
-    403: "The panel's account lacks this permission: run `manage.py doctor` and extend its Role.",
-    429: "The API server is overloaded; the panel tries again by itself.",
+    401: "The panel's token was not accepted. Renew it in the kubeconfig.",
+    403: "The panel's account lacks this permission. Run `manage.py doctor` and extend its Role.",
+    429: "The API server is overloaded. The panel retries automatically.",
 }
 
 

@@ -142,7 +142,7 @@ def read_connection(
         expected = " or ".join(secret_names(cluster, component))
         return Missing(
             Reason.SECRET_MISSING,
-            f"The database runs, but its credential Secret ({expected}) does not exist yet.",
+            f"The database is running, but the Secret with its credentials ({expected}) does not exist yet.",
         )
     name = text(metadata_of(secret).get("name"))
     data = mapping(secret.get("data"))
@@ -151,19 +151,19 @@ def read_connection(
     if not username or not password:
         return Missing(
             Reason.SECRET_INCOMPLETE,
-            f"The Secret {name} is not complete yet: {' and '.join(missing)} missing or empty.",
+            f"The Secret {name} is incomplete: {' and '.join(missing)} missing or empty.",
         )
     endpoint = endpoint_of(service, namespace, hosts)
     host, port = _read(data, "host"), _read(data, "port")
     if host and annotated_endpoint(service, hosts) is None:
         endpoint = qualify_host(host.strip(), namespace), read_port(port) or DEFAULT_PORT
     if endpoint is None:
-        return Missing(Reason.SECRET_INCOMPLETE, "The database runs, but its Service does not exist yet.")
+        return Missing(Reason.SECRET_INCOMPLETE, "The database is running, but its Service does not exist yet.")
     found = Connection(*endpoint, _read(data, "database") or DATABASE, username.strip(), password)
     unusable = _find_unusable(found)
     if unusable:
         return Missing(
-            Reason.SECRET_INCOMPLETE, f"The Secret {name} can't be used: its {unusable} is none that PostgreSQL takes."
+            Reason.SECRET_INCOMPLETE, f"The Secret {name} can't be used: PostgreSQL does not accept its {unusable}."
         )
     return found
 

@@ -164,13 +164,16 @@ def without_echo(found: list[Difference], after: list[Difference]) -> list[Diffe
 
 def only_labels_mendable(found: list[Difference]) -> list[Difference]:
     """Return a Cluster's differences: the panel reverts labels only, because it sends the spec once."""
-    obstacle = "The spec of a Cluster is sent once. Set it back with an OpsRequest or by hand, or leave it as it is."
+    obstacle = (
+        "The spec of a Cluster is sent once, so the panel can't revert it. Revert it with an OpsRequest or by hand, or "
+        "keep it."
+    )
     return [item if item.path.startswith(_LABELS_PATH) else replace(item, obstacle=obstacle) for item in found]
 
 
 def refused(found: list[Difference], why: str) -> list[Difference]:
     """Return differences that the API server refuses to revert, with its reason."""
-    return [replace(item, obstacle=f"It can't be taken back: {why}") for item in found]
+    return [replace(item, obstacle=f"It can't be reverted: {why}") for item in found]
 
 
 def summarise(found: Sequence[Difference], most: int = 4) -> str:

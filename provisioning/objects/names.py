@@ -100,8 +100,8 @@ class AmbiguousClusterError(UndecidedClusterError):
     def __init__(self, names: Iterable[str]) -> None:
         self.names = sorted(names)
         super().__init__(
-            f"More than one database cluster may be this project's: {', '.join(self.names)}. "
-            "Someone who may adopt chooses: under Clusters found, or with `manage.py adopt NAME --cluster CLUSTER`."
+            f"More than one database cluster may belong to this project: {', '.join(self.names)}. A user who may adopt "
+            "has to choose one, under Unmanaged clusters or with `manage.py adopt NAME --cluster CLUSTER`."
         )
 
 
@@ -110,10 +110,10 @@ class AdoptionNeededError(UndecidedClusterError):
 
     def __init__(self, name: str, namespace: str) -> None:
         super().__init__(
-            f"There is a database cluster {name} in the namespace {namespace} already. By its name or labels it may be "
-            "meant for this project, and whoever asked for the database may not adopt it, so nothing was made. Ask "
-            "someone who may adopt, such as an Operator, to press Adopt here; or delete this project and add one "
-            "under another name, or in another namespace, to get a new database."
+            f"A database cluster {name} already exists in the namespace {namespace}. Its name or its labels match "
+            "this project, but the user who provisioned the project may not adopt it, so nothing was created. Ask a "
+            "user who may adopt, such as an Operator, to press Adopt. To get a new database instead, delete this "
+            "project and add one with another name, or in another namespace."
         )
 
 

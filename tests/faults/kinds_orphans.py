@@ -19,7 +19,7 @@ from tests.faults.kinds import kind
 from tests.faults.run import PROJECT_ID, EndFault, Run
 
 _REQUESTS, _STATEMENTS = 6, 30
-_DONE = Q(message__startswith="Asked for the deletion of") | Q(message__startswith="Took the panel's labels off")
+_DONE = Q(message__startswith="Requested the deletion of") | Q(message__startswith="Removed the panel's labels from")
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,7 +132,7 @@ def test_clusters_that_cannot_be_adopted_say_why(cluster, set_scenario, unique_n
     rows = look()
     assert "is being deleted" in rows[going].obstacle
     assert "has the label of shop, which this panel does not know" in rows[elses].obstacle
-    assert "release the cluster under Orphans" in rows[odd].obstacle
+    assert "release the cluster under Orphaned objects" in rows[odd].obstacle
     project = add_project(unique_name, actor="tester")
     for name in (going, elses, odd):
         outcome = request_adopt(project, name, actor="tester")

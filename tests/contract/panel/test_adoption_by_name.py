@@ -66,8 +66,8 @@ def test_to_own_a_project_of_its_name_takes_no_cluster_over(cluster, unique_name
     for press in ("retry", "provision", "retry"):
         refused = follow(project, needs_adoption)
         assert refused.phase == Phase.FAILED
-        assert f"a database cluster {theirs} in the namespace default" in refused.message
-        assert "someone who may adopt" in refused.message
+        assert f"cluster {theirs} already exists in the namespace default" in refused.message
+        assert "a user who may adopt" in refused.message
         assert not refused.databases.exists()
         assert not refused.sandboxes.exists()
         owner.post(page(press, project.pk))
@@ -152,6 +152,6 @@ def test_a_command_adopts_by_name_and_a_plan_says_what_stands_in_the_way(cluster
     owner.post(page("provision", project.pk))
     follow(project, needs_adoption)
     planned = run("plan", unique_name)
-    assert (planned.code, "someone who may adopt" in planned.err) == (1, True)
+    assert (planned.code, "a user who may adopt" in planned.err) == (1, True)
     assert run("provision", unique_name).code == 0
     assert follow(project, is_running).database.name == unique_name

@@ -52,7 +52,7 @@ JUDGED = [
     ("of a project in progress", cluster_item("other"), BUSY, None),
     ("going", cluster_item("other", deletionTimestamp="now"), RUNNING, None),
     ("without our label", {"metadata": {"name": "x", "labels": {}}}, RUNNING, None),
-    ("of an earlier attempt", cluster_item("other"), RUNNING, ("earlier attempt of aaa", True, False)),
+    ("of an earlier attempt", cluster_item("other"), RUNNING, ("earlier attempt to provision aaa", True, False)),
     ("of a deleted project", cluster_item("has"), DELETED, ("which is deleted", True, False)),
     ("of a forgotten project", cluster_item("has"), FORGOTTEN, ("which was forgotten", True, False)),
     (
@@ -60,7 +60,7 @@ JUDGED = [
         cluster_item("has", deletionTimestamp="now", finalizers=["operator/hold"]),
         FORGOTTEN,
         (
-            "which was forgotten. Its deletion was asked for already; its finalizers hold it: operator/hold",
+            "which was forgotten. It is already being deleted; waiting for its finalizers: operator/hold",
             False,
             False,
         ),
@@ -68,7 +68,7 @@ JUDGED = [
     ("another panel's, going", cluster_item("x", owner=STRANGER, deletionTimestamp="now"), None, None),
     ("adopted", cluster_item("has", origin="adopted"), FORGOTTEN, ("never deleted from here", False, False)),
     ("labelled by hand", cluster_item("has", origin=""), DELETED, ("never deleted from here", False, False)),
-    ("another panel's?", cluster_item("x", owner=STRANGER), None, ("another panel's?", True, True)),
+    ("another panel's?", cluster_item("x", owner=STRANGER), None, ("another panel", True, True)),
     ("nonsense", {"metadata": {"name": 1, "labels": {PROJECT_ID_LABEL: "x"}}}, None, None),
 ]
 
@@ -131,7 +131,7 @@ def test_what_a_forgotten_project_left_is_listed_and_can_be_ended(provisioned):
         end_orphan(row.pk, timezone.now())
     end = time.monotonic() + 30.0
     while left := orphans_of(provisioned):
-        assert all("asked for already" in row.explanation and not row.is_deletable for row in left.values())
+        assert all("already being deleted" in row.explanation and not row.is_deletable for row in left.values())
         assert time.monotonic() < end
         time.sleep(0.1)
     said = " ".join(provisioned.events.filter(reason="OrphanEnded").values_list("message", flat=True))
@@ -188,7 +188,7 @@ def test_what_became_a_projects_meanwhile_is_left_alone(provisioned):
     end_orphan(row.pk, timezone.now())
     cluster = connect().get_or_none(CLUSTERS, "default", provisioned.database.name)
     assert "deletionTimestamp" not in cluster["metadata"]
-    assert "it was left as it is" in provisioned.events.get(reason="OrphanEnded").message
+    assert "It was not changed" in provisioned.events.get(reason="OrphanEnded").message
 
 
 @pytest.mark.django_db
@@ -261,7 +261,7 @@ def test_the_page_lists_asks_and_puts_in_the_queue():
         name="left",
         uid="u",
         labelled_as="bbb",
-        explanation="It has the label of bbb, which this panel does not know: another panel's?",
+        explanation="It has the label of bbb, which this panel does not know.",
         is_foreign=True,
         is_deletable=True,
         is_releasable=True,

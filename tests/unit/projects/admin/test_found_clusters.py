@@ -65,13 +65,13 @@ def test_a_fresh_inventory_is_shown_with_its_age_and_not_taken_anew(admin):
         secret_note="made-by-hand-conn-credential",
         has_credentials=True,
     )
-    found("leaving", obstacle="The cluster leaving is being deleted; it can't be adopted any more.")
+    found("leaving", obstacle="The cluster leaving is being deleted, so it can't be adopted.")
     body = admin.get(reverse(LIST)).content.decode()
     for words in ("made-by-hand", "16.4.0", "<strong>aaa</strong>", "team=web", "Credentials in made-by-hand-conn"):
         assert words in body
     assert "12 s ago" in body
     assert "every 60s" in body
-    assert "is being deleted; it can&#x27;t be adopted" in body
+    assert "is being deleted, so it can&#x27;t be adopted" in body
     assert body.count("Adopt made-by-hand") == 1
     assert "Adopt leaving" not in body
     assert tasks() == []
@@ -242,7 +242,7 @@ def test_a_project_with_a_database_or_a_deleted_one_adopts_nothing():
 
 
 def test_a_cluster_that_cannot_be_adopted_any_more_leads_back_to_the_list():
-    cluster = found(obstacle="The cluster made-by-hand is being deleted; it can't be adopted any more.")
+    cluster = found(obstacle="The cluster made-by-hand is being deleted, so it can't be adopted.")
     client = log_in(*MAY_ADOPT)
     for pk in (cluster.pk, cluster.pk + 1):
         response = client.get(reverse(ADOPT, args=[pk]), follow=True)

@@ -60,7 +60,7 @@ def test_a_broken_cluster_is_read_as_far_as_it_goes(broken):
     ("cluster", "sentence"),
     [
         (CURRENT, ""),
-        ({**CURRENT, "spec": {"clusterDef": "mysql"}}, "is made from mysql; the panel adopts PostgreSQL only"),
+        ({**CURRENT, "spec": {"clusterDef": "mysql"}}, "runs mysql; the panel adopts PostgreSQL only"),
         ({**CURRENT, "spec": {"componentSpecs": [{"componentDef": "postgresql-16-1.0.0"}]}}, ""),
         ({**CURRENT, "spec": {}}, ""),
         ({**CURRENT, "metadata": {"name": "x" * 64}}, "more than 63 characters"),
