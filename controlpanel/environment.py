@@ -1,5 +1,8 @@
-"""Values from the environment: taken literally, without blanks around them, or refused in a sentence that names the
-variable. A variable that was given never counts as not given."""
+"""Typed values from environment variables. Values are stripped and taken literally.
+
+Invalid values raise ImproperlyConfigured with the variable's name. A variable that is set never falls back to its
+default.
+"""
 
 import ipaddress
 import re
@@ -21,21 +24,21 @@ from provisioning.objects.endpoints import EndpointHosts
 _YES, _NO = ("true", "on", "ok", "y", "yes", "1"), ("false", "off", "n", "no", "0")
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-# What Kubernetes and Compose leave behind where the variable that they were to insert does not exist.
+# A reference such as $(NAME) that Kubernetes or Compose left in place because the variable doesn't exist.
 _REFERENCE = re.compile(r"\$(\(\w+\)|\{\w+\})", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-# As Django compares hosts: names without a port; a leading dot stands for all names below.
+# Hosts as Django compares them: without a port; a leading dot includes all subdomains.
 _HOST = re.compile(r"\.?([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]*[a-z0-9])?", re.IGNORECASE)
 
 
 def _refuse(name: str, text: str, wanted: str) -> ImproperlyConfigured:
-    return ImproperlyConfigured(f"{name} is '{one_line(text, 60)}'; it has to be {wanted}.")
+    return ImproperlyConfigured(f"{name} is '{one_line(text, 60)}'. Set it to {wanted}.")
 
 
 def given(env: environ.Env, name: str, *, is_multiline: bool = False) -> str | None:
-    """Return the value of the variable, without blanks around it, and None if it is not set.
+    """Return the stripped value of the variable; None if it is not set.
 
-    Raises ImproperlyConfigured for what no setting can be. The value isn't quoted: it may be secret.
+    Raises ImproperlyConfigured, without quoting the value, for text that no setting can have.
     """
     value: str | None = env.ENVIRON.get(name)
     if value is None:
@@ -44,19 +47,18 @@ def given(env: environ.Env, name: str, *, is_multiline: bool = False) -> str | N
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise ImproperlyConfigured(f"{name} is not UTF-8 text. Write it in UTF-8.") from None
+        raise ImproperlyConfigured(f"{name} is not valid UTF-8.") from None
     if _CONTROL.search(value.replace("\n", "").replace("\t", "") if is_multiline else value):
-        raise ImproperlyConfigured(f"{name} holds a line break or another control character. Write it on one line.")
+        raise ImproperlyConfigured(f"{name} contains a line break or another control character. Write it on one line.")
     if _REFERENCE.fullmatch(value):
         raise ImproperlyConfigured(
-            f"{name} is a reference to another variable that nothing has replaced. Set that variable, or write the "
-            "value itself."
+            f"{name} is an unresolved reference to another variable. Set that variable, or write the value itself."
         )
     return value
 
 
 def text(env: environ.Env, name: str, *, default: str) -> str:
-    """Return the variable as it is. Raises ImproperlyConfigured for an empty one, unless the default is empty too."""
+    """Return the variable. Raises ImproperlyConfigured if it is empty, unless the default is empty too."""
     value = given(env, name)
     if value is None:
         return default
@@ -66,7 +68,7 @@ def text(env: environ.Env, name: str, *, default: str) -> str:
 
 
 def _empty(name: str) -> ImproperlyConfigured:
-    return ImproperlyConfigured(f"{name} is empty. Give it a value, or leave it unset for its default.")
+    return ImproperlyConfigured(f"{name} is empty. Set a value, or leave it unset for the default.")
 
 
 def secret(env: environ.Env, name: str) -> str | None:
@@ -80,7 +82,7 @@ def secret(env: environ.Env, name: str) -> str | None:
 
 
 def _matching(env: environ.Env, name: str, *, default: str, pattern: str | re.Pattern[str], wanted: str) -> str:
-    """Return a text that matches as a whole. An empty one is refused like `text` does."""
+    """Return a value that matches the whole pattern. Empty values are treated as in `text`."""
     value = text(env, name, default=default)
     if value and not re.fullmatch(pattern, value):
         raise _refuse(name, value, wanted)
@@ -96,7 +98,7 @@ def whole_number(env: environ.Env, name: str, *, default: int, least: int = 1, m
 
 
 def choice(env: environ.Env, name: str, *, default: str, allowed: tuple[str, ...]) -> str:
-    """Return one of the allowed words. Raises ImproperlyConfigured, in a sentence, for another one."""
+    """Return one of the allowed values. Raises ImproperlyConfigured for any other."""
     value = text(env, name, default=default)
     if value not in allowed:
         raise ImproperlyConfigured(f"{name} is '{one_line(value, 60)}'. Set it to one of: {', '.join(allowed)}.")
@@ -117,7 +119,7 @@ def seconds(env: environ.Env, name: str, *, default: float, most: float = 1_000_
 
 
 def yes_or_no(env: environ.Env, name: str, *, default: bool) -> bool:
-    """Return the variable as a bool. Raises ImproperlyConfigured: HTTPS=ture must not mean no."""
+    """Return the variable as a bool. Raises ImproperlyConfigured: HTTPS=ture must not mean false."""
     value = text(env, name, default=str(default))
     if value.lower() not in (*_YES, *_NO):
         raise _refuse(name, value, "true or false")
@@ -132,23 +134,23 @@ def time_zone(env: environ.Env, name: str) -> str:
     """Return the variable as a time zone's name. Raises ImproperlyConfigured."""
     value = text(env, name, default="UTC")
     if value not in available_timezones():
-        raise _refuse(name, value, "the name of a time zone, such as UTC or Europe/Berlin")
+        raise _refuse(name, value, "a time zone, such as UTC or Europe/Berlin")
     return value
 
 
 def directory(env: environ.Env, name: str, *, default: Path) -> Path:
-    """Return the variable as an absolute path. Raises ImproperlyConfigured for `~`, which only a shell replaces."""
+    """Return the variable as an absolute path. Raises ImproperlyConfigured for `~`, which only shells expand."""
     value = text(env, name, default=str(default))
     if value.startswith("~"):
-        raise _refuse(name, value, "a path without ~, which only a shell replaces")
+        raise _refuse(name, value, "a path without ~, which only shells expand")
     return Path(value).absolute()
 
 
 def file_path(env: environ.Env, name: str) -> str:
-    """Return the variable as the path of a file that exists, "" if it is not set. Raises ImproperlyConfigured."""
+    """Return the variable as the path of an existing file; "" if it is not set. Raises ImproperlyConfigured."""
     value = text(env, name, default="")
     if value and not Path(value).is_file():
-        raise _refuse(name, value, "the path of a file that exists")
+        raise _refuse(name, value, "the path of an existing file")
     return value
 
 
@@ -159,16 +161,16 @@ def namespace(env: environ.Env, name: str) -> str:
 
 
 def quantity(env: environ.Env, name: str, *, default: str) -> str:
-    """Return the variable as an amount of CPU, memory or storage. Raises ImproperlyConfigured."""
-    wanted = "an amount as Kubernetes writes it: 500m, 0.5, 512Mi, 10Gi"
+    """Return the variable as a Kubernetes quantity. Raises ImproperlyConfigured."""
+    wanted = "a Kubernetes quantity, such as 500m, 0.5, 512Mi or 10Gi"
     return _matching(env, name, default=default, pattern=QUANTITY, wanted=wanted)
 
 
 def object_name(env: environ.Env, name: str, *, default: str = "") -> str:
-    """Return the variable as the name of an object of Kubernetes, or a domain. Raises ImproperlyConfigured."""
+    """Return the variable as the name of a Kubernetes object or a domain. Raises ImproperlyConfigured."""
     value = _matching(env, name, default=default, pattern=DOMAIN, wanted="lower-case letters, digits, hyphens and dots")
     if len(value) > 253:
-        raise _refuse(name, value, "at most 253 characters long")
+        raise _refuse(name, value, "at most 253 characters")
     return value
 
 
@@ -190,15 +192,15 @@ def ports(env: environ.Env, name: str, *, default: str) -> str:
     try:
         parse_ports(value)
     except ValidationError as error:
-        raise ImproperlyConfigured(f"{name} can't be used. {error.messages[0]}") from None
+        raise ImproperlyConfigured(f"{name} is invalid. {error.messages[0]}") from None
     return value
 
 
 def http_path(env: environ.Env, name: str, *, default: str) -> str:
-    """Return the variable as the path of a URL; "" is no path, whatever the default. Raises ImproperlyConfigured."""
+    """Return the variable as a URL path; an empty value means no path. Raises ImproperlyConfigured."""
     value = given(env, name)
     if value and not re.fullmatch(READINESS_PATH, value):
-        raise _refuse(name, value, "a path that starts with a slash and has no blanks, such as /healthz")
+        raise _refuse(name, value, "a path that starts with a slash and has no spaces, such as /healthz")
     return default if value is None else value
 
 
@@ -208,7 +210,7 @@ def command(env: environ.Env, name: str) -> str:
     try:
         shlex.split(value)
     except ValueError:
-        raise ImproperlyConfigured(f"{name} has a quotation mark that is open. Close it.") from None
+        raise ImproperlyConfigured(f"{name} has an unclosed quotation mark.") from None
     return value
 
 
@@ -231,18 +233,20 @@ def _is_http_url(value: str) -> bool:
 
 
 def bearer_token(env: environ.Env, name: str) -> str:
-    """Return the variable as a token that a header can carry, "" if it is not set. Raises ImproperlyConfigured."""
+    """Return the variable as a token for an HTTP header; "" if it is not set. Raises ImproperlyConfigured."""
     value = text(env, name, default="")
     if value and not re.fullmatch(r"[\x21-\x7e]+", value):
-        raise ImproperlyConfigured(f"{name} holds a blank or another character that no token has. Use ASCII letters.")
+        raise ImproperlyConfigured(
+            f"{name} contains a space or another character that tokens can't have. Use printable ASCII."
+        )
     remember(value, keep=True)
     return value
 
 
 def database(env: environ.Env, name: str) -> dict[str, Any] | None:
-    """Return the variable, a URL, as Django's settings of a database; None if it is not set.
+    """Return the variable, a URL, as Django's database settings; None if it is not set.
 
-    Raises ImproperlyConfigured, without quoting it: it may hold a password.
+    Raises ImproperlyConfigured without quoting the value: it may contain a password.
     """
     url = secret(env, name)
     if url is None:
@@ -250,32 +254,33 @@ def database(env: environ.Env, name: str) -> dict[str, Any] | None:
     unreadable = ImproperlyConfigured(f"{name} can't be read. Write it as postgresql://user:password@host:5432/name.")
     if _REFERENCE.search(url):
         raise unreadable
-    # The parser takes a plus for a blank, which it is only behind the question mark.
+    # The parser decodes a plus as a space, which is right only after the question mark.
     login, at, rest = url.rpartition("@")
     rest, mark, options = rest.partition("?")
     url = login.replace("+", "%2B") + at + rest.replace("+", "%2B") + mark + options
     try:
         found: dict[str, Any] = env.db_url_config(url)
-    except Exception:  # noqa: BLE001 - whatever a broken URL makes its parser raise
+    except Exception:  # noqa: BLE001 - the parser raises many kinds of errors
         raise unreadable from None
     engine = str(found.get("ENGINE")).rpartition(".")[2]
     if engine not in ("postgresql", "sqlite3") or not found.get("NAME"):
         raise unreadable
     if engine == "sqlite3" and (found["NAME"] == ":memory:" or found.get("HOST")):
-        raise ImproperlyConfigured(f"{name} names no file. Write it as sqlite:////absolute/path/of/panel.sqlite3.")
+        raise ImproperlyConfigured(
+            f"{name} doesn't name a file. Write it as sqlite:////absolute/path/of/panel.sqlite3."
+        )
     remember(str(found.get("PASSWORD") or ""), keep=True)
     if unknown := sorted(_unknown_options(found, engine)):
         names = ", ".join(one_line(option, 40) for option in unknown[:5])
-        raise ImproperlyConfigured(f"{name} has a parameter that can't be used: {names}. Remove it.")
+        raise ImproperlyConfigured(f"{name} has unsupported parameters: {names}. Remove them.")
     return found
 
 
 def _unknown_options(found: dict[str, Any], engine: str) -> set[str]:
-    """Return the parameters behind the question mark that the panel can't give to its database, and make booleans of
-    those that are."""
-    import psycopg  # a tenth of a second, which not every command has to pay
+    """Return the query parameters that the panel can't pass to its database. Converts boolean parameters in place."""
+    import psycopg  # imported here since it takes 0.1 s, which most commands can save
 
-    # With one transaction a request, a page would wait for the cluster in it, and an intent would come late.
+    # A transaction per request would delay intents until the response.
     unknown = {option.lower() for option in ("ATOMIC_REQUESTS", "AUTOCOMMIT") if option in found}
     for option in ("DISABLE_SERVER_SIDE_CURSORS", "CONN_HEALTH_CHECKS"):
         word = str(found.get(option, "false")).lower()
@@ -306,23 +311,24 @@ def fallback_database(env: environ.Env, name: str) -> Connection | None:
         return None
     try:
         if _REFERENCE.search(url):
-            raise InvalidConnectionError("The database URL holds a reference that nothing has replaced.")
+            raise InvalidConnectionError("The database URL contains an unresolved reference.")
         if urlsplit(url).query:
-            raise InvalidConnectionError("The database URL has parameters; DATABASE_SSLMODE sets how TLS is used.")
+            raise InvalidConnectionError("The database URL has parameters. Set TLS with DATABASE_SSLMODE instead.")
         found = parse_url(url)
     except ValueError as error:
-        said = str(error) if isinstance(error, InvalidConnectionError) else "The database URL can't be read."
-        raise ImproperlyConfigured(f"{name} can't be used. {said}") from None
+        reason = str(error) if isinstance(error, InvalidConnectionError) else "The database URL can't be parsed."
+        raise ImproperlyConfigured(f"{name} is invalid. {reason}") from None
     remember(found.password, keep=True)
     return found
 
 
 def redis_url(env: environ.Env, name: str) -> str:
-    """Return the variable, a URL, or "". Raises ImproperlyConfigured, without quoting it: it may hold a password."""
+    """Return the variable, a URL, or "". Raises ImproperlyConfigured without quoting the value: it may contain a
+    password."""
     url = text(env, name, default="")
     if not url:
         return ""
-    from redis.connection import parse_url as parse_redis_url  # not every panel has one
+    from redis.connection import parse_url as parse_redis_url  # imported only if needed
 
     parse: Any = parse_redis_url
     is_plain = re.match(r"(rediss?|unix)://.", url) and not _REFERENCE.search(url) and not re.search(r"\s", url)
@@ -336,29 +342,29 @@ def redis_url(env: environ.Env, name: str) -> str:
     return url
 
 
-def words(env: environ.Env, name: str, *, default: list[str]) -> list[str]:
-    """Return what stands between commas, without blanks around it. Raises ImproperlyConfigured where that is nothing,
-    unless the default is nothing too."""
+def comma_list(env: environ.Env, name: str, *, default: list[str]) -> list[str]:
+    """Return the comma-separated values, stripped. Raises ImproperlyConfigured for an empty list, unless the default is
+    empty too."""
     value = given(env, name)
     if value is None:
         return default
-    found = [word.strip() for word in value.split(",") if word.strip()]
+    found = [entry.strip() for entry in value.split(",") if entry.strip()]
     if not found and default:
         raise _empty(name)
     return found
 
 
-def pairs(env: environ.Env, name: str) -> dict[str, str]:
-    """Return the variable, `one=other,…`, as a dict. Raises ImproperlyConfigured."""
-    found = [word.partition("=") for word in words(env, name, default=[])]
+def mapping(env: environ.Env, name: str) -> dict[str, str]:
+    """Return the variable, `key=value,…`, as a dict. Raises ImproperlyConfigured."""
+    found = [entry.partition("=") for entry in comma_list(env, name, default=[])]
     if not all(key.strip() and value.strip() for key, _, value in found):
-        raise _refuse(name, given(env, name) or "", "pairs such as staff=Viewer,ops=Operator")
+        raise _refuse(name, given(env, name) or "", "key=value pairs such as staff=Viewer,ops=Operator")
     return {key.strip(): value.strip() for key, _, value in found}
 
 
 def host_names(env: environ.Env, name: str, *, default: list[str]) -> list[str]:
-    """Return the variable as hosts that Django compares the Host header with. Raises ImproperlyConfigured."""
-    found = words(env, name, default=default)
+    """Return the variable as hosts for Django's check of the Host header. Raises ImproperlyConfigured."""
+    found = comma_list(env, name, default=default)
     for host in found:
         if host != "*" and not _is_host(host):
             raise _refuse(name, host, "host names without scheme and port: panel.example.com, .example.com, [::1]")
@@ -375,8 +381,8 @@ def _is_host(host: str) -> bool:
 
 
 def origins(env: environ.Env, name: str) -> list[str]:
-    """Return the variable as origins, which may have a wildcard for a subdomain. Raises ImproperlyConfigured."""
-    found = words(env, name, default=[])
+    """Return the variable as origins, with an optional wildcard subdomain. Raises ImproperlyConfigured."""
+    found = comma_list(env, name, default=[])
     for origin in found:
         scheme, _, rest = origin.partition("://")
         host = rest.removeprefix("*.")
@@ -386,9 +392,9 @@ def origins(env: environ.Env, name: str) -> list[str]:
 
 
 def encryption_keys(env: environ.Env, name: str) -> list[str]:
-    """Return the variable as keys that nobody has looked at yet; [] if it is not set. Raises ImproperlyConfigured."""
+    """Return the variable as unchecked keys; [] if it is not set. Raises ImproperlyConfigured."""
     value = secret(env, name)
-    keys = words(env, name, default=[])
+    keys = comma_list(env, name, default=[])
     if value is not None and not keys:
         raise _empty(name)
     for key in keys:
@@ -397,24 +403,27 @@ def encryption_keys(env: environ.Env, name: str) -> list[str]:
 
 
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
-# How libpq 16 and newer may be asked to authenticate without showing the password itself.
+# Methods of libpq 16 and newer that don't send the password itself.
 _AUTHENTICATION_METHODS = ("scram-sha-256", "md5", "gss", "sspi")
 
 
 def authentication_methods(env: environ.Env, name: str, *, default: list[str]) -> str:
-    """Return the variable as libpq's `require_auth` takes it: `scram-sha-256,md5`. Raises ImproperlyConfigured, also
-    for `password` and `none`: with these any server gets the password, or need not know it."""
-    chosen = words(env, name, default=default)
+    """Return the variable as a value of libpq's `require_auth`, such as `scram-sha-256,md5`.
+
+    Raises ImproperlyConfigured, also for `password` and `none`: `password` sends the password to any server, and `none`
+    accepts servers that don't know it.
+    """
+    chosen = comma_list(env, name, default=default)
     if not set(chosen) <= set(_AUTHENTICATION_METHODS):
         raise _refuse(name, ",".join(chosen), f"one or more of {', '.join(_AUTHENTICATION_METHODS)}")
     return ",".join(chosen)
 
 
 def endpoint_hosts(env: environ.Env, name: str, *, default: list[str]) -> EndpointHosts:
-    """Return the variable as hosts that an annotation may name. Raises ImproperlyConfigured."""
+    """Return the variable as hosts that the endpoint annotation may name. Raises ImproperlyConfigured."""
     value = given(env, name)
-    # Empty is an answer: no host at all.
-    entries = default if value is None else [word.strip() for word in value.split(",") if word.strip()]
+    # An empty value allows no host.
+    entries = default if value is None else [entry.strip() for entry in value.split(",") if entry.strip()]
     try:
         return EndpointHosts.parse(entries)
     except ValueError as error:

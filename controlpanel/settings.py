@@ -29,10 +29,10 @@ from controlpanel.environment import (
     http_url,
     image,
     log_level,
+    mapping,
     namespace,
     object_name,
     origins,
-    pairs,
     ports,
     quantity,
     redis_url,
@@ -48,7 +48,7 @@ from projects.confidential.key_files import check_encryption_keys, private_file,
 from projects.confidential.redaction import remember
 from projects.domain.connection import Connection
 
-# ModelAdmin[Project] and friends are subscripted at run time too.
+# Classes such as ModelAdmin[Project] are subscripted at run time too.
 django_stubs_ext.monkeypatch()
 
 env = environ.Env()
@@ -58,7 +58,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 STATE_DIR = directory(env, "STATE_DIR", default=BASE_DIR / "var")
 
 SECRET_KEY = secret(env, "SECRET_KEY") or read_or_create(STATE_DIR / "secret_key", "django")
-# The first key encrypts, all of them decrypt. Without any, those in the file are used, and read again as it changes.
+# The first key encrypts, all of them decrypt. If unset, they come from the file, which is read again when it changes.
 ENCRYPTION_KEYS: list[str] = encryption_keys(env, "ENCRYPTION_KEYS")
 ENCRYPTION_KEY_FILE = STATE_DIR / "encryption_key"
 if ENCRYPTION_KEYS:
@@ -66,7 +66,7 @@ if ENCRYPTION_KEYS:
 else:
     read_encryption_keys(ENCRYPTION_KEY_FILE)
 
-# The administrator that the first start makes. The password is read from the environment there, and only checked here.
+# The administrator that the first start creates. It reads the password from the environment; this only validates it.
 ADMIN_USERNAME = text(env, "ADMIN_USERNAME", default="admin")
 secret(env, "ADMIN_PASSWORD")
 
@@ -79,7 +79,7 @@ CSRF_TRUSTED_ORIGINS = origins(env, "CSRF_TRUSTED_ORIGINS")
 KUBECONFIG = text(env, "KUBECONFIG", default="")
 KUBE_CONTEXT = text(env, "KUBE_CONTEXT", default="")
 IN_CLUSTER = "KUBERNETES_SERVICE_HOST" in os.environ and not KUBECONFIG
-# Without a cluster of the owner's, the panel talks to the embedded one, over a kubeconfig like any other.
+# Without a configured cluster, the panel uses the embedded one, through a kubeconfig like any other.
 EMBEDDED_CLUSTER = not KUBECONFIG and not IN_CLUSTER
 # The production image leaves the package out.
 EMBEDDED_CLUSTER_INSTALLED = importlib.util.find_spec("devcluster") is not None
@@ -93,19 +93,19 @@ KUBE_LOGIN_TIMEOUT_S = seconds(env, "KUBE_LOGIN_TIMEOUT_S", default=15.0, most=4
 # --- Databases and sandboxes -----------------------------------------------------------------------------------
 READY_TIMEOUT_S = whole_number(env, "READY_TIMEOUT_S", default=120)
 POLL_S = seconds(env, "POLL_S", default=3.0)
-# While the watcher tells us what changes, waiting rows are looked at only this often.
+# Polling interval of waiting projects while the watcher reports changes.
 WATCHED_POLL_S = seconds(env, "WATCHED_POLL_S", default=30.0)
 SETTLED_POLL_S = seconds(env, "SETTLED_POLL_S", default=300.0)
-# What is done about objects that somebody changed outside the panel, where a project does not say otherwise.
+# What happens to objects that were changed outside the panel; projects can override it.
 DRIFT_POLICY = choice(env, "DRIFT_POLICY", default="mend", allowed=("mend", "report"))
-# What the panel itself wrote to the timelines goes after so many days; what people did stays. 0: nothing goes.
+# Days until events written by the panel are deleted; events caused by people are kept. 0 keeps all.
 EVENT_RETENTION_DAYS = whole_number(env, "EVENT_RETENTION_DAYS", default=90, least=0, most=36_500)
-# Entries of the audit log go after so many days. 0: none goes, for what has gone can't be brought back.
-# Values as JSON has them, null and true instead of "None" and "True"; and of what a row points to, the name.
+# Days until audit log entries are deleted. 0 keeps all.
+AUDIT_RETENTION_DAYS = whole_number(env, "AUDIT_RETENTION_DAYS", default=0, least=0, most=36_500)
+# The audit log stores JSON values (null, true) and the names of related rows.
 AUDITLOG_STORE_JSON_CHANGES = True
 AUDITLOG_USE_FK_STRING_REPRESENTATION = True
-AUDIT_RETENTION_DAYS = whole_number(env, "AUDIT_RETENTION_DAYS", default=0, least=0, most=36_500)
-# Who has this token may read /metrics, beside staff who see all projects.
+# Bearer token for /metrics. Staff who see all projects don't need it.
 METRICS_TOKEN = bearer_token(env, "METRICS_TOKEN")
 POSTGRES_VERSION = version(env, "POSTGRES_VERSION", default="16.4.0")
 POSTGRES_VERSION_LEGACY = object_name(env, "POSTGRES_VERSION_LEGACY", default="postgresql-14.8.0")
@@ -113,16 +113,16 @@ DATABASE_CPU = quantity(env, "DATABASE_CPU", default="500m")
 DATABASE_MEMORY = quantity(env, "DATABASE_MEMORY", default="512Mi")
 DATABASE_STORAGE = quantity(env, "DATABASE_STORAGE", default="3Gi")
 DATABASE_STORAGE_CLASS = object_name(env, "DATABASE_STORAGE_CLASS")
-# A database outside the panel that a late sandbox may start with, for the projects that allow it.
+# An external database for sandboxes whose own database is late, in projects that allow it.
 DEFAULT_DATABASE: Connection | None = fallback_database(env, "DEFAULT_DATABASE_URL")
-# Off only where no database can ever be reached from the panel: it takes longer to find that out than to be told.
+# Turn off only where the panel can't reach any database: each check would wait for its timeout.
 VERIFY_CONNECTIONS = yes_or_no(env, "VERIFY_CONNECTIONS", default=True)
-# How the panel and its sandboxes log in to a database: a server that asks for the password in another way gets nothing.
+# How the panel and its sandboxes authenticate to databases. Servers that require another method are refused.
 DATABASE_REQUIRE_AUTH = authentication_methods(env, "DATABASE_REQUIRE_AUTH", default=["scram-sha-256"])
 DATABASE_SSLMODE = choice(env, "DATABASE_SSLMODE", default="prefer", allowed=SSL_MODES)
 DATABASE_SSLROOTCERT = file_path(env, "DATABASE_SSLROOTCERT")
 DATABASE_CLIENT_ENVIRONMENT = {"PGREQUIREAUTH": DATABASE_REQUIRE_AUTH, "PGSSLMODE": DATABASE_SSLMODE}
-# Hosts that the endpoint annotation of a Service may name. Who may patch Services could send passwords anywhere else.
+# Hosts that the endpoint annotation of a Service may name. Else anyone who can patch Services could redirect passwords.
 ENDPOINT_HOSTS = endpoint_hosts(env, "ENDPOINT_HOSTS", default=["127.0.0.1"] if EMBEDDED_CLUSTER else [])
 SANDBOX_IMAGE = image(env, "SANDBOX_IMAGE", default="ghcr.io/fullstackagent/fullstack-web-runtime:latest")
 SANDBOX_PORTS = ports(env, "SANDBOX_PORTS", default="app:3000")
@@ -134,8 +134,8 @@ SANDBOX_TLS_SECRET = object_name(env, "SANDBOX_TLS_SECRET")
 SANDBOX_CLUSTER_ISSUER = object_name(env, "SANDBOX_CLUSTER_ISSUER")
 if SANDBOX_TLS_SECRET and SANDBOX_CLUSTER_ISSUER:
     raise ImproperlyConfigured(
-        "SANDBOX_TLS_SECRET and SANDBOX_CLUSTER_ISSUER exclude each other: cert-manager would write the certificate of "
-        "one sandbox over the Secret that all of them share. Set one of the two."
+        "SANDBOX_TLS_SECRET and SANDBOX_CLUSTER_ISSUER are mutually exclusive: cert-manager would overwrite the shared "
+        "Secret with the certificate of one sandbox. Set only one of them."
     )
 SANDBOX_CPU = quantity(env, "SANDBOX_CPU", default="500m")
 SANDBOX_MEMORY = quantity(env, "SANDBOX_MEMORY", default="512Mi")
@@ -143,7 +143,7 @@ SANDBOX_STORAGE = quantity(env, "SANDBOX_STORAGE", default="10Gi")
 SANDBOX_STORAGE_CLASS = object_name(env, "SANDBOX_STORAGE_CLASS")
 
 # --- Secrets in logs and error pages: see docs/secrets.md -------------------------------------------------------
-# Whoever has logged in longer ago proves it anew before passwords are shown; 0 asks each time.
+# Seconds after a log-in during which passwords are revealed without confirmation; 0 always asks.
 REVEAL_REAUTH_S = whole_number(env, "REVEAL_REAUTH_S", default=900, least=0)
 DEFAULT_EXCEPTION_REPORTER = "controlpanel.http.error_reports.Reporter"
 DEFAULT_EXCEPTION_REPORTER_FILTER = "controlpanel.http.error_reports.ReportFilter"
@@ -193,8 +193,8 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "csp.middleware.CSPMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
-    "controlpanel.http.input_guard.RefuseBadInput",
-    # It answers in place of a view whose log-in was found locked.
+    "controlpanel.http.input_guard.RejectInvalidInput",
+    # Replaces the response of a view that found the log-in locked.
     "axes.middleware.AxesMiddleware",
     "controlpanel.accounts.lockout.AddressLimitMiddleware",
     "controlpanel.http.error_pages.ExplainKnownErrors",
@@ -222,16 +222,16 @@ TEMPLATES = [
     },
 ]
 
-# A connection for each request or task costs more than the request or task itself.
+# Seconds. Opening a connection takes longer than a typical request or task.
 CONN_MAX_AGE = 600
-# Without a URL, SQLite: sessions and password hashes are for this user alone.
+# SQLite by default. Readable by this user only: it contains sessions and password hashes.
 _database: dict[str, Any] = database(env, "DATABASE_URL") or {
     "ENGINE": "django.db.backends.sqlite3",
     "NAME": str(private_file(STATE_DIR / "panel.sqlite3")),
 }
 if _database["ENGINE"].endswith("sqlite3"):
-    # IMMEDIATE: a transaction that will write takes the lock at its start and waits its turn,
-    # where a deferred one fails with "database is locked" when it finds another writer in between.
+    # IMMEDIATE takes the write lock at the start and waits for it. A deferred transaction fails with "database is
+    # locked" if another one has written in between.
     _database["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
@@ -247,7 +247,7 @@ Q_CLUSTER: dict[str, Any] = {
     "name": "controlpanel",
     "label": "Queue",
     "workers": whole_number(env, "QUEUE_WORKERS", default=2, most=200),
-    # `retry` must exceed `timeout` and the time that a fetched task waits for a worker.
+    # `retry` must exceed `timeout` plus the time that a fetched task waits for a worker.
     "timeout": 60,
     "retry": 180,
     "max_attempts": 3,
@@ -257,13 +257,13 @@ Q_CLUSTER: dict[str, Any] = {
     "poll": seconds(env, "QUEUE_POLL_S", default=0.05),
     "queue_limit": 8,
     "recycle": 5000,
-    # What it knows of its own processes, written twice a second: nothing for the database.
+    # Django-q writes the state of its processes here twice a second; not in the database.
     "cache": "process",
     **({"redis": REDIS_URL} if REDIS_URL else {"orm": "default"}),
 }
 
-# Wrong codes of the second factor, and codes that were used, are counted for all web servers together: in the default
-# cache, since allauth can be told of no other. Nothing else goes through it. `migrate` makes the table.
+# Shared by all web servers. allauth counts wrong and used second-factor codes in the default cache and supports no
+# other; nothing else uses it. `migrate` creates the table.
 _shared: dict[str, Any] = {
     "BACKEND": "django.core.cache.backends.db.DatabaseCache",
     "LOCATION": "controlpanel_cache",
@@ -296,11 +296,11 @@ USE_TZ = True
 FORMAT_MODULE_PATH = ["controlpanel.formats"]
 
 STATIC_URL = "static/"
-# Served straight from the packages: no collectstatic step between a clone and a running panel, hence no STATIC_ROOT.
+# Static files are served from the packages, so there is no collectstatic step and no STATIC_ROOT.
 WHITENOISE_USE_FINDERS = True
 
 # --- Security --------------------------------------------------------------------------------------------------
-# The panel speaks plain http on the loopback address; behind a TLS proxy set HTTPS=true.
+# The panel serves plain HTTP on the loopback address. Behind a TLS proxy, set HTTPS=true.
 HTTPS = yes_or_no(env, "HTTPS", default=False)
 SECURE_SSL_REDIRECT = HTTPS
 SECURE_REDIRECT_EXEMPT = [r"^healthz$"]
@@ -312,21 +312,21 @@ SESSION_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_HTTPONLY = True
 CSRF_COOKIE_HTTPONLY = True
-# Lax, not Strict: whoever follows a link to the panel, or comes back from single sign-on, is still logged in.
+# Lax, not Strict: users who follow a link or return from single sign-on stay logged in.
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_SAMESITE = "Strict"
-# A log-in ends after so long, used or not.
+# Seconds from the log-in until the session ends, whether or not it is used.
 SESSION_COOKIE_AGE = whole_number(env, "SESSION_AGE_S", default=43_200)
 SESSION_SAVE_EVERY_REQUEST = False
-# Two panels on one machine (other ports) must not log each other out: cookies do not know ports. With __Host- browsers
-# take the cookie from nobody but this very host, over TLS.
+# The port is part of the name, since cookies ignore ports: panels on one host would log each other out. With __Host-,
+# browsers accept the cookie from this host only, over TLS.
 _prefix = "__Host-" if HTTPS else ""
 SESSION_COOKIE_NAME = f"{_prefix}panel_session_{PORT}"
 CSRF_COOKIE_NAME = f"{_prefix}panel_csrf_{PORT}"
-# How many proxies of our own stand in front and append to X-Forwarded-For; 0 trusts no such header.
+# Number of trusted proxies that append to X-Forwarded-For; 0 ignores the header.
 TRUSTED_PROXIES = whole_number(env, "TRUSTED_PROXIES", default=1 if HTTPS else 0, least=0, most=10)
 X_FRAME_OPTIONS = "DENY"
-# Failed log-ins lock out a name at an address: a stranger elsewhere can't lock out anybody.
+# Failed log-ins lock the pair of user name and IP address, so that users can't be locked out from another address.
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_FAILURE_LIMIT = whole_number(env, "LOGIN_ATTEMPTS", default=5)
@@ -335,27 +335,27 @@ LOGIN_ATTEMPTS_PER_ADDRESS = whole_number(env, "LOGIN_ATTEMPTS_PER_ADDRESS", def
 AXES_COOLOFF_TIME = timedelta(seconds=whole_number(env, "LOGIN_LOCK_S", default=900))
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_RESET_ON_SUCCESS = True
-AXES_LOCKOUT_CALLABLE = "controlpanel.accounts.lockout.answer_locked_out"
-AXES_USERNAME_CALLABLE = "controlpanel.accounts.lockout.name_tried"
-# The audit log has who logged in, and who failed to.
+AXES_LOCKOUT_CALLABLE = "controlpanel.accounts.lockout.locked_out"
+AXES_USERNAME_CALLABLE = "controlpanel.accounts.lockout.attempted_name"
+# The audit log records log-ins and failed log-ins.
 AXES_DISABLE_ACCESS_LOG = True
 AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
-# Its log says whose log-in failed, from where: the audit log says it too. Passwords are masked all the same.
+# Log user names and addresses of failed log-ins, as the audit log does. Passwords are masked regardless.
 AXES_SENSITIVE_PARAMETERS: list[str] = []
 
 # --- Single sign-on and the second factor: docs/access.md ------------------------------------------------------
 OIDC_ISSUER = http_url(env, "OIDC_ISSUER")
 OIDC_NAME = text(env, "OIDC_NAME", default="single sign-on")
 OIDC_GROUPS_CLAIM = text(env, "OIDC_GROUPS_CLAIM", default="groups")
-OIDC_GROUPS: dict[str, str] = pairs(env, "OIDC_GROUPS")
+OIDC_GROUPS: dict[str, str] = mapping(env, "OIDC_GROUPS")
 OIDC_STAFF = yes_or_no(env, "OIDC_STAFF", default=False)
 SECOND_FACTOR = choice(env, "SECOND_FACTOR", default="off", allowed=("off", "optional", "required"))
 OIDC_CLIENT_ID = text(env, "OIDC_CLIENT_ID", default="")
 _oidc_secret = secret(env, "OIDC_CLIENT_SECRET")
 if bool(OIDC_ISSUER) != bool(OIDC_CLIENT_ID):
     _set, _unset = ("OIDC_ISSUER", "OIDC_CLIENT_ID") if OIDC_ISSUER else ("OIDC_CLIENT_ID", "OIDC_ISSUER")
-    raise ImproperlyConfigured(f"{_set} is set and {_unset} is not: single sign-on needs both.")
+    raise ImproperlyConfigured(f"{_set} is set, but {_unset} is not. Single sign-on needs both.")
 ACCOUNT_PAGES = bool(OIDC_ISSUER) or SECOND_FACTOR != "off"
 LOGIN_URL = "account_login" if ACCOUNT_PAGES else "admin:login"
 ACCOUNT_ADAPTER = "controlpanel.accounts.adapters.AccountAdapter"
@@ -363,10 +363,10 @@ ACCOUNT_LOGIN_METHODS = {"username"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*"]
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_UNIQUE_EMAIL = False
-# Of codes of the second factor, for each user: the throttle of passwords, above, sees none of them.
+# Limits second-factor codes per user. The limit above covers passwords only.
 ACCOUNT_RATE_LIMITS = {"login_failed": f"{AXES_FAILURE_LIMIT}/{AXES_COOLOFF_TIME.total_seconds():.0f}s/key"}
 ACCOUNT_EMAIL_NOTIFICATIONS = False
-# Whoever comes to an open session must not tie an account of their own to it for good.
+# Without it, anyone at an open session could link their own account to it.
 SOCIALACCOUNT_REAUTHENTICATION_REQUIRED = True
 SOCIALACCOUNT_ADAPTER = "controlpanel.accounts.adapters.SignOnAdapter"
 SOCIALACCOUNT_OPENID_CONNECT_URL_PREFIX = "sso"
@@ -389,8 +389,8 @@ SOCIALACCOUNT_PROVIDERS = {
 MFA_ADAPTER = "controlpanel.accounts.adapters.SecondFactorAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
 
-# 'unsafe-eval' and inline styles are the least that the admin theme's Alpine.js works with. The own pages allow no
-# inline style: projects/pages/layout.py.
+# The theme's Alpine.js needs 'unsafe-eval' and inline styles. The HTMX pages forbid inline styles:
+# projects/pages/guards.py.
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [SELF],
@@ -410,7 +410,7 @@ LOGGING = {
     "disable_existing_loggers": False,
     "filters": {
         "refusals": {"()": "controlpanel.http.log_filters.RefusalFilter"},
-        # The last one: what the others write is masked too.
+        # Last, so that it masks the output of the other filters.
         "redact": {"()": "projects.confidential.redaction.RedactingFilter"},
     },
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
@@ -421,12 +421,12 @@ LOGGING = {
         "waitress.queue": {"handlers": ["stderr"], "level": "ERROR", "propagate": False},
         "django": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
         "axes": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
-        # One line a task is noise at a thousand tasks: the timeline has what happened.
+        # Not one line per task: the projects' events record what happened.
         "django-q": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
     },
 }
 
-# --- The admin's look ------------------------------------------------------------------------------------------
-# Who tells the pages whether the panel's own processes are alive.
+# --- Pages -----------------------------------------------------------------------------------------------------
+# The function that reports whether the panel's processes are alive, for the banner on every page.
 PANEL_HEALTH = "provisioning.heartbeats.read"
 UNFOLD = theme.UNFOLD

@@ -1,4 +1,4 @@
-"""The admin's look and its sidebar, as django-unfold reads them from the settings."""
+"""Colours and sidebar of the admin, as django-unfold's settings."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ UNFOLD: dict[str, Any] = {
     "SCRIPTS": [lambda _: static("projects/panel.js")],
     "DASHBOARD_CALLBACK": "projects.admin.dashboard.add_dashboard",
     "LOGIN": {"form": "controlpanel.accounts.forms.LogInForm"},
-    # Indigo: apart from the green, red, orange and blue that mean something in a badge.
+    # Indigo: distinct from the badges' green, red, orange and blue.
     "COLORS": {
         "primary": {
             "50": "oklch(96.2% .018 272.314)",
@@ -54,13 +54,13 @@ UNFOLD: dict[str, Any] = {
                         "permission": "projects.access.sidebar.may_enter",
                     },
                     {
-                        "title": "Clusters found",
+                        "title": "Unmanaged clusters",
                         "icon": "travel_explore",
                         "link": reverse_lazy("admin:projects_foundcluster_changelist"),
                         "permission": "projects.access.sidebar.may_view_every_project",
                     },
                     {
-                        "title": "Orphans",
+                        "title": "Orphaned objects",
                         "icon": "link_off",
                         "link": reverse_lazy("admin:projects_orphan_changelist"),
                         "permission": "projects.access.sidebar.may_view_every_project",

@@ -1,4 +1,4 @@
-"""Every address of the panel."""
+"""The panel's URLs."""
 
 from django.conf import settings
 from django.contrib import admin
@@ -8,7 +8,7 @@ from django.views.generic import RedirectView
 from controlpanel.accounts.adapters import guard_admin_login
 from controlpanel.monitoring.health import healthz, livez
 from controlpanel.monitoring.metrics import metrics
-from projects.pages.layout import search
+from projects.admin.search import search
 
 admin.site.login = guard_admin_login(admin.site.login)  # type: ignore[method-assign]
 admin.site.search = search  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Log-in: django-allauth's adapters, the log-in form, addresses, and the lock after failed attempts.
+"""Log-in: adapters and URLs of django-allauth, the log-in form, the lock after failed attempts.
 
 Imports `projects`, never `controlpanel.monitoring`.
 """

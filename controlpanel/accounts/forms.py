@@ -12,12 +12,12 @@ else:
 
 
 class LogInForm(_AuthenticationForm):
-    """Says to whom the password is right what their account lacks. Others learn nothing of it."""
+    """Explains a missing staff status, but only after the right password: others learn nothing about the account."""
 
     def confirm_login_allowed(self, user: User) -> None:
         if user.is_active and not user.is_staff:
             raise ValidationError(
-                f"{user.get_username()} may not use the panel yet. Ask an administrator to tick “Staff status” for it.",
+                f"{user.get_username()} doesn't have staff status. Ask an administrator to enable it.",
                 code="not_staff",
             )
         super().confirm_login_allowed(user)

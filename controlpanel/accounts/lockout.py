@@ -1,4 +1,5 @@
-"""Locks after failed log-ins: django-axes locks a name at an address, and an address locks for all names after more."""
+"""Locks after failed log-ins. django-axes locks a pair of user name and IP address; after more failures, the address is
+locked for all names."""
 
 import ipaddress
 from collections.abc import Callable
@@ -15,20 +16,22 @@ from django.utils import timezone
 
 from projects.confidential.plain_text import plain
 
-# As long as a user's name can be. Failed log-ins are kept by it: anyone may send any.
-_LONGEST_NAME = 150
-_LOG_INS = frozenset({"admin:login", "account_login", "account_reauthenticate"})
+# The maximum length of a user name. Failed log-ins are stored by name, and clients send names of any length.
+_MAX_NAME_LENGTH = 150
+_LOG_IN_VIEWS = frozenset({"admin:login", "account_login", "account_reauthenticate"})
 
 
-def name_tried(request: HttpRequest, credentials: dict[str, Any] | None = None) -> str | None:
-    """Return the name of a log-in that is tried, cut to what a row holds; None where there is none."""
+def attempted_name(request: HttpRequest, credentials: dict[str, Any] | None = None) -> str | None:
+    """Return the user name of a log-in attempt, cut to the column's length; None without one."""
     name = credentials.get("username") if credentials else request.POST.get("username")
-    return plain(name[:_LONGEST_NAME]) if isinstance(name, str) else None
+    return plain(name[:_MAX_NAME_LENGTH]) if isinstance(name, str) else None
 
 
 def is_address_locked(address: str, now: datetime) -> bool:
-    """Whether log-ins from this address have failed too often lately, counted over all names. The addresses of an IPv6
-    /64 count together: one client usually has all of them."""
+    """Whether too many recent log-ins from this address failed, over all names.
+
+    The addresses of an IPv6 /64 network count as one: a single client usually has all of them.
+    """
     since = now - settings.AXES_COOLOFF_TIME
     recent = AccessAttempt.objects.filter(attempt_time__gte=since)
     if ":" in address:
@@ -44,7 +47,7 @@ def is_address_locked(address: str, now: datetime) -> bool:
 
 
 class AddressLimitMiddleware:
-    """Answers 429 to log-ins from an address that is locked, before anything is checked or recorded."""
+    """Answers 429 to log-ins from a locked address, before the password is checked or an attempt is recorded."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self._get_response = get_response
@@ -55,18 +58,18 @@ class AddressLimitMiddleware:
     def process_view(
         self, request: HttpRequest, view: Callable[..., HttpResponse], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> HttpResponse | None:
-        found = request.resolver_match
-        is_log_in = request.method == "POST" and found is not None and found.view_name in _LOG_INS
+        match = request.resolver_match
+        is_log_in = request.method == "POST" and match is not None and match.view_name in _LOG_IN_VIEWS
         address = request.META.get("REMOTE_ADDR", "")
         if not is_log_in or not address or not is_address_locked(address, timezone.now()):
             return None
-        return answer_locked_out(request, limit=settings.LOGIN_ATTEMPTS_PER_ADDRESS)
+        return locked_out(request, limit=settings.LOGIN_ATTEMPTS_PER_ADDRESS)
 
 
-def answer_locked_out(
+def locked_out(
     request: HttpRequest, credentials: dict[str, Any] | None = None, *, limit: int | None = None
 ) -> HttpResponse:
-    """Answer 429 with a page that says for how long; a fragment's request gets it in place of the whole page."""
+    """Return a 429 page with the duration of the lock. For htmx requests it replaces the whole page."""
     context = {
         "username": get_client_username(request, credentials) or "",
         "failure_limit": limit or settings.AXES_FAILURE_LIMIT,
@@ -74,7 +77,7 @@ def answer_locked_out(
     }
     if "HX-Request" not in request.headers:
         return render(request, "locked_out.html", context, status=429)
-    # htmx shows nothing of an answer that is an error.
+    # htmx doesn't swap in error responses, hence 200.
     response = render(request, "locked_out.html", context)
     response.headers["HX-Retarget"] = "body"
     response.headers["HX-Reswap"] = "innerHTML"

@@ -1,5 +1,7 @@
-"""Addresses of django-allauth below /accounts/, of what is switched on. No browser and no proxy keeps a page of them:
-some show the secret of a second factor, or codes."""
+"""URLs of django-allauth below /accounts/, limited to the features that are on.
+
+None of them is cached: some pages show recovery codes or the secret of a second factor.
+"""
 
 from collections.abc import Iterable
 
@@ -27,12 +29,12 @@ if settings.OIDC_ISSUER:
     ]
 
 
-def _keep_nothing(patterns: Iterable[URLPattern | URLResolver]) -> None:
-    for each in patterns:
-        if isinstance(each, URLResolver):
-            _keep_nothing(each.url_patterns)
+def _disable_caching(patterns: Iterable[URLPattern | URLResolver]) -> None:
+    for pattern in patterns:
+        if isinstance(pattern, URLResolver):
+            _disable_caching(pattern.url_patterns)
         else:
-            each.callback = never_cache(each.callback)
+            pattern.callback = never_cache(pattern.callback)
 
 
-_keep_nothing(urlpatterns)
+_disable_caching(urlpatterns)

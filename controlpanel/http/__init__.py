@@ -1,4 +1,4 @@
-"""What surrounds a request: the client's address, refusal of unusable input, error pages and reports, log filters.
+"""HTTP concerns of every request: client address, input validation, error pages, error reports, log filters.
 
 Imports `projects`, never `controlpanel.accounts` or `controlpanel.monitoring`.
 """

@@ -1,4 +1,5 @@
-"""From where a request comes. What is behind this middleware (throttling, the audit log) reads `REMOTE_ADDR` only."""
+"""The client's IP address. Everything behind this middleware, such as rate limits and the audit log, reads
+`REMOTE_ADDR` only."""
 
 import ipaddress
 import re
@@ -9,11 +10,11 @@ from django.http import HttpRequest, HttpResponse
 
 
 def client_address(remote: str, forwarded_for: str, proxies: int) -> str:
-    """Return the address that the outermost of our own proxies saw.
+    """Return the client's address as the outermost trusted proxy saw it.
 
-    Each proxy appends whom it was asked by to X-Forwarded-For: behind `proxies` of them, the entry so many from the
-    right is the client's, and what stands left of it is whatever the client wrote. With fewer entries than proxies, or
-    something that is no address, nothing is trusted but the connection's other end, `remote`.
+    Each proxy appends the address of its client to X-Forwarded-For. Behind N proxies, the Nth entry from the right is
+    the client's address; entries further left come from the client and are not trusted. Returns `remote`, the address
+    of the connection, if there are fewer entries than proxies or the entry is not an IP address.
     """
     entries = [entry.strip() for entry in forwarded_for.split(",")] if forwarded_for.strip() else []
     if not 0 < proxies <= len(entries):
@@ -45,7 +46,7 @@ def read_address(entry: str) -> str:
 
 
 class ClientAddressMiddleware:
-    """Puts the client's address into REMOTE_ADDR and takes X-Forwarded-For away, so that nobody else guesses by it."""
+    """Sets REMOTE_ADDR to the client's address and removes X-Forwarded-For, so that no other code interprets it."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self._get_response = get_response

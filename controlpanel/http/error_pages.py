@@ -1,4 +1,4 @@
-"""Errors with a known cause and remedy, as a page that says both instead of “the panel made a mistake”."""
+"""Error pages with a cause and a fix, for errors that are not bugs of the panel."""
 
 import logging
 import sys
@@ -15,14 +15,14 @@ from projects.confidential.encrypted_fields import UndecryptableValueError
 from projects.domain.panel_database import explain_unusable
 
 logger = logging.getLogger(__name__)
-# How an identity provider that is down, or no such thing, breaks what asks it where to log in, and who it was.
-_OF_A_PROVIDER = (OSError, LookupError, AttributeError, TypeError, ValueError, DataError)
-_ASKS_A_PROVIDER = ("openid_connect_login", "openid_connect_callback")
+# What the views below raise when the identity provider is down or returns an invalid response.
+_PROVIDER_ERRORS = (OSError, LookupError, AttributeError, TypeError, ValueError, DataError)
+_PROVIDER_VIEWS = ("openid_connect_login", "openid_connect_callback")
 
 
 class ExplainKnownErrors:
-    """Middleware: a lost, wrong or broken encryption key and an identity provider that is down are each answered with a
-    503 that says what to do."""
+    """Middleware: returns an explaining 503 for a missing or invalid encryption key, and for an identity provider that
+    is down."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -33,16 +33,19 @@ class ExplainKnownErrors:
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         if isinstance(error, UndecryptableValueError | ImproperlyConfigured):
             return render(request, "key_missing.html", {"explanation": str(error)}, status=503)
-        asked = request.resolver_match
-        if asked is not None and asked.url_name in _ASKS_A_PROVIDER and isinstance(error, _OF_A_PROVIDER):
-            logger.warning("The identity provider's answer is of no use: %s: %s", type(error).__name__, error)
+        match = request.resolver_match
+        if match is not None and match.url_name in _PROVIDER_VIEWS and isinstance(error, _PROVIDER_ERRORS):
+            logger.warning("Single sign-on failed, check the identity provider: %s: %s", type(error).__name__, error)
             return render(request, "sign_on_down.html", status=503)
         return None
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Django's handler500: a database of the panel that can't be used is no mistake of the panel, and passes. The page
-    needs no database; sessions and users do, so that middleware may have failed as well as a view."""
+    """Django's handler500. If the panel's database is unusable, the response is a 503 with Retry-After.
+
+    A handler, not a middleware: sessions and users need the database, so middleware can fail as well as a view. Its
+    page is rendered without the database.
+    """
     explanation = explain_unusable(sys.exc_info()[1])
     if explanation:
         page = get_template("database_unusable.html").render({"explanation": explanation})

@@ -1,4 +1,4 @@
-"""Django's error pages and reports, DEBUG on or off, without the secrets that were at hand when something failed."""
+"""Django's error reports with secrets masked, whether DEBUG is on or off."""
 
 from collections.abc import ItemsView
 from types import FrameType
@@ -12,12 +12,12 @@ from projects.confidential.redaction import MASK, mask_all, redact_all
 
 
 class _Shown:
-    """A value as a report shows it: masked before it is cut, so that no half of a secret is left."""
+    """A value in a report. Secrets are masked before Django truncates the value, so that no part of one is left."""
 
     def __init__(self, value: Any) -> None:
         try:
             self._text = redact_all(repr(value))
-        except Exception as error:  # noqa: BLE001 - a report about an error must not fail itself
+        except Exception as error:  # noqa: BLE001 - an error report must not raise
             self._text = f"<{type(value).__name__} that can't be shown: {type(error).__name__}>"
 
     def __repr__(self) -> str:
@@ -25,8 +25,10 @@ class _Shown:
 
 
 class ReportFilter(SafeExceptionReporterFilter):
-    """Masks by name what is called like a secret, and by value what is known to be one; with DEBUG as well, since a
-    report is copied into tickets. What people typed into a form is never shown."""
+    """Masks variables whose names suggest a secret, known secrets in any value, and all form input.
+
+    Active with DEBUG too: people copy reports into tickets.
+    """
 
     cleansed_substitute = MASK
 
@@ -50,7 +52,7 @@ class ReportFilter(SafeExceptionReporterFilter):
 
 
 class Reporter(ExceptionReporter):
-    """A report whose every part is masked at last, the exception's own text included."""
+    """Masks secrets in the whole report, including the exception's text."""
 
     def get_traceback_data(self) -> dict[str, Any]:
         data = super().get_traceback_data()

@@ -1,4 +1,4 @@
-"""What no page of the panel is ever sent by its own links and forms, refused before a view or the database sees it."""
+"""Rejects input that no link or form of the panel sends, before it reaches a view or the database."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,17 +12,17 @@ from django_htmx.middleware import HtmxDetails
 
 from projects.domain.limits import MOST_FORMS
 
-# Keys are numbers of 64 bits, or ids of tasks in 32 digits.
-_LONGEST_KEY = 40
-_LONGEST_NUMBER = 18
+# Keys are 64-bit integers or task ids of 32 characters.
+_MAX_KEY_LENGTH = 40
+_MAX_DIGITS = 18
 _FORM_COUNTS = (TOTAL_FORM_COUNT, INITIAL_FORM_COUNT)
 
 
-class RefuseBadInput:
-    """Answers 404 to keys that no row has, 400 to selections, query strings and headers that no page sends.
+class RejectInvalidInput:
+    """Middleware: 404 for keys that no row can have; 400 for selections, query strings and headers that no page sends.
 
-    Django's admin and its filters hand them to the database as they come, and what it makes of them would be a 500:
-    PostgreSQL takes no NUL, and Python no number of thousands of digits.
+    The admin passes them to the database as they are, which would end in a 500: PostgreSQL rejects NUL, and Python
+    rejects integers of thousands of digits.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -35,42 +35,44 @@ class RefuseBadInput:
         self, request: HttpRequest, view: Callable[..., HttpResponse], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
         for key in (str(value) for value in kwargs.values()):
-            if len(key) > _LONGEST_KEY or not key.isprintable():
-                raise Http404("No row has such a key.")
-        is_admins = request.resolver_match is not None and request.resolver_match.app_name == "admin"
-        if is_admins and any("\0" in text for item in request.GET.lists() for text in (item[0], *item[1])):
-            raise BadRequest("The address holds a null character.")
-        if not _says_where_it_is(request):
-            raise BadRequest("The header HX-Current-URL holds no address.")
+            if len(key) > _MAX_KEY_LENGTH or not key.isprintable():
+                raise Http404("Invalid key.")
+        is_admin = request.resolver_match is not None and request.resolver_match.app_name == "admin"
+        if is_admin and any("\0" in text for item in request.GET.lists() for text in (item[0], *item[1])):
+            raise BadRequest("The query string contains a null character.")
+        if not _has_valid_current_url(request):
+            raise BadRequest("The header HX-Current-URL is not a valid URL.")
         if not all(map(_is_key, request.POST.getlist(ACTION_CHECKBOX_NAME))):
-            raise BadRequest("What was selected are no rows.")
+            raise BadRequest("The selection contains an invalid key.")
         counts = [text for name, texts in request.POST.lists() if name.endswith(_FORM_COUNTS) for text in texts]
         if not all(_is_key(text) and int(text) <= MOST_FORMS for text in counts):
-            raise BadRequest("That is no number of forms.")
+            raise BadRequest("Invalid number of forms.")
 
     def process_exception(self, request: HttpRequest, error: Exception) -> None:
-        """Django's lists take any lookup of a column from the address, and find out as they ask the database that no
-        column holds such a value: a day before the calendar, a number too long, half a regular expression. So do its
-        forms of the keys that are chosen in a field for several rows."""
-        found = request.resolver_match
-        if found is None or found.app_name != "admin":
+        """Turn database errors about invalid values into a 400.
+
+        The admin's lists accept any lookup of a column in the query string, such as a date out of range, an integer
+        that is too large or an invalid regular expression. Its multiple-choice fields accept any number as a key.
+        """
+        match = request.resolver_match
+        if match is None or match.app_name != "admin":
             return
-        is_lookup = str(found.url_name).endswith("_changelist") and any("__" in name for name in request.GET)
-        if is_lookup and _comes_of_a_value(error):
-            raise BadRequest("The address asks for a value that no row can have.") from error
+        is_lookup = str(match.url_name).endswith("_changelist") and any("__" in name for name in request.GET)
+        if is_lookup and _is_caused_by_value(error):
+            raise BadRequest("The query string contains an invalid value.") from error
         if isinstance(error, OverflowError):
-            raise BadRequest("The form holds a number that no row can have as its key.") from error
+            raise BadRequest("The form contains an invalid key.") from error
 
 
-def _comes_of_a_value(error: Exception) -> bool:
-    """Whether a query has failed by what was looked for, and not because the database can't be used."""
-    is_of_regexp = isinstance(error, OperationalError) and str(error).startswith("user-defined function")  # SQLite's
-    return is_of_regexp or isinstance(error, OverflowError | ValueError | DataError | NotSupportedError)
+def _is_caused_by_value(error: Exception) -> bool:
+    """Whether a query failed because of the value it looks for, not because the database is unavailable."""
+    is_invalid_regex = isinstance(error, OperationalError) and str(error).startswith("user-defined function")  # SQLite
+    return is_invalid_regex or isinstance(error, OverflowError | ValueError | DataError | NotSupportedError)
 
 
-def _says_where_it_is(request: HttpRequest) -> bool:
-    """Whether htmx's header of the page that a fragment is for can be read as an address: views take it apart."""
-    htmx: HtmxDetails = request.htmx  # type: ignore[attr-defined] # its middleware stands in front
+def _has_valid_current_url(request: HttpRequest) -> bool:
+    """Whether views can parse the header HX-Current-URL, which htmx sends with its requests."""
+    htmx: HtmxDetails = request.htmx  # type: ignore[attr-defined] # set by its middleware, which runs first
     try:
         _ = htmx.current_url_abs_path
     except ValueError:
@@ -79,4 +81,4 @@ def _says_where_it_is(request: HttpRequest) -> bool:
 
 
 def _is_key(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and len(text) <= _LONGEST_NUMBER
+    return text.isascii() and text.isdecimal() and len(text) <= _MAX_DIGITS

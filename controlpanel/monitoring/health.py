@@ -1,5 +1,7 @@
-"""`/healthz`: whether every part of the panel is up, for supervisors, monitoring and people. `/livez`: whether this web
-server answers, for the probes of Kubernetes. No login and no secret; what may name hosts is for staff."""
+"""`/healthz` reports the health of every component; `/livez` only that this web server responds.
+
+Both are public and contain no secrets. Messages that may name hosts are limited to staff.
+"""
 
 import logging
 
@@ -14,61 +16,64 @@ from provisioning import heartbeats
 from provisioning.models import ProcessLease
 
 logger = logging.getLogger(__name__)
-_GOOD = "ok"
+_OK = "ok"
 
 
 @never_cache
 @require_safe
 def livez(request: HttpRequest) -> HttpResponse:
-    """Answer 200 as long as requests are answered at all: what else is missing, no restart of the web server mends."""
+    """Always answer 200, for the liveness probe: restarting the web server doesn't fix other components."""
     return HttpResponse("ok\n", content_type="text/plain")
 
 
 @never_cache
 @require_safe
 def healthz(request: HttpRequest) -> JsonResponse:
-    """Answer 200 if the database, the queue and the watcher with its API server are up, else 503; either with every
-    part's sentence: `{"ok": bool, "parts": {name: {"ok": bool, "message": str}}}`. Only staff are told what exactly the
-    watcher says of its trouble: it may name the API server."""
-    parts = {"web": _said(True, _GOOD), "database": _check_database()}
+    """Answer 200 if every component is healthy, else 503.
+
+    The body is `{"ok": bool, "parts": {name: {"ok": bool, "message": str}}}` with the parts web, database, queue,
+    watcher, and cluster: the API server as the watcher sees it.
+    """
+    parts = {"web": _component(True, _OK), "database": _check_database()}
     if parts["database"]["ok"]:
         try:
             alive = heartbeats.read()
-            parts["queue"] = _said(alive.queue.alive, alive.queue.message)
-            tells_why = permissions.is_staff(request.user)
+            parts["queue"] = _component(alive.queue.alive, alive.queue.message)
+            is_detailed = permissions.is_staff(request.user)
             is_watched = alive.watcher.alive
-            words = alive.watcher.message if tells_why or not is_watched else "A watcher leads."
-            parts["watcher"] = _said(is_watched, words)
-            parts["cluster"] = _check_cluster(is_watched=is_watched, tells_why=tells_why)
+            message = alive.watcher.message if is_detailed or not is_watched else "Watcher running."
+            parts["watcher"] = _component(is_watched, message)
+            parts["cluster"] = _check_cluster(is_watched=is_watched, is_detailed=is_detailed)
         except DatabaseError as error:
-            parts["database"] = _said(False, explain_unusable(error) or "The panel's database can't be read.")
-    good = all(part["ok"] for part in parts.values())
-    return JsonResponse({"ok": good, "parts": parts}, status=200 if good else 503)
+            parts["database"] = _component(False, explain_unusable(error) or "The panel's database can't be read.")
+    ok = all(part["ok"] for part in parts.values())
+    return JsonResponse({"ok": ok, "parts": parts}, status=200 if ok else 503)
 
 
 def _check_database() -> dict[str, object]:
     try:
         heartbeats.prove_database_writable()
     except DatabaseError as error:
-        # The driver's words may name hosts and users: they are for the log, not for everybody.
+        # The error may name hosts and users, so it goes to the log only.
         logger.warning("The panel's database can't be written: %s", error)
-        return _said(False, explain_unusable(error) or "The panel's database does not take a row; its log says why.")
-    return _said(True, _GOOD)
+        return _component(False, explain_unusable(error) or "The database rejects writes. Details are in its log.")
+    return _component(True, _OK)
 
 
-def _check_cluster(*, is_watched: bool, tells_why: bool) -> dict[str, object]:
-    """Say what the watcher last found out about the API server: a probe of our own would be one more thing to fail."""
+def _check_cluster(*, is_watched: bool, is_detailed: bool) -> dict[str, object]:
+    """Return the API server's health as the watcher last reported it."""
     if not is_watched:
-        return _said(False, "Whether the API server can be reached is not known while no watcher runs.")
+        return _component(False, "Unknown while no watcher is running.")
     lease = ProcessLease.objects.filter(name=heartbeats.WATCHER).first()
     details = lease.details if lease else {}
     if details.get("in_step") is True:
-        return _said(True, _GOOD)
+        return _component(True, _OK)
     trouble = str(details.get("trouble") or "")
     if not trouble:
-        return _said(False, "The watcher is still reading what there is in the cluster.")
-    return _said(False, trouble if tells_why else "The watcher can't follow the cluster: `manage.py doctor` says why.")
+        return _component(False, "The watcher is still loading the cluster's objects.")
+    general = "The watcher can't reach the cluster. Run `manage.py doctor` for the cause."
+    return _component(False, trouble if is_detailed else general)
 
 
-def _said(good: bool, message: str) -> dict[str, object]:
-    return {"ok": good, "message": message}
+def _component(ok: bool, message: str) -> dict[str, object]:
+    return {"ok": ok, "message": message}

@@ -1,6 +1,6 @@
-"""`/metrics` for Prometheus: how many projects are in which phase, how far queue, sweep and watcher are behind.
+"""`/metrics` for Prometheus: projects by phase, and the lag of queue, sweep and watcher.
 
-Everything is read from the panel's database when somebody asks, so that any web process says the same.
+All values are read from the panel's database at scrape time, so that every web process returns the same.
 """
 
 import secrets
@@ -30,13 +30,15 @@ from provisioning.models import ProcessLease
 @never_cache
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Answer who sees every project, and who has METRICS_TOKEN as a bearer token. Raises PermissionDenied."""
+    """Return the metrics to staff who can view all projects, and to requests with METRICS_TOKEN as bearer token. Raises
+    PermissionDenied."""
     if not (_has_token(request) or may_view_every_project(request)):
         raise PermissionDenied(
-            "Metrics are for who has METRICS_TOKEN (Authorization: Bearer …), and for staff who see every project."
+            "You don't have permission to read metrics. Send METRICS_TOKEN (Authorization: Bearer …), or log in as "
+            "staff (needs: view_project)."
         )
     registry = CollectorRegistry()
-    registry.register(_Reader())
+    registry.register(_Collector())
     return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
 
@@ -46,19 +48,19 @@ def _has_token(request: HttpRequest) -> bool:
     return bool(wanted) and kind.lower() == "bearer" and secrets.compare_digest(token.encode(), wanted.encode())
 
 
-class _Reader:
-    """Reads the database once for each scrape."""
+class _Collector:
+    """Reads the database once per scrape."""
 
     def collect(self) -> Iterator[Metric]:
         now = timezone.now()
         yield from _projects(now)
-        yield _gauge("queue_tasks", "Tasks that wait for a worker or are with one.", count_tasks(now))
+        yield _gauge("queue_tasks", "Tasks queued or running.", count_tasks(now))
         leases = {lease.name: lease for lease in ProcessLease.objects.all()}
         alive = heartbeats.read(now)
-        yield _gauge("queue_up", "Whether the queue's workers were heard of lately.", alive.queue.alive)
-        yield _age("queue_worker", "since a worker of the queue was last heard of", leases.get(heartbeats.QUEUE), now)
-        yield _gauge("watcher_up", "Whether a watcher leads.", alive.watcher.alive)
-        yield _age("watcher_lease", "since the leading watcher last renewed its lease", leases.get("watcher"), now)
+        yield _gauge("queue_up", "Whether a queue worker is alive (1) or not (0).", alive.queue.alive)
+        yield _age("queue_worker", "since the last heartbeat of a queue worker", leases.get(heartbeats.QUEUE), now)
+        yield _gauge("watcher_up", "Whether a watcher is running (1) or not (0).", alive.watcher.alive)
+        yield _age("watcher_lease", "since the watcher last renewed its lease", leases.get("watcher"), now)
         yield from _streams(leases.get(heartbeats.WATCHER), now)
 
 
@@ -70,25 +72,29 @@ def _projects(now: datetime) -> Iterator[Metric]:
     yield family
     ended = Q(desired_state=DesiredState.REGISTERED, phase=Phase.NEW)
     failing = Project.objects.present().exclude(ended).filter(failures__gt=0).count()
-    yield _gauge("projects_in_trouble", "Projects whose last pass met a trouble.", failing)
+    yield _gauge("projects_in_trouble", "Projects whose last pass failed.", failing)
     overdue = Project.objects.filter(next_pass_at__lte=now, queued_at=None)
     due = overdue.aggregate(n=Count("pk"), first=Min("next_pass_at"))
-    yield _gauge("passes_due", "Projects whose look is due and not in the queue yet.", due["n"])
-    yield _gauge("passes_due_oldest_seconds", "For how long the oldest of them is due.", _seconds(due["first"], now))
+    yield _gauge("passes_due", "Projects with a pass due that is not queued yet.", due["n"])
+    yield _gauge("passes_due_oldest_seconds", "Age of the oldest due pass.", _seconds(due["first"], now))
     queued = Project.objects.filter(queued_at__isnull=False).aggregate(first=Min("queued_at"))
-    yield _gauge("passes_queued_oldest_seconds", "How long the oldest pass waits.", _seconds(queued["first"], now))
+    yield _gauge("passes_queued_oldest_seconds", "Age of the oldest queued pass.", _seconds(queued["first"], now))
 
 
 def _streams(lease: ProcessLease | None, now: datetime) -> Iterator[Metric]:
     details = lease.details if lease else {}
-    yield _gauge("watcher_in_step", "Whether its watches follow the cluster.", details.get("in_step") is True)
-    events = CounterMetricFamily("controlpanel_watch_events", "Events since the watcher began.", labels=["kind"])
+    yield _gauge(
+        "watcher_in_step",
+        "Whether the watcher is in sync with the cluster (1) or not (0).",
+        details.get("in_step") is True,
+    )
+    events = CounterMetricFamily("controlpanel_watch_events", "Events since the watcher started.", labels=["kind"])
     event_age, silence, lag = (
         GaugeMetricFamily(f"controlpanel_watch_{name}", text, labels=["kind"])
         for name, text in (
-            ("last_event_age_seconds", "Since the last event."),
-            ("silence_seconds", "Since the most silent watch last said anything, bookmarks included."),
-            ("lag_seconds", "From an event's arrival to its task in the queue: the slowest of the last seconds."),
+            ("last_event_age_seconds", "Seconds since the last watch event."),
+            ("silence_seconds", "Seconds since the quietest watch last received anything, including bookmarks."),
+            ("lag_seconds", "Longest recent time from a watch event to its task in the queue, in seconds."),
         )
     )
     for kind, pulse in (details.get("streams") or {}).items():
@@ -105,7 +111,7 @@ def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
 
 
 def _age(name: str, since: str, lease: ProcessLease | None, now: datetime) -> GaugeMetricFamily:
-    """The age of a sign of life; no sample where there was none ever."""
+    """Return the age of a lease's last renewal; without a sample if it was never renewed."""
     family = GaugeMetricFamily(f"controlpanel_{name}_age_seconds", f"Seconds {since}.", labels=[])
     if lease is not None and lease.renewed_at is not None:
         family.add_metric([], _seconds(lease.renewed_at, now))

@@ -67,8 +67,7 @@ class Child:
         """Ask it to end, force it after `grace_s`, and return its exit code."""
         self.send(number)
         try:
-            async with asyncio.timeout(grace_s):
-                return await asyncio.shield(self.exited)
+            return await asyncio.wait_for(asyncio.shield(self.exited), grace_s)
         except TimeoutError:
             self.send(signal.SIGKILL)
             return await asyncio.shield(self.exited)

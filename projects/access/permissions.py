@@ -1,47 +1,50 @@
-"""Permissions that depend on rows or on a request. The rules are in `domain.permissions`."""
+"""Permission checks that need rows or a request. The rules themselves are in `domain.permissions`."""
 
 from typing import Any
 
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest
 
 from projects.domain.permissions import OWNERS_MAY, Person, is_staff, may, may_adopt, may_delete_adopted
+from projects.models import Project
 
 _ADMINISTRATORS_NAMED = 3
+_ACTIONS = {
+    "view_project": "view this project",
+    "add_project": "add projects",
+    "change_project": "edit this project",
+    "provision_project": "provision this project",
+    "delete_project": "delete this project",
+    "reveal_credentials": "reveal database credentials",
+}
 
 
 def requester_of(request: HttpRequest) -> dict[str, Any]:
-    """Return the keyword arguments of a request to provision: the actor, and whether the user may adopt."""
+    """Return the `actor` of a provisioning request, and whether it `may_adopt` a Cluster."""
     return {"actor": request.user.get_username(), "may_adopt": may_adopt(request.user)}
 
 
 def wants_adopted_deleted(request: HttpRequest) -> bool:
-    """Whether the deletion form is ticked for adopted databases. Raises PermissionDenied if the user may not delete
-    them."""
-    is_ticked = "delete_adopted" in request.POST
-    if is_ticked and not may_delete_adopted(request.user):
+    """Whether a deletion form asks to delete adopted databases too. Raises PermissionDenied if the user can't."""
+    is_selected = "delete_adopted" in request.POST
+    if is_selected and not may_delete_adopted(request.user):
         raise PermissionDenied(
-            "Deleting an adopted database takes the permissions to view and to delete all projects: to own one is not "
-            "enough. Delete the project without it: the database is released, and stays with its data."
+            "You don't have permission to delete adopted databases (needs: view_project and delete_project for all "
+            "projects). Delete the project without this option: its database is then released and keeps its data."
         )
-    return is_ticked
+    return is_selected
 
 
 def may_with_any_project(user: Person, codename: str) -> bool:
-    """Whether the user may do this with at least one project, which decides if a bulk action is offered."""
-    from projects.models import Project  # which asks this module itself
-
+    """Whether the user has the permission for at least one project: bulk actions are offered then."""
     if may(user, codename):
         return True
     return codename in OWNERS_MAY and is_staff(user) and Project.objects.filter(owner=user.pk).exists()
 
 
 def require_permission(user: Person, codename: str, pk: int) -> None:
-    """Return if the user may do this with the project. Raises Http404 if the user can't see it, else PermissionDenied
-    with a message."""
-    from projects.models import Project  # which asks this module itself
-
+    """Raise Http404 if the user can't see the project, PermissionDenied if they see it without `codename` for it."""
     if may(user, "view_project") and may(user, codename):
         return
     project = Project.objects.visible_to(user).filter(pk=pk).first()
@@ -52,10 +55,8 @@ def require_permission(user: Person, codename: str, pk: int) -> None:
 
 
 def explain_denied(codename: str) -> str:
-    """Return the message for a user without the permission `projects.<codename>`: its name, and who can grant it."""
-    permission = Permission.objects.filter(content_type__app_label="projects", codename=codename).first()
-    called = f"the permission “{permission.name}”" if permission else "a permission"
-    granting = User.objects.filter(is_superuser=True, is_active=True).order_by("pk")[:_ADMINISTRATORS_NAMED]
-    names = [administrator.get_username() for administrator in granting]
-    whom = f"an administrator ({', '.join(names)})" if names else "an administrator"
-    return f"This page or button needs {called}, which your account lacks. Ask {whom} for it."
+    """Return the message for a user without `projects.<codename>`: the action, the permission, and whom to ask."""
+    superusers = User.objects.filter(is_superuser=True, is_active=True).order_by("pk")[:_ADMINISTRATORS_NAMED]
+    names = [superuser.get_username() for superuser in superusers]
+    administrator = f"an administrator ({', '.join(names)})" if names else "an administrator"
+    return f"You don't have permission to {_ACTIONS[codename]} (needs: {codename}). Ask {administrator} for it."

@@ -1,4 +1,4 @@
-"""The audit log in the admin: read by administrators, changed by nobody, exported as JSON lines."""
+"""The audit log in the admin: read-only, exported as JSON lines."""
 
 import json
 from collections.abc import Iterator
@@ -16,9 +16,9 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
-from projects.admin.base import PanelRecordAdmin, in_a_sentence, register_instead, shown
+from projects.admin.base import PanelRecordAdmin, column, lower_first, register_replacing
 from projects.audit.log import ACTIONS, describe_entry, export_entries, filter_by_action
-from projects.templatetags.panel import ago, called, spaced
+from projects.templatetags.panel import ago, display_name, reason_label
 
 if TYPE_CHECKING:
     _Filter = admin.SimpleListFilter
@@ -28,31 +28,31 @@ else:
     from unfold.contrib.filters.admin import TextFilter as _TextFilter
 
 _PERIODS = {
-    "1": "The last hour",
-    "24": "The last 24 hours",
-    "168": "The last 7 days",
-    "720": "The last 30 days",
+    "1": "Last hour",
+    "24": "Last 24 hours",
+    "168": "Last 7 days",
+    "720": "Last 30 days",
 }
 
 
-class WhatFilter(_Filter):
-    """By what the column What says."""
+class ActionFilter(_Filter):
+    """Filters by the column Action."""
 
-    title = "what"
+    title = "action"
     parameter_name = "what"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(what, spaced(what)) for what in ACTIONS]
+        return [(what, reason_label(what)) for what in ACTIONS]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[LogEntry]) -> QuerySet[LogEntry]:
         found: QuerySet[LogEntry] = filter_by_action(queryset, self.value() or "")
         return found
 
 
-class WhoFilter(_TextFilter):
-    """By how who it was is written, or its beginning: names outlive users, so there is no list of them."""
+class UserFilter(_TextFilter):
+    """Filters by the beginning of the user name. A text field, not a list: entries outlive their users."""
 
-    title = "who"
+    title = "user"
     parameter_name = "who"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
@@ -63,10 +63,10 @@ class WhoFilter(_TextFilter):
         return queryset.filter(additional_data__by__istartswith=who) if who else queryset
 
 
-class WhenFilter(_Filter):
-    """By how long ago it was."""
+class DateFilter(_Filter):
+    """Filters by age."""
 
-    title = "when"
+    title = "date"
     parameter_name = "hours"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
@@ -79,7 +79,7 @@ class WhenFilter(_Filter):
         return queryset.filter(timestamp__gte=timezone.now() - timedelta(hours=int(hours)))
 
 
-@register_instead(LogEntry)
+@register_replacing(LogEntry)
 class AuditAdmin(PanelRecordAdmin):
     # A row's history links to what the audit log has of it.
     other_lookups = ("content_type", "object_pk")
@@ -93,7 +93,7 @@ class AuditAdmin(PanelRecordAdmin):
         "message_shown",
     )
     list_display_links = ("at_shown",)
-    list_filter = (WhatFilter, WhoFilter, WhenFilter)
+    list_filter = (ActionFilter, UserFilter, DateFilter)
     search_help_text = "Search by name, address or message"
     list_select_related = ("content_type",)
     search_fields = ("object_repr", "additional_data", "remote_addr")
@@ -105,7 +105,7 @@ class AuditAdmin(PanelRecordAdmin):
         "kind_shown",
         "name_shown",
         "changes_shown",
-        "words_shown",
+        "message_text",
     )
     change_list_template = "admin/auditlog/logentry/change_list.html"
 
@@ -114,40 +114,40 @@ class AuditAdmin(PanelRecordAdmin):
         return [export, *super().get_urls()]
 
     def export_view(self, request: HttpRequest) -> HttpResponseBase:
-        """All entries as JSON lines, the oldest first; `manage.py audit` gives a part of them."""
+        """Stream all entries as JSON lines, oldest first. `manage.py audit` exports a selection."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         lines = (f"{json.dumps(entry, ensure_ascii=False)}\n" for entry in export_entries(LogEntry.objects.all()))
         headers = {"Content-Disposition": 'attachment; filename="audit.jsonl"', "Cache-Control": "no-store"}
         return StreamingHttpResponse(lines, content_type="application/x-ndjson", headers=headers)
 
-    @shown("When", ordering="timestamp")
+    @column("Date", ordering="timestamp")
     def at_shown(self, entry: LogEntry) -> SafeString:
         return ago(entry.timestamp)
 
-    @shown("Who")
+    @column("User")
     def who_shown(self, entry: LogEntry) -> str:
         return str(describe_entry(entry)["who"])
 
-    @shown("What")
+    @column("Action")
     def what_shown(self, entry: LogEntry) -> str:
-        return spaced(str(describe_entry(entry)["what"]))
+        return reason_label(str(describe_entry(entry)["what"]))
 
-    @shown("Address", ordering="remote_addr")
+    @column("Address", ordering="remote_addr")
     def address_shown(self, entry: LogEntry) -> str:
         return str(entry.remote_addr or "–")
 
-    @shown("Name", ordering="object_repr")
+    @column("Name", ordering="object_repr")
     def name_shown(self, entry: LogEntry) -> str:
         return str(entry.object_repr or "–")
 
-    @shown("Kind", ordering="content_type")
+    @column("Type", ordering="content_type")
     def kind_shown(self, entry: LogEntry) -> str:
         return str(entry.content_type.name)
 
-    @shown("Changes")
+    @column("Changes")
     def changes_shown(self, entry: LogEntry) -> SafeString | str:
-        """A line a field: what it was, and what it is."""
+        """Return a table of the changed fields with their values before and after."""
         lines = [
             format_html("<tr><th scope='row'>{}</th><td>{}</td><td>{}</td></tr>", _label(entry, name), *values)
             for name, values in _values(describe_entry(entry)["changes"])
@@ -160,17 +160,17 @@ class AuditAdmin(PanelRecordAdmin):
             "<table class='panel-changes'><thead><tr>{}</tr></thead><tbody>{}</tbody></table>", heads, rows
         )
 
-    @shown("Message")
-    def words_shown(self, entry: LogEntry) -> str:
+    @column("Message")
+    def message_text(self, entry: LogEntry) -> str:
         return str(describe_entry(entry)["message"] or "–")
 
-    @shown("Message")
+    @column("Message")
     def message_shown(self, entry: LogEntry) -> str:
-        """What was said of it; of a change of a row, the fields that it changed."""
+        """Return the entry's message, or the names of the changed fields."""
         described = describe_entry(entry)
         changed: dict[str, Any] = described["changes"]
         return str(
-            described["message"] or capfirst(", ".join(in_a_sentence(_label(entry, name)) for name in changed)) or "–"
+            described["message"] or capfirst(", ".join(lower_first(_label(entry, name)) for name in changed)) or "–"
         )
 
     def render_change_form(
@@ -182,12 +182,12 @@ class AuditAdmin(PanelRecordAdmin):
         form_url: str = "",
         obj: LogEntry | None = None,
     ) -> HttpResponse:
-        context["subtitle"] = called(obj)
+        context["subtitle"] = display_name(obj)
         return super().render_change_form(request, context, add, change, form_url, obj)
 
 
 def _label(entry: LogEntry, name: str) -> str:
-    """Return what people call a field: of a model that is gone, as the entry has it."""
+    """Return the label of a field; its name if the model or the field no longer exists."""
     model = entry.content_type.model_class()
     try:
         return str(capfirst(model._meta.get_field(name).verbose_name)) if model else name
@@ -196,20 +196,20 @@ def _label(entry: LogEntry, name: str) -> str:
 
 
 def _values(changes: dict[str, Any]) -> Iterator[tuple[str, tuple[str, str]]]:
-    """Yield for each field its two values in words; of a list of others, what was put in or taken out."""
+    """Yield (field, (before, after)) as text; for related rows, what was added or removed."""
     for name, change in changes.items():
         if isinstance(change, dict):
             names = ", ".join(map(str, change.get("objects", ())))
             is_added = change.get("operation") == "add"
-            yield name, ("", f"with {names}") if is_added else (f"with {names}", "")
+            yield name, ("", f"Added: {names}") if is_added else (f"Removed: {names}", "")
         elif isinstance(change, list | tuple) and len(change) == 2:
-            before, after = map(_in_words, change)
-            # Of a row that is new, what was left empty says nothing.
+            before, after = map(_as_text, change)
+            # Skip the empty fields of a new row.
             if change[0] is not None or before != after:
                 yield name, (before, after)
 
 
-def _in_words(value: Any) -> str:
+def _as_text(value: Any) -> str:
     match value:
         case None | "" | "None":
             return "–"

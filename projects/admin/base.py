@@ -1,4 +1,4 @@
-"""What the admin's pages share: columns, filters, and read-only rows."""
+"""Columns, filters and base classes that the admin's modules share."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -48,10 +48,10 @@ __all__ = [
     "RecordAdmin",
     "RelatedDropdownFilter",
     "SandboxCredentialsFilter",
-    "in_a_sentence",
+    "column",
+    "lower_first",
     "phase_label",
-    "register_instead",
-    "shown",
+    "register_replacing",
     "unregister",
 ]
 
@@ -60,40 +60,40 @@ _Column = TypeVar("_Column", bound=Callable[..., Any])
 _Admin = TypeVar("_Admin", bound=type[Any])
 
 
-def shown(
+def column(
     description: str,
     *,
     ordering: str | Combinable | None = None,
     label: dict[str, str] | None = None,
     header: bool | None = None,
 ) -> Callable[[_Column], _Column]:
-    """Mark a method as a column of the admin; the theme's own decorator, with types."""
+    """Mark a method as a column of the admin: the theme's decorator, with types."""
     decorate: Callable[[_Column], _Column] = unfold_display(
         description=description, ordering=ordering, label=label, header=header
     )
     return decorate
 
 
-def in_a_sentence(label: object) -> str:
-    """Return what people call a field as it stands within a sentence: abbreviations keep their capitals."""
+def lower_first(label: object) -> str:
+    """Return a field's label as it reads within a sentence; abbreviations such as `CPU` stay in capitals."""
     text = str(label)
     return text if text[1:2].isupper() else text[:1].lower() + text[1:]
 
 
 def phase_label(row: Observation) -> tuple[str, str]:
-    """Return what the admin's label column takes: the key of its colour, and its text."""
+    """Return the phase as (colour key, text) for a label column."""
     return row.phase, row.get_phase_display()
 
 
 class PhaseFilter(_Filter):
-    """Filters by phase; deleted projects are hidden until someone asks for them."""
+    """Filters by phase. By default, deleted projects are hidden."""
 
     title = "phase"
     parameter_name = "phase"
-    all_option = ["", "All but deleted ones"]
+    all_option = ["", "All except deleted"]
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [*((value, str(label)) for value, label in Phase.choices), ("any", "Any, deleted ones too")]
+        return [*((value, str(label)) for value, label in Phase.choices), ("any", "All, including deleted")]
 
     def queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
         value = self.value()
@@ -105,9 +105,9 @@ class PhaseFilter(_Filter):
 
 
 class SandboxCredentialsFilter(_Filter):
-    """Filters projects by the credentials that their live sandbox runs with."""
+    """Filters projects by the credentials that their live sandbox uses."""
 
-    title = "sandbox's credentials"
+    title = "credentials"
     parameter_name = "credentials"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
@@ -121,10 +121,11 @@ class SandboxCredentialsFilter(_Filter):
 
 
 class LiveFilter(_Filter):
-    """Hides the retired rows of earlier databases and sandboxes until someone asks for them."""
+    """Filters databases and sandboxes by whether they are retired. By default, retired ones are hidden."""
 
-    title = "rows"
+    title = "retirement"
     parameter_name = "rows"
+    all_option = ["", "Live"]
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [("any", "Live and retired"), ("retired", "Retired only")]
@@ -172,7 +173,7 @@ class PanelModelAdmin(_AnyAdmin):
 
 
 class ReadOnlyAdmin(PanelModelAdmin):
-    """Rows that nobody changes in the admin."""
+    """A model that nobody changes in the admin."""
 
     def has_add_permission(self, request: HttpRequest, *_: Any) -> bool:
         return False
@@ -188,7 +189,7 @@ class ReadOnlyAdmin(PanelModelAdmin):
 
 
 class RecordAdmin(ReadOnlyAdmin):
-    """Rows that the panel writes: read by whoever sees their project."""
+    """Rows that the panel writes, for users who can see their project."""
 
     list_per_page = 25
     list_filter_submit = True
@@ -207,21 +208,20 @@ class RecordAdmin(ReadOnlyAdmin):
         form_url: str = "",
         obj: Any = None,
     ) -> HttpResponse:
-        """Nobody saves it with a form, so that it has no history of what was."""
+        """Hide the History button: rows that no form saves have no history."""
         context["show_history"] = False
         return super().render_change_form(request, context, add, change, form_url, obj)
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
         return permissions.visible(super().get_queryset(request), request.user, owner="project__owner")
 
-    @shown("Project", ordering=Lower("project__name"))
+    @column("Project", ordering=Lower("project__name"))
     def project_link(self, row: DatabaseCluster | Sandbox | Event) -> SafeString:
         return format_html('<a class="panel-link" href="{}">{}</a>', row.project.get_absolute_url(), row.project)
 
 
 class PanelRecordAdmin(RecordAdmin):
-    """Rows of the panel itself, for those with the permission to view them. Of the queue: what runs when, never what is
-    in a task."""
+    """Rows of the panel itself, for users with the model's view permission."""
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.has_perm(f"{self.opts.app_label}.{get_permission_codename('view', self.opts)}")
@@ -231,8 +231,8 @@ class PanelRecordAdmin(RecordAdmin):
         return queryset
 
 
-def register_instead(*rows: type[models.Model]) -> Callable[[_Admin], _Admin]:
-    """Register the class for these models in place of what another app registered for them."""
+def register_replacing(*rows: type[models.Model]) -> Callable[[_Admin], _Admin]:
+    """Register the class for these models, replacing what another app registered."""
 
     def decorate(model_admin: _Admin) -> _Admin:
         unregister(*rows)
@@ -243,7 +243,7 @@ def register_instead(*rows: type[models.Model]) -> Callable[[_Admin], _Admin]:
 
 
 def unregister(*rows: type[models.Model]) -> None:
-    """Leave these models out of the admin, whether or not another app has registered them."""
+    """Remove these models from the admin if another app registered them."""
     for model in rows:
         if admin.site.is_registered(model):
             admin.site.unregister(model)

@@ -1,4 +1,4 @@
-"""The admin's first page: how many projects are in which phase, and what needs attention."""
+"""The overview: the admin's index page, with projects by phase and those that need attention."""
 
 from typing import Any
 
@@ -9,26 +9,27 @@ from django.urls import reverse
 from projects.domain import permissions
 from projects.domain.states import CredentialsSource, Phase, Reason
 from projects.models import Event, Project, Sandbox
-from projects.pages import presentation as display
+from projects.pages.list import UNSETTLED
+from projects.pages.presentation import event_level
 
 _ATTENTION_SHOWN = 6
 _EVENTS_SHOWN = 8
-# One failure is tried again in seconds and is nobody's business.
-_FAILURES_THAT_MATTER = 2
+# A single failed pass is retried within seconds and needs no attention.
+_FAILURES_SHOWN_FROM = 2
 
 
 def is_among_projects(request: HttpRequest) -> bool:
-    """Whether we are where the sidebar's "Projects" leads: the admin's list and the live view are of the same rows."""
+    """Whether the sidebar marks "Projects" as active: in the admin's list and in the live view."""
     return request.path.startswith((reverse("projects:list"), reverse("admin:projects_project_changelist")))
 
 
 def add_dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """Add what the first page shows to its context: of the projects that the user sees."""
+    """Add the overview's data to its context, limited to the projects that the user can see."""
     visible = Project.objects.visible_to(request.user)
     counts: dict[str, int] = dict(visible.order_by().values_list("phase").annotate(Count("pk")))
     present = visible.present().select_related("owner")
     failed = present.filter(phase=Phase.FAILED)
-    is_troubled = Q(failures__gte=_FAILURES_THAT_MATTER) | Q(reason=Reason.DRIFTED)
+    is_troubled = Q(failures__gte=_FAILURES_SHOWN_FROM) | Q(reason=Reason.DRIFTED)
     sandboxes = Sandbox.objects.filter(retired_at=None, credentials=CredentialsSource.DEFAULT).select_related("project")
     on_default = permissions.visible(sandboxes, request.user, owner="project__owner")
     events = permissions.visible(Event.objects.select_related("project"), request.user, owner="project__owner")
@@ -38,7 +39,7 @@ def add_dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, An
             (label, count, colour if count else "default", f"{list_url}{query}")
             for label, phases, colour, query in (
                 ("Running", (Phase.RUNNING,), "success", f"?phase={Phase.RUNNING}"),
-                ("In progress", tuple(Phase.in_progress()), "info", "?phase=unsettled"),
+                ("In progress", tuple(Phase.in_progress()), "info", f"?phase={UNSETTLED}"),
                 ("Failed", (Phase.FAILED,), "danger", f"?phase={Phase.FAILED}"),
                 ("Not provisioned", (Phase.NEW,), "default", f"?phase={Phase.NEW}"),
             )
@@ -48,7 +49,7 @@ def add_dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, An
         "failed_count": counts.get(Phase.FAILED, 0),
         "troubled": present.exclude(phase__in=[Phase.FAILED, Phase.NEW]).filter(is_troubled)[:_ATTENTION_SHOWN],
         "on_default": on_default[:_ATTENTION_SHOWN],
-        "recent_events": [(event, display.shown_level(event)) for event in events[:_EVENTS_SHOWN]],
+        "recent_events": [(event, event_level(event)) for event in events[:_EVENTS_SHOWN]],
         "sees_all": permissions.may(request.user, "view_project"),
         "may_add": permissions.may(request.user, "add_project"),
     }

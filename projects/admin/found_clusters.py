@@ -1,4 +1,4 @@
-"""The admin page of Clusters that no project owns, and of their adoption. It reads rows; an inventory writes them."""
+"""Unmanaged clusters in the admin, and the form that adopts one. The inventory writes the rows."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -18,35 +18,36 @@ from projects.admin.base import ReadOnlyAdmin
 from projects.domain import permissions
 from projects.models import FoundCluster, Inventory, Orphan, Project, read_inventory
 from projects.pages.forms import ProjectNameField
-from projects.pages.layout import shell, strict_policy
+from projects.pages.guards import strict_policy
+from projects.pages.layout import layout_context
 from projects.services.adoption import Adoptable, may_adopt, request_adopt, request_adopt_for_new
 from projects.services.inventory import request_inventory
 
-# While somebody looks, the list is taken anew when it is older than this.
+# Opening the page requests a new inventory when the last one is older.
 _FRESH_FOR = timedelta(minutes=2)
-# A task that has not begun by then waits for a worker, or for one to be started.
-_SOON = timedelta(seconds=20)
+# An inventory that was requested longer ago and has not started waits for a queue worker.
+_OVERDUE_AFTER = timedelta(seconds=20)
 
 
 class OptionalNameField(ProjectNameField):
-    """A project's name, or nothing."""
+    """A project's name, or an empty value."""
 
     def clean(self, value: Any) -> str:
         return super().clean(value) if str(value or "").strip() else ""
 
 
 class AdoptForm(forms.Form):
-    """Which project the Cluster is for: one that has no database yet, or a new one."""
+    """The project that adopts the Cluster: an existing one without a database, or a new one."""
 
     project = forms.ModelChoiceField(
         Project.objects.none(),
         required=False,
-        label="A project that has no database",
+        label="Existing project",
         widget=UnfoldAdminSelectWidget,
-        help_text="Only projects in the cluster's namespace are offered.",
-        error_messages={"invalid_choice": "That project has a database meanwhile, or is gone. Choose another one."},
+        help_text="Projects without a database in the cluster's namespace.",
+        error_messages={"invalid_choice": "This project now has a database or was deleted. Choose another project."},
     )
-    name = OptionalNameField(required=False, label="Or a new project's name")
+    name = OptionalNameField(required=False, label="New project")
 
     def __init__(self, *args: Any, cluster: FoundCluster, may_add: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -66,18 +67,18 @@ class AdoptForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
         if not self.errors and bool(cleaned.get("project")) == bool(cleaned.get("name")):
-            raise ValidationError("Choose a project, or give the name of a new one: one of the two.")
+            raise ValidationError("Choose an existing project or enter the name of a new one, not both.")
         return cleaned
 
 
 class InventoryAdmin(ReadOnlyAdmin):
-    """A page of what the inventory wrote: it follows the inventory, and changes nothing of its rows."""
+    """A list that the inventory writes. The page refreshes while an inventory is running."""
 
     title: str
-    # Of its templates and addresses.
-    called: str
+    # The name in URLs and template paths.
+    url_name: str
 
-    # --- What may be done --------------------------------------------------------------------------------------
+    # --- Permissions -------------------------------------------------------------------------------------------
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return permissions.may(request.user, "view_project")
@@ -85,47 +86,47 @@ class InventoryAdmin(ReadOnlyAdmin):
     # --- Pages -------------------------------------------------------------------------------------------------
 
     def get_urls(self) -> list[URLPattern]:
-        wrap = self.own_view
+        wrap = self.guarded_view
         return [
-            path("", wrap(self.list_view), name=f"projects_{self.called}_changelist"),
-            path("fragment/", wrap(self.fragment_view), name=f"projects_{self.called}_fragment"),
-            path("look-again/", wrap(self.look_again_view), name=f"projects_{self.called}_look_again"),
+            path("", wrap(self.list_view), name=f"projects_{self.url_name}_changelist"),
+            path("fragment/", wrap(self.fragment_view), name=f"projects_{self.url_name}_fragment"),
+            path("rescan/", wrap(self.rescan_view), name=f"projects_{self.url_name}_rescan"),
         ]
 
-    def own_view(self, view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-        """Return the view as the admin guards it, under the policy of our own pages."""
+    def guarded_view(self, view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+        """Return the view behind the admin's log-in, with the strict content security policy."""
         guarded: Callable[..., HttpResponse] = self.admin_site.admin_view(view)
         return strict_policy(guarded)
 
     def list_view(self, request: HttpRequest) -> HttpResponse:
-        """The rows as of the last inventory; one that is old asks for a newer one."""
+        """Show the last inventory; request a new one if it is old."""
         self.require(self.has_view_permission(request))
         return self.page(request, "admin/projects/inventory/list.html", self.list_context(request))
 
     def fragment_view(self, request: HttpRequest) -> HttpResponse:
-        """The part of the page that follows the inventory."""
+        """The part of the page that refreshes."""
         self.require(self.has_view_permission(request))
         return self.fragment(request)
 
-    def look_again_view(self, request: HttpRequest) -> HttpResponse:
-        """Ask for a new inventory; one that waits in the queue already is enough."""
+    def rescan_view(self, request: HttpRequest) -> HttpResponse:
+        """Request a new inventory, unless one is in the queue already."""
         self.require(self.has_view_permission(request))
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
         request_inventory(timezone.now())
         if "HX-Request" in request.headers:
             return self.fragment(request)
-        return redirect(f"admin:projects_{self.called}_changelist")
+        return redirect(f"admin:projects_{self.url_name}_changelist")
 
     @property
     def list_template(self) -> str:
-        return f"admin/projects/{self.called}/_list.html"
+        return f"admin/projects/{self.url_name}/_list.html"
 
     def fragment(self, request: HttpRequest) -> HttpResponse:
         return render(request, self.list_template, self.list_context(request))
 
     def list_context(self, request: HttpRequest) -> dict[str, Any]:
-        """Return what the list shows, with an inventory on its way where the last one is old."""
+        """Return the list's context; request a new inventory if the last one is old."""
         now = timezone.now()
         inventory = read_inventory()
         if not inventory.is_awaited and inventory.is_older_than(_FRESH_FOR, now):
@@ -136,13 +137,13 @@ class InventoryAdmin(ReadOnlyAdmin):
             "list_template": self.list_template,
             "inventory": inventory,
             "is_overdue": _is_overdue(inventory),
-            "refresh_url": reverse(f"admin:projects_{self.called}_fragment"),
-            "look_again_url": reverse(f"admin:projects_{self.called}_look_again"),
+            "refresh_url": reverse(f"admin:projects_{self.url_name}_fragment"),
+            "rescan_url": reverse(f"admin:projects_{self.url_name}_rescan"),
             "now": now,
         }
 
     def page(self, request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
-        return render(request, template, {**shell(request), "opts": self.opts, **context})
+        return render(request, template, {**layout_context(request), "opts": self.opts, **context})
 
     @staticmethod
     def require(is_allowed: bool) -> None:
@@ -152,10 +153,10 @@ class InventoryAdmin(ReadOnlyAdmin):
 
 @admin.register(FoundCluster)
 class FoundClusterAdmin(InventoryAdmin):
-    """Clusters found, and a form that adopts one."""
+    """Unmanaged clusters, and the form that adopts one."""
 
-    title = "Clusters found"
-    called = "foundcluster"
+    title = "Unmanaged clusters"
+    url_name = "foundcluster"
 
     def has_adopt_permission(self, request: HttpRequest) -> bool:
         return permissions.may_adopt(request.user)
@@ -163,16 +164,16 @@ class FoundClusterAdmin(InventoryAdmin):
     # --- Pages -------------------------------------------------------------------------------------------------
 
     def get_urls(self) -> list[URLPattern]:
-        adopt = path("<int:pk>/adopt/", self.own_view(self.adopt_view), name="projects_foundcluster_adopt")
+        adopt = path("<int:pk>/adopt/", self.guarded_view(self.adopt_view), name="projects_foundcluster_adopt")
         return [*super().get_urls(), adopt]
 
     def adopt_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """GET asks which project the cluster is for; POST stores the wish, and a pass carries it out."""
+        """GET shows the form; POST requests the adoption."""
         self.require(self.has_adopt_permission(request))
         cluster = FoundCluster.objects.filter(pk=pk).first()
         if cluster is None or cluster.obstacle:
-            gone = "That cluster is gone, or a project has it meanwhile. This is what there is now."
-            messages.warning(request, cluster.obstacle if cluster else gone)
+            missing = "This cluster was deleted or adopted in the meantime."
+            messages.warning(request, cluster.obstacle if cluster else missing)
             return redirect("admin:projects_foundcluster_changelist")
         may_add = permissions.may(request.user, "add_project")
         form = AdoptForm(request.POST if request.method == "POST" else None, cluster=cluster, may_add=may_add)
@@ -183,21 +184,19 @@ class FoundClusterAdmin(InventoryAdmin):
         context = {"title": f"Adopt {cluster.name}", "cluster": cluster, "form": form, "may_add": may_add}
         return self.page(request, "admin/projects/foundcluster/adopt.html", context)
 
-    # --- Their parts -------------------------------------------------------------------------------------------
-
     def _adopt(self, request: HttpRequest, cluster: FoundCluster, form: AdoptForm) -> Project | None:
-        """Make the request; return the project, or None where it was refused: the form says why."""
-        actor, wish = request.user.get_username(), Adoptable.of(cluster)
+        """Request the adoption; return the project, or None with an error in the form if it was refused."""
+        actor, adoptable = request.user.get_username(), Adoptable.of(cluster)
         project: Project | None = form.cleaned_data["project"]
         if project is None:
             try:
                 name: str = form.cleaned_data["name"]
-                project, outcome = request_adopt_for_new(name, wish, actor=actor, owner=request.user)
+                project, outcome = request_adopt_for_new(name, adoptable, actor=actor, owner=request.user)
             except ValidationError as error:
                 form.add_error("name", error.messages)
                 return None
         else:
-            outcome = request_adopt(project, wish, actor=actor)
+            outcome = request_adopt(project, adoptable, actor=actor)
             if not outcome.accepted:
                 form.add_error(None, outcome.message)
                 return None
@@ -212,6 +211,6 @@ class FoundClusterAdmin(InventoryAdmin):
 
 
 def _is_overdue(inventory: Inventory) -> bool:
-    """Whether an inventory that was asked for has been waiting for longer than it should."""
+    """Whether a requested inventory should have started by now."""
     since = inventory.requested_at
-    return inventory.is_awaited and since is not None and timezone.now() - since > _SOON
+    return inventory.is_awaited and since is not None and timezone.now() - since > _OVERDUE_AFTER

@@ -1,4 +1,4 @@
-"""The admin page of orphans, and what can be done about each. It reads rows; an inventory writes them."""
+"""Orphaned objects in the admin, and the page that deletes or releases one. The inventory writes the rows."""
 
 from typing import Any
 
@@ -15,25 +15,25 @@ from projects.services.orphans import request_orphan
 
 @admin.register(Orphan)
 class OrphanAdmin(InventoryAdmin):
-    """Orphans, and a page that asks before one is deleted or released."""
+    """Orphaned objects, and the confirmation page for deleting or releasing one."""
 
-    title = "Orphans"
-    called = "orphan"
+    title = "Orphaned objects"
+    url_name = "orphan"
 
-    def has_end_permission(self, request: HttpRequest) -> bool:
+    def has_resolve_permission(self, request: HttpRequest) -> bool:
         return self.has_view_permission(request) and permissions.may(request.user, "delete_project")
 
     def get_urls(self) -> list[URLPattern]:
-        end = self.own_view(self.end_view)
-        ways = [path(f"<int:pk>/{wish}/", end, {"wish": wish}, name=f"projects_orphan_{wish}") for wish in OrphanWish]
-        return [*super().get_urls(), *ways]
+        view = self.guarded_view(self.resolve_view)
+        urls = [path(f"<int:pk>/{wish}/", view, {"wish": wish}, name=f"projects_orphan_{wish}") for wish in OrphanWish]
+        return [*super().get_urls(), *urls]
 
-    def end_view(self, request: HttpRequest, pk: int, wish: OrphanWish) -> HttpResponse:
-        """GET says what would be done; POST, with the boxes ticked, asks for it, and a task carries it out."""
-        self.require(self.has_end_permission(request))
+    def resolve_view(self, request: HttpRequest, pk: int, wish: OrphanWish) -> HttpResponse:
+        """GET asks for confirmation; a confirmed POST requests the deletion or the release."""
+        self.require(self.has_resolve_permission(request))
         orphan = Orphan.objects.select_related("project").filter(pk=pk).first()
         if orphan is None:
-            messages.warning(request, "That orphan is gone, or a project has it meanwhile. This is what there is now.")
+            messages.warning(request, "This object was deleted or belongs to a project now.")
             return redirect("admin:projects_orphan_changelist")
         refusal = orphan.explain_refusal(wish, is_sure=True)
         if refusal:
@@ -46,8 +46,8 @@ class OrphanAdmin(InventoryAdmin):
             if outcome.accepted:
                 return redirect("admin:projects_orphan_changelist")
         context = {"title": f"{wish.label} {orphan.kind} {orphan.name}", "orphan": orphan, "wish": wish}
-        return self.page(request, "admin/projects/orphan/end.html", context)
+        return self.page(request, "admin/projects/orphan/resolve.html", context)
 
     def list_context(self, request: HttpRequest) -> dict[str, Any]:
-        more = {"rows": Orphan.objects.select_related("project"), "may_end": self.has_end_permission(request)}
+        more = {"rows": Orphan.objects.select_related("project"), "may_resolve": self.has_resolve_permission(request)}
         return {**super().list_context(request), **more}

@@ -1,4 +1,4 @@
-"""The admin of who there is: users, groups, second factors."""
+"""Users, groups and second factors in the admin."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 
 from projects.access.groups import GROUPS
 from projects.access.people import grantable_groups, grantable_permissions, may_edit_group, may_edit_user
-from projects.admin.base import PanelModelAdmin, PanelRecordAdmin, register_instead, shown, unregister
+from projects.admin.base import PanelModelAdmin, PanelRecordAdmin, column, register_replacing, unregister
 from projects.domain import permissions
 from projects.templatetags.panel import ago
 
@@ -30,15 +30,15 @@ else:
 
 
 _HELP = {
-    "is_active": "Whether the account is in use. Take it away instead of deleting the user.",
-    "is_staff": "Needed by everybody: without it nobody gets past the log-in page, whatever their groups.",
-    "groups": "What the user may do. “Staff status” has to be on as well.",
+    "is_active": "Deactivate users instead of deleting them.",
+    "is_staff": "Required to log in, whatever the user's groups.",
+    "groups": "The user's permissions. Also requires staff status.",
 }
 
 
-@register_instead(Authenticator)
+@register_replacing(Authenticator)
 class SecondFactorAdmin(PanelRecordAdmin):
-    """Second factors: never what is in them. Who lost theirs has it deleted here, and sets up another."""
+    """Second factors, without their secrets. Delete one whose user has lost it; the user can then set up another."""
 
     list_display = ("user", "type", "created_at", "last_used_at")
     fields = ("user", "type", "created_at", "last_used_at")
@@ -51,9 +51,9 @@ class SecondFactorAdmin(PanelRecordAdmin):
         )
 
 
-@register_instead(User)
+@register_replacing(User)
 class UserAdmin(_DjangoUserAdmin, PanelModelAdmin):
-    """Users. Nobody edits a user who may do more than they may, or gives a group that gives more than they have."""
+    """Users. Nobody can edit users with more permissions than their own, or assign such groups."""
 
     form = UserChangeForm
     add_form = UserCreationForm
@@ -73,17 +73,15 @@ class UserAdmin(_DjangoUserAdmin, PanelModelAdmin):
         user: User = form.instance
         if not user.is_staff and user.groups.exists():
             name = user.get_username()
-            messages.warning(
-                request, f"{name} is in a group, but can't log in without “Staff status”: tick it as well."
-            )
+            messages.warning(request, f"{name} can't log in yet: staff status is off. Enable it to use the groups.")
 
-    @shown("Groups")
+    @column("Groups")
     def groups_shown(self, user: User) -> str:
         return ", ".join(sorted(group.name for group in user.groups.all())) or "–"
 
-    @shown("Last log-in", ordering="last_login")
+    @column("Last log-in", ordering="last_login")
     def last_login_shown(self, user: User) -> SafeString:
-        return ago(user.last_login, empty="never")
+        return ago(user.last_login, empty="Never")
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         return super().has_change_permission(request, obj) and (obj is None or may_edit_user(request.user, obj))
@@ -98,7 +96,7 @@ class UserAdmin(_DjangoUserAdmin, PanelModelAdmin):
         return field
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
-        # Facts, and a form would cut the moment's fraction off: a change that nobody made.
+        # Read-only: the form would cut off the fraction of a second and so record a change.
         fields = (*super().get_readonly_fields(request, obj), "last_login", "date_joined")
         if request.user.is_superuser:
             return fields
@@ -106,9 +104,9 @@ class UserAdmin(_DjangoUserAdmin, PanelModelAdmin):
         return (*fields, "is_superuser", "user_permissions", *(() if may_grant else ("is_staff", "groups")))
 
 
-@register_instead(Group)
+@register_replacing(Group)
 class GroupAdmin(DjangoGroupAdmin, PanelModelAdmin):
-    """Groups. The panel's own stay as they are, and nobody edits one that gives more than they have."""
+    """Groups. The four built-in groups are fixed; nobody can edit groups with more permissions than their own."""
 
     def has_change_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
         return super().has_change_permission(request, obj) and _may_edit(request.user, obj)
@@ -127,5 +125,5 @@ def _may_edit(user: permissions.Person, group: Group | None) -> bool:
     return group is None or (group.name not in GROUPS and may_edit_group(user, group))
 
 
-# What django-allauth would show besides.
+# Models of django-allauth that the panel doesn't use.
 unregister(EmailAddress, SocialAccount, SocialApp, SocialToken)

@@ -1,4 +1,4 @@
-"""The admin of projects: lists, filters, read-only status, actions that go through services."""
+"""The admin of projects: list, filters, form, and actions that make requests through services."""
 
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -24,24 +24,24 @@ from projects.admin.base import (
     PhaseFilter,
     RelatedDropdownFilter,
     SandboxCredentialsFilter,
-    in_a_sentence,
+    column,
+    lower_first,
     phase_label,
-    shown,
 )
 from projects.domain import permissions
 from projects.domain.limits import MOST_FORMS
 from projects.domain.states import CredentialsSource, DesiredState, Phase
 from projects.models import Project, ProjectVariable
-from projects.pages import presentation as display
-from projects.pages.detail import get_shown_project, project_context
+from projects.pages.context import get_project, project_context
 from projects.pages.forms import ProjectAdminForm, VariableForm, VariableFormSet
 from projects.pages.list import UNSETTLED
+from projects.pages.presentation import PHASE_COLOURS, can_delete_adopted, deletion_effects
 from projects.services.cancellation import request_cancel
 from projects.services.events import record_event
 from projects.services.outcome import Outcome
 from projects.services.password_rotation import request_password_rotation
 from projects.services.provisioning import request_delete, request_provision, request_retry, request_update
-from projects.templatetags.panel import ago, spaced
+from projects.templatetags.panel import ago, reason_label
 
 if TYPE_CHECKING:
     from django.contrib.admin import TabularInline
@@ -50,24 +50,24 @@ if TYPE_CHECKING:
 else:
     from unfold.admin import TabularInline as _VariableInline
 
-# Beyond so many projects an action says what became of them in groups.
-_LISTED_ONE_BY_ONE = 8
-# Projects that a message or a confirmation names; it counts the others.
+# Up to this many outcomes of a bulk action get a message each; more are grouped.
+_MESSAGES_PER_ACTION = 8
+# A message or a confirmation names this many projects and counts the rest.
 _NAMED = 50
 
 
 class VariableInline(_VariableInline):
-    """The variables of a project's sandbox. Who may change the project may change them."""
+    """The variables of a project's sandbox, for users who can change the project."""
 
     model = ProjectVariable
     form = VariableForm
     formset = VariableFormSet
     extra = 0
     max_num = MOST_FORMS
-    # Its name is in the field right below.
+    # The title would repeat the name field below it.
     hide_title = True
     verbose_name = "variable"
-    verbose_name_plural = "environment variables of the sandbox"
+    verbose_name_plural = "environment variables"
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return permissions.may(request.user, "view_project", obj) if obj else permissions.is_staff(request.user)
@@ -90,7 +90,7 @@ class VariableInline(_VariableInline):
 
 @admin.register(Project)
 class ProjectAdmin(PanelModelAdmin):
-    """Projects. Rows are never removed from here: Delete is a request like the others, and the row stays."""
+    """Projects. Delete is a request like the others: no row is removed here."""
 
     form = ProjectAdminForm
     inlines = (VariableInline,)
@@ -127,10 +127,10 @@ class ProjectAdmin(PanelModelAdmin):
     list_before_template = "admin/projects/project/_live_view.html"
     change_form_template = "admin/projects/project/change_form.html"
 
-    # --- What may be done --------------------------------------------------------------------------------------
+    # --- Permissions -------------------------------------------------------------------------------------------
 
     def has_delete_permission(self, request: HttpRequest, obj: Project | None = None) -> bool:
-        """Rows stay, so that no name is used twice: nobody removes one, whatever their permissions."""
+        """False: rows are kept, so that no name is used twice."""
         return False
 
     def has_module_permission(self, request: HttpRequest) -> bool:
@@ -154,7 +154,7 @@ class ProjectAdmin(PanelModelAdmin):
         return Project.objects.visible_to(request.user).with_resources()
 
     def get_list_filter(self, request: HttpRequest) -> list[Any]:
-        """Who sees only their own projects is not shown who else has some."""
+        """Leave out the owner filter for users who see only their own projects: it lists all owners."""
         filters = super().get_list_filter(request)
         if permissions.may(request.user, "view_project"):
             return list(filters)
@@ -167,21 +167,21 @@ class ProjectAdmin(PanelModelAdmin):
         shared = "default_database_allowed" if may_share else "default_database_shown"
         return (
             (None, {"fields": names}),
-            ("Where and how it runs", {"fields": ("namespace", "template", "drift_policy", shared)}),
+            ("Configuration", {"fields": ("namespace", "template", "drift_policy", shared)}),
         )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Project | None = None) -> tuple[str, ...]:
-        """The name is for ever; the namespace from the first request on, since objects live there. The default database
-        is the owner's of the panel: who may share it is a permission of its own."""
-        in_words = ("default_database_shown",)
+        """The name never changes; the namespace doesn't once the project was provisioned, since its objects live there.
+        Sharing the default database needs its own permission."""
+        always = ("default_database_shown",)
         if obj is None:
-            return in_words
+            return always
         if not permissions.may(request.user, "change_project"):
-            # An owner does not give a project away, nor choose where it lives.
-            return ("name", "kubernetes_name", "namespace", "owner", *in_words)
+            # Owners can neither give a project away nor move it.
+            return ("name", "kubernetes_name", "namespace", "owner", *always)
         if obj.desired_state == DesiredState.REGISTERED and not obj.is_cancelling:
-            return ("name", "kubernetes_name", *in_words)
-        return ("name", "kubernetes_name", "namespace", *in_words)
+            return ("name", "kubernetes_name", *always)
+        return ("name", "kubernetes_name", "namespace", *always)
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         return {"owner": request.user.pk, **super().get_changeform_initial_data(request)}
@@ -198,12 +198,12 @@ class ProjectAdmin(PanelModelAdmin):
         if request.method != "POST":
             return self._show_or_save(request, object_id, form_url, extra_context)
         with transaction.atomic():
-            # Before any other row, as requests and passes do; and what they wrote before is what is judged here.
+            # The project's row is locked first, as requests and passes do, and checked as they left it.
             rows = Project.objects.select_for_update().filter(pk=object_id) if _is_key(object_id) else ()
             for project in rows:
                 is_ended = project.desired_state == DesiredState.DELETED
                 if is_ended and permissions.may(request.user, "change_project", project):
-                    raise PermissionDenied(f"{project.name} is deleted, or will be: nothing of it can be changed.")
+                    raise PermissionDenied(f"{project.name} is deleted or being deleted. It can't be changed any more.")
             return self._show_or_save(request, object_id, form_url, extra_context)
 
     def _show_or_save(
@@ -211,22 +211,24 @@ class ProjectAdmin(PanelModelAdmin):
     ) -> Any:
         context = dict(extra_context or {})
         if _is_key(object_id) and self.get_queryset(request).filter(pk=object_id).exists():
-            project = get_shown_project(int(object_id))
+            project = get_project(int(object_id))
             context |= {**project_context(request, project), "in_admin": True}
         try:
             return super().changeform_view(request, object_id, form_url, context)
         except IntegrityError:
-            # Someone took the name, or the variable's, between the check and the insert: now the check sees it.
+            # Another request took the name between the check and the insert. The check finds it now.
             return super().changeform_view(request, object_id, form_url, context)
 
     def save_model(self, request: HttpRequest, obj: Project, form: ModelForm[Project], change: bool) -> None:
         actor = request.user.get_username()
         if change:
-            # Only what the form changed: passes and requests write the other columns meanwhile.
+            # Only the changed fields: passes and requests write the other columns at the same time.
             obj.save(update_fields=form.changed_data)
             typed = request.POST.get("namespace")
             if typed and typed != obj.namespace and "namespace" not in form.fields:
-                messages.warning(request, f"{obj.name} was provisioned meanwhile: its namespace stays {obj.namespace}.")
+                messages.warning(
+                    request, f"{obj.name} was provisioned in the meantime. Its namespace stays {obj.namespace}."
+                )
         else:
             super().save_model(request, obj, form, change)
             record_event(obj, actor=actor, reason="Registered", message=f"{actor} added the project.")
@@ -238,45 +240,47 @@ class ProjectAdmin(PanelModelAdmin):
         formsets: Iterable[BaseModelFormSet[Any, Any]],
         change: bool,
     ) -> None:
-        """Save the variables, and have a running sandbox follow what changed."""
+        """Save the variables and request an update of the sandbox if anything changed."""
         super().save_related(request, form, list(formsets), change)
-        fields = [in_a_sentence(form.fields[name].label) for name in form.changed_data]
-        changed = [*fields, *(name for formset in formsets for name in _changed_variables(formset))]
-        if not change or not changed:
+        if not change:
             return
-        request_update(form.instance, actor=request.user.get_username(), changed=", ".join(changed))
+        fields = [lower_first(form.fields[name].label) for name in form.changed_data]
+        changes = [f"changed {', '.join(fields)}"] if fields else []
+        changes += [text for formset in formsets for text in _variable_changes(formset)]
+        if changes:
+            request_update(form.instance, actor=request.user.get_username(), change="; ".join(changes))
 
     # --- Columns -----------------------------------------------------------------------------------------------
 
-    @shown("Project", ordering=Lower("name"), header=True)
+    @column("Project", ordering=Lower("name"), header=True)
     def name_shown(self, project: Project) -> list[str]:
         return [project.name, f"{project.namespace}/{project.kubernetes_name}"]
 
-    @shown("Phase", ordering="phase", label=display.PHASE_COLOURS)
+    @column("Phase", ordering="phase", label=PHASE_COLOURS)
     def phase_shown(self, project: Project) -> tuple[str, str]:
         return phase_label(project)
 
-    @shown("Reason", ordering="reason")
+    @column("Reason", ordering="reason")
     def reason_shown(self, project: Project) -> SafeString:
-        return format_html('<span title="{}">{}</span>', project.message, spaced(project.reason))
+        return format_html('<span title="{}">{}</span>', project.message, reason_label(project.reason))
 
-    @shown("Database")
+    @column("Database")
     def database_shown(self, project: Project) -> SafeString | str:
         name = project.database.name if project.database else "–"
         if project.sandbox and project.sandbox.credentials == CredentialsSource.DEFAULT:
             return format_html('{} <span class="panel-sub is-warning">default credentials</span>', name)
         return name
 
-    @shown("May start with the default database")
+    @column("Allow default database")
     def default_database_shown(self, project: Project) -> str:
-        """For those who may not change it: in words, since the theme's red cross reads like an error."""
+        """Yes or No for users who can't change it: the theme's red cross would look like an error."""
         return "Yes" if project.default_database_allowed else "No"
 
-    @shown("Added", ordering="created_at")
+    @column("Added", ordering="created_at")
     def age_shown(self, project: Project) -> SafeString:
         return ago(project.created_at)
 
-    @shown("Live view")
+    @column("Live view")
     def live_link(self, project: Project) -> SafeString:
         return format_html(
             '<a class="panel-button is-small" href="{}" aria-label="Live view of {}">'
@@ -289,29 +293,29 @@ class ProjectAdmin(PanelModelAdmin):
 
     @admin.action(description="Provision selected projects", permissions=["provision"])
     def provision_selected(self, request: HttpRequest, queryset: models.QuerySet[Project]) -> None:
-        asked = partial(request_provision, may_adopt=permissions.may_adopt(request.user))
-        self._request_each(request, queryset, "provision_project", asked)
+        request_one = partial(request_provision, may_adopt=permissions.may_adopt(request.user))
+        self._request_each(request, queryset, "provision_project", request_one)
 
     @admin.action(description="Retry selected projects", permissions=["provision"])
     def retry_selected(self, request: HttpRequest, queryset: models.QuerySet[Project]) -> None:
-        asked = partial(request_retry, may_adopt=permissions.may_adopt(request.user))
-        self._request_each(request, queryset, "provision_project", asked)
+        request_one = partial(request_retry, may_adopt=permissions.may_adopt(request.user))
+        self._request_each(request, queryset, "provision_project", request_one)
 
-    @admin.action(description="Cancel selected projects", permissions=["provision"])
+    @admin.action(description="Cancel provisioning of selected projects", permissions=["provision"])
     def cancel_selected(self, request: HttpRequest, queryset: models.QuerySet[Project]) -> None:
         self._request_each(request, queryset, "provision_project", request_cancel)
 
-    @admin.action(description="Change the database passwords of selected projects", permissions=["provision"])
+    @admin.action(description="Rotate database passwords of selected projects", permissions=["provision"])
     def rotate_passwords(self, request: HttpRequest, queryset: models.QuerySet[Project]) -> None:
-        """Adopted databases are refused here: that takes a word of its own, on the project's page."""
+        """Refused for adopted databases: the project's page asks for confirmation."""
         self._request_each(request, queryset, "provision_project", request_password_rotation)
 
     @admin.action(description="Delete selected projects…", permissions=["request_delete"])
     def delete_selected_projects(self, request: HttpRequest, queryset: models.QuerySet[Project]) -> HttpResponse | None:
-        """Ask first, with a page that says what will be deleted and what kept; then request each deletion."""
+        """Show what will be deleted and kept; once confirmed, request each deletion."""
         if request.POST.get("confirmed") == "yes":
-            asked = partial(request_delete, delete_adopted=wants_adopted_deleted(request))
-            self._request_each(request, queryset, "delete_project", asked)
+            request_one = partial(request_delete, delete_adopted=wants_adopted_deleted(request))
+            self._request_each(request, queryset, "delete_project", request_one)
             return None
         projects = list(queryset)
         present = [
@@ -324,10 +328,10 @@ class ProjectAdmin(PanelModelAdmin):
             "title": f"Delete {len(present)} project{'' if len(present) == 1 else 's'}?",
             "opts": self.opts,
             "projects": projects,
-            "deletions": [(project, display.deletion_summary(project, request.user)) for project in present[:_NAMED]],
+            "deletions": [(project, deletion_effects(project, request.user)) for project in present[:_NAMED]],
             "count": len(present),
             "more": max(len(present) - _NAMED, 0),
-            "offers_adopted": any(display.offers_adopted(project, request.user) for project in present),
+            "offers_adopted": any(can_delete_adopted(project, request.user) for project in present),
             "action_checkbox_name": ACTION_CHECKBOX_NAME,
         }
         return TemplateResponse(request, "admin/projects/project/delete_projects.html", context)
@@ -339,43 +343,44 @@ class ProjectAdmin(PanelModelAdmin):
         codename: str,
         request_one: Callable[..., Outcome],
     ) -> None:
-        """Make the request for each project with which the user may do this, and say what became of it: one by one, or
-        grouped where there are many."""
+        """Make the request for each project that the user has the permission for, and show the outcomes."""
 
         def ask(project: Project) -> Outcome:
             if not permissions.may(request.user, codename, project):
-                return Outcome(False, f"{project.name} is not yours, and you may not do that with others' projects.")
+                return Outcome(
+                    False, f"{project.name}: you don't have permission for other people's projects (needs: {codename})."
+                )
             return request_one(project, actor=request.user.get_username())
 
         outcomes = [(project, ask(project)) for project in projects]
         for say, accepted in ((messages.success, True), (messages.warning, False)):
             kind = [(project, outcome) for project, outcome in outcomes if outcome.accepted is accepted]
-            if len(kind) <= _LISTED_ONE_BY_ONE:
+            if len(kind) <= _MESSAGES_PER_ACTION:
                 for _, outcome in kind:
                     say(request, outcome.message)
             else:
                 say(request, _grouped(kind))
         accepted_ones = [project for project, outcome in outcomes if outcome.accepted]
         if accepted_ones:
-            messages.info(request, _invite_to_follow(accepted_ones))
+            messages.info(request, _live_view_link(accepted_ones))
 
 
 def _is_key(object_id: str | None) -> TypeGuard[str]:
     return object_id is not None and object_id.isdecimal()
 
 
-def _invite_to_follow(projects: list[Project]) -> SafeString:
-    """Return a link to where requests are followed, since this list does not refresh: a project's page, or the live
-    view of everything in progress."""
+def _live_view_link(projects: list[Project]) -> SafeString:
+    """Return a link to the page that shows the progress, since this list doesn't refresh: the page of a single project,
+    or the live view of all projects in progress."""
     if len(projects) == 1:
-        url, text = projects[0].get_absolute_url(), f"Follow {projects[0].name} in the live view"
+        url, text = projects[0].get_absolute_url(), f"View progress of {projects[0].name}"
     else:
-        url, text = f"{reverse('projects:list')}?phase={UNSETTLED}", "Follow all that is in progress in the live view"
-    return format_html('This list stays as it is. <a class="panel-link" href="{}">{}</a>', url, text)
+        url, text = f"{reverse('projects:list')}?phase={UNSETTLED}", "View progress of all projects"
+    return format_html('<a class="panel-link" href="{}">{}</a>', url, text)
 
 
 def _grouped(outcomes: list[tuple[Project, Outcome]]) -> SafeString:
-    """Return a line for each thing that was said, with the names of all the projects that it was said of."""
+    """Return one line for each distinct message, with the names of its projects."""
     names: dict[str, list[str]] = {}
     for project, outcome in outcomes:
         names.setdefault(outcome.message.removeprefix(f"{project.name}:").removeprefix(f"{project.name} "), []).append(
@@ -389,12 +394,17 @@ def _grouped(outcomes: list[tuple[Project, Outcome]]) -> SafeString:
 
 
 def _first(names: list[str]) -> str:
-    """Return the names in a row, the first ones where there are many."""
+    """Return the names, comma-separated; beyond the first ones, their number."""
     more = len(names) - _NAMED
     return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
-def _changed_variables(formset: BaseModelFormSet[Any, Any]) -> list[str]:
-    """Return the names, never the values, of the variables that a saved formset added, changed or removed."""
-    touched = [*formset.new_objects, *(row for row, _ in formset.changed_objects), *formset.deleted_objects]
-    return [f"the variable {row}" for row in touched if isinstance(row, ProjectVariable)]
+def _variable_changes(formset: BaseModelFormSet[Any, Any]) -> list[str]:
+    """Return what a saved formset did to which variables, such as "added variable A". Names only, never values."""
+    changes = {
+        "added": formset.new_objects,
+        "changed": [row for row, _ in formset.changed_objects],
+        "removed": formset.deleted_objects,
+    }
+    names = {verb: [row.name for row in rows if isinstance(row, ProjectVariable)] for verb, rows in changes.items()}
+    return [f"{verb} variable{'s' if len(of) > 1 else ''} {', '.join(of)}" for verb, of in names.items() if of]

@@ -1,74 +1,74 @@
-"""The admin of the queue, read-only: what runs when and what failed, never what is in a task."""
+"""The queue in the admin, read-only. A task's arguments are never shown."""
 
 from typing import ClassVar
 
 from django.utils.safestring import SafeString
 from django_q.models import Failure, OrmQ, Schedule, Success
 
-from projects.admin.base import PanelRecordAdmin, register_instead, shown
+from projects.admin.base import PanelRecordAdmin, column, register_replacing
 from projects.confidential.redaction import redact_all
 from projects.templatetags.panel import ago
 
 
-@register_instead(OrmQ)
+@register_replacing(OrmQ)
 class QueuedTaskAdmin(PanelRecordAdmin):
-    when_empty = "Nothing waits: the queue has begun everything that was put into it."
+    when_empty = "All tasks have been started."
     list_display = ("task_shown", "function_shown", "due_shown")
     fields = ("task_shown", "function_shown", "due_shown")
     ordering = ("lock",)
 
-    @shown("Task")
+    @column("Task")
     def task_shown(self, row: OrmQ) -> str:
         return str(row.name())
 
-    @shown("Function")
+    @column("Function")
     def function_shown(self, row: OrmQ) -> str:
         return str(row.func())
 
-    @shown("Due", ordering="lock")
+    @column("Due", ordering="lock")
     def due_shown(self, row: OrmQ) -> SafeString:
         return ago(row.lock)
 
 
-@register_instead(Success)
+@register_replacing(Success)
 class TaskRecordAdmin(PanelRecordAdmin):
     list_display: tuple[str, ...] = ("name", "func", "started_shown", "took_shown", "attempt_count")
     fields: ClassVar[tuple[str, ...]] = ("name", "func", "started", "stopped", "attempt_count")
     search_fields = ("name", "func")
     ordering = ("-started",)
 
-    @shown("Started", ordering="started")
+    @column("Started", ordering="started")
     def started_shown(self, row: Success | Failure) -> SafeString:
         return ago(row.started)
 
-    @shown("Took")
+    @column("Duration")
     def took_shown(self, row: Success | Failure) -> str:
         return f"{row.time_taken():.2f} s"
 
 
-@register_instead(Failure)
+@register_replacing(Failure)
 class FailedTaskAdmin(TaskRecordAdmin):
-    when_empty = "No task has ended with an error."
+    when_empty = "No task has failed."
     list_display = (*TaskRecordAdmin.list_display, "error_shown")
     fields = (*TaskRecordAdmin.fields, "error_shown")
 
-    @shown("Error")
+    @column("Error")
     def error_shown(self, row: Failure) -> str:
-        """The last line of the traceback, with anything like a password masked."""
+        """Return the last line of the traceback, with secrets masked."""
         lines = str(row.result or "").strip().splitlines()
         return redact_all(lines[-1])[:300] if lines else "–"
 
 
-@register_instead(Schedule)
+@register_replacing(Schedule)
 class ScheduleRecordAdmin(PanelRecordAdmin):
     list_display = ("name", "func", "schedule_type", "minutes", "next_run_shown", "repeats_shown")
     fields = ("name", "func", "schedule_type", "minutes", "next_run", "repeats_shown")
 
-    @shown("Repeats", ordering="repeats")
+    @column("Repeats", ordering="repeats")
     def repeats_shown(self, row: Schedule) -> str:
-        """The queue counts down to 0, and writes less for one that never ends."""
-        return "for ever" if row.repeats < 0 else str(row.repeats)
+        """Return the remaining runs. Django-q counts down to 0 and stores a negative number for unlimited schedules."""
+        return "Forever" if row.repeats < 0 else str(row.repeats)
 
-    @shown("Next run", ordering="next_run")
+    @column("Next run", ordering="next_run")
     def next_run_shown(self, row: Schedule) -> SafeString:
         return ago(row.next_run)

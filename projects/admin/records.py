@@ -1,4 +1,4 @@
-"""The admin of what the panel records (databases, sandboxes, events), read-only."""
+"""Databases, sandboxes and events in the admin, read-only."""
 
 from typing import Any, ClassVar
 
@@ -11,13 +11,13 @@ from projects.admin.base import (
     ChoicesDropdownFilter,
     LiveFilter,
     RecordAdmin,
+    column,
     phase_label,
-    shown,
 )
 from projects.domain.states import CredentialsSource
 from projects.models import DatabaseCluster, Event, Sandbox
-from projects.pages import presentation as display
-from projects.templatetags.panel import ago, spaced
+from projects.pages.presentation import CREDENTIALS_COLOURS, LEVEL_COLOURS, PHASE_COLOURS, linkable_urls
+from projects.templatetags.panel import ago, reason_label
 
 
 class ResourceAdmin(RecordAdmin):
@@ -27,15 +27,15 @@ class ResourceAdmin(RecordAdmin):
     list_select_related = ("project",)
     search_fields = ("name", "project__name", "project__kubernetes_name")
 
-    @shown("Phase", ordering="phase", label=display.PHASE_COLOURS)
+    @column("Phase", ordering="phase", label=PHASE_COLOURS)
     def phase_shown(self, row: DatabaseCluster | Sandbox) -> tuple[str, str]:
         return phase_label(row)
 
-    @shown("Reason", ordering="reason")
+    @column("Reason", ordering="reason")
     def reason_shown(self, row: DatabaseCluster | Sandbox) -> SafeString:
-        return format_html('<span title="{}">{}</span>', row.message, spaced(row.reason))
+        return format_html('<span title="{}">{}</span>', row.message, reason_label(row.reason))
 
-    @shown("Requested", ordering="requested_at")
+    @column("Requested", ordering="requested_at")
     def requested_shown(self, row: DatabaseCluster | Sandbox) -> SafeString:
         return ago(row.requested_at)
 
@@ -64,7 +64,7 @@ class DatabaseClusterAdmin(ResourceAdmin):
                     "port",
                     "database",
                     "username",
-                    "credentials_in_words",
+                    "credentials_text",
                     "verified_at",
                     "verification_note",
                 )
@@ -77,24 +77,24 @@ class DatabaseClusterAdmin(ResourceAdmin):
         ("In the cluster", {"fields": ("api_shown", "uid_shown", "wanted_generation", "observed_generation")}),
     )
 
-    @shown("Origin", ordering="origin")
+    @column("Origin", ordering="origin")
     def origin_shown(self, row: DatabaseCluster) -> str:
         return row.origin.capitalize()
 
-    @shown("Credentials", label=display.CREDENTIALS_COLOURS)
+    @column("Credentials", label=CREDENTIALS_COLOURS)
     def credentials_shown(self, row: DatabaseCluster) -> tuple[str, str]:
-        return _credentials_of(row).value, self.credentials_in_words(row)
+        return _credentials_of(row).value, self.credentials_text(row)
 
-    @shown("Credentials")
-    def credentials_in_words(self, row: DatabaseCluster) -> str:
-        """For a row's own page, which has no labels."""
+    @column("Credentials")
+    def credentials_text(self, row: DatabaseCluster) -> str:
+        """Return the label as text: the row's own page has no label columns."""
         return str(_credentials_of(row).label)
 
-    @shown("API version")
+    @column("API version")
     def api_shown(self, row: DatabaseCluster) -> str:
         return row.api_version
 
-    @shown("UID")
+    @column("UID")
     def uid_shown(self, row: DatabaseCluster) -> str:
         return row.object_uid
 
@@ -122,17 +122,17 @@ class SandboxAdmin(ResourceAdmin):
         ("In the cluster", {"fields": ("wanted_generation", "observed_generation")}),
     )
 
-    @shown("Credentials", ordering="credentials", label=display.CREDENTIALS_COLOURS)
+    @column("Credentials", ordering="credentials", label=CREDENTIALS_COLOURS)
     def credentials_shown(self, row: Sandbox) -> tuple[str, str]:
         return row.credentials, row.get_credentials_display()
 
-    @shown("Simulated", ordering="is_simulated")
+    @column("Simulated", ordering="is_simulated")
     def simulated_shown(self, row: Sandbox) -> str:
         return "Yes" if row.is_simulated else "No"
 
-    @shown("Addresses")
+    @column("URLs")
     def urls_shown(self, row: Sandbox) -> str:
-        return ", ".join(display.linkable_urls(row).values()) or "–"
+        return ", ".join(linkable_urls(row).values()) or "–"
 
 
 @admin.register(Event)
@@ -146,14 +146,14 @@ class EventAdmin(RecordAdmin):
     search_fields = ("project__name", "message", "actor", "reason")
     fields = ("at", "project_link", "level", "reason_shown", "message", "actor", "resource")
 
-    @shown("When", ordering="at")
+    @column("Date", ordering="at")
     def at_shown(self, event: Event) -> SafeString:
         return ago(event.at)
 
-    @shown("Level", ordering="level", label=display.LEVEL_COLOURS)
+    @column("Level", ordering="level", label=LEVEL_COLOURS)
     def level_shown(self, event: Event) -> tuple[str, str]:
         return event.level, event.get_level_display()
 
-    @shown("Reason", ordering="reason")
+    @column("Reason", ordering="reason")
     def reason_shown(self, event: Event) -> str:
-        return spaced(event.reason)
+        return reason_label(event.reason)

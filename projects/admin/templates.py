@@ -1,4 +1,4 @@
-"""The admin of sandbox templates. A change of one gives a pass to each running project that uses it."""
+"""The admin of sandbox templates. A change is applied to every running project that uses the template."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from unfold.widgets import UnfoldAdminTextareaWidget
 
-from projects.admin.base import PanelModelAdmin, shown
+from projects.admin.base import PanelModelAdmin, column
 from projects.domain.states import DesiredState, Phase
 from projects.models import SandboxTemplate
 from projects.services.provisioning import request_update
@@ -24,9 +24,9 @@ class SandboxTemplateAdmin(PanelModelAdmin):
     actions = None
     fieldsets = (
         (None, {"fields": ("name", "description")}),
-        ("What runs", {"fields": ("image", "command", "ports", "readiness_path")}),
-        ("How much", {"fields": ("cpu", "memory", "storage", "storage_class")}),
-        ("Where it is reached", {"fields": ("domain", "ingress_class", "tls_secret", "cluster_issuer")}),
+        ("Workload", {"fields": ("image", "command", "ports", "readiness_path")}),
+        ("Resources", {"fields": ("cpu", "memory", "storage", "storage_class")}),
+        ("Networking", {"fields": ("domain", "ingress_class", "tls_secret", "cluster_issuer")}),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[SandboxTemplate]:
@@ -48,25 +48,24 @@ class SandboxTemplateAdmin(PanelModelAdmin):
             return
         running = list(obj.projects.filter(desired_state=DesiredState.RUNNING))
         for project in running:
-            request_update(project, actor=request.user.get_username(), changed=f"the template {obj.name}")
+            request_update(project, actor=request.user.get_username(), change=f"changed the template {obj.name}")
         if running:
-            messages.info(
-                request, f"{len(running)} running project(s) use it: their sandboxes restart with the change."
-            )
+            count = f"{len(running)} running project{'' if len(running) == 1 else 's'}"
+            messages.info(request, f"Sandboxes of {count} restart with the change.")
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
-        """Say in a sentence when projects still use it, also when one began to between the question and the answer."""
+        """Refuse while projects use the template, also if one began to use it after the confirmation page was shown."""
         try:
             return super().delete_view(request, object_id, extra_context)
         except ProtectedError:
-            messages.error(request, "Projects use this template. Give them another one first.")
+            messages.error(request, "This template is in use. Choose another template for its projects first.")
             return HttpResponseRedirect(reverse("admin:projects_sandboxtemplate_changelist"))
 
-    @shown("CPU, memory, storage")
+    @column("CPU, memory, storage")
     def amounts_shown(self, template: SandboxTemplate) -> str:
         return f"{template.cpu}, {template.memory}, {template.storage}"
 
-    @shown("Projects", ordering="project_count")
+    @column("Projects", ordering="project_count")
     def projects_shown(self, template: SandboxTemplate) -> int:
         count: int = getattr(template, "project_count", 0)
         return count

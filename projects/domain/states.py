@@ -6,7 +6,7 @@ from django.db import models
 class DesiredState(models.TextChoices):
     """What people asked for. Only people and policies change it."""
 
-    REGISTERED = "registered", "Registered"
+    REGISTERED = "registered", "Not provisioned"
     RUNNING = "running", "Running"
     DELETED = "deleted", "Deleted"
 
@@ -100,14 +100,14 @@ class Reason(models.TextChoices):
 class Origin(models.TextChoices):
     """Where a database came from; decides what deleting its project does to it."""
 
-    CREATED = "created", "Created by the panel"
+    CREATED = "created", "Created"
     ADOPTED = "adopted", "Adopted"
 
 
 class CredentialsSource(models.TextChoices):
     """Which credentials there are: `captured` means read from the cluster, never made up."""
 
-    NONE = "none", "None yet"
+    NONE = "none", "None"
     CAPTURED = "captured", "Captured"
     DEFAULT = "default", "Default credentials"
 
@@ -127,8 +127,8 @@ class Step(models.TextChoices):
 class DriftPolicy(models.TextChoices):
     """What is done about objects that were changed outside the panel."""
 
-    MEND = "mend", "Take it back"
-    REPORT = "report", "Only report it"
+    MEND = "mend", "Revert"
+    REPORT = "report", "Report only"
 
 
 class Level(models.TextChoices):

@@ -37,7 +37,7 @@ class Event(models.Model):
 
     project = models.ForeignKey("projects.Project", models.PROTECT, related_name="events")
     at = models.DateTimeField()
-    actor = models.CharField(max_length=150, help_text="A user name, or the part of the panel that acted.")
+    actor = models.CharField(max_length=150, help_text="The user, or the component of the panel.")
     # Says what a name can't: a user may be called "panel".
     by_panel = models.BooleanField(default=False, editable=False)
     resource = models.CharField(max_length=120, blank=True)

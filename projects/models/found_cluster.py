@@ -28,8 +28,8 @@ class FoundCluster(models.Model):
     seen_at = models.DateTimeField()
 
     class Meta:
-        verbose_name = "cluster found"
-        verbose_name_plural = "clusters found"
+        verbose_name = "unmanaged cluster"
+        verbose_name_plural = "unmanaged clusters"
         ordering = ["namespace", "name"]
         default_permissions = ()
         constraints = [models.UniqueConstraint(fields=["namespace", "name"], name="one_row_a_found_cluster")]

@@ -34,6 +34,7 @@ class Orphan(models.Model):
     trouble = models.TextField(blank=True)
 
     class Meta:
+        verbose_name = "orphaned object"
         ordering = ["namespace", "kind", "name"]
         default_permissions = ()
         constraints = [models.UniqueConstraint(fields=["namespace", "kind", "name"], name="one_row_an_orphan")]

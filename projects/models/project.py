@@ -52,14 +52,14 @@ class Project(ProjectLifecycle, Observation):
     name = models.CharField(
         max_length=naming.MAX_NAME_LENGTH,
         validators=[validate_name],
-        help_text="As you write it: letters, digits, spaces, hyphens, underscores and dots.",
+        help_text="Letters, digits, spaces, hyphens, underscores and dots.",
     )
     kubernetes_name = models.CharField(
         "Kubernetes name",
         max_length=naming.MAX_KUBERNETES_NAME_LENGTH,
         unique=True,
         editable=False,
-        help_text="Derived once from the name; never used for another project.",
+        help_text="Derived from the name. Never reused for another project.",
     )
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="projects")
     description = models.TextField(blank=True, max_length=2000)
@@ -74,19 +74,19 @@ class Project(ProjectLifecycle, Observation):
         blank=True,
         related_name="projects",
         verbose_name="sandbox template",
-        help_text="What its sandbox runs. Without one, the panel's settings decide.",
+        help_text="What the sandbox runs. Without a template, the panel's settings apply.",
     )
     default_database_allowed = models.BooleanField(
-        "may start with the default database",
+        "allow default database",
         default=False,
-        help_text="If its own database is late, the sandbox may start with the one that the panel's owner has set.",
+        help_text="The sandbox starts with the default database if its own is late.",
     )
     drift_policy = models.CharField(
-        "when it is changed outside the panel",
+        "drift policy",
         max_length=10,
         blank=True,
-        choices=[("", "As the panel's settings say"), *DriftPolicy.choices],
-        help_text="What the panel does when somebody changes the project's objects in the cluster.",
+        choices=[("", "Default"), *DriftPolicy.choices],
+        help_text="What happens when the project's objects are changed outside the panel.",
     )
     # What differs from what was applied, as the last checkup saw it.
     drift: "models.JSONField[list[dict[str, str]], list[dict[str, str]]]" = models.JSONField(
@@ -127,7 +127,7 @@ class Project(ProjectLifecycle, Observation):
         permissions = [
             ("provision_project", "Can provision and retry projects"),
             ("reveal_credentials", "Can reveal database credentials"),
-            ("allow_default_database", "Can let a project start with the default database"),
+            ("allow_default_database", "Can allow the default database"),
         ]
 
     def __str__(self) -> str:
@@ -218,7 +218,7 @@ class ProjectVariable(models.Model):
         validators=[
             RegexValidator(
                 r"\A[A-Za-z_][A-Za-z0-9_]*\Z",
-                "A variable's name has letters, digits and underscores, and does not start with a digit.",
+                "Enter letters, digits and underscores, not starting with a digit.",
             )
         ],
     )

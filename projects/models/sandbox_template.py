@@ -1,4 +1,4 @@
-"""What a sandbox runs, by name."""
+"""Sandbox templates: named configurations of what sandboxes run."""
 
 import shlex
 
@@ -11,11 +11,11 @@ from projects.domain.ports import parse_ports
 
 validate_quantity = RegexValidator(
     QUANTITY,
-    "Write an amount as Kubernetes does: 500m, 0.5, 512Mi, 10Gi.",
+    "Enter a Kubernetes quantity, such as 500m, 0.5, 512Mi or 10Gi.",
 )
 validate_domain = RegexValidator(
     DOMAIN,
-    "A domain has lower-case letters, digits, hyphens and dots, such as sandboxes.example.org.",
+    "Enter a domain in lower case, such as sandboxes.example.org.",
 )
 
 
@@ -24,23 +24,30 @@ def validate_ports(text: str) -> None:
 
 
 class SandboxTemplate(models.Model):
-    """What the sandboxes of some projects run, by name. A change restarts them; storage stays as they were made."""
+    """What the sandboxes of its projects run. A change restarts them; their storage is never changed."""
 
     name = models.CharField(max_length=60, unique=True)
     description = models.TextField(blank=True, max_length=2000)
-    image = models.CharField(max_length=300, help_text="registry/name:tag; pin it by digest where it matters.")
-    command = models.CharField(max_length=500, blank=True, help_text="Instead of the image's own; words as in a shell.")
+    image = models.CharField(
+        max_length=300,
+        help_text="For example registry.example.org/team/app:1.2. Pin a digest for reproducible sandboxes.",
+    )
+    command = models.CharField(
+        max_length=500, blank=True, help_text="Overrides the image's command. Quoted as in a shell."
+    )
     ports = models.CharField(
         max_length=300,
         default="app:3000",
         validators=[validate_ports],
-        help_text="name:number, …; the main one first.",
+        help_text="Comma-separated name:number pairs, the main port first.",
     )
     readiness_path = models.CharField(
         max_length=200,
         blank=True,
-        validators=[RegexValidator(READINESS_PATH, "A path starts with a slash and has no spaces: /healthz")],
-        help_text="Path on the first port that answers 200 when it is ready; without one, the port has to open.",
+        validators=[
+            RegexValidator(READINESS_PATH, "Enter a path that starts with a slash and has no spaces, such as /healthz.")
+        ],
+        help_text="Path on the main port that returns 200 when ready. Without a path, the port has to be open.",
     )
     cpu = models.CharField("CPU", max_length=20, default="500m", validators=[validate_quantity])
     memory = models.CharField(max_length=20, default="512Mi", validators=[validate_quantity])
@@ -50,17 +57,21 @@ class SandboxTemplate(models.Model):
         max_length=150,
         blank=True,
         validators=[validate_domain],
-        help_text="With it, each port gets an Ingress at {sandbox}-{port}.{domain}.",
+        help_text="Creates an Ingress at {sandbox}-{port}.{domain} for each port.",
     )
     ingress_class = models.CharField(max_length=253, blank=True, validators=[validate_domain])
     tls_secret = models.CharField(
-        "TLS Secret", max_length=253, blank=True, validators=[validate_domain], help_text="For all ports: a wildcard."
+        "TLS Secret",
+        max_length=253,
+        blank=True,
+        validators=[validate_domain],
+        help_text="Wildcard certificate for all ports.",
     )
     cluster_issuer = models.CharField(
         max_length=253,
         blank=True,
         validators=[validate_domain],
-        help_text="cert-manager makes each port a certificate of its own.",
+        help_text="cert-manager issues a certificate for each port.",
     )
 
     class Meta:
@@ -72,15 +83,17 @@ class SandboxTemplate(models.Model):
     def clean(self) -> None:
         wrong: dict[str, str] = {}
         if self.image and not IMAGE.fullmatch(self.image):
-            wrong["image"] = "This is no image: write registry/name:tag, such as registry.example.org/team/app:1.2."
+            wrong["image"] = (
+                "Not a valid image reference. Write registry/name:tag, such as registry.example.org/team/app:1.2."
+            )
         try:
             shlex.split(self.command)
         except ValueError:
-            wrong["command"] = "A quotation mark is open. Close it."
+            wrong["command"] = "Unclosed quotation mark."
         if self.tls_secret and self.cluster_issuer:
             wrong["cluster_issuer"] = (
-                "cert-manager would write the certificate of one port over the TLS Secret that "
-                "all of them share. Give one of the two: the TLS Secret, or the issuer."
+                "cert-manager would overwrite the shared TLS Secret with the certificate of one port. Set either the "
+                "TLS Secret or the cluster issuer, not both."
             )
         if wrong:
             raise ValidationError(wrong)

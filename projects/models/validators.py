@@ -16,5 +16,5 @@ def validate_name(name: str) -> None:
 
 validate_namespace = RegexValidator(
     r"\A[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z",
-    "A namespace has up to 63 lower-case letters, digits and hyphens, and starts and ends with a letter or digit.",
+    "Enter up to 63 lower-case letters, digits and hyphens, starting and ending with a letter or digit.",
 )

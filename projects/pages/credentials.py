@@ -1,4 +1,4 @@
-"""The card with a project's credentials: masked, and revealed on the record."""
+"""The credentials card: masked, or revealed after a recorded reason."""
 
 from typing import Any
 
@@ -14,12 +14,13 @@ from django_htmx.http import HttpResponseClientRedirect, trigger_client_event
 from projects.access import reauthentication
 from projects.access.permissions import explain_denied
 from projects.confidential.encrypted_fields import UndecryptableValueError
-from projects.domain import permissions
 from projects.domain.connection import Connection
+from projects.domain.permissions import may
 from projects.models import Project
-from projects.pages.detail import asks_password, get_shown_project, project_context
+from projects.pages.context import get_project, project_context
 from projects.pages.forms import RevealForm
-from projects.pages.layout import PanelRequest, render_page, staff_page, wants_fragment
+from projects.pages.guards import staff_page
+from projects.pages.layout import PanelRequest, render_page, wants_fragment
 from projects.services.credentials import reveal_credentials
 from projects.services.outcome import RefusedRequestError
 
@@ -30,16 +31,16 @@ REVEALED_FOR_S = 60
 @sensitive_post_parameters("password")
 @staff_page("view_project")
 def project_credentials(request: PanelRequest, pk: int) -> HttpResponse:
-    """The credentials, masked; revealed to a POST that says why, by someone who may, and on the record."""
-    project = get_shown_project(pk)
+    """GET shows the masked credentials; POST with a reason reveals them and records an event."""
+    project = get_project(pk)
     context: dict[str, Any] = {}
     if request.method == "POST":
-        if not permissions.may(request.user, "reveal_credentials", project):
+        if not may(request.user, "reveal_credentials", project):
             raise PermissionDenied(explain_denied("reveal_credentials"))
-        if not reauthentication.is_recent(request) and not reauthentication.has_password(request):
-            return _log_in_again(request, project)
+        if reauthentication.needs_log_in(request):
+            return _redirect_to_log_in(request, project)
         context = _reveal(request, project)
-        project = get_shown_project(pk)
+        project = get_project(pk)
     context = {**project_context(request, project), **context}
     if wants_fragment(request):
         response = render(request, "projects/_credentials.html", context)
@@ -51,8 +52,8 @@ def project_credentials(request: PanelRequest, pk: int) -> HttpResponse:
     return response
 
 
-def _log_in_again(request: PanelRequest, project: Project) -> HttpResponse:
-    """Send someone without a password of their own through the log-in, and back to the project."""
+def _redirect_to_log_in(request: PanelRequest, project: Project) -> HttpResponse:
+    """Log the user out and send them to the log-in page, which leads back to the project."""
     logout(request)
     log_in = redirect_to_login(project.get_absolute_url())
     return HttpResponseClientRedirect(log_in.url) if request.htmx else log_in
@@ -60,12 +61,12 @@ def _log_in_again(request: PanelRequest, project: Project) -> HttpResponse:
 
 @sensitive_variables("form")
 def _reveal(request: PanelRequest, project: Project) -> dict[str, Any]:
-    """Return the context that shows the credentials, or the sentence that says why they can't be shown."""
-    form = RevealForm(request.POST, asks_password=asks_password(request))
+    """Return the context with the credentials, or with a form whose errors explain the refusal."""
+    form = RevealForm(request.POST, asks_password=reauthentication.needs_password(request))
     if not form.is_valid():
         return {"reveal_form": form}
     if "password" in form.fields and not reauthentication.confirm(request, form.cleaned_data["password"]):
-        form.add_error("password", "This is not your password. It was counted as a failed log-in.")
+        form.add_error("password", "Wrong password. This counts as a failed log-in.")
         return {"reveal_form": form}
     try:
         connection: Connection = reveal_credentials(

@@ -1,4 +1,4 @@
-"""Forms of the admin and of the own pages: sentences for whatever can't be used, and no secret sent to a browser."""
+"""Forms of the HTMX pages and of the admin. Stored secrets are never sent to the browser."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -26,18 +26,18 @@ else:
     PasswordWidget = UnfoldAdminPasswordWidget
     ProjectModelForm = VariableModelForm = forms.ModelForm
 
-NAME_HELP = "Letters, digits, spaces, hyphens, underscores and dots, up to 60. It can't be changed later."
-TYPE_IT_AGAIN = "Type the value again: it is not kept while the form has errors."
-NAMESPACE_HELP = "Where its objects live in Kubernetes. Leave it empty for the panel's own."
+NAME_HELP = "Up to 60 letters, digits, spaces, hyphens, underscores and dots. The name can't be changed later."
+ENTER_AGAIN = "Enter the value again. Values aren't kept when a form has errors."
+NAMESPACE_HELP = "Kubernetes namespace for the project's objects. Leave empty for the default."
 
 
 class ProjectNameField(forms.CharField):
-    """A project's name: any text is answered with the name, tidied, or with a sentence that says what to do."""
+    """A project's name: cleans to the tidied name, or fails with a message that says what to change."""
 
     widget = UnfoldAdminTextInputWidget
 
     def __init__(self, **options: Any) -> None:
-        # A length limit in the browser would cut a pasted name in silence.
+        # The browser's `maxlength` would cut a pasted name without a message.
         options.pop("max_length", None)
         super().__init__(**{**options, "help_text": NAME_HELP})
 
@@ -49,7 +49,7 @@ class ProjectNameField(forms.CharField):
 
 
 class ProjectAdminForm(ProjectModelForm):
-    """The admin's form: a name only when adding, a namespace that may be left to the panel's default."""
+    """The admin's form. An empty namespace becomes KUBE_NAMESPACE."""
 
     class Meta:
         model = Project
@@ -60,7 +60,7 @@ class ProjectAdminForm(ProjectModelForm):
 
 
 class AddProjectForm(ProjectModelForm):
-    """The own page's form. Whoever adds a project owns it."""
+    """The form of the page that adds a project. The user becomes the owner."""
 
     class Meta:
         model = Project
@@ -73,7 +73,7 @@ class AddProjectForm(ProjectModelForm):
             "template": UnfoldAdminSelectWidget(),
         }
         help_texts = {
-            "description": "What it is for. Optional.",
+            "description": "What the project is for. Optional.",
             "namespace": NAMESPACE_HELP,
         }
 
@@ -81,25 +81,28 @@ class AddProjectForm(ProjectModelForm):
         super().__init__(*args, **kwargs)
         template = self.fields["template"]
         if isinstance(template, forms.ModelChoiceField):
-            template.empty_label = "None: as the panel's settings say"
+            template.empty_label = "Default template"
             if template.queryset is None or not template.queryset.exists():
                 del self.fields["template"]
 
 
 class _LostValue(str):
-    """Nothing, where a value had been typed before the form came back with errors."""
+    """An empty value of a field that had one before the form was shown again with errors."""
 
 
-class TypedOnceWidget(PasswordWidget):
-    """A secret that is never sent back to the browser: a form that is shown again says that it has to be typed again,
-    and remembers that it had been."""
+class SecretWidget(PasswordWidget):
+    """A password input whose value is never sent back to the browser.
+
+    When a form is shown again with errors, a hint says to enter the value again, and a hidden field remembers that
+    there was one.
+    """
 
     def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
         field = super().render(name, value, attrs, renderer)
-        # Only a form with errors has a value here: a stored one is no field's initial value.
+        # Only a form with errors has a value here; stored values are never a field's initial value.
         if not value and not isinstance(value, _LostValue):
             return field
-        hint = format_html('<p class="panel-sub is-warning">{}</p>', TYPE_IT_AGAIN) if value else ""
+        hint = format_html('<p class="panel-sub is-warning">{}</p>', ENTER_AGAIN) if value else ""
         return format_html('{}<input type="hidden" name="{}-lost" value="1">{}', field, name, hint)
 
     def value_from_datadict(self, data: Any, files: Any, name: str) -> Any:
@@ -108,12 +111,12 @@ class TypedOnceWidget(PasswordWidget):
 
 
 class VariableForm(VariableModelForm):
-    """A variable whose stored value never goes to the browser: an empty field keeps it, a new value replaces it."""
+    """A variable. Its stored value is never sent to the browser: an empty field keeps it, a new value replaces it."""
 
     value = forms.CharField(
         required=False,
         strip=False,
-        widget=TypedOnceWidget(attrs={"autocomplete": "new-password"}),
+        widget=SecretWidget(attrs={"autocomplete": "new-password"}),
     )
 
     class Meta:
@@ -122,33 +125,35 @@ class VariableForm(VariableModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # The row's EncryptedText must not become the field's initial value.
+        # Else the row's EncryptedText would be the field's initial value.
         self.initial.pop("value", None)
         if self.instance.pk and self.instance.value:
-            self.fields["value"].widget.attrs["placeholder"] = "•••••• kept unless you type a new one"
+            self.fields["value"].widget.attrs["placeholder"] = "•••••• leave empty to keep"
 
     def clean_value(self) -> EncryptedText:
-        """Encrypt what was typed; keep what is stored where nothing was. Null characters can't be in an environment."""
+        """Return the entered value, encrypted, or the stored one if the field is empty."""
         typed: str = self.cleaned_data["value"]
         if "\0" in typed:
-            raise ValidationError("The value has a null character, which no environment variable can hold.")
+            raise ValidationError("Remove the null character: environment variables can't contain one.")
         if len(typed.encode()) > MAX_VARIABLE_BYTES:
             raise ValidationError(
-                f"The value has {len(typed.encode())} bytes, and a variable holds {MAX_VARIABLE_BYTES} at most. Put "
-                "long texts into a file of the image, or into a database table."
+                f"The value has {len(typed.encode())} bytes; the maximum is {MAX_VARIABLE_BYTES}. Put long texts into "
+                "a file of the image or a database table."
             )
         if isinstance(self["value"].data, _LostValue):
             otherwise = (
-                "To keep the stored one, open the page anew" if self.instance.pk else "For an empty one, add it anew"
+                "To keep the stored value, reload the page."
+                if self.instance.pk
+                else "For an empty value, remove this variable and add it again."
             )
-            raise ValidationError(f"Type the value again: it was not kept while the form had errors. {otherwise}.")
+            raise ValidationError(f"{ENTER_AGAIN} {otherwise}", code="lost_value")
         if not typed and self.instance.pk:
             return self.instance.value
         return EncryptedText.of(typed)
 
 
 class VariableFormSet(forms.BaseInlineFormSet[ProjectVariable, Project, forms.ModelForm[ProjectVariable]]):
-    """All variables of a project together: the Secret that carries them has a limit."""
+    """The variables of a project. Their total size is limited, since one Secret holds them."""
 
     def clean(self) -> None:
         super().clean()
@@ -159,28 +164,26 @@ class VariableFormSet(forms.BaseInlineFormSet[ProjectVariable, Project, forms.Mo
         )
         if total > MAX_VARIABLES_BYTES:
             raise ValidationError(
-                f"The variables have {total} bytes together, and a project holds {MAX_VARIABLES_BYTES} at most, since "
-                "Kubernetes stores them in one Secret. Remove or shorten some."
+                f"The variables have {total} bytes in total; the maximum is {MAX_VARIABLES_BYTES}, since Kubernetes "
+                "stores them in one Secret. Remove or shorten some."
             )
 
 
 class RevealForm(forms.Form):
-    """Why someone wants to see the credentials, and where `asks_password` the proof that it is still they."""
+    """The reason for revealing credentials; with `asks_password`, also the user's password."""
 
     reason = forms.CharField(
-        label="Why do you need them?",
+        label="Reason",
         max_length=200,
-        widget=UnfoldAdminTextInputWidget(
-            attrs={"autocomplete": "off", "placeholder": "e.g. connecting psql to debug"}
-        ),
-        error_messages={"required": "Say why you need the credentials: the reason stands in the project's timeline."},
+        widget=UnfoldAdminTextInputWidget(attrs={"autocomplete": "off", "placeholder": "For example: debug with psql"}),
+        error_messages={"required": "Enter a reason. It is recorded in the project's events."},
     )
     password = forms.CharField(
-        label="Your own password",
+        label="Your password",
         strip=False,
-        help_text="Your log-in is a while ago.",
+        help_text="Confirm your password to continue.",
         widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "current-password"}),
-        error_messages={"required": "Your log-in is a while ago: type your own password to go on."},
+        error_messages={"required": "Confirm your password to continue."},
     )
 
     def __init__(self, *args: Any, asks_password: bool = False, **kwargs: Any) -> None:

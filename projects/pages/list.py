@@ -1,4 +1,4 @@
-"""The list of projects."""
+"""The list of projects, which follows them as they change."""
 
 import hashlib
 
@@ -10,22 +10,25 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from projects.access.permissions import may_with_any_project
-from projects.domain import permissions
+from projects.domain.permissions import may
 from projects.domain.states import Phase
 from projects.models import Project
-from projects.pages import presentation as display
-from projects.pages.layout import PanelRequest, query_string, render_page, staff_page, wants_fragment
-from projects.pages.presentation import with_last_event
+from projects.pages.buttons import available_buttons
+from projects.pages.guards import staff_page
+from projects.pages.layout import PanelRequest, query_string, render_page, wants_fragment
+from projects.pages.panel_health import panel_warnings
+from projects.pages.refresh import page_version, refresh_interval, with_last_event
 
 ROWS_A_PAGE = 25
-# The filter of the list for everything under way, whichever of the phases it is in.
+# The value of `?phase=` for all projects in progress, whatever their phase.
 UNSETTLED = "unsettled"
 
 
 @require_GET
 @staff_page("view_project")
 def project_list(request: PanelRequest) -> HttpResponse:
-    """All projects, searched and filtered. As a fragment it answers 204 while nothing changed since `seen`."""
+    """The projects that the user can see, searched and filtered. A fragment answers 204 while nothing has changed since
+    the version `?seen=`."""
     query = request.GET.get("q", "").replace("\0", "").strip()[:100]
     phase = request.GET.get("phase", "")
     if phase not in (*Phase.values, UNSETTLED):
@@ -44,17 +47,13 @@ def project_list(request: PanelRequest) -> HttpResponse:
         case _:
             shown = found.filter(phase=phase)
     page = Paginator(with_last_event(shown.with_resources()), ROWS_A_PAGE).get_page(request.GET.get("page"))
-    rows = [(project, display.available_actions(project, request.user)) for project in page]
-    warnings = display.panel_warnings()
-    versions = "".join(display.version_of(project) for project, _ in rows)
+    rows = [(project, available_buttons(project, request.user)) for project in page]
+    warnings = panel_warnings()
+    versions = "".join(page_version(project) for project, _ in rows)
     version = hashlib.sha256(f"{versions}{counts}{page.number}{warnings}".encode()).hexdigest()[:16]
     if wants_fragment(request) and request.GET.get("seen") == version:
         return HttpResponse(status=204)
     filters = {"q": query, "phase": phase}
-    everything = "All but deleted" if counts.get(Phase.DELETED) else "All"
-    chips = [("", everything, sum(count for key, count in counts.items() if key != Phase.DELETED))]
-    chips.append((UNSETTLED, "In progress", sum(counts.get(key, 0) for key in Phase.in_progress())))
-    chips += [(key, str(label), counts.get(key, 0)) for key, label in Phase.choices]
     context = {
         "title": "Live view",
         "page": page,
@@ -62,17 +61,30 @@ def project_list(request: PanelRequest) -> HttpResponse:
         "query": query,
         "phase": phase,
         "is_unsettled": phase == UNSETTLED,
-        "chips": [(key, label, count, query_string({**filters, "phase": key})) for key, label, count in chips],
+        "chips": [
+            (key, label, count, query_string({**filters, "phase": key})) for key, label, count in _phase_chips(counts)
+        ],
         "page_query": query_string(filters),
         "refresh_url": query_string({**filters, "page": page.number, "seen": version}),
-        "refresh_every": display.refresh_every(page),
+        "refresh_interval": refresh_interval(page),
         "has_any": bool(counts),
-        "sees_all": permissions.may(request.user, "view_project"),
-        "may_add": permissions.may(request.user, "add_project"),
-        "may_act": any(may_with_any_project(request.user, f"{act}_project") for act in ("provision", "delete")),
+        "sees_all": may(request.user, "view_project"),
+        "may_add": may(request.user, "add_project"),
+        "may_act": any(may_with_any_project(request.user, f"{verb}_project") for verb in ("provision", "delete")),
         "panel_warnings": warnings,
         "now": timezone.now(),
     }
     if wants_fragment(request):
         return render(request, "projects/_list.html", {**context, "is_refresh": True})
     return render_page(request, "projects/list.html", context)
+
+
+def _phase_chips(counts: dict[str, int]) -> list[tuple[str, str, int]]:
+    """Return the filters above the list: (value of `?phase=`, label, number of projects)."""
+    present = sum(count for phase, count in counts.items() if phase != Phase.DELETED)
+    in_progress = sum(counts.get(phase, 0) for phase in Phase.in_progress())
+    return [
+        ("", "All except deleted" if counts.get(Phase.DELETED) else "All", present),
+        (UNSETTLED, "In progress", in_progress),
+        *((phase, str(label), counts.get(phase, 0)) for phase, label in Phase.choices),
+    ]

@@ -96,17 +96,17 @@ def request_retry(project: Project, now: datetime, *, actor: str, may_adopt: boo
     return Outcome(True, f"{project.name}: retry started.")
 
 
-def request_update(project: Project, *, actor: str, changed: str) -> Outcome:
-    """Record that `changed` was edited, and have a running sandbox follow it.
+def request_update(project: Project, *, actor: str, change: str) -> Outcome:
+    """Record a change, such as "removed variable KEY", and apply it to a running sandbox.
 
     A change requests no new database: a project that has failed or is waiting gets a pass, and keeps its status.
     """
     now = timezone.now()
     with transaction.atomic():
         current = lock_project(project.pk)
-        event = RequestEvent("Changed", f"{actor} changed {changed}.")
+        event = RequestEvent("Changed", f"{actor} {change}.")
         if current.desired_state == DesiredState.RUNNING and current.phase == Phase.RUNNING:
-            message = f"{actor} changed {changed}. The sandbox restarts if it uses that."
+            message = f"{actor} {change}. The sandbox restarts if it uses that."
             save_change(current, message, now, actor=actor, event=event)
             return Outcome(True, f"{current.name}: change saved; applying it.")
         record_event(current, actor=actor, reason=event.reason, message=event.message, at=now)

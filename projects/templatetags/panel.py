@@ -1,4 +1,4 @@
-"""Tags of the panel's own pages: badges, relative times, durations."""
+"""Template tags and filters of the pages and the admin: badges, relative times, durations, names."""
 
 from datetime import datetime
 from itertools import zip_longest
@@ -16,20 +16,21 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from projects.audit.log import describe_entry
-from projects.pages import presentation as display
+from projects.pages import panel_health
+from projects.pages.presentation import PHASE_COLOURS
 
 register = template.Library()
 
-_STEPS = ((60, 1, "s"), (3600, 60, "min"), (86_400, 3600, "h"))
+_UNITS = ((60, 1, "s"), (3600, 60, "min"), (86_400, 3600, "h"))
 
 
 def relative_text(at: datetime, now: datetime) -> str:
-    """Return a short distance such as `34 s ago` or `in 2 min`. panel.js writes the same text."""
+    """Return the time between the two, such as `34 s ago` or `in 2 min`. panel.js writes the same text."""
     seconds = round((now - at).total_seconds())
     distance = abs(seconds)
     if distance < 1:
         return "now"
-    for below, size, unit in _STEPS:
+    for below, size, unit in _UNITS:
         if distance < below:
             text = f"{distance // size} {unit}"
             break
@@ -41,7 +42,7 @@ def relative_text(at: datetime, now: datetime) -> str:
 
 @register.simple_tag
 def ago(at: datetime | None, empty: str = "–") -> SafeString:
-    """A <time> with the distance to now; the full moment is its title. panel.js keeps it current."""
+    """Return a <time> element with the time to now; its title is the full date. panel.js keeps it current."""
     if at is None:
         return format_html("{}", empty)
     local = timezone.localtime(at)
@@ -55,7 +56,7 @@ def ago(at: datetime | None, empty: str = "–") -> SafeString:
 
 @register.filter
 def duration(seconds: float | None) -> str:
-    """Return a duration as people read it: `0.4 s`, `34 s`, `2 min 5 s`, `3 h 10 min`."""
+    """Return a duration such as `0.4 s`, `34 s`, `2 min 5 s`, `3 h 10 min`."""
     if seconds is None:
         return ""
     if seconds < 10:
@@ -70,19 +71,27 @@ def duration(seconds: float | None) -> str:
 
 @register.filter
 def phase_colour(phase: str) -> str:
-    return display.PHASE_COLOURS.get(phase, "default")
+    return PHASE_COLOURS.get(phase, "default")
 
 
-# Reasons that stand in rows already, and read badly.
-_CALLED_BETTER = {"AdoptRequested": "AdoptionRequested"}
-# Names that keep their capitals among the words.
+# Labels of stored reasons whose words alone would mislead.
+_REASON_LABELS = {
+    "AdoptRequested": "Adoption requested",
+    "NotRequested": "Not provisioned",
+    "OrphanEnded": "Orphaned object resolved",
+    "OrphanRequested": "Orphaned object requested",
+    "PasswordGivenUp": "Password rotation abandoned",
+    "Registered": "Added",
+}
+# Proper names within labels.
 _NAMES = {"Api server": "API server", "Kube blocks": "KubeBlocks"}
 
 
 @register.filter
-def spaced(reason: str) -> str:
-    """Return a CamelCase reason as words: `ClusterNotRunning` → `Cluster not running`."""
-    reason = _CALLED_BETTER.get(reason, reason)
+def reason_label(reason: str) -> str:
+    """Return a CamelCase reason in words: `ClusterNotRunning` → `Cluster not running`."""
+    if reason in _REASON_LABELS:
+        return _REASON_LABELS[reason]
     words = "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in reason).strip()
     words = words[:1].upper() + words[1:]
     for plain, name in _NAMES.items():
@@ -92,18 +101,18 @@ def spaced(reason: str) -> str:
 
 @register.simple_tag
 def panel_warnings() -> list[str]:
-    return display.panel_warnings()
+    return panel_health.panel_warnings()
 
 
 @register.filter
-def duration_whole(seconds: float) -> str:
+def whole_duration(seconds: float) -> str:
     """Return a duration without fractions: `120 s`, `10 min`."""
     return f"{seconds:.0f} s" if seconds <= 300 or seconds % 60 else f"{seconds / 60:.0f} min"
 
 
 @register.filter
-def with_code(text: str) -> SafeString:
-    """Return a sentence with what stands between backticks as <code>; everything is escaped."""
+def inline_code(text: str) -> SafeString:
+    """Return the escaped text with `code` between backticks as <code>."""
     parts = text.split("`")
     if len(parts) % 2 == 0:
         return format_html("{}", text)
@@ -114,8 +123,8 @@ def _code(text: str | None) -> SafeString:
     return format_html("<code>{}</code>", text) if text else SafeString("")
 
 
-# Where the sidebar has another word than the app that a page comes from.
-_OUR_WORDS = {
+# Names in breadcrumbs that differ from the app's or model's own: they follow the sidebar.
+_DISPLAY_NAMES = {
     "authentication and authorization": "Access",
     "log entries": "Audit log",
     "mfa": "Access",
@@ -125,16 +134,16 @@ _OUR_WORDS = {
 
 
 @register.filter
-def called(what: Any) -> str:
-    """Return what a page calls a group, a model or a row."""
+def display_name(what: Any) -> str:
+    """Return the name of an app, a model or a row in breadcrumbs and titles."""
     if isinstance(what, LogEntry):
-        return f"{spaced(describe_entry(what)['what'])}: {what.object_repr}"
-    return _OUR_WORDS.get(str(what).lower(), str(what))
+        return f"{reason_label(describe_entry(what)['what'])}: {what.object_repr}"
+    return _DISPLAY_NAMES.get(str(what).lower(), str(what))
 
 
 @register.simple_tag
-def audit_address(row: Model) -> str:
-    """Return the address of what the audit log has of a row; "" where it keeps none of its kind."""
+def audit_log_url(row: Model) -> str:
+    """Return the URL of the row's entries in the audit log; "" for models that the log doesn't cover."""
     if not auditlog.contains(type(row)):
         return ""
     kind = ContentType.objects.get_for_model(row).pk

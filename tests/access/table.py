@@ -157,13 +157,13 @@ ADDRESSES: dict[str, tuple[Request, ...]] = {
     # --- Clusters found
     "admin:projects_foundcluster_changelist": (get(SEES_ALL),),
     "admin:projects_foundcluster_fragment": (get(SEES_ALL),),
-    "admin:projects_foundcluster_look_again": (post(SEES_ALL),),
+    "admin:projects_foundcluster_rescan": (post(SEES_ALL),),
     "admin:projects_foundcluster_adopt": (get(OPERATES, target="found"), post(OPERATES, 200, target="found")),
 }
 ADDRESSES |= {
     "admin:projects_orphan_changelist": (get(SEES_ALL),),
     "admin:projects_orphan_fragment": (get(SEES_ALL),),
-    "admin:projects_orphan_look_again": (post(SEES_ALL),),
+    "admin:projects_orphan_rescan": (post(SEES_ALL),),
     "admin:projects_orphan_delete": (get(OPERATES, target="orphan"), post(OPERATES, 200, target="orphan")),
     "admin:projects_orphan_release": (get(OPERATES, target="orphan"), post(OPERATES, 200, target="orphan")),
 }

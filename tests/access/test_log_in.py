@@ -1,4 +1,4 @@
-"""Log-ins: throttled by name and address, ended by deactivation, in cookies that are kept close."""
+"""Log-in: the lock after failed attempts, client addresses, sessions, cookies, staff status."""
 
 from http import HTTPStatus
 
@@ -42,7 +42,7 @@ def fail_until_locked(**request: str) -> None:
     assert try_password("wrong", **request) == HTTPStatus.TOO_MANY_REQUESTS
 
 
-def test_wrong_passwords_lock_the_name_at_the_address_and_nobody_else(maria):
+def test_failed_log_ins_lock_only_the_pair_of_name_and_address(maria):
     UserFactory.create(username="otto")
     fail_until_locked()
     assert try_password("right") == HTTPStatus.TOO_MANY_REQUESTS
@@ -50,38 +50,39 @@ def test_wrong_passwords_lock_the_name_at_the_address_and_nobody_else(maria):
     assert try_password("wrong", username="otto") == HTTPStatus.OK
 
 
-def test_the_lock_ends_by_itself(maria, settings):
+def test_lock_expires(maria, settings):
     fail_until_locked()
     settings.AXES_COOLOFF_TIME = settings.AXES_COOLOFF_TIME * 0
     assert try_password("right") == HTTPStatus.FOUND
 
 
-def test_a_right_password_starts_the_count_anew(maria):
+def test_successful_log_in_resets_the_count(maria):
     for _ in range(2):
         for _ in range(settings.AXES_FAILURE_LIMIT - 1):
             assert try_password("wrong") == HTTPStatus.OK
         assert try_password("right") == HTTPStatus.FOUND
 
 
-def test_the_page_says_who_is_locked_for_how_long_and_how_to_unlock(maria):
+def test_locked_page_names_user_and_duration(maria):
     fail_until_locked()
     answer = Client(REMOTE_ADDR="203.0.113.7").post(LOGIN, {"username": "maria", "password": "right"})
     body = answer.content.decode()
-    assert "<strong>maria</strong> can't log in from your address for now" in body
-    assert "Wait 15 min, then try again." in body
+    assert 'data-error="locked-out"' in body
+    assert "<strong>maria</strong> is locked for your IP address after 5 failed log-ins." in body
+    assert "Try again in 15 min." in body
     assert "right" not in body.split("<main")[1].split("</main>")[0].replace("bright", "")
 
 
-def test_behind_a_proxy_the_client_is_locked_and_not_the_proxy(maria, settings):
+def test_lock_behind_a_proxy_applies_to_the_client(maria, settings):
     settings.TRUSTED_PROXIES = 1
     fail_until_locked(address="10.0.0.1", **{"X-Forwarded-For": "203.0.113.7"})
     assert try_password("right", address="10.0.0.1", **{"X-Forwarded-For": "203.0.113.8"}) == HTTPStatus.FOUND
-    # What the client wrote itself stands left of what the proxy appended.
+    # The client's own entry is left of the one that the proxy appended.
     forged = {"X-Forwarded-For": "198.51.100.9, 203.0.113.7"}
     assert try_password("right", address="10.0.0.1", **forged) == HTTPStatus.TOO_MANY_REQUESTS
 
 
-def test_without_a_proxy_nobody_escapes_by_a_header_of_their_own(maria, settings):
+def test_forged_header_does_not_evade_the_lock(maria, settings):
     settings.TRUSTED_PROXIES = 0
     fail_until_locked(**{"X-Forwarded-For": "198.51.100.9"})
     assert try_password("right", **{"X-Forwarded-For": "198.51.100.10"}) == HTTPStatus.TOO_MANY_REQUESTS
@@ -102,11 +103,11 @@ def test_without_a_proxy_nobody_escapes_by_a_header_of_their_own(maria, settings
         ("203.0.113.7, ", 1, "10.0.0.1"),
     ],
 )
-def test_the_clients_address(forwarded_for, proxies, address):
+def test_client_address(forwarded_for, proxies, address):
     assert client_address("10.0.0.1", forwarded_for, proxies) == address
 
 
-def test_nothing_behind_the_middleware_can_read_the_header_itself(settings):
+def test_middleware_removes_the_header(settings):
     settings.TRUSTED_PROXIES = 1
     request = HttpRequest()
     request.META = {"REMOTE_ADDR": "10.0.0.1", "HTTP_X_FORWARDED_FOR": "203.0.113.7"}
@@ -115,7 +116,7 @@ def test_nothing_behind_the_middleware_can_read_the_header_itself(settings):
 
 
 @pytest.mark.parametrize("change", [{"is_active": False}, {"is_staff": False}, {"password": "another"}])
-def test_a_session_ends_with_what_it_was_given_for(maria, change):
+def test_deactivation_and_password_change_end_sessions(maria, change):
     client = Client()
     client.force_login(maria)
     assert client.get(page("list")).status_code == HTTPStatus.OK
@@ -124,7 +125,7 @@ def test_a_session_ends_with_what_it_was_given_for(maria, change):
     assert client.get(reverse("admin:index")).headers["Location"].startswith(LOGIN)
 
 
-def test_cookies_are_kept_from_scripts_and_other_sites(maria):
+def test_cookies_are_http_only_and_same_site(maria):
     client = Client()
     client.get(LOGIN)
     client.post(LOGIN, {"username": "maria", "password": "right"})
@@ -134,7 +135,7 @@ def test_cookies_are_kept_from_scripts_and_other_sites(maria):
     assert (token["httponly"], token["samesite"]) == (True, "Strict")
 
 
-def test_an_inactive_user_is_told_no_more_than_a_stranger(maria):
+def test_inactive_user_gets_the_same_error_as_an_unknown_one(maria):
     User.objects.filter(pk=maria.pk).update(is_active=False)
     said = {
         Client().post(LOGIN, {"username": username, "password": "right"}).context["form"].non_field_errors()[0]
@@ -143,24 +144,24 @@ def test_an_inactive_user_is_told_no_more_than_a_stranger(maria):
     assert len(said) == 1
 
 
-def test_who_lacks_staff_status_is_told_so_and_only_with_the_right_password(maria):
+def test_missing_staff_status_is_explained_only_after_the_right_password(maria):
     User.objects.update(is_staff=False)
-    sentence = "maria may not use the panel yet. Ask an administrator to tick “Staff status” for it."
+    error = "maria doesn&#x27;t have staff status. Ask an administrator to enable it."
     for password, is_told in (("right", True), ("wrong", False)):
         body = Client().post(LOGIN, {"username": "maria", "password": password}).content.decode()
-        assert (sentence in body) is is_told
+        assert (error in body) is is_told
         assert body.count('class="errornote') == 1
         assert "Please correct" not in body
     User.objects.update(is_active=False)
-    assert "Staff status" not in Client().post(LOGIN, {"username": "maria", "password": "right"}).content.decode()
+    assert "staff status" not in Client().post(LOGIN, {"username": "maria", "password": "right"}).content.decode()
 
 
-def test_a_group_without_staff_status_is_warned_of(admin, maria):
+def test_group_without_staff_status_gets_a_warning(admin, maria):
     User.objects.filter(pk=maria.pk).update(is_staff=False)
     address = reverse("admin:auth_user_change", args=[maria.pk])
-    assert "without it nobody gets past the log-in page" in admin.get(address).content.decode()
+    assert "Required to log in" in admin.get(address).content.decode()
     data = {"username": "maria", "is_active": "on", "groups": [Group.objects.get(name="Viewer").pk]}
     listed = admin.post(address, data, follow=True).content.decode()
-    assert "can&#x27;t log in without “Staff status”: tick it as well" in listed
+    assert "maria can&#x27;t log in yet: staff status is off." in listed
     assert "Viewer" in listed
-    assert "tick it as well" not in admin.post(address, {**data, "is_staff": "on"}, follow=True).content.decode()
+    assert "staff status is off" not in admin.post(address, {**data, "is_staff": "on"}, follow=True).content.decode()

@@ -1,4 +1,4 @@
-"""What an identity provider says of a user is input: it names somebody, or nobody is let in, and no page breaks."""
+"""Claims of an identity provider are untrusted: without a valid `sub`, the sign-on is refused and no page breaks."""
 
 from http import HTTPStatus
 
@@ -11,7 +11,7 @@ from tests.access.test_accounts import provider, sign_on
 __all__ = ["provider"]
 pytestmark = pytest.mark.django_db
 
-NOBODY = [
+INVALID_CLAIMS = [
     {},
     {"sub": ""},
     {"sub": None},
@@ -24,19 +24,19 @@ NOBODY = [
 ]
 
 
-@pytest.mark.parametrize("claims", NOBODY, ids=str)
-def test_who_is_not_named_is_not_let_in(provider, claims):
+@pytest.mark.parametrize("claims", INVALID_CLAIMS, ids=str)
+def test_invalid_claims_are_refused(provider, claims):
     provider.claims = claims
     client = Client(raise_request_exception=False)
     answer = sign_on(client)
     assert answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE
-    assert "identity provider does not answer" in answer.content.decode()
+    assert 'data-error="sign-on-unavailable"' in answer.content.decode()
     assert "_auth_user_id" not in client.session
     assert not User.objects.exists()
 
 
 @pytest.mark.parametrize("subject", ["42", 42])
-def test_who_is_named_is_let_in_as_the_same_user_each_time(provider, subject):
+def test_same_subject_logs_in_as_the_same_user(provider, subject):
     provider.claims = {"sub": subject, "preferred_username": "maria"}
     for _ in range(2):
         client = Client()

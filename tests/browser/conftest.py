@@ -1,4 +1,4 @@
-"""A headless Chromium on the panel's own server; rows are set by hand, as a pass would leave them."""
+"""A headless Chromium on Django's test server. Tests set rows as passes leave them."""
 
 import os
 import shutil
@@ -12,13 +12,13 @@ from django.test import Client
 from playwright.sync_api import Browser, Page, sync_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-# Playwright's loop runs in this thread, and Django then takes every query here for one from async code.
+# Playwright's event loop runs in this thread, so Django would refuse every query here as one from async code.
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
 
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
-    """One browser for the whole run; its own sandbox does not run as root, and what it opens here is ours."""
+    """One browser for all tests. Chromium's sandbox doesn't work as root, and the pages are the panel's own."""
     if CHROMIUM is None:
         pytest.skip("There is no Chromium on the PATH: apt install chromium.")
     with sync_playwright() as playwright:
@@ -29,7 +29,7 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(chromium: Browser) -> Iterator[Page]:
-    """A page in a context of its own."""
+    """A page in its own context."""
     context = chromium.new_context(viewport={"width": 1280, "height": 800})
     yield context.new_page()
     context.close()
@@ -37,13 +37,13 @@ def page(chromium: Browser) -> Iterator[Page]:
 
 @pytest.fixture
 def errors() -> list[str]:
-    """What the page's console and scripts complained of; a test ends with none."""
+    """Errors of the page's console and scripts. Each test has to end without any."""
     return []
 
 
 @pytest.fixture
 def panel(page: Page, live_server: Any, transactional_db: None, errors: list[str]) -> Iterator[Page]:
-    """A page of an administrator's, logged in, with the panel as its base address."""
+    """A page on which a superuser is logged in, at the list of projects."""
     client = Client()
     client.force_login(User.objects.create_superuser("root"))
     cookie = client.cookies[settings.SESSION_COOKIE_NAME]

@@ -1,4 +1,4 @@
-"""What the admin's pages look like in a browser: nothing is cut off or out of the window."""
+"""Layout of the admin's pages: nothing is cut off, outside the window or too faint."""
 
 from urllib.parse import urljoin
 
@@ -35,7 +35,7 @@ def make_orphan(name: str, **fields: object) -> Orphan:
 
 
 @pytest.mark.parametrize("width", [400, 1280])
-def test_the_buttons_of_an_orphan_stay_in_the_window_and_apart(panel: Page, width: int) -> None:
+def test_buttons_of_an_orphan_stay_in_the_window(panel: Page, width: int) -> None:
     make_orphan("lost-agentruntime-abc123", wish="release", wished_by="maria")
     make_orphan("other-agentruntime-abc123", labelled_as="11111111-2222-4333-8444-555555555555")
     open_page(panel, "/admin/projects/orphan/", width)
@@ -48,7 +48,7 @@ def test_the_buttons_of_an_orphan_stay_in_the_window_and_apart(panel: Page, widt
         assert delete["x"] + delete["width"] < width
 
 
-def test_names_and_labels_of_clusters_found_are_not_broken_where_there_is_room(panel: Page) -> None:
+def test_names_and_labels_of_unmanaged_clusters_fit_one_line(panel: Page) -> None:
     make_orphan("lost-agentruntime-abc123")
     FoundCluster.objects.create(
         namespace="default",
@@ -63,16 +63,16 @@ def test_names_and_labels_of_clusters_found_are_not_broken_where_there_is_room(p
     open_page(panel, "/admin/projects/foundcluster/")
     for text in panel.locator(".panel-name, .panel-labels code").all():
         assert text.evaluate("each => each.getBoundingClientRect().height") < 30, text.text_content()
-    assert panel.get_by_role("link", name="Orphans").count() == 2
+    assert panel.get_by_role("link", name="Orphaned objects").count() == 2
 
 
 @pytest.mark.parametrize("width", [400, 1280])
-def test_no_page_of_the_admin_is_wider_than_the_window(panel: Page, width: int) -> None:
+def test_no_admin_page_is_wider_than_the_window(panel: Page, width: int) -> None:
     make_orphan("lost-agentruntime-abc123", wish="release", wished_by="maria", project=ProjectFactory.create())
     for path in (
         f"auth/user/{User.objects.get().pk}/change/",
         "auth/user/",
-        "projects/models/orphan/",
+        "projects/orphan/",
         "auditlog/logentry/",
     ):
         open_page(panel, f"/admin/{path}", width)
@@ -100,7 +100,7 @@ CONTRAST = """each => {
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_words_of_the_theme_can_be_read(panel: Page, dark: bool) -> None:
+def test_text_of_the_theme_has_enough_contrast(panel: Page, dark: bool) -> None:
     for index in range(26):
         ProjectFactory.create(name=f"project-{index:02}")
     open_page(panel, "/admin/projects/project/", dark=dark)
@@ -109,7 +109,7 @@ def test_words_of_the_theme_can_be_read(panel: Page, dark: bool) -> None:
         assert faintest >= 4.5, what
 
 
-def test_on_a_phone_the_sidebar_is_closed_by_a_press_beside_it(panel: Page) -> None:
+def test_backdrop_closes_the_sidebar_on_a_phone(panel: Page) -> None:
     open_page(panel, "/admin/auditlog/logentry/", 400)
     panel.get_by_text("dock_to_right").locator("visible=true").click()
     assert panel.locator("#nav-sidebar").get_by_role("link", name="Databases").is_visible()
@@ -118,7 +118,7 @@ def test_on_a_phone_the_sidebar_is_closed_by_a_press_beside_it(panel: Page) -> N
     assert not panel.locator("#nav-sidebar").is_visible()
 
 
-def test_on_a_phone_the_title_of_a_page_is_not_cut(panel: Page) -> None:
+def test_title_is_not_cut_on_a_phone(panel: Page) -> None:
     for path in ("/admin/auditlog/logentry/", f"/admin/auth/user/{User.objects.get().pk}/change/"):
         open_page(panel, path, 400)
         titles = panel.locator(".panel-crumb").locator("visible=true").all()

@@ -1,4 +1,4 @@
-"""Forms that come back with errors: they are seen, and nothing that was typed is lost in silence."""
+"""Forms shown again with errors: the errors are in view, and no input is lost without a message."""
 
 from playwright.sync_api import Page, expect
 
@@ -14,24 +14,22 @@ def save(panel: Page) -> None:
     panel.get_by_role("button", name="Save", exact=True).click()
 
 
-def test_a_new_variable_whose_value_was_lost_with_the_errors_is_not_stored_empty(panel: Page) -> None:
+def test_lost_value_of_a_new_variable_is_not_stored_empty(panel: Page) -> None:
     project = provisioned_project(name="aaa")
     open_form(panel, project)
     panel.get_by_role("link", name="Add another variable").click()
     panel.locator("[name=variables-0-name]").fill("1-bad")
     panel.locator("[name=variables-0-value]").fill("canary-typed")
     save(panel)
-    expect(panel.get_by_text("A variable's name has letters")).to_be_in_viewport()
+    expect(panel.get_by_text("Enter letters, digits and underscores")).to_be_in_viewport()
     expect(panel.locator("[name=variables-0-name]")).to_be_focused()
-    expect(panel.get_by_text("Type the value again: it is not kept while the form has errors.")).to_be_visible()
+    expect(panel.get_by_text("Enter the value again. Values aren't kept")).to_be_visible()
     assert "canary-typed" not in panel.content()
 
     panel.locator("[name=variables-0-name]").fill("GOOD")
     for _ in range(2):
         save(panel)
-        expect(
-            panel.get_by_text("Type the value again: it was not kept while the form had errors.")
-        ).to_be_in_viewport()
+        expect(panel.get_by_text("For an empty value, remove this variable and add it again.")).to_be_in_viewport()
         assert not project.variables.exists()
 
     panel.locator("[name=variables-0-value]").fill("canary-typed")
@@ -40,7 +38,7 @@ def test_a_new_variable_whose_value_was_lost_with_the_errors_is_not_stored_empty
     assert project.variables.get().value.reveal() == "canary-typed"
 
 
-def test_a_new_value_that_was_lost_with_the_errors_does_not_leave_the_old_one_in_silence(panel: Page) -> None:
+def test_lost_new_value_does_not_silently_keep_the_old_one(panel: Page) -> None:
     variable = VariableFactory.create(project=provisioned_project(name="aaa"), name="GOOD")
     open_form(panel, variable.project)
     panel.locator("[name=variables-0-name]").fill("1-bad")
@@ -48,29 +46,29 @@ def test_a_new_value_that_was_lost_with_the_errors_does_not_leave_the_old_one_in
     save(panel)
     panel.locator("[name=variables-0-name]").fill("GOOD")
     save(panel)
-    expect(panel.get_by_text("To keep the stored one, open the page anew.")).to_be_in_viewport()
+    expect(panel.get_by_text("To keep the stored value, reload the page.")).to_be_in_viewport()
 
 
-def test_an_empty_value_is_stored_where_nothing_was_typed(panel: Page) -> None:
+def test_empty_value_of_a_new_variable_is_stored(panel: Page) -> None:
     project = provisioned_project(name="aaa")
     open_form(panel, project)
     panel.get_by_role("link", name="Add another variable").click()
     panel.locator("[name=variables-0-name]").fill("1-bad")
     save(panel)
-    expect(panel.get_by_text("Type the value again")).to_have_count(0)
+    expect(panel.get_by_text("Enter the value again")).to_have_count(0)
     panel.locator("[name=variables-0-name]").fill("EMPTY")
     save(panel)
     expect(panel.get_by_text("changed successfully")).to_be_visible()
     assert project.variables.get().value.reveal() == ""
 
 
-def test_a_form_that_came_back_stands_before_what_is_known_of_the_project(panel: Page) -> None:
+def test_form_with_errors_comes_before_the_status(panel: Page) -> None:
     project = provisioned_project(name="aaa")
     open_form(panel, project)
     panel.locator("[name=description]").evaluate("(area) => { area.removeAttribute('maxlength') }")
     panel.locator("[name=description]").fill("x" * 2001)
     save(panel)
-    expect(panel.get_by_text("Nothing was saved.")).to_be_in_viewport()
+    expect(panel.get_by_text("Not saved.")).to_be_in_viewport()
     expect(panel.locator("[name=description]")).to_be_in_viewport()
     expect(panel.locator("#project-status")).to_have_count(1)
     expect(panel.locator("#credentials")).to_have_count(1)

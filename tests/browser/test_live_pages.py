@@ -1,4 +1,4 @@
-"""What only a browser shows: pages that follow, credentials that hide, focus that stays, no error in the console."""
+"""Live pages in a browser: refreshes, hidden credentials, kept focus, no errors in the console."""
 
 import re
 from datetime import timedelta
@@ -26,21 +26,21 @@ def test_add_and_provision_from_the_pages(panel: Page) -> None:
 
     panel.locator("[name=name]").fill("aaa")
     panel.get_by_role("button", name="Add project").click()
-    expect(panel.get_by_text("aaa was added. Press Provision")).to_be_visible()
+    expect(panel.get_by_text("aaa added.")).to_be_visible()
     panel.get_by_role("button", name="Provision aaa").click()
-    expect(panel.locator("#notices")).to_have_text("check_circle aaa: provisioning started.")
-    expect(panel.get_by_text("aaa was added. Press Provision")).to_have_count(0)
-    expect(panel.locator("#project-status")).to_contain_text("Waiting for a queue worker.")
+    expect(panel.locator("#notices [data-outcome=accepted]")).to_be_visible()
+    expect(panel.get_by_text("aaa added.")).to_have_count(0)
+    expect(panel.locator("#project-status [data-reason=Requested]")).to_be_visible()
     assert OrmQ.objects.count() == 1
 
 
-def test_a_project_page_follows_to_the_end_and_then_asks_seldom(panel: Page) -> None:
+def test_project_page_refreshes_until_settled_and_then_rarely(panel: Page) -> None:
     database = DatabaseFactory.create(project__name="aaa")
     project = database.project
     open_project(panel, project)
     expect(panel.locator("[data-elapsed]")).to_have_text("1 s", timeout=5000)
     expect(panel.locator(".panel-steps .is-current")).to_contain_text("Database running")
-    expect(panel.get_by_text("None yet: they are read from the cluster")).to_be_visible()
+    expect(panel.get_by_text("Available once the database is running.")).to_be_visible()
 
     now = timezone.now()
     DatabaseCluster.objects.filter(pk=database.pk).update(
@@ -55,7 +55,7 @@ def test_a_project_page_follows_to_the_end_and_then_asks_seldom(panel: Page) -> 
         phase=Phase.RUNNING, reason=Reason.READY, message="The database and the sandbox are running."
     )
     expect(panel.locator("#project-status")).to_contain_text("The database and the sandbox are running.")
-    expect(panel.locator("#timeline")).to_contain_text("The sandbox answers for the first time.")
+    expect(panel.locator("#events")).to_contain_text("The sandbox answers for the first time.")
     expect(panel.locator("#announcement")).to_have_text("aaa: Running. The database and the sandbox are running.")
 
     asked: list[str] = []
@@ -64,7 +64,7 @@ def test_a_project_page_follows_to_the_end_and_then_asks_seldom(panel: Page) -> 
     assert asked == []
 
 
-def test_the_list_follows_and_then_asks_seldom(panel: Page) -> None:
+def test_list_refreshes_until_settled_and_then_rarely(panel: Page) -> None:
     project = ProjectFactory.create(name="aaa", waiting=True)
     panel.reload()
     row = panel.get_by_role("row", name="aaa")
@@ -77,7 +77,7 @@ def test_the_list_follows_and_then_asks_seldom(panel: Page) -> None:
     assert asked == []
 
 
-def test_a_list_that_is_settled_shows_what_others_ask_for(panel: Page) -> None:
+def test_settled_list_shows_requests_of_others(panel: Page) -> None:
     ProjectFactory.create(name="aaa", running=True)
     panel.clock.install()
     panel.reload()
@@ -91,11 +91,11 @@ def test_a_list_that_is_settled_shows_what_others_ask_for(panel: Page) -> None:
     expect(panel.get_by_role("row", name="bbb")).to_contain_text("Running")
 
 
-def test_a_settled_page_shows_what_others_ask_for_and_keeps_what_is_typed(panel: Page) -> None:
+def test_settled_page_shows_requests_of_others_and_keeps_input(panel: Page) -> None:
     project = provisioned_project(name="aaa")
     panel.clock.install()
     open_project(panel, project)
-    reason = panel.get_by_label("Why do you need them?")
+    reason = panel.get_by_label("Reason")
     reason.fill("half a rea")
     Project.objects.filter(pk=project.pk).update(
         phase=Phase.DELETING, desired_state=DesiredState.DELETED, message="Somebody else deletes it."
@@ -106,7 +106,7 @@ def test_a_settled_page_shows_what_others_ask_for_and_keeps_what_is_typed(panel:
     expect(reason).to_be_focused()
 
 
-def test_a_hidden_tab_asks_nothing_and_asks_at_once_when_it_is_looked_at_again(panel: Page) -> None:
+def test_hidden_tab_polls_again_when_shown(panel: Page) -> None:
     project = ProjectFactory.create(name="aaa", running=True)
     panel.clock.install()
     open_project(panel, project)
@@ -123,19 +123,19 @@ def test_a_hidden_tab_asks_nothing_and_asks_at_once_when_it_is_looked_at_again(p
     expect(panel.locator("#project-status")).to_contain_text("Changed meanwhile.")
 
 
-def test_a_refresh_keeps_what_is_typed_and_focused(panel: Page) -> None:
+def test_refresh_keeps_input_and_focus(panel: Page) -> None:
     project = provisioned_project(name="aaa")
     Project.objects.filter(pk=project.pk).update(phase=Phase.WAITING)
     open_project(panel, project)
-    reason = panel.get_by_label("Why do you need them?")
+    reason = panel.get_by_label("Reason")
     reason.fill("half a rea")
     EventFactory.create(project=project, message="Something happened meanwhile.")
-    expect(panel.locator("#timeline")).to_contain_text("Something happened meanwhile.")
+    expect(panel.locator("#events")).to_contain_text("Something happened meanwhile.")
     expect(reason).to_have_value("half a rea")
     expect(reason).to_be_focused()
 
 
-def test_the_search_finds_while_typing_and_keeps_the_filter(panel: Page) -> None:
+def test_search_as_you_type_keeps_the_filter(panel: Page) -> None:
     for name in ("alpha", "beta"):
         ProjectFactory.create(name=name, failed=True)
     ProjectFactory.create(name="alphabet")
@@ -154,10 +154,10 @@ def test_reveal_shows_copies_and_hides_again(panel: Page, monkeypatch: pytest.Mo
     project = provisioned_project(name="aaa")
     open_project(panel, project)
     assert PASSWORD not in panel.content()
-    panel.get_by_label("Why do you need them?").fill("connecting psql")
+    panel.get_by_label("Reason").fill("connecting psql")
     panel.get_by_role("button", name="Reveal").click()
     expect(panel.locator("#credential-password")).to_have_text(PASSWORD)
-    expect(panel.locator("#timeline")).to_contain_text("root revealed the credentials: connecting psql")
+    expect(panel.locator("#events")).to_contain_text("root revealed the credentials: connecting psql")
 
     panel.context.grant_permissions(["clipboard-read", "clipboard-write"])
     panel.get_by_role("button", name="Copy the password").click()
@@ -170,13 +170,13 @@ def test_reveal_shows_copies_and_hides_again(panel: Page, monkeypatch: pytest.Mo
     assert "canary" not in history
 
 
-def test_someone_logged_out_meanwhile_is_led_to_the_login_page(panel: Page) -> None:
+def test_logged_out_user_is_redirected_to_the_log_in(panel: Page) -> None:
     open_project(panel, DatabaseFactory.create(project__name="aaa").project)
     panel.context.clear_cookies()
     panel.wait_for_url("**/admin/login/?next=/projects/*/")
 
 
-def test_a_panel_that_does_not_answer_is_said(panel: Page, errors: list[str]) -> None:
+def test_lost_connection_is_shown(panel: Page, errors: list[str]) -> None:
     open_project(panel, DatabaseFactory.create(project__name="aaa").project)
     panel.route("**/status/**", lambda route: route.abort())
     expect(panel.locator("html.panel-connection-lost")).to_have_count(1)
@@ -193,24 +193,26 @@ def test_bulk_provision_in_the_admin(panel: Page) -> None:
     panel.locator("thead input[type=checkbox]").click()
     panel.locator("select[name=action]").select_option("provision_selected")
     panel.get_by_role("button", name="Run").click()
-    expect(panel.get_by_text("aaa: provisioning started.")).to_be_visible()
-    expect(panel.get_by_text("bbb: provisioning started.")).to_be_visible()
+    messages = panel.locator(".panel-messages .is-success")
+    expect(messages).to_have_count(2)
+    expect(messages.nth(0)).to_contain_text("aaa")
+    expect(messages.nth(1)).to_contain_text("bbb")
     assert OrmQ.objects.count() == 2
 
-    panel.get_by_role("link", name="Follow all that is in progress").click()
+    panel.get_by_role("link", name="View progress of all projects").click()
     expect(panel.get_by_role("row")).to_have_count(3)
     Project.objects.filter(name="aaa").update(phase=Phase.RUNNING)
     expect(panel.get_by_role("row")).to_have_count(2)
     Project.objects.update(phase=Phase.RUNNING)
-    expect(panel.get_by_text("Nothing is in progress")).to_be_visible()
+    expect(panel.locator("[data-empty=in-progress]")).to_be_visible()
     expect(panel.locator("#chip-Running")).to_contain_text("2")
 
 
-def test_the_admins_page_of_a_project_follows_too(panel: Page) -> None:
+def test_admin_page_of_a_project_refreshes_too(panel: Page) -> None:
     project = ProjectFactory.create(name="aaa")
     panel.goto(panel.url.replace("/projects/", f"/admin/projects/project/{project.pk}/change/"))
     panel.get_by_role("button", name="Provision aaa").click()
-    expect(panel.locator("#project-status")).to_contain_text("Waiting for a queue worker.")
+    expect(panel.locator("#project-status [data-reason=Requested]")).to_be_visible()
     Project.objects.filter(pk=project.pk).update(message="KubeBlocks says Creating.")
     expect(panel.locator("#project-status")).to_contain_text("KubeBlocks says Creating.")
     expect(panel.locator("#project-status").get_by_role("link", name="Live view")).to_be_visible()
@@ -220,7 +222,7 @@ def test_the_admins_page_of_a_project_follows_too(panel: Page) -> None:
 
 @pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_is_wider_than_the_window(panel: Page, width: int, scheme: str) -> None:
+def test_no_page_is_wider_than_the_window(panel: Page, width: int, scheme: str) -> None:
     project = ProjectFactory.create(name="a" * 60, failed=True, message="x" * 300)
     DatabaseFactory.create(project=project, name="b" * 60, message="y" * 300)
     panel.emulate_media(color_scheme="dark" if scheme == "dark" else "light")

@@ -1,4 +1,4 @@
-"""What a page says when the panel refuses what was pressed on it, or answers with an error: never nothing."""
+"""Notices after refused and failed requests of a page."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,7 @@ from tests.factories import ProjectFactory, provisioned_project
 
 @pytest.fixture
 def refused(panel: Page, errors: list[str]) -> Iterator[Page]:
-    """A panel whose browser complains of what was refused or lost, since that is what these tests are about."""
+    """The panel, without the browser's own errors about refused and lost requests."""
     yield panel
     others = [
         error for error in errors if not error.startswith(("Failed to load resource", "Response Status", "htmx:"))
@@ -26,14 +26,14 @@ def refused(panel: Page, errors: list[str]) -> Iterator[Page]:
     errors.clear()
 
 
-def log_in_anew(panel: Page) -> None:
+def replace_csrf_token(panel: Page) -> None:
     """Give the browser another CSRF token than the page has, as a log-in in another tab does."""
     token = get_random_string(CSRF_SECRET_LENGTH, CSRF_ALLOWED_CHARS)
     panel.context.add_cookies([{"name": settings.CSRF_COOKIE_NAME, "value": token, "domain": "localhost", "path": "/"}])
 
 
 @pytest.mark.parametrize("where", ["own page", "admin", "list"])
-def test_a_button_of_a_page_from_before_the_last_log_in_says_so(refused: Page, where: str) -> None:
+def test_button_of_an_expired_page_shows_a_notice(refused: Page, where: str) -> None:
     project = ProjectFactory.create(name="aaa")
     base = refused.url.split("/projects/")[0]
     pages = {
@@ -42,28 +42,30 @@ def test_a_button_of_a_page_from_before_the_last_log_in_says_so(refused: Page, w
         "list": "/projects/",
     }
     refused.goto(base + pages[where])
-    log_in_anew(refused)
+    replace_csrf_token(refused)
     refused.get_by_role("button", name="Provision aaa").click()
-    expect(refused.locator("#notices")).to_contain_text("Nothing was done. The form was opened before you last logged")
+    expect(refused.locator("#notices")).to_contain_text(
+        "Nothing was changed. You logged in or out after opening this form"
+    )
     refused.wait_for_timeout(9000)
-    refused.get_by_role("button", name="Reload the page").click()
+    refused.get_by_role("button", name="Reload page").click()
     expect(refused.locator("#notices")).to_be_empty()
     refused.get_by_role("button", name="Provision aaa").click()
-    expect(refused.locator("#notices")).to_contain_text("aaa: provisioning started.")
+    expect(refused.locator("#notices [data-outcome=accepted]")).to_be_visible()
 
 
-def test_reveal_from_before_the_last_log_in_says_so(refused: Page) -> None:
+def test_reveal_of_an_expired_page_shows_a_notice(refused: Page) -> None:
     refused.set_viewport_size({"width": 1280, "height": 500})
     open_project(refused, provisioned_project(name="aaa"))
-    log_in_anew(refused)
-    refused.get_by_label("Why do you need them?").fill("debugging")
+    replace_csrf_token(refused)
+    refused.get_by_label("Reason").fill("debugging")
     refused.get_by_role("button", name="Reveal").click()
-    expect(refused.locator("#notices")).to_contain_text("Reload the page that it is on, then try again.")
+    expect(refused.locator("#notices")).to_contain_text("Reload the page and try again.")
     expect(refused.locator("#notices")).to_be_in_viewport()
-    expect(refused.get_by_label("Why do you need them?")).to_have_value("debugging")
+    expect(refused.get_by_label("Reason")).to_have_value("debugging")
 
 
-def test_a_button_whose_permission_was_taken_away_says_which(refused: Page) -> None:
+def test_button_without_permission_names_it(refused: Page) -> None:
     root = User.objects.get(username="root")
     project = ProjectFactory.create(name="aaa")
     open_project(refused, project)
@@ -71,32 +73,33 @@ def test_a_button_whose_permission_was_taken_away_says_which(refused: Page) -> N
     root.user_permissions.add(Permission.objects.get(codename="view_project"))
     refused.get_by_role("button", name="Provision aaa").click()
     notice = refused.locator("#notices")
-    expect(notice).to_contain_text("Nothing was done. This page or button needs the permission")
-    expect(notice).to_contain_text("Reload the page to see how things are now.")
+    expect(notice).to_contain_text("Nothing was changed. You don't have permission")
+    expect(notice).to_contain_text("(needs: provision_project)")
+    expect(notice).to_contain_text("Reload the page for its current state.")
 
 
-def test_a_page_that_may_no_longer_be_seen_says_that_it_does_not_follow(refused: Page) -> None:
+def test_page_without_permission_says_that_it_no_longer_updates(refused: Page) -> None:
     project = ProjectFactory.create(name="aaa", waiting=True)
     open_project(refused, project)
     User.objects.filter(username="root").update(is_superuser=False)
-    expect(refused.locator("#notices")).to_contain_text("This page is not kept up to date any more.")
+    expect(refused.locator("#notices")).to_contain_text("This page no longer updates.")
 
 
-def test_a_button_that_met_an_error_or_no_answer_says_that_nobody_knows(refused: Page) -> None:
+def test_failed_request_says_that_its_outcome_is_unknown(refused: Page) -> None:
     open_project(refused, ProjectFactory.create(name="aaa"))
     notice = refused.locator("#notices")
     refused.route("**/provision/", lambda route: route.fulfill(status=500, body="no"))
     refused.get_by_role("button", name="Provision aaa").click()
-    expect(notice).to_contain_text("The panel had an error of its own")
+    expect(notice).to_contain_text("Internal error.")
     refused.unroute("**/provision/")
     refused.route("**/provision/", lambda route: route.abort())
     refused.get_by_role("button", name="Provision aaa").click()
-    expect(notice).to_contain_text("The panel did not answer")
+    expect(notice).to_contain_text("No response.")
     expect(refused.locator("html.panel-connection-lost")).to_have_count(1)
     assert Project.objects.get().desired_state == "registered"
 
 
-def test_a_search_typed_over_another_is_not_a_lost_connection(refused: Page) -> None:
+def test_aborted_search_is_not_a_lost_connection(refused: Page) -> None:
     refused.evaluate(
         "new MutationObserver(() => { window.lost = window.lost || document.documentElement.className }).observe("
         "document.documentElement, {attributes: true, attributeFilter: ['class']})"
@@ -108,5 +111,5 @@ def test_a_search_typed_over_another_is_not_a_lost_connection(refused: Page) -> 
 
     refused.route("**/projects/?*", answer_late)
     refused.get_by_label("Search by project or owner").press_sequentially("abc", delay=450)
-    expect(refused.get_by_text("Nothing was found for “abc”")).to_be_visible()
+    expect(refused.get_by_text("No projects match “abc”.")).to_be_visible()
     assert "panel-connection-lost" not in (refused.evaluate("window.lost") or "")

@@ -232,7 +232,7 @@ class People:
                 ProjectVariable.objects.update_or_create(
                     project=current, name="API_KEY", defaults={"value": EncryptedText.of(value)}
                 )
-                return request_update(current, actor=actor, changed="variables")
+                return request_update(current, actor=actor, change="changed variables")
 
         return self.ask(change, project)
 

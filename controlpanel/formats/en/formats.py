@@ -1,4 +1,4 @@
-"""How every page writes a moment: no month is a number, no hour needs a.m. or p.m., and the zone is said."""
+"""Date formats of all pages: month names, 24 hours, and the time zone."""
 
 DATE_FORMAT = SHORT_DATE_FORMAT = "d M Y"
 TIME_FORMAT = "H:i:s"

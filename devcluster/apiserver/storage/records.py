@@ -130,8 +130,7 @@ class Subscription:
         """Whatever is there, at once; waits up to `timeout_s` for the first; empty on timeout or when closed."""
         if not self._changes and not self.closed:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(timeout_s):
-                    await self._wake.wait()
+                await asyncio.wait_for(self._wake.wait(), timeout_s)
         self._wake.clear()
         taken = list(self._changes)
         self._changes.clear()

@@ -1,4 +1,4 @@
-// Small behaviours of the panel's pages: clocks that tick, copy buttons, credentials that hide themselves.
+// Relative times, copy buttons, hiding of revealed credentials, and error notices for htmx requests.
 (function () {
   "use strict";
 
@@ -9,7 +9,7 @@
     return Date.now() + clockOffsetMs;
   }
 
-  // The same texts as templatetags/panel.py writes.
+  // Same texts as templatetags/panel.py.
   function relativeText(at) {
     const seconds = Math.round((now() - at) / 1000);
     const distance = Math.abs(seconds);
@@ -42,7 +42,7 @@
       element.querySelector(".panel-bar span").style.width = Math.min(100, (100 * elapsed) / total) + "%";
       write(element.querySelector("[data-elapsed]"), Math.floor(elapsed / 1000) + " s");
       element.querySelector("[data-late]").hidden = !isLate;
-      element.querySelector("[data-patient]").hidden = isLate;
+      element.querySelector("[data-on-time]").hidden = isLate;
     });
     expireNotices();
     document.querySelectorAll("[data-hide-after-s]").forEach(function (element) {
@@ -57,7 +57,7 @@
 
   function hideCredentials(element) {
     const card = element.closest("#credentials");
-    // Gone at once, whether or not the server answers.
+    // Removed first: the server may not respond.
     element.remove();
     if (card) htmx.ajax("GET", card.getAttribute("hx-get"), { target: "#credentials", swap: "outerHTML" });
   }
@@ -84,7 +84,7 @@
       navigator.clipboard.writeText(text).then(done);
       return;
     }
-    // Plain http on another host than localhost has no clipboard API.
+    // The clipboard API is missing over plain HTTP, except on localhost.
     const area = document.createElement("textarea");
     area.value = text;
     area.className = "panel-visually-hidden";
@@ -103,22 +103,23 @@
     if (isLost === connectionLost) return;
     connectionLost = isLost;
     document.documentElement.classList.toggle("panel-connection-lost", isLost);
-    if (isLost) announce("The panel does not answer. What you see may be out of date.");
+    if (isLost) announce("Connection lost. This page may be out of date.");
   }
 
-  // What the page was opened with says what was done last; a newer word takes its place.
-  function dropMessages() {
+  // A new notice replaces the messages that the page was loaded with.
+  function removeMessages() {
     document.querySelectorAll(".panel-messages").forEach(function (messages) {
       messages.remove();
     });
   }
 
-  // What a button came to nothing for, in the notice's place; unlike an answer it stays until the next one.
-  function showTrouble(text) {
+  // A failed request's notice: unlike others, it stays until the next one.
+  function showError(text) {
     const notices = document.getElementById("notices");
     if (!notices || (notices.textContent || "").includes(text)) return;
     const notice = document.createElement("div");
     notice.className = "panel-notice is-refused";
+    notice.dataset.outcome = "error";
     notice.dataset.stays = "";
     const icon = document.createElement("span");
     icon.className = "material-symbols-outlined";
@@ -130,22 +131,22 @@
     reload.type = "button";
     reload.className = "panel-button is-small";
     reload.dataset.reload = "";
-    reload.textContent = "Reload the page";
+    reload.textContent = "Reload page";
     notice.append(icon, sentence, reload);
     notices.replaceChildren(notice);
-    dropMessages();
-    notice.scrollIntoView({ block: "nearest" }); // what was pressed may stand far below
+    removeMessages();
+    notice.scrollIntoView({ block: "nearest" }); // the button may be far below
   }
 
-  // Why the panel refused a request: the sentence of the error page that came instead of a fragment.
+  // The notice of a 4xx response: the message of the error page that arrived instead of a fragment.
   function explainRefusal(xhr, isButton) {
     const answer = new DOMParser().parseFromString(xhr.responseText, "text/html").querySelector("[data-sentence]");
     const why =
       xhr.status === 404
-        ? "You no longer see this, or it is not there any more."
-        : (answer && answer.textContent.trim()) || "The panel refused the request (" + xhr.status + ").";
-    const what = isButton ? "Nothing was done. " : "This page is not kept up to date any more. ";
-    showTrouble(what + why + (/reload the page/i.test(why) ? "" : " Reload the page to see how things are now."));
+        ? "It was deleted, or you no longer have permission to view it."
+        : (answer && answer.textContent.trim()) || "The request was refused (" + xhr.status + ").";
+    const what = isButton ? "Nothing was changed. " : "This page no longer updates. ";
+    showError(what + why + (/reload the page/i.test(why) ? "" : " Reload the page for its current state."));
   }
 
   function isButton(detail) {
@@ -170,14 +171,14 @@
     if (status) announce(status.dataset.announcement);
   });
   document.addEventListener("htmx:oobAfterSwap", function (event) {
-    if (event.detail.target.id === "notices") dropMessages();
+    if (event.detail.target.id === "notices") removeMessages();
   });
   document.addEventListener("htmx:afterRequest", function (event) {
     const xhr = event.detail.xhr;
-    if (!xhr || xhr.status === 0) return; // given up for another request, or htmx:sendError follows
+    if (!xhr || xhr.status === 0) return; // aborted for another request, or htmx:sendError follows
     setConnectionLost(xhr.status >= 500);
     if (xhr.status >= 500 && isButton(event.detail)) {
-      showTrouble("The panel had an error of its own, so this may have been done or not. Reload the page to see which.");
+      showError("Internal error. The request may or may not have been processed. Reload the page to check.");
     } else if (xhr.status >= 400 && xhr.status < 500) {
       explainRefusal(xhr, isButton(event.detail));
     }
@@ -186,17 +187,17 @@
     document.addEventListener(name, function (event) {
       setConnectionLost(true);
       if (isButton(event.detail)) {
-        showTrouble("The panel did not answer, so this may have been done or not. Reload the page when it answers again.");
+        showError("No response. The request may or may not have been processed. Reload the page when the panel is available again.");
       }
     });
   });
 
-  // A page that comes back from the browser's own memory shows nothing that was revealed before.
+  // A page restored from the browser's back/forward cache must not show revealed credentials.
   window.addEventListener("pageshow", function (event) {
     if (event.persisted && document.querySelector("[data-hide-after-s]")) window.location.reload();
   });
 
-  // A form that came back is shown where something has to be typed again.
+  // Focus the first invalid field of a form that was shown again.
   function showFirstError() {
     const wrong = document.querySelector('form [aria-invalid="true"]');
     if (!wrong) return;
@@ -204,7 +205,7 @@
     wrong.scrollIntoView({ block: "center" });
   }
 
-  // Once the theme's scripts have shown the form's tab.
+  // After the theme's scripts have opened the form's tab.
   window.addEventListener("load", function () {
     setTimeout(showFirstError);
   });

@@ -27,7 +27,7 @@ def test_a_page_follows_a_change_until_the_sandbox_has_it(cluster, provisioned):
     assert not polls(client, provisioned)
     before = provisioned.sandbox.applied_at
     ProjectVariable.objects.create(project=provisioned, name="EXTRA", value=EncryptedText.of("v1"))
-    assert request_update(provisioned, actor="ann", changed="the variable EXTRA").accepted
+    assert request_update(provisioned, actor="ann", change="changed the variable EXTRA").accepted
     assert Project.objects.get(pk=provisioned.pk).phase == Phase.RUNNING
     assert polls(client, provisioned)
     settled = follow(provisioned, lambda project: project.is_carried_out)
@@ -38,7 +38,7 @@ def test_a_page_follows_a_change_until_the_sandbox_has_it(cluster, provisioned):
 
 
 def test_a_change_that_concerns_no_sandbox_settles_without_a_roll(cluster, provisioned):
-    request_update(provisioned, actor="ann", changed="the description")
+    request_update(provisioned, actor="ann", change="changed the description")
     settled = follow(provisioned, lambda project: project.is_carried_out)
     assert (settled.phase, settled.reason) == (Phase.RUNNING, Reason.READY)
     assert settled.sandbox.applied_at == provisioned.sandbox.applied_at
@@ -48,7 +48,7 @@ def test_a_change_replaces_no_database_that_vanished(cluster, provisioned):
     name = provisioned.database.name
     steps.administrator.delete(CLUSTERS, "default", name)
     eventually(lambda: steps.administrator.get_or_none(CLUSTERS, "default", name), lambda item: item is None)
-    request_update(provisioned, actor="ann", changed="the description")
+    request_update(provisioned, actor="ann", change="changed the description")
     gone = follow(provisioned, lambda project: project.is_carried_out)
     assert (gone.phase, gone.reason) == (Phase.FAILED, Reason.CLUSTER_MISSING)
     assert DatabaseCluster.objects.get(project=gone).name == name

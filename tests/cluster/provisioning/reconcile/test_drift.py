@@ -91,7 +91,7 @@ def test_drift_is_taken_back_and_recorded(provisioned):
 
 def test_a_sandbox_that_restarts_for_a_change_of_ours_is_no_drift(provisioned):
     ProjectVariable.objects.create(project=provisioned, name="COLOUR", value=EncryptedText.of("blue"))
-    assert request_update(provisioned, actor="tester", changed="variables").accepted
+    assert request_update(provisioned, actor="tester", change="changed variables").accepted
     before = provisioned.sandbox.environment_digest
     follow(provisioned, lambda p: is_running(p) and p.sandbox.environment_digest != before)
     run_pass(provisioned.pk)

@@ -216,7 +216,7 @@ def test_a_certificate_goes_with_its_project_when_its_ingress_went_before(cluste
     apply_certificate(theirs)
     for name, value in change.items():
         setattr(settings, name, value)
-    request_update(project, actor="tester", changed="the settings")
+    request_update(project, actor="tester", change="changed the settings")
     project = follow(project, lambda p: is_running(p) and p.is_carried_out)
     request_delete(project, actor="tester")
     follow(project, is_deleted)

@@ -1,4 +1,4 @@
-"""/healthz: 200 when all parts are up, else 503 that names the part."""
+"""/healthz: 200 while all components are healthy, else 503 with the cause."""
 
 import socket
 import subprocess
@@ -25,7 +25,7 @@ def bring_up(details: dict[str, object]) -> None:
     heartbeats.beat_queue()
 
 
-def test_all_parts_up_is_200_for_everybody(client: Client) -> None:
+def test_healthy_components_answer_200_to_everyone(client: Client) -> None:
     bring_up({"in_step": True})
     answer = client.get("/healthz")
     assert answer.status_code == 200
@@ -34,7 +34,7 @@ def test_all_parts_up_is_200_for_everybody(client: Client) -> None:
     assert "no-store" in answer["Cache-Control"]
 
 
-def test_nothing_but_the_web_server_is_503(client: Client) -> None:
+def test_missing_queue_and_watcher_answer_503(client: Client) -> None:
     answer = client.get("/healthz")
     assert answer.status_code == 503
     parts = answer.json()["parts"]
@@ -46,7 +46,7 @@ def test_nothing_but_the_web_server_is_503(client: Client) -> None:
 TROUBLE = "The API server https://10.0.0.1 can't be reached: nothing accepts connections there."
 
 
-def test_an_api_server_out_of_reach_is_503_and_staff_are_told_why(client: Client) -> None:
+def test_unreachable_api_server_answers_503_with_the_cause_for_staff(client: Client) -> None:
     bring_up({"in_step": False, "trouble": TROUBLE})
     client.force_login(UserFactory.create())
     answer = client.get("/healthz")
@@ -55,7 +55,7 @@ def test_an_api_server_out_of_reach_is_503_and_staff_are_told_why(client: Client
     assert TROUBLE in answer.json()["parts"]["watcher"]["message"]
 
 
-def test_pages_say_that_the_api_server_is_out_of_reach_before_a_pass_fails(client: Client) -> None:
+def test_pages_warn_of_an_unreachable_api_server_before_a_pass_fails(client: Client) -> None:
     client.force_login(UserFactory.create(is_superuser=True))
     bring_up({"in_step": False, "trouble": TROUBLE})
     for address in ("/admin/", "/projects/"):
@@ -65,7 +65,7 @@ def test_pages_say_that_the_api_server_is_out_of_reach_before_a_pass_fails(clien
 
 
 @pytest.mark.parametrize("is_known", [False, True])
-def test_others_are_told_where_to_look_but_no_address(client: Client, is_known: bool) -> None:
+def test_cause_is_hidden_from_others(client: Client, is_known: bool) -> None:
     bring_up({"in_step": False, "trouble": TROUBLE})
     if is_known:
         client.force_login(UserFactory.create(is_staff=False))
@@ -73,11 +73,11 @@ def test_others_are_told_where_to_look_but_no_address(client: Client, is_known: 
     assert answer.status_code == 503
     assert "10.0.0.1" not in answer.content.decode()
     assert "manage.py doctor" in answer.json()["parts"]["cluster"]["message"]
-    assert answer.json()["parts"]["watcher"] == {"ok": True, "message": "A watcher leads."}
+    assert answer.json()["parts"]["watcher"] == {"ok": True, "message": "Watcher running."}
 
 
 @pytest.mark.parametrize("name", [heartbeats.WATCHER, heartbeats.QUEUE])
-def test_a_part_that_fell_silent_is_503(client: Client, name: str) -> None:
+def test_silent_component_answers_503(client: Client, name: str) -> None:
     bring_up({"in_step": True})
     long_ago = timezone.now() - timedelta(minutes=5)
     ProcessLease.objects.filter(name=name).update(renewed_at=long_ago, until=long_ago)
@@ -86,7 +86,7 @@ def test_a_part_that_fell_silent_is_503(client: Client, name: str) -> None:
     assert answer.json()["parts"][name]["ok"] is False
 
 
-def test_a_queue_that_was_stopped_is_not_said_to_have_never_been(client: Client) -> None:
+def test_stopped_queue_is_reported_as_not_running(client: Client) -> None:
     bring_up({"in_step": True})
     ended = subprocess.Popen(["true"])
     ended.wait()
@@ -98,7 +98,7 @@ def test_a_queue_that_was_stopped_is_not_said_to_have_never_been(client: Client)
     assert ran.err == "No queue worker runs, as far as is known: nothing happens until `manage.py qcluster` runs.\n"
 
 
-def test_probes_need_no_tls_and_may_only_look(client: Client, settings: object) -> None:
+def test_probes_work_without_tls_and_only_with_get(client: Client, settings: object) -> None:
     settings.SECURE_SSL_REDIRECT = True  # type: ignore[attr-defined]
     assert client.get("/healthz").status_code == 503
     assert client.post("/healthz").status_code == 405

@@ -1,4 +1,4 @@
-"""/metrics: figures for who may have them, true to what the database says."""
+"""/metrics: values and access."""
 
 import threading
 from datetime import timedelta
@@ -26,7 +26,7 @@ def scrape(client, settings):
     return {(s.name, *s.labels.values()): s.value for family in families for s in family.samples}
 
 
-def test_projects_are_counted_by_phase_and_what_is_late_by_its_age(client, settings):
+def test_projects_by_phase_and_age_of_due_passes(client, settings):
     now = timezone.now()
     ProjectFactory.create(running=True)
     late = ProjectFactory.create(wanted=True)
@@ -39,7 +39,7 @@ def test_projects_are_counted_by_phase_and_what_is_late_by_its_age(client, setti
     assert 40 <= found["controlpanel_passes_due_oldest_seconds",] < 60
 
 
-def test_a_watcher_says_what_its_watches_heard(client, settings):
+def test_watcher_reports_events_and_lag(client, settings):
     streams = [Stream(SUBJECTS[0], namespace, threading.Event()) for namespace in ("a", "b")]
     now = timezone.now()
     streams[0].pulse = Pulse(3, now, now - timedelta(seconds=5), 0.2)
@@ -54,7 +54,7 @@ def test_a_watcher_says_what_its_watches_heard(client, settings):
     assert read_pulses(streams)["clusters"]["lag_s"] == 0
 
 
-def test_without_any_watcher_there_is_no_age_made_up(client, settings):
+def test_missing_watcher_has_no_age(client, settings):
     found = scrape(client, settings)
     assert found["controlpanel_watcher_up",] == 0
     assert ("controlpanel_watcher_lease_age_seconds",) not in found
@@ -62,6 +62,6 @@ def test_without_any_watcher_there_is_no_age_made_up(client, settings):
 
 @pytest.mark.parametrize("header", ["", "Bearer ", "Bearer wrong", f"Basic {TOKEN}"])
 @pytest.mark.parametrize("token", ["", TOKEN])
-def test_nobody_else_reads_them(client, settings, header, token):
+def test_metrics_need_the_token(client, settings, header, token):
     settings.METRICS_TOKEN = token
     assert client.get("/metrics", headers={"authorization": header}).status_code == 403

@@ -1,4 +1,4 @@
-"""Whose word has a Cluster taken over by its project's name, and whose has an adopted one deleted."""
+"""Permissions to adopt a Cluster by name, and to delete an adopted database."""
 
 import pytest
 from django.test import Client
@@ -37,7 +37,7 @@ def adopts(project):
 
 
 @pytest.mark.parametrize(("permissions", "adopting", "deleting"), RIGHTS)
-def test_to_own_a_project_is_no_right_to_what_others_made(permissions, adopting, deleting):
+def test_owners_may_not_adopt_or_delete_adopted_databases(permissions, adopting, deleting):
     user, _, _ = owning(*permissions)
     assert (may_adopt(user), may_delete_adopted(user)) == (adopting, deleting)
 
@@ -56,14 +56,14 @@ def in_bulk(client, project):
 
 @pytest.mark.parametrize("press", [by_page, by_htmx, in_bulk])
 @pytest.mark.parametrize(("permissions", "adopting", "_deleting"), RIGHTS)
-def test_what_is_stored_is_the_right_of_who_presses(permissions, adopting, _deleting, press):
+def test_request_stores_whether_its_user_may_adopt(permissions, adopting, _deleting, press):
     _, client, project = owning(*permissions)
     press(client, project)
     project.refresh_from_db()
     assert (project.desired_state, project.adopts_by_name) == (DesiredState.RUNNING, adopting)
 
 
-def test_who_has_a_shell_may_adopt():
+def test_commands_may_adopt():
     assert run("provision", "aaa").code == 0
     assert Project.objects.get(name="aaa").adopts_by_name
 
@@ -73,7 +73,7 @@ def test_who_has_a_shell_may_adopt():
 
 @pytest.mark.parametrize("before", [False, True])
 @pytest.mark.parametrize("asking", [False, True])
-def test_a_retry_adopts_no_more_than_what_it_repeats_and_no_more_than_its_asker_may(before, asking):
+def test_retry_adopts_only_if_both_requests_may(before, asking):
     project = ProjectFactory.create(failed=True, adopts_by_name=before)
     assert request_retry(project, actor="ann", may_adopt=asking).accepted
     assert adopts(project) is (before and asking)
@@ -81,7 +81,7 @@ def test_a_retry_adopts_no_more_than_what_it_repeats_and_no_more_than_its_asker_
 
 @pytest.mark.parametrize("press", ["retry", "retry_selected"])
 @pytest.mark.parametrize(("permissions", "adopting", "_deleting"), RIGHTS)
-def test_a_retry_keeps_the_right_only_of_who_may(permissions, adopting, _deleting, press):
+def test_retry_drops_the_right_of_users_who_may_not_adopt(permissions, adopting, _deleting, press):
     _, client, project = owning(*permissions, failed=True, adopts_by_name=True)
     if press == "retry":
         client.post(page("retry", project.pk))
@@ -103,7 +103,7 @@ def test_a_retry_keeps_the_right_only_of_who_may(permissions, adopting, _deletin
         (Phase.RUNNING, False, True, False),
     ],
 )
-def test_another_request_to_provision(phase, before, asking, after):
+def test_second_provision_request_can_add_the_right(phase, before, asking, after):
     project = ProjectFactory.create(wanted=True, phase=phase, adopts_by_name=before)
     assert request_provision(project, actor="ann", may_adopt=asking).accepted
     assert adopts(project) is after
@@ -115,20 +115,20 @@ def test_another_request_to_provision(phase, before, asking, after):
 
 
 @pytest.mark.parametrize(("permissions", "_adopting", "deleting"), RIGHTS)
-def test_who_may_not_delete_what_was_adopted_is_not_asked(permissions, _adopting, deleting):
+def test_option_to_delete_adopted_needs_its_permissions(permissions, _adopting, deleting):
     _, client, project = owning(*permissions, running=True)
     DatabaseFactory.create(project=project, captured=True, origin=Origin.ADOPTED)
     asked = client.get(page("delete", project.pk)), run_action(client, "delete_selected_projects", project)
     for response in asked:
         body = response.content.decode()
-        assert "was adopted: it is released and kept" in body
+        assert "was adopted: it will be released and kept" in body
         assert ('name="delete_adopted"' in body) is deleting
-        assert ("unless you tick the box below" in body) is deleting
+        assert ("unless you select the option below" in body) is deleting
 
 
 @pytest.mark.parametrize("in_bulk", [False, True])
 @pytest.mark.parametrize(("permissions", "_adopting", "deleting"), RIGHTS)
-def test_a_tick_of_who_may_not_deletes_nothing_and_says_why(permissions, _adopting, deleting, in_bulk):
+def test_forged_option_to_delete_adopted_is_refused(permissions, _adopting, deleting, in_bulk):
     _, client, project = owning(*permissions, running=True)
     DatabaseFactory.create(project=project, captured=True, origin=Origin.ADOPTED)
     if in_bulk:
@@ -137,7 +137,7 @@ def test_a_tick_of_who_may_not_deletes_nothing_and_says_why(permissions, _adopti
         response = client.post(page("delete", project.pk), {"delete_adopted": "yes"}, follow=True)
     project.refresh_from_db()
     assert (project.desired_state == DesiredState.DELETED) is project.delete_adopted is deleting
-    said = "Deleting an adopted database takes the permissions to view and to delete all projects"
+    said = "You don&#x27;t have permission to delete adopted databases"
     assert (response.status_code, said in response.content.decode()) == ((200, False) if deleting else (403, True))
     assert project.events.filter(message__endswith=", including its adopted database.").exists() is deleting
 
@@ -146,10 +146,10 @@ def test_a_tick_of_who_may_not_deletes_nothing_and_says_why(permissions, _adopti
 
 
 @pytest.mark.parametrize(("permissions", "adopting", "_deleting"), RIGHTS)
-def test_adopt_is_offered_to_who_may_and_retry_to_everybody_else(permissions, adopting, _deleting):
+def test_adopt_button_needs_its_permissions(permissions, adopting, _deleting):
     _, client, project = owning(*permissions, failed=True, reason=Reason.ADOPTION_NEEDED)
-    for name, context in (("detail", "actions"), ("list", "rows")):
+    for name, context in (("detail", "buttons"), ("list", "rows")):
         shown = client.get(page(name, *([project.pk] if name == "detail" else []))).context[context]
-        actions = shown if name == "detail" else next(of for row, of in shown if row == project)
-        assert [action.label for action in actions if action.is_primary] == ["Adopt" if adopting else "Retry"]
-        assert {action.name for action in actions} >= {"retry", "cancel", "delete"}
+        buttons = shown if name == "detail" else next(of for row, of in shown if row == project)
+        assert [button.label for button in buttons if button.is_primary] == ["Adopt" if adopting else "Retry"]
+        assert {button.name for button in buttons} >= {"retry", "cancel", "delete"}

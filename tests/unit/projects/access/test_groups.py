@@ -1,4 +1,4 @@
-"""The four groups, and what owners see and do without any of them."""
+"""The four groups, and the permissions of owners without a group."""
 
 from importlib import import_module
 
@@ -42,11 +42,11 @@ def owner():
 # --- Groups ----------------------------------------------------------------------------------------------------
 
 
-def test_one_migrate_of_a_fresh_database_makes_the_groups_whole():
+def test_migrate_creates_complete_groups():
     assert {group.name: labels(group) for group in Group.objects.filter(name__in=GROUPS)} == GROUPS
 
 
-def test_the_migration_alone_makes_them_before_any_permission_exists():
+def test_migration_creates_groups_before_permissions_exist():
     Permission.objects.all().delete()
     Group.objects.all().delete()
     state = MigrationExecutor(connection).loader.project_state(("projects", "0002_groups"))
@@ -55,7 +55,7 @@ def test_the_migration_alone_makes_them_before_any_permission_exists():
     assert {group.name: labels(group) for group in Group.objects.all()} == GROUPS
 
 
-def test_migrating_again_gives_back_what_was_taken_and_keeps_what_was_added():
+def test_migrate_restores_removed_permissions_and_keeps_added_ones():
     viewer = Group.objects.get(name="Viewer")
     viewer.permissions.set([Permission.objects.get(codename="add_project")])
     Group.objects.get(name="Credentials").delete()
@@ -64,13 +64,13 @@ def test_migrating_again_gives_back_what_was_taken_and_keeps_what_was_added():
     assert labels(Group.objects.get(name="Credentials")) == GROUPS["Credentials"]
 
 
-def test_a_permission_that_does_not_exist_yet_is_left_for_later():
+def test_missing_permission_is_skipped():
     Permission.objects.filter(codename="reveal_credentials").delete()
     ensure_groups(apps, "default")
     assert labels(Group.objects.get(name="Credentials")) == GROUPS["Credentials"] - {"projects.reveal_credentials"}
 
 
-def test_the_panels_groups_are_not_changed_in_the_admin(admin):
+def test_built_in_groups_are_read_only(admin):
     for group in Group.objects.filter(name__in=GROUPS):
         url = reverse("admin:auth_group_change", args=[group.pk])
         assert admin.post(url, {"name": "Everybody", "permissions": []}).status_code == 403
@@ -78,7 +78,7 @@ def test_the_panels_groups_are_not_changed_in_the_admin(admin):
     assert set(Group.objects.values_list("name", flat=True)) == set(GROUPS)
 
 
-def test_an_administrator_makes_nobody_a_superuser_and_leaves_superusers_alone():
+def test_administrator_can_not_create_or_edit_superusers():
     administrator = UserFactory.create(groups=["Administrator"])
     superuser = UserFactory.create(username="root", is_superuser=True)
     client = client_of(administrator)
@@ -97,7 +97,7 @@ def test_an_administrator_makes_nobody_a_superuser_and_leaves_superusers_alone()
 # --- Owners ----------------------------------------------------------------------------------------------------
 
 
-def test_owners_see_their_own_projects_and_nothing_of_others(owner):
+def test_owners_see_only_their_own_projects(owner):
     mine = provisioned_project(name="mine-alone", owner=owner)
     others = provisioned_project(name="of-others")
     for project in (mine, others):
@@ -120,7 +120,7 @@ def test_owners_see_their_own_projects_and_nothing_of_others(owner):
         assert client.get(page(name, others.pk)).status_code == 404
 
 
-def test_the_counts_of_owners_are_of_their_own(owner):
+def test_counts_of_owners_include_only_their_own_projects(owner):
     ProjectFactory.create(owner=owner, failed=True)
     ProjectFactory.create_batch(3, failed=True)
     client = client_of(owner)
@@ -139,7 +139,7 @@ def test_owners_act_on_their_own_projects_only(owner, name):
     assert [event.project for event in Event.objects.all()] == [mine]
 
 
-def test_owning_shows_no_password_without_the_permission_to_reveal(owner):
+def test_owner_needs_the_permission_to_reveal(owner):
     mine = provisioned_project(owner=owner)
     data = {"reason": "to look"}
     assert client_of(owner).post(page("credentials", mine.pk), data).status_code == 403
@@ -151,7 +151,7 @@ def test_owning_shows_no_password_without_the_permission_to_reveal(owner):
     assert Event.objects.get().project == mine
 
 
-def test_bulk_actions_of_owners_touch_their_own_projects_only(owner):
+def test_bulk_actions_of_owners_skip_projects_of_others(owner):
     mine, others = ProjectFactory.create(owner=owner), ProjectFactory.create()
     data = {"action": "provision_selected", "_selected_action": [mine.pk, others.pk]}
     client_of(owner).post(reverse(LIST), data)
@@ -159,20 +159,20 @@ def test_bulk_actions_of_owners_touch_their_own_projects_only(owner):
     assert [*wanted] == [mine]
 
 
-def test_a_viewer_who_owns_one_project_acts_on_that_one_and_is_told_why_not_on_others(owner):
+def test_viewer_acts_only_on_their_own_project(owner):
     owner.groups.add(Group.objects.get(name="Viewer"))
     mine, others = ProjectFactory.create(owner=owner), ProjectFactory.create(name="of-others")
     client = client_of(owner)
     for action in ("provision_selected", "delete_selected_projects"):
         data = {"action": action, "_selected_action": [mine.pk, others.pk], "confirmed": "yes"}
         body = client.post(reverse(LIST), data, follow=True).content.decode()
-        assert "of-others is not yours" in body
+        assert "of-others: you don&#x27;t have permission" in body
     others.refresh_from_db()
     assert others.desired_state == DesiredState.REGISTERED
     assert client.post(page("provision", others.pk)).status_code == 403
 
 
-def test_owners_edit_what_is_theirs_and_do_not_give_it_away(owner):
+def test_owner_edits_but_can_not_give_away_a_project(owner):
     mine, others = ProjectFactory.create(owner=owner), ProjectFactory.create()
     client = client_of(owner)
     stranger = UserFactory.create()
@@ -181,7 +181,7 @@ def test_owners_edit_what_is_theirs_and_do_not_give_it_away(owner):
     assert client.post(reverse(CHANGE, args=[mine.pk]), data).status_code == 302
     mine.refresh_from_db()
     assert (mine.description, mine.owner, mine.namespace) == ("Mine.", owner, "default")
-    # The admin leads whoever does not see a row to its first page.
+    # The admin redirects to its index page for rows that the user can't see.
     assert client.post(reverse(CHANGE, args=[others.pk]), data).status_code == 403
     for name in ("change", "history"):
         answer = client.get(reverse(f"admin:projects_project_{name}", args=[others.pk]))
@@ -190,7 +190,7 @@ def test_owners_edit_what_is_theirs_and_do_not_give_it_away(owner):
     assert others.description == ""
 
 
-def test_someone_who_is_not_active_staff_owns_nothing(owner):
+def test_inactive_or_non_staff_owner_has_no_access(owner):
     mine = ProjectFactory.create(owner=owner)
     for field in ("is_staff", "is_active"):
         person = UserFactory.build(pk=owner.pk, **{field: False})

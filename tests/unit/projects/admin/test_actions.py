@@ -1,4 +1,4 @@
-"""The admin's bulk actions: what they enqueue, what they refuse and say, who may run them."""
+"""The admin's bulk actions: tasks, messages, permissions."""
 
 import pytest
 from django.test import Client
@@ -52,25 +52,24 @@ def test_bulk_provision_reports_each_project(admin):
     assert {task.task["args"] for task in OrmQ.objects.all()} == {(fresh.pk,), (running.pk,)}
 
 
-def test_refusals_say_why(admin):
+def test_bulk_retry_explains_refusals(admin):
     never = ProjectFactory.create(name="aaa")
     failed = ProjectFactory.create(name="bbb", failed=True)
     response = run_action(admin, "retry_selected", never, failed)
     assert messages_of(response) == [
         "bbb: retry started.",
         "aaa is not provisioned. Press Provision instead.",
-        f'This list stays as it is. <a class="panel-link" href="{failed.get_absolute_url()}">'
-        "Follow bbb in the live view</a>",
+        f'<a class="panel-link" href="{failed.get_absolute_url()}">View progress of bbb</a>',
     ]
     assert OrmQ.objects.get().task["args"] == (failed.pk,)
 
 
-def test_where_nothing_was_accepted_there_is_nothing_to_follow(admin):
+def test_refused_actions_link_to_no_progress(admin):
     response = run_action(admin, "retry_selected", ProjectFactory.create(name="aaa"))
     assert messages_of(response) == ["aaa is not provisioned. Press Provision instead."]
 
 
-def test_many_projects_are_reported_in_groups(admin):
+def test_many_outcomes_are_grouped(admin):
     projects = [ProjectFactory.create(name=f"new-{n:02}") for n in range(20)]
     projects += [ProjectFactory.create(name=f"old-{n:02}", failed=True) for n in range(2)]
     response = run_action(admin, "retry_selected", *projects[:12], *projects[20:])
@@ -83,15 +82,12 @@ def test_many_projects_are_reported_in_groups(admin):
 
     response = run_action(admin, "provision_selected", *projects[:20])
     accepted, follow = messages_of(response)
-    assert (
-        f'href="{reverse("projects:list")}?phase=unsettled">Follow all that is in progress in the live view</a>'
-        in follow
-    )
+    assert f'href="{reverse("projects:list")}?phase=unsettled">View progress of all projects</a>' in follow
     assert accepted.startswith("<p><strong>20 projects</strong>: provisioning started. (new-00, new-01,")
     assert OrmQ.objects.count() == 22
 
 
-def test_bulk_delete_asks_first_and_says_what_is_kept(admin):
+def test_bulk_delete_asks_first_and_lists_what_is_kept(admin):
     created = provisioned_project(name="aaa")
     adopted = ProjectFactory.create(name="bbb", running=True)
     DatabaseFactory.create(project=adopted, captured=True, origin="adopted")
@@ -100,8 +96,8 @@ def test_bulk_delete_asks_first_and_says_what_is_kept(admin):
     response = run_action(admin, "delete_selected_projects", created, adopted, gone)
     body = response.content.decode()
     assert "Delete 2 projects?" in body
-    assert "aaa-agentruntime-abc123</strong> will be deleted with all of its data" in body
-    assert "bbb-agentruntime-abc123</strong> was adopted: it is released and kept" in body
+    assert "aaa-agentruntime-abc123</strong> and all its data will be deleted" in body
+    assert "bbb-agentruntime-abc123</strong> was adopted: it will be released and kept" in body
     assert not OrmQ.objects.exists()
 
     run_action(admin, "delete_selected_projects", created, adopted, confirmed="yes")
@@ -112,7 +108,7 @@ def test_bulk_delete_asks_first_and_says_what_is_kept(admin):
     assert OrmQ.objects.count() == 2
 
 
-def test_bulk_delete_of_adopted_databases_when_ticked(admin):
+def test_bulk_delete_includes_adopted_databases_on_request(admin):
     adopted = ProjectFactory.create(running=True)
     DatabaseFactory.create(project=adopted, captured=True, origin="adopted")
     run_action(admin, "delete_selected_projects", adopted, confirmed="yes", delete_adopted="yes")
@@ -131,7 +127,7 @@ def test_bulk_delete_of_adopted_databases_when_ticked(admin):
         (("view_project", "delete_project"), {"delete_selected_projects"}),
     ],
 )
-def test_actions_are_offered_to_those_who_may(permissions, offered):
+def test_actions_need_their_permissions(permissions, offered):
     project = ProjectFactory.create()
     client = staff(*permissions)
     form = client.get(reverse(LIST)).context["action_form"]

@@ -1,4 +1,4 @@
-"""What the admin calls things: breadcrumbs, facts that someone may not change, the way to the live view."""
+"""Names, breadcrumbs, empty lists and read-only values in the admin."""
 
 import re
 from datetime import UTC, datetime
@@ -30,7 +30,7 @@ NO_VARIABLES = {"variables-TOTAL_FORMS": "0", "variables-INITIAL_FORMS": "0"}
 
 
 def breadcrumbs(body: str) -> list[str]:
-    """Return the texts of the page's breadcrumbs, in order."""
+    """Return the texts of the page's breadcrumbs in order."""
     parts = re.findall(
         r'<(?:a|span)[^>]* class="align-middle inline-block[^"]*tracking-tight">(.*?)</(?:a|span)', body, re.S
     )
@@ -41,7 +41,7 @@ def change_page(client: Client, project: Project) -> str:
     return client.get(reverse("admin:projects_project_change", args=[project.pk])).content.decode()
 
 
-def test_breadcrumbs_have_names_as_written_and_nothing_twice(admin):
+def test_breadcrumbs_keep_case_and_have_no_duplicates(admin):
     project = ProjectFactory.create(name="aab")
     assert breadcrumbs(change_page(admin, project)) == ["Projects", "aab"]
     assert breadcrumbs(admin.get(reverse("admin:projects_project_changelist")).content.decode()) == ["Projects"]
@@ -50,20 +50,20 @@ def test_breadcrumbs_have_names_as_written_and_nothing_twice(admin):
     assert breadcrumbs(body) == ["Projects", "Sandboxes", "abc-sandbox"]
 
 
-def test_the_default_database_is_shown_in_words_to_who_may_not_share_it():
+def test_default_database_is_read_only_text_without_the_permission():
     project = ProjectFactory.create(default_database_allowed=True)
     client = log_in("view_project", "change_project", "add_project")
     body = change_page(client, project)
     assert 'name="default_database_allowed"' not in body
-    assert re.search(r"May start with the default database.*?>\s*Yes\s*<", body, re.S)
+    assert re.search(r"Allow default database.*?>\s*Yes\s*<", body, re.S)
 
     Project.objects.update(default_database_allowed=False)
-    assert re.search(r"May start with the default database.*?>\s*No\s*<", change_page(client, project), re.S)
-    assert "May start with the default database" in client.get(reverse("admin:projects_project_add")).content.decode()
+    assert re.search(r"Allow default database.*?>\s*No\s*<", change_page(client, project), re.S)
+    assert "Allow default database" in client.get(reverse("admin:projects_project_add")).content.decode()
 
 
 @pytest.mark.parametrize("may_share", [True, False])
-def test_only_who_may_share_the_default_database_can(may_share):
+def test_default_database_needs_its_own_permission(may_share):
     project = ProjectFactory.create()
     client = log_in("view_project", "change_project", *(["allow_default_database"] if may_share else []))
     assert ('name="default_database_allowed"' in change_page(client, project)) is may_share
@@ -73,28 +73,28 @@ def test_only_who_may_share_the_default_database_can(may_share):
     assert project.default_database_allowed is may_share
 
 
-def test_a_deleted_project_shows_no_control_that_cannot_be_used(admin):
+def test_deleted_project_shows_no_inputs(admin):
     body = change_page(admin, ProjectFactory.create(deleted=True))
     assert 'name="default_database_allowed"' not in body
-    assert "May start with the default database" in body
+    assert "Allow default database" in body
 
 
 @pytest.mark.parametrize(("simulated", "word"), [(True, "Yes"), (False, "No")])
-def test_whether_a_sandbox_is_simulated_is_said_in_words(admin, simulated, word):
+def test_simulated_column_is_text(admin, simulated, word):
     SandboxFactory.create(is_simulated=simulated)
     body = admin.get(reverse("admin:projects_sandbox_changelist")).content.decode()
     (cell,) = re.findall(r"<td[^>]*field-simulated_shown[^>]*>(.*?)</td>", body, re.S)
     assert strip_tags(cell).split()[-1] == word
 
 
-def test_the_way_to_the_live_view_stands_beside_the_phase(admin):
+def test_live_view_link_follows_the_phase(admin):
     project = ProjectFactory.create()
     body = admin.get(reverse("admin:projects_project_changelist")).content.decode()
     assert body.index("field-phase_shown") < body.index(f'href="{project.get_absolute_url()}"')
     assert body.index(f'href="{project.get_absolute_url()}"') < body.index("field-reason_shown")
 
 
-def test_no_page_of_a_record_shows_what_python_holds(admin):
+def test_record_pages_show_no_python_literals(admin):
     project = provisioned_project()
     EventFactory.create(project=project)
     for row in (project.database, project.sandbox, project.events.first()):
@@ -109,7 +109,7 @@ def test_no_page_of_a_record_shows_what_python_holds(admin):
     assert "UID" in database
 
 
-def test_a_record_names_its_reason_as_its_list_does(admin):
+def test_record_page_and_list_label_a_reason_alike(admin):
     project = provisioned_project()
     EventFactory.create(project=project, reason="ClusterNotRunning")
     Sandbox.objects.update(reason=Reason.CLUSTER_UNREACHABLE)
@@ -125,13 +125,13 @@ def test_a_record_names_its_reason_as_its_list_does(admin):
             assert words in strip_tags(admin.get(address).content.decode()), address
 
 
-def test_a_variable_is_named_once(admin):
+def test_variable_name_appears_once(admin):
     project = ProjectFactory.create()
     VariableFactory.create(project=project, name="GREETING")
     assert change_page(admin, project).count("GREETING") == 1
 
 
-def test_the_head_of_a_list_leads_back_to_all_only_where_some_are_left_out(admin):
+def test_show_all_link_appears_only_with_a_filter(admin):
     ProjectFactory.create(name="aaa")
     listed = reverse("admin:projects_project_changelist")
     assert "Show all" not in admin.get(listed).content.decode()
@@ -140,56 +140,58 @@ def test_the_head_of_a_list_leads_back_to_all_only_where_some_are_left_out(admin
 
 
 @pytest.mark.parametrize(
-    ("address", "sentences"),
+    ("address", "texts"),
     [
-        ("django_q_ormq", ["No queued tasks", "Nothing waits", "0 queued tasks"]),
-        ("django_q_failure", ["No failed tasks", "No task has ended with an error.", "0 failed tasks"]),
-        ("projects_sandboxtemplate", ["No sandbox templates", "None was added yet.", "Add sandbox template"]),
-        ("projects_sandbox", ["No sandboxes", "There are none now."]),
+        ("django_q_ormq", ["No queued tasks", "All tasks have been started.", "0 queued tasks"]),
+        ("django_q_failure", ["No failed tasks", "No task has failed.", "0 failed tasks"]),
+        ("projects_sandboxtemplate", ["No sandbox templates", "None added yet.", "Add sandbox template"]),
+        ("projects_sandbox", ["No sandboxes", "None at the moment."]),
     ],
 )
-def test_an_empty_list_says_why_it_is_empty(admin, address, sentences):
+def test_empty_list_explains_itself(admin, address, texts):
     body = " ".join(strip_tags(admin.get(reverse(f"admin:{address}_changelist")).content.decode()).split())
-    assert [sentence for sentence in sentences if sentence not in body] == []
+    assert [text for text in texts if text not in body] == []
 
 
-def test_a_list_in_which_nothing_was_found_leads_back_to_all(admin):
+def test_list_without_results_offers_to_show_all(admin):
     body = admin.get(f"{reverse('admin:projects_sandbox_changelist')}?q=zzz").content.decode()
-    assert "No sandboxes match what you look for." in body
+    assert "No sandboxes match your search or filters." in body
     assert "Apply filters" in body
 
 
-def test_a_history_leads_to_the_timeline_and_to_the_audit_log(admin):
+def test_history_links_to_events_and_audit_log(admin):
     project = ProjectFactory.create(name="aaa")
     address = reverse("admin:projects_project_history", args=[project.pk])
     body = admin.get(address).content.decode()
-    assert f'href="{project.get_absolute_url()}#timeline"' in body
+    assert f'href="{project.get_absolute_url()}#events"' in body
     (audited,) = re.findall(r'href="(/admin/auditlog/logentry/[^"]+)"', body)
     found = admin.get(unescape(audited)).context["cl"].result_list
     assert {(entry.content_type.model, entry.object_pk) for entry in found} == {("project", str(project.pk))}
     body = log_in("view_project").get(address).content.decode()
-    assert "#timeline" in body
+    assert "#events" in body
     assert "/admin/auditlog/" not in body
 
 
-def test_what_the_panel_alone_writes_has_no_history(admin):
+def test_records_have_no_history(admin):
     sandbox = SandboxFactory.create()
     history = reverse("admin:projects_sandbox_history", args=[sandbox.pk])
     assert history not in admin.get(reverse("admin:projects_sandbox_change", args=[sandbox.pk])).content.decode()
-    assert "The panel alone writes it." in admin.get(history).content.decode()
+    assert "Only the panel writes this record." in admin.get(history).content.decode()
     project = sandbox.project
     assert reverse("admin:projects_project_history", args=[project.pk]) in change_page(admin, project)
 
 
-@pytest.mark.parametrize(("count", "words"), [(1, "the adopted database, with"), (2, "adopted databases, with")])
-def test_the_box_for_adopted_databases_counts_them(admin, count, words):
+@pytest.mark.parametrize(
+    ("count", "text"), [(1, "the adopted database and all its data"), (2, "adopted databases and all their data")]
+)
+def test_option_for_adopted_databases_has_the_right_number(admin, count, text):
     projects = [DatabaseFactory.create(origin=Origin.ADOPTED).project for _ in range(count)]
     data = {"action": "delete_selected_projects", "_selected_action": [project.pk for project in projects]}
     body = admin.post(reverse("admin:projects_project_changelist"), data).content.decode()
-    assert f"Also delete {words} all of" in body
+    assert f"Also delete {text}" in body
 
 
-def test_groups_and_models_are_called_what_the_sidebar_calls_them(admin):
+def test_breadcrumbs_use_the_names_of_the_sidebar(admin):
     called = {
         "django_q_ormq": ["Queue", "Queued tasks"],
         "django_q_schedule": ["Queue", "Scheduled tasks"],
@@ -203,16 +205,16 @@ def test_groups_and_models_are_called_what_the_sidebar_calls_them(admin):
         assert words[-1] in titles
 
 
-def test_moments_are_written_alike_and_with_their_zone(admin):
+def test_dates_have_one_format_with_time_zone(admin):
     at = datetime(2026, 11, 7, 9, 1, 2, tzinfo=UTC)
     task = Schedule.objects.create(name="x", func="y", next_run=at, repeats=-1)
     body = admin.get(reverse("admin:django_q_schedule_change", args=[task.pk])).content.decode()
     assert "07 Nov 2026, 09:01:02 UTC" in body
-    assert ">for ever<" in body
+    assert ">Forever<" in body
     assert 'title="07 Nov 2026, 09:01:02 UTC"' in ago(at)
 
 
-def test_no_failure_is_not_shown_in_red(admin):
+def test_failed_tile_is_red_only_with_failures(admin):
     def colours() -> dict[str, str]:
         tiles = admin.get(reverse("admin:index")).context["tiles"]
         return {label: colour for label, _, colour, _ in tiles}

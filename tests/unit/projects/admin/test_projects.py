@@ -1,4 +1,4 @@
-"""The admin: lists, forms, what is masked, who may see what."""
+"""The admin of projects: lists, forms, masking, permissions."""
 
 import pytest
 from django.contrib.auth.models import Permission, User
@@ -44,7 +44,7 @@ def variable_rows(project: Project, *rows: tuple[ProjectVariable | None, str, st
 # --- Lists -----------------------------------------------------------------------------------------------------
 
 
-def test_list_queries_do_not_grow_with_rows(admin, django_assert_max_num_queries):
+def test_number_of_queries_of_the_list_does_not_grow_with_rows(admin, django_assert_max_num_queries):
     for _ in range(25):
         provisioned_project(owner=UserFactory.create())
     admin.get(reverse(LIST))
@@ -54,14 +54,14 @@ def test_list_queries_do_not_grow_with_rows(admin, django_assert_max_num_queries
 
 
 @pytest.mark.parametrize("model", ["databasecluster", "sandbox", "event"])
-def test_queries_of_the_other_lists_do_not_grow_with_rows(admin, model, django_assert_max_num_queries):
+def test_number_of_queries_of_other_lists_does_not_grow_with_rows(admin, model, django_assert_max_num_queries):
     for _ in range(12):
         provisioned_project()
     with django_assert_max_num_queries(8):
         assert admin.get(reverse(f"admin:projects_{model}_changelist")).status_code == 200
 
 
-def test_deleted_projects_are_hidden_until_asked_for(admin):
+def test_deleted_projects_are_hidden_by_default(admin):
     ProjectFactory.create(name="alpha")
     ProjectFactory.create(name="gamma", deleted=True)
 
@@ -102,14 +102,14 @@ def test_filters_by_owner_namespace_desired_state_and_default_credentials(admin)
         "admin:django_q_schedule_changelist",
     ],
 )
-def test_every_page_of_the_sidebar_opens(admin, url):
+def test_every_sidebar_page_opens(admin, url):
     assert admin.get(reverse(url)).status_code == 200
 
 
 # --- Adding and changing ---------------------------------------------------------------------------------------
 
 
-def test_add_form_registers_the_project_and_its_variables(admin):
+def test_add_form_saves_the_project_and_its_variables(admin):
     page = admin.get(reverse(ADD))
     assert page.context["adminform"].form.initial["owner"] == User.objects.get(username="root").pk
     response = admin.post(
@@ -131,7 +131,7 @@ def test_add_form_registers_the_project_and_its_variables(admin):
 
 
 @pytest.mark.parametrize(
-    ("name", "sentence"),
+    ("name", "error"),
     [
         ("", "The name is empty"),
         ("x" * 300, "The name has 300 characters"),
@@ -143,18 +143,18 @@ def test_add_form_registers_the_project_and_its_variables(admin):
         ("gone", "such a name is never used again"),
     ],
 )
-def test_names_that_cannot_be_used_get_a_sentence(admin, name, sentence):
+def test_invalid_name_shows_an_error(admin, name, error):
     ProjectFactory.create(name="taken")
     ProjectFactory.create(name="Gone", deleted=True)
     response = admin.post(reverse(ADD), {**NO_VARIABLES, "name": name})
     assert response.status_code == 200
     body = response.content.decode()
-    assert sentence in body
+    assert error in body
     assert "<script>alert" not in body
     assert Project.objects.count() == 2
 
 
-def test_a_name_taken_between_the_check_and_the_insert_gets_a_sentence(admin, monkeypatch):
+def test_name_taken_between_check_and_insert_shows_an_error(admin, monkeypatch):
     """The rival's row is there, and only the first check is too early to see it."""
     rival = ProjectFactory.create(name="aaa")
     clean = Project.clean
@@ -175,30 +175,30 @@ def test_a_name_taken_between_the_check_and_the_insert_gets_a_sentence(admin, mo
     assert Project.objects.count() == 1
 
 
-def test_a_namespace_typed_before_the_project_was_provisioned_is_not_taken_in_silence(admin):
+def test_stale_namespace_of_a_provisioned_project_gets_a_warning(admin):
     project = ProjectFactory.create(name="aaa")
     data = {**NO_VARIABLES, "namespace": "other", "owner": "", "description": "changed"}
     Project.objects.filter(pk=project.pk).update(desired_state=DesiredState.RUNNING)
     page = admin.post(reverse(CHANGE, args=[project.pk]), data, follow=True)
     project.refresh_from_db()
     assert (project.namespace, project.description) == ("default", "changed")
-    assert "aaa was provisioned meanwhile: its namespace stays default." in page.content.decode()
+    assert "aaa was provisioned in the meantime. Its namespace stays default." in page.content.decode()
 
 
 @pytest.mark.parametrize("phase", [Phase.DELETING, Phase.DELETED])
-def test_of_a_project_that_was_deleted_meanwhile_nothing_is_changed(admin, phase):
+def test_project_deleted_in_the_meantime_is_not_changed(admin, phase):
     project = ProjectFactory.create(name="aaa", running=True)
     data = {**variable_rows(project, (None, "TOKEN", PASSWORD)), "description": "changed"}
     Project.objects.filter(pk=project.pk).update(desired_state=DesiredState.DELETED, phase=phase)
     page = admin.post(reverse(CHANGE, args=[project.pk]), data)
     assert page.status_code == 403
-    assert "aaa is deleted, or will be: nothing of it can be changed." in page.content.decode()
+    assert "aaa is deleted or being deleted." in page.content.decode()
     project.refresh_from_db()
     assert project.description == ""
     assert not project.variables.exists()
 
 
-def test_the_name_is_for_ever_and_the_namespace_from_the_first_request_on(admin):
+def test_name_is_fixed_and_namespace_too_once_provisioned(admin):
     project = ProjectFactory.create(name="aaa", running=True)
     data = {**NO_VARIABLES, "name": "other", "namespace": "other", "owner": "", "description": "changed"}
     assert admin.post(reverse(CHANGE, args=[project.pk]), data).status_code == 302
@@ -206,7 +206,7 @@ def test_the_name_is_for_ever_and_the_namespace_from_the_first_request_on(admin)
     assert (project.name, project.namespace, project.description) == ("aaa", "default", "changed")
 
 
-def test_variables_keep_their_value_unless_a_new_one_is_typed(admin):
+def test_empty_variable_value_keeps_the_stored_one(admin):
     project = ProjectFactory.create(running=True)
     kept = VariableFactory.create(project=project, name="KEPT")
     replaced = VariableFactory.create(project=project, name="REPLACED")
@@ -222,11 +222,21 @@ def test_variables_keep_their_value_unless_a_new_one_is_typed(admin):
     assert kept.value.reveal() == PASSWORD
     assert replaced.value.reveal() == "new value"
     event = project.events.get()
-    assert event.message == "root changed the variable REPLACED."
+    assert event.message == "root changed variable REPLACED."
     assert OrmQ.objects.count() == 1, "a running sandbox gets a pass that applies the change"
 
 
-def test_saving_nothing_enqueues_nothing(admin):
+def test_event_says_which_variables_were_added_changed_and_removed(admin):
+    project = ProjectFactory.create(running=True)
+    old = VariableFactory.create(project=project, name="OLD")
+    data = variable_rows(project, (old, "OLD", ""), (None, "ONE", "1"), (None, "TWO", "2"))
+    url = reverse(CHANGE, args=[project.pk])
+    assert admin.post(url, {**data, "variables-0-DELETE": "on", "description": "other"}).status_code == 302
+    event = project.events.get()
+    assert event.message == "root changed description; added variables ONE, TWO; removed variable OLD."
+
+
+def test_saving_without_changes_enqueues_nothing(admin):
     project = ProjectFactory.create(running=True)
     variable = VariableFactory.create(project=project, name="KEPT")
     admin.post(reverse(CHANGE, args=[project.pk]), variable_rows(project, (variable, "KEPT", "")))
@@ -235,17 +245,17 @@ def test_saving_nothing_enqueues_nothing(admin):
 
 
 @pytest.mark.parametrize(
-    ("name", "sentence"), [("1ST", "does not start with a digit"), ("PGHOST", "PGHOST is set by the panel")]
+    ("name", "error"), [("1ST", "not starting with a digit"), ("PGHOST", "PGHOST is set by the panel")]
 )
-def test_variable_names_that_cannot_be_used_get_a_sentence(admin, name, sentence):
+def test_invalid_variable_name_shows_an_error(admin, name, error):
     project = ProjectFactory.create()
     response = admin.post(reverse(CHANGE, args=[project.pk]), variable_rows(project, (None, name, PASSWORD)))
     assert response.status_code == 200
-    assert sentence in response.content.decode()
+    assert error in response.content.decode()
     assert "canary" not in response.content.decode()
 
 
-def test_a_renamed_variable_that_collides_gets_a_sentence(admin):
+def test_duplicate_variable_name_shows_an_error(admin):
     project = ProjectFactory.create()
     first = VariableFactory.create(project=project, name="FIRST")
     second = VariableFactory.create(project=project, name="SECOND")
@@ -259,7 +269,7 @@ def test_a_renamed_variable_that_collides_gets_a_sentence(admin):
 # --- Masks -----------------------------------------------------------------------------------------------------
 
 
-def test_the_password_is_on_no_page_of_the_admin(admin):
+def test_no_admin_page_shows_the_password(admin):
     project = provisioned_project()
     VariableFactory.create(project=project)
     urls = [reverse(LIST), reverse("admin:index"), reverse(CHANGE, args=[project.pk])]
@@ -291,14 +301,14 @@ def test_records_are_read_only(admin, model):
     assert admin.get(reverse(f"admin:projects_{model}_add")).status_code == 403
 
 
-def test_no_row_of_a_project_is_removed_from_here(admin):
+def test_admin_removes_no_project_row(admin):
     project = ProjectFactory.create()
     assert admin.post(reverse("admin:projects_project_delete", args=[project.pk]), {"post": "yes"}).status_code == 403
     admin.post(reverse(LIST), {"action": "delete_selected", "_selected_action": [project.pk], "post": "yes"})
     assert Project.objects.filter(pk=project.pk).exists()
 
 
-def test_waiting_tasks_show_no_arguments(admin):
+def test_queued_tasks_show_no_arguments(admin):
     project = ProjectFactory.create(name="aaa")
     admin.post(reverse(LIST), {"action": "provision_selected", "_selected_action": [project.pk]})
     task = OrmQ.objects.get()
@@ -308,7 +318,7 @@ def test_waiting_tasks_show_no_arguments(admin):
     assert task.payload not in admin.get(reverse("admin:django_q_ormq_change", args=[task.pk])).content.decode()
 
 
-def test_the_queue_is_read_by_administrators_and_changed_by_nobody():
+def test_queue_is_read_only_for_administrators():
     url = reverse("admin:django_q_ormq_changelist")
     client = Client()
     client.force_login(UserFactory.create(groups=["Operator"]))
@@ -323,7 +333,7 @@ def test_the_queue_is_read_by_administrators_and_changed_by_nobody():
 # --- A project's page ------------------------------------------------------------------------------------------
 
 
-def test_the_page_shows_status_steps_timeline_and_masked_credentials(admin):
+def test_change_page_shows_status_steps_events_and_masked_credentials(admin):
     project = provisioned_project(name="aaa")
     Event.objects.create(
         project=project, at=project.created_at, actor="pass", reason="SandboxReady", message="The sandbox answers."
@@ -344,14 +354,14 @@ def test_opening_a_page_changes_nothing(admin):
     assert not Event.objects.exists()
 
 
-def test_a_deleted_project_can_be_read_but_not_changed(admin):
+def test_deleted_project_is_read_only(admin):
     project = ProjectFactory.create(deleted=True, name="aaa")
     url = reverse(CHANGE, args=[project.pk])
     assert admin.get(url).status_code == 200
     assert admin.post(url, {**NO_VARIABLES, "description": "changed"}).status_code == 403
 
 
-def test_staff_without_permission_see_no_row_and_anonymous_log_in():
+def test_staff_without_permission_see_no_row_and_anonymous_users_log_in():
     project = ProjectFactory.create(name="of-others")
     assert "of-others" not in staff_without_permission().get(reverse(LIST)).content.decode()
     assert staff_without_permission().get(reverse(CHANGE, args=[project.pk])).status_code == 302
@@ -365,7 +375,7 @@ def staff_without_permission() -> Client:
     return client
 
 
-def test_the_first_page_says_what_needs_attention(admin):
+def test_overview_lists_what_needs_attention(admin):
     ProjectFactory.create(name="broken", failed=True, message="The addon postgresql is not installed.")
     SandboxFactory.create(project=ProjectFactory.create(name="late", waiting=True), credentials="default")
     ProjectFactory.create(name="stuck", waiting=True, failures=2, message="Make it with `kubectl create namespace x`.")
@@ -378,13 +388,13 @@ def test_the_first_page_says_what_needs_attention(admin):
     assert "Tried again in a moment." not in body
 
 
-def test_the_first_page_shows_no_projects_to_those_who_may_not_see_them():
+def test_overview_shows_only_visible_projects():
     ProjectFactory.create(name="broken", failed=True, message="The addon postgresql is not installed.")
     body = staff_without_permission().get(reverse("admin:index")).content.decode()
     assert "The addon postgresql is not installed." not in body
 
 
-def test_rows_of_the_factories_are_encrypted():
+def test_factories_encrypt_their_rows():
     project = provisioned_project()
     database = DatabaseCluster.objects.get(project=project)
     assert isinstance(database.password, EncryptedText)

@@ -12,7 +12,7 @@ from projects.confidential import keyring
 from projects.confidential.encrypted_fields import EncryptedText, UndecryptableValueError
 from projects.domain.states import Phase, Reason
 from projects.models import ProjectVariable
-from projects.pages.presentation import next_move
+from projects.pages.presentation import next_action
 from projects.services.provisioning import add_project, request_delete, request_provision
 from tests.support.passes import follow, is_running
 
@@ -107,7 +107,9 @@ def test_a_pass_with_a_lost_key_says_what_to_do_on_the_project(variable, setting
     settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
     project = follow(project, lambda project: project.reason == Reason.KEY_MISSING)
     assert "Put the old key back" in project.message
-    assert "Somebody has to act" in next_move(project, User.objects.create_user("ann"))
+    action = next_action(project, User.objects.create_user("ann"))
+    assert action is not None
+    assert action.code in ("fix", "fix-and-retry")
     settings.ENCRYPTION_KEYS = []
     assert follow(project, is_running)
 

@@ -9,7 +9,7 @@ from projects.domain.lifecycle import Stage
 from projects.domain.request_policy import POLICY, Refusal, Request, Rule, find_refusal, is_allowed
 from projects.domain.states import DesiredState, Phase, Reason
 from projects.models import Project
-from projects.pages import presentation as display
+from projects.pages.buttons import available_buttons
 from projects.services.adoption import Adoptable, request_adopt
 from projects.services.cancellation import request_cancel
 from projects.services.forget import request_forget
@@ -116,7 +116,7 @@ def test_services_and_buttons_follow_the_table(request_kind, has_database):
         if has_database:
             DatabaseFactory.create(project=project, captured=True)
         refusal = find_refusal(request_kind, project)
-        offered = {action.name for action in display.available_actions(project, user)}
+        offered = {button.name for button in available_buttons(project, user)}
         if request_kind.value in offered:
             assert refusal is None
         outcome = SERVICES[request_kind](project, actor="tester")

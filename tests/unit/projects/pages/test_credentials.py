@@ -1,4 +1,4 @@
-"""Whoever reveals a password has proved lately who they are, and leaves an event that nobody can take back."""
+"""Revealing credentials: needs a recent log-in, and records an event that can't be changed or deleted."""
 
 import time
 
@@ -19,7 +19,7 @@ OWN = "maria's own"
 
 
 def make_old(client: Client) -> None:
-    """Let the time pass after which a log-in counts as old."""
+    """Make the session older than REVEAL_REAUTH_S."""
     session = client.session
     session["logged_in_at"] = time.time() - 901
     session.save()
@@ -32,7 +32,7 @@ def project() -> Project:
 
 @pytest.fixture
 def client() -> Client:
-    """Maria, who logged in a while ago."""
+    """A client of maria's with an old log-in."""
     client = log_in("view_project", "reveal_credentials")
     maria = User.objects.get(username="maria")
     maria.set_password(OWN)
@@ -53,16 +53,16 @@ def is_recorded(project: Project) -> bool:
     return project.events.filter(reason="CredentialsRevealed").exists()
 
 
-def test_a_fresh_log_in_is_not_asked_again(project):
+def test_recent_log_in_needs_no_password(project):
     client = log_in("view_project", "reveal_credentials")
     assert 'name="password"' not in client.get(page("detail", project.pk)).content.decode()
     assert PASSWORD in ask(client, project)
 
 
-def test_an_old_log_in_takes_the_password_and_is_fresh_then(client, project):
+def test_old_log_in_needs_the_password_once(client, project):
     assert 'name="password"' in client.get(page("detail", project.pk)).content.decode()
     shown = ask(client, project)
-    assert "type your own password" in shown
+    assert "Confirm your password to continue." in shown
     assert PASSWORD not in shown
     assert not is_recorded(project)
     before = client.session.session_key
@@ -74,7 +74,7 @@ def test_an_old_log_in_takes_the_password_and_is_fresh_then(client, project):
 
 
 @pytest.mark.parametrize("password", ["wrong", f"{OWN} ", "", "x" * 5000])
-def test_a_wrong_password_reveals_nothing_and_counts_as_a_failed_log_in(client, project, password):
+def test_wrong_password_reveals_nothing_and_counts_as_failed_log_in(client, project, password):
     from django.contrib.auth.signals import user_login_failed
 
     failed = []
@@ -88,7 +88,7 @@ def test_a_wrong_password_reveals_nothing_and_counts_as_a_failed_log_in(client, 
     assert OWN not in shown
 
 
-def test_a_session_that_does_not_say_when_or_says_tomorrow_counts_as_old(client, project):
+def test_session_without_time_or_from_the_future_counts_as_old(client, project):
     for at in (None, "soon", time.time() + 86_400):
         session = client.session
         session["logged_in_at"] = at
@@ -96,7 +96,7 @@ def test_a_session_that_does_not_say_when_or_says_tomorrow_counts_as_old(client,
         assert PASSWORD not in ask(client, project)
 
 
-def test_zero_asks_each_time(client, project, settings):
+def test_zero_always_asks_for_the_password(client, project, settings):
     settings.REVEAL_REAUTH_S = 0
     for _ in range(2):
         assert PASSWORD not in ask(client, project)
@@ -104,13 +104,13 @@ def test_zero_asks_each_time(client, project, settings):
 
 
 @pytest.mark.parametrize("headers", [HTMX, {}])
-def test_who_has_no_password_logs_in_again(client, project, headers):
+def test_user_without_password_logs_in_again(client, project, headers):
     maria = User.objects.get(username="maria")
     maria.set_unusable_password()
     maria.save()
     client.force_login(maria)
     make_old(client)
-    assert "asked to log in again" in client.get(page("detail", project.pk)).content.decode()
+    assert "data-needs-log-in" in client.get(page("detail", project.pk)).content.decode()
     answer = client.post(page("credentials", project.pk), {"reason": "debugging"}, headers=headers)
     to = answer.headers.get("HX-Redirect") or answer.headers["Location"]
     assert to == f"{reverse('admin:login')}?next={project.get_absolute_url()}"
@@ -119,7 +119,7 @@ def test_who_has_no_password_logs_in_again(client, project, headers):
     assert PASSWORD in ask(client, project)
 
 
-def test_nothing_in_the_panel_changes_or_deletes_the_event(project, admin):
+def test_event_of_a_reveal_can_not_be_changed_or_deleted(project, admin):
     reveal_credentials(project, actor="maria", reason="debugging")
     event = project.events.get(reason="CredentialsRevealed")
     for name in ("change", "delete"):
@@ -145,7 +145,7 @@ def test_nothing_in_the_panel_changes_or_deletes_the_event(project, admin):
     assert event.message == "maria revealed the credentials: debugging"
 
 
-def test_a_user_who_is_gone_or_called_like_the_panel_leaves_it_all_the_same(project, admin):
+def test_event_outlives_its_user_even_one_named_like_the_panel(project, admin):
     panel = User.objects.create_user("panel")
     reveal_credentials(project, actor="panel", reason="debugging")
     panel.delete()

@@ -1,4 +1,4 @@
-"""Credentials are masked until revealed, and a page follows its project: closely until it is settled."""
+"""Masked and revealed credentials, and the refresh of pages."""
 
 from datetime import timedelta
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db
 # --- Credentials -----------------------------------------------------------------------------------------------
 
 
-def test_the_password_is_on_no_page_that_was_not_asked_to_reveal_it():
+def test_password_appears_only_in_a_reveal():
     project = provisioned_project(name="aaa")
     client = log_in("view_project", "reveal_credentials", "provision_project", "delete_project")
     for url in (
@@ -39,7 +39,7 @@ def test_the_password_is_on_no_page_that_was_not_asked_to_reveal_it():
 
 
 @pytest.mark.parametrize("headers", [HTMX, {}])
-def test_reveal_shows_the_url_and_records_who_and_why(headers):
+def test_reveal_shows_the_url_and_records_user_and_reason(headers):
     project = provisioned_project(name="aaa")
     client = log_in("view_project", "reveal_credentials")
     response = client.post(page("credentials", project.pk), {"reason": "debugging"}, headers=headers)
@@ -57,21 +57,22 @@ def test_reveal_without_a_reason_is_refused():
     response = log_in("view_project", "reveal_credentials").post(
         page("credentials", project.pk), {"reason": " "}, headers=HTMX
     )
-    assert "Say why you need the credentials" in response.content.decode()
+    assert response.context["reveal_form"].has_error("reason", "required")
     assert "canary" not in response.content.decode()
     assert not project.events.filter(reason="CredentialsRevealed").exists()
 
 
-def test_reveal_before_capture_is_a_sentence():
+def test_reveal_before_capture_is_refused():
     database = DatabaseFactory.create()
     response = log_in("view_project", "reveal_credentials").post(
         page("credentials", database.project.pk), {"reason": "debugging"}, headers=HTMX
     )
     assert response.status_code == 200
-    assert "has no captured credentials yet" in response.content.decode()
+    assert response.context["reveal_form"].has_error("reason")
+    assert "connection" not in response.context
 
 
-def test_reveal_with_a_lost_key_is_a_sentence(settings):
+def test_reveal_with_a_missing_key_is_refused(settings):
     project = provisioned_project()
     settings.ENCRYPTION_KEYS = ["Yk9PbXlOZXdLZXlPZlRoaXJ0eVR3b0J5dGVzTG9uZyE="]
     response = log_in("view_project", "reveal_credentials").post(
@@ -81,7 +82,7 @@ def test_reveal_with_a_lost_key_is_a_sentence(settings):
     assert "its key is not among ENCRYPTION_KEYS" in response.content.decode()
 
 
-def test_default_credentials_are_marked_and_are_not_the_projects_own():
+def test_default_credentials_are_marked_and_never_revealed():
     project = ProjectFactory.create(waiting=True, name="aaa")
     DatabaseFactory.create(project=project)
     SandboxFactory.create(project=project, credentials="default")
@@ -89,10 +90,11 @@ def test_default_credentials_are_marked_and_are_not_the_projects_own():
     assert "Default credentials." in client.get(page("detail", project.pk)).content.decode()
     assert "default credentials" in client.get(page("list")).content.decode()
     response = client.post(page("credentials", project.pk), {"reason": "debugging"}, headers=HTMX)
-    assert "has no captured credentials yet" in response.content.decode()
+    assert response.context["reveal_form"].has_error("reason")
+    assert "connection" not in response.context
 
 
-# --- Following along -------------------------------------------------------------------------------------------
+# --- Refreshing ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -106,7 +108,7 @@ def test_default_credentials_are_marked_and_are_not_the_projects_own():
         ({"running": True, "wanted_generation": 2}, True),
     ],
 )
-def test_pages_ask_often_until_everything_is_settled_and_then_seldom(traits, polls):
+def test_pages_poll_often_until_settled_and_then_rarely(traits, polls):
     project = ProjectFactory.create(**traits)
     client = log_in("view_project")
     for url in (page("list") + "?phase=" + project.phase, page("detail", project.pk), page("status", project.pk)):
@@ -116,12 +118,12 @@ def test_pages_ask_often_until_everything_is_settled_and_then_seldom(traits, pol
 
 
 def refresh_url(body: str, part: str) -> str:
-    """Return the address that the fragment `part` asks next."""
+    """Return the URL that the fragment `part` requests next."""
     fragment = body[body.index(f'id="{part}"') :]
     return fragment.split('hx-get="', 1)[1].split('"', 1)[0].replace("&amp;", "&")
 
 
-def test_an_unchanged_project_answers_a_refresh_with_nothing():
+def test_refresh_of_an_unchanged_project_is_empty():
     database = DatabaseFactory.create(project__name="aaa")
     project = database.project
     client = log_in("view_project")
@@ -139,7 +141,7 @@ def test_an_unchanged_project_answers_a_refresh_with_nothing():
     assert "A new line of the timeline." in client.get(url, headers=HTMX).content.decode()
 
 
-def test_scheduling_alone_changes_no_page():
+def test_scheduling_fields_change_no_page():
     project = ProjectFactory.create(waiting=True)
     client = log_in("view_project")
     url = refresh_url(client.get(page("detail", project.pk)).content.decode(), "project-status")
@@ -148,7 +150,7 @@ def test_scheduling_alone_changes_no_page():
     assert client.get(url, headers=HTMX).status_code == 204
 
 
-def test_an_unchanged_list_answers_a_refresh_with_nothing():
+def test_refresh_of_an_unchanged_list_is_empty():
     project = ProjectFactory.create(waiting=True)
     client = log_in("view_project")
     url = page("list") + refresh_url(client.get(page("list")).content.decode(), "project-list")
@@ -157,7 +159,7 @@ def test_an_unchanged_list_answers_a_refresh_with_nothing():
     assert "RUNNING" in client.get(url, headers=HTMX).content.decode().upper()
 
 
-def test_the_credentials_card_is_fetched_again_when_they_are_captured():
+def test_credentials_card_is_fetched_again_after_capture():
     database = DatabaseFactory.create()
     client = log_in("view_project")
     url = refresh_url(client.get(page("detail", database.project.pk)).content.decode(), "project-status")
@@ -169,24 +171,24 @@ def test_the_credentials_card_is_fetched_again_when_they_are_captured():
     assert "HX-Trigger" not in client.get(url, headers=HTMX).headers
 
 
-def test_a_refresh_leaves_the_credentials_card_alone():
+def test_refresh_excludes_the_credentials_card():
     project = provisioned_project()
     body = log_in("view_project", "reveal_credentials").get(page("status", project.pk), headers=HTMX).content.decode()
     assert 'id="credentials"' not in body
-    assert 'id="timeline"' in body
+    assert 'id="events"' in body
 
 
-def test_the_wait_counts_against_the_deadline(settings):
+def test_wait_shows_start_and_deadline(settings):
     settings.READY_TIMEOUT_S = 120
     now = timezone.now()
     database = DatabaseFactory.create(requested_at=now - timedelta(minutes=9), deadline=now + timedelta(seconds=86))
     body = log_in("view_project").get(page("detail", database.project.pk)).content.decode()
     assert f'data-deadline="{(now + timedelta(seconds=86)).isoformat()}"' in body
     assert f'data-since="{(now - timedelta(seconds=34)).isoformat()}"' in body
-    assert "of 120 s" in body
+    assert "Times out after 120 s." in body
 
 
-def test_a_page_and_a_fragment_of_one_address_are_not_mixed_up():
+def test_caches_tell_a_page_from_its_fragment():
     client = log_in("view_project")
     assert "HX-Request" in client.get(page("list")).headers["Vary"]
     assert "<html" not in client.get(page("list"), headers=HTMX).content.decode()

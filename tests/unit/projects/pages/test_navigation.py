@@ -1,4 +1,4 @@
-"""How one gets from one list of projects to the other."""
+"""Navigation between the two lists of projects."""
 
 import pytest
 from django.conf import settings
@@ -10,7 +10,7 @@ from projects.admin.dashboard import is_among_projects
 pytestmark = pytest.mark.django_db
 
 
-def test_the_sidebar_has_one_item_for_projects_and_the_two_lists_lead_to_each_other(admin):
+def test_sidebar_has_one_projects_item_and_the_lists_link_to_each_other(admin):
     live, listed = reverse("projects:list"), reverse("admin:projects_project_changelist")
     titles = [item["title"] for item in settings.UNFOLD["SIDEBAR"]["navigation"][0]["items"]]
     assert titles.count("Projects") == 1

@@ -1,4 +1,4 @@
-"""What the pages offer, and to whom: nothing that need not be pressed, nothing that the reader may not press."""
+"""Which buttons and hints a page shows: only those that the project's state and the user's permissions allow."""
 
 from datetime import timedelta
 
@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from projects.domain.states import DesiredState, Phase, Reason
 from projects.models import DatabaseCluster, Project
-from projects.pages import presentation as display
+from projects.pages.buttons import available_buttons
 from tests.factories import DatabaseFactory, ProjectFactory, UserFactory, provisioned_project
 from tests.support.pages import HTMX, log_in, page
 
@@ -32,7 +32,7 @@ def removal(desired_state, *, left=IN_TIME, phase=Phase.DELETING, reason=Reason.
 
 def offered(project) -> set[str]:
     user = UserFactory.create(permissions=["view_project", "provision_project", "delete_project"])
-    return {action.name for action in display.available_actions(Project.objects.get(pk=project.pk), user)}
+    return {button.name for button in available_buttons(Project.objects.get(pk=project.pk), user)}
 
 
 @pytest.mark.parametrize("wish", [DesiredState.DELETED, DesiredState.REGISTERED])
@@ -48,27 +48,27 @@ def offered(project) -> set[str]:
         ({"reason": Reason.KEY_MISSING}, True),
     ],
 )
-def test_what_is_being_removed_is_forgotten_or_asked_for_again_only_once_it_does_not_go(wish, fields, is_offered):
+def test_removal_offers_retry_and_forget_only_when_it_is_stuck(wish, fields, is_offered):
     project = removal(wish, **fields)
     assert ("forget" in offered(project)) is is_offered
     assert ("retry" in offered(project)) is is_offered
     body = log_in("view_project", "provision_project").get(page("detail", project.pk)).content.decode()
-    assert ("Nothing needs to be pressed" in body) is not is_offered
+    assert ('data-next-action="none"' in body) is not is_offered
 
 
-def test_a_provisioning_is_asked_for_again_only_once_it_is_late():
+def test_provisioning_offers_retry_only_when_it_is_late():
     database = DatabaseFactory.create()
     assert offered(database.project) == {"cancel", "delete"}
     client = log_in("view_project", "provision_project")
     shown = client.get(page("detail", database.project.pk))
-    assert "Nothing needs to be pressed" in shown.content.decode()
+    assert 'data-next-action="none"' in shown.content.decode()
     DatabaseCluster.objects.filter(pk=database.pk).update(deadline=timezone.now() - timedelta(seconds=1))
     assert offered(database.project) == {"retry", "cancel", "delete"}
     late = client.get(shown.context["refresh_url"], headers=HTMX)
-    assert "Press Retry for another try" in late.content.decode()
+    assert 'data-next-action="retry"' in late.content.decode()
 
 
-def test_a_page_that_follows_offers_the_way_out_as_soon_as_it_is_late():
+def test_refresh_offers_forget_as_soon_as_a_deletion_is_late():
     project = removal(DesiredState.DELETED)
     client = log_in("view_project", "provision_project", "delete_project")
     url = client.get(page("detail", project.pk)).context["refresh_url"]
@@ -78,19 +78,26 @@ def test_a_page_that_follows_offers_the_way_out_as_soon_as_it_is_late():
 
 
 @pytest.mark.parametrize("wish", [DesiredState.DELETED, DesiredState.REGISTERED])
-def test_what_is_being_removed_promises_no_sandbox_and_no_credentials(wish):
+def test_removal_promises_no_sandbox_and_no_credentials(wish):
     body = log_in("view_project").get(page("detail", removal(wish).pk)).content.decode()
-    assert "as soon as the database" not in body
-    assert "It has none, and gets none any more." in body
+    assert "once the database" not in body
+    assert "No sandbox." in body
+    assert "No credentials." in body
 
 
-# --- Those who only look -------------------------------------------------------------------------------------------
+# --- Permissions -----------------------------------------------------------------------------------------------
 
-PRESSED = ("Press Provision", "Press Retry", "Act on several", "Tick projects")
+OFFERS = (
+    'data-next-action="provision"',
+    'data-next-action="retry"',
+    'data-next-action="edit"',
+    "Bulk actions",
+    "Select projects",
+)
 
 
 @pytest.mark.parametrize("permissions", [["view_project"], []])
-def test_who_may_only_look_is_told_to_press_nothing(permissions):
+def test_viewers_are_offered_no_action(permissions):
     projects = [
         ProjectFactory.create(name="new"),
         ProjectFactory.create(name="failed", failed=True),
@@ -103,18 +110,18 @@ def test_who_may_only_look_is_told_to_press_nothing(permissions):
         urls += [page("detail", project.pk) for project in projects]
     for url in urls:
         body = client.get(url).content.decode()
-        assert not [words for words in PRESSED if words in body], url
+        assert not [offer for offer in OFFERS if offer in body], url
 
 
 @pytest.mark.parametrize("is_owner", [True, False])
-def test_who_may_act_is_told_how(is_owner):
+def test_owners_and_operators_are_offered_actions(is_owner):
     client = log_in() if is_owner else log_in("view_project", "provision_project")
     owner = client.get(page("list")).wsgi_request.user if is_owner else None
     project = ProjectFactory.create(name="new", owner=owner)
-    assert "Press Provision" in client.get(page("detail", project.pk)).content.decode()
-    assert "Act on several" in client.get(page("list")).content.decode()
-    assert "Tick projects" in client.get(reverse("admin:projects_project_changelist")).content.decode()
+    assert 'data-next-action="provision"' in client.get(page("detail", project.pk)).content.decode()
+    assert "Bulk actions" in client.get(page("list")).content.decode()
+    assert "Select projects" in client.get(reverse("admin:projects_project_changelist")).content.decode()
 
 
-def test_what_runs_says_nothing_of_pressing():
+def test_running_project_offers_check_and_delete():
     assert offered(provisioned_project(name="aaa")) == {"provision", "delete"}

@@ -25,7 +25,7 @@ def is_asked_for(project: Project) -> bool:
 def test_the_page_says_what_it_means_and_asks(project):
     client = log_in("view_project", "provision_project")
     assert page("rotate_password", project.pk) in client.get(page("detail", project.pk)).content.decode()
-    assert "restarts the sandbox with it" in client.get(page("rotate_password", project.pk)).content.decode()
+    assert "data-confirm" in client.get(page("rotate_password", project.pk)).content.decode()
     assert not is_asked_for(project)
     answer = client.post(page("rotate_password", project.pk), follow=True)
     assert "password rotation started" in answer.content.decode()
@@ -48,7 +48,7 @@ def test_the_link_is_there_before_the_sandbox_is_ready(project, admin):
 def test_an_adopted_database_takes_a_tick(project, admin):
     DatabaseCluster.objects.update(origin=Origin.ADOPTED)
     answer = admin.post(page("rotate_password", project.pk))
-    assert "Tick the box" in answer.content.decode()
+    assert "data-unconfirmed" in answer.content.decode()
     assert not is_asked_for(project)
     assert any("locks out" in said for said in messages_of(run_action(admin, "rotate_passwords", project)))
     ran = run("rotate_password", "aaa")
@@ -72,7 +72,7 @@ def test_a_database_that_is_adopted_while_the_page_is_answered_takes_a_tick_too(
     with connection.execute_wrapper(adopt):
         answer = admin.post(page("rotate_password", project.pk))
     assert adopted == [1]
-    assert "Tick the box" in answer.content.decode()
+    assert "data-unconfirmed" in answer.content.decode()
     assert not is_asked_for(project)
 
 

@@ -18,7 +18,7 @@ def reread(project: Project) -> Project:
 
 def test_a_running_project_keeps_its_phase_and_is_followed():
     project = provisioned_project()
-    assert request_update(project, actor="ann", changed="the variable KEY").accepted
+    assert request_update(project, actor="ann", change="changed the variable KEY").accepted
     seen = reread(project)
     assert (seen.phase, seen.reason) == (Phase.RUNNING, Reason.REQUESTED)
     assert seen.message == "ann changed the variable KEY. The sandbox restarts if it uses that."
@@ -29,7 +29,7 @@ def test_a_running_project_keeps_its_phase_and_is_followed():
 
 def test_a_change_is_no_request_for_a_database():
     project = provisioned_project()
-    request_update(project, actor="ann", changed="the variable KEY")
+    request_update(project, actor="ann", change="changed the variable KEY")
     seen = reread(project)
     assert seen.asked_generation <= seen.observed_generation
     fresh = ProjectFactory.create()
@@ -41,7 +41,7 @@ def test_a_change_is_no_request_for_a_database():
 @pytest.mark.parametrize("state", ["waiting", "failed"])
 def test_a_project_that_waits_or_has_failed_gets_a_pass_and_keeps_its_words(state):
     project = ProjectFactory.create(**{state: True})
-    request_update(project, actor="ann", changed="the description")
+    request_update(project, actor="ann", change="changed the description")
     seen = reread(project)
     assert (seen.phase, seen.message, seen.wanted_generation) == (project.phase, project.message, 1)
     assert OrmQ.objects.count() == 1
@@ -50,7 +50,7 @@ def test_a_project_that_waits_or_has_failed_gets_a_pass_and_keeps_its_words(stat
 @pytest.mark.parametrize("state", [{}, {"deleted": True}])
 def test_a_project_that_does_not_run_gets_an_event_and_no_pass(state):
     project = ProjectFactory.create(**state)
-    request_update(project, actor="ann", changed="the description")
+    request_update(project, actor="ann", change="changed the description")
     assert project.events.count() == 1
     assert not OrmQ.objects.exists()
     assert reread(project).wanted_generation == project.wanted_generation
