@@ -53,13 +53,13 @@ def test_settings_stand_or_say_in_a_sentence_what_is_wrong(tmp_path, name, value
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [
-        ("PORT", "abc", "PORT is 'abc'; it has to be a whole number from 1 to 65535."),
-        ("HTTPS", "ture", "HTTPS is 'ture'; it has to be true or false."),
+        ("PORT", "abc", "PORT is 'abc'. Set it to a whole number from 1 to 65535."),
+        ("HTTPS", "ture", "HTTPS is 'ture'. Set it to true or false."),
         ("LOG_LEVEL", "loud", "LOG_LEVEL is 'loud'. Set it to one of: DEBUG, INFO, WARNING, ERROR, CRITICAL."),
         (
             "TIME_ZONE",
             "Mars",
-            "TIME_ZONE is 'Mars'; it has to be the name of a time zone, such as UTC",
+            "TIME_ZONE is 'Mars'. Set it to a time zone, such as UTC",
         ),
         (
             "DATABASE_URL",
@@ -68,9 +68,9 @@ def test_settings_stand_or_say_in_a_sentence_what_is_wrong(tmp_path, name, value
         ),
         ("ENCRYPTION_KEYS", "x", "ENCRYPTION_KEYS holds something that is not a Fernet key."),
         ("REDIS_URL", "localhost", "REDIS_URL can't be read."),
-        ("KUBE_NAMESPACE", "A b", "KUBE_NAMESPACE is 'A b'; it has to be the name of a namespace"),
-        ("POLL_S", "nan", "POLL_S is 'nan'; it has to be a number of seconds above 0."),
-        ("SANDBOX_PORTS", "app", "SANDBOX_PORTS can't be used."),
+        ("KUBE_NAMESPACE", "A b", "KUBE_NAMESPACE is 'A b'. Set it to the name of a namespace"),
+        ("POLL_S", "nan", "POLL_S is 'nan'. Set it to a number of seconds above 0."),
+        ("SANDBOX_PORTS", "app", "SANDBOX_PORTS is invalid."),
     ],
 )
 def test_the_sentence_names_the_variable_and_what_it_takes(tmp_path, name, value, sentence):
@@ -82,7 +82,7 @@ def test_the_sentence_names_the_variable_and_what_it_takes(tmp_path, name, value
 
 def test_a_wildcard_and_an_issuer_exclude_each_other(tmp_path):
     """Of the Secret that all sandboxes share, cert-manager would make the certificate of one of them."""
-    with pytest.raises(ImproperlyConfigured, match="SANDBOX_TLS_SECRET and SANDBOX_CLUSTER_ISSUER exclude each other"):
+    with pytest.raises(ImproperlyConfigured, match="SANDBOX_TLS_SECRET and SANDBOX_CLUSTER_ISSUER are mutually exclusive"):
         read_settings(tmp_path, SANDBOX_TLS_SECRET="wildcard-tls", SANDBOX_CLUSTER_ISSUER="letsencrypt")
 
 

@@ -270,7 +270,7 @@ def test_a_port_that_there_is_not_is_one_sentence(tmp_path: Path, repository: Pa
     assert ran.err == f"There is no port {port}. Choose one from 1 to 65535 with PORT or --port.\n"
     ran = up(repository, tmp_path / "state", PORT=port)
     assert (ran.code, ran.out) == (2, "")
-    assert ran.err == f"The panel can't start: PORT is '{port}'; it has to be a whole number from 1 to 65535.\n"
+    assert ran.err == f"The panel can't start: PORT is '{port}'. Set it to a whole number from 1 to 65535.\n"
 
 
 def test_a_kubeconfig_that_is_not_there_is_one_sentence_before_anything_is_made(

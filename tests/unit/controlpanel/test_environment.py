@@ -320,7 +320,7 @@ def test_the_web_server_refuses_them_too(tmp_path):
 def test_a_setting_that_cannot_be_used_is_one_sentence_at_start(tmp_path, command):
     ended = run(tmp_path, *command, ALLOWED_HOSTS="https://panel.test", DJANGO_SETTINGS_MODULE="controlpanel.settings")
     assert ended.returncode in (2, 4)
-    assert ended.stderr.startswith("The panel can't start: ALLOWED_HOSTS is 'https://panel.test'; it has to be")
+    assert ended.stderr.startswith("The panel can't start: ALLOWED_HOSTS is 'https://panel.test'. Set it to")
     assert ended.stderr.count("\n") == 1
 
 

@@ -28,7 +28,7 @@ def test_forget_asks_first_and_lists_what_it_leaves():
     for left in list_left(project):
         assert f"<strong>{left.kind}</strong> {left.namespace}/{left.name}" in asked
     unconfirmed = client.post(page("forget", project.pk)).content.decode()
-    assert "Tick the box" in unconfirmed
+    assert "data-unconfirmed" in unconfirmed
     project.refresh_from_db()
     assert project.phase == Phase.FAILED
     client.post(page("forget", project.pk), {"confirmed": "yes"})
