@@ -5,6 +5,7 @@ default.
 """
 
 import ipaddress
+import os
 import re
 import shlex
 from pathlib import Path
@@ -149,7 +150,8 @@ def directory(env: environ.Env, name: str, *, default: Path) -> Path:
 def file_path(env: environ.Env, name: str) -> str:
     """Return the variable as the path of an existing file; "" if it is not set. Raises ImproperlyConfigured."""
     value = text(env, name, default="")
-    if value and not Path(value).is_file():
+    # Unlike Path.is_file, isfile is False for a name that is too long.
+    if value and not os.path.isfile(value):  # noqa: PTH113
         raise _refuse(name, value, "the path of an existing file")
     return value
 

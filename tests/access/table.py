@@ -154,7 +154,7 @@ ADDRESSES: dict[str, tuple[Request, ...]] = {
     "admin/(?P<url>.*)$": (get(ALL_STAFF, 404),),
     "admin:auth_user_password_change": (get(ADMINISTERS, target="user"), post(ADMINISTERS, 200, target="user")),
     "admin:auditlog_logentry_export": (get(ADMINISTERS),),
-    # --- Clusters found
+    # --- Unmanaged clusters
     "admin:projects_foundcluster_changelist": (get(SEES_ALL),),
     "admin:projects_foundcluster_fragment": (get(SEES_ALL),),
     "admin:projects_foundcluster_rescan": (post(SEES_ALL),),

@@ -1,4 +1,4 @@
-"""Adoption as people ask for it: the page of clusters found, its form, what is refused and why."""
+"""Unmanaged clusters in the admin: the list, the form that adopts one, refusals."""
 
 from datetime import timedelta
 from typing import Any
