@@ -102,7 +102,9 @@ def choice(env: environ.Env, name: str, *, default: str, allowed: tuple[str, ...
     """Return one of the allowed values. Raises ImproperlyConfigured for any other."""
     value = text(env, name, default=default)
     if value not in allowed:
-        raise ImproperlyConfigured(f"{name} is '{one_line(value, 60)}'. Set it to one of: {', '.join(allowed)}.")
+        raise ImproperlyConfigured(
+            f"{name} is '{one_line(value, 60)}'. Set it to one of: {', '.join(filter(None, allowed))}."
+        )
     return value
 
 

@@ -79,6 +79,8 @@ CSRF_TRUSTED_ORIGINS = origins(env, "CSRF_TRUSTED_ORIGINS")
 KUBECONFIG = text(env, "KUBECONFIG", default="")
 KUBE_CONTEXT = text(env, "KUBE_CONTEXT", default="")
 IN_CLUSTER = "KUBERNETES_SERVICE_HOST" in os.environ and not KUBECONFIG
+# The component that this process is, if each has its own service account. "": any.
+PANEL_COMPONENT = choice(env, "PANEL_COMPONENT", default="", allowed=("", "web", "queue", "watcher"))
 # Without a configured cluster, the panel uses the embedded one, through a kubeconfig like any other.
 EMBEDDED_CLUSTER = not KUBECONFIG and not IN_CLUSTER
 # The production image leaves the package out.

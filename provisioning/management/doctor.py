@@ -21,22 +21,12 @@ from projects.services.key_rotation import count_readable_secrets
 from provisioning import heartbeats
 from provisioning.kube.client import Kube, connect, disconnect
 from provisioning.kube.errors import KubeError, NotConfiguredError, RefusedError, UnreachableError
-from provisioning.kube.kinds import INGRESS, POD, PVC, SECRET, SERVICE, STATEFULSET, Kind, cluster_kind
+from provisioning.kube.kinds import Kind, cluster_kind
+from provisioning.kube.permissions import needed_permissions
 from provisioning.management.console import explain_database_error
 from provisioning.management.hints import how_to_start
 
 _LEAST_FREE_BYTES = 1_000_000_000
-# Every verb that the panel uses in the namespace of its projects. Server-side apply needs create as well as patch.
-_APPLIED = ("create", "delete", "get", "list", "patch")
-_CLUSTER_VERBS = ("create", "delete", "get", "list", "patch", "watch")
-_PERMISSIONS: tuple[tuple[Kind, tuple[str, ...]], ...] = (
-    (SECRET, ("create", "delete", "list", "patch", "watch")),
-    (SERVICE, _APPLIED),
-    (STATEFULSET, (*_APPLIED, "watch")),
-    (INGRESS, ("create", "delete", "list", "patch")),
-    (PVC, ("delete", "list")),
-    (POD, ("list",)),
-)
 
 
 class Verdict(Enum):
@@ -76,7 +66,11 @@ def examine() -> Iterator[Finding]:
         yield from _examine_groups()
         yield _examine_stored_secrets()
         yield from _examine_processes()
-    yield from _examine_cluster()
+    if settings.PANEL_COMPONENT == "web":
+        elsewhere = "not examined, because the web server makes no request to it. Run doctor in a Pod of the queue."
+        yield _ok("api server", f"The API server was {elsewhere}")
+    else:
+        yield from _examine_cluster()
 
 
 def _examine_settings() -> Iterator[Finding]:
@@ -204,17 +198,16 @@ def _examine_cluster() -> Iterator[Finding]:
 
 
 def _examine_permissions(kube: Kube, cluster: Kind) -> Finding:
-    asked = ((cluster, _CLUSTER_VERBS), *_PERMISSIONS)
-    missing = [
-        f"{verb} {kind.plural}"
-        for kind, verbs in asked
-        for verb in verbs
-        if not kube.may(verb, kind, settings.KUBE_NAMESPACE)
+    asked = [
+        (verb, kind)
+        for kind, verbs in needed_permissions(cluster, settings.PANEL_COMPONENT).items()
+        for verb in sorted(verbs)
     ]
+    whose = f"The {settings.PANEL_COMPONENT}'s account" if settings.PANEL_COMPONENT else "The panel's account"
+    missing = [f"{verb} {kind.plural}" for verb, kind in asked if not kube.may(verb, kind, settings.KUBE_NAMESPACE)]
     if missing:
         return _failed(
             "permissions",
-            f"The panel's account may not {', '.join(missing)} in namespace {settings.KUBE_NAMESPACE}: "
-            "extend its Role.",
+            f"{whose} may not {', '.join(missing)} in namespace {settings.KUBE_NAMESPACE}: extend its Role.",
         )
-    return _ok("permissions", f"All {sum(len(verbs) for _, verbs in asked)} permissions in use are granted.")
+    return _ok("permissions", f"{whose} has all {len(asked)} permissions that it uses.")

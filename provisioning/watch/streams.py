@@ -146,10 +146,16 @@ class Stream:
     """One list+watch. Runs in a thread of its own until `stop` is set; its troubles never end it."""
 
     def __init__(
-        self, subject: Subject, namespace: str, stop: threading.Event, clusters: "Stream | None" = None
+        self,
+        subject: Subject,
+        namespace: str,
+        stop: threading.Event,
+        clusters: "Stream | None" = None,
+        connect: Callable[[], Kube] = connect,
     ) -> None:
         """`clusters`: the stream of the Clusters that this one's objects belong to, if it is not that one itself."""
         self.subject, self.namespace, self.stop, self._clusters = subject, namespace, stop, clusters
+        self._connect = connect
         self.trouble = ""
         self.is_in_step = False
         self.pulse = Pulse()
@@ -178,7 +184,7 @@ class Stream:
 
     def _follow(self) -> None:
         """List, then watch until the next list is due."""
-        kube = connect()
+        kube = self._connect()
         kind = self.subject.kind(kube)
         version = ""
 

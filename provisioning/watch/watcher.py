@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from django.conf import settings
@@ -19,6 +19,7 @@ from projects.models import Project
 from projects.services.broker import enqueue_task
 from projects.services.inventory import request_inventory
 from provisioning import heartbeats
+from provisioning.kube.client import Kube, connect
 from provisioning.queue.sweep import sweep_once, vouch_for_settled
 from provisioning.watch.streams import CLUSTERS, RELIST_EVERY_S, SECRETS, STATUS_RELAY, SUBJECTS, Pulse, Stream
 
@@ -34,8 +35,8 @@ _CHECKED_WITHIN = 1.2
 class Watcher:
     """Leads when it can, stands by when it can't. `run` returns when `stop` is set."""
 
-    def __init__(self, stop: threading.Event) -> None:
-        self._stop = stop
+    def __init__(self, stop: threading.Event, connect: Callable[[], Kube] = connect) -> None:
+        self._stop, self._connect = stop, connect
         self._token = uuid.uuid4()
         self._streams: dict[tuple[str, str], tuple[Stream, threading.Thread]] = {}
         self._since: datetime | None = None
@@ -111,7 +112,7 @@ class Watcher:
                 if key in self._streams:
                     continue
                 clusters = self._streams.get((CLUSTERS, namespace)) if subject.name == SECRETS else None
-                stream = Stream(subject, namespace, threading.Event(), clusters[0] if clusters else None)
+                stream = Stream(subject, namespace, threading.Event(), clusters[0] if clusters else None, self._connect)
                 thread = threading.Thread(target=stream.run, name=f"watch-{subject.name}-{namespace}", daemon=True)
                 self._streams[key] = (stream, thread)
                 thread.start()

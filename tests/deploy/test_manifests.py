@@ -1,11 +1,13 @@
 """deploy/: what the manifests promise, checked against Kubernetes' own schemas and against the code they configure."""
 
+import ipaddress
 import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import kubernetes_validate  # type: ignore[import-untyped]
@@ -13,7 +15,7 @@ import pytest
 import yaml
 
 from provisioning.kube.kinds import cluster_kind
-from provisioning.management.doctor import _CLUSTER_VERBS, _PERMISSIONS
+from provisioning.kube.permissions import needed_permissions
 from provisioning.objects.manifests import (
     CLUSTER_V1,
     Owner,
@@ -129,8 +131,23 @@ def test_pods_keep_to_the_restricted_standard(name, spec):
 
 def test_only_pods_that_talk_to_the_cluster_hold_a_token():
     holders = {name for name, spec in pod_specs(EXAMPLE) if spec["automountServiceAccountToken"]}
-    assert holders == {f"Deployment controlpanel-{part}" for part in ("web", "queue", "watcher")}
-    assert find(EXAMPLE, "ServiceAccount", "controlpanel")["automountServiceAccountToken"] is False
+    assert holders == {f"Deployment controlpanel-{part}" for part in ("queue", "watcher")}
+    accounts = [item for item in EXAMPLE if item["kind"] == "ServiceAccount"]
+    assert len(accounts) == 3
+    assert all(account["automountServiceAccountToken"] is False for account in accounts)
+
+
+def test_each_component_has_an_account_of_its_own():
+    used = {name: spec["serviceAccountName"] for name, spec in pod_specs(EXAMPLE)}
+    assert used == {
+        "Job controlpanel-migrate": "controlpanel",
+        "Deployment controlpanel-web": "controlpanel",
+        "Deployment controlpanel-queue": "controlpanel-queue",
+        "Deployment controlpanel-watcher": "controlpanel-watcher",
+    }
+    for part in ("web", "queue", "watcher"):
+        (container,) = find(EXAMPLE, "Deployment", f"controlpanel-{part}")["spec"]["template"]["spec"]["containers"]
+        assert container["env"] == [{"name": "PANEL_COMPONENT", "value": part}]
 
 
 def test_one_pinned_image_for_all():
@@ -164,54 +181,108 @@ def test_the_watcher_has_a_standby_and_the_web_server_a_second_one():
 # --- network ---------------------------------------------------------------------------------------------------
 
 
+def policies_for(labels):
+    """The policies that select a Pod with these labels."""
+
+    def selects(selector):
+        expressions = selector.get("matchExpressions", [])
+        assert all(one["operator"] == "In" for one in expressions)
+        is_listed = all(labels.get(one["key"]) in one["values"] for one in expressions)
+        return is_listed and selector.get("matchLabels", {}).items() <= labels.items()
+
+    specs = [item["spec"] for item in EXAMPLE if item["kind"] == "NetworkPolicy"]
+    return [spec for spec in specs if selects(spec["podSelector"])]
+
+
+def test_nothing_is_allowed_by_default():
+    for labels in ({}, {"app": "something else"}, *(labels for _, labels in template_labels())):
+        directions = {direction for spec in policies_for(labels) for direction in spec["policyTypes"]}
+        assert directions == {"Ingress", "Egress"}, labels
+    assert not [spec for spec in policies_for({}) if spec.get("ingress") or spec.get("egress")]
+
+
 def test_only_the_ingress_controller_reaches_only_the_web_server():
-    policies = [item["spec"] for item in EXAMPLE if item["kind"] == "NetworkPolicy"]
-    everyone = [spec for spec in policies if spec["podSelector"]["matchLabels"].keys() == {"app.kubernetes.io/name"}]
-    assert len(everyone) == 1
-    assert set(everyone[0]["policyTypes"]) == {"Ingress", "Egress"}
-    assert "ingress" not in everyone[0]
-    assert all(labels["app.kubernetes.io/name"] == "controlpanel" for _, labels in template_labels())
-    (web,) = [spec for spec in policies if spec not in everyone]
-    assert web["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "web"
-    (rule,) = web["ingress"]
-    assert rule["from"]
-    assert rule["ports"] == [{"protocol": "TCP", "port": "http"}]
+    for name, labels in template_labels():
+        rules = [rule for spec in policies_for(labels) for rule in spec.get("ingress", [])]
+        if name != "Deployment controlpanel-web":
+            assert rules == []
+            continue
+        (rule,) = rules
+        assert rule["from"]
+        assert rule["ports"] == [{"protocol": "TCP", "port": "http"}]
 
 
-def test_egress_names_its_ports():
-    egress = find(EXAMPLE, "NetworkPolicy", "controlpanel")["spec"]["egress"]
-    assert all(rule["ports"] for rule in egress)
-    assert {port["port"] for rule in egress for port in rule["ports"]} == {53, 443, 6443, 5432, 6379}
+def egress_of(component):
+    """The ports that a component reaches, with the destinations of each."""
+    (labels,) = [found for name, found in template_labels() if name.endswith(f"controlpanel-{component}")]
+    reached: dict[int, list[dict[str, Any]]] = {}
+    for rule in (rule for spec in policies_for(labels) for rule in spec.get("egress", [])):
+        for port in rule["ports"]:
+            reached.setdefault(port["port"], []).extend(rule["to"])
+    return reached
+
+
+@pytest.mark.parametrize(
+    ("component", "ports"),
+    [
+        ("web", {53, 5432, 6379}),
+        ("migrate", {53, 5432, 6379}),
+        ("queue", {53, 5432, 6379, 443, 6443}),
+        ("watcher", {53, 5432, 6379, 443, 6443}),
+    ],
+)
+def test_egress_is_bounded(component, ports):
+    reached = egress_of(component)
+    assert reached.keys() == ports
+    networks = [
+        ipaddress.ip_network(to["ipBlock"]["cidr"]) for found in reached.values() for to in found if "ipBlock" in to
+    ]
+    assert networks
+    assert all(network.is_private for network in networks)
+    databases = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "databases"}}}
+    assert (databases in reached[5432]) == (component == "queue")
 
 
 # --- rights ----------------------------------------------------------------------------------------------------
 
 
-def granted():
+def granted(component):
     return {
         (group, resource, verb)
-        for rule in find(BASE, "Role", "controlpanel")["rules"]
+        for rule in find(BASE, "Role", f"controlpanel-{component}")["rules"]
         for group in rule["apiGroups"]
         for resource in rule["resources"]
         for verb in rule["verbs"]
     }
 
 
-def test_the_role_grants_what_the_doctor_asks_for():
-    asked = ((cluster_kind(CLUSTER_V1), _CLUSTER_VERBS), *_PERMISSIONS)
-    assert granted() == {(kind.group, kind.plural, verb) for kind, verbs in asked for verb in verbs}
+@pytest.mark.parametrize("component", ["queue", "watcher"])
+def test_each_role_grants_what_the_doctor_asks_for(component):
+    asked = needed_permissions(cluster_kind(CLUSTER_V1), component)
+    assert granted(component) == {(kind.group, kind.plural, verb) for kind, verbs in asked.items() for verb in verbs}
+
+
+def test_one_account_for_everything_needs_both_roles():
+    asked = needed_permissions(cluster_kind(CLUSTER_V1))
+    both = granted("queue") | granted("watcher")
+    assert both == {(kind.group, kind.plural, verb) for kind, verbs in asked.items() for verb in verbs}
+    assert needed_permissions(cluster_kind(CLUSTER_V1), "web") == {}
 
 
 def test_nothing_is_granted_wholesale_or_beyond_the_projects_namespace():
-    assert not any("*" in grant for grant in granted())
+    assert not any("*" in grant for component in ("queue", "watcher") for grant in granted(component))
     assert not [item for item in EXAMPLE if item["kind"] in ("ClusterRole", "ClusterRoleBinding")]
     namespace = find(EXAMPLE, "ConfigMap", "controlpanel")["data"]["KUBE_NAMESPACE"]
-    for kind in ("Role", "RoleBinding"):
-        assert find(EXAMPLE, kind, "controlpanel")["metadata"]["namespace"] == namespace
-    (subject,) = find(EXAMPLE, "RoleBinding", "controlpanel")["subjects"]
-    account = find(EXAMPLE, "ServiceAccount", "controlpanel")["metadata"]
-    assert (subject["name"], subject["namespace"]) == (account["name"], account["namespace"])
-    assert {spec["serviceAccountName"] for _, spec in pod_specs(EXAMPLE)} == {account["name"]}
+    bindings = [item for item in EXAMPLE if item["kind"] == "RoleBinding"]
+    assert len(bindings) == len([item for item in EXAMPLE if item["kind"] == "Role"]) == 2
+    for binding in bindings:
+        name = binding["metadata"]["name"]
+        assert binding["roleRef"]["name"] == name
+        for kind in ("Role", "RoleBinding"):
+            assert find(EXAMPLE, kind, name)["metadata"]["namespace"] == namespace
+        (subject,) = binding["subjects"]
+        account = find(EXAMPLE, "ServiceAccount", name)["metadata"]
+        assert (subject["name"], subject["namespace"]) == (account["name"], account["namespace"])
 
 
 # --- settings --------------------------------------------------------------------------------------------------

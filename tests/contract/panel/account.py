@@ -1,4 +1,4 @@
-"""The panel's account as deploy/ describes it: ServiceAccount, Role, RoleBinding, and a kubeconfig for it."""
+"""The panel's accounts as deploy/ describes them: ServiceAccounts, Roles, RoleBindings, and kubeconfigs for them."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ import yaml
 from tests.support.rest import Object, Rest
 
 BASE = Path(__file__).resolve().parents[3] / "deploy" / "base"
-ACCOUNT = "controlpanel"
+QUEUE, WATCHER, WEB = "controlpanel-queue", "controlpanel-watcher", "controlpanel"
 
 
 def deployed(file: str, namespaces: dict[str, str]) -> list[Object]:
@@ -26,19 +26,26 @@ def deployed(file: str, namespaces: dict[str, str]) -> list[Object]:
     return [move(document) for document in yaml.safe_load_all((BASE / file).read_text())]
 
 
-def install(api: Rest, panel: str, projects: str) -> Object:
-    """Create the ServiceAccount (in the namespace `panel`), Role and RoleBinding (in `projects`); return the Role."""
+def install(api: Rest, panel: str, projects: str) -> dict[str, Object]:
+    """Create the ServiceAccounts (in the namespace `panel`), Roles and RoleBindings (in `projects`); return the Role of
+    each account that has one."""
     namespaces = {"controlpanel": panel, "databases": projects}
-    (account,) = deployed("serviceaccount.yaml", namespaces)
-    role, binding = deployed("role.yaml", namespaces)
-    api.create(f"/api/v1/namespaces/{panel}/serviceaccounts", account)
+    for account in deployed("serviceaccount.yaml", namespaces):
+        api.create(f"/api/v1/namespaces/{panel}/serviceaccounts", account)
     rbac = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{projects}"
-    api.create(f"{rbac}/roles", role)
-    api.create(f"{rbac}/rolebindings", binding)
-    return role
+    roles = {}
+    for item in deployed("role.yaml", namespaces):
+        if item["kind"] == "Role":
+            roles[item["metadata"]["name"]] = item
+            api.create(f"{rbac}/roles", item)
+        else:
+            (subject,) = item["subjects"]
+            assert subject["name"] == item["roleRef"]["name"] == item["metadata"]["name"]
+            api.create(f"{rbac}/rolebindings", item)
+    return roles
 
 
-def token_of(api: Rest, namespace: str, account: str = ACCOUNT) -> str:
+def token_of(api: Rest, namespace: str, account: str = QUEUE) -> str:
     request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}
     answer = api.create(f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token", request)
     return str(answer["status"]["token"])
@@ -46,6 +53,7 @@ def token_of(api: Rest, namespace: str, account: str = ACCOUNT) -> str:
 
 def write_kubeconfig(folder: Path, cluster: Object, token: str) -> Path:
     """Write a kubeconfig for a cluster entry (`{"server": …}`) whose token stands in a file of its own."""
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "token").write_text(token)
     path = folder / "kubeconfig"
     config = {

@@ -1,4 +1,4 @@
-"""The panel as its ServiceAccount: the Role in deploy/ holds what a whole life takes, and nothing else."""
+"""The queue and the watcher as their ServiceAccounts: the Roles in deploy/ hold what a life takes, and no more."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ from projects.services.password_rotation import request_password_rotation
 from projects.services.provisioning import add_project, request_delete, request_provision
 from provisioning.heartbeats import is_watched
 from provisioning.inventory.adoption import list_clusters, request_adopt
-from provisioning.kube.client import connect
+from provisioning.kube.client import Kube, connect
+from provisioning.kube.config import load_access
 from provisioning.kube.kinds import POD, SECRET, cluster_kind
 from provisioning.management.doctor import Finding, Verdict, examine
 from provisioning.objects.manifests import CLUSTER_V1
 from provisioning.watch.watcher import Watcher
 from tests.contract.conftest import Place, eventually
-from tests.contract.panel.account import install, token_of, write_kubeconfig
+from tests.contract.panel.account import QUEUE, WATCHER, WEB, install, token_of, write_kubeconfig
 from tests.contract.panel.recorder import Permission, Recorder, recording
 from tests.support.passes import follow, is_running
 from tests.support.rest import Access, Object, Rest
@@ -41,11 +42,9 @@ REVIEW_PERMISSION: Permission = ("authorization.k8s.io", "selfsubjectaccessrevie
 
 @dataclass
 class Installation:
-    """The panel's account and Role, as deploy/ has them, in namespaces of the test's own."""
+    """One of the panel's accounts and its Role, as deploy/ has them, in namespaces of the test's own."""
 
-    account: str
     role: Object
-    kubeconfig: Path
     recorder: Recorder
 
     @property
@@ -71,32 +70,55 @@ def panel_namespace(api: Rest) -> Iterator[str]:
 
 
 @pytest.fixture
+def roles(api: Rest, place: Place, panel_namespace: str) -> dict[str, Object]:
+    return install(api, panel_namespace, place.name)
+
+
+@pytest.fixture
+def watcher(
+    access: Access,
+    api: Rest,
+    roles: dict[str, Object],
+    panel_namespace: str,
+    tmp_path: Path,
+    use_cluster: Callable[[Path], None],
+) -> Iterator[tuple[Installation, Kube]]:
+    """The watcher's account, and a client that uses it."""
+    with recording(access) as recorder:
+        use_cluster(
+            write_kubeconfig(tmp_path / "watcher", {"server": recorder.url}, token_of(api, panel_namespace, WATCHER))
+        )
+        yield Installation(roles[WATCHER], recorder), Kube(load_access())
+
+
+@pytest.fixture
 def installation(
     access: Access,
     api: Rest,
+    roles: dict[str, Object],
+    watcher: tuple[Installation, Kube],
     place: Place,
     panel_namespace: str,
     tmp_path: Path,
     use_cluster: Callable[[Path], None],
     settings: Any,
 ) -> Iterator[Installation]:
+    """The queue's account, which everything but the watcher uses."""
     with recording(access) as recorder:
-        role = install(api, panel_namespace, place.name)
-        token = token_of(api, panel_namespace)
-        kubeconfig = write_kubeconfig(tmp_path, {"server": recorder.url}, token)
-        settings.KUBE_NAMESPACE = place.name
-        use_cluster(kubeconfig)
-        installed = Installation(f"{panel_namespace}:controlpanel", role, kubeconfig, recorder)
+        settings.KUBE_NAMESPACE, settings.PANEL_COMPONENT = place.name, "queue"
+        token = token_of(api, panel_namespace, QUEUE)
+        use_cluster(write_kubeconfig(tmp_path / "queue", {"server": recorder.url}, token))
         # A Role takes a moment until every part of a real server goes by it.
         eventually(lambda: connect().may("list", POD, place.name), bool)
-        yield installed
+        eventually(lambda: watcher[1].may("watch", SECRET, place.name), bool)
+        yield Installation(roles[QUEUE], recorder)
 
 
 @contextmanager
-def watching() -> Iterator[None]:
-    """Run the watcher, and return when its streams are in step."""
+def watching(kube: Kube) -> Iterator[None]:
+    """Run the watcher with this client, and return when its streams are in step."""
     stop = threading.Event()
-    thread = threading.Thread(target=Watcher(stop).run, name="watcher", daemon=True)
+    thread = threading.Thread(target=Watcher(stop, lambda: kube).run, name="watcher", daemon=True)
     thread.start()
     try:
         eventually(lambda: is_watched(timezone.now()), bool)
@@ -157,14 +179,14 @@ def permissions_finding() -> Finding:
     return found
 
 
-def live_a_whole_life(api: Rest, place: Place, settings: Any, unique_name: str) -> None:
+def live_a_whole_life(api: Rest, place: Place, settings: Any, unique_name: str, watcher: Kube) -> None:
     """Everything that the panel does in a cluster: provision, watch, mend, adopt, release, delete, diagnose."""
     made = follow(start(f"{unique_name}a"), is_running, DEADLINE_S)
     assert made.sandbox is not None
     # Its Secret is KubeBlocks', and the panel writes into it.
     assert request_password_rotation(made, actor="tester").accepted
     made = follow(made, lambda p: is_running(p) and p.events.filter(reason="PasswordRotated").exists(), DEADLINE_S)
-    with watching():
+    with watching(watcher):
         settings.SANDBOX_DOMAIN = "apps.example.com"
         public = follow(start(f"{unique_name}b"), is_running, DEADLINE_S)
         made = drift(api, place, made)
@@ -185,16 +207,22 @@ def live_a_whole_life(api: Rest, place: Place, settings: Any, unique_name: str) 
     assert permissions_finding().verdict is Verdict.OK
 
 
-def test_a_whole_life_takes_exactly_the_role(
-    installation: Installation, api: Rest, place: Place, settings: Any, unique_name: str
+def test_a_whole_life_takes_exactly_the_roles(
+    installation: Installation,
+    watcher: tuple[Installation, Kube],
+    api: Rest,
+    place: Place,
+    settings: Any,
+    unique_name: str,
 ) -> None:
-    live_a_whole_life(api, place, settings, unique_name)
-    recorder = installation.recorder
-    assert recorder.refused == []
-    needed = recorder.permissions - {REVIEW_PERMISSION}
-    assert sorted(installation.granted - needed) == [], "granted, but never needed"
-    assert sorted(needed - installation.granted) == [], "needed, but not granted by the Role"
-    assert {request.namespace for request in recorder.requests} <= {place.name, ""}
+    live_a_whole_life(api, place, settings, unique_name, watcher[1])
+    for account in (installation, watcher[0]):
+        recorder, name = account.recorder, account.role["metadata"]["name"]
+        assert recorder.refused == []
+        needed = recorder.permissions - {REVIEW_PERMISSION}
+        assert sorted(account.granted - needed) == [], f"granted to {name}, but never needed"
+        assert sorted(needed - account.granted) == [], f"needed by {name}, but not granted"
+        assert {request.namespace for request in recorder.requests} <= {place.name, ""}
 
 
 def rules_of(rest: Rest, namespace: str) -> set[Permission]:
@@ -204,23 +232,35 @@ def rules_of(rest: Rest, namespace: str) -> set[Permission]:
     return permissions_of(status["resourceRules"])
 
 
-def test_the_account_may_do_nothing_else(
-    installation: Installation, access: Access, api: Rest, place: Place, panel_namespace: str
+def test_the_accounts_may_do_nothing_else(
+    access: Access, api: Rest, place: Place, panel_namespace: str, roles: dict[str, Object], installation: Installation
 ) -> None:
-    def rest_of(account: str) -> Rest:
+    def rules_in(account: str, namespace: str) -> set[Permission]:
         token = token_of(api, panel_namespace, account)
-        return Rest(Access(access.url, token=token, ca_file=access.ca_file, verify=access.verify))
+        rest = Rest(Access(access.url, token=token, ca_file=access.ca_file, verify=access.verify))
+        try:
+            return rules_of(rest, namespace)
+        finally:
+            rest.close()
 
     api.create(f"/api/v1/namespaces/{panel_namespace}/serviceaccounts", {"metadata": {"name": "nobody"}})
-    panel, nobody = rest_of("controlpanel"), rest_of("nobody")
-    try:
-        everyones = rules_of(nobody, place.name)
-        assert rules_of(panel, place.name) - everyones == installation.granted
-        assert rules_of(panel, panel_namespace) == everyones
-        assert rules_of(panel, "kube-system") == everyones
-    finally:
-        panel.close()
-        nobody.close()
+    everyones = rules_in("nobody", place.name)
+    for account in (QUEUE, WATCHER, WEB):
+        granted = permissions_of(roles[account]["rules"]) if account in roles else set()
+        assert rules_in(account, place.name) - everyones == granted, account
+        assert rules_in(account, panel_namespace) == everyones
+        assert rules_in(account, "kube-system") == everyones
+    assert WEB not in roles
+
+
+def test_the_doctor_asks_for_what_its_component_uses(
+    installation: Installation, watcher: tuple[Installation, Kube], settings: Any
+) -> None:
+    assert permissions_finding().verdict is Verdict.OK
+    settings.PANEL_COMPONENT = "watcher"
+    missing = permissions_finding()
+    assert missing.verdict is Verdict.FAILED
+    assert missing.message.startswith("The watcher's account may not watch")
 
 
 @pytest.mark.parametrize(
