@@ -1,10 +1,12 @@
 """Fixtures that several parts of the suite share: an embedded cluster with real databases, and a project on it."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from devcluster.cluster import EmbeddedCluster, Options
 from devcluster.controllers.scenarios import Scenario
@@ -16,14 +18,39 @@ from provisioning.kube.client import disconnect
 from tests.support.passes import follow, is_running
 
 TESTS = Path(__file__).resolve().parent
+# With pytest -n, folders whose files take minutes begin first, so that no worker is left with one at the end.
+SLOW_FOLDERS = frozenset({"program", "faults", "cluster", "contract", "browser"})
 _numbers = itertools.count(1)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def folder_of(item: pytest.Item) -> str:
+    return item.path.relative_to(TESTS).parts[0]
+
+
+class Scheduling(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
+    """Gives each worker whole files. Tests of the whole program are one unit: they never run at the same time."""
+
+    def __init__(self, config: pytest.Config, log: Any) -> None:
+        super().__init__(config, log)
+        config.option.loadscopereorder = False  # xdist would begin with the files of most tests
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "tests/program" if nodeid.startswith("tests/program/") else super()._split_scope(nodeid)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None]:
     """Mark each test with the name of its folder: `-m "not cluster"` leaves out tests/cluster."""
     for item in items:
-        item.add_marker(item.path.relative_to(TESTS).parts[0])
+        item.add_marker(folder_of(item))
+    yield
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: folder_of(item) not in SLOW_FOLDERS)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
+    return Scheduling(config, log)
 
 
 @pytest.fixture(autouse=True)
