@@ -11,6 +11,8 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
 ARGS ?=
 PYTEST_ARGS ?=
+# Tests run in one process per processor; `make test WORKERS=` runs them in one.
+WORKERS ?= -n logical --maxprocesses 4
 IMAGE ?= controlpanel:0.2.0
 CONTRACT := $(BIN)/python -m pytest tests/contract
 ASSETS := $(BIN)/python -m tests.contract.kube_assets
@@ -82,10 +84,10 @@ lock: ## Pin every package of requirements*.in to its newest allowed version, wi
 .PHONY: test test-unit browser test-deploy
 
 test: setup-dev browser ## Run all tests (PYTEST_ARGS=… for pytest)
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest $(WORKERS) $(PYTEST_ARGS)
 
 test-unit: setup-dev ## Run the tests that need no cluster and no browser (PYTEST_ARGS=…)
-	@$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest tests/unit $(WORKERS) $(PYTEST_ARGS)
 
 browser:
 	@if command -v chromium >/dev/null; then exit 0; fi; \

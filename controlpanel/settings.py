@@ -79,6 +79,8 @@ CSRF_TRUSTED_ORIGINS = origins(env, "CSRF_TRUSTED_ORIGINS")
 KUBECONFIG = text(env, "KUBECONFIG", default="")
 KUBE_CONTEXT = text(env, "KUBE_CONTEXT", default="")
 IN_CLUSTER = "KUBERNETES_SERVICE_HOST" in os.environ and not KUBECONFIG
+# Where the kubelet puts a Pod's token and the cluster's certificate authority.
+SERVICE_ACCOUNT_DIR = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 # The component that this process is, if each has its own service account. "": any.
 PANEL_COMPONENT = choice(env, "PANEL_COMPONENT", default="", allowed=("", "web", "queue", "watcher"))
 # Without a configured cluster, the panel uses the embedded one, through a kubeconfig like any other.

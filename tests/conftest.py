@@ -9,7 +9,7 @@ import pytest
 from xdist.scheduler import LoadFileScheduling
 
 from devcluster.cluster import EmbeddedCluster, Options
-from devcluster.controllers.scenarios import Scenario
+from devcluster.controllers.scenarios import CONFIG_MAP, NAMESPACE
 from projects.models import Project
 from projects.services import queue as scheduling
 from projects.services.provisioning import add_project, request_provision
@@ -89,21 +89,13 @@ def use_cluster(settings) -> Iterator[Callable[[Path], None]]:
 
 @pytest.fixture
 def cluster(embedded_cluster: EmbeddedCluster, use_cluster) -> Iterator[EmbeddedCluster]:
-    """The shared embedded cluster, in its usual mood: scenarios and faults of a test end with it."""
+    """The shared embedded cluster. Scenarios and faults that a test sets are removed after it."""
     use_cluster(embedded_cluster.kubeconfig)
-    names = []
-    set_scenario = embedded_cluster.set_scenario
-
-    def remember(name: str, scenario: Scenario | None) -> None:
-        names.append(name)
-        set_scenario(name, scenario)
-
-    embedded_cluster.set_scenario = remember  # type: ignore[method-assign]
     yield embedded_cluster
-    embedded_cluster.set_scenario = set_scenario  # type: ignore[method-assign]
     embedded_cluster.faults.clear()
-    for name in names:
-        set_scenario(name, None)
+    scenarios = embedded_cluster.server.store.get("configmaps", NAMESPACE, CONFIG_MAP)
+    for name in (scenarios.parse().get("data") or {}) if scenarios else ():
+        embedded_cluster.set_scenario(name, None)
 
 
 @pytest.fixture

@@ -26,8 +26,6 @@ from provisioning.kube.login_plugin import LoginPluginError, PluginLogin
 if TYPE_CHECKING:
     from kubernetes.client.configuration import Configuration
 
-# Where the kubelet puts a Pod's token and the cluster's CA.
-SERVICE_ACCOUNT_DIR = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 # As kubectl does; the kubelet renews a Pod's token long before it runs out.
 REREAD_EVERY_S = 60.0
 
@@ -154,7 +152,7 @@ def open_pool(configuration: "Configuration") -> urllib3.PoolManager:
 def _load_service_account(configuration: Any) -> None:
     from kubernetes.config.incluster_config import InClusterConfigLoader
 
-    token, authority = SERVICE_ACCOUNT_DIR / "token", SERVICE_ACCOUNT_DIR / "ca.crt"
+    token, authority = settings.SERVICE_ACCOUNT_DIR / "token", settings.SERVICE_ACCOUNT_DIR / "ca.crt"
     loader: Any = InClusterConfigLoader
     loader(str(token), str(authority), try_refresh_token=False).load_and_set(configuration)
     _follow_token_file(configuration, token)

@@ -2,6 +2,7 @@
 
 import pytest
 from django.contrib.auth.models import Permission, User
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 from django_q.models import OrmQ
@@ -154,22 +155,21 @@ def test_invalid_name_shows_an_error(admin, name, error):
     assert Project.objects.count() == 2
 
 
-def test_name_taken_between_check_and_insert_shows_an_error(admin, monkeypatch):
+def test_name_taken_between_check_and_insert_shows_an_error(admin):
     """The rival's row is there, and only the first check is too early to see it."""
-    rival = ProjectFactory.create(name="aaa")
-    clean = Project.clean
-    checks = []
+    ProjectFactory.create(name="aaa")
+    inserts = []
 
-    def clean_too_early(self: Project) -> None:
-        checks.append(self.name)
-        if len(checks) == 1:
-            Project.objects.filter(pk=rival.pk).update(kubernetes_name="not-there-yet")
-        clean(self)
-        Project.objects.filter(pk=rival.pk).update(kubernetes_name="aaa")
+    def look_too_early(execute, sql, params, many, context):
+        if sql.startswith('INSERT INTO "projects_project"'):
+            inserts.append(sql)
+        if not inserts and sql.startswith("SELECT") and '"kubernetes_name" = ' in sql:
+            params = tuple("not-there-yet" if value == "aaa" else value for value in params)
+        return execute(sql, params, many, context)
 
-    monkeypatch.setattr(Project, "clean", clean_too_early)
-    response = admin.post(reverse(ADD), {**NO_VARIABLES, "name": "aaa", "owner": ""})
-    assert checks == ["aaa", "aaa"]
+    with connection.execute_wrapper(look_too_early):
+        response = admin.post(reverse(ADD), {**NO_VARIABLES, "name": "aaa", "owner": ""})
+    assert len(inserts) == 1
     assert response.status_code == 200
     assert "There is a project &#x27;aaa&#x27; already. Choose another name." in response.content.decode()
     assert Project.objects.count() == 1

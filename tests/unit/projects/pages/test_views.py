@@ -228,25 +228,32 @@ def test_user_owns_the_project_they_add():
 
 
 @pytest.mark.django_db(transaction=True)
-def test_concurrent_adds_of_one_name_make_one_project_and_one_error(monkeypatch):
+def test_concurrent_adds_of_one_name_make_one_project_and_one_error():
     """Both pass the check before either inserts: the constraint decides, and the loser gets an error."""
     both_checked = threading.Barrier(2, timeout=20)
-    full_clean = Project.full_clean
-
-    def check_together(self: Project, *args: Any, **kwargs: Any) -> None:
-        full_clean(self, *args, **kwargs)
-        if self.namespace == "checked-by-the-service":
-            both_checked.wait()
-
-    monkeypatch.setattr(Project, "full_clean", check_together)
     client = log_in("view_project", "add_project")
-    answers = []
+    answers: list[Any] = []
+    inserted: list[bool] = []
 
     def add() -> None:
         mine = Client()
         mine.cookies = client.cookies
+        steps: list[str] = []
+
+        def insert_together(execute: Any, sql: str, *arguments: Any) -> Any:
+            if sql.startswith("SELECT") and '"kubernetes_name" = ' in sql:
+                steps.append("checked")
+            # SQLite's BEGIN takes the lock already.
+            elif "checked" in steps and sql.startswith(("BEGIN", 'INSERT INTO "projects_project"')):
+                if "inserts" not in steps:
+                    both_checked.wait()
+                steps.append("inserts")
+            return execute(sql, *arguments)
+
         try:
-            answers.append(mine.post(page("add"), {"name": "aaa", "namespace": "checked-by-the-service"}))
+            with connection.execute_wrapper(insert_together):
+                answers.append(mine.post(page("add"), {"name": "aaa"}))
+            inserted.append("inserts" in steps)
         finally:
             connection.close()
 
@@ -255,6 +262,7 @@ def test_concurrent_adds_of_one_name_make_one_project_and_one_error(monkeypatch)
         thread.start()
     for thread in threads:
         thread.join(30)
+    assert inserted == [True, True]
     assert sorted(answer.status_code for answer in answers) == [200, 302]
     assert Project.objects.count() == 1
     loser = next(answer for answer in answers if answer.status_code == 200)

@@ -69,11 +69,10 @@ def in_a_pod(tmp_path, monkeypatch, settings, authority, api, use_cluster):
     folder.mkdir()
     (folder / "ca.crt").write_bytes(authority.file.read_bytes())
     (folder / "token").write_text("first")
-    monkeypatch.setattr(config, "SERVICE_ACCOUNT_DIR", folder)
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(api.port))
     use_cluster("")
-    settings.IN_CLUSTER, settings.EMBEDDED_CLUSTER = True, False
+    settings.IN_CLUSTER, settings.EMBEDDED_CLUSTER, settings.SERVICE_ACCOUNT_DIR = True, False, folder
     return folder
 
 
