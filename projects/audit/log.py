@@ -54,6 +54,7 @@ ACTIONS = (
     "OrphanEnded",
     "KeysRotated",
     "EventsPruned",
+    "StateImported",
     "LoggedIn",
     "LoggedOut",
     "LogInFailed",
@@ -110,9 +111,9 @@ def record_bulk_action(model: type[Model], action: str, name: str, message: str)
 # --- Where entries come from -----------------------------------------------------------------------------------
 
 
-def _record_event(instance: Event, created: bool, **_: Any) -> None:
+def _record_event(instance: Event, created: bool, raw: bool = False, **_: Any) -> None:
     """Log the requests of users. A pass runs outside of a request, and its actor is the panel."""
-    if created and (_request.get() is not None or instance.actor.startswith(COMMAND_LINE)):
+    if created and not raw and (_request.get() is not None or instance.actor.startswith(COMMAND_LINE)):
         is_reveal = instance.reason == "CredentialsRevealed"
         kind = LogEntry.Action.ACCESS if is_reveal else LogEntry.Action.UPDATE
         record_action(instance.project, instance.reason, by=instance.actor, message=instance.message, kind=kind)

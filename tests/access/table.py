@@ -202,7 +202,9 @@ COMMANDS: dict[str, str] = {
     "delete": "event",
     "devcluster": "runs",
     "doctor": "looks",
+    "export_state": "looks",
     "forget": "event",
+    "import_state": "log",
     # An event where this panel knows the project, else a line of the log.
     "orphans": "event",
     "plan": "looks",
