@@ -33,9 +33,9 @@ class ProjectQuerySet(models.QuerySet["Project"]):
         return cast("ProjectQuerySet", permissions.visible(self, user, owner="owner"))
 
     def for_pass(self) -> "ProjectQuerySet":
-        """Fetch what a pass reads of the project itself, and whether it `has_variables` to be fetched."""
+        """Fetch what a pass reads of the project itself, and whether it `has_variables`."""
         variables = ProjectVariable.objects.filter(project=models.OuterRef("pk"))
-        return self.select_related("template").annotate(has_variables=models.Exists(variables))
+        return self.select_related("template").annotate(found_variables=models.Exists(variables))
 
     def with_resources(self) -> "ProjectQuerySet":
         """Fetch each project's live database and sandbox along: three queries whatever the number of rows."""
@@ -163,6 +163,14 @@ class Project(ProjectLifecycle, Observation):
 
     def get_absolute_url(self) -> str:
         return reverse("projects:detail", args=[self.pk])
+
+    @cached_property
+    def has_variables(self) -> bool:
+        """Whether the project has variables: a query, unless `for_pass` has fetched the answer."""
+        if self._state.adding:
+            return False
+        found: bool | None = self.__dict__.get("found_variables")
+        return self.variables.exists() if found is None else found
 
     @cached_property
     def database(self) -> "DatabaseCluster | None":

@@ -17,7 +17,7 @@ def decide_removal(desired: Desired, observed: Observed, now: datetime) -> Decis
     if deadline is None or desired.is_new_intent:
         deadline = now + timedelta(seconds=desired.timeout_s)
     going = _say_going(desired, doomed, deadline)
-    if any(item.is_ours and not item.is_deleting for item in doomed):
+    if any(item.is_deletable for item in doomed):
         return Decision(Action.DELETE_OBJECTS, going, Requeue.POLL, going, going)
     if kept:
         return Decision(Action.RELEASE_CLUSTER, going, Requeue.POLL, going, going)

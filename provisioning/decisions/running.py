@@ -63,7 +63,7 @@ class _DatabaseStep:
 
 def _decide_running(desired: Desired, observed: Observed, now: datetime) -> Decision:
     if desired.database is None:
-        raise ValueError("A running project has a database row before anything is decided.")
+        return _decide_new_database(observed)
     step = _decide_database(desired, desired.database, observed, now)
     is_usable = step.status.phase is Phase.RUNNING and step.action is None
     if is_usable:
@@ -75,6 +75,13 @@ def _decide_running(desired: Desired, observed: Observed, now: datetime) -> Deci
     if not is_late:
         project = replace(project, phase=Phase.WAITING)
     return Decision(step.action, project, step.requeue, database=step.status, sandbox=_pending_sandbox(desired, step))
+
+
+def _decide_new_database(observed: Observed) -> Decision:
+    """The project has no database row: it gets one, for the Cluster that exists or for a new one."""
+    existing = observed.existing
+    message = f"Using the existing Cluster {existing.name}." if existing else "Choosing a name for a new Cluster."
+    return Decision(Action.ENSURE_DATABASE, Status(Phase.WAITING, Reason.REQUESTED, message), Requeue.POLL)
 
 
 def _has_captured(sandbox: DesiredSandbox | None) -> bool:
@@ -175,20 +182,16 @@ def _decide_credentials(
     match observed.credentials:
         case ObservedCredentials.CHANGED:
             return _DatabaseStep(Action.CAPTURE_CREDENTIALS, creating)
-        case ObservedCredentials.MISSING if database.captured_at is None:
-            missing = observed.missing or Missing(Reason.SECRET_MISSING, "The credential Secret does not exist yet.")
-            return wait(missing.reason, missing.message, Requeue.WATCHED)
-        case ObservedCredentials.UNKNOWN if database.captured_at is None:
-            raise ValueError("The Secret of a running Cluster is read before anything is decided.")
-        case ObservedCredentials.MISSING | ObservedCredentials.SAME | ObservedCredentials.UNKNOWN:
+        case Missing() as missing:
+            if database.captured_at is None:
+                return wait(missing.reason, missing.message, Requeue.WATCHED)
+        case ObservedCredentials.SAME:
             pass
         case _:
             assert_never(observed.credentials)
     if database.is_verified or not desired.verifies:
         return _DatabaseStep(None, running)
     match observed.verification:
-        case None:
-            return _DatabaseStep(Action.VERIFY_CONNECTION, creating)
         case Verification.VERIFIED | Verification.UNREACHABLE:
             return _DatabaseStep(None, running)
         case Verification.UNANSWERED:
@@ -199,6 +202,8 @@ def _decide_credentials(
             return wait(Reason.CONNECTION_REFUSED, observed.verification_note, Requeue.POLL)
         case Verification.REJECTED:
             return wait(Reason.CREDENTIALS_REJECTED, f"{observed.verification_note} {_MEND_REJECTED}", Requeue.POLL)
+        case None:
+            return wait(Reason.CONNECTION_REFUSED, "The credentials are not verified yet.", Requeue.POLL)
         case _:
             assert_never(observed.verification)
 

@@ -1,4 +1,4 @@
-"""The words of a decision: what is wanted, what was seen, what is to be done and said. Pure."""
+"""Input and output types of `decide()`. Pure."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,13 +11,13 @@ from provisioning.objects.diff import Difference
 
 
 class Action(Enum):
-    """One step towards what is wanted; each is safe to repeat."""
+    """One step towards the desired state. Every action is safe to repeat."""
 
+    ENSURE_DATABASE = "ensure_database"
     APPLY_CLUSTER = "apply_cluster"
     ADOPT_CLUSTER = "adopt_cluster"
     REPLACE_DATABASE = "replace_database"
     CAPTURE_CREDENTIALS = "capture_credentials"
-    VERIFY_CONNECTION = "verify_connection"
     ROTATE_PASSWORD = "rotate_password"  # noqa: S105 - an action, not a password  # nosec B105
     APPLY_SANDBOX = "apply_sandbox"
     APPLY_SANDBOX_WITH_DEFAULT = "apply_sandbox_with_default"
@@ -29,38 +29,36 @@ class Action(Enum):
 
 
 class Requeue(Enum):
-    """How soon to look again when no event asks for it earlier."""
+    """When the next pass runs if no event asks for one earlier."""
 
-    POLL = "poll"  # nothing will tell us
-    WATCHED = "watched"  # the watcher will tell us, where one runs
-    FAILED = "failed"  # it may heal by itself
-    SETTLED = "settled"  # only drift is left to be found
-    ONCE_MORE = "once_more"  # a pass that lost its lease may still have made something
+    POLL = "poll"  # soon: no watch reports the change
+    WATCHED = "watched"  # the watcher reports the change; soon if no watcher runs
+    FAILED = "failed"  # later: the project may recover
+    SETTLED = "settled"  # rarely: only drift is left to be found
+    ONCE_MORE = "once_more"  # once: a pass that lost its lease may still have created something
     NEVER = "never"
 
 
 class ObservedCredentials(Enum):
-    """How the cluster's Secret compares with the captured credentials."""
+    """How the credentials in the Cluster's Secrets compare with the captured ones."""
 
-    UNKNOWN = "unknown"
-    MISSING = "missing"
     CHANGED = "changed"
     SAME = "same"
 
 
 class Verification(Enum):
-    """What came of connecting as the captured user."""
+    """The outcome of connecting with a database's credentials."""
 
     VERIFIED = "verified"
-    UNREACHABLE = "unreachable"  # no way there from the panel
-    UNANSWERED = "unanswered"  # a way, but no answer in time
-    REFUSED = "refused"  # the server says not now
-    REJECTED = "rejected"  # the server says not you
+    UNREACHABLE = "unreachable"  # no route from the panel
+    UNANSWERED = "unanswered"  # no answer in time
+    REFUSED = "refused"  # the server does not accept connections
+    REJECTED = "rejected"  # the server does not accept these credentials
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What a row is to say. `deadline` is None when nothing is waited for."""
+    """What a row is to say. `deadline` is None if nothing is waited for."""
 
     phase: Phase
     reason: Reason
@@ -70,7 +68,11 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class DesiredDatabase:
-    """The live DatabaseCluster row, as far as decisions need it."""
+    """The project's database row.
+
+    `is_reported_missing`: people were told that the Cluster and its data are gone. `has_run`: it was Running once, so
+    it may hold data.
+    """
 
     name: str
     origin: Origin
@@ -86,7 +88,7 @@ class DesiredDatabase:
 
 @dataclass(frozen=True, slots=True)
 class DesiredSandbox:
-    """The live Sandbox row, as far as decisions need it."""
+    """The project's sandbox row."""
 
     name: str
     is_applied: bool = False
@@ -97,7 +99,8 @@ class DesiredSandbox:
 
 @dataclass(frozen=True, slots=True)
 class DriftResponse:
-    """What is to be done about drift. `is_contested`: it was taken back again and again, and is only reported now."""
+    """How to respond to drift: revert it, or only report it. `is_contested`: it was reverted several times lately, so
+    it is only reported."""
 
     mends: bool = True
     is_contested: bool = False
@@ -105,9 +108,12 @@ class DriftResponse:
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """One project's intent and rows. `is_new_intent`: nobody has carried out the last request yet; `may_replace`: it
-    asked for a database, a new one if the old one vanished; `is_cancelled`: what a request made is to be taken back;
-    `is_ended`: no deletion or cancellation is under way (any more)."""
+    """One project's intent, rows and settings.
+
+    `is_new_intent`: no pass has carried out the last request. `may_replace`: that request asked for a database, so a
+    Cluster that is gone may be replaced. `is_cancelled`: what a request created is to be removed. `is_ended`: no
+    deletion or cancellation is in progress.
+    """
 
     uid: str
     state: DesiredState
@@ -126,9 +132,11 @@ class Desired:
 
 @dataclass(frozen=True, slots=True)
 class Remaining:
-    """An object of a project that is to be removed. `is_kept`: a Cluster that is released instead; `is_ours`: the panel
-    deletes it, where others are deleted by who made them and only waited for; `uid`: which object was meant, whatever
-    comes to its name later."""
+    """An object of a project that is being removed.
+
+    `is_kept`: a Cluster that is released, not deleted. `is_ours`: the panel deletes it; another object is deleted by
+    the controller that created it. `uid`: which object this is, so that a later one of the same name is not deleted.
+    """
 
     label: str
     is_deleting: bool = False
@@ -136,19 +144,39 @@ class Remaining:
     is_ours: bool = True
     uid: str = ""
 
+    @property
+    def is_deletable(self) -> bool:
+        """Whether the panel has to request the deletion."""
+        return self.is_ours and not self.is_deleting and not self.is_kept
+
+
+@dataclass(frozen=True, slots=True)
+class ExistingDatabase:
+    """A Cluster that is the project's, though no database row says so."""
+
+    name: str
+    origin: Origin
+
+
+# The Secrets of a Cluster that is not running are not read, and no decision needs them.
+CREDENTIALS_UNREAD = Missing(Reason.CLUSTER_NOT_RUNNING, "The database is not running, so its Secrets were not read.")
+
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What this pass has observed so far."""
+    """What a pass has observed so far.
+
+    `existing`: only where the project has no database row. `verification`: None if the panel did not connect.
+    `digest` and `default_digest`: of the sandbox's environment with the captured and with the default credentials.
+    """
 
     cluster: Readiness
-    credentials: ObservedCredentials = ObservedCredentials.UNKNOWN
-    missing: Missing | None = None
+    credentials: ObservedCredentials | Missing = CREDENTIALS_UNREAD
+    existing: ExistingDatabase | None = None
     verification: Verification | None = None
     verification_note: str = ""
     sandbox: Readiness | None = None
     sandbox_note: str = ""
-    # Digest of the environment with the captured credentials, and with the default ones.
     digest: str = ""
     default_digest: str = ""
     drift: tuple[Difference, ...] = ()
@@ -157,7 +185,7 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The next action if there is one, and what the rows are to say until then."""
+    """The next action, if there is one, and what the rows are to say until it is done."""
 
     action: Action | None
     project: Status

@@ -12,15 +12,14 @@ from provisioning.inventory.clusters import explain_obstacle, find_claimant, rea
 from provisioning.kube.client import connect
 from provisioning.kube.errors import KubeError
 from provisioning.kube.kinds import cluster_kind
-from provisioning.objects.names import ExistingCluster, explain_not_found, name_some
-from provisioning.reconcile.apply_database import existing_cluster
+from provisioning.objects.names import ExistingCluster, explain_not_found, name_some, read_existing_cluster
 
 
 def list_clusters(namespace: str) -> list[ExistingCluster]:
     """Return the KubeBlocks Clusters of a namespace. Raises KubeError."""
     kube = connect()
     kind = cluster_kind(kube.cluster_api_version())
-    return [existing_cluster(item) for item in kube.list_objects(kind, namespace)]
+    return [read_existing_cluster(item) for item in kube.list_objects(kind, namespace)]
 
 
 def explain_unknown(name: str, namespace: str) -> str:

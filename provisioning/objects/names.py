@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from projects.domain.naming import MAX_KUBERNETES_NAME_LENGTH, legacy_name
+from provisioning.objects.readers import Object, labels_of, mapping, metadata_of, text
 
 MANAGER = "controlpanel"
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
@@ -88,6 +89,17 @@ class ExistingCluster:
     labels: Mapping[str, str]
     is_deleting: bool = False
     is_postgresql: bool = True
+
+
+def read_existing_cluster(item: Object) -> ExistingCluster:
+    metadata, spec = metadata_of(item), mapping(item.get("spec"))
+    engine = text(spec.get("clusterDef")) or text(spec.get("clusterDefinitionRef"))
+    return ExistingCluster(
+        text(metadata.get("name")),
+        labels_of(item),
+        bool(metadata.get("deletionTimestamp")),
+        engine in ("", "postgresql"),
+    )
 
 
 class UndecidedClusterError(Exception):

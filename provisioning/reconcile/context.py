@@ -1,57 +1,126 @@
-"""What a pass works with: the rows as read under its lease, and the world that they are about."""
+"""What a pass works with: the project's rows as read under the lease, and a snapshot of its objects in the cluster."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from django.conf import settings
 from django.db import transaction
+from django.db.models import prefetch_related_objects
 
-from projects.domain.states import Level
+from projects.domain.connection import Connection
+from projects.domain.states import Level, Origin
 from projects.models import DatabaseCluster, Event, LastAppliedManifest, Project, Sandbox
 from projects.services.events import record_event
-from provisioning.objects import manifests
+from provisioning.decisions.types import ExistingDatabase, Remaining, Verification
+from provisioning.kube.client import Kube, connect
+from provisioning.kube.kinds import Kind
+from provisioning.objects.diff import Difference, conceal
+from provisioning.objects.manifests import Owner
+from provisioning.objects.readers import Object, metadata_of, text
 from provisioning.reconcile.lease import Lease
-from provisioning.reconcile.observe import World
 
+# The actor of the events that passes write.
 PANEL = "panel"
 
 
 @dataclass
+class Snapshot:
+    """A project's objects as one pass has read them, and what it has found out about them.
+
+    An object is read once a pass, when a decision first needs it. An effect replaces what was read with the API
+    server's answer. `is_…_known` tells an object that does not exist from one that was not read.
+    """
+
+    cluster: Object | None = None
+    is_cluster_known: bool = False
+    # The Cluster that a project without a database row already has.
+    existing: ExistingDatabase | None = None
+    secrets: list[Object] | None = None
+    service: Object | None = None
+    # The outcome of connecting as `verified`, and when.
+    verification: Verification | None = None
+    verification_note: str = ""
+    verified: Connection | None = None
+    verified_at: datetime | None = None
+    statefulset: Object | None = None
+    is_statefulset_known: bool = False
+    sandbox_note: str = ""
+    # Read only by a checkup, which compares every object of the sandbox.
+    sandbox_service: Object | None = None
+    is_sandbox_service_known: bool = False
+    sandbox_objects: dict[Kind, dict[str, Object]] = field(default_factory=dict)
+    # None: not compared yet. Complete: every object was compared.
+    drift: tuple[Difference, ...] | None = None
+    is_drift_complete: bool = False
+    # Of a project that is removed, by kind, namespace and name.
+    remaining: dict[tuple[Kind, str, str], Remaining] = field(default_factory=dict)
+    # Objects with the project's label that the panel did not create.
+    foreign: list[tuple[Kind, str, str]] = field(default_factory=list)
+    # Deletion is requested once a pass, even if the API server accepts the request and does nothing.
+    deletion_requested: set[tuple[Kind, str, str]] = field(default_factory=set)
+
+    def forget_sandbox(self) -> None:
+        """Read the sandbox's objects again when they are next needed; its StatefulSet is known from the answer."""
+        self.sandbox_service, self.is_sandbox_service_known = None, False
+        self.sandbox_objects, self.drift = {}, None
+
+    def forget_cluster(self) -> None:
+        self.cluster, self.is_cluster_known, self.existing = None, False, None
+        self.forget_credentials()
+
+    def forget_credentials(self) -> None:
+        """Read the Secrets again, and connect again, when the credentials are next needed."""
+        self.secrets, self.service = None, None
+        self.verification, self.verified = None, None
+
+
+@dataclass
 class PassContext:
-    """What an action works with: the rows as read under the lease, and the world."""
+    """A project's rows and its snapshot. Effects and records change the rows in memory; `store` writes the changes."""
 
     lease: Lease
-    world: World
     project: Project
     database: DatabaseCluster | None
     sandbox: Sandbox | None
-    # What is known and not stored yet: fields of the rows above, new rows, events, objects as they were applied.
+    snapshot: Snapshot = field(default_factory=Snapshot)
+    # The random part of the names that this pass chooses; None: a random one each.
+    name_suffix: str | None = None
+    # Not stored yet: fields of the rows above, new rows, events, manifests as they were applied.
     unsaved: dict[type[DatabaseCluster | Sandbox], set[str]] = field(default_factory=dict)
-    added: list[Sandbox] = field(default_factory=list)
+    added: list[DatabaseCluster | Sandbox] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     applied: list[LastAppliedManifest] = field(default_factory=list)
-    # Of a database that is replaced: the new one is not waited for any longer.
+    # The deadline of a database that was replaced: its successor gets no longer one.
     inherited_deadline: datetime | None = None
 
     @property
-    def owner(self) -> manifests.Owner:
-        return manifests.Owner(self.project.kubernetes_name, self.project.uid)
+    def kube(self) -> Kube:
+        """The client, connected by the first request: not every pass makes one. Raises NotConfiguredError."""
+        return connect()
 
     @property
-    def live_database(self) -> DatabaseCluster:
-        """The project's database row, where there must be one: raises ValueError else."""
-        if self.database is None:
-            raise ValueError("The project has no database row.")
-        return self.database
+    def owner(self) -> Owner:
+        return Owner(self.project.kubernetes_name, self.project.uid)
 
     def set(self, row: DatabaseCluster | Sandbox, **values: object) -> None:
-        """Put values on one of the rows, and remember those that differ from what is stored."""
+        """Set fields of one of the rows, and remember which differ from what is stored."""
         for name, value in values.items():
             if getattr(row, name) != value:
                 setattr(row, name, value)
-                self.unsaved.setdefault(type(row), set()).add(name)
+                if not row._state.adding:
+                    self.unsaved.setdefault(type(row), set()).add(name)
+
+    def add_database(self, row: DatabaseCluster) -> None:
+        self.database = row
+        self.added.append(row)
+
+    def add_sandbox(self, row: Sandbox) -> None:
+        self.sandbox = row
+        self.added.append(row)
 
     def note(self, reason: str, message: str, *, resource: str = "", level: Level = Level.INFO) -> None:
-        """Add a line to the project's timeline, stored with what is stored next."""
+        """Add an event to the project's timeline."""
         record_event(
             self.project,
             actor=PANEL,
@@ -63,36 +132,51 @@ class PassContext:
             unsaved=self.events,
         )
 
+    def remember_applied(self, manifests: Iterable[Object], now: datetime) -> None:
+        """Record manifests as they are sent, to find drift later; a Secret's values as keyed digests."""
+        self.applied += [
+            LastAppliedManifest(
+                project=self.project,
+                kind=text(manifest.get("kind")),
+                namespace=text(metadata_of(manifest).get("namespace")),
+                name=text(metadata_of(manifest).get("name")),
+                manifest=conceal(manifest, settings.SECRET_KEY),
+                applied_at=now,
+            )
+            for manifest in manifests
+        ]
+
     @property
     def is_stored(self) -> bool:
         return not (self.unsaved or self.added or self.events or self.applied)
 
     def store(self, **values: object) -> None:
-        """Write everything that is known, and `values` to the project's row, in one transaction under the lease.
+        """Write all changes, and `values` to the project's row, in one transaction under the lease.
 
-        A pass stores before each effect, so that no name is used that is not stored, and in its end. Raises
-        LeaseLostError; whatever is raised, what could not be written is not tried again.
+        A pass stores before each effect, so that every name in the cluster is in a row, and when it ends. Raises
+        LeaseLostError. After an error, what could not be written is not tried again.
         """
         with transaction.atomic():
             self.lease.write(**values)
-            self.write_rest()
+            self.write_changes()
 
     def store_last(self, next_pass_at: datetime | None, **values: object) -> bool:
-        """Write as `store` does, and give the lease back; return whether it was (see `Lease.write_last`)."""
+        """Write as `store` does and release the lease; return whether it was released (see `Lease.write_last`)."""
         with transaction.atomic():
             is_released = self.lease.write_last(next_pass_at, **values)
-            self.write_rest()
+            self.write_changes()
         return is_released
 
-    def write_rest(self) -> None:
-        """Write what is known but for the project's row. Call it inside a transaction that has written under the
-        lease."""
+    def write_changes(self) -> None:
+        """Write all changes but the project's own. Call it in a transaction that has written under the lease."""
         unsaved, added, events, applied = self.unsaved, self.added, self.events, self.applied
         self.unsaved, self.added, self.events, self.applied = {}, [], [], []
         for row in (self.database, self.sandbox):
             if row is not None and (names := unsaved.get(type(row))):
                 row.save(update_fields=names)
         for row in added:
+            if isinstance(row, DatabaseCluster):
+                self._discard_other_clusters(row)
             row.save(force_insert=True)
         if applied:
             LastAppliedManifest.objects.bulk_create(
@@ -103,3 +187,17 @@ class PassContext:
             )
         if events:
             Event.objects.bulk_create(events)
+
+    def _discard_other_clusters(self, row: DatabaseCluster) -> None:
+        """Delete the manifests of Clusters that the new row replaces. A created Cluster that was wrongly believed to be
+        gone keeps its manifest, so its drift is still found."""
+        manifests = LastAppliedManifest.objects.filter(project=self.project, kind="Cluster")
+        manifests.exclude(name=row.name if row.origin == Origin.CREATED else "").delete()
+
+
+def build_context(lease: Lease) -> PassContext:
+    """Return the project's rows as they are under the lease, and an empty snapshot."""
+    project = lease.project
+    if project.has_variables:
+        prefetch_related_objects([project], "variables")
+    return PassContext(lease, project, project.database, project.sandbox)

@@ -1,19 +1,17 @@
-"""What one pass has seen of its project's objects, fetched when a decision needs it and once a pass."""
+"""Observing a running project: its Cluster, credentials and sandbox, each read once a pass, when it is needed."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.conf import settings
+from django.utils import timezone
 
 from projects.domain.connection import Connection
-from projects.domain.states import Phase, Reason
+from projects.domain.states import Origin, Phase, Reason
 from projects.models import DatabaseCluster, Project, Sandbox
 from provisioning import heartbeats
 from provisioning.decisions.readiness import Readiness, State, explain_pod, judge_cluster, judge_sandbox
-from provisioning.decisions.types import Observed, ObservedCredentials, Remaining, Verification
-from provisioning.kube.client import Kube, connect
+from provisioning.decisions.types import CREDENTIALS_UNREAD, ExistingDatabase, Observed, ObservedCredentials
 from provisioning.kube.kinds import POD, SECRET, SERVICE, STATEFULSET, Kind, cluster_kind
 from provisioning.models import ClusterChange
 from provisioning.objects.credentials import (
@@ -23,97 +21,132 @@ from provisioning.objects.credentials import (
     read_connection,
     service_names,
 )
-from provisioning.objects.diff import Difference
 from provisioning.objects.endpoints import annotated_endpoint
 from provisioning.objects.manifests import CLUSTER_V1, SandboxSpec, ingress_host
-from provisioning.objects.names import INSTANCE_LABEL
+from provisioning.objects.names import (
+    INSTANCE_LABEL,
+    ORIGIN_LABEL,
+    PROJECT_ID_LABEL,
+    AdoptionNeededError,
+    find_existing_cluster,
+    project_id_of,
+    read_existing_cluster,
+)
+from provisioning.reconcile.context import PassContext
 from provisioning.reconcile.sandbox_spec import build_spec
+from provisioning.reconcile.verify import verify_connection
 
-# Asking why a pod is not ready is worth a request only when it takes longer than it should.
+# A pod that takes longer than usual is asked why it is not ready.
 _POD_PATIENCE = timedelta(seconds=8)
 
 
-@dataclass
-class World:
-    """The cluster as one pass knows it. Actions put in what the API server answered them."""
-
-    connect: Callable[[], Kube] = connect
-    cluster: Mapping[str, Any] | None = None
-    is_cluster_known: bool = False
-    secrets: list[Mapping[str, Any]] | None = None
-    service: Mapping[str, Any] | None = None
-    statefulset: Mapping[str, Any] | None = None
-    is_statefulset_known: bool = False
-    sandbox_note: str = ""
-    verification: Verification | None = None
-    verification_note: str = ""
-    # Of the sandbox, where a pass looks at all of it.
-    sandbox_service: Mapping[str, Any] | None = None
-    is_sandbox_service_known: bool = False
-    labelled: dict[Kind, dict[str, Mapping[str, Any]]] = field(default_factory=dict)
-    # What differs from what was applied, None until it was looked for; complete where everything was compared.
-    drift: tuple[Difference, ...] | None = None
-    is_drift_complete: bool = False
-    remaining: dict[tuple[Kind, str, str], Remaining] = field(default_factory=dict)
-    # What has the label of a project that is deleted, and was made by somebody else.
-    left: list[tuple[Kind, str, str]] = field(default_factory=list)
-    # What this pass has asked the deletion of: it is not asked twice, even if the API server says yes and does nothing.
-    asked_to_go: set[tuple[Kind, str, str]] = field(default_factory=set)
-
-    @property
-    def kube(self) -> Kube:
-        """The client, made when the first request needs it: not all passes do. Raises NotConfiguredError."""
-        return self.connect()
-
-    def forget_sandbox(self) -> None:
-        """Everything of the sandbox but its StatefulSet was applied anew."""
-        self.sandbox_service, self.is_sandbox_service_known = None, False
-        self.labelled, self.drift = {}, None
-
-    def forget_cluster(self) -> None:
-        self.cluster, self.is_cluster_known, self.secrets, self.service = None, False, None, None
+def cluster_api(context: PassContext, database: DatabaseCluster) -> Kind:
+    """Return the kind to address a project's Cluster by: the version that it was written with, else one that is served.
+    Raises KubeError."""
+    return cluster_kind(context.kube.cluster_api_version(database.api_version))
 
 
-def cluster_api(world: World, database: DatabaseCluster | None) -> Kind:
-    """Return the kind to address a project's Cluster by: what it was written with, else what is served."""
-    return cluster_kind(world.kube.cluster_api_version(database.api_version if database else ""))
+def observe_existing_database(context: PassContext) -> Observed:
+    """Look for a Cluster that is the project's though no row says so: by its label, else by its name.
+
+    A Cluster that only its name makes the project's needs somebody who may adopt. Raises KubeError,
+    UndecidedClusterError.
+    """
+    snapshot = context.snapshot
+    if snapshot.existing is None:
+        snapshot.existing = _find_existing_database(context)
+    return Observed(cluster=judge_cluster(None), existing=snapshot.existing)
 
 
-def observe_running(
-    world: World, project: Project, database: DatabaseCluster, sandbox: Sandbox | None, now: datetime
-) -> Observed:
-    """Return what a running project's next decision needs. Raises KubeError."""
-    is_followed = is_just_captured(project, database, now)
-    if not world.is_cluster_known and not is_followed:
-        world.cluster = world.kube.get_or_none(cluster_api(world, database), database.namespace, database.name)
-        world.is_cluster_known = True
-    cluster = judge_cluster(world.cluster) if world.is_cluster_known else _as_captured(project, database)
-    credentials, missing = ObservedCredentials.UNKNOWN, None
-    if cluster.state is State.READY and not is_followed:
-        found = observe_connection(world, database)
-        if isinstance(found, Missing):
-            credentials, missing = ObservedCredentials.MISSING, found
-        else:
-            credentials = ObservedCredentials.SAME if found == database.connection else ObservedCredentials.CHANGED
-    if sandbox and sandbox.applied_at and not world.is_statefulset_known:
-        world.statefulset = world.kube.get_or_none(STATEFULSET, sandbox.namespace, sandbox.name)
-        world.is_statefulset_known = True
-        if judge_sandbox(world.statefulset).state is State.WAITING and now - sandbox.applied_at > _POD_PATIENCE:
-            pods = world.kube.list_objects(POD, sandbox.namespace, labels=f"{INSTANCE_LABEL}={sandbox.name}")
-            world.sandbox_note = next((note for note in map(explain_pod, pods) if note), "")
+def _find_existing_database(context: PassContext) -> ExistingDatabase | None:
+    project, kube = context.project, context.kube
+    kind = cluster_kind(kube.cluster_api_version())
+    listed = kube.list_objects(kind, project.namespace, labels=f"{PROJECT_ID_LABEL}={project.uid}")
+    listed += kube.list_objects(kind, project.namespace, labels=f"!{PROJECT_ID_LABEL}")
+    clusters = [read_existing_cluster(item) for item in listed]
+    taken = DatabaseCluster.objects.filter(
+        namespace=project.namespace, name__in=[cluster.name for cluster in clusters], retired_at=None
+    ).values_list("name", flat=True)
+    found = find_existing_cluster(
+        clusters,
+        kubernetes_name=project.kubernetes_name,
+        raw_name=project.name,
+        uid=project.uid,
+        taken=taken,
+    )
+    if found is None:
+        return None
+    is_labelled = project_id_of(found.labels) == str(project.uid)
+    if not is_labelled and not project.adopts_by_name:
+        raise AdoptionNeededError(found.name, project.namespace)
+    is_created = is_labelled and found.labels.get(ORIGIN_LABEL) == "created"
+    return ExistingDatabase(found.name, Origin.CREATED if is_created else Origin.ADOPTED)
+
+
+def observe_running(context: PassContext, database: DatabaseCluster, now: datetime) -> Observed:
+    """Return what the next decision about a running project needs. Raises KubeError, UndecryptableValueError."""
+    project, sandbox, snapshot = context.project, context.sandbox, context.snapshot
+    is_unchanged = is_just_captured(project, database, now)
+    if not snapshot.is_cluster_known and not is_unchanged:
+        snapshot.cluster = context.kube.get_or_none(cluster_api(context, database), database.namespace, database.name)
+        snapshot.is_cluster_known = True
+    cluster = judge_cluster(snapshot.cluster) if snapshot.is_cluster_known else _as_captured(project, database)
+    captured = database.connection
+    credentials: ObservedCredentials | Missing = CREDENTIALS_UNREAD
+    if is_unchanged:
+        credentials = ObservedCredentials.SAME
+    elif cluster.state is State.READY:
+        credentials = _observe_credentials(context, database, captured, cluster)
+    _observe_sandbox(context, now)
     variables = project_environment(project)
-    captured, default, spec = database.connection, default_connection(project), build_spec(project, sandbox)
+    default, spec = default_connection(project), build_spec(project, sandbox)
     return Observed(
         cluster=cluster,
         credentials=credentials,
-        missing=missing,
-        verification=world.verification,
-        verification_note=world.verification_note,
-        sandbox=judge_sandbox(world.statefulset) if world.is_statefulset_known else None,
-        sandbox_note=world.sandbox_note,
+        verification=snapshot.verification,
+        verification_note=snapshot.verification_note,
+        sandbox=judge_sandbox(snapshot.statefulset) if snapshot.is_statefulset_known else None,
+        sandbox_note=snapshot.sandbox_note,
         digest=digest_of(variables, captured, spec) if captured else "",
         default_digest=digest_of(variables, default, spec) if default else "",
     )
+
+
+def _observe_credentials(
+    context: PassContext, database: DatabaseCluster, captured: Connection | None, cluster: Readiness
+) -> ObservedCredentials | Missing:
+    """Compare the credentials in the Cluster's Secrets with the captured ones, and connect with what is in force.
+
+    The panel connects only to a database that is the project's, and whose password is not being changed.
+    """
+    found = observe_connection(context, database)
+    in_force = captured if isinstance(found, Missing) else found
+    is_ours = cluster.owner == str(context.project.uid) and database.applied_at is not None
+    is_known = database.is_verified and in_force == captured
+    if in_force is not None and is_ours and not is_known and database.rotation_requested_at is None:
+        _verify(context, in_force)
+    if isinstance(found, Missing):
+        return found
+    return ObservedCredentials.SAME if found == captured else ObservedCredentials.CHANGED
+
+
+def _verify(context: PassContext, connection: Connection) -> None:
+    """Connect, once a pass, unless the settings say otherwise."""
+    snapshot = context.snapshot
+    if settings.VERIFY_CONNECTIONS and snapshot.verified != connection:
+        snapshot.verification, snapshot.verification_note = verify_connection(connection)
+        snapshot.verified, snapshot.verified_at = connection, timezone.now()
+
+
+def _observe_sandbox(context: PassContext, now: datetime) -> None:
+    sandbox, snapshot = context.sandbox, context.snapshot
+    if sandbox is None or sandbox.applied_at is None or snapshot.is_statefulset_known:
+        return
+    snapshot.statefulset = context.kube.get_or_none(STATEFULSET, sandbox.namespace, sandbox.name)
+    snapshot.is_statefulset_known = True
+    if judge_sandbox(snapshot.statefulset).state is State.WAITING and now - sandbox.applied_at > _POD_PATIENCE:
+        pods = context.kube.list_objects(POD, sandbox.namespace, labels=f"{INSTANCE_LABEL}={sandbox.name}")
+        snapshot.sandbox_note = next((note for note in map(explain_pod, pods) if note), "")
 
 
 def is_just_captured(project: Project, database: DatabaseCluster, now: datetime) -> bool:
@@ -153,22 +186,22 @@ def _as_captured(project: Project, database: DatabaseCluster) -> Readiness:
     )
 
 
-def observe_connection(world: World, database: DatabaseCluster) -> Connection | Missing:
+def observe_connection(context: PassContext, database: DatabaseCluster) -> Connection | Missing:
     """Read the Cluster's Secrets and Service; return its credentials or what is missing. Raises KubeError."""
-    component = component_of(world.cluster)
-    if world.secrets is None:
-        world.secrets = world.kube.list_objects(
+    snapshot, component = context.snapshot, component_of(context.snapshot.cluster)
+    if snapshot.secrets is None:
+        snapshot.secrets = context.kube.list_objects(
             SECRET,
             database.namespace,
             labels=f"{INSTANCE_LABEL}={database.name},app.kubernetes.io/managed-by=kubeblocks",
         )
         for name in service_names(database.name, component, database.api_version or CLUSTER_V1):
-            world.service = world.kube.get_or_none(SERVICE, database.namespace, name)
-            if world.service is not None:
+            snapshot.service = context.kube.get_or_none(SERVICE, database.namespace, name)
+            if snapshot.service is not None:
                 break
     return read_connection(
-        world.secrets,
-        world.service,
+        snapshot.secrets,
+        snapshot.service,
         cluster=database.name,
         component=component,
         namespace=database.namespace,
@@ -183,8 +216,7 @@ def default_connection(project: Project) -> Connection | None:
 
 def project_environment(project: Project) -> dict[str, str]:
     """Return a project's own variables, decrypted, and PROJECT_NAME. Raises UndecryptableValueError."""
-    # As a pass fetches it, a project says whether there are any: one query less where there are none.
-    rows = project.variables.all() if getattr(project, "has_variables", True) else ()
+    rows = project.variables.all() if project.has_variables else ()
     return {**{variable.name: variable.value.reveal() for variable in rows}, "PROJECT_NAME": project.name}
 
 
@@ -200,17 +232,17 @@ def sandbox_environment(variables: Mapping[str, str], connection: Connection) ->
     return {**variables, **connection.environment, **settings.DATABASE_CLIENT_ENVIRONMENT}
 
 
-def observe_urls(world: World, project: Project, sandbox: Sandbox) -> dict[str, str]:
+def observe_urls(context: PassContext, sandbox: Sandbox) -> dict[str, str]:
     """Return where people reach the sandbox's ports: {port name: URL}. Raises KubeError."""
-    spec = build_spec(project, sandbox)
+    spec, snapshot = build_spec(context.project, sandbox), context.snapshot
     if spec.domain:
         return {port: f"{spec.scheme}://{ingress_host(sandbox.name, port, spec.domain)}/" for port in spec.ports}
-    if not world.is_sandbox_service_known:
-        world.sandbox_service = world.kube.get_or_none(SERVICE, sandbox.namespace, sandbox.name)
-        world.is_sandbox_service_known = True
+    if not snapshot.is_sandbox_service_known:
+        snapshot.sandbox_service = context.kube.get_or_none(SERVICE, sandbox.namespace, sandbox.name)
+        snapshot.is_sandbox_service_known = True
     urls = {}
     for port, number in spec.ports.items():
-        endpoint = annotated_endpoint(world.sandbox_service, settings.ENDPOINT_HOSTS, port)
+        endpoint = annotated_endpoint(snapshot.sandbox_service, settings.ENDPOINT_HOSTS, port)
         host, shown = endpoint or (f"{sandbox.name}.{sandbox.namespace}.svc", number)
         urls[port] = f"http://{f'[{host}]' if ':' in host else host}:{shown}/"
     return urls

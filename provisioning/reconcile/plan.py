@@ -13,31 +13,29 @@ from typing import Any
 
 from django.conf import settings
 
-from projects.domain.states import DesiredState, Origin, Phase, Reason, Step
+from projects.domain.states import CredentialsSource, DesiredState, Origin, Phase, Reason, Step
 from projects.models import DatabaseCluster, Project
 from projects.services.adoption import Adoptable
 from provisioning.decisions.types import Action, Decision
 from provisioning.kube.errors import RefusedError
 from provisioning.kube.kinds import INGRESS, SECRET, SERVICE, STATEFULSET
 from provisioning.objects.diff import Difference, conceal, describe, drift
-from provisioning.objects.names import INSTANCE_LABEL, ORIGIN_LABEL, build_database_name, claim_labels
+from provisioning.objects.names import INSTANCE_LABEL
 from provisioning.objects.readers import Object, labels_of, metadata_of, text
-from provisioning.reconcile.apply_database import cluster_manifest, find_database
-from provisioning.reconcile.apply_sandbox import new_sandbox, sandbox_manifests
-from provisioning.reconcile.context import PassContext
+from provisioning.reconcile.apply_database import build_cluster, build_cluster_labels, ensure_database
+from provisioning.reconcile.apply_sandbox import build_sandbox, ensure_sandbox, sandbox_connection
+from provisioning.reconcile.context import PassContext, build_context
 from provisioning.reconcile.lease import Lease
-from provisioning.reconcile.loop import build_context, observe_and_decide
-from provisioning.reconcile.observe import World, default_connection
+from provisioning.reconcile.loop import observe_and_decide
 
 # Stands for the part of a name that is chosen at random when it is needed.
 _UNCHOSEN = "x" * 6
-_PLURALS = {kind.name: kind for kind in (STATEFULSET, SERVICE, SECRET, INGRESS)}
+_KINDS = {kind.name: kind for kind in (STATEFULSET, SERVICE, SECRET, INGRESS)}
 _WHAT: dict[Action, str] = {
     Action.APPLY_CLUSTER: "apply the Cluster {database}",
     Action.ADOPT_CLUSTER: "adopt {database}, a Cluster that exists already: its labels would be the only change",
     Action.REPLACE_DATABASE: "give up the Cluster {database}, which is gone, and make another one",
     Action.CAPTURE_CREDENTIALS: "capture the credentials of {database}",
-    Action.VERIFY_CONNECTION: "connect to {database} with the captured credentials",
     Action.ROTATE_PASSWORD: "change the password of {database}",
     Action.APPLY_SANDBOX: "apply the sandbox {sandbox}",
     Action.APPLY_SANDBOX_WITH_DEFAULT: "apply the sandbox {sandbox} with the default database",
@@ -115,7 +113,7 @@ def plan(
     `is_retry`), with `adopted` as its database if that is given; if it `rotates`, what it would do if a new password
     were asked for. Of a project that is not stored yet, what it would do once it is. Raises KubeError,
     UndecidedClusterError and UndecryptableValueError."""
-    context = _read(project, now)
+    context = _build_context(project, now)
     if context.project.is_forgotten:
         return Plan(project.name, "", "", "It was forgotten: no pass looks at it any more.")
     is_begun = context.project.phase in Phase.in_progress() and desired in (None, context.project.desired_state)
@@ -125,40 +123,41 @@ def plan(
         context.database.rotation_requested_at = now
     if adopted is not None:
         _suppose_adopted(context, adopted)
-    if context.project.desired_state == DesiredState.RUNNING and context.database is None:
-        _suppose_database(context)
     decision = observe_and_decide(context, now)
-    found = [describe(item) for item in context.world.drift or ()]
+    if decision.action is Action.ENSURE_DATABASE:
+        # As in a pass, but the row stays in memory: a plan never stores its context.
+        ensure_database(context)
+        decision = observe_and_decide(context, now)
+    found = [describe(item) for item in context.snapshot.drift or ()]
     is_new = project._state.adding
     if decision.action is None:
         return Plan(project.name, "", "", decision.project.message, drift=found, adds_project=is_new)
+    objects = list(_plan_objects(context, decision))
     names = {
         "database": context.database.name if context.database else "",
         "sandbox": context.sandbox.name if context.sandbox else "",
     }
-    if decision.action in (Action.APPLY_SANDBOX, Action.APPLY_SANDBOX_WITH_DEFAULT) and context.sandbox is None:
-        sandbox = new_sandbox(context.project)
-        sandbox.name = sandbox.name[: -len(_UNCHOSEN)] + _UNCHOSEN
-        context.sandbox, names["sandbox"] = sandbox, sandbox.name
     return Plan(
         project.name,
         decision.action.value,
         _WHAT[decision.action].format(**names),
         decision.project.message if (desired is None and not rotates) or is_begun else "",
-        list(_objects(context, decision)),
+        objects,
         list(_afterwards(decision.action)),
         found,
         is_new,
     )
 
 
-def _read(project: Project, now: datetime) -> PassContext:
-    """Return the project's rows and a world that was not looked at yet; of one that is not stored there are none."""
-    if not project._state.adding:
-        return build_context(Lease.over(Project.objects.for_pass().get(pk=project.pk), uuid.uuid4(), now))
-    unstored = copy(project)
-    vars(unstored)["has_variables"] = False
-    return PassContext(Lease.over(unstored, uuid.uuid4(), now), World(), unstored, None, None)
+def _build_context(project: Project, now: datetime) -> PassContext:
+    """Return a context without a lease, so that it can't be stored. A project that is not stored has no other rows."""
+    if project._state.adding:
+        supposed = copy(project)
+        context = PassContext(Lease.over(supposed, uuid.uuid4(), now), supposed, None, None)
+    else:
+        context = build_context(Lease.over(Project.objects.for_pass().get(pk=project.pk), uuid.uuid4(), now))
+    context.name_suffix = _UNCHOSEN
+    return context
 
 
 def _suppose(project: Project, desired: DesiredState, *, delete_adopted: bool, is_retry: bool) -> None:
@@ -172,17 +171,6 @@ def _suppose(project: Project, desired: DesiredState, *, delete_adopted: bool, i
             project.adopts_by_name = project.adopts_by_name or not is_retry
         case DesiredState.REGISTERED | DesiredState.DELETED:
             project.phase, project.reason = Phase.DELETING, Reason.DELETING
-
-
-def _suppose_database(context: PassContext) -> None:
-    """Put an unsaved row in place of the one that a pass would make first."""
-    found = find_database(context)
-    name = build_database_name(context.project.kubernetes_name, _UNCHOSEN)
-    origin, name = found or (Origin.CREATED, name)
-    context.database = DatabaseCluster(
-        project=context.project, name=name, namespace=context.project.namespace, origin=origin
-    )
-    context.world.is_cluster_known = found is None
 
 
 def _suppose_adopted(context: PassContext, cluster: Adoptable) -> None:
@@ -200,67 +188,64 @@ def _suppose_adopted(context: PassContext, cluster: Adoptable) -> None:
     )
 
 
-def _objects(context: PassContext, decision: Decision) -> Iterator[PlannedObject]:
+def _plan_objects(context: PassContext, decision: Decision) -> Iterator[PlannedObject]:
     """Yield what the step would touch. Raises KubeError."""
+    database, snapshot = context.database, context.snapshot
     match decision.action:
-        case Action.APPLY_CLUSTER if context.world.cluster is None:
-            yield _planned(context, cluster_manifest(context), None)
-        case Action.APPLY_CLUSTER | Action.ADOPT_CLUSTER:
-            yield _labelled(context)
-        case Action.APPLY_SANDBOX | Action.APPLY_SANDBOX_WITH_DEFAULT:
-            yield from _sandbox_objects(context, decision.action)
+        case Action.APPLY_CLUSTER if database is not None and snapshot.cluster is None:
+            yield _plan_apply(context, build_cluster(context, database), None)
+        case Action.APPLY_CLUSTER | Action.ADOPT_CLUSTER if database is not None:
+            yield _plan_labels(context, database)
+        case Action.APPLY_SANDBOX:
+            yield from _plan_sandbox(context, CredentialsSource.CAPTURED)
+        case Action.APPLY_SANDBOX_WITH_DEFAULT:
+            yield from _plan_sandbox(context, CredentialsSource.DEFAULT)
         case Action.MEND_DRIFT:
-            for item in context.world.drift or ():
+            for item in snapshot.drift or ():
                 yield PlannedObject("apply", f"{item.kind} {item.name}", [describe(item)], item.obstacle)
         case Action.DELETE_OBJECTS | Action.RELEASE_CLUSTER:
-            for (_, namespace, _), left in context.world.remaining.items():
+            for (_, namespace, _), left in snapshot.remaining.items():
                 kind, _, name = left.label.partition(" ")
-                verb = "release" if left.is_kept else "wait for" if left.is_deleting or not left.is_ours else "delete"
+                verb = "release" if left.is_kept else "delete" if left.is_deletable else "wait for"
                 yield PlannedObject(verb, f"{kind} {namespace}/{name}")
-            for what, namespace, name in context.world.left:
+            for what, namespace, name in snapshot.foreign:
                 yield PlannedObject("keep", f"{what.name} {namespace}/{name}", note="the panel did not make it")
         case _:
             return
 
 
-def _labelled(context: PassContext) -> PlannedObject:
-    database, cluster = context.database, context.world.cluster
-    origin = database.origin if database else Origin.ADOPTED
-    wanted = {**claim_labels(context.project.kubernetes_name, context.project.uid), ORIGIN_LABEL: str(origin)}
-    name = text(metadata_of(cluster).get("name"), 253)
-    there = labels_of(cluster)
+def _plan_labels(context: PassContext, database: DatabaseCluster) -> PlannedObject:
+    name, there = text(metadata_of(context.snapshot.cluster).get("name"), 253), labels_of(context.snapshot.cluster)
     changes = [
         Difference("Cluster", name, f"metadata.labels.{label}", value, there.get(label, "gone"))
-        for label, value in wanted.items()
+        for label, value in build_cluster_labels(context, database).items()
         if there.get(label) != value
     ]
     return PlannedObject("label", f"Cluster {context.project.namespace}/{name}", [describe(item) for item in changes])
 
 
-def _sandbox_objects(context: PassContext, action: Action) -> Iterator[PlannedObject]:
-    database, sandbox = context.database, context.sandbox
-    connection = database.connection if database else None
-    if action is Action.APPLY_SANDBOX_WITH_DEFAULT:
-        connection = default_connection(context.project)
-    if sandbox is None or connection is None:
-        raise ValueError("A sandbox is applied with credentials or not at all.")
-    for manifest in sandbox_manifests(context, sandbox, connection).all:
-        kind = _PLURALS[str(manifest["kind"])]
-        items = context.world.kube.list_objects(kind, sandbox.namespace, labels=f"{INSTANCE_LABEL}={sandbox.name}")
-        wanted = text(metadata_of(manifest).get("name"), 253)
-        live = next((item for item in items if metadata_of(item).get("name") == wanted), None)
-        yield _planned(context, manifest, live)
+def _plan_sandbox(context: PassContext, source: CredentialsSource) -> Iterator[PlannedObject]:
+    connection = sandbox_connection(context, source)
+    if connection is None:
+        return
+    sandbox = ensure_sandbox(context)
+    for manifest in build_sandbox(context, sandbox, connection).all:
+        kind = _KINDS[str(manifest["kind"])]
+        items = context.kube.list_objects(kind, sandbox.namespace, labels=f"{INSTANCE_LABEL}={sandbox.name}")
+        name = text(metadata_of(manifest).get("name"), 253)
+        live = next((item for item in items if metadata_of(item).get("name") == name), None)
+        yield _plan_apply(context, manifest, live)
 
 
-def _planned(context: PassContext, manifest: Object, live: Object | None) -> PlannedObject:
+def _plan_apply(context: PassContext, manifest: Object, live: Object | None) -> PlannedObject:
     """Return what applying the manifest would change, as a dry run has it; values of Secrets stay concealed."""
     kind = str(manifest["kind"])
     namespace, name = (text(metadata_of(manifest).get(key), 253) for key in ("namespace", "name"))
     note = ""
     if not name.endswith(_UNCHOSEN) or kind == "Cluster":
         try:
-            plural = _PLURALS[kind].plural if kind in _PLURALS else "clusters"
-            context.world.kube.apply(manifest, plural, is_dry_run=True)
+            plural = _KINDS[kind].plural if kind in _KINDS else "clusters"
+            context.kube.apply(manifest, plural, is_dry_run=True)
         except RefusedError as error:
             note = f"refused: {error.code}" if kind == "Secret" else f"refused: {error}"
     sent = conceal(manifest, settings.SECRET_KEY)
@@ -282,7 +267,6 @@ def _afterwards(action: Action) -> Iterator[str]:
         Action.ADOPT_CLUSTER: Step.CLUSTER_APPLIED,
         Action.REPLACE_DATABASE: Step.REQUESTED,
         Action.CAPTURE_CREDENTIALS: Step.CREDENTIALS_CAPTURED,
-        Action.VERIFY_CONNECTION: Step.CONNECTION_VERIFIED,
         Action.APPLY_SANDBOX: Step.SANDBOX_APPLIED,
     }
     reached = order.get(action)

@@ -8,11 +8,11 @@ from django.conf import settings
 from django.db import transaction
 
 from projects.domain.states import Level, Phase, Reason
-from projects.models import Project
+from projects.models import DatabaseCluster, Project
 from projects.services.events import record_event
 from provisioning import heartbeats
 from provisioning.decisions.readiness import State, explain_deadline, is_past, judge_cluster, judge_sandbox
-from provisioning.decisions.types import Decision, Requeue
+from provisioning.decisions.types import Decision, Requeue, Verification
 from provisioning.objects.diff import describe
 from provisioning.reconcile.context import PANEL, PassContext
 from provisioning.reconcile.failures import PassFailure
@@ -40,7 +40,7 @@ def record(context: PassContext, decision: Decision, now: datetime) -> PassResul
     words each time. The intent counts as carried out when there is no action left.
     """
     project, before = context.project, Phase(context.project.phase)
-    note_steps(context, decision, now)
+    note_progress(context, decision, now)
     values: dict[str, object] = {
         "phase": decision.project.phase,
         "reason": decision.project.reason,
@@ -48,8 +48,8 @@ def record(context: PassContext, decision: Decision, now: datetime) -> PassResul
         "failures": 0,
         "observed_generation": project.wanted_generation,
     }
-    if context.world.drift is not None and (context.world.is_drift_complete or context.world.drift):
-        values["drift"] = [describe(item) for item in context.world.drift]
+    if context.snapshot.drift is not None and (context.snapshot.is_drift_complete or context.snapshot.drift):
+        values["drift"] = [describe(item) for item in context.snapshot.drift]
     if decision.project.phase is Phase.RUNNING and not project.has_run:
         values["ran_at"] = now
     if project.is_being_removed:
@@ -78,25 +78,45 @@ def _write(
     return PassResult(following)
 
 
-def note_steps(context: PassContext, decision: Decision, now: datetime) -> None:
-    """Put on the rows which steps were reached."""
-    world, database, sandbox = context.world, context.database, context.sandbox
-    if database is not None and world.cluster is not None:
-        seen = judge_cluster(world.cluster)
+def note_progress(context: PassContext, decision: Decision, now: datetime) -> None:
+    """Set on the rows, in memory, what was observed and which steps of a provisioning were reached. Raises KubeError.
+
+    What is said to people is recorded when a pass ends: a project that fails repeatedly keeps its message meanwhile.
+    """
+    snapshot, database, sandbox = context.snapshot, context.database, context.sandbox
+    if database is not None and snapshot.cluster is not None:
+        cluster = judge_cluster(snapshot.cluster)
         context.set(
             database,
-            observed_phase=seen.phase[:30],
-            wanted_generation=seen.generation,
-            observed_generation=seen.observed_generation,
+            observed_phase=cluster.phase[:30],
+            wanted_generation=cluster.generation,
+            observed_generation=cluster.observed_generation,
         )
-        if seen.state is State.READY and database.running_at is None:
+        if cluster.state is State.READY and database.running_at is None:
             context.set(database, running_at=now)
-    if sandbox is not None and world.statefulset is not None:
-        rolled = judge_sandbox(world.statefulset)
+    if database is not None and snapshot.verified is not None and snapshot.verified == database.connection:
+        _note_verification(context, database)
+    if sandbox is not None and snapshot.statefulset is not None:
+        rolled = judge_sandbox(snapshot.statefulset)
         context.set(sandbox, wanted_generation=rolled.generation, observed_generation=rolled.observed_generation)
         if decision.sandbox is not None and decision.sandbox.phase is Phase.RUNNING:
-            context.set(sandbox, urls=observe_urls(world, context.project, sandbox))
+            context.set(sandbox, urls=observe_urls(context, sandbox))
             context.set(sandbox, ready_at=sandbox.ready_at or now)
+
+
+def _note_verification(context: PassContext, database: DatabaseCluster) -> None:
+    """Set the outcome of connecting with the captured credentials, with an event when it changes."""
+    snapshot, before = context.snapshot, database.verification_note
+    is_verified = snapshot.verification is Verification.VERIFIED
+    verified_at = snapshot.verified_at if is_verified else None
+    context.set(database, verified_at=verified_at, verification_note=snapshot.verification_note)
+    if before != snapshot.verification_note:
+        context.note(
+            "ConnectionVerified" if is_verified else "ConnectionNotVerified",
+            snapshot.verification_note,
+            resource=f"Cluster {database.name}",
+            level=Level.INFO if is_verified else Level.WARNING,
+        )
 
 
 def next_look(decision: Decision, now: datetime) -> datetime | None:
@@ -172,7 +192,7 @@ def record_failure(
             values["observed_generation"] = project.wanted_generation
         lease.write(**values)
         if context is not None:
-            context.write_rest()
+            context.write_changes()
         if project.reason != reason:
             record_event(
                 project,

@@ -59,33 +59,15 @@ class _InterruptedError(Exception):
     """Nothing says whether the server has the new password, where it was begun; the text says why, without secrets."""
 
 
-def rotate_password(context: PassContext, now: datetime) -> None:
-    """Take the next step of a change of the live database's password. Raises KubeError and RotationDelayedError."""
-    if context.database is not None:
-        _rotate(context, context.database, now)
-
-
-def finish_rotation(context: PassContext, name: str, cluster: Object, now: datetime) -> None:
-    """Bring a change that has begun to its end, before the database called `name` is given back. Raises as above.
-
-    `cluster`, as just read, says what the Secret and the Service of its component are called.
-    """
-    for database in context.project.databases.filter(name=name, retired_at=None).exclude(rotation_begun_at=None):
-        context.world.cluster = cluster
-        for _ in range(_MOST_STEPS):
-            if database.rotation_requested_at is None:
-                return
-            _rotate(context, database, now)
-
-
-def _rotate(context: PassContext, database: DatabaseCluster, now: datetime) -> None:
+def rotate_password(context: PassContext, database: DatabaseCluster, now: datetime) -> None:
+    """Take the next step of changing the database's password. Raises KubeError, RotationDelayedError."""
     # Where the old one's key is lost and was given up, the server is asked whether it has the new one already.
     current = database.connection or database.pending_connection
     if current is None:
         _abandon(context, database, "the panel has no password of it")
         return
     if not database.pending_password:
-        elsewhere = _find_source(context.world.cluster)
+        elsewhere = _find_source(context.snapshot.cluster)
         if elsewhere:
             _abandon(context, database, f"KubeBlocks takes it from the Secret {elsewhere}: change it there")
             return
@@ -95,6 +77,19 @@ def _rotate(context: PassContext, database: DatabaseCluster, now: datetime) -> N
     if note:
         _write_secrets(context, database, current, pending)
         _finish(context, database, note, now)
+
+
+def finish_rotation(context: PassContext, name: str, cluster: Object, now: datetime) -> None:
+    """Bring a change that has begun to its end, before the database called `name` is given back. Raises as above.
+
+    `cluster`, as just read, says what the Secret and the Service of its component are called.
+    """
+    for database in context.project.databases.filter(name=name, retired_at=None).exclude(rotation_begun_at=None):
+        context.snapshot.cluster = cluster
+        for _ in range(_MOST_STEPS):
+            if database.rotation_requested_at is None:
+                return
+            rotate_password(context, database, now)
 
 
 def _new_password() -> str:
@@ -158,8 +153,8 @@ def _is_another_in_force(
     context: PassContext, database: DatabaseCluster, current: Connection, pending: Connection
 ) -> bool:
     """Whether the Secret has other credentials than these two and the server takes them. Raises KubeError."""
-    context.world.secrets = None
-    found = observe_connection(context.world, database)
+    context.snapshot.secrets = None
+    found = observe_connection(context, database)
     if isinstance(found, Missing) or found in (current, pending):
         return False
     return verify_connection(found)[0] is Verification.VERIFIED
@@ -221,19 +216,19 @@ def _set_password(
 def _write_secrets(context: PassContext, database: DatabaseCluster, current: Connection, pending: Connection) -> None:
     """Put the new password into the Secret that the credentials come from, and into each other one of the Cluster that
     holds the old one. Raises KubeError, RotationDelayedError."""
-    world = context.world
-    world.secrets = None
-    found = observe_connection(world, database)
-    source = choose_secret(world.secrets or [], database.name, component_of(world.cluster))
+    snapshot = context.snapshot
+    snapshot.secrets = None
+    found = observe_connection(context, database)
+    source = choose_secret(snapshot.secrets or [], database.name, component_of(snapshot.cluster))
     if source is None or isinstance(found, Missing):
         why = found.message if isinstance(found, Missing) else "Its Secret is gone."
         raise RotationDelayedError(f"{database.name} has its new password, which no Secret holds yet. {why}")
-    secrets_read: Sequence[Object] = world.secrets or []
+    secrets_read: Sequence[Object] = snapshot.secrets or []
     for secret in secrets_read:
         is_meant = secret is source and found.username == current.username and found.password != pending.password
         if is_meant or holds(secret, current.username, current.password):
             _write_secret(context, secret, pending.password)
-    world.secrets = None
+    snapshot.secrets = None
 
 
 def _write_secret(context: PassContext, secret: Object, password: str) -> None:
@@ -244,7 +239,7 @@ def _write_secret(context: PassContext, secret: Object, password: str) -> None:
     data = {"password": base64.b64encode(password.encode()).decode()}
     context.lease.write()
     try:
-        context.world.kube.merge(SECRET, namespace, name, {"metadata": seen, "data": data})
+        context.kube.merge(SECRET, namespace, name, {"metadata": seen, "data": data})
     except RefusedError as error:
         said = f"The API server refused the new password in the Secret {name} ({error.code} {error.reason})."
         raise RefusedError(error.code, error.reason, said, error.retry_after_s) from None
@@ -269,7 +264,6 @@ def _finish(context: PassContext, database: DatabaseCluster, note: str, now: dat
         verified_at=now,
         verification_note=note,
     )
-    context.world.verification = None
 
 
 def _abandon(context: PassContext, database: DatabaseCluster, why: str) -> None:
@@ -288,7 +282,7 @@ def _abandon(context: PassContext, database: DatabaseCluster, why: str) -> None:
         rotation_begun_at=None,
         verified_at=None,
     )
-    context.world.secrets = context.world.verification = None
+    context.snapshot.forget_credentials()
 
 
 def _save(context: PassContext, database: DatabaseCluster, **values: object) -> None:

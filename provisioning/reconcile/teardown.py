@@ -24,8 +24,7 @@ from provisioning.objects.names import (
     project_id_of,
 )
 from provisioning.objects.readers import Object, created_at, labels_of, metadata_of, text, uid_of
-from provisioning.reconcile.context import PassContext
-from provisioning.reconcile.observe import World
+from provisioning.reconcile.context import PassContext, Snapshot
 from provisioning.reconcile.rotate_password import finish_rotation
 
 _OWNED_KINDS = (STATEFULSET, POD, SERVICE, SECRET, PVC, INGRESS)
@@ -35,66 +34,78 @@ _CERTIFICATE_LABEL = "controller.cert-manager.io/fao"
 _CLOCKS_DIFFER = timedelta(minutes=5)
 
 
-def observe_remaining(world: World, project: Project, namespaces: set[str]) -> Observed:
-    """Return what is left of a project that is to be removed: what the panel made of what has its label, its Clusters,
-    and what KubeBlocks derived from them; where a request is taken back, only what came from it. Raises KubeError."""
+def observe_remaining(context: PassContext) -> Observed:
+    """Return what is left of a project that is deleted or cancelled: its Clusters, what KubeBlocks derived from them,
+    and what the panel created. After a cancellation, only what came from the cancelled request. Raises KubeError."""
+    project, snapshot = context.project, context.snapshot
+    # Rows are stored before the first request: without a row, nothing was ever created.
+    sandboxes = list(project.sandboxes.all())
+    namespaces = {row.namespace for row in (*project.databases.all(), *sandboxes)}
     remaining: dict[tuple[Kind, str, str], Remaining] = {}
-    world.left = []
-    selector = f"{PROJECT_ID_LABEL}={project.uid}"
-    takes_back = project.desired_state == DesiredState.REGISTERED
-    rows = list(project.sandboxes.all())
-    sandboxes = {row.name for row in rows}
+    snapshot.foreign = []
     for namespace in sorted(namespaces):
-        doomed_names = _observe_clusters(world, project, namespace, remaining)
-        for kind in _OWNED_KINDS:
-            for item in world.kube.list_objects(kind, namespace, labels=selector):
-                instance = labels_of(item).get(INSTANCE_LABEL)
-                if not _is_ours(item, sandboxes):
-                    # What is derived from a Cluster goes with it, and is waited for below.
-                    if instance not in doomed_names:
-                        world.left.append((kind, namespace, _name_of(item)))
-                elif not takes_back or instance in sandboxes:
-                    _add(remaining, kind, namespace, item)
-        for item in _certificate_secrets(world, rows, namespace):
-            _add(remaining, SECRET, namespace, item)
-        if doomed_names:
-            instances = f"{INSTANCE_LABEL} in ({','.join(sorted(doomed_names))})"
-            for kind in (SECRET, PVC):
-                for item in world.kube.list_objects(kind, namespace, labels=instances):
-                    is_anothers = project_id_of(labels_of(item)) not in (None, str(project.uid))
-                    if not is_anothers and (kind, namespace, _name_of(item)) not in remaining:
-                        _add(remaining, kind, namespace, item, is_ours=False)
-    world.remaining = {
-        key: replace(item, is_deleting=item.is_deleting or key in world.asked_to_go) for key, item in remaining.items()
+        _observe_namespace(context, namespace, sandboxes, remaining)
+    snapshot.remaining = {
+        key: replace(item, is_deleting=item.is_deleting or key in snapshot.deletion_requested)
+        for key, item in remaining.items()
     }
-    return Observed(cluster=judge_cluster(None), remaining=tuple(world.remaining.values()))
+    return Observed(cluster=judge_cluster(None), remaining=tuple(snapshot.remaining.values()))
+
+
+def _observe_namespace(
+    context: PassContext, namespace: str, sandboxes: list[Sandbox], remaining: dict[tuple[Kind, str, str], Remaining]
+) -> None:
+    """Add what is left in a namespace. Raises KubeError."""
+    project, kube = context.project, context.kube
+    is_cancelled = project.desired_state == DesiredState.REGISTERED
+    sandbox_names = {row.name for row in sandboxes}
+    doomed_names = _observe_clusters(context, namespace, remaining)
+    for kind in _OWNED_KINDS:
+        for item in kube.list_objects(kind, namespace, labels=f"{PROJECT_ID_LABEL}={project.uid}"):
+            instance = labels_of(item).get(INSTANCE_LABEL)
+            if not _is_ours(item, sandbox_names):
+                # What KubeBlocks derived from a Cluster is deleted with it, and is waited for below.
+                if instance not in doomed_names:
+                    context.snapshot.foreign.append((kind, namespace, _name_of(item)))
+            elif not is_cancelled or instance in sandbox_names:
+                _add(remaining, kind, namespace, item)
+    for item in _list_certificate_secrets(context, sandboxes, namespace):
+        _add(remaining, SECRET, namespace, item)
+    if doomed_names:
+        instances = f"{INSTANCE_LABEL} in ({','.join(sorted(doomed_names))})"
+        for kind in (SECRET, PVC):
+            for item in kube.list_objects(kind, namespace, labels=instances):
+                is_anothers = project_id_of(labels_of(item)) not in (None, str(project.uid))
+                if not is_anothers and (kind, namespace, _name_of(item)) not in remaining:
+                    _add(remaining, kind, namespace, item, is_ours=False)
 
 
 def _observe_clusters(
-    world: World, project: Project, namespace: str, remaining: dict[tuple[Kind, str, str], Remaining]
+    context: PassContext, namespace: str, remaining: dict[tuple[Kind, str, str], Remaining]
 ) -> set[str]:
-    """Add the project's Clusters in a namespace; return the names of those that go or are gone: what was derived from
-    them is waited for. Raises KubeError."""
+    """Add the project's Clusters in a namespace; return the names of those that are deleted or gone, as what KubeBlocks
+    derived from them is waited for. Raises KubeError."""
+    project, kube = context.project, context.kube
     rows: dict[str, list[DatabaseCluster]] = {}
     for row in project.databases.filter(namespace=namespace).order_by("pk"):
         rows.setdefault(row.name, []).append(row)
     doomed_names = {name for name, of_name in rows.items() if not _is_kept(project, {}, of_name)}
     try:
-        kind = cluster_kind(world.kube.cluster_api_version())
-        clusters = world.kube.list_objects(kind, namespace, labels=f"{PROJECT_ID_LABEL}={project.uid}")
+        kind = cluster_kind(kube.cluster_api_version())
+        clusters = kube.list_objects(kind, namespace, labels=f"{PROJECT_ID_LABEL}={project.uid}")
         for name in sorted(doomed_names - {_name_of(item) for item in clusters}):
-            item = world.kube.get_or_none(kind, namespace, name)
+            item = kube.get_or_none(kind, namespace, name)
             if item is None:
                 continue
             is_same = uid_of(item) == rows[name][-1].object_uid
             if project_id_of(labels_of(item)) is None and is_same and not _stays(project, item, rows[name]):
-                clusters.append(item)  # ours, whose label someone took off
+                clusters.append(item)  # the project's; somebody removed its label
             else:
-                doomed_names.discard(name)  # somebody else's by now: neither it nor its Secrets are waited for
+                doomed_names.discard(name)  # another project's by now: it is not waited for
     except RefusedError as error:
         if error.code != 404:
             raise
-        return doomed_names  # no KubeBlocks, no Clusters
+        return doomed_names  # without KubeBlocks there are no Clusters
     for item in clusters:
         name = _name_of(item)
         is_kept = _stays(project, item, rows.get(name, []))
@@ -136,13 +147,13 @@ def _name_of(item: Object) -> str:
     return text(metadata_of(item).get("name"), 253)
 
 
-def _certificate_secrets(world: World, sandboxes: Iterable[Sandbox], namespace: str) -> list[Object]:
+def _list_certificate_secrets(context: PassContext, sandboxes: Iterable[Sandbox], namespace: str) -> list[Object]:
     """Return the Secrets that cert-manager has made for these sandboxes' Ingresses. It leaves them where they are when
     the Ingress goes, unless told otherwise; they carry its own label (1.12 and later) and none of ours."""
     names = {name for sandbox in sandboxes if sandbox.namespace == namespace for name in sandbox.certificates}
     if not names:
         return []
-    secrets = world.kube.list_objects(SECRET, namespace, labels=_CERTIFICATE_LABEL)
+    secrets = context.kube.list_objects(SECRET, namespace, labels=_CERTIFICATE_LABEL)
     return [item for item in secrets if _name_of(item) in names]
 
 
@@ -170,17 +181,15 @@ def _add(
     remaining[kind, namespace, name] = Remaining(f"{kind.name} {name}", is_deleting, is_kept, is_ours, uid=uid_of(item))
 
 
-def delete_objects(context: PassContext, now: datetime) -> None:
-    """Ask for the deletion of everything that is ours to delete and not going yet."""
-    world = context.world
-    doomed = {
-        key: item for key, item in world.remaining.items() if item.is_ours and not item.is_deleting and not item.is_kept
-    }
+def delete_objects(context: PassContext) -> None:
+    """Request the deletion of every object that the panel has to delete."""
+    snapshot = context.snapshot
+    doomed = {key: item for key, item in snapshot.remaining.items() if item.is_deletable}
     for (kind, namespace, name), item in doomed.items():
-        _delete_seen(world.kube, kind, namespace, name, item.uid)
-    world.asked_to_go |= doomed.keys()
+        _delete_seen(context.kube, kind, namespace, name, item.uid)
+    snapshot.deletion_requested |= doomed.keys()
     message = f"Asked for the deletion of {', '.join(item.label for item in doomed.values())}."
-    # What stays as it was is asked for again by each pass, and said once.
+    # Each pass requests the deletion of what is still there; the event is recorded once.
     if not context.project.events.filter(reason="Deleting", message=message).exists():
         context.note("Deleting", message)
     context.store()
@@ -198,10 +207,10 @@ def _delete_seen(kube: Kube, kind: Kind, namespace: str, name: str, uid: str) ->
 
 def release_clusters(context: PassContext, now: datetime) -> None:
     """Take our labels off the Clusters that are not ours to delete: they and their data stay."""
-    for (kind, namespace, name), item in context.world.remaining.items():
+    for (kind, namespace, name), item in context.snapshot.remaining.items():
         if not item.is_kept:
             continue
-        cluster = context.world.kube.get_or_none(kind, namespace, name)
+        cluster = context.kube.get_or_none(kind, namespace, name)
         if cluster is None or project_id_of(labels_of(cluster)) != str(context.project.uid):
             continue
         with transaction.atomic():
@@ -209,7 +218,7 @@ def release_clusters(context: PassContext, now: datetime) -> None:
             disown_cluster(namespace, name)
         # Who gets it back must find the password that it has in its Secret.
         finish_rotation(context, name, cluster, now)
-        context.world.kube.merge_labels(kind, namespace, name, RELEASED_LABELS, uid=uid_of(cluster))
+        context.kube.merge_labels(kind, namespace, name, RELEASED_LABELS, uid=uid_of(cluster))
         context.note("ClusterReleased", f"Released the Cluster {name}; it and its data stay.")
         context.store()
 
@@ -222,7 +231,7 @@ def disown_cluster(namespace: str, name: str) -> None:
 
 def finish_deletion(context: PassContext, now: datetime) -> None:
     """Retire the rows: the deletion is done."""
-    kept = _say_kept(context.project) + _say_left(context.world)
+    kept = _say_kept(context.project) + _say_left(context.snapshot)
     context.note("Deleted", f"Everything that the panel made for it is gone from the cluster.{kept}")
     with transaction.atomic():
         context.store()
@@ -239,8 +248,8 @@ def _say_kept(project: Project) -> str:
     return " Kept: backups that KubeBlocks has made of the database, if there are any." if databases else ""
 
 
-def _say_left(world: World) -> str:
-    left = ", ".join(f"{kind.name} {name}" for kind, _, name in world.left)
+def _say_left(snapshot: Snapshot) -> str:
+    left = ", ".join(f"{kind.name} {name}" for kind, _, name in snapshot.foreign)
     return f" Left as it is, for the panel did not make it: {left}." if left else ""
 
 

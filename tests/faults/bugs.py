@@ -17,12 +17,13 @@ from projects.confidential.encrypted_fields import EncryptedText
 from projects.models import DatabaseCluster
 from projects.services.queue import enqueue_pass
 from provisioning.decisions import removal, running
+from provisioning.decisions.types import Remaining
 from provisioning.inventory import orphans
 from provisioning.kube.client import Kube
 from provisioning.management.commands import up
 from provisioning.objects import credentials, names
 from provisioning.queue.sweep import _find_lost, sweep_once
-from provisioning.reconcile import apply_database, loop, record, rotate_password, teardown
+from provisioning.reconcile import loop, observe, record, rotate_password, teardown
 from provisioning.reconcile.lease import Lease, claim, release
 
 
@@ -73,14 +74,14 @@ BUGS = (
         "a stranger's label on a Cluster of the project's name",
         (
             Edit(names.find_existing_cluster, "project_id_of(cluster.labels) in (None, str(uid))", "True"),
-            Edit(apply_database.find_database, 'labels=f"!{PROJECT_ID_LABEL}"', 'labels=""'),
+            Edit(observe._find_existing_database, 'labels=f"!{PROJECT_ID_LABEL}"', 'labels=""'),
             Edit(running._decide_database, "cluster.owner not in (None, desired.uid) or (", "False or ("),
         ),
     ),
     Bug(
         "anybody's request takes a Cluster of the project's name over",
         "tasks doubled",
-        (Edit(apply_database.find_database, "not project.adopts_by_name", "False"),),
+        (Edit(observe._find_existing_database, "not project.adopts_by_name", "False"),),
     ),
     Bug(
         "an empty password is a password",
@@ -105,7 +106,6 @@ BUGS = (
         "a second database is prevented by a look before the insert, not by a constraint",
         "two workers at one project",
         (
-            Edit(apply_database._add_database, "context.lease.write()", "assert not context.database"),
             Edit(claim, "Q(lease_until=None) |", "Q() |"),
             Edit(Lease._held, _HELD, "Project.objects.filter(pk=self.project_id)"),
         ),
@@ -140,7 +140,7 @@ BUGS = (
         "adopt what another project adopts",
         (
             Edit(removal.decide_removal, "if item.is_kept", "if False"),
-            Edit(teardown.delete_objects, "and not item.is_kept", ""),
+            Edit(vars(Remaining)["is_deletable"].fget, " and not self.is_kept", ""),
         ),
         seed=2,
     ),
@@ -226,8 +226,8 @@ BUGS = (
             ),
             Edit(
                 running._decide_credentials,
-                "case ObservedCredentials.MISSING | ObservedCredentials.SAME",
-                "case ObservedCredentials.CHANGED | ObservedCredentials.MISSING | ObservedCredentials.SAME",
+                "case ObservedCredentials.SAME:",
+                "case ObservedCredentials.CHANGED | ObservedCredentials.SAME:",
             ),
         ),
         seed=3,
@@ -237,7 +237,7 @@ BUGS = (
         "worker killed in the middle of a change of password",
         (
             Edit(
-                rotate_password._rotate,
+                rotate_password.rotate_password,
                 "_save(context, database, pending_password=EncryptedText.of(_new_password()))",
                 "database.pending_password = EncryptedText.of(_new_password())",
             ),

@@ -18,6 +18,7 @@ from projects.domain.states import CredentialsSource, DesiredState, Origin, Phas
 from provisioning.decisions.readiness import Readiness, State
 from provisioning.decisions.running import decide
 from provisioning.decisions.types import (
+    CREDENTIALS_UNREAD,
     Action,
     Decision,
     Desired,
@@ -52,6 +53,7 @@ class DecisionModel(RuleBasedStateMachine):
         self.passwords: set[str] = set()
         self.last: Decision | None = None
         self.is_broken = False
+        self.inherited_deadline: datetime | None = None
 
     def number(self) -> int:
         self.numbers += 1
@@ -82,19 +84,19 @@ class DecisionModel(RuleBasedStateMachine):
         rows = self.rows
         if rows.desired is not DesiredState.RUNNING:
             return Observed(self.judge(None), remaining=tuple(self.remaining()))
-        assert rows.database is not None
+        if rows.database is None:
+            return Observed(self.judge(None))
         cluster = self.clusters.get(rows.database.name)
-        credentials, missing = ObservedCredentials.UNKNOWN, None
+        credentials: ObservedCredentials | Missing = CREDENTIALS_UNREAD
         if cluster and cluster.phase == "Running" and not cluster.is_deleting:
             if not cluster.password:
-                credentials, missing = ObservedCredentials.MISSING, Missing(Reason.SECRET_MISSING, "No Secret yet.")
+                credentials = Missing(Reason.SECRET_MISSING, "No Secret yet.")
             else:
                 is_same = cluster.password == rows.password
                 credentials = ObservedCredentials.SAME if is_same else ObservedCredentials.CHANGED
         return Observed(
             self.judge(cluster),
             credentials=credentials,
-            missing=missing,
             sandbox=self.judge_sandbox() if rows.sandbox and rows.sandbox.is_applied else None,
             digest=f"digest of {rows.password}" if rows.password else "",
         )
@@ -129,9 +131,8 @@ class DecisionModel(RuleBasedStateMachine):
         """Decide, act and record until there is nothing to do. The record of step `lost_at` is lost: the worker dies
         between the effect and the record."""
         rows = self.rows
+        self.inherited_deadline = None
         for step in range(MOST_STEPS):
-            if rows.desired is DesiredState.RUNNING and rows.database is None:
-                self.add_database()
             decision = decide(self.desired(), self.observed(), self.now)
             self.check(decision)
             if decision.action is None:
@@ -188,19 +189,22 @@ class DecisionModel(RuleBasedStateMachine):
 
     # --- what actions do -------------------------------------------------------------------------------------------
 
-    def add_database(self) -> DesiredDatabase:
+    def add_database(self) -> None:
         """The Cluster that has our label, else one to be made."""
         found = [name for name, one in self.clusters.items() if one.owner == UID and not one.is_deleting]
         assert len(found) < 2
         name = found[0] if found else f"cluster-{self.number()}"
         is_before = bool(found) and self.clusters[name].was_there_before
-        added = self.rows.database = DesiredDatabase(name, Origin.ADOPTED if is_before else Origin.CREATED)
-        return added
+        origin = Origin.ADOPTED if is_before else Origin.CREATED
+        self.rows.database = DesiredDatabase(name, origin, deadline=self.inherited_deadline)
 
     def act(self, action: Action) -> None:
         rows = self.rows
         database = rows.database
         match action:
+            case Action.ENSURE_DATABASE:
+                assert database is None
+                self.add_database()
             case Action.APPLY_CLUSTER | Action.ADOPT_CLUSTER:
                 assert database is not None
                 cluster = self.clusters.get(database.name)
@@ -215,8 +219,7 @@ class DecisionModel(RuleBasedStateMachine):
                 assert database is not None
                 assert database.name not in self.clusters, "A Cluster that exists is replaced."
                 rows.database, rows.password = None, ""
-                replacement = self.add_database()
-                rows.database = replace(replacement, deadline=database.deadline)
+                self.inherited_deadline = database.deadline
             case Action.CAPTURE_CREDENTIALS:
                 assert database is not None
                 rows.password = self.clusters[database.name].password or ""

@@ -19,7 +19,7 @@ from provisioning.objects.credentials import (
     read_connection,
 )
 from provisioning.objects.endpoints import read_endpoint
-from provisioning.reconcile.apply_database import existing_cluster
+from provisioning.objects.names import read_existing_cluster
 from provisioning.watch.streams import SUBJECTS
 from tests.hostile import answers
 from tests.hostile.strategies import examples, json_values, mutated, texts
@@ -67,7 +67,7 @@ def test_one_line_keeps_what_people_write():
 def test_a_cluster_is_judged_whatever_it_says(cluster):
     assert_storable(judge_cluster(cluster))
     assert_presentable(component_of(cluster), 500)
-    existing_cluster(cluster)
+    read_existing_cluster(cluster)
     facts = read_facts(cluster)
     for text, limit in ((facts.name, 253), (facts.namespace, 63), (facts.uid, 64), (facts.phase, 30)):
         assert_presentable(text, limit)

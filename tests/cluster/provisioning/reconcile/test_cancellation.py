@@ -18,8 +18,9 @@ from provisioning.kube.client import connect, disconnect
 from provisioning.kube.kinds import INGRESS, POD, PVC, SECRET, SERVICE, STATEFULSET, cluster_kind
 from provisioning.objects import manifests
 from provisioning.objects.names import INSTANCE_LABEL, PROJECT_ID_LABEL
+from provisioning.reconcile.context import build_context
 from provisioning.reconcile.lease import LeaseLostError, claim, release
-from provisioning.reconcile.loop import build_context, observe_and_decide, run_pass
+from provisioning.reconcile.loop import observe_and_decide, run_pass
 from provisioning.reconcile.record import record
 from provisioning.reconcile.teardown import delete_objects
 from tests.factories import DatabaseFactory
@@ -317,7 +318,7 @@ def test_what_has_come_to_a_name_since_it_was_looked_at_is_not_deleted(provision
     kube.delete(SECRET, "default", name)
     theirs = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": "default"}}
     kube.apply(theirs, "secrets")
-    delete_objects(context, timezone.now())
+    delete_objects(context)
     assert kube.get_or_none(SECRET, "default", name) is not None
     release(lease, next_pass_at=timezone.now(), now=timezone.now())
     follow(provisioned, is_deleted)

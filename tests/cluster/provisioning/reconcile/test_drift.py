@@ -18,10 +18,11 @@ from provisioning.kube.client import connect
 from provisioning.kube.kinds import SECRET, SERVICE, STATEFULSET, Kind, cluster_kind
 from provisioning.objects.manifests import environment_secret_name
 from provisioning.objects.names import ORIGIN_LABEL, PROJECT_ID_LABEL
-from provisioning.reconcile.apply_database import apply_cluster
+from provisioning.reconcile.apply import apply_action
+from provisioning.reconcile.context import build_context
 from provisioning.reconcile.drift import MENDED
 from provisioning.reconcile.lease import claim
-from provisioning.reconcile.loop import build_context, observe_and_decide, run_pass
+from provisioning.reconcile.loop import observe_and_decide, run_pass
 from tests.support.passes import follow, is_running
 
 pytestmark = pytest.mark.django_db
@@ -130,8 +131,9 @@ def killed_after_its_request(project: Project, cluster: Any) -> None:
     lease = claim(project.pk, timezone.now())
     assert lease is not None
     context = build_context(lease)
-    assert observe_and_decide(context, timezone.now()).action is Action.APPLY_CLUSTER
-    apply_cluster(context, timezone.now())
+    for action in (Action.ENSURE_DATABASE, Action.APPLY_CLUSTER):
+        assert observe_and_decide(context, timezone.now()).action is action
+        apply_action(action, context, timezone.now())
     Project.objects.filter(pk=project.pk).update(lease_until=timezone.now())
 
 

@@ -127,7 +127,8 @@ def test_a_retry_during_an_outage_waits_anew(outage):
 
 
 def test_a_pass_writes_nothing_over_a_newer_intent_even_if_its_words_stay_the_same(cluster, unique_name):
-    from provisioning.reconcile.loop import build_context, observe_and_decide
+    from provisioning.reconcile.context import build_context
+    from provisioning.reconcile.loop import observe_and_decide
     from provisioning.reconcile.record import record
 
     project = add_project(unique_name, actor="tester")

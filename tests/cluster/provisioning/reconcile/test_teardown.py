@@ -4,9 +4,8 @@ from datetime import timedelta
 from importlib import import_module
 
 import pytest
-from django.apps import apps
 from django.db import connection
-from django.db.models import Model
+from django.db.migrations.loader import MigrationLoader
 from django.utils import timezone
 
 from devcluster.controllers.scenarios import NEVER, Scenario
@@ -23,9 +22,10 @@ from provisioning.kube.client import connect
 from provisioning.kube.kinds import PVC, SECRET, SERVICE, STATEFULSET, Kind
 from provisioning.objects.names import INSTANCE_LABEL, MANAGED_BY_LABEL, ORIGIN_LABEL, PROJECT_ID_LABEL, project_id_of
 from provisioning.objects.readers import Object, labels_of, metadata_of, uid_of
-from provisioning.reconcile.apply_database import adopt_cluster
+from provisioning.reconcile.apply import apply_action
+from provisioning.reconcile.context import build_context
 from provisioning.reconcile.lease import LeaseLostError, claim, release
-from provisioning.reconcile.loop import build_context, observe_and_decide
+from provisioning.reconcile.loop import observe_and_decide
 from provisioning.reconcile.plan import plan
 from tests.cluster.provisioning.reconcile.test_cancellation import CLUSTERS, apply_theirs, is_deleted, is_new, start
 from tests.cluster.provisioning.reconcile.test_drift import change
@@ -141,7 +141,7 @@ def test_a_cluster_that_was_chosen_first_and_replaced_in_time_outlives_the_proje
     context = build_context(lease)
     assert observe_and_decide(context, timezone.now()).action is Action.ADOPT_CLUSTER
     if is_labelled:
-        adopt_cluster(context, timezone.now())
+        apply_action(Action.ADOPT_CLUSTER, context, timezone.now())
     assert request_adopt(project, chosen, actor="tester").accepted
     if is_labelled:
         with pytest.raises(LeaseLostError):
@@ -224,14 +224,6 @@ def test_a_certificate_goes_with_its_project_when_its_ingress_went_before(cluste
     assert is_there(SECRET, theirs)
 
 
-class _AppsBeforeRename:
-    """The models as the migration knows them: LastAppliedManifest was called AppliedObject then."""
-
-    @staticmethod
-    def get_model(app: str, name: str) -> type[Model]:
-        return apps.get_model(app, "LastAppliedManifest" if name == "AppliedObject" else name)
-
-
 def test_certificates_of_sandboxes_that_are_there_already_are_known(provisioned):
     """The migration finds them in what was applied, and takes no wildcard for one."""
     own, shared = f"{provisioned.sandbox.name}-app-tls", "wildcard-tls"
@@ -243,7 +235,8 @@ def test_certificates_of_sandboxes_that_are_there_already_are_known(provisioned)
         provisioned.applied.create(
             kind="Ingress", namespace="default", name=f"i{number}", manifest=manifest, applied_at=timezone.now()
         )
-    migration = import_module("projects.migrations.0005_certificates_of_a_sandbox")
-    migration.find_certificates(_AppsBeforeRename, connection.schema_editor())
+    name = "0005_certificates_of_a_sandbox"
+    apps = MigrationLoader(connection).project_state([("projects", name)]).apps
+    import_module(f"projects.migrations.{name}").find_certificates(apps, connection.schema_editor())
     provisioned.sandbox.refresh_from_db()
     assert provisioned.sandbox.certificates == [own]

@@ -13,6 +13,7 @@ from provisioning.decisions.types import (
     Desired,
     DesiredDatabase,
     DesiredSandbox,
+    ExistingDatabase,
     Observed,
     ObservedCredentials,
     Remaining,
@@ -43,6 +44,7 @@ def running(credentials=ObservedCredentials.SAME, **changes):
     return Observed(RUNNING, credentials, digest="digest", **changes)
 
 
+EXISTING = ExistingDatabase("made-by-hand", Origin.ADOPTED)
 MISSING = Missing(Reason.SECRET_MISSING, "no Secret yet")
 STEPS = [
     ("new", desired(), Observed(ABSENT), Action.APPLY_CLUSTER),
@@ -56,10 +58,13 @@ STEPS = [
         Action.ADOPT_CLUSTER,
     ),
     ("vanished before it ran", desired(APPLIED), Observed(ABSENT), Action.REPLACE_DATABASE),
-    ("no Secret", desired(APPLIED), running(ObservedCredentials.MISSING, missing=MISSING), None),
+    ("no Secret", desired(APPLIED), running(MISSING), None),
     ("Secret there", desired(APPLIED), running(ObservedCredentials.CHANGED), Action.CAPTURE_CREDENTIALS),
     ("password changed", desired(VERIFIED, SANDBOX), running(ObservedCredentials.CHANGED), Action.CAPTURE_CREDENTIALS),
-    ("captured", desired(CAPTURED), running(), Action.VERIFY_CONNECTION),
+    ("no row", desired(None), Observed(ABSENT), Action.ENSURE_DATABASE),
+    ("no row, a Cluster exists", desired(None), Observed(ABSENT, existing=EXISTING), Action.ENSURE_DATABASE),
+    ("captured, not connected", desired(CAPTURED), running(), None),
+    ("connected", desired(CAPTURED), running(verification=Verification.VERIFIED), Action.APPLY_SANDBOX),
     ("verified", desired(VERIFIED), running(), Action.APPLY_SANDBOX),
     ("not told to verify", desired(CAPTURED, verifies=False), running(), Action.APPLY_SANDBOX),
     ("out of reach", desired(CAPTURED), running(verification=Verification.UNREACHABLE), Action.APPLY_SANDBOX),
