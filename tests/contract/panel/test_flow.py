@@ -18,6 +18,7 @@ from projects.models import DatabaseCluster, Event, Project, ProjectVariable, Sa
 from projects.services.provisioning import request_delete, request_provision, request_retry
 from provisioning.inventory.adoption import explain_unknown, list_clusters
 from provisioning.kube.kinds import POD, PVC, SECRET, SERVICE, STATEFULSET
+from provisioning.objects.endpoints import EndpointHosts
 from provisioning.objects.manifests import environment_secret_name
 from provisioning.objects.names import ENDPOINT_ANNOTATION, PROJECT_ID_LABEL
 from provisioning.reconcile.loop import run_pass
@@ -283,8 +284,9 @@ def test_a_wrong_password_is_not_believed(cluster, provisioned):
     assert connection.password not in seen.message
 
 
-def test_an_endpoint_that_the_panel_cannot_reach_is_recorded_as_not_verified(cluster, provisioned):
+def test_an_endpoint_that_the_panel_cannot_reach_is_recorded_as_not_verified(cluster, provisioned, settings):
     """In a cluster whose DNS the panel doesn't share, the sandbox still gets the real credentials."""
+    settings.ENDPOINT_HOSTS = EndpointHosts.parse(["nowhere.invalid"])
     client, database = steps.administrator, provisioned.database
     name = f"{database.name}-postgresql-postgresql"
     service = client.get_or_none(SERVICE, "default", name)
