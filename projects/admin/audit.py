@@ -143,7 +143,7 @@ class AuditAdmin(PanelRecordAdmin):
 
     @column("Type", ordering="content_type")
     def kind_shown(self, entry: LogEntry) -> str:
-        return str(entry.content_type.name)
+        return str(capfirst(entry.content_type.name))
 
     @column("Changes")
     def changes_shown(self, entry: LogEntry) -> SafeString | str:

@@ -79,7 +79,7 @@ class UserAdmin(_DjangoUserAdmin, PanelModelAdmin):
     def groups_shown(self, user: User) -> str:
         return ", ".join(sorted(group.name for group in user.groups.all())) or "–"
 
-    @column("Last log-in", ordering="last_login")
+    @column("Last login", ordering="last_login")
     def last_login_shown(self, user: User) -> SafeString:
         return ago(user.last_login, empty="Never")
 

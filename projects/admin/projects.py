@@ -115,7 +115,7 @@ class ProjectAdmin(PanelModelAdmin):
     list_per_page = 25
     show_full_result_count = False
     search_fields = ("name", "kubernetes_name", "description", "owner__username")
-    search_help_text = "Search by name, Kubernetes name, description or owner"
+    search_help_text = "Search by name, description or owner"
     ordering = (Lower("name"), "pk")
     actions = (
         "provision_selected",

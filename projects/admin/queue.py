@@ -61,8 +61,18 @@ class FailedTaskAdmin(TaskRecordAdmin):
 
 @register_replacing(Schedule)
 class ScheduleRecordAdmin(PanelRecordAdmin):
-    list_display = ("name", "func", "schedule_type", "minutes", "next_run_shown", "repeats_shown")
-    fields = ("name", "func", "schedule_type", "minutes", "next_run", "repeats_shown")
+    list_display = ("name", "function_shown", "schedule_shown", "next_run_shown", "repeats_shown")
+    fields = ("name", "function_shown", "schedule_shown", "next_run", "repeats_shown")
+
+    @column("Function", ordering="func")
+    def function_shown(self, row: Schedule) -> str:
+        return str(row.func)
+
+    @column("Schedule", ordering="schedule_type")
+    def schedule_shown(self, row: Schedule) -> str:
+        if row.schedule_type == Schedule.MINUTES:
+            return "Every minute" if row.minutes == 1 else f"Every {row.minutes} minutes"
+        return str(row.get_schedule_type_display())
 
     @column("Repeats", ordering="repeats")
     def repeats_shown(self, row: Schedule) -> str:

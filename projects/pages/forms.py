@@ -173,7 +173,7 @@ class RevealForm(forms.Form):
     """The reason for revealing credentials; with `asks_password`, also the user's password."""
 
     reason = forms.CharField(
-        label="Reason",
+        label="Reason for revealing the password",
         max_length=200,
         widget=UnfoldAdminTextInputWidget(attrs={"autocomplete": "off", "placeholder": "For example: debug with psql"}),
         error_messages={"required": "Enter a reason. It is recorded in the project's events."},

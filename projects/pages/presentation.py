@@ -96,6 +96,8 @@ def next_action(project: Project, user: Person) -> NextAction | None:
     needs_person = project.reason in Reason.needs_person()
     may_provision = may(user, "provision_project", project)
     match project.phase:
+        case Phase.WAITING | Phase.CREATING if is_progressing(project, timezone.now()) and _may_recover(project):
+            return NextAction("none", "Waiting in case it recovers. This page updates automatically.")
         case _ if is_progressing(project, timezone.now()):
             return NextAction("none", "No action needed. This page updates automatically.")
         case Phase.NEW if not may_provision:
@@ -130,6 +132,11 @@ def next_action(project: Project, user: Person) -> NextAction | None:
             return NextAction("none", "History is kept. The name can't be reused.")
         case _:
             return None
+
+
+def _may_recover(project: Project) -> bool:
+    """Whether KubeBlocks reports a failure that it may still resolve before the deadline."""
+    return project.reason == Reason.CLUSTER_FAILED
 
 
 # --- Steps, events, addresses ----------------------------------------------------------------------------------

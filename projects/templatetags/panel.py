@@ -1,5 +1,6 @@
 """Template tags and filters of the pages and the admin: badges, relative times, durations, names."""
 
+import re
 from datetime import datetime
 from itertools import zip_longest
 from typing import Any
@@ -74,6 +75,10 @@ def phase_colour(phase: str) -> str:
     return PHASE_COLOURS.get(phase, "default")
 
 
+# Where words longer than this can break.
+_LONG_WORD = 24
+_BREAKS = r"(?<=[/.:\]])(?=[^/.:\]\s])"
+
 # Labels of stored reasons whose words alone would mislead.
 _REASON_LABELS = {
     "AdoptRequested": "Adoption requested",
@@ -112,11 +117,20 @@ def whole_duration(seconds: float) -> str:
 
 @register.filter
 def inline_code(text: str) -> SafeString:
-    """Return the escaped text with `code` between backticks as <code>."""
+    """Return the escaped text with `code` between backticks as <code>, and with line breaks as in `breakable`."""
     parts = text.split("`")
     if len(parts) % 2 == 0:
-        return format_html("{}", text)
-    return format_html_join("", "{}{}", ((part, _code(code)) for part, code in zip_longest(parts[::2], parts[1::2])))
+        return breakable(text)
+    pairs = zip_longest(parts[::2], parts[1::2])
+    return format_html_join("", "{}{}", ((breakable(part), _code(code)) for part, code in pairs))
+
+
+@register.filter
+def breakable(text: Any) -> SafeString:
+    """Return the escaped text in which long paths and image references can break after `/`, `.`, `:` and `]`: browsers
+    would break them inside a word."""
+    words = (re.sub(_BREAKS, "\0", word) if len(word) > _LONG_WORD else word for word in re.split(r"(\s+)", str(text)))
+    return format_html_join(SafeString("<wbr>"), "{}", ((part,) for part in "".join(words).split("\0")))
 
 
 def _code(text: str | None) -> SafeString:

@@ -95,7 +95,7 @@ def test_settled_page_shows_requests_of_others_and_keeps_input(panel: Page) -> N
     project = provisioned_project(name="aaa")
     panel.clock.install()
     open_project(panel, project)
-    reason = panel.get_by_label("Reason")
+    reason = panel.get_by_label("Reason for revealing the password")
     reason.fill("half a rea")
     Project.objects.filter(pk=project.pk).update(
         phase=Phase.DELETING, desired_state=DesiredState.DELETED, message="Somebody else deletes it."
@@ -127,7 +127,7 @@ def test_refresh_keeps_input_and_focus(panel: Page) -> None:
     project = provisioned_project(name="aaa")
     Project.objects.filter(pk=project.pk).update(phase=Phase.WAITING)
     open_project(panel, project)
-    reason = panel.get_by_label("Reason")
+    reason = panel.get_by_label("Reason for revealing the password")
     reason.fill("half a rea")
     EventFactory.create(project=project, message="Something happened meanwhile.")
     expect(panel.locator("#events")).to_contain_text("Something happened meanwhile.")
@@ -154,7 +154,7 @@ def test_reveal_shows_copies_and_hides_again(panel: Page, monkeypatch: pytest.Mo
     project = provisioned_project(name="aaa")
     open_project(panel, project)
     assert PASSWORD not in panel.content()
-    panel.get_by_label("Reason").fill("connecting psql")
+    panel.get_by_label("Reason for revealing the password").fill("connecting psql")
     panel.get_by_role("button", name="Reveal").click()
     expect(panel.locator("#credential-password")).to_have_text(PASSWORD)
     expect(panel.locator("#events")).to_contain_text("root revealed the credentials: connecting psql")

@@ -58,11 +58,11 @@ def test_reveal_of_an_expired_page_shows_a_notice(refused: Page) -> None:
     refused.set_viewport_size({"width": 1280, "height": 500})
     open_project(refused, provisioned_project(name="aaa"))
     replace_csrf_token(refused)
-    refused.get_by_label("Reason").fill("debugging")
+    refused.get_by_label("Reason for revealing the password").fill("debugging")
     refused.get_by_role("button", name="Reveal").click()
     expect(refused.locator("#notices")).to_contain_text("Reload the page and try again.")
     expect(refused.locator("#notices")).to_be_in_viewport()
-    expect(refused.get_by_label("Reason")).to_have_value("debugging")
+    expect(refused.get_by_label("Reason for revealing the password")).to_have_value("debugging")
 
 
 def test_button_without_permission_names_it(refused: Page) -> None:

@@ -15,6 +15,7 @@ from projects.domain.request_policy import Request, find_refusal
 from projects.domain.states import DesiredState, Level, Origin, Phase, Reason, Step
 from projects.models import DatabaseCluster, Project, Sandbox
 from projects.pages.presentation import event_level
+from projects.templatetags.panel import breakable, inline_code
 from provisioning.decisions.readiness import explain_deadline
 from tests.factories import DatabaseFactory, EventFactory, ProjectFactory, SandboxFactory, provisioned_project
 from tests.support.pages import HTMX, log_in, page
@@ -255,3 +256,23 @@ def test_passed_deadline_mentions_retry_once():
     body = log_in("view_project", "provision_project").get(page("detail", project.pk)).content.decode()
     status = re.sub(r"\s+", " ", body[body.index('aria-label="Status"') :].split("</section>")[0])
     assert status.lower().count("retry") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "html"),
+    [
+        ("short/path.yaml", "short/path.yaml"),
+        (
+            "registry.example.org/team/app:1.2 <b>",
+            "registry.<wbr>example.<wbr>org/<wbr>team/<wbr>app:<wbr>1.<wbr>2 &lt;b&gt;",
+        ),
+        ("Ends here. Next.", "Ends here. Next."),
+        ("a" * 40, "a" * 40),
+    ],
+)
+def test_only_long_words_can_break_at_separators(text, html):
+    assert breakable(text) == html
+
+
+def test_code_in_a_message_is_marked_and_escaped():
+    assert inline_code("Run `manage.py doctor <x>` now.") == "Run <code>manage.py doctor &lt;x&gt;</code> now."
