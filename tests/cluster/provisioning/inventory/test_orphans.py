@@ -21,9 +21,8 @@ from provisioning.kube.errors import RefusedError
 from provisioning.kube.kinds import SERVICE, Kind, cluster_kind
 from provisioning.objects import manifests
 from provisioning.objects.names import ORIGIN_LABEL, PROJECT_ID_LABEL
-from tests.cluster.provisioning.reconcile.test_api_failures import make_namespace
-from tests.cluster.provisioning.reconcile.test_drift import change
 from tests.factories import DatabaseFactory, ProjectFactory, provisioned_project
+from tests.support.cluster_objects import change, make_namespace
 from tests.support.commands import run
 from tests.support.pages import log_in
 

@@ -10,9 +10,8 @@ from projects.models import DatabaseCluster, Project
 from projects.services.provisioning import add_project, request_provision
 from provisioning import heartbeats, tasks
 from provisioning.inventory.adoption import list_clusters
-from provisioning.kube.client import connect
-from provisioning.kube.kinds import Kind
 from provisioning.reconcile.loop import run_pass
+from tests.support.cluster_objects import make_namespace
 from tests.support.passes import follow, is_running
 
 pytestmark = pytest.mark.django_db
@@ -76,9 +75,3 @@ def test_a_trouble_past_the_deadline_is_said_once_as_well(cluster, unique_name):
     assert (project.phase, project.reason) == (Phase.FAILED, Reason.DEADLINE_EXCEEDED)
     assert "namespace" in project.message
     assert project.events.filter(reason__in=[Reason.DEADLINE_EXCEEDED, Reason.NAMESPACE_MISSING]).count() == 1
-
-
-def make_namespace(name):
-    namespaces = Kind("v1", "namespaces", "Namespace")
-    body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
-    connect()._request("POST", namespaces.path(None), body=body)

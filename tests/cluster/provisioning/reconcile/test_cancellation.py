@@ -15,7 +15,7 @@ from projects.services.forget import list_left, request_forget
 from projects.services.provisioning import add_project, request_delete, request_provision, request_retry
 from provisioning.inventory.adoption import request_adopt
 from provisioning.kube.client import connect, disconnect
-from provisioning.kube.kinds import INGRESS, POD, PVC, SECRET, SERVICE, STATEFULSET, cluster_kind
+from provisioning.kube.kinds import INGRESS, POD, PVC, SECRET, SERVICE, STATEFULSET
 from provisioning.objects import manifests
 from provisioning.objects.names import INSTANCE_LABEL, PROJECT_ID_LABEL
 from provisioning.reconcile.context import build_context
@@ -24,26 +24,12 @@ from provisioning.reconcile.loop import observe_and_decide, run_pass
 from provisioning.reconcile.record import record
 from provisioning.reconcile.teardown import delete_objects
 from tests.factories import DatabaseFactory
+from tests.support.cluster_objects import CLUSTERS, apply_theirs, is_deleted, is_new, start
 from tests.support.passes import follow, is_running
 
 pytestmark = pytest.mark.django_db
 
-CLUSTERS = cluster_kind("apps.kubeblocks.io/v1")
 KINDS = (CLUSTERS, STATEFULSET, SERVICE, SECRET, PVC, INGRESS, POD)
-
-
-def start(name: str) -> Project:
-    project = add_project(name, actor="tester")
-    request_provision(project, actor="tester")
-    return Project.objects.get(pk=project.pk)
-
-
-def is_new(project: Project) -> bool:
-    return project.phase == Phase.NEW
-
-
-def is_deleted(project: Project) -> bool:
-    return project.phase == Phase.DELETED
 
 
 def objects_of(project: Project) -> list[str]:
@@ -57,14 +43,6 @@ def objects_of(project: Project) -> list[str]:
 
 def names_of(project: Project) -> set[str]:
     return {*project.databases.values_list("name", flat=True), *project.sandboxes.values_list("name", flat=True)}
-
-
-def apply_theirs(name: str, **labels: str) -> None:
-    spec = manifests.DatabaseSpec("16.4.0", "postgresql-14.8.0", "100m", "128Mi", "1Gi")
-    owner = manifests.Owner("x", Project().uid)
-    manifest = manifests.build_cluster("apps.kubeblocks.io/v1", name=name, namespace="default", owner=owner, spec=spec)
-    manifest["metadata"]["labels"] = labels
-    connect().apply(manifest, "clusters")
 
 
 @dataclass(frozen=True)

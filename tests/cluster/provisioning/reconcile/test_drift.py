@@ -15,7 +15,7 @@ from projects.services.adoption import Adoptable, request_adopt
 from projects.services.provisioning import add_project, request_provision, request_update
 from provisioning.decisions.types import Action
 from provisioning.kube.client import connect
-from provisioning.kube.kinds import SECRET, SERVICE, STATEFULSET, Kind, cluster_kind
+from provisioning.kube.kinds import SECRET, SERVICE, STATEFULSET, cluster_kind
 from provisioning.objects.manifests import environment_secret_name
 from provisioning.objects.names import ORIGIN_LABEL, PROJECT_ID_LABEL
 from provisioning.reconcile.apply import apply_action
@@ -23,22 +23,12 @@ from provisioning.reconcile.context import build_context
 from provisioning.reconcile.drift import MENDED
 from provisioning.reconcile.lease import claim
 from provisioning.reconcile.loop import observe_and_decide, run_pass
+from tests.support.cluster_objects import change
 from tests.support.passes import follow, is_running
 
 pytestmark = pytest.mark.django_db
 
 CLUSTERS = cluster_kind("apps.kubeblocks.io/v1")
-
-
-def change(kind: Kind, name: str, patch: dict[str, Any]) -> None:
-    """Change an object as somebody else does."""
-    connect()._request(
-        "PATCH",
-        kind.path("default", name),
-        query={"fieldManager": "kubectl-edit"},
-        body=patch,
-        content_type="application/merge-patch+json",
-    )
 
 
 def checked(project: Project) -> Project:

@@ -13,7 +13,7 @@ from provisioning.kube.client import connect
 from provisioning.kube.kinds import SERVICE, cluster_kind
 from provisioning.objects import manifests
 from provisioning.objects.names import PROJECT_ID_LABEL
-from tests.cluster.provisioning.reconcile.test_drift import change
+from tests.support.cluster_objects import change
 from tests.support.commands import run
 from tests.support.passes import follow
 

@@ -9,8 +9,9 @@ from django.db.migrations.loader import MigrationLoader
 from django.utils import timezone
 
 from devcluster.controllers.scenarios import NEVER, Scenario
-from projects.domain.states import DesiredState, Reason
-from projects.models import DatabaseCluster, Orphan, OrphanWish
+from projects.confidential.encrypted_fields import EncryptedText
+from projects.domain.states import DesiredState, Origin, Reason
+from projects.models import DatabaseCluster, Orphan, OrphanWish, ProjectVariable
 from projects.services.cancellation import request_cancel
 from projects.services.orphans import request_orphan
 from projects.services.provisioning import add_project, request_delete, request_provision, request_update
@@ -27,11 +28,12 @@ from provisioning.reconcile.context import build_context
 from provisioning.reconcile.lease import LeaseLostError, claim, release
 from provisioning.reconcile.loop import observe_and_decide
 from provisioning.reconcile.plan import plan
-from tests.cluster.provisioning.reconcile.test_cancellation import CLUSTERS, apply_theirs, is_deleted, is_new, start
-from tests.cluster.provisioning.reconcile.test_drift import change
+from tests.support.cluster_objects import CLUSTERS, apply_theirs, change, is_deleted, is_new, start
 from tests.support.passes import follow, is_running
 
 pytestmark = pytest.mark.django_db
+
+STRANGER = "11111111-1111-1111-1111-111111111111"
 
 
 def cluster_called(name: str) -> Object | None:
@@ -240,3 +242,39 @@ def test_certificates_of_sandboxes_that_are_there_already_are_known(provisioned)
     import_module(f"projects.migrations.{name}").find_certificates(apps, connection.schema_editor())
     provisioned.sandbox.refresh_from_db()
     assert provisioned.sandbox.certificates == [own]
+
+
+def test_adopted_cluster_labelled_by_hand_is_kept(cluster, unique_name):
+    project = add_project(unique_name, actor="tester")
+    name = f"{unique_name}-theirs"
+    apply_theirs(name, **{PROJECT_ID_LABEL: str(project.uid)})
+    request_provision(project, actor="tester")
+    project = follow(project, is_running)
+    assert project.database.origin == Origin.ADOPTED
+    request_delete(project, actor="tester")
+    follow(project, is_deleted)
+    assert cluster_called(name) is not None
+
+
+def test_cluster_labelled_for_another_project_outlives_the_deletion(provisioned):
+    database = provisioned.database
+    connect().merge_labels(CLUSTERS, "default", database.name, {PROJECT_ID_LABEL: STRANGER}, uid=database.object_uid)
+    project = follow(provisioned, lambda p: p.reason == Reason.CLUSTER_NOT_OURS)
+    request_delete(project, actor="tester")
+    follow(project, is_deleted)
+    assert cluster_called(database.name) is not None
+
+
+def test_cluster_without_its_label_is_deleted(provisioned):
+    database = provisioned.database
+    connect().merge_labels(CLUSTERS, "default", database.name, {PROJECT_ID_LABEL: None}, uid=database.object_uid)
+    request_delete(provisioned, actor="tester")
+    follow(provisioned, is_deleted)
+    assert cluster_called(database.name) is None
+
+
+def test_deletion_clears_the_variables(provisioned):
+    ProjectVariable.objects.create(project=provisioned, name="API_KEY", value=EncryptedText.of("s3cret"))
+    request_delete(provisioned, actor="tester")
+    follow(provisioned, is_deleted)
+    assert not any(variable.value for variable in ProjectVariable.objects.filter(project=provisioned))

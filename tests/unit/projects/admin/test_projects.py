@@ -1,6 +1,9 @@
 """The admin of projects: lists, forms, masking, permissions."""
 
+from types import SimpleNamespace
+
 import pytest
+from django.contrib.admin import site
 from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.test import Client
@@ -10,6 +13,7 @@ from django_q.models import OrmQ
 from projects.confidential.encrypted_fields import EncryptedText
 from projects.domain.states import DesiredState, Phase
 from projects.models import DatabaseCluster, Event, Project, ProjectVariable, Sandbox
+from projects.services.provisioning import request_delete
 from tests.factories import (
     PASSWORD,
     ProjectFactory,
@@ -400,3 +404,15 @@ def test_factories_encrypt_their_rows():
     assert isinstance(database.password, EncryptedText)
     assert "canary" not in database.password.stored
     assert Sandbox.objects.get(project=project).credentials == "captured"
+
+
+def test_saving_an_older_form_keeps_a_newer_request():
+    project = ProjectFactory.create(name="a1", running=True)
+    stale = Project.objects.get(pk=project.pk)
+    request_delete(project, actor="bob")
+    stale.description = "new words"
+    request = SimpleNamespace(user=SimpleNamespace(get_username=lambda: "ann"), POST={})
+    form = SimpleNamespace(changed_data=["description"], instance=stale)
+    site.get_model_admin(Project).save_model(request, stale, form, True)  # type: ignore[arg-type]
+    project.refresh_from_db()
+    assert (project.description, project.desired_state) == ("new words", DesiredState.DELETED)

@@ -10,11 +10,8 @@ from django.urls import reverse
 
 from projects.confidential import keyring
 from projects.confidential.encrypted_fields import EncryptedText, UndecryptableValueError
-from projects.domain.states import Phase, Reason
 from projects.models import ProjectVariable
-from projects.pages.presentation import next_action
-from projects.services.provisioning import add_project, request_delete, request_provision
-from tests.support.passes import follow, is_running
+from projects.services.provisioning import add_project
 
 pytestmark = pytest.mark.django_db
 CANARY = "canary-9f8e7d"
@@ -99,25 +96,3 @@ def test_a_broken_key_is_a_page_that_says_what_to_do(variable, settings):
     assert answer.status_code == 503
     assert "not a Fernet key" in answer.content.decode()
     assert CANARY not in answer.content.decode()
-
-
-def test_a_pass_with_a_lost_key_says_what_to_do_on_the_project(variable, settings, cluster):
-    project = variable.project
-    request_provision(project, actor="tester")
-    settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
-    project = follow(project, lambda project: project.reason == Reason.KEY_MISSING)
-    assert "Put the old key back" in project.message
-    action = next_action(project, User.objects.create_user("ann"))
-    assert action is not None
-    assert action.code in ("fix", "fix-and-retry")
-    settings.ENCRYPTION_KEYS = []
-    assert follow(project, is_running)
-
-
-def test_a_project_can_be_deleted_without_the_key(variable, settings, cluster):
-    project = variable.project
-    request_provision(project, actor="tester")
-    project = follow(project, is_running)
-    settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
-    request_delete(project, actor="tester")
-    assert follow(project, lambda project: project.phase == Phase.DELETED)

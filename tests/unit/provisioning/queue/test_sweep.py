@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from django.db import connection, transaction
 from django.utils import timezone
+from django_q.brokers import get_broker
 from django_q.conf import Conf
 from django_q.models import OrmQ, Schedule
 from django_q.tasks import async_task
@@ -26,7 +27,7 @@ from provisioning.queue.sweep import (
     vouch_for_settled,
 )
 from provisioning.reconcile.lease import LEASE, LeaseLostError, claim, release
-from tests.factories import provisioned_project
+from tests.factories import ProjectFactory, provisioned_project
 
 pytestmark = pytest.mark.django_db
 
@@ -389,3 +390,10 @@ def test_a_retry_that_comes_while_a_task_may_still_run_is_refused_at_the_start(s
     settings.Q_CLUSTER = {**settings.Q_CLUSTER, "retry": settings.Q_CLUSTER["timeout"]}
     (error,) = check_queue()
     assert error.id == "provisioning.E001"
+
+
+def test_next_sweep_of_a_chain_waits_in_the_queue():
+    ProjectFactory.create(name="aaa", next_pass_at=timezone.now() + timedelta(seconds=30))
+    sweep_without_watcher()
+    assert OrmQ.objects.count() == 1
+    assert not get_broker().dequeue()
