@@ -49,10 +49,10 @@ class Readiness:
 
 
 def failed_condition(status: Mapping[str, Any]) -> str:
-    """Return what the most telling condition with status False says, as `Type: message`; "" if there is none."""
+    """Return the most telling condition with status False as `Type: message`, without a final full stop; "" if none."""
     failed = [c for c in objects(status.get("conditions")) if c.get("status") == "False" and text(c.get("message"))]
     failed.sort(key=lambda condition: condition.get("type") != "ProvisioningStarted")
-    return f"{text(failed[0].get('type'))}: {text(failed[0].get('message'))}" if failed else ""
+    return f"{text(failed[0].get('type'))}: {text(failed[0].get('message')).rstrip('.')}" if failed else ""
 
 
 def judge_cluster(cluster: Object | None) -> Readiness:
@@ -135,16 +135,20 @@ def judge_sandbox(statefulset: Object | None, wanted_replicas: int = 1) -> Readi
 
 
 def explain_pod(pod: Object | None) -> str:
-    """Return why a pod is not ready, in kubelet's words (a waiting container, an unschedulable pod); "" if unknown."""
+    """Return why a pod is not ready as a sentence with kubelet's message; "" if unknown.
+
+    The cause is a waiting or terminated container, or a pod that can't be scheduled.
+    """
     status = mapping(mapping(pod).get("status"))
     for container in objects(status.get("containerStatuses")):
         state = mapping(container.get("state"))
         waiting, terminated = mapping(state.get("waiting")), mapping(state.get("terminated"))
         for detail in (waiting, terminated):
             if text(detail.get("reason")) and text(detail.get("reason")) != "ContainerCreating":
-                return ": ".join(part for part in (text(detail.get("reason")), text(detail.get("message"))) if part)
+                cause = ": ".join(part for part in (text(detail.get("reason")), text(detail.get("message"))) if part)
+                return f"{cause.rstrip('.')}."
     condition = failed_condition(status)
-    return condition if condition.startswith("PodScheduled") else ""
+    return f"{condition}." if condition.startswith("PodScheduled") else ""
 
 
 def explain_deadline(waited_s: int, what: str, last_seen: str) -> str:

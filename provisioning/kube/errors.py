@@ -45,7 +45,7 @@ _HINTS = {
 def build_refusal(status: int, body: bytes, headers: Mapping[str, str]) -> RefusedError:
     """Return the RefusedError of an error response with any body."""
     answer = read_refusal(body)
-    said = redact(text(answer.get("message"))) or "no message"
-    message = f"The API server answered {status}: {said} {_HINTS.get(status, '')}".strip()
+    said = redact(text(answer.get("message"))).rstrip(".") or "no message"
+    message = f"The API server answered {status}: {said}. {_HINTS.get(status, '')}".strip()
     retry_after_s = read_retry_after(headers.get("Retry-After", ""))
     return RefusedError(status, text(answer.get("reason"), 100) or str(status), message, retry_after_s)

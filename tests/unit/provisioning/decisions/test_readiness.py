@@ -92,6 +92,15 @@ def test_sandbox(item, state):
     assert judge_sandbox(item).state is state
 
 
+@pytest.mark.parametrize("message", ["3 Insufficient memory", "3 Insufficient memory."])
+def test_quoted_messages_end_with_one_full_stop(message):
+    condition = {"type": "ReplicasReady", "status": "False", "message": message}
+    judged = judge_cluster({"status": {"phase": "Failed", "conditions": [condition]}})
+    assert judged.message.endswith("3 Insufficient memory.")
+    waiting = {"state": {"waiting": {"reason": "Unschedulable", "message": message}}}
+    assert explain_pod({"status": {"containerStatuses": [waiting]}}) == "Unschedulable: 3 Insufficient memory."
+
+
 def test_why_a_pod_waits_in_the_kubelets_words():
     pod = {
         "status": {
@@ -100,7 +109,7 @@ def test_why_a_pod_waits_in_the_kubelets_words():
             ]
         }
     }
-    assert explain_pod(pod) == "ImagePullBackOff: no such image"
+    assert explain_pod(pod) == "ImagePullBackOff: no such image."
     unscheduled = {"type": "PodScheduled", "status": "False", "message": "0/1 nodes are available"}
     assert "0/1 nodes" in explain_pod({"status": {"conditions": [unscheduled]}})
     assert explain_pod(None) == ""
