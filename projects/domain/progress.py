@@ -1,4 +1,4 @@
-"""How far a provisioning came: its steps, when each was reached and how long it took. Pure."""
+"""The steps of a provisioning: when each was reached and how long it took. Pure."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from projects.domain.states import Origin, Step
 
 
 class _Request(Protocol):
-    """When a project was last asked for, and when it first ran."""
+    """When a project was last requested, and when it first ran."""
 
     @property
     def requested_at(self) -> datetime | None: ...
@@ -18,7 +18,7 @@ class _Request(Protocol):
 
 
 class _Database(Protocol):
-    """The moments of a database's way up."""
+    """When a database reached each step."""
 
     @property
     def origin(self) -> str: ...
@@ -35,7 +35,7 @@ class _Database(Protocol):
 
 
 class _Sandbox(Protocol):
-    """The moments of a sandbox's way up."""
+    """When a sandbox reached each step."""
 
     @property
     def applied_at(self) -> datetime | None: ...
@@ -54,8 +54,8 @@ class Provisioned(_Request, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ReachedStep:
-    """A step of a provisioning, and what it is called here; `at` is None until it is reached. `duration_s` counts from
-    the one before, or from the last request, until the project first ran."""
+    """A step and its label; `at` is None until it is reached. `duration_s` counts from the previous step, or from the
+    last request, until the project first ran."""
 
     step: Step
     label: str
@@ -89,8 +89,8 @@ def reached_steps(project: Provisioned) -> Iterator[ReachedStep]:
 
 
 def _duration_s(project: _Request, before: datetime | None, at: datetime | None) -> float | None:
-    """Return how long a step took; None where nobody waited for it: an earlier request had reached it, or it was
-    reached anew by a project that had run already, as after a change of its password."""
+    """Return how long a step took. None if nobody waited for it: an earlier request had reached it, or a project that
+    had already run reached it again, as after a password change."""
     asked, ran = project.requested_at, project.ran_at
     if before is None or at is None or asked is None or at < asked or (ran is not None and ran < max(before, at)):
         return None

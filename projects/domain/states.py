@@ -1,10 +1,10 @@
-"""What is wanted and what is seen: the enums that rows, pages and commands share."""
+"""The enums of desired and observed states that rows, pages and commands share."""
 
 from django.db import models
 
 
 class DesiredState(models.TextChoices):
-    """What people asked for. Only people and policies change it."""
+    """What users asked for. Only requests change it."""
 
     REGISTERED = "registered", "Not provisioned"
     RUNNING = "running", "Running"
@@ -12,7 +12,7 @@ class DesiredState(models.TextChoices):
 
 
 class Phase(models.TextChoices):
-    """What was last observed of a project, a database or a sandbox. Never stands without a Reason and a message."""
+    """What was last observed of a project, a database or a sandbox. Always accompanied by a Reason and a message."""
 
     NEW = "New", "New"
     WAITING = "Waiting", "Waiting"
@@ -24,7 +24,7 @@ class Phase(models.TextChoices):
 
     @classmethod
     def settled(cls) -> frozenset["Phase"]:
-        """Phases in which nothing more is expected to happen by itself; pages ask seldom there."""
+        """Phases in which nothing changes without a cause; pages refresh less often."""
         return frozenset({cls.NEW, cls.RUNNING, cls.FAILED, cls.DELETED})
 
     @classmethod
@@ -33,7 +33,7 @@ class Phase(models.TextChoices):
 
 
 class Reason(models.TextChoices):
-    """Why a phase is what it is, for programs; the message beside it is for people."""
+    """Why a phase is what it is, for programs. The message is for users."""
 
     NOT_REQUESTED = "NotRequested"
     REQUESTED = "Requested"
@@ -75,12 +75,12 @@ class Reason(models.TextChoices):
 
     @classmethod
     def out_of_reach(cls) -> frozenset["Reason"]:
-        """Reasons of a pass that failed, with which nothing in the cluster can be looked at or deleted."""
+        """Reasons of a failed pass with which nothing in the cluster can be read or deleted."""
         return frozenset({cls.CLUSTER_UNREACHABLE, cls.CLUSTER_REFUSED, cls.LOGIN_FAILED, cls.DEADLINE_EXCEEDED})
 
     @classmethod
     def needs_person(cls) -> frozenset["Reason"]:
-        """Reasons that hardly go away by themselves: somebody has to do what the message says."""
+        """Reasons that rarely go away on their own: a user has to do what the message says."""
         return frozenset(
             {
                 cls.NAMESPACE_MISSING,
@@ -98,14 +98,14 @@ class Reason(models.TextChoices):
 
 
 class Origin(models.TextChoices):
-    """Where a database came from; decides what deleting its project does to it."""
+    """Where a database came from. Decides what deleting its project does to it."""
 
     CREATED = "created", "Created"
     ADOPTED = "adopted", "Adopted"
 
 
 class CredentialsSource(models.TextChoices):
-    """Which credentials there are: `captured` means read from the cluster, never made up."""
+    """Which credentials a sandbox uses: `captured` means read from the cluster."""
 
     NONE = "none", "None"
     CAPTURED = "captured", "Captured"
@@ -125,14 +125,14 @@ class Step(models.TextChoices):
 
 
 class DriftPolicy(models.TextChoices):
-    """What is done about objects that were changed outside the panel."""
+    """What happens to objects that were changed outside the panel."""
 
     MEND = "mend", "Revert"
     REPORT = "report", "Report only"
 
 
 class Level(models.TextChoices):
-    """How much an event asks of its reader."""
+    """How much attention an event needs."""
 
     INFO = "info", "Info"
     WARNING = "warning", "Warning"

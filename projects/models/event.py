@@ -1,4 +1,4 @@
-"""The timelines of projects: what happened, who did it, and when. Written once, never changed."""
+"""Events: the history of each project. An event is written once and never changed."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from projects.domain.states import Level
 
 
 class EventQuerySet(models.QuerySet["Event"]):
-    """Events are added and read. Nothing in the panel changes one, and only the pruning of its own old ones deletes."""
+    """Events are added and read. Nothing in the panel changes an event; only pruning deletes old ones of passes."""
 
     def update(self, **values: object) -> int:
         raise EventsAreKeptError
@@ -18,7 +18,7 @@ class EventQuerySet(models.QuerySet["Event"]):
         raise EventsAreKeptError
 
     def prune(self) -> int:
-        """Delete these events, but none of what people did; return how many went."""
+        """Delete these events, except those of users and those that are always kept; return how many were deleted."""
         return self.filter(by_panel=True).exclude(reason__in=Event.KEPT_REASONS)._raw_delete(self.db)
 
 
@@ -30,15 +30,15 @@ class EventsAreKeptError(Exception):
 
 
 class Event(models.Model):
-    """One line of a project's timeline: who or what, when, which resource, what happened."""
+    """One line of a project's history: when, who, which resource, what happened."""
 
-    # Stay for ever, even those that a pass wrote.
+    # Always kept, even if a pass wrote them.
     KEPT_REASONS = ("CredentialsRevealed", "PasswordGivenUp", "PasswordRotationRequested", "PasswordRotated")
 
     project = models.ForeignKey("projects.Project", models.PROTECT, related_name="events")
     at = models.DateTimeField()
     actor = models.CharField(max_length=150, help_text="The user, or the component of the panel.")
-    # Says what a name can't: a user may be called "panel".
+    # A user may be called "panel", so the name alone can't tell.
     by_panel = models.BooleanField(default=False, editable=False)
     resource = models.CharField(max_length=120, blank=True)
     level = models.CharField(max_length=10, choices=Level.choices, default=Level.INFO)

@@ -1,4 +1,4 @@
-"""Clusters in the watched namespaces that no project owns, as the last inventory saw them."""
+"""Clusters in the watched namespaces that belong to no project, as of the last inventory."""
 
 from datetime import datetime, timedelta
 
@@ -6,7 +6,7 @@ from django.db import models
 
 
 class FoundCluster(models.Model):
-    """A KubeBlocks Cluster that no project owns. Written by the inventory, which also removes what vanished."""
+    """A KubeBlocks Cluster that belongs to no project. The inventory writes these rows and deletes outdated ones."""
 
     namespace = models.CharField(max_length=63)
     name = models.CharField(max_length=253)
@@ -15,15 +15,15 @@ class FoundCluster(models.Model):
     phase = models.CharField("KubeBlocks phase", max_length=30, blank=True)
     version = models.CharField(max_length=60, blank=True)
     created_at = models.DateTimeField("created", null=True)
-    # Whose it may be, going by its labels and its name.
+    # The Kubernetes name of the project that it may belong to, by its labels and its name.
     hint = models.CharField(max_length=63, blank=True)
     labels = models.JSONField(default=dict, blank=True)
-    # A sentence about the Secret with its credentials, and whether it is complete.
+    # A sentence about the Secret with its credentials, and whether that is complete.
     secret_note = models.TextField(blank=True)
     has_credentials = models.BooleanField(default=False)
-    # The uid of the only project that may adopt it, where the Cluster has a project's label; "" for any.
+    # The uid of the only project that may adopt it, if it has a project's label; "" for any project.
     claimed_by = models.CharField(max_length=64, blank=True)
-    # Why nobody can adopt it, in a sentence; "" if it can be adopted.
+    # Why no project can adopt it; "" if one can.
     obstacle = models.TextField(blank=True)
     seen_at = models.DateTimeField()
 
@@ -49,10 +49,10 @@ class Inventory(models.Model):
     requested_at = models.DateTimeField(null=True)
     queued_at = models.DateTimeField(null=True)
     running_until = models.DateTimeField(null=True)
-    # When the last inventory began to look, whether or not it saw everything; and when one last saw everything.
+    # When the last inventory started, complete or not, and when the last complete one did.
     looked_at = models.DateTimeField(null=True)
     complete_at = models.DateTimeField(null=True)
-    # What kept the last one from seeing everything, in a sentence.
+    # What the last inventory couldn't read.
     trouble = models.TextField(blank=True)
 
     class Meta:

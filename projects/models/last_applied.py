@@ -1,4 +1,4 @@
-"""What the panel last sent to the cluster of each object that it makes: drift is measured against it."""
+"""The manifests that the panel last applied. Drift is measured against them."""
 
 from typing import Any
 
@@ -6,8 +6,8 @@ from django.db import models
 
 
 class LastAppliedManifest(models.Model):
-    """An object as it was last applied; a Cluster, which is sent once, as it is about to be. Of a Secret's values only
-    keyed digests are kept."""
+    """An object as it was last applied. A Cluster, which is sent once, is stored before it is sent. Values of Secrets
+    are stored as keyed digests."""
 
     project = models.ForeignKey("projects.Project", models.PROTECT, related_name="applied")
     kind = models.CharField(max_length=60)

@@ -1,4 +1,4 @@
-"""What was last seen of a project or of something that it has."""
+"""What was last observed of a project or of one of its resources."""
 
 from django.db import models
 
@@ -7,7 +7,7 @@ from projects.domain.states import Phase, Reason
 
 
 class Observation(models.Model):
-    """What was last seen of something, for people (message) and for programs (phase, reason)."""
+    """What was last observed, for users (message) and for programs (phase, reason)."""
 
     phase = models.CharField(max_length=20, choices=Phase.choices, default=Phase.NEW)
     reason = models.CharField(max_length=40, choices=Reason.choices, default=Reason.NOT_REQUESTED)

@@ -1,26 +1,27 @@
-"""Objects with the panel's labels that no project has, and rows whose objects vanished, as the last look saw them."""
+"""Objects with the panel's labels that belong to no project, and records whose objects are missing, as of the last
+inventory."""
 
 from django.db import models
 
 
 class OrphanWish(models.TextChoices):
-    """What can be done about an orphan."""
+    """What a user can request for an orphaned object."""
 
     DELETE = "delete", "Delete"
     RELEASE = "release", "Release"
 
 
 class Orphan(models.Model):
-    """An object that no project has any more, or a row whose object is not there. Written by the inventory."""
+    """An object that belongs to no project, or a record whose object is missing. The inventory writes these rows."""
 
     kind = models.CharField(max_length=60)
     namespace = models.CharField(max_length=63)
     name = models.CharField(max_length=253)
     uid = models.CharField(max_length=64, blank=True)
-    # The project that its label names, where this panel knows it.
+    # The project in its label, if this panel knows it.
     project = models.ForeignKey("projects.Project", models.CASCADE, null=True, related_name="orphans")
     labelled_as = models.CharField(max_length=63, blank=True)
-    # Why it is one, and what can be done, in a sentence.
+    # Why it is orphaned, and what can be done.
     explanation = models.TextField()
     is_vanished = models.BooleanField(default=False)
     is_foreign = models.BooleanField(default=False)
@@ -28,7 +29,7 @@ class Orphan(models.Model):
     is_releasable = models.BooleanField(default=False)
     created_at = models.DateTimeField("created", null=True)
     seen_at = models.DateTimeField()
-    # What somebody asked for that is not done yet, and what kept it from being done.
+    # A request that isn't done yet, and the error of the last one.
     wish = models.CharField(max_length=10, blank=True, choices=OrphanWish.choices)
     wished_by = models.CharField(max_length=150, blank=True)
     trouble = models.TextField(blank=True)
@@ -43,7 +44,7 @@ class Orphan(models.Model):
         return f"{self.kind}/{self.namespace}/{self.name}"
 
     def explain_refusal(self, wish: OrphanWish, *, is_sure: bool) -> str:
-        """Return why this can't be asked for; "" if it can. `is_sure`: who asks says that no other panel has it."""
+        """Return why this can't be requested; "" if it can. `is_sure`: the user says that no other panel owns it."""
         if self.is_vanished:
             return f"{self} is not there. Its project's page says what can be done: Retry, Delete or Forget."
         if not self.is_deletable and not self.is_releasable:

@@ -1,4 +1,4 @@
-"""Projects and the variables of their sandboxes: what people ask for, and the schedule of their passes."""
+"""Projects and the variables of their sandboxes: what users ask for, and the schedule of passes."""
 
 import uuid
 from typing import cast
@@ -25,20 +25,20 @@ from projects.models.validators import validate_name, validate_namespace
 
 class ProjectQuerySet(models.QuerySet["Project"]):
     def present(self) -> "ProjectQuerySet":
-        """Projects that are not deleted; the rows of deleted ones stay, so that no name is used twice."""
+        """Return projects that aren't deleted. Rows of deleted projects are kept, so that their names aren't reused."""
         return self.exclude(phase=Phase.DELETED)
 
     def visible_to(self, user: permissions.Person) -> "ProjectQuerySet":
-        """The projects that the user sees: see `permissions.visible`."""
+        """Return the projects that the user may see: see `permissions.visible`."""
         return cast("ProjectQuerySet", permissions.visible(self, user, owner="owner"))
 
     def for_pass(self) -> "ProjectQuerySet":
-        """Fetch what a pass reads of the project itself, and whether it `has_variables`."""
+        """Fetch what a pass reads of the project, and whether it `has_variables`."""
         variables = ProjectVariable.objects.filter(project=models.OuterRef("pk"))
         return self.select_related("template").annotate(found_variables=models.Exists(variables))
 
     def with_resources(self) -> "ProjectQuerySet":
-        """Fetch each project's live database and sandbox along: three queries whatever the number of rows."""
+        """Also fetch each project's live database and sandbox, in three queries for any number of projects."""
         return self.select_related("owner", "template").prefetch_related(
             models.Prefetch("databases", DatabaseCluster.objects.filter(retired_at=None), "live_databases"),
             models.Prefetch("sandboxes", Sandbox.objects.filter(retired_at=None), "live_sandboxes"),
@@ -46,7 +46,7 @@ class ProjectQuerySet(models.QuerySet["Project"]):
 
 
 class Project(ProjectLifecycle, Observation):
-    """What people ask for: a name, an owner, variables, the state they want."""
+    """What users ask for: a name, an owner, variables, and the state they want."""
 
     uid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     name = models.CharField(
@@ -88,7 +88,7 @@ class Project(ProjectLifecycle, Observation):
         choices=[("", "Default"), *DriftPolicy.choices],
         help_text="What happens when the project's objects are changed outside the panel.",
     )
-    # What differs from what was applied, as the last checkup saw it.
+    # What differed from the last applied manifests at the last complete check.
     drift: "models.JSONField[list[dict[str, str]], list[dict[str, str]]]" = models.JSONField(
         default=list, blank=True, editable=False
     )
@@ -96,18 +96,18 @@ class Project(ProjectLifecycle, Observation):
     deletion_deadline = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     requested_at = models.DateTimeField(null=True, editable=False)
-    # When it first ran: from then on it holds what people have stored in it.
+    # When it first ran. From then on, it may contain users' data.
     ran_at = models.DateTimeField(null=True, editable=False)
 
-    # Intent is counted, so that a pass can say which intent it has carried out.
+    # Intents are numbered, so that a pass can record which one it has completed.
     wanted_generation = models.PositiveIntegerField(default=0, editable=False)
     observed_generation = models.PositiveIntegerField(default=0, editable=False)
-    # The last intent that asked for a database, a new one if need be: Provision, Retry; not a change of variables.
+    # The last intent that requested a database, a new one if necessary: Provision or Retry, not a change of variables.
     asked_generation = models.PositiveIntegerField(default=0, editable=False)
-    # Whether who asked for it may adopt: only then a Cluster that only its name makes the project's is taken over.
+    # Whether the user who provisioned it may adopt. Otherwise, a Cluster that matches by name only isn't used.
     adopts_by_name = models.BooleanField(default=False, editable=False)
 
-    # Scheduling: one task in the queue (queued_at), one pass at a time (lease), the next look (next_pass_at).
+    # Scheduling: one queued task (queued_at), one pass at a time (lease), the next pass (next_pass_at).
     queued_at = models.DateTimeField(null=True, editable=False)
     lease_token = models.UUIDField(null=True, editable=False)
     lease_until = models.DateTimeField(null=True, editable=False)
@@ -134,7 +134,7 @@ class Project(ProjectLifecycle, Observation):
         return self.name
 
     def clean(self) -> None:
-        """Tidy the name and derive the Kubernetes name. Raises ValidationError in sentences that say what to do."""
+        """Normalize the name and derive the Kubernetes name. Raises ValidationError."""
         if self._state.adding:
             try:
                 self.name = naming.clean_name(self.name)
@@ -148,7 +148,7 @@ class Project(ProjectLifecycle, Observation):
             self.namespace = settings.KUBE_NAMESPACE
 
     def explain_taken(self, name: str) -> str:
-        """Say why `name` can't be used beside this project."""
+        """Return why `name` conflicts with this project."""
         if self.phase == Phase.DELETED:
             return (
                 f"'{name}' is '{self.kubernetes_name}' in Kubernetes, which the deleted project '{self.name}' was; "
@@ -166,7 +166,7 @@ class Project(ProjectLifecycle, Observation):
 
     @cached_property
     def has_variables(self) -> bool:
-        """Whether the project has variables: a query, unless `for_pass` has fetched the answer."""
+        """Whether the project has variables. Runs a query unless `for_pass` has fetched the answer."""
         if self._state.adding:
             return False
         found: bool | None = self.__dict__.get("found_variables")
@@ -190,12 +190,12 @@ class Project(ProjectLifecycle, Observation):
 
     @property
     def is_carried_out(self) -> bool:
-        """Whether the last intent was seen by a pass and nothing more is expected of it."""
+        """Whether a pass has completed the last intent and nothing more is expected."""
         return self.is_settled and self.observed_generation >= self.wanted_generation
 
     @cached_property
     def last_database(self) -> "DatabaseCluster | None":
-        """The live database; of a project that is deleted, the one that it had then."""
+        """The live database; for a deleted project, its last one."""
         if self.database is None and self.desired_state == DesiredState.DELETED:
             last = self.databases.order_by("pk").last()
             return None if last and last.reason == Reason.CANCELLED else last
@@ -203,22 +203,22 @@ class Project(ProjectLifecycle, Observation):
 
     @cached_property
     def last_sandbox(self) -> "Sandbox | None":
-        """The live sandbox; of a project that is deleted, the one that it had then."""
+        """The live sandbox; for a deleted project, its last one."""
         if self.sandbox is None and self.desired_state == DesiredState.DELETED:
             last = self.sandboxes.order_by("pk").last()
             return None if last and last.reason == Reason.CANCELLED else last
         return self.sandbox
 
     def steps(self) -> list[ReachedStep]:
-        """Every step of the provisioning in order, with when it was reached and how long it took.
+        """Return every step of the provisioning in order, with when it was reached and how long it took.
 
-        A deleted project keeps the steps that it had reached: two more queries for it.
+        A deleted project keeps the steps that it had reached, which costs two more queries.
         """
         return list(reached_steps(self))
 
 
 class ProjectVariable(models.Model):
-    """An environment variable of a project's sandbox; its value may be a secret and is stored as one."""
+    """An environment variable of a project's sandbox. Its value may be secret and is stored encrypted."""
 
     project = models.ForeignKey(Project, models.CASCADE, related_name="variables")
     name = models.CharField(

@@ -1,4 +1,4 @@
-"""What a project has in its cluster: its database and its sandbox, one live row of each."""
+"""A project's resources in the cluster: one live database and one live sandbox."""
 
 from django.db import models
 
@@ -9,7 +9,7 @@ from projects.models.observation import Observation
 
 
 class Resource(Observation):
-    """An object in the cluster that belongs to a project. Retired rows stay, for the record."""
+    """An object in the cluster that belongs to a project. Retired rows are kept for the record."""
 
     name = models.CharField(max_length=63)
     namespace = models.CharField(max_length=63)
@@ -41,7 +41,8 @@ class DatabaseCluster(Resource):
     username = models.CharField(max_length=63, blank=True)
     password = EncryptedTextField(blank=True, default=EncryptedText)
     verification_note = RedactedTextField(blank=True)
-    # A change of the password: asked for; the new one, stored before it is used; and since when the server may have it.
+    # A password change: when it was requested, the new password, which is stored before it is used, and since when the
+    # server may have it.
     rotation_requested_at = models.DateTimeField(null=True, editable=False)
     pending_password = EncryptedTextField(blank=True, default=EncryptedText)
     rotation_begun_at = models.DateTimeField(null=True, editable=False)
@@ -63,12 +64,12 @@ class DatabaseCluster(Resource):
 
     @property
     def connection(self) -> Connection | None:
-        """The captured credentials, decrypted; None until they are captured. Raises UndecryptableValueError."""
+        """The captured credentials, decrypted; None before they are captured. Raises UndecryptableValueError."""
         return self._connection_with(self.password)
 
     @property
     def pending_connection(self) -> Connection | None:
-        """The same with the password that is to come; None where none is. Raises UndecryptableValueError."""
+        """The same with the pending password; None if there is none. Raises UndecryptableValueError."""
         return self._connection_with(self.pending_password)
 
     def _connection_with(self, password: EncryptedText) -> Connection | None:
@@ -91,13 +92,13 @@ class Sandbox(Resource):
 
     project = models.ForeignKey("projects.Project", models.PROTECT, related_name="sandboxes")
     credentials = models.CharField(max_length=20, choices=CredentialsSource.choices, default=CredentialsSource.NONE)
-    # Digest of the environment that was applied: when it differs from the wanted one, the sandbox is rolled.
+    # Digest of the environment that was applied. If it differs from the desired one, the sandbox is restarted.
     environment_digest = models.CharField(max_length=64, blank=True)
-    # As it was made with: a StatefulSet's claims can't be changed.
+    # The storage that it was created with: a StatefulSet's claims can't be changed.
     storage = models.CharField(max_length=20, blank=True)
     storage_class = models.CharField(max_length=253, blank=True)
     urls = models.JSONField(default=dict, blank=True)
-    # The Secrets that cert-manager has been asked for, ever: they carry none of our labels, and outlive their Ingress.
+    # All Secrets that cert-manager was ever asked for: they carry none of the panel's labels and outlive their Ingress.
     certificates: "models.JSONField[list[str], list[str]]" = models.JSONField(default=list, blank=True, editable=False)
     is_simulated = models.BooleanField(default=False)
     ready_at = models.DateTimeField(null=True)

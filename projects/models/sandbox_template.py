@@ -1,4 +1,4 @@
-"""Sandbox templates: named configurations of what sandboxes run."""
+"""Sandbox templates: named configurations of sandboxes."""
 
 import shlex
 
@@ -24,7 +24,7 @@ def validate_ports(text: str) -> None:
 
 
 class SandboxTemplate(models.Model):
-    """What the sandboxes of its projects run. A change restarts them; their storage is never changed."""
+    """What the sandboxes of its projects run. A change restarts them; their storage never changes."""
 
     name = models.CharField(max_length=60, unique=True)
     description = models.TextField(blank=True, max_length=2000)

@@ -1,4 +1,4 @@
-"""Validators of what people write into a project's fields."""
+"""Validators of a project's fields."""
 
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
