@@ -98,7 +98,7 @@ def _duration_s(project: _Request, before: datetime | None, at: datetime | None)
 
 
 def time_to_run_s(project: _Request) -> float | None:
-    """Return the seconds from the request until the project first ran; None where it did not run, or was asked for
-    again since."""
+    """Return the seconds from the request until the project first ran. None if it hasn't run, or was requested again
+    since."""
     asked, ran = project.requested_at, project.ran_at
     return (ran - asked).total_seconds() if asked and ran and ran >= asked else None

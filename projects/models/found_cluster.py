@@ -39,9 +39,9 @@ class FoundCluster(models.Model):
 
 
 class Inventory(models.Model):
-    """The one row that says how old the list of found clusters is, and whether a newer one was asked for.
+    """The single row with the age of the inventory, and whether a new one was requested.
 
-    At most one task waits (`queued_at`) and at most one runs (`running_until`).
+    At most one task is queued (`queued_at`) and at most one runs (`running_until`).
     """
 
     PK = 1
@@ -63,7 +63,7 @@ class Inventory(models.Model):
 
     @property
     def is_awaited(self) -> bool:
-        """Whether one was asked for that has not looked yet."""
+        """Whether an inventory was requested and hasn't started."""
         return self.requested_at is not None and (self.looked_at is None or self.looked_at < self.requested_at)
 
     def is_older_than(self, age: timedelta, now: datetime) -> bool:
@@ -71,5 +71,5 @@ class Inventory(models.Model):
 
 
 def read_inventory() -> Inventory:
-    """Return the row; an unsaved one where nobody has looked yet."""
+    """Return the row, unsaved if there was no inventory yet."""
     return Inventory.objects.filter(pk=Inventory.PK).first() or Inventory(pk=Inventory.PK)

@@ -7,7 +7,7 @@ from projects.domain import naming
 
 
 def validate_name(name: str) -> None:
-    """Raise ValidationError with a sentence that says what to do."""
+    """Raise ValidationError, with what to do, for a name that can't be used."""
     try:
         naming.clean_name(name)
     except naming.InvalidNameError as error:

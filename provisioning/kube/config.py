@@ -1,4 +1,4 @@
-"""The way to an API server: who we are, tokens that others renew, proxies, and in words why it can't be reached."""
+"""Connects to an API server: identity, renewed tokens, proxies, and explanations of connection errors."""
 
 import contextlib
 import ipaddress
@@ -26,23 +26,23 @@ from provisioning.kube.login_plugin import LoginPluginError, PluginLogin
 if TYPE_CHECKING:
     from kubernetes.client.configuration import Configuration
 
-# As kubectl does; the kubelet renews a Pod's token long before it runs out.
+# As kubectl does. The kubelet renews a Pod's token long before it expires.
 REREAD_EVERY_S = 60.0
 
 
 class AccessError(Exception):
-    """There is no usable configuration; the text is a sentence for people."""
+    """There is no usable configuration. The message is for users."""
 
 
 class LoginError(AccessError):
-    """The kubeconfig's login plugin gave no credentials."""
+    """The kubeconfig's login plugin returned no credentials."""
 
 
 class TokenFile:
-    """A bearer token in a file that somebody else renews. Thread-safe."""
+    """A bearer token in a file that another program renews. Thread-safe."""
 
     def __init__(self, path: Path, *, reread_every_s: float) -> None:
-        """Read it for the first time. Raises OSError, and KubeconfigError if it holds no token."""
+        """Read the file. Raises OSError, and KubeconfigError if it has no token."""
         self._path, self._reread_every_s = path, reread_every_s
         self._lock = threading.Lock()
         self._token = self._read()
@@ -55,45 +55,46 @@ class TokenFile:
         return check_token(token, f"in {self._path}")
 
     def current(self) -> str:
-        """Return the token, read anew where it is old; the last good one while the file is missing or empty."""
+        """Return the token, rereading the file if the token is old. While the file is missing or empty, return the last
+        one."""
         with self._lock:
             if time.monotonic() - self._read_at_s >= self._reread_every_s:
                 self._read_at_s = time.monotonic()
-                # It may be in the middle of being replaced; if it stays away, the API server will say 401.
+                # The file may be being replaced. If it stays missing, the API server responds 401.
                 with contextlib.suppress(OSError, KubeconfigError):
                     self._token = self._read()
             return self._token
 
 
 class Access:
-    """How requests reach the API server, and as whom. Thread-safe."""
+    """How requests reach the API server, and with which identity. Thread-safe."""
 
     def __init__(self, configuration: "Configuration", impersonation: Impersonation) -> None:
         self.configuration, self.impersonation = configuration, impersonation
         self._refreshing = threading.Lock()
 
     def headers(self) -> list[tuple[str, str]]:
-        """Return the headers that say who sends a request; some stand several times. Raises AccessError.
+        """Return the identity headers of a request; a name may occur several times. Raises AccessError.
 
-        A token that others renew is read anew first, and may come with another client certificate.
+        A renewed token is reread first, and may come with another client certificate.
         """
         with self._refreshing:
             authorization = self.configuration.get_api_key_with_prefix("BearerToken")
         found = self.impersonation.headers()
         if authorization:
-            # Each time: a token that is in use must not be forgotten for those that came later.
+            # Each time, so that a token in use stays among the secrets that are masked.
             remember(authorization.partition(" ")[2])
             found.append(("Authorization", authorization))
         return found
 
 
 def load_access() -> Access:
-    """Return the way to the cluster that the settings name. Raises AccessError."""
-    # A second to import: only who talks to the cluster pays for it.
+    """Return the connection to the cluster in the settings. Raises AccessError."""
+    # Importing it takes a second, which only processes that talk to the cluster pay for.
     from kubernetes.client.configuration import Configuration
     from kubernetes.config import ConfigException
 
-    # No proxy of the environment yet: it must not stand where a kubeconfig names one.
+    # No proxy from the environment yet: it must not replace one of the kubeconfig.
     configuration = Configuration(proxy="", no_proxy="")
     source = settings.KUBECONFIG or str(settings.EMBEDDED_KUBECONFIG)
     what = "The service account of this Pod" if settings.IN_CLUSTER else f"The kubeconfig {source}"
@@ -124,7 +125,7 @@ def _unusable(what: str, error: Exception) -> str:
 
 
 def _remedy() -> str:
-    """Return what to do where the default kubeconfig can't be used, after a space; "" for another kubeconfig."""
+    """Return what to do if the default kubeconfig can't be used, after a space; "" for another kubeconfig."""
     if not settings.EMBEDDED_CLUSTER:
         return ""
     if settings.EMBEDDED_CLUSTER_INSTALLED:
@@ -133,7 +134,7 @@ def _remedy() -> str:
 
 
 def open_pool(configuration: "Configuration") -> urllib3.PoolManager:
-    """Return the connections that the configuration describes; none is open yet. Raises AccessError."""
+    """Return the connection pool for the configuration, with no open connection. Raises AccessError."""
     from kubernetes.client.rest import RESTClientObject
 
     useless = AccessError(
@@ -159,7 +160,7 @@ def _load_service_account(configuration: Any) -> None:
 
 
 def _use(configuration: Any, kubeconfig: Kubeconfig, what: str) -> None:
-    """Set what the kubeconfig says. Raises KubeconfigError and OSError."""
+    """Apply the kubeconfig to the client's configuration. Raises KubeconfigError and OSError."""
     configuration.host = kubeconfig.server
     configuration.verify_ssl = kubeconfig.is_verified
     configuration.tls_server_name = kubeconfig.tls_server_name or None
@@ -173,7 +174,7 @@ def _use(configuration: Any, kubeconfig: Kubeconfig, what: str) -> None:
     if kubeconfig.key:
         _remember_key(kubeconfig.key.read().decode(errors="replace"), keep=True)
     if kubeconfig.token_file:
-        # Before a `token` beside it, as with kubectl.
+        # It takes precedence over `token`, as with kubectl.
         _follow_token_file(configuration, kubeconfig.token_file)
     elif kubeconfig.token:
         remember(kubeconfig.token, keep=True)
@@ -189,7 +190,7 @@ def _use(configuration: Any, kubeconfig: Kubeconfig, what: str) -> None:
 
 
 def _as_file(material: Material | None) -> str | None:
-    """Return a file that holds what the TLS library reads from files only. Raises OSError."""
+    """Return a file for the TLS library, which reads only files. Raises OSError."""
     from kubernetes.config import kube_config
 
     if material is None:
@@ -197,21 +198,21 @@ def _as_file(material: Material | None) -> str | None:
     if material.path:
         material.read()  # raises OSError, which names the file, where OpenSSL's error would not
         return str(material.path)
-    # Readable by this user alone, and removed at exit.
+    # Readable by this user only, and removed at exit.
     library: Any = kube_config
     content = {"it-data": material.content.decode(errors="replace")}
     return str(library.FileOrData(content, "it", base64_file_content=False).as_file())
 
 
 def _remember_key(pem: str, *, keep: bool = False) -> None:
-    """Mask a private key, whole and line by line."""
+    """Mask a private key as a whole and line by line."""
     lines = [line.strip() for line in pem.splitlines() if line.strip() and not line.startswith("-")]
     for secret in (pem.strip(), "".join(lines), *lines):
         remember(secret, keep=keep)
 
 
 def _follow_plugin(configuration: Any, kubeconfig: Kubeconfig, what: str) -> None:
-    """Let every request carry what the login plugin gave last, and ask it again when that runs out."""
+    """Send the plugin's latest credentials with every request, and run it again when they expire."""
     assert kubeconfig.plugin is not None  # noqa: S101 - the caller has looked  # nosec B101
     login = PluginLogin(kubeconfig.plugin, timeout_s=settings.KUBE_LOGIN_TIMEOUT_S)
 
@@ -237,7 +238,7 @@ def _follow_plugin(configuration: Any, kubeconfig: Kubeconfig, what: str) -> Non
 
 
 def _follow_token_file(configuration: Any, path: Path) -> None:
-    """Let every request carry the token that the file holds then. Raises KubeconfigError and OSError."""
+    """Send the file's current token with every request. Raises KubeconfigError and OSError."""
     file = TokenFile(path, reread_every_s=REREAD_EVERY_S)
 
     def refresh(target: Any) -> None:
@@ -248,8 +249,8 @@ def _follow_token_file(configuration: Any, path: Path) -> None:
 
 
 def _choose_proxy(configuration: Any) -> None:
-    """Set the proxy as kubectl would: that of the kubeconfig (`proxy-url`) always, else that of the environment, unless
-    NO_PROXY names the server or it is on this machine."""
+    """Set the proxy as kubectl does: the kubeconfig's `proxy-url`, else that of the environment, unless NO_PROXY names
+    the server or it is on this machine."""
     if configuration.proxy:
         configuration.no_proxy = ""
     else:
@@ -263,7 +264,7 @@ def _choose_proxy(configuration: Any) -> None:
         configuration.proxy = f"http://{configuration.proxy}"
     proxy = urlsplit(configuration.proxy)
     if proxy.username and not proxy.scheme.startswith("socks"):
-        # urllib3 leaves the user of a proxy's address out.
+        # urllib3 ignores the user in a proxy's URL.
         login = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
         configuration.proxy_headers = urllib3.make_headers(proxy_basic_auth=login)
 
@@ -276,15 +277,15 @@ def _is_loopback(host: str) -> bool:
 
 
 def name_proxy(proxy: str | None) -> str:
-    """Return a proxy's address for people, without its user and password."""
+    """Return a proxy's address without its user and password."""
     parts = urlsplit(proxy or "")
     return f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}" if parts.hostname else "proxy"
 
 
 def explain_unreachable(error: Exception, proxy: str | None) -> str:
-    """Return why there was no answer, as the end of a sentence, and what to look at; nothing secret is quoted."""
+    """Return why there was no response and what to check, as the end of a sentence, without secrets."""
     match error:
-        # The narrow classes first: in urllib3 some are kinds of ConnectTimeoutError.
+        # Subclasses first: in urllib3, some of them are kinds of ConnectTimeoutError.
         case urllib3.exceptions.ProxyError():
             return f"its proxy {name_proxy(proxy)} {_explain_proxy(error)}"
         case urllib3.exceptions.NameResolutionError():
@@ -310,7 +311,7 @@ def _explain_proxy(error: urllib3.exceptions.ProxyError) -> str:
 
 
 def _explain_tls(said: str) -> str:
-    """`said` is what OpenSSL reported; its alerts are what the other side said."""
+    """`said` is OpenSSL's message; its alerts come from the server."""
     said = said.lower()
     if "wrong_version_number" in said or "record layer failure" in said:
         return "it does not speak TLS; check http:// and https:// in the kubeconfig"

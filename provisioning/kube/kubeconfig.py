@@ -19,7 +19,7 @@ import yaml
 from projects.confidential.redaction import one_line
 
 _LONGEST_NAME = 100
-# Tokens are opaque to clients, but no header can carry more than this (RFC 6750 allows less).
+# Tokens are opaque to clients, but a header can't carry other characters (RFC 6750 allows fewer).
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _CLUSTER_FIELDS: Mapping[str, type] = {
@@ -59,13 +59,13 @@ _EXEC_FIELDS: Mapping[str, type] = {
     "interactiveMode": str,
 }
 _EXEC_VERSIONS = ("client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1")
-# Under this name a cluster keeps what is meant for its login plugin.
+# The extension of a cluster that holds the configuration of its login plugin.
 _EXEC_EXTENSION = "client.authentication.k8s.io/exec"
 _KINDS = {str: "text", bool: "true or false", list: "a list", dict: "a mapping"}
 
 
 class KubeconfigError(Exception):
-    """A kubeconfig can't be used; the text goes on after "The kubeconfig … can't be used: "."""
+    """A kubeconfig can't be used. The message continues "The kubeconfig … can't be used: "."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -82,7 +82,7 @@ class Material:
 
 @dataclass(frozen=True, slots=True)
 class Impersonation:
-    """Whom requests act as, instead of whom they log in as; `user` is "" for nobody else."""
+    """The identity that requests act as, instead of the one that logs in; `user` "" for none."""
 
     user: str = ""
     uid: str = ""
@@ -90,20 +90,20 @@ class Impersonation:
     extra: tuple[tuple[str, str], ...] = ()
 
     def headers(self) -> list[tuple[str, str]]:
-        """Return the headers of each request; some stand several times."""
+        """Return the headers of each request. A name may occur several times."""
         if not self.user:
             return []
         found = [("Impersonate-User", self.user)]
         found += [("Impersonate-Uid", self.uid)] if self.uid else []
         found += [("Impersonate-Group", group) for group in self.groups]
         found += [(f"Impersonate-Extra-{quote(key, safe='!#$&*+^`|')}", value) for key, value in self.extra]
-        # Sent as UTF-8, where Python would take Latin-1.
+        # Encode as UTF-8, where the HTTP library assumes Latin-1.
         return [(name, value.encode().decode("latin-1")) for name, value in found]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Plugin:
-    """A program that prints credentials. `cluster`: what it is told of the cluster, None for nothing."""
+    """A program that prints credentials. `cluster`: what it is told about the cluster, if anything."""
 
     command: str
     arguments: tuple[str, ...]
@@ -116,8 +116,8 @@ class Plugin:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Kubeconfig:
-    """What the chosen context says. Of `token_file`, `token`, `login` and `plugin` one is set at most, but that a
-    `token_file` may come with the `token` that it replaces."""
+    """The settings of the chosen context. At most one of `token_file`, `token`, `login` and `plugin` is set, except
+    that a `token_file` may replace a `token`."""
 
     server: str
     is_verified: bool = True
@@ -144,9 +144,9 @@ def check_token(token: str, owner: str) -> str:
 
 
 def read_kubeconfig(paths: str, context: str = "") -> Kubeconfig:
-    """Return what the context (by default the current one) of these files, separated as in $PATH, says.
+    """Return the settings of a context, by default the current one. `paths` are separated as in $PATH.
 
-    As with kubectl, the first file that names something wins. Raises KubeconfigError, and OSError with its filename.
+    As with kubectl, the first file that defines a name wins. Raises KubeconfigError, and OSError with its filename.
     """
     files = [_read(Path(path).expanduser()) for path in paths.split(os.pathsep) if path]
     files = [(path, content) for path, content in files if content]
@@ -178,13 +178,13 @@ def _name(name: object) -> str:
 
 
 def _read(path: Path) -> tuple[Path, Mapping[str, Any]]:
-    """Return the folder and the content of a file; nothing of a file that does not exist."""
+    """Return the folder and the content of a file; no content if it doesn't exist."""
     if not path.exists():
         return path, {}
     try:
         content = yaml.safe_load(path.read_bytes())
     except yaml.YAMLError as error:
-        # The error itself quotes the file, and so perhaps a token.
+        # The parser's message quotes the file, and maybe a token.
         mark = getattr(error, "problem_mark", None)
         where = f" (line {mark.line + 1})" if mark else ""
         raise KubeconfigError(f"{path} is not YAML{where}") from None
@@ -210,7 +210,7 @@ def _find(files: list[tuple[Path, Mapping[str, Any]]], kind: str, name: str) -> 
 
 
 def _fields(stanza: Mapping[str, Any], known: Mapping[str, type], kind: str, name: str) -> dict[str, Any]:
-    """Return the fields that are set. Raises KubeconfigError for one that is not known, or of another type."""
+    """Return the fields that are set. Raises KubeconfigError for an unknown field or one of another type."""
     found = {}
     for key, value in stanza.items():
         where = f"{_name(key)} of its {kind} {_name(name)}"
@@ -228,7 +228,7 @@ def _fields(stanza: Mapping[str, Any], known: Mapping[str, type], kind: str, nam
 
 @dataclass(frozen=True, slots=True, repr=False)
 class _Stanza:
-    """The cluster or user of the context, with the folder that its relative paths start from."""
+    """The cluster or user of the context, and the folder for its relative paths."""
 
     kind: str
     name: str

@@ -1,5 +1,5 @@
-"""Login plugins of a kubeconfig (`exec`): programs that print credentials. Each run has a deadline, and is killed with
-its children when it misses it."""
+"""Login plugins of a kubeconfig (`exec`): programs that print credentials. A run that misses its deadline is killed
+with its children."""
 
 import contextlib
 import json
@@ -20,7 +20,7 @@ import psutil
 from projects.confidential.redaction import one_line, remember
 from provisioning.kube.kubeconfig import KubeconfigError, Plugin, check_token
 
-# As the client library does: a token that runs out on its way is of no use.
+# As the client library does: a token that expires during a request is useless.
 _RENEW_BEFORE = timedelta(minutes=5)
 _LONGEST_OUTPUT = 1024 * 1024
 _LOOK_EVERY_S = 0.1
@@ -31,12 +31,12 @@ _SECRET_OPTION = re.compile(rf"--?[\w-]*(?:{_SECRET_NAME.pattern})[\w-]*=(.+)", 
 
 
 class LoginPluginError(KubeconfigError):
-    """A login plugin gave no credentials; the text goes on after "The kubeconfig … can't be used: "."""
+    """A login plugin returned no credentials. The message continues "The kubeconfig … can't be used: "."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Credential:
-    """What a plugin printed: a token, a client certificate with its key (PEM), or both; `expires_at` None: unknown."""
+    """The output of a plugin: a token, a client certificate with its key (PEM), or both. `expires_at` None: unknown."""
 
     token: str = ""
     certificate: str = ""
@@ -45,7 +45,7 @@ class Credential:
 
 
 class PluginLogin:
-    """The credentials of a plugin, asked for again when they run out. Thread-safe: one run at a time."""
+    """The credentials of a plugin, requested again when they expire. Thread-safe: one run at a time."""
 
     def __init__(self, plugin: Plugin, *, timeout_s: float) -> None:
         self._plugin, self._timeout_s = plugin, timeout_s
@@ -54,11 +54,11 @@ class PluginLogin:
         self._failed_at_s, self._failure = 0.0, ""
 
     def current(self) -> Credential:
-        """Return credentials that are still good. Raises LoginPluginError, and OSError."""
+        """Return valid credentials. Raises LoginPluginError and OSError."""
         asked_at_s = time.monotonic()
         with self._lock:
             if self._failure and self._failed_at_s >= asked_at_s:
-                # It failed while this thread waited for it: a second run would fail as late again.
+                # It failed while this thread was waiting; a second run would fail just as late.
                 raise LoginPluginError(self._failure)
             if self._credential is None or _runs_out(self._credential):
                 try:
@@ -128,7 +128,7 @@ def _collect(process: subprocess.Popen[bytes], until_s: float) -> bytes | None:
         if left_s <= 0:
             return None
         if not poll.poll(1000 * min(left_s, _LOOK_EVERY_S)):
-            # A child that it left behind may hold the pipe open for ever.
+            # A child process that it left may keep the pipe open.
             if process.poll() is not None and (process.returncode or _is_json(output)):
                 break
             continue
@@ -153,9 +153,9 @@ def _is_json(output: bytearray) -> bool:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """End the process with its group, and with those of its children that have left the group."""
+    """Kill the process with its group, and its children that have left the group."""
     descendants: list[psutil.Process] = []
-    # Stopped, it can't start another child between the look and the kill.
+    # A stopped process can't start another child before the kill.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGSTOP)
     with contextlib.suppress(psutil.NoSuchProcess):
@@ -206,7 +206,7 @@ def _moment(written: str, wanted: LoginPluginError) -> datetime:
 
 
 def _remember_secrets(plugin: Plugin) -> None:
-    """Mask what looks like a secret among the plugin's variables and arguments."""
+    """Mask values of the plugin's variables and arguments that look like secrets."""
     for name, value in plugin.environment.items():
         if _SECRET_NAME.search(name):
             remember(value, keep=True)
