@@ -1,4 +1,4 @@
-"""Commands ask for no permission, so what they do is on record under the name of whoever runs them, and no other."""
+"""Actions of commands are logged under the name of the system user who runs them."""
 
 import os
 import pwd
@@ -32,7 +32,7 @@ STATES = {
 
 
 @pytest.mark.parametrize("command", CHANGES)
-def test_what_a_command_does_is_on_record_under_the_system_users_name(command, monkeypatch):
+def test_actions_are_logged_under_the_system_user(command, monkeypatch):
     for variable in ("LOGNAME", "USER", "LNAME", "USERNAME", "SUDO_USER"):
         monkeypatch.setenv(variable, "maria")
     STATES.get(command, lambda: provisioned_project(name="aaa"))()
@@ -47,14 +47,14 @@ def test_what_a_command_does_is_on_record_under_the_system_users_name(command, m
     assert Project.objects.count() == 1
 
 
-def test_a_user_without_a_name_is_on_record_with_its_number(monkeypatch):
+def test_system_user_without_a_name_is_logged_by_number(monkeypatch):
     monkeypatch.setattr(os, "getuid", lambda: 3_999_999_999)
     ProjectFactory.create(name="aaa")
     assert run("provision", "aaa").code == 0
     assert Event.objects.get().actor == "command line (uid 3999999999)"
 
 
-def test_every_command_of_ours_that_changes_something_has_a_dry_run():
+def test_every_changing_command_has_a_dry_run():
     ours = {name: app for name, app in get_commands().items() if app in ("projects", "provisioning", "controlpanel")}
     # A password that was shown has been seen.
     changing = {name for name in ours if COMMANDS[name] in ("event", "log")} - {"credentials"}
@@ -64,7 +64,7 @@ def test_every_command_of_ours_that_changes_something_has_a_dry_run():
         assert "--dry-run" in {option for action in parser._actions for option in action.option_strings}, name
 
 
-def test_no_command_lets_one_act_as_another():
+def test_no_command_has_an_option_for_another_user():
     ours = {name: app for name, app in get_commands().items() if app in ("projects", "provisioning", "controlpanel")}
     assert len(ours) > 15
     for name, app in ours.items():

@@ -1,4 +1,4 @@
-"""Walks the access table: nothing is missing from it, and every role gets what it says."""
+"""Requests every address, admin action and command of the access table as every role."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -80,11 +80,11 @@ def expected(name: str, role: str, request: table.Request) -> int:
 # --- Nothing is missing ----------------------------------------------------------------------------------------
 
 
-def test_every_address_has_an_entry_and_every_entry_an_address():
+def test_table_and_url_patterns_match():
     assert {name for name, *_ in addresses()} == set(table.ADDRESSES)
 
 
-def test_every_action_of_the_admin_has_an_entry(world: World) -> None:
+def test_every_admin_action_is_in_the_table(world: World) -> None:
     request = RequestFactory().get("/")
     request.user = User.objects.get(username="root")
     offered = {
@@ -95,7 +95,7 @@ def test_every_action_of_the_admin_has_an_entry(world: World) -> None:
     assert offered == set(table.ACTIONS)
 
 
-def test_every_command_has_an_entry():
+def test_every_command_is_in_the_table():
     ours = {name for name, app in get_commands().items() if not str(app).startswith("django.")}
     assert ours == set(table.COMMANDS)
 
@@ -104,7 +104,7 @@ def test_every_command_has_an_entry():
 
 
 @pytest.mark.parametrize("name", sorted(table.ADDRESSES))
-def test_each_role_gets_what_the_table_says(name: str, world: World) -> None:
+def test_each_role_gets_the_expected_answer(name: str, world: World) -> None:
     for request in table.ADDRESSES[name]:
         url = address_of(name, request, world)
         answers = {role: as_role(world, role, url, request) for role in table.ROLES}
@@ -115,9 +115,7 @@ def test_each_role_gets_what_the_table_says(name: str, world: World) -> None:
 
 
 @pytest.mark.parametrize(("label", "action"), sorted(table.ACTIONS))
-def test_each_action_works_for_those_who_may_and_changes_nothing_for_others(
-    label: str, action: str, world: World
-) -> None:
+def test_each_action_runs_for_the_listed_roles_only(label: str, action: str, world: World) -> None:
     row = world.rows[table.ACTION_TARGETS.get(action, label.split(".")[1])]
     data = {"action": action, ACTION_CHECKBOX_NAME: str(row.pk), "post": "yes", "confirmed": "yes"}
     url = reverse(f"admin:{label.replace('.', '_')}_changelist")
@@ -137,7 +135,7 @@ def test_each_action_works_for_those_who_may_and_changes_nothing_for_others(
     assert has_acted == set(table.ACTIONS[label, action])
 
 
-def test_the_theme_adds_no_action_that_a_link_carries_out():
+def test_theme_adds_no_action_by_get():
     """Unfold's own actions are addresses that a GET carries out: none is in use."""
     for model_admin in admin.site._registry.values():
         assert isinstance(model_admin, ModelAdmin)

@@ -46,14 +46,14 @@ def pins():
     return {re.split(r"[\[=]", entry, maxsplit=1)[0]: entry for entry in entries}
 
 
-def test_bases_are_pinned_to_a_patch_version_and_its_digest():
+def test_base_images_are_pinned_by_digest():
     bases = [arguments.split()[0] for arguments in arguments_of("FROM")]
     assert bases
     assert all(re.fullmatch(r"python:3\.\d+\.\d+-slim-\w+@sha256:[0-9a-f]{64}", base) for base in bases), bases
     assert len(set(bases)) == 1
 
 
-def test_it_ends_as_the_user_that_the_pods_run_as():
+def test_image_runs_as_the_user_of_the_pods():
     users = {spec["securityContext"]["runAsUser"] for _, spec in pod_specs(BASE)}
     assert users == {10001}
     assert arguments_of("USER") == ["10001:10001"]
@@ -62,7 +62,7 @@ def test_it_ends_as_the_user_that_the_pods_run_as():
     )
 
 
-def test_nothing_is_fetched_but_pinned_packages():
+def test_image_installs_pinned_packages_only():
     assert arguments_of("ADD") == []
     runs = " ".join(arguments_of("RUN"))
     assert not re.search(r"\b(curl|wget|git|apt-get)\b", runs)
@@ -72,17 +72,17 @@ def test_nothing_is_fetched_but_pinned_packages():
         assert re.fullmatch(r"[\w.-]+(\[[\w,-]+\])?==[\w.]+( \\\n    --hash=sha256:[0-9a-f]{64})+", pin), pin[:100]
 
 
-def test_no_secret_is_baked_in():
+def test_image_contains_no_secret():
     settings = " ".join([*arguments_of("ENV"), *arguments_of("ARG")])
     assert not re.search(r"KEY|PASSWORD|TOKEN|SECRET|DATABASE_URL|REDIS_URL", settings)
 
 
-def test_what_comes_along_exists_and_is_no_state():
+def test_copied_paths_exist_and_are_no_state():
     assert all((ROOT / name).exists() for name in allowed())
     assert allowed() == {"manage.py", "requirements.txt", "controlpanel", "projects", "provisioning", "templates"}
 
 
-def test_left_out_packages_are_pinned_and_filtered():
+def test_omitted_packages_are_pinned_and_filtered():
     assert pins().keys() >= LEFT_OUT_PACKAGES
     (command,) = [command for command in arguments_of("RUN") if "requirements.txt" in command]
     (filtering,) = re.findall(r"(sed .*?) /tmp/requirements.txt > /tmp/pinned.txt", command)
@@ -134,7 +134,7 @@ def state_dir(tmp_path_factory):
 
 
 @pytest.mark.parametrize("command", ["migrate", "qcluster", "watch", "alive", "doctor", "provision", "createsuperuser"])
-def test_commands_load_without_what_is_left_out(command, tmp_path):
+def test_commands_load_without_omitted_packages(command, tmp_path):
     done = run(["-c", MANAGE, command, "--help"], tmp_path, **IN_POD)
     assert done.returncode == 0, done.stderr
 
@@ -167,7 +167,7 @@ def test_doctor_names_kubeconfig_without_embedded_cluster(state_dir):
     assert done.stderr == ""
 
 
-def test_the_command_of_the_image_is_the_web_server(tmp_path):
+def test_image_starts_the_web_server(tmp_path):
     (command,) = [json.loads(arguments) for arguments in arguments_of("CMD")]
     assert command[:3] == ["python", "-m", "controlpanel.serve"]
     done = run([*command[1:], "--help"], tmp_path)

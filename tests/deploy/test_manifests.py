@@ -1,4 +1,4 @@
-"""deploy/: what the manifests promise, checked against Kubernetes' own schemas and against the code they configure."""
+"""The manifests of deploy/, checked against the schemas of Kubernetes and against the code that they configure."""
 
 import ipaddress
 import json
@@ -68,24 +68,24 @@ def label(manifest):
 
 @pytest.mark.parametrize("version", KUBERNETES_VERSIONS)
 @pytest.mark.parametrize("manifest", EXAMPLE, ids=label)
-def test_kubernetes_accepts_what_is_deployed(manifest, version):
+def test_manifests_match_the_schemas(manifest, version):
     kubernetes_validate.validate(manifest, version, strict=True)
 
 
 @pytest.mark.parametrize("version", KUBERNETES_VERSIONS)
 @pytest.mark.parametrize("manifest", list(built_by_the_panel()), ids=label)
-def test_kubernetes_accepts_what_the_panel_applies(manifest, version):
+def test_objects_of_the_panel_match_the_schemas(manifest, version):
     kubernetes_validate.validate(manifest, version, strict=True)
 
 
-def test_the_schemas_refuse_what_is_wrong():
+def test_schemas_refuse_an_invalid_object():
     wrong = json.loads(json.dumps(find(EXAMPLE, "Deployment", "controlpanel-web")))
     wrong["spec"]["template"]["spec"]["containers"][0]["readinesProbe"] = {}
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(wrong, KUBERNETES_VERSIONS[-1], strict=True)
 
 
-def test_every_manifest_file_is_part_of_the_example():
+def test_example_contains_every_manifest():
     assembled = {(item["kind"], item["metadata"]["name"]) for item in EXAMPLE}
     for path in DEPLOY.rglob("*.yaml"):
         for document in read_documents(path):
@@ -96,7 +96,7 @@ def test_every_manifest_file_is_part_of_the_example():
 
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="There is no kubectl to compare with.")
 @pytest.mark.parametrize("name", ["base", "example"])
-def test_kustomize_assembles_the_same(name):
+def test_kubectl_kustomize_gives_the_same_objects(name):
     built = subprocess.run(
         ["kubectl", "kustomize", str(DEPLOY / name)], check=True, capture_output=True, text=True, timeout=60
     )
@@ -114,7 +114,7 @@ def test_kustomize_assembles_the_same(name):
 @pytest.mark.parametrize(
     ("name", "spec"), list(pod_specs(EXAMPLE)), ids=lambda value: value if isinstance(value, str) else ""
 )
-def test_pods_keep_to_the_restricted_standard(name, spec):
+def test_pods_meet_the_restricted_standard(name, spec):
     assert spec["securityContext"]["runAsNonRoot"] is True
     assert spec["securityContext"]["runAsUser"] > 0
     assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -129,7 +129,7 @@ def test_pods_keep_to_the_restricted_standard(name, spec):
         assert {"cpu", "memory"} <= container["resources"]["requests"].keys()
 
 
-def test_only_pods_that_talk_to_the_cluster_hold_a_token():
+def test_only_pods_that_use_the_api_have_a_token():
     holders = {name for name, spec in pod_specs(EXAMPLE) if spec["automountServiceAccountToken"]}
     assert holders == {f"Deployment controlpanel-{part}" for part in ("queue", "watcher")}
     accounts = [item for item in EXAMPLE if item["kind"] == "ServiceAccount"]
@@ -137,7 +137,7 @@ def test_only_pods_that_talk_to_the_cluster_hold_a_token():
     assert all(account["automountServiceAccountToken"] is False for account in accounts)
 
 
-def test_each_component_has_an_account_of_its_own():
+def test_each_component_has_its_own_account():
     used = {name: spec["serviceAccountName"] for name, spec in pod_specs(EXAMPLE)}
     assert used == {
         "Job controlpanel-migrate": "controlpanel",
@@ -150,12 +150,12 @@ def test_each_component_has_an_account_of_its_own():
         assert container["env"] == [{"name": "PANEL_COMPONENT", "value": part}]
 
 
-def test_one_pinned_image_for_all():
+def test_all_pods_use_one_pinned_image():
     images = {container["image"] for container in containers_of(EXAMPLE)}
     assert images == {"registry.example.com/controlpanel:0.2.0"}
 
 
-def test_selectors_find_their_pods_and_no_others():
+def test_selectors_match_their_pods_only():
     labels = dict(template_labels())
     for kind in ("Service", "PodDisruptionBudget", "Deployment"):
         for manifest in (item for item in EXAMPLE if item["kind"] == kind):
@@ -173,7 +173,7 @@ def template_labels():
             yield name, manifest["spec"]["template"]["metadata"]["labels"]
 
 
-def test_the_watcher_has_a_standby_and_the_web_server_a_second_one():
+def test_watcher_and_web_server_have_two_replicas():
     assert find(EXAMPLE, "Deployment", "controlpanel-watcher")["spec"]["replicas"] == 2
     assert find(EXAMPLE, "Deployment", "controlpanel-web")["spec"]["replicas"] == 2
 
@@ -194,14 +194,14 @@ def policies_for(labels):
     return [spec for spec in specs if selects(spec["podSelector"])]
 
 
-def test_nothing_is_allowed_by_default():
+def test_network_policy_denies_by_default():
     for labels in ({}, {"app": "something else"}, *(labels for _, labels in template_labels())):
         directions = {direction for spec in policies_for(labels) for direction in spec["policyTypes"]}
         assert directions == {"Ingress", "Egress"}, labels
     assert not [spec for spec in policies_for({}) if spec.get("ingress") or spec.get("egress")]
 
 
-def test_only_the_ingress_controller_reaches_only_the_web_server():
+def test_ingress_controller_reaches_the_web_server_only():
     for name, labels in template_labels():
         rules = [rule for spec in policies_for(labels) for rule in spec.get("ingress", [])]
         if name != "Deployment controlpanel-web":
@@ -231,7 +231,7 @@ def egress_of(component):
         ("watcher", {53, 5432, 6379, 443, 6443}),
     ],
 )
-def test_egress_is_bounded(component, ports):
+def test_egress_is_limited(component, ports):
     reached = egress_of(component)
     assert reached.keys() == ports
     networks = [
@@ -257,19 +257,19 @@ def granted(component):
 
 
 @pytest.mark.parametrize("component", ["queue", "watcher"])
-def test_each_role_grants_what_the_doctor_asks_for(component):
+def test_each_role_grants_what_doctor_checks(component):
     asked = needed_permissions(cluster_kind(CLUSTER_V1), component)
     assert granted(component) == {(kind.group, kind.plural, verb) for kind, verbs in asked.items() for verb in verbs}
 
 
-def test_one_account_for_everything_needs_both_roles():
+def test_single_account_needs_both_roles():
     asked = needed_permissions(cluster_kind(CLUSTER_V1))
     both = granted("queue") | granted("watcher")
     assert both == {(kind.group, kind.plural, verb) for kind, verbs in asked.items() for verb in verbs}
     assert needed_permissions(cluster_kind(CLUSTER_V1), "web") == {}
 
 
-def test_nothing_is_granted_wholesale_or_beyond_the_projects_namespace():
+def test_roles_have_no_wildcard_and_no_cluster_scope():
     assert not any("*" in grant for component in ("queue", "watcher") for grant in granted(component))
     assert not [item for item in EXAMPLE if item["kind"] in ("ClusterRole", "ClusterRoleBinding")]
     namespace = find(EXAMPLE, "ConfigMap", "controlpanel")["data"]["KUBE_NAMESPACE"]
@@ -314,20 +314,20 @@ KEYS = {
 
 
 @pytest.mark.parametrize("kind", ["ConfigMap", "Secret"])
-def test_what_is_configured_is_what_settings_read(kind, repository):
+def test_configured_variables_exist_in_settings(kind, repository):
     manifest = find(EXAMPLE, kind, "controlpanel")
     text = (repository / "controlpanel" / "settings.py").read_text()
     for name in {**manifest.get("data", {}), **manifest.get("stringData", {})}:
         assert f'"{name}"' in text, name
 
 
-def test_the_example_holds_no_secret():
+def test_example_contains_no_secret():
     secret = find(EXAMPLE, "Secret", "controlpanel")
     assert "data" not in secret
     assert all(value.endswith("FILL-IN") for value in secret["stringData"].values())
 
 
-def test_an_installation_passes_djangos_deployment_checks(tmp_path):
+def test_installation_passes_the_deployment_checks(tmp_path):
     variables = environment(tmp_path, DATABASE_URL=f"sqlite:///{tmp_path}/panel.sqlite3", **KEYS)
     done = run_in_pod(variables, "manage.py", "check", "--deploy", "--fail-level", "WARNING")
     assert done.returncode == 0, done.stderr
@@ -347,7 +347,7 @@ print(answer.status_code, answer.content.decode().strip())
 
 
 @pytest.mark.parametrize("probe", ["readinessProbe", "livenessProbe"])
-def test_the_web_servers_probes_are_answered_without_a_database(tmp_path, probe):
+def test_probes_of_the_web_server_need_no_database(tmp_path, probe):
     (container,) = find(EXAMPLE, "Deployment", "controlpanel-web")["spec"]["template"]["spec"]["containers"]
     get = container[probe]["httpGet"]
     assert get["port"] in {port["name"] for port in container["ports"]}
@@ -374,7 +374,7 @@ def test_commands_of_the_manifests_exist():
     assert set(called) <= commands
 
 
-def test_without_a_database_nothing_is_restarted(tmp_path):
+def test_liveness_probes_need_no_database(tmp_path):
     variables = environment(tmp_path, DATABASE_URL="postgres://nobody:none@127.0.0.1:1/none", **KEYS)
     for part in ("queue", "watcher"):
         done = run_in_pod(variables, "manage.py", "alive", part)

@@ -1,4 +1,4 @@
-"""What the probes and the init containers of deploy/ call."""
+"""Commands and addresses that the probes and init containers of deploy/ use."""
 
 import contextlib
 import os
@@ -27,13 +27,13 @@ def alive(part):
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("part", ["queue", "watcher"])
-def test_a_part_that_was_never_heard_of_is_not_alive(part, capsys):
+def test_component_without_a_heartbeat_is_not_alive(part, capsys):
     assert alive(part) == 1
     assert "manage.py" in capsys.readouterr().err
 
 
 @pytest.mark.django_db
-def test_the_queue_is_alive_until_it_falls_silent():
+def test_queue_is_alive_until_its_heartbeat_is_old():
     heartbeats.beat_queue()
     assert alive("queue") == 0
     long_ago = timezone.now() - timedelta(minutes=10)
@@ -42,7 +42,7 @@ def test_the_queue_is_alive_until_it_falls_silent():
 
 
 @pytest.mark.django_db
-def test_the_watcher_is_alive_while_one_leads():
+def test_watcher_is_alive_while_one_has_the_lease():
     heartbeats.acquire(heartbeats.WATCHER, uuid.uuid4(), heartbeats.WATCHER_LEASE, timezone.now(), {})
     assert alive("watcher") == 0
     past = timezone.now() - timedelta(seconds=1)
@@ -50,7 +50,7 @@ def test_the_watcher_is_alive_while_one_leads():
     assert alive("watcher") == 1
 
 
-def test_livez_is_for_reading_only(client):
+def test_livez_accepts_reads_only(client):
     assert client.get("/livez").content == b"ok\n"
     assert client.head("/livez").status_code == 200
     assert client.post("/livez").status_code == 405
@@ -60,7 +60,7 @@ def waiting_commands():
     return {tuple(one["command"]) for one in containers_of(BASE) if one["name"] == "wait-for-migrations"}
 
 
-def test_everything_waits_for_the_migrations_and_says_what_it_waits_for(tmp_path):
+def test_init_container_waits_for_the_migrations(tmp_path):
     (command,) = waiting_commands()
     variables = environment(tmp_path, DATABASE_URL=f"sqlite:///{tmp_path}/panel.sqlite3", **KEYS)
     variables["PATH"] = f"{Path(sys.executable).parent}:{variables['PATH']}"

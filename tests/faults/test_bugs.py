@@ -1,4 +1,4 @@
-"""Bugs planted on purpose, one of each sort: the fault suite must notice every one."""
+"""The fault suite notices each planted bug."""
 
 import pytest
 from django.db import connection
@@ -10,7 +10,7 @@ TRIES = 12
 
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
-def test_a_planted_bug_is_noticed(make_run, bug):
+def test_planted_bug_is_noticed(make_run, bug):
     if bug.dropped and connection.vendor != "sqlite":
         pytest.skip("Its constraint is dropped as SQLite does it.")
     for seed in range(bug.seed, bug.seed + TRIES):

@@ -1,4 +1,4 @@
-"""The decision core against a model of the cluster: thousands of steps of people, operators, accidents and time.
+"""Decisions against a model of the cluster: thousands of steps of people, operators, accidents and time.
 
 The model does what actions do to rows and objects; decisions are the panel's own. Lost records stand for workers that
 died after an effect. FAULT_MODEL_EXAMPLES=1000 looks further than the ordinary run.
@@ -387,7 +387,7 @@ TestDecisionModel = DecisionModel.TestCase
         "deleted is said before the objects are gone",
     ],
 )
-def test_the_model_notices_a_planted_bug(name: str) -> None:
+def test_model_notices_a_planted_bug(name: str) -> None:
     bug = next(bug for bug in BUGS if bug.name == name)
     always = settings(DecisionModel.TestCase.settings, phases=[Phases.generate], database=None, derandomize=True)
     quick = settings(always, max_examples=300)

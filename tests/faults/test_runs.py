@@ -1,4 +1,4 @@
-"""A part of `make faults`: one run of some kinds of faults, each of which must leave nothing amiss."""
+"""Short fault runs: one of each kind that `make faults` repeats."""
 
 import pytest
 from django.db import connection
@@ -28,14 +28,14 @@ KINDS = [
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_fault_leaves_nothing_amiss(make_run, kind):
+def test_invariants_hold_after_a_fault(make_run, kind):
     try:
         assert make_run(kind, 7).play() == []
     except ImpossibleError as error:
         pytest.skip(str(error))
 
 
-def test_a_run_without_a_fault_ends_with_what_people_asked_for(make_run):
+def test_run_without_a_fault_fulfills_all_requests(make_run):
     """The suite would find nothing either if nothing happened."""
     run = make_run("tasks doubled", 3)
     run.is_busy, run.ends = False, False
@@ -44,7 +44,7 @@ def test_a_run_without_a_fault_ends_with_what_people_asked_for(make_run):
     assert len(run.operator.passwords) == len(run.projects) + 1  # the stranger's is the last
 
 
-def test_a_password_is_really_changed(make_run):
+def test_password_is_changed_on_the_server(make_run):
     """What strikes in the middle of a change would find nothing either if none took place."""
     run = make_run("worker killed in the middle of a change of password", 7)
     run.is_busy, run.ends = False, False
@@ -54,7 +54,7 @@ def test_a_password_is_really_changed(make_run):
     assert run.worker.killed
 
 
-def test_a_run_is_repeatable(make_run):
+def test_run_is_repeatable(make_run):
     """The same kind and seed do the same: events, but for the names that are drawn by the panel."""
     told = []
     for _ in range(2):
@@ -66,6 +66,6 @@ def test_a_run_is_repeatable(make_run):
     assert told[0] == told[1]
 
 
-def test_every_sort_of_fault_is_there():
+def test_listed_kinds_exist():
     assert len(all_kinds()) > 60
     assert set(KINDS) <= set(all_kinds())

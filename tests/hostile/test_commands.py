@@ -1,4 +1,4 @@
-"""Arguments of the commands: a sentence and an exit code, never a traceback; and logs that nobody forges."""
+"""Hostile arguments of commands: an exit code and one sentence, no traceback, no forged log line."""
 
 import io
 import logging
@@ -55,7 +55,7 @@ def calls(draw: st.DrawFn) -> list[str]:
 VALUES = st.sampled_from(["running", "url", "env", "json", "1", "queue"]) | texts()
 
 
-def test_every_command_is_tried():
+def test_every_command_has_a_case():
     assert {"provision", "status", "credentials", "adopt", "delete", "doctor", "prune_events"} <= set(COMMANDS)
     for name in COMMANDS:
         assert isinstance(load_command_class("provisioning", name), PanelCommand)
@@ -63,7 +63,7 @@ def test_every_command_is_tried():
 
 @examples(120)
 @given(calls())
-def test_a_command_ends_with_a_code_and_a_sentence(words):
+def test_command_ends_with_an_exit_code_and_a_sentence(words):
     with undone():
         provisioned_project(name="running")
         ran = run(*words)
@@ -75,20 +75,20 @@ def test_a_command_ends_with_a_code_and_a_sentence(words):
 
 @pytest.mark.parametrize("name", ["caf\udce9", "\ud800"])
 @pytest.mark.parametrize("command", ["provision", "status", "delete"])
-def test_what_is_no_text_is_wrong_usage(command, name):
+def test_undecodable_argument_is_a_usage_error(command, name):
     ran = run(command, name)
     assert ran.code == 2
     assert ran.lines == []
     assert ran.err == "The argument names holds something that is not text in UTF-8. Type it again.\n"
 
 
-def test_a_time_out_that_is_no_number_is_quoted_on_one_line():
+def test_invalid_timeout_is_quoted_on_one_line():
     ran = run("provision", "aaa", "--timeout-s=1\x0b2\x1b[2J")
     assert ran.code != 0
     assert "'1\N{REPLACEMENT CHARACTER}2\N{REPLACEMENT CHARACTER}[2J' is not a number of seconds above 0" in ran.err
 
 
-def test_days_beyond_the_calendar_are_wrong_usage():
+def test_days_beyond_the_calendar_are_a_usage_error():
     assert run("prune_events", "--older-than-days", "999999999999").code == 2
 
 
@@ -97,7 +97,7 @@ def test_days_beyond_the_calendar_are_wrong_usage():
 
 @examples(60)
 @given(actor=texts(), reason=texts())
-def test_an_event_holds_plain_lines(actor, reason):
+def test_event_contains_no_control_characters(actor, reason):
     with undone():
         event = record_event(ProjectFactory.create(), actor=actor, reason="Test", message=f"{actor} said {reason}")
         event.full_clean(exclude=["actor"])
@@ -124,7 +124,7 @@ def log(message: str, *arguments: object) -> list[str]:
 
 @examples(80)
 @given(texts())
-def test_no_log_line_is_forged(text):
+def test_no_input_forges_a_log_line(text):
     first, *others = log("Something came: %s", text)
     assert first.startswith("2026 ERROR Something came: ")
     assert all(line == "" or line.startswith("    ") for line in others)
@@ -133,7 +133,7 @@ def test_no_log_line_is_forged(text):
         line.encode()
 
 
-def test_a_forged_record_and_colours_are_written_out():
+def test_line_breaks_and_colors_are_escaped_in_the_log():
     first, *others = log("From outside: %s", "x\n2026 INFO all is well\x1b[2J")
     assert first == "2026 ERROR From outside: x\\n2026 INFO all is well\\x1b[2J"
     assert not any(line.startswith("2026") for line in others)

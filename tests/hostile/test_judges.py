@@ -1,4 +1,4 @@
-"""The pure judges of what a cluster says: whatever it is, they answer, and what they answer can be stored and shown."""
+"""Pure functions that judge a cluster's objects, with any object: each result can be stored and shown."""
 
 import shlex
 from urllib.parse import urlsplit
@@ -54,17 +54,17 @@ def assert_storable(seen: Readiness) -> None:
 
 
 @given(texts(500), st.integers(1, 600))
-def test_one_line_is_plain_and_bounded(text, limit):
+def test_one_line_has_no_control_characters_and_a_limit(text, limit):
     assert_presentable(one_line(text, limit), limit)
 
 
-def test_one_line_keeps_what_people_write():
+def test_one_line_keeps_ordinary_text():
     assert one_line("  Grüße,\n\t世界 🦄 – fine ", 100) == "Grüße, 世界 🦄 – fine"
 
 
 @examples(120)
 @given(CLUSTERS)
-def test_a_cluster_is_judged_whatever_it_says(cluster):
+def test_any_cluster_is_judged(cluster):
     assert_storable(judge_cluster(cluster))
     assert_presentable(component_of(cluster), 500)
     read_existing_cluster(cluster)
@@ -78,14 +78,14 @@ def test_a_cluster_is_judged_whatever_it_says(cluster):
 
 @examples(80)
 @given(mutated(answers.statefulset()) | ANYTHING, mutated(answers.pod()) | ANYTHING)
-def test_a_sandbox_is_judged_whatever_it_says(statefulset, pod):
+def test_any_sandbox_is_judged(statefulset, pod):
     assert_storable(judge_sandbox(statefulset))
     assert_presentable(explain_pod(pod), 1100)
 
 
 @examples(80)
 @given(ANYTHING)
-def test_the_watcher_takes_a_fingerprint_of_anything(item):
+def test_any_object_has_a_fingerprint(item):
     for subject in SUBJECTS:
         assert_presentable(subject.fingerprint(item), 3100)
         subject.relay(item)
@@ -96,7 +96,7 @@ def test_the_watcher_takes_a_fingerprint_of_anything(item):
     st.lists(mutated(answers.secret(), answers.legacy_secret()) | ANYTHING, max_size=3),
     st.none() | mutated(answers.service()) | ANYTHING,
 )
-def test_credentials_are_usable_or_missing(secrets, service):
+def test_credentials_are_complete_or_missing(secrets, service):
     choose_secret(secrets, "web", "postgresql")
     for secret in secrets:
         is_complete(secret)
@@ -116,7 +116,7 @@ def test_credentials_are_usable_or_missing(secrets, service):
     username=texts(),
     password=texts(),
 )
-def test_what_a_secret_holds_injects_nothing(host, port, database, username, password):
+def test_secret_injects_nothing_into_a_url_or_shell(host, port, database, username, password):
     values = {"host": host, "port": port, "database": database, "username": username, "password": password}
     secret = answers.legacy_secret()
     secret["data"] |= answers.encoded(**{key: value for key, value in values.items() if value.isprintable()})
@@ -145,7 +145,7 @@ def assert_harmless(found: Connection) -> None:
 
 @examples(150)
 @given(texts() | st.from_regex(r"[a-z.:\[\]@/?#%0-9-]{1,20}:[0-9]{1,6}", fullmatch=True))
-def test_an_endpoint_is_a_host_and_a_port_or_nothing(annotation):
+def test_endpoint_is_a_host_and_a_port_or_none(annotation):
     endpoint = read_endpoint(annotation)
     if endpoint is not None:
         host, port = endpoint

@@ -1,4 +1,4 @@
-"""Whatever the cluster answers: a pass ends with a reason that can be stored and shown, and is called again."""
+"""Passes, inventory and watcher with hostile answers of an API server: a reason is stored, and the next pass is due."""
 
 import itertools
 import logging
@@ -92,7 +92,7 @@ def assert_rows_are_in_order(project: Project) -> None:
     in_order=st.integers(0, 8),
     faults=st.lists(st.none() | spoils() | st.lists(spoils(), max_size=3), min_size=1, max_size=4),
 )
-def test_a_pass_ends_with_a_reason_whatever_is_answered(hostile, situation, in_order, faults):
+def test_pass_ends_with_a_reason_for_any_answer(hostile, situation, in_order, faults):
     """The first answers are in order, so that the pass comes far; what is wrong with those that follow is drawn."""
     disconnect()  # what is served is remembered for a while
     following = itertools.chain(itertools.repeat(None, in_order), itertools.cycle(faults))
@@ -111,7 +111,7 @@ def test_a_pass_ends_with_a_reason_whatever_is_answered(hostile, situation, in_o
         assert_rows_are_in_order(project)
 
 
-def test_the_world_of_these_tests_is_one_that_a_project_runs_in(hostile):
+def test_unspoiled_answers_lead_to_the_expected_phase(hostile):
     for situation in SITUATIONS:
         project = arrange(situation)
         world = world_of(project)
@@ -128,7 +128,7 @@ def test_the_world_of_these_tests_is_one_that_a_project_runs_in(hostile):
     clusters=st.lists(mutated(answers.cluster(), answers.cluster("other"), answers.deleting_cluster()), max_size=3),
     secrets=st.lists(mutated(answers.secret()), max_size=2),
 )
-def test_an_inventory_keeps_what_can_be_stored_and_says_the_rest(hostile, clusters, secrets):
+def test_inventory_stores_valid_objects_and_reports_others(hostile, clusters, secrets):
     disconnect()
 
     def respond(method, path, body):
@@ -150,11 +150,11 @@ def test_an_inventory_keeps_what_can_be_stored_and_says_the_rest(hostile, cluste
 @examples(40)
 @given(items=st.lists(mutated(answers.cluster(), answers.statefulset(), answers.secret()), max_size=4))
 @pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.name)
-def test_the_watcher_compares_any_list(subject, items):
+def test_watcher_compares_any_list(subject, items):
     Stream(subject, "default", threading.Event()).compare([items])
 
 
-def test_a_label_that_is_no_project_id_stops_no_stream(hostile, caplog):
+def test_invalid_project_id_label_stops_no_stream(hostile, caplog):
     """Anyone who may label a Cluster could have stopped the watcher with it."""
     project = provisioned_project()
     stranger = answers.cluster("stranger", uid="not-a-uid")
@@ -167,7 +167,7 @@ def test_a_label_that_is_no_project_id_stops_no_stream(hostile, caplog):
     assert not caplog.records
 
 
-def test_a_deletion_that_is_accepted_and_does_nothing_is_asked_for_once_a_pass_and_said_once(hostile):
+def test_deletion_without_effect_is_sent_once_per_pass(hostile):
     project = arrange("deleting")
     world = world_of(project)
 

@@ -1,4 +1,4 @@
-"""Every variable of the environment: whatever it holds, the settings stand or say in one sentence what is wrong."""
+"""Hostile values of each environment variable: the settings load, or one sentence names the problem."""
 
 import os
 import re
@@ -25,7 +25,7 @@ def read_settings(state_dir: Path, **environment: str) -> dict[str, object]:
         return runpy.run_path(str(SETTINGS))
 
 
-def test_every_variable_is_tried():
+def test_every_variable_has_a_case():
     assert len(NAMES) > 40
     assert {"PORT", "DATABASE_URL", "ENCRYPTION_KEYS", "HTTPS", "QUEUE_WORKERS"} <= set(NAMES)
 
@@ -37,7 +37,7 @@ VALUES = (texts() | st.sampled_from(URLS)).map(lambda text: re.sub("[\0\ud800-\u
 
 @examples(150)
 @given(name=st.sampled_from([name for name in NAMES if name != "STATE_DIR"]), value=VALUES)
-def test_settings_stand_or_say_in_a_sentence_what_is_wrong(tmp_path, name, value):
+def test_settings_load_or_name_the_problem_in_a_sentence(tmp_path, name, value):
     try:
         read_settings(tmp_path, **{name: value})
     except ImproperlyConfigured as error:
@@ -73,19 +73,19 @@ def test_settings_stand_or_say_in_a_sentence_what_is_wrong(tmp_path, name, value
         ("SANDBOX_PORTS", "app", "SANDBOX_PORTS is invalid."),
     ],
 )
-def test_the_sentence_names_the_variable_and_what_it_takes(tmp_path, name, value, sentence):
+def test_error_names_the_variable_and_its_format(tmp_path, name, value, sentence):
     with pytest.raises(ImproperlyConfigured) as caught:
         read_settings(tmp_path, **{name: value})
     assert str(caught.value).startswith(sentence)
     assert "secret" not in str(caught.value)
 
 
-def test_a_wildcard_and_an_issuer_exclude_each_other(tmp_path):
+def test_wildcard_and_issuer_exclude_each_other(tmp_path):
     """Of the Secret that all sandboxes share, cert-manager would make the certificate of one of them."""
     with pytest.raises(ImproperlyConfigured, match="are mutually exclusive"):
         read_settings(tmp_path, SANDBOX_TLS_SECRET="wildcard-tls", SANDBOX_CLUSTER_ISSUER="letsencrypt")
 
 
 @pytest.mark.parametrize(("value", "meaning"), [("TRUE", True), ("0", False), ("off", False), ("on", True)])
-def test_yes_and_no(tmp_path, value, meaning):
+def test_boolean_values(tmp_path, value, meaning):
     assert read_settings(tmp_path, HTTPS=value)["HTTPS"] is meaning

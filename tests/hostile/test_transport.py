@@ -1,4 +1,4 @@
-"""What comes back from an API server's address need not be an API server's: it is read with bounds, and explained."""
+"""Hostile answers from an API server's address: they are read up to a limit, and the error explains them."""
 
 import gzip
 import itertools
@@ -90,13 +90,13 @@ NOT_JSON = {
 
 @pytest.mark.parametrize("body", NOT_JSON.values(), ids=NOT_JSON)
 @pytest.mark.parametrize("call", [get, list_all])
-def test_what_is_no_object_is_no_answer(hostile, body, call):
+def test_answer_without_an_object_is_an_error(hostile, body, call):
     hostile.respond = lambda *_: http(body)
     assert "that is not" in trouble(call)
 
 
 @pytest.mark.parametrize("body", NOT_JSON.values(), ids=NOT_JSON)
-def test_a_refusal_may_have_any_body(hostile, body):
+def test_refusal_may_have_any_body(hostile, body):
     hostile.respond = lambda *_: http(body, 503)
     assert "answered 503" in trouble(get)
 
@@ -124,35 +124,35 @@ RAW = {
 
 @pytest.mark.parametrize("raw", RAW.values(), ids=RAW)
 @pytest.mark.parametrize("call", [get, watch_all])
-def test_broken_http_is_a_sentence(hostile, raw, call):
+def test_broken_http_is_explained(hostile, raw, call):
     hostile.respond = lambda *_: raw
     assert trouble(call)
 
 
-def test_an_answer_without_an_end_is_not_read_to_it(hostile, settings):
+def test_endless_answer_is_read_up_to_a_limit(hostile, settings):
     settings.KUBE_REQUEST_TIMEOUT_S = 5
     hostile.respond = lambda *_: endless(b" " * 1024 * 1024)
     assert f"more than {LONGEST_ANSWER // 1024 // 1024} MiB" in trouble(get)
 
 
-def test_an_answer_that_drips_is_not_waited_for(hostile):
+def test_slow_answer_times_out(hostile):
     hostile.respond = lambda *_: drip(b" ")
     assert "did not finish its answer within 0.5 s" in trouble(get)
 
 
-def test_what_is_packed_is_not_unpacked_beyond_the_bound(hostile, settings):
+def test_compressed_answer_is_unpacked_up_to_a_limit(hostile, settings):
     settings.KUBE_REQUEST_TIMEOUT_S = 5
     bomb = gzip.compress(b" " * (LONGEST_ANSWER + 10_000_000), compresslevel=1)
     hostile.respond = lambda *_: http(bomb, headers="Content-Encoding: gzip\r\n")
     assert "more than 64 MiB" in trouble(get)
 
 
-def test_a_refusal_without_an_end_is_read_in_part(hostile):
+def test_endless_refusal_is_read_up_to_a_limit(hostile):
     hostile.respond = lambda *_: endless(b"<p>no</p>" * 1000, b"HTTP/1.1 500 No\r\n\r\n")
     assert "answered 500: <p>no</p>" in trouble(get)
 
 
-def test_pages_without_an_end_are_not_turned_for_ever(hostile):
+def test_endless_pages_of_a_list_end(hostile):
     page = {**answers.listing("Cluster"), "metadata": {"continue": "more"}}
     hostile.respond = lambda *_: http_json(page)
     assert "a list of clusters without an end" in trouble(list_all)
@@ -161,7 +161,7 @@ def test_pages_without_an_end_are_not_turned_for_ever(hostile):
 @pytest.mark.parametrize(
     "page", [{}, {"items": {}}, {"items": "x"}, {"items": [None]}, {"items": [answers.cluster(), 5]}, {"kind": "List "}]
 )
-def test_a_list_without_its_objects_does_not_mean_that_there_are_none(hostile, page):
+def test_list_without_items_is_not_an_empty_list(hostile, page):
     hostile.respond = lambda *_: http_json(page)
     if page != {"kind": "List "}:
         assert "a list without its objects" in trouble(list_all)
@@ -170,12 +170,12 @@ def test_a_list_without_its_objects_does_not_mean_that_there_are_none(hostile, p
 
 
 @pytest.mark.parametrize("answer", [{}, {"metadata": {}}, {"metadata": {"name": "other"}}, {"metadata": "web"}])
-def test_another_object_is_not_taken_for_the_one_asked_for(hostile, answer):
+def test_another_object_is_refused(hostile, answer):
     hostile.respond = lambda *_: http_json(answer)
     assert "something else than web" in trouble(get)
 
 
-def test_connections_are_used_again(hostile):
+def test_connections_are_reused(hostile):
     hostile.respond = lambda *_: http_json(answers.cluster())
     before, hostile.keeps_open = hostile.connections, True
     for _ in range(5):
@@ -189,12 +189,12 @@ def test_connections_are_used_again(hostile):
 # --- watches ---------------------------------------------------------------------------------------------------
 
 
-def test_a_line_without_an_end_ends_the_watch(hostile):
+def test_endless_line_ends_the_watch(hostile):
     hostile.respond = lambda *_: endless(b"{" * 1024 * 1024)
     assert f"a watch event of more than {LONGEST_EVENT // 1024 // 1024} MiB" in trouble(watch_all)
 
 
-def test_events_without_an_end_end_with_the_time(hostile):
+def test_endless_events_end_at_the_deadline(hostile):
     event = json.dumps({"type": "BOOKMARK", "object": answers.cluster()}).encode() + b"\n"
     hostile.respond = lambda *_: endless(event)
     pool = urllib3.PoolManager()
@@ -205,7 +205,7 @@ def test_events_without_an_end_end_with_the_time(hostile):
 
 
 @pytest.mark.parametrize("size", [1, 7, 100_000])
-def test_lines_are_whole_however_they_are_cut(hostile, size):
+def test_lines_are_joined_across_chunks(hostile, size):
     names = [f"web-{number}" for number in range(5)]
     body = b"\r\n".join(json.dumps({"type": "ADDED", "object": answers.cluster(name)}).encode() for name in names)
     body = b"\n\n" + body + b"\n"
@@ -218,14 +218,14 @@ def test_lines_are_whole_however_they_are_cut(hostile, size):
 @pytest.mark.parametrize(
     "line", [b"nonsense", b"[]", b"[" * 100_000, b'{"type":"ERROR"}', b'{"type":"ERROR","object":{"code":-7}}', b"\xff"]
 )
-def test_a_line_that_is_no_event_ends_the_watch_with_a_sentence(hostile, line):
+def test_invalid_event_ends_the_watch_with_an_explanation(hostile, line):
     hostile.respond = lambda *_: http(line + b"\n")
     assert trouble(watch_all)
 
 
 @examples(40)
 @given(st.lists(st.tuples(st.sampled_from(["ADDED", "", 5, None]) | texts(), json_values()), max_size=4))
-def test_an_event_may_hold_anything(events):
+def test_event_may_contain_any_object(events):
     for kind, value in events:
         event = _watch_event({"type": kind, "object": value})
         assert event.type.isprintable()
@@ -236,7 +236,7 @@ def test_an_event_may_hold_anything(events):
 
 @examples(150)
 @given(st.binary(max_size=200) | json_values().map(lambda value: json.dumps(value).encode()))
-def test_any_bytes_are_an_object_or_nonsense(body):
+def test_any_bytes_are_an_object_or_an_error(body):
     with suppress(NonsenseError):
         answer = parse(body)
         assert isinstance(answer, dict)
@@ -253,7 +253,7 @@ def test_retry_after_is_a_short_wait_or_none(header):
     assert seconds is None or 0 <= seconds <= 300
 
 
-def test_a_megabyte_of_words_is_cut(hostile):
+def test_megabyte_of_text_is_cut(hostile):
     hostile.respond = lambda *_: http_json({"message": MEGABYTE, "reason": MEGABYTE}, 500)
     with pytest.raises(RefusedError) as caught:
         get()

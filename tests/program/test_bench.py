@@ -1,4 +1,4 @@
-"""One small run of a bench."""
+"""One short run of a benchmark."""
 
 import json
 import subprocess
@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 
-def test_the_pages_bench_ends_with_one_object(repository: Path, tmp_path: Path):
+def test_pages_benchmark_prints_one_json_object(repository: Path, tmp_path: Path):
     command = [sys.executable, "-m", "bench", "pages", "--projects", "30", "--events", "60", "--json"]
     done = subprocess.run(
         [*command, "--output", str(tmp_path / "figures.json")],

@@ -1,4 +1,4 @@
-"""Canaries: a panel lives, fails and is looked at with secrets full of special characters; none of them is anywhere.
+"""Secrets full of special characters appear nowhere while a panel provisions, fails and is looked at.
 
 The panel's real processes, on the embedded cluster with a real PostgreSQL. What is searched: every file of the state
 directory (database, queue, logs), a dump of the database, and all pages and outputs, in every encoding.
@@ -191,7 +191,7 @@ def database_name(panel: Panel) -> str:
     return str(panel.status(NAME)[0]["database"]["cluster"])
 
 
-def test_no_canary_is_anywhere(panel: Panel, cluster: EmbeddedCluster) -> None:
+def test_no_secret_appears_anywhere(panel: Panel, cluster: EmbeddedCluster) -> None:
     collected = Collected()
     panel.start("qcluster")
     panel.start("watch")

@@ -1,4 +1,4 @@
-"""The worst that can happen to the queue, with real processes. `make faults` has the rest of processes.py."""
+"""Faults of the queue's own processes. `make faults` runs more of them."""
 
 import json
 import subprocess
@@ -22,7 +22,7 @@ def kill_the_idle_worker(repository, *arguments):
     return ended.stdout.splitlines()
 
 
-def test_a_queue_that_hangs_for_ever_is_mended(repository):
+def test_hanging_queue_is_restarted(repository):
     """The idle worker next in line is killed, and takes the lock of the task queue with it (django-q2's issue 23)."""
     *violations, told = kill_the_idle_worker(repository)
     assert violations == []
@@ -30,13 +30,13 @@ def test_a_queue_that_hangs_for_ever_is_mended(repository):
     assert 8 < json.loads(told)["slowest_mend_s"] < 30
 
 
-def test_a_supervisor_that_does_not_watch_over_the_queue_is_noticed(repository):
+def test_supervisor_without_a_watchdog_is_noticed(repository):
     (bug,) = SUPERVISOR_BUGS
     *violations, told = kill_the_idle_worker(repository, "--planted", bug.name)
     assert any("A hanging queue was mended after" in one for one in violations)
     assert json.loads(told)["hung"] == 0
 
 
-def test_a_step_that_no_strike_fell_on_is_a_violation():
+def test_step_without_a_strike_is_a_violation():
     assert missed_steps(dict.fromkeys(STEPS, 5), 200) == []
     assert len(missed_steps(dict.fromkeys(STEPS[1:], 5), 200)) == 1

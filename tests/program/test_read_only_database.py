@@ -1,4 +1,4 @@
-"""The panel on a PostgreSQL that became read-only, as after a failover: pages, health and commands say so."""
+"""A panel whose PostgreSQL became read-only, as after a failover: pages, health and commands report it."""
 
 import json
 import subprocess
@@ -37,7 +37,7 @@ def server():
     server.close()
 
 
-def test_a_read_only_database_is_said_everywhere(server, tmp_path):
+def test_read_only_database_is_reported_everywhere(server, tmp_path):
     environment = hermetic_environment(tmp_path, DATABASE_URL=server.url)
 
     def manage(*arguments: str) -> subprocess.CompletedProcess[str]:

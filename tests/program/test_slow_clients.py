@@ -1,4 +1,4 @@
-"""The web server as a process: half-sent requests hold no thread, and a stop finishes what has arrived."""
+"""Half-sent requests hold no thread of the web server, and a stop finishes complete requests."""
 
 import contextlib
 import http.client
@@ -61,7 +61,7 @@ def port(tmp_path: Path):
         process.wait()
 
 
-def test_pages_answer_beside_many_half_sent_requests(port):
+def test_half_sent_requests_block_no_page(port):
     held = []
     for sent in [HALF_HEADERS] * 50 + [HALF_BODY] * 20 + [b""] * 50:
         client = socket.create_connection(("127.0.0.1", port))
@@ -77,7 +77,7 @@ def test_pages_answer_beside_many_half_sent_requests(port):
         client.close()
 
 
-def test_a_body_that_is_too_large_is_not_awaited(port):
+def test_too_large_body_is_refused_at_once(port):
     with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
         client.sendall(
             b"POST /admin/login/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
@@ -86,7 +86,7 @@ def test_a_body_that_is_too_large_is_not_awaited(port):
         assert client.recv(100).startswith(b"HTTP/1.1 413")
 
 
-def test_a_stop_finishes_the_requests_that_have_arrived(tmp_path):
+def test_stop_finishes_complete_requests(tmp_path):
     number = free_port()
     process = subprocess.Popen(
         [sys.executable, "-c", SLOW_APPLICATION, str(number)], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}

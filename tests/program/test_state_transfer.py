@@ -1,4 +1,4 @@
-"""The panel's whole state moves from SQLite to PostgreSQL and back, with everything encrypted intact."""
+"""The state of a panel moves from SQLite to PostgreSQL and back; encrypted values stay readable."""
 
 import json
 import shutil
@@ -115,7 +115,7 @@ def beside(source: Installation, state_dir: Path, **environment: str) -> Install
     return other
 
 
-def test_everything_arrives_in_postgresql_and_comes_back(source, exported, server, tmp_path):
+def test_state_moves_to_postgresql_and_back(source, exported, server, tmp_path):
     before = json.loads(source.run(READ))
     other = beside(source, tmp_path / "other", DATABASE_URL=server.url)
     done = other.manage("import_state", str(exported))
@@ -136,7 +136,7 @@ def test_everything_arrives_in_postgresql_and_comes_back(source, exported, serve
     assert again["events"] == before["events"]
 
 
-def test_the_file_has_no_plain_secret_and_is_private(source, exported):
+def test_file_is_private_and_has_no_plain_secret(source, exported):
     text = exported.read_text()
     assert "sEcret-1" not in text
     for _, url, _ in json.loads(source.run(READ))["passwords"]:
@@ -144,13 +144,13 @@ def test_the_file_has_no_plain_secret_and_is_private(source, exported):
     assert stat.S_IMODE(exported.stat().st_mode) == 0o600
 
 
-def test_a_used_database_is_left_alone(source, exported):
+def test_database_with_rows_is_not_changed(source, exported):
     done = source.manage("import_state", str(exported))
     assert done.returncode == 1
     assert "empty database" in done.stderr
 
 
-def test_other_keys_are_refused_before_anything_is_stored(exported, tmp_path):
+def test_other_keys_are_refused_first(exported, tmp_path):
     other = Installation(tmp_path / "keys")
     assert other.manage("migrate", "-v0").returncode == 0
     done = other.manage("import_state", str(exported))
@@ -171,7 +171,7 @@ def test_other_keys_are_refused_before_anything_is_stored(exported, tmp_path):
     ],
     ids=["cut", "empty", "no header", "another version", "unknown rows", "no text"],
 )
-def test_a_spoiled_file_is_refused_in_a_sentence(source, exported, tmp_path, spoil):
+def test_invalid_file_is_refused(source, exported, tmp_path, spoil):
     file = tmp_path / "spoiled.jsonl"
     file.write_text(spoil(exported.read_text()))
     other = beside(source, tmp_path / "spoiled")
@@ -181,14 +181,14 @@ def test_a_spoiled_file_is_refused_in_a_sentence(source, exported, tmp_path, spo
     assert json.loads(other.run("print(json.dumps(Project.objects.count()))")) == 0
 
 
-def test_a_dry_run_stores_nothing(source, exported, tmp_path):
+def test_dry_run_stores_nothing(source, exported, tmp_path):
     other = beside(source, tmp_path / "dry")
     done = other.manage("import_state", str(exported), "--dry-run")
     assert (done.returncode, "Nothing was stored" in done.stdout) == (0, True)
     assert json.loads(other.run("print(json.dumps(Project.objects.count()))")) == 0
 
 
-def test_a_file_is_never_overwritten(source, exported):
+def test_existing_file_is_not_overwritten(source, exported):
     before = exported.read_text()
     assert source.manage("export_state", str(exported)).returncode == 1
     assert exported.read_text() == before

@@ -1,4 +1,4 @@
-"""The real processes, killed in the middle: everything ends Running, nothing is lost and nothing doubled."""
+"""The panel's processes are killed at random moments: every project is Running in the end, once."""
 
 import contextlib
 import random
@@ -46,7 +46,7 @@ def assert_one_of_each(panel):
     assert all(row["database"]["verified"] for row in rows)
 
 
-def test_without_a_watcher_everything_is_running_within_a_minute_of_the_databases(panel):
+def test_projects_run_within_a_minute_without_a_watcher(panel):
     panel.start("qcluster")
     panel.run("provision", *PROJECTS)
     took_s = panel.wait_until(lambda: panel.running() == len(PROJECTS), "all Running", 75)
@@ -57,7 +57,7 @@ def test_without_a_watcher_everything_is_running_within_a_minute_of_the_database
 
 
 @pytest.mark.parametrize("victims", [("qcluster",), ("watch",), ("qcluster", "watch")], ids="+".join)
-def test_killed_in_the_middle_and_started_again(panel, victims):
+def test_killed_panel_continues_after_a_restart(panel, victims):
     children = {name: panel.start(name) for name in ("qcluster", "watch")}
     panel.run("provision", *PROJECTS)
     panel.wait_until(
@@ -73,7 +73,7 @@ def test_killed_in_the_middle_and_started_again(panel, victims):
     assert_one_of_each(panel)
 
 
-def test_processes_of_the_queue_killed_at_random_moments(panel):
+def test_killed_queue_processes_lose_no_project(panel):
     """kill -9 of single processes of the queue, seeded: their tasks come back, and nothing is done twice."""
     chance = random.Random(20261122)
     queue = panel.start("qcluster")
@@ -93,7 +93,7 @@ def test_processes_of_the_queue_killed_at_random_moments(panel):
     assert_one_of_each(panel)
 
 
-def test_no_password_is_left_in_database_queue_or_logs(panel, tmp_path):
+def test_no_password_is_in_database_queue_or_logs(panel, tmp_path):
     panel.start("qcluster")
     panel.start("watch")
     assert panel.run("provision", *PROJECTS, "--wait", "--json").returncode == 0

@@ -1,4 +1,4 @@
-"""The whole program as people start it: `manage.py up` on an empty state directory, with everything real."""
+"""`manage.py up` on an empty state directory, with all its processes."""
 
 import contextlib
 import json
@@ -136,7 +136,7 @@ def log_in(panel: Panel, password: str) -> str:
 
 
 @pytest.mark.timeout(240)
-def test_the_whole_life_of_a_panel(panel: Panel) -> None:
+def test_first_start_use_and_restart(panel: Panel) -> None:
     # The first start: an administrator, one URL, the sample project with its steps.
     panel.await_said("Ctrl-C ends the panel.")
     first = panel.said
@@ -253,7 +253,7 @@ def up(repository: Path, state_dir: Path, *arguments: str, **environment: str) -
     return run_to_its_end(command, hermetic_environment(state_dir, **environment))
 
 
-def test_a_port_in_use_is_one_sentence(tmp_path: Path, repository: Path) -> None:
+def test_port_in_use_is_one_sentence(tmp_path: Path, repository: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -264,7 +264,7 @@ def test_a_port_in_use_is_one_sentence(tmp_path: Path, repository: Path) -> None
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "-1"])
-def test_a_port_that_there_is_not_is_one_sentence(tmp_path: Path, repository: Path, port: str) -> None:
+def test_invalid_port_is_one_sentence(tmp_path: Path, repository: Path, port: str) -> None:
     ran = up(repository, tmp_path / "state", "--port", port)
     assert (ran.code, ran.out) == (2, "")
     assert ran.err == f"There is no port {port}. Choose one from 1 to 65535 with PORT or --port.\n"
@@ -273,9 +273,7 @@ def test_a_port_that_there_is_not_is_one_sentence(tmp_path: Path, repository: Pa
     assert ran.err == f"The panel can't start: PORT is '{port}'. Set it to a whole number from 1 to 65535.\n"
 
 
-def test_a_kubeconfig_that_is_not_there_is_one_sentence_before_anything_is_made(
-    tmp_path: Path, repository: Path
-) -> None:
+def test_missing_kubeconfig_is_one_sentence(tmp_path: Path, repository: Path) -> None:
     missing = tmp_path / "gone"
     ran = up(repository, tmp_path / "state", PORT=str(free_port()), KUBECONFIG=str(missing))
     assert (ran.code, ran.out) == (1, "")
@@ -290,7 +288,7 @@ def test_a_kubeconfig_that_is_not_there_is_one_sentence_before_anything_is_made(
     assert directory.err.startswith(f"The kubeconfig {tmp_path} can't be read: Is a directory. ")
 
 
-def test_a_database_file_that_is_none_is_one_sentence(tmp_path: Path, repository: Path) -> None:
+def test_invalid_database_file_is_one_sentence(tmp_path: Path, repository: Path) -> None:
     (tmp_path / "panel.sqlite3").write_bytes(os.urandom(8192))
     ran = up(repository, tmp_path, PORT=str(free_port()))
     assert ran.code == 1
@@ -299,7 +297,7 @@ def test_a_database_file_that_is_none_is_one_sentence(tmp_path: Path, repository
 
 
 @pytest.mark.parametrize("name", ["run", "logs"])
-def test_a_state_directory_with_a_file_in_the_way_is_one_sentence(tmp_path: Path, repository: Path, name: str) -> None:
+def test_unusable_state_directory_is_one_sentence(tmp_path: Path, repository: Path, name: str) -> None:
     (tmp_path / name).write_text("")
     ran = up(repository, tmp_path, PORT=str(free_port()))
     assert (ran.code, ran.out) == (1, "")
