@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
@@ -275,6 +276,23 @@ class Kube:
 
     def version(self) -> str:
         return text(self._request("GET", "/version").get("gitVersion"))
+
+    def clock_skew_s(self) -> float | None:
+        """Return by how many seconds the API server's clock is ahead of this one, to about a second; None if it sends
+        no time. Raises UnreachableError."""
+
+        def ask() -> tuple[str, float]:
+            sent_at_s = time.time()
+            response = self._open("GET", "/version")
+            read_body(response, within_s=settings.KUBE_REQUEST_TIMEOUT_S)
+            return response.headers.get("Date", ""), (sent_at_s + time.time()) / 2
+
+        date, here_s = self._exchange(ask)
+        try:
+            # The header has no fractions of a second: on average, half of one is missing.
+            return parsedate_to_datetime(date).timestamp() + 0.5 - here_s
+        except ValueError:
+            return None
 
     def cluster_api_version(self, written: str = "") -> str:
         """Return the Cluster API version to use: `written`, that of an existing object, if it is served; else v1, else

@@ -30,6 +30,7 @@ SECRET = Kind("v1", "secrets", "Secret")
 SERVICE = Kind("v1", "services", "Service")
 POD = Kind("v1", "pods", "Pod")
 PVC = Kind("v1", "persistentvolumeclaims", "PersistentVolumeClaim")
+RESOURCE_QUOTA = Kind("v1", "resourcequotas", "ResourceQuota")
 STATEFULSET = Kind("apps/v1", "statefulsets", "StatefulSet")
 INGRESS = Kind("networking.k8s.io/v1", "ingresses", "Ingress")
 CLUSTER_GROUP = "apps.kubeblocks.io"

@@ -2,8 +2,6 @@
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import Enum
 
 from cryptography.fernet import InvalidToken
 from django.conf import settings
@@ -17,6 +15,7 @@ from projects.confidential import keyring
 from projects.confidential.encrypted_fields import UndecryptableValueError, decrypt, encrypt
 from projects.confidential.key_files import read_encryption_keys
 from projects.confidential.redaction import one_line
+from projects.models import Project
 from projects.services.key_rotation import count_readable_secrets
 from provisioning import heartbeats
 from provisioning.kube.client import Kube, connect, disconnect
@@ -24,36 +23,12 @@ from provisioning.kube.errors import KubeError, NotConfiguredError, RefusedError
 from provisioning.kube.kinds import Kind, cluster_kind
 from provisioning.kube.permissions import needed_permissions
 from provisioning.management.console import explain_database_error
+from provisioning.management.findings import Finding, Verdict, failed, ok, warning
 from provisioning.management.hints import how_to_start
+from provisioning.management.next_provisioning import examine_next_provisioning
+from provisioning.reconcile.sandbox_spec import build_spec
 
 _LEAST_FREE_BYTES = 1_000_000_000
-
-
-class Verdict(Enum):
-    OK = "ok"
-    WARNING = "warning"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of the doctor's: what was looked at, how it is, and in a sentence what was found and what to do."""
-
-    subject: str
-    verdict: Verdict
-    message: str
-
-
-def _ok(subject: str, message: str) -> Finding:
-    return Finding(subject, Verdict.OK, message)
-
-
-def _warning(subject: str, message: str) -> Finding:
-    return Finding(subject, Verdict.WARNING, message)
-
-
-def _failed(subject: str, message: str) -> Finding:
-    return Finding(subject, Verdict.FAILED, message)
 
 
 def examine() -> Iterator[Finding]:
@@ -68,7 +43,7 @@ def examine() -> Iterator[Finding]:
         yield from _examine_processes()
     if settings.PANEL_COMPONENT == "web":
         elsewhere = "not examined, because the web server makes no request to it. Run doctor in a Pod of the queue."
-        yield _ok("api server", f"The API server was {elsewhere}")
+        yield ok("api server", f"The API server was {elsewhere}")
     else:
         yield from _examine_cluster()
 
@@ -77,17 +52,17 @@ def _examine_settings() -> Iterator[Finding]:
     free = shutil.disk_usage(settings.STATE_DIR).free
     where = f"State is kept in {settings.STATE_DIR}, with {free / 1e9:.1f} GB free"
     if free < _LEAST_FREE_BYTES:
-        yield _warning("state", f"{where}: make room, or databases of the embedded cluster will stop.")
+        yield warning("state", f"{where}: make room, or databases of the embedded cluster will stop.")
     else:
-        yield _ok("state", f"{where}.")
+        yield ok("state", f"{where}.")
     if settings.DEBUG:
-        yield _warning("settings", "DEBUG is on: error pages show the panel's insides. Leave DEBUG unset.")
+        yield warning("settings", "DEBUG is on: error pages show the panel's insides. Leave DEBUG unset.")
     elif not settings.HTTPS and not set(settings.ALLOWED_HOSTS) <= {"localhost", "127.0.0.1", "[::1]"}:
-        yield _warning(
+        yield warning(
             "settings", "The panel is open to other hosts without TLS: put it behind a proxy, set HTTPS=true."
         )
     else:
-        yield _ok("settings", "Nothing unsafe is set.")
+        yield ok("settings", "Nothing unsafe is set.")
 
 
 def _examine_encryption() -> Finding:
@@ -97,10 +72,10 @@ def _examine_encryption() -> Finding:
             # A process that runs goes on with keys that are gone from the file; the next to start can't.
             read_encryption_keys(settings.ENCRYPTION_KEY_FILE)
     except (ImproperlyConfigured, UndecryptableValueError, InvalidToken) as error:
-        return _failed("encryption", str(error))
+        return failed("encryption", str(error))
     count = len(keyring.current().keys)
     where = "the key file in STATE_DIR" if keyring.is_in_file() else "ENCRYPTION_KEYS"
-    return _ok("encryption", f"Secrets are encrypted with the first of {count} key{'s'[: count > 1]} in {where}.")
+    return ok("encryption", f"Secrets are encrypted with the first of {count} key{'s'[: count > 1]} in {where}.")
 
 
 def _examine_database() -> Finding:
@@ -110,22 +85,22 @@ def _examine_database() -> Finding:
         if not pending:
             heartbeats.prove_database_writable()
     except DatabaseError as error:
-        return _failed("database", explain_database_error(error))
+        return failed("database", explain_database_error(error))
     except BadMigrationError as error:
-        return _failed("database", f"The migrations can't be read: {error}. Is the checkout complete?")
+        return failed("database", f"The migrations can't be read: {error}. Is the checkout complete?")
     if pending:
         names = ", ".join(f"{migration.app_label}.{migration.name}" for migration, _ in pending[:3])
-        return _failed(
+        return failed(
             "database", f"{len(pending)} migrations are not applied ({names} …). Run `manage.py migrate` or `make run`."
         )
-    return _ok("database", f"The panel's database ({connection.vendor}) answers, and all migrations are applied.")
+    return ok("database", f"The panel's database ({connection.vendor}) answers, and all migrations are applied.")
 
 
 def _examine_groups() -> Iterator[Finding]:
     wanted = set(settings.OIDC_GROUPS.values())
     if missing := sorted(wanted - set(Group.objects.filter(name__in=wanted).values_list("name", flat=True))):
         names = ", ".join(one_line(name, 60) for name in missing)
-        yield _warning(
+        yield warning(
             "single sign-on", f"OIDC_GROUPS names groups that don't exist: {names}. Correct it, or add the groups."
         )
 
@@ -134,13 +109,13 @@ def _examine_stored_secrets() -> Finding:
     """Try every stored secret: 15 µs each."""
     readable, lost = count_readable_secrets()
     if lost:
-        return _failed(
+        return failed(
             "stored secrets",
             f"{len(lost)} of {readable + len(lost)} stored secrets can't be decrypted ({', '.join(lost[:3])}"
             f"{' …' if len(lost) > 3 else ''}): put their key back among ENCRYPTION_KEYS, or into the key file in "
             "STATE_DIR. `manage.py rotate_keys` says what to do if it is lost.",
         )
-    return _ok("stored secrets", f"All {readable} stored secrets can be decrypted.")
+    return ok("stored secrets", f"All {readable} stored secrets can be decrypted.")
 
 
 def _examine_processes() -> Iterator[Finding]:
@@ -172,29 +147,32 @@ def _examine_cluster() -> Iterator[Finding]:
         identity = (
             f" It acts as {one_line(kube.acts_as, 100)}, whom the kubeconfig names (`as`)." if kube.acts_as else ""
         )
-        yield _ok("configuration", f"The panel talks to {which}, namespace {settings.KUBE_NAMESPACE}.{identity}")
-        yield _ok("api server", f"{kube.host} answers; Kubernetes {kube.version()}.")
+        yield ok("configuration", f"The panel talks to {which}, namespace {settings.KUBE_NAMESPACE}.{identity}")
+        yield ok("api server", f"{kube.host} answers; Kubernetes {kube.version()}.")
         cluster = cluster_kind(kube.cluster_api_version())
-        yield _ok("kubeblocks", f"{cluster.api_version} is served; the panel uses it.")
+        yield ok("kubeblocks", f"{cluster.api_version} is served; the panel uses it.")
         yield _examine_permissions(kube, cluster)
+        # What it would write, the watcher's account may not.
+        if settings.PANEL_COMPONENT != "watcher":
+            yield from examine_next_provisioning(kube, cluster, settings.KUBE_NAMESPACE, build_spec(Project()))
         count = len(kube.list_objects(cluster, settings.KUBE_NAMESPACE))
-        yield _ok("namespace", f"Database clusters in namespace {settings.KUBE_NAMESPACE}: {count}.")
+        yield ok("clusters", f"Database clusters in namespace {settings.KUBE_NAMESPACE}: {count}.")
     except NotConfiguredError as error:
-        yield _failed("configuration", str(error))
+        yield failed("configuration", str(error))
     except RefusedError as error:
         if error.code == 404:
-            yield _failed(
+            yield failed(
                 "kubeblocks",
                 "The API server serves no apps.kubeblocks.io (v1 or v1alpha1): install KubeBlocks.",
             )
         else:
-            yield _failed("api server", str(error))
+            yield failed("api server", str(error))
     except UnreachableError as error:
         is_startable = settings.EMBEDDED_CLUSTER and settings.EMBEDDED_CLUSTER_INSTALLED
         remedy = f" The embedded cluster starts with {how_to_start('devcluster')}." if is_startable else ""
-        yield _failed("api server", f"{error}{remedy}")
+        yield failed("api server", f"{error}{remedy}")
     except KubeError as error:
-        yield _failed("api server", str(error))
+        yield failed("api server", str(error))
 
 
 def _examine_permissions(kube: Kube, cluster: Kind) -> Finding:
@@ -206,8 +184,8 @@ def _examine_permissions(kube: Kube, cluster: Kind) -> Finding:
     whose = f"The {settings.PANEL_COMPONENT}'s account" if settings.PANEL_COMPONENT else "The panel's account"
     missing = [f"{verb} {kind.plural}" for verb, kind in asked if not kube.may(verb, kind, settings.KUBE_NAMESPACE)]
     if missing:
-        return _failed(
+        return failed(
             "permissions",
             f"{whose} may not {', '.join(missing)} in namespace {settings.KUBE_NAMESPACE}: extend its Role.",
         )
-    return _ok("permissions", f"{whose} has all {len(asked)} permissions that it uses.")
+    return ok("permissions", f"{whose} has all {len(asked)} permissions that it uses.")

@@ -10,10 +10,16 @@ from projects.domain.request_policy import POLICY, Request, find_refusal
 from projects.domain.states import DesiredState
 from projects.models import Project
 from projects.services.adoption import Adoptable
+from provisioning.decisions.types import Action
+from provisioning.kube.client import connect
 from provisioning.kube.errors import KubeError
+from provisioning.kube.kinds import cluster_kind
 from provisioning.management.console import FAILED, PanelCommand, stop
+from provisioning.management.findings import Verdict
+from provisioning.management.next_provisioning import examine_next_provisioning
 from provisioning.objects.names import UndecidedClusterError
 from provisioning.reconcile.plan import Plan, plan
+from provisioning.reconcile.sandbox_spec import build_spec
 
 
 def add_dry_run_argument(parser: ArgumentParser) -> None:
@@ -31,7 +37,7 @@ def print_plans(
 ) -> None:
     """Print what a pass would do for each project, now, after `request`, or, if it `rotates`, once a new password was
     asked for; those that are not stored yet would be added first. Raises CommandError (1)."""
-    refusals = []
+    refusals, planned = [], []
     is_retry = request is Request.RETRY
     for project in projects:
         refusal = find_refusal(request, project) if request else None
@@ -52,8 +58,28 @@ def print_plans(
         except (KubeError, UndecidedClusterError) as error:
             raise stop(FAILED, f"{project.name}: {error}") from None
         _print(command, project, foreseen, as_json=as_json)
+        if foreseen.action == Action.APPLY_CLUSTER.value:
+            planned.append(project)
+    _say_obstacles(command, planned)
     if refusals:
         raise stop(FAILED, "\n".join(refusals))
+
+
+def _say_obstacles(command: PanelCommand, projects: Iterable[Project]) -> None:
+    """Say what stands in the way of Clusters that don't exist yet, as doctor does. Raises CommandError (1)."""
+    for namespace, project in {project.namespace: project for project in projects}.items():
+        try:
+            kube = connect()
+            cluster = cluster_kind(kube.cluster_api_version())
+            found = list(examine_next_provisioning(kube, cluster, namespace, build_spec(project)))
+        except KubeError as error:
+            raise stop(FAILED, str(error)) from None
+        for finding in found:
+            if finding.verdict is not Verdict.OK:
+                command.say(f"{finding.verdict.value}: {finding.subject}: {finding.message}")
+        if all(finding.verdict is Verdict.OK for finding in found):
+            subjects = ", ".join(finding.subject for finding in found)
+            command.say(f"Nothing stands in the way in namespace {namespace} ({subjects}).")
 
 
 def print_adoption(command: PanelCommand, project: Project, cluster: Adoptable, *, as_json: bool) -> None:

@@ -131,11 +131,12 @@ def _is_same(sent: Any, there: Any, path: str) -> bool:
     is_quantity = ".limits." in path or ".requests." in path
     if not is_quantity:
         return False
-    quantity = _quantity(sent)
-    return quantity is not None and quantity == _quantity(there)
+    quantity = parse_quantity(sent)
+    return quantity is not None and quantity == parse_quantity(there)
 
 
-def _quantity(value: Any) -> Decimal | None:
+def parse_quantity(value: Any) -> Decimal | None:
+    """Return an amount in the notation of Kubernetes as a number, None for anything else."""
     found = _QUANTITY.fullmatch(str(value))
     return Decimal(found[1]) * _SUFFIXES.get(found[2] or "", Decimal(1)) if found else None
 

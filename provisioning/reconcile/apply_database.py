@@ -61,9 +61,9 @@ def apply_cluster(context: PassContext, database: DatabaseCluster, now: datetime
     _record_cluster(context, database, api_version, "ClusterApplied", f"Applied the Cluster {database.name}.", now)
 
 
-def build_cluster(context: PassContext, database: DatabaseCluster) -> manifests.Manifest:
-    """Return the manifest of a new Cluster, by the settings. Raises KubeError."""
-    spec = manifests.DatabaseSpec(
+def build_database_spec() -> manifests.DatabaseSpec:
+    """Return the database that the settings describe."""
+    return manifests.DatabaseSpec(
         service_version=settings.POSTGRES_VERSION,
         legacy_version=settings.POSTGRES_VERSION_LEGACY,
         cpu=settings.DATABASE_CPU,
@@ -71,9 +71,13 @@ def build_cluster(context: PassContext, database: DatabaseCluster) -> manifests.
         storage=settings.DATABASE_STORAGE,
         storage_class=settings.DATABASE_STORAGE_CLASS,
     )
+
+
+def build_cluster(context: PassContext, database: DatabaseCluster) -> manifests.Manifest:
+    """Return the manifest of a new Cluster, by the settings. Raises KubeError."""
     api_version = context.kube.cluster_api_version()
     return manifests.build_cluster(
-        api_version, name=database.name, namespace=database.namespace, owner=context.owner, spec=spec
+        api_version, name=database.name, namespace=database.namespace, owner=context.owner, spec=build_database_spec()
     )
 
 

@@ -16,6 +16,7 @@ import yaml
 
 from provisioning.kube.kinds import cluster_kind
 from provisioning.kube.permissions import needed_permissions
+from provisioning.management.next_provisioning import CLUSTER_WIDE
 from provisioning.objects.manifests import (
     CLUSTER_V1,
     Owner,
@@ -271,7 +272,7 @@ def test_single_account_needs_both_roles():
 
 def test_roles_have_no_wildcard_and_no_cluster_scope():
     assert not any("*" in grant for component in ("queue", "watcher") for grant in granted(component))
-    assert not [item for item in EXAMPLE if item["kind"] in ("ClusterRole", "ClusterRoleBinding")]
+    assert not [item for item in BASE if item["kind"] in ("ClusterRole", "ClusterRoleBinding")]
     namespace = find(EXAMPLE, "ConfigMap", "controlpanel")["data"]["KUBE_NAMESPACE"]
     bindings = [item for item in EXAMPLE if item["kind"] == "RoleBinding"]
     assert len(bindings) == len([item for item in EXAMPLE if item["kind"] == "Role"]) == 2
@@ -283,6 +284,16 @@ def test_roles_have_no_wildcard_and_no_cluster_scope():
         (subject,) = binding["subjects"]
         account = find(EXAMPLE, "ServiceAccount", name)["metadata"]
         assert (subject["name"], subject["namespace"]) == (account["name"], account["namespace"])
+
+
+def test_what_doctor_reads_cluster_wide_is_granted_and_no_more():
+    """The dry runs and the doctor may list these kinds, none of which holds a secret."""
+    (role,) = [item for item in EXAMPLE if item["kind"] == "ClusterRole"]
+    (binding,) = [item for item in EXAMPLE if item["kind"] == "ClusterRoleBinding"]
+    assert {verb for rule in role["rules"] for verb in rule["verbs"]} == {"list"}
+    listed = {(group, plural) for rule in role["rules"] for group in rule["apiGroups"] for plural in rule["resources"]}
+    assert listed == {(kind.group, kind.plural) for kind in CLUSTER_WIDE}
+    assert [subject["name"] for subject in binding["subjects"]] == ["controlpanel-queue"]
 
 
 # --- settings --------------------------------------------------------------------------------------------------

@@ -6,7 +6,8 @@ from argparse import ArgumentParser
 from typing import Any
 
 from provisioning.management.console import FAILED, PanelCommand
-from provisioning.management.doctor import Verdict, examine
+from provisioning.management.doctor import examine
+from provisioning.management.findings import Verdict
 
 _COLOURS = {Verdict.OK: "SUCCESS", Verdict.WARNING: "WARNING", Verdict.FAILED: "ERROR"}
 

@@ -23,7 +23,8 @@ from provisioning.inventory.adoption import list_clusters, request_adopt
 from provisioning.kube.client import Kube, connect
 from provisioning.kube.config import load_access
 from provisioning.kube.kinds import POD, SECRET, cluster_kind
-from provisioning.management.doctor import Finding, Verdict, examine
+from provisioning.management.doctor import examine
+from provisioning.management.findings import Finding, Verdict
 from provisioning.objects.manifests import CLUSTER_V1
 from provisioning.watch.watcher import Watcher
 from tests.contract.conftest import Place, eventually

@@ -11,7 +11,8 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from projects.confidential.redaction import redact
-from provisioning.management.doctor import Verdict, examine
+from provisioning.management.doctor import examine
+from provisioning.management.findings import Verdict
 from tests.hostile.test_settings import NAMES, read_settings
 
 KEY = base64.urlsafe_b64encode(b"0123456789abcdef0123456789abcdef").decode()

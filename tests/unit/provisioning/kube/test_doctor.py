@@ -2,7 +2,8 @@
 
 import os
 
-from provisioning.management.doctor import Verdict, examine
+from provisioning.management.doctor import examine
+from provisioning.management.findings import Verdict
 from tests.unit.provisioning.kube.conftest import NAME, NOWHERE, plugin
 from tests.unit.provisioning.kube.tls_servers import Authority, api_server
 

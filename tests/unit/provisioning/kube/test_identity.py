@@ -8,7 +8,8 @@ import yaml
 from projects.domain.states import Reason
 from projects.models import Project
 from projects.services.provisioning import add_project, request_provision
-from provisioning.management.doctor import Verdict, examine
+from provisioning.management.doctor import examine
+from provisioning.management.findings import Verdict
 from provisioning.reconcile.loop import run_pass
 from tests.unit.provisioning.kube.conftest import plugin, trouble, version
 from tests.unit.provisioning.kube.tls_servers import api_server

@@ -1,0 +1,31 @@
+"""What a check of the doctor finds: one line each."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Verdict(Enum):
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was examined, how it is, and in a sentence what was found and what to do."""
+
+    subject: str
+    verdict: Verdict
+    message: str
+
+
+def ok(subject: str, message: str) -> Finding:
+    return Finding(subject, Verdict.OK, message)
+
+
+def warning(subject: str, message: str) -> Finding:
+    return Finding(subject, Verdict.WARNING, message)
+
+
+def failed(subject: str, message: str) -> Finding:
+    return Finding(subject, Verdict.FAILED, message)

@@ -1,0 +1,166 @@
+"""Checks what the next provisioning needs of the cluster, before somebody asks for it."""
+
+from collections.abc import Iterator
+from uuid import UUID
+
+from django.conf import settings
+
+from provisioning.decisions.cluster_needs import (
+    build_demand,
+    describe_repositories,
+    find_missing_class,
+    find_missing_definition,
+    find_missing_legacy_version,
+    find_missing_version,
+    find_shortages,
+)
+from provisioning.kube.client import Kube
+from provisioning.kube.errors import KubeError, RefusedError
+from provisioning.kube.kinds import CLUSTER_GROUP, RESOURCE_QUOTA, SECRET, Kind
+from provisioning.management.findings import Finding, failed, ok, warning
+from provisioning.objects.manifests import (
+    CLUSTER_V1,
+    Owner,
+    SandboxSpec,
+    build_cluster,
+    build_environment_secret,
+)
+from provisioning.objects.names import build_database_name
+from provisioning.objects.readers import Object
+from provisioning.reconcile.apply_database import build_database_spec
+
+_STORAGE_CLASS = Kind("storage.k8s.io/v1", "storageclasses", "StorageClass")
+_COMPONENT_VERSION = Kind(f"{CLUSTER_GROUP}/v1", "componentversions", "ComponentVersion")
+_CLUSTER_VERSION = Kind(f"{CLUSTER_GROUP}/v1alpha1", "clusterversions", "ClusterVersion")
+_REPOSITORY = Kind("dataprotection.kubeblocks.io/v1alpha1", "backuprepos", "BackupRepo")
+# What is listed in the whole cluster, where the account may.
+CLUSTER_WIDE = (
+    _STORAGE_CLASS,
+    Kind(f"{CLUSTER_GROUP}/v1", "clusterdefinitions", "ClusterDefinition"),
+    _COMPONENT_VERSION,
+    _CLUSTER_VERSION,
+    _REPOSITORY,
+)
+# Certificates and tokens are valid from the second in which they were made.
+_SKEW_WARNED_S, _SKEW_FAILED_S = 5.0, 60.0
+# The name of what is only tried, never made.
+_OWNER = Owner("doctor", UUID(int=0))
+_UNCHOSEN = "x" * 6
+
+
+class _UnreadableError(Exception):
+    """The account may not list a kind."""
+
+
+def examine_next_provisioning(kube: Kube, cluster: Kind, namespace: str, sandbox: SandboxSpec) -> Iterator[Finding]:
+    """Yield what the provisioning of such a sandbox with its database needs in the namespace. `cluster` is the kind
+    that is served. Raises KubeError."""
+    yield _examine_clock(kube)
+    yield _examine_namespace(kube, cluster, namespace)
+    yield _examine_quotas(kube, namespace, sandbox)
+    # The embedded cluster brings volumes and one PostgreSQL.
+    if not settings.EMBEDDED_CLUSTER:
+        yield _examine_storage(kube, sandbox)
+        yield _examine_version(kube, cluster)
+        yield _examine_backups(kube)
+
+
+def _examine_clock(kube: Kube) -> Finding:
+    skew_s = kube.clock_skew_s()
+    if skew_s is None:
+        return ok("clock", "The API server sends no time to compare with.")
+    if abs(skew_s) <= _SKEW_WARNED_S:
+        return ok("clock", "This clock and that of the API server agree.")
+    message = (
+        f"The API server's clock is {abs(skew_s):.0f} s {'ahead of' if skew_s > 0 else 'behind'} this one, so that "
+        "certificates and tokens may count as not valid yet, or as expired. Synchronize both with NTP."
+    )
+    return (failed if abs(skew_s) > _SKEW_FAILED_S else warning)("clock", message)
+
+
+def _examine_namespace(kube: Kube, cluster: Kind, namespace: str) -> Finding:
+    """Try, as a dry run, what a provisioning writes first: admission, quotas and validation answer as they would."""
+    name = build_database_name(_OWNER.kubernetes_name, _UNCHOSEN)
+    manifests = (
+        (SECRET, build_environment_secret(name, namespace, _OWNER, {})),
+        (
+            cluster,
+            build_cluster(
+                cluster.api_version, name=name, namespace=namespace, owner=_OWNER, spec=build_database_spec()
+            ),
+        ),
+    )
+    for kind, manifest in manifests:
+        try:
+            kube.apply(manifest, kind.plural, is_dry_run=True)
+        except RefusedError as error:
+            if error.code == 404 and 'namespaces "' in str(error):
+                return failed(
+                    "namespace",
+                    f"The namespace {namespace} does not exist. Create it (`kubectl create namespace {namespace}`), or "
+                    "set KUBE_NAMESPACE.",
+                )
+            return failed("namespace", f"A {kind.name} in namespace {namespace} would be refused: {error}")
+    return ok("namespace", f"A project's Secret and Cluster would be accepted in namespace {namespace}.")
+
+
+def _list(kube: Kube, kind: Kind, namespace: str | None = None) -> list[Object]:
+    """Return all objects, none if the kind is not served. Raises KubeError and _UnreadableError."""
+    if not kube.may("list", kind, namespace or ""):
+        raise _UnreadableError(
+            f"Not examined: the panel's account may not list {kind.plural}. docs/deploy.md says how to allow it."
+        )
+    try:
+        return kube.list_objects(kind, namespace)
+    except RefusedError as error:
+        if error.code == 404:
+            return []
+        raise
+
+
+def _examine_quotas(kube: Kube, namespace: str, sandbox: SandboxSpec) -> Finding:
+    try:
+        quotas = _list(kube, RESOURCE_QUOTA, namespace)
+    except _UnreadableError as error:
+        return warning("quota", str(error))
+    if shortages := find_shortages(quotas, build_demand(build_database_spec(), sandbox)):
+        return failed("quota", f"The ResourceQuota {'; '.join(shortages[:3])}. Raise it, or delete projects.")
+    there = f"{len(quotas)} ResourceQuota{'s'[: len(quotas) != 1]} of namespace {namespace}"
+    return ok("quota", f"{there} leave room for another project." if quotas else f"{there} limit nothing.")
+
+
+def _examine_storage(kube: Kube, sandbox: SandboxSpec) -> Finding:
+    try:
+        classes = _list(kube, _STORAGE_CLASS)
+    except _UnreadableError as error:
+        return warning("storage", str(error))
+    wanted = {"DATABASE_STORAGE_CLASS": settings.DATABASE_STORAGE_CLASS, "SANDBOX_STORAGE_CLASS": sandbox.storage_class}
+    for setting, name in wanted.items():
+        if missing := find_missing_class(classes, name):
+            return failed("storage", f"{missing} Set {setting}, or create the class: volumes would wait for ever.")
+    return ok("storage", "The StorageClasses of databases and sandboxes exist.")
+
+
+def _examine_version(kube: Kube, cluster: Kind) -> Finding:
+    is_current = cluster.api_version == CLUSTER_V1
+    definition = Kind(cluster.api_version, "clusterdefinitions", "ClusterDefinition")
+    try:
+        missing = find_missing_definition(_list(kube, definition), cluster.api_version)
+        if not missing and is_current:
+            missing = find_missing_version(_list(kube, _COMPONENT_VERSION), settings.POSTGRES_VERSION)
+        elif not missing:
+            missing = find_missing_legacy_version(_list(kube, _CLUSTER_VERSION), settings.POSTGRES_VERSION_LEGACY)
+    except _UnreadableError as error:
+        return warning("version", str(error))
+    if missing:
+        return failed("version", missing)
+    offered = settings.POSTGRES_VERSION if is_current else settings.POSTGRES_VERSION_LEGACY
+    return ok("version", f"The addon offers {offered}.")
+
+
+def _examine_backups(kube: Kube) -> Finding:
+    """Only information: the panel itself makes no backups."""
+    try:
+        return ok("backups", describe_repositories(_list(kube, _REPOSITORY)))
+    except (_UnreadableError, KubeError) as error:
+        return ok("backups", str(error))

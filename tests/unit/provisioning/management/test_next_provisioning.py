@@ -1,0 +1,222 @@
+"""What doctor and dry runs say of a cluster that can't take the next project, on an embedded API server."""
+
+import time
+from email.utils import formatdate
+
+import pytest
+import yaml
+
+from devcluster.apiserver.http.server import ApiServer
+from devcluster.cluster import build_kubeconfig
+from provisioning.kube.client import connect
+from provisioning.management.doctor import examine
+from provisioning.management.findings import Verdict
+from tests.support.api_server import ADMIN_TOKEN, NOBODY_TOKEN, running
+from tests.support.commands import run
+from tests.unit.provisioning.kube.tls_servers import api_server
+
+pytestmark = pytest.mark.django_db
+
+APPS, DATA = "apps.kubeblocks.io", "dataprotection.kubeblocks.io"
+DEFAULT = {"storageclass.kubernetes.io/is-default-class": "true"}
+DEFINITIONS = (
+    (APPS, "v1", "ClusterDefinition"),
+    (APPS, "v1", "ComponentVersion"),
+    (APPS, "v1alpha1", "ClusterVersion"),
+    (DATA, "v1alpha1", "BackupRepo"),
+)
+
+
+def definition(group, version, kind):
+    plural = f"{kind.lower()}s"
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{group}"},
+        "spec": {
+            "group": group,
+            "scope": "Cluster",
+            "names": {"kind": kind, "plural": plural, "singular": kind.lower(), "listKind": f"{kind}List"},
+            "versions": [{"name": version, "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}],
+        },
+    }
+
+
+def path_of(group, version, kind):
+    plural = "storageclasses" if kind == "StorageClass" else f"{kind.lower()}s"
+    return f"/apis/{group}/{version}/{plural}"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """An API server that serves what KubeBlocks serves, and has nothing of it yet."""
+    with running(tmp_path_factory.mktemp("api")) as api:
+        for each in DEFINITIONS:
+            api.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition(*each))
+        yield api
+
+
+@pytest.fixture
+def api(server, tmp_path, use_cluster, settings):
+    """The server with everything that a project needs, and the panel on it; what a test adds goes with it."""
+    settings.EMBEDDED_CLUSTER = False
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(build_kubeconfig(server.access.url, ADMIN_TOKEN))
+    use_cluster(kubeconfig)
+    definition, component_version, _, repository = DEFINITIONS
+    there = {
+        definition: named("postgresql", spec={"topologies": [{"name": "replication"}]}),
+        component_version: named("postgresql", spec={"releases": [{"serviceVersion": "16.4.0"}]}),
+        repository: named("s3"),
+        ("storage.k8s.io", "v1", "StorageClass"): named(
+            "standard", annotations=DEFAULT, provisioner="example.com/disk"
+        ),
+    }
+    for (group, version, kind), item in there.items():
+        server.create(path_of(group, version, kind), {"apiVersion": f"{group}/{version}", "kind": kind, **item})
+    yield server
+    for path in [*(path_of(*each) for each in there), "/api/v1/namespaces/default/resourcequotas"]:
+        for item in server.get(path).body.get("items") or []:
+            server.delete(f"{path}/{item['metadata']['name']}")
+
+
+def named(name, annotations=None, **more):
+    return {"metadata": {"name": name, "annotations": annotations or {}}, **more}
+
+
+def found():
+    return {finding.subject: finding for finding in examine()}
+
+
+def test_a_cluster_that_has_everything_passes(api):
+    findings = found()
+    for subject in ("clock", "namespace", "quota", "storage", "version", "backups"):
+        assert findings[subject].verdict is Verdict.OK, findings[subject]
+    assert "None of the BackupRepos (s3) is the default" in findings["backups"].message
+
+
+def test_nothing_is_left_behind(api):
+    found()
+    assert api.get("/apis/apps.kubeblocks.io/v1/namespaces/default/clusters").body["items"] == []
+    assert api.get("/api/v1/namespaces/default/secrets").body["items"] == []
+
+
+def quota(api, **hard):
+    path = "/api/v1/namespaces/default/resourcequotas"
+    api.create(path, {"metadata": {"name": "limits"}, "spec": {"hard": hard}})
+
+
+MISSING = {
+    "namespace": (
+        lambda api, settings: setattr(settings, "KUBE_NAMESPACE", "nowhere"),
+        "namespace",
+        "The namespace nowhere does not exist",
+    ),
+    "named class": (
+        lambda api, settings: setattr(settings, "DATABASE_STORAGE_CLASS", "fast"),
+        "storage",
+        "There is no StorageClass fast. There are: standard. Set DATABASE_STORAGE_CLASS",
+    ),
+    "class of sandboxes": (
+        lambda api, settings: setattr(settings, "SANDBOX_STORAGE_CLASS", "fast"),
+        "storage",
+        "Set SANDBOX_STORAGE_CLASS",
+    ),
+    "default class": (
+        lambda api, settings: api.delete("/apis/storage.k8s.io/v1/storageclasses/standard"),
+        "storage",
+        "No StorageClass is the default. There is none.",
+    ),
+    "version": (
+        lambda api, settings: setattr(settings, "POSTGRES_VERSION", "17.2.0"),
+        "version",
+        "The addon offers no PostgreSQL 17.2.0, but 16.4.0. Set POSTGRES_VERSION",
+    ),
+    "component version": (
+        lambda api, settings: api.delete(f"{path_of(*DEFINITIONS[1])}/postgresql"),
+        "version",
+        "There is no ComponentVersion postgresql",
+    ),
+    "addon": (
+        lambda api, settings: api.delete(f"{path_of(*DEFINITIONS[0])}/postgresql"),
+        "version",
+        "There is no ClusterDefinition postgresql",
+    ),
+    "room for pods": (lambda api, settings: quota(api, pods="1"), "quota", "limits leaves 1 of 1 pods"),
+    "room for memory": (
+        lambda api, settings: quota(api, **{"limits.memory": "512Mi"}),
+        "quota",
+        "leaves 512Mi of 512Mi limits.memory, and a project needs 1Gi",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MISSING)
+def test_what_the_next_provisioning_lacks_is_a_failure_with_its_remedy(api, settings, name):
+    spoil, subject, said = MISSING[name]
+    spoil(api, settings)
+    finding = found()[subject]
+    assert finding.verdict is Verdict.FAILED
+    assert said in finding.message
+
+
+def test_a_dry_run_of_provision_says_the_same(api, settings):
+    ran = run("provision", "new-one", "--dry-run")
+    assert ran.code == 0
+    assert (
+        "Nothing stands in the way in namespace default (clock, namespace, quota, storage, version, backups)."
+        in ran.err
+    )
+    settings.POSTGRES_VERSION = "17.2.0"
+    quota(api, pods="1")
+    ran = run("provision", "new-one", "another", "--dry-run", "--json")
+    assert ran.code == 0
+    assert ran.err.count("failed: version: The addon offers no PostgreSQL 17.2.0") == 1
+    assert "failed: quota: The ResourceQuota limits leaves 1 of 1 pods" in ran.err
+    assert len(ran.out.splitlines()) == 2
+
+
+def test_what_the_account_may_not_see_is_said_not_guessed(api, tmp_path, use_cluster):
+    kubeconfig = tmp_path / "nobody"
+    kubeconfig.write_text(build_kubeconfig(api.access.url, NOBODY_TOKEN))
+    use_cluster(kubeconfig)
+    findings = found()
+    for subject in ("quota", "storage", "version"):
+        assert findings[subject].verdict is Verdict.WARNING
+        assert "may not list" in findings[subject].message
+    assert findings["namespace"].verdict is Verdict.FAILED
+    assert "would be refused" in findings["namespace"].message
+
+
+@pytest.mark.parametrize(
+    ("ahead_s", "verdict", "said"),
+    [
+        (0, Verdict.OK, "agree"),
+        (30, Verdict.WARNING, "ahead of this one"),
+        (-30, Verdict.WARNING, "behind this one"),
+        (4000, Verdict.FAILED, "ahead of this one"),
+    ],
+)
+def test_clocks_are_compared(api, monkeypatch, ahead_s, verdict, said):
+    monkeypatch.setattr(
+        "aiohttp.web_response.rfc822_formatted_time", lambda: formatdate(time.time() + ahead_s, usegmt=True)
+    )
+    clock = found()["clock"]
+    assert clock.verdict is verdict
+    assert said in clock.message
+
+
+def test_a_server_that_sends_no_time_is_no_failure(use_cluster, tmp_path):
+    with api_server(None) as stub:
+        kubeconfig = tmp_path / "stub"
+        content = yaml.safe_load(build_kubeconfig(f"http://127.0.0.1:{stub.port}", "token"))
+        kubeconfig.write_text(yaml.safe_dump(content))
+        use_cluster(kubeconfig)
+        assert abs(connect().clock_skew_s() or 0) < 5
+
+
+def test_the_embedded_cluster_needs_no_classes_and_versions(api, settings):
+    settings.EMBEDDED_CLUSTER = True
+    assert not {"storage", "version", "backups"} & found().keys()
+    assert isinstance(api.server, ApiServer)
