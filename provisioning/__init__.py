@@ -1,5 +1,5 @@
 """The operator: observes the cluster, decides, applies and records, one pass a project at a time.
 
 The middle layer: imports `projects`, never `controlpanel`. Inside, each package imports only those below it:
-`management → tasks → watch → inventory, queue → reconcile → decisions, kube, heartbeats → objects, models`.
+`management → watch → tasks → inventory, queue → reconcile → decisions, kube, heartbeats → objects, models`.
 """

@@ -17,7 +17,7 @@ class ProvisioningConfig(AppConfig):
     def ready(self) -> None:
         from provisioning import checks  # noqa: F401 - importing registers them
         from provisioning.queue.results import mask_results
-        from provisioning.queue.schedules import ensure_schedules
+        from provisioning.tasks import ensure_schedules
 
         mask_results()
         post_migrate.connect(ensure_schedules, sender=self)

@@ -1,4 +1,4 @@
-"""What django-q runs by the clock: the sweep for due projects, the schedules, and the results of tasks.
+"""What keeps the queue going: the sweep for passes that are due or lost, and the results of tasks.
 
 Imports `reconcile` and what is below it, never `inventory`.
 """

@@ -11,7 +11,6 @@ from projects.domain.states import DesiredState, Phase, Reason
 from projects.models import Project
 from projects.services.broker import (
     count_tasks,
-    enqueue_delayed_task,
     list_unacknowledged_tasks,
     list_waiting_tasks,
 )
@@ -30,11 +29,10 @@ _SLOWEST_PASS = timedelta(seconds=0.5)
 _NOTICED = timedelta(seconds=5)
 # A next look, or a task, that is further ahead than any pass puts it was written before the clock was set back.
 _LONGEST_WAIT = timedelta(minutes=10)
-_BEAT_TASK = "provisioning.tasks.beat"
 # A sign of life takes milliseconds; one that has to connect first, seconds.
 _ACKNOWLEDGED_WITHIN = timedelta(seconds=10)
-_SWEEP_TASK = "provisioning.tasks.sweep"
-_CHAIN_EVERY = timedelta(seconds=5)
+# How soon the queue sweeps again without a watcher.
+CHAIN_EVERY = timedelta(seconds=5)
 
 
 def vouch_for_settled(now: datetime) -> int:
@@ -99,15 +97,15 @@ def _find_lost(now: datetime, lost_after: timedelta) -> set[int]:
     return overdue - _find_waiting(now) if overdue else set()
 
 
-def count_unacknowledged(now: datetime, since: datetime) -> int:
-    """Return how many signs of life were given out to workers since then, and have not been taken off the queue.
+def count_unacknowledged(task: str, now: datetime, since: datetime) -> int:
+    """Return how many runs of `task` were given out to workers since then, and have not been taken off the queue.
 
     They may wait behind slow passes: `queue_limit` tasks are given out before a worker is free. If workers are free,
     the queue's monitor does not take tasks off. Killed while it waits for results, it takes their lock with it, as an
     idle worker does (django-q2's issue 23): from then on every task is given out again and again.
     """
     unacknowledged = list_unacknowledged_tasks(since, now - _ACKNOWLEDGED_WITHIN)
-    return sum(func == _BEAT_TASK for func, _ in unacknowledged)
+    return sum(func == task for func, _ in unacknowledged)
 
 
 def _find_waiting(now: datetime) -> set[int]:
@@ -115,18 +113,16 @@ def _find_waiting(now: datetime) -> set[int]:
     return {args[0] for func, args in list_waiting_tasks(now) if func == PASS_TASK}
 
 
-def sweep_without_watcher() -> None:
-    """Sweep from within the queue where no watcher does, and come back in 5 s while anything is waited for.
+def sweep_without_watcher() -> bool:
+    """Sweep if no watcher does; return whether to sweep again after `CHAIN_EVERY`, as a project waits for something.
 
-    The schedule starts this once a minute; a lease sees to it that only one such chain goes on.
+    A schedule starts this once a minute; a lease allows one chain of sweeps at a time.
     """
     now = timezone.now()
     if heartbeats.read(now).watcher.alive:
-        return
+        return False
     token = uuid.uuid4()
-    if not heartbeats.acquire(heartbeats.SWEEP, token, _CHAIN_EVERY - timedelta(seconds=1), now, {}):
-        return
+    if not heartbeats.acquire(heartbeats.SWEEP, token, CHAIN_EVERY - timedelta(seconds=1), now, {}):
+        return False
     sweep_once(now)
-    is_waiting = Project.objects.filter(next_pass_at__lte=now + timedelta(minutes=1)).exists()
-    if is_waiting:
-        enqueue_delayed_task(_SWEEP_TASK, _CHAIN_EVERY)
+    return Project.objects.filter(next_pass_at__lte=now + timedelta(minutes=1)).exists()

@@ -21,6 +21,7 @@ from projects.services.inventory import request_inventory
 from provisioning import heartbeats
 from provisioning.kube.client import Kube, connect
 from provisioning.queue.sweep import sweep_once, vouch_for_settled
+from provisioning.tasks import beat, path_of
 from provisioning.watch.streams import CLUSTERS, RELIST_EVERY_S, SECRETS, STATUS_RELAY, SUBJECTS, Pulse, Stream
 
 logger = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ class Watcher:
                         request_inventory(timezone.now())
                         next_inventory = tick + RELIST_EVERY_S
                     if self._streams and tick >= next_beat:
-                        enqueue_task("provisioning.tasks.beat")
+                        enqueue_task(path_of(beat))
                         next_beat = tick + heartbeats.BEAT_EVERY.total_seconds()
                 except Exception:  # the database may be gone for a while; the watcher outlives that
                     logger.exception("The watcher could not do its round.")

@@ -32,7 +32,8 @@ from provisioning import heartbeats
 from provisioning.inventory.adoption import request_adopt
 from provisioning.kube.client import connect, disconnect
 from provisioning.kube.errors import KubeError
-from provisioning.queue.sweep import sweep_once, sweep_without_watcher, vouch_for_settled
+from provisioning.queue.sweep import sweep_once, vouch_for_settled
+from provisioning.tasks import beat, path_of, sweep
 from provisioning.watch.streams import SUBJECTS, Stream
 from tests.faults.evidence import MAY_ADOPT
 from tests.faults.interruptions import Gate, WorkerKilledError
@@ -104,9 +105,7 @@ class Sweeper:
         now = timezone.now()
         if self._due is None or now >= self._due:
             self._due = now + timedelta(minutes=1)
-            # As the task of the schedule does: whoever sweeps is a worker, and alive.
-            heartbeats.beat_queue()
-            sweep_without_watcher()
+            sweep()
 
 
 @dataclass
@@ -139,7 +138,7 @@ class Watcher:
         sweep_once(now)
         if self._beats_at is None or not now < self._beats_at <= now + heartbeats.BEAT_EVERY:
             self._beats_at = now + heartbeats.BEAT_EVERY
-            async_task("provisioning.tasks.beat")
+            async_task(path_of(beat))
 
     def _hear(self, stream: Stream) -> None:
         try:

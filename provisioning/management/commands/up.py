@@ -200,7 +200,7 @@ class Command(PanelCommand):
             call_command("migrate", interactive=False, verbosity=0)
         except DatabaseError as error:
             raise SupervisorError(explain_database_error(error)) from None
-        from provisioning.queue.schedules import ensure_schedules
+        from provisioning.tasks import ensure_schedules
 
         ensure_schedules()
         forget_the_dead()
@@ -256,11 +256,12 @@ class Command(PanelCommand):
     def _wake_hanging_queue(self, supervisor: Supervisor) -> None:
         from provisioning import heartbeats
         from provisioning.queue.sweep import count_unacknowledged
+        from provisioning.tasks import beat, path_of
 
         now, uptime_s = timezone.now(), supervisor.uptime_s("queue")
         try:
             alive = heartbeats.read()
-            unacknowledged = count_unacknowledged(now, now - timedelta(seconds=uptime_s))
+            unacknowledged = count_unacknowledged(path_of(beat), now, now - timedelta(seconds=uptime_s))
             # Passes that wait for a slow API server are no hanging queue, if all workers have one; their leases say
             # that they are under way. One lease alone may be that of a worker that was killed.
             under_way = Project.objects.filter(lease_until__gt=now).count()

@@ -19,11 +19,9 @@ from projects.services.queue import enqueue_pass
 from provisioning import heartbeats, tasks
 from provisioning.checks import check_queue
 from provisioning.models import ProcessLease
-from provisioning.queue.schedules import ensure_schedules
 from provisioning.queue.sweep import (
     count_unacknowledged,
     sweep_once,
-    sweep_without_watcher,
     vouch_for_settled,
 )
 from provisioning.reconcile.lease import LEASE, LeaseLostError, claim, release
@@ -181,7 +179,7 @@ def test_a_lost_task_of_a_project_that_runs_is_found_though_the_queue_is_long():
     enqueue_pass(project.pk, now=now)
     OrmQ.objects.all().delete()
     for _ in range(120):
-        async_task("provisioning.tasks.beat")
+        async_task(tasks.path_of(tasks.beat))
     later = now + timedelta(minutes=2)
     sign_of_life(later)
     sweep_once(later)
@@ -231,14 +229,16 @@ def test_a_pass_that_died_is_not_asked_for_until_its_lease_ends(project):
 def test_signs_of_life_that_nobody_takes_off_the_queue_are_noticed(project):
     now = timezone.now()
     for _ in range(3):
-        async_task("provisioning.tasks.beat")
+        async_task(tasks.path_of(tasks.beat))
     enqueue_pass(project.pk, now=now)
     since = now - timedelta(seconds=1)
-    assert count_unacknowledged(now + timedelta(seconds=20), since) == 0  # they wait for a worker
+    assert (
+        count_unacknowledged(tasks.path_of(tasks.beat), now + timedelta(seconds=20), since) == 0
+    )  # they wait for a worker
     taken(now)
-    assert count_unacknowledged(now + timedelta(seconds=5), since) == 0
-    assert count_unacknowledged(now + timedelta(seconds=20), since) == 3
-    assert count_unacknowledged(now + timedelta(seconds=20), now + timedelta(seconds=1)) == 0
+    assert count_unacknowledged(tasks.path_of(tasks.beat), now + timedelta(seconds=5), since) == 0
+    assert count_unacknowledged(tasks.path_of(tasks.beat), now + timedelta(seconds=20), since) == 3
+    assert count_unacknowledged(tasks.path_of(tasks.beat), now + timedelta(seconds=20), now + timedelta(seconds=1)) == 0
 
 
 def test_a_task_that_waits_behind_slow_passes_is_not_doubled(project):
@@ -278,7 +278,7 @@ def test_the_sweep_is_fair_to_the_oldest(project):
 def test_without_a_watcher_the_queue_sweeps_for_itself_and_comes_back(project):
     now = timezone.now()
     Project.objects.filter(pk=project.pk).update(next_pass_at=now)
-    sweep_without_watcher()
+    tasks.sweep()
     calls = queued_calls()
     assert pass_of(project) in calls
     assert ("provisioning.tasks.sweep", ()) in calls
@@ -286,7 +286,7 @@ def test_without_a_watcher_the_queue_sweeps_for_itself_and_comes_back(project):
     available_at = chained.lock
     assert timedelta(seconds=3) < available_at - now < timedelta(seconds=7)
     # The schedule's next call finds the chain going, and starts no second one.
-    sweep_without_watcher()
+    tasks.sweep()
     assert len(queued_calls()) == len(calls)
 
 
@@ -294,7 +294,7 @@ def test_with_a_watcher_the_queue_leaves_the_sweep_to_it(project):
     now = timezone.now()
     Project.objects.filter(pk=project.pk).update(next_pass_at=now)
     assert heartbeats.acquire(heartbeats.WATCHER, uuid.uuid4(), heartbeats.WATCHER_LEASE, now, {"in_step": True})
-    sweep_without_watcher()
+    tasks.sweep()
     assert queued_calls() == []
 
 
@@ -316,8 +316,8 @@ def test_a_clock_that_was_set_back_holds_nothing_up(project):
 
 
 def test_the_sweep_is_on_the_schedule_once():
-    ensure_schedules()
-    ensure_schedules()
+    tasks.ensure_schedules()
+    tasks.ensure_schedules()
     schedule = Schedule.objects.get(func="provisioning.tasks.sweep")
     assert (schedule.schedule_type, schedule.minutes) == (Schedule.MINUTES, 1)
 
@@ -394,6 +394,6 @@ def test_a_retry_that_comes_while_a_task_may_still_run_is_refused_at_the_start(s
 
 def test_next_sweep_of_a_chain_waits_in_the_queue():
     ProjectFactory.create(name="aaa", next_pass_at=timezone.now() + timedelta(seconds=30))
-    sweep_without_watcher()
+    tasks.sweep()
     assert OrmQ.objects.count() == 1
     assert not get_broker().dequeue()
