@@ -1,4 +1,4 @@
-"""Who changes a project while somebody else ends it: rows are locked in one order, and what was asked for first counts.
+"""Concurrent requests lock a project's rows in one order, and the earlier request wins.
 
 On PostgreSQL, where rows have locks of their own: on SQLite a transaction that writes waits for the other's end.
 """
@@ -89,7 +89,7 @@ def unreachable(transactional_db) -> Project:
 
 
 @on_postgresql
-def test_a_variable_that_is_saved_while_the_project_is_forgotten(unreachable):
+def test_forget_clears_a_variable_that_is_being_saved(unreachable):
     variable = VariableFactory.create(project=unreachable, name="TOKEN_A")
     forgetting = Forgetting(unreachable)
 
@@ -107,7 +107,7 @@ def test_a_variable_that_is_saved_while_the_project_is_forgotten(unreachable):
 
 
 @on_postgresql
-def test_a_variable_that_is_added_while_the_project_is_forgotten_leaves_no_value(unreachable):
+def test_forget_clears_a_variable_that_is_being_added(unreachable):
     forgetting = Forgetting(unreachable)
 
     def forget_before(execute, statement, *arguments):

@@ -1,4 +1,4 @@
-"""Passes while the API server fails: what is said, and that it heals. Faults are the embedded cluster's."""
+"""Passes while the API server fails: the reason is stored once, and the project recovers."""
 
 from datetime import timedelta
 
@@ -11,19 +11,13 @@ from projects.services.provisioning import add_project, request_provision
 from provisioning import heartbeats, tasks
 from provisioning.inventory.adoption import list_clusters
 from provisioning.reconcile.loop import run_pass
-from tests.support.cluster_objects import make_namespace
+from tests.support.cluster_objects import make_namespace, start
 from tests.support.passes import follow, is_running
 
 pytestmark = pytest.mark.django_db
 
 
-def start(name):
-    project = add_project(name, actor="tester")
-    request_provision(project, actor="tester")
-    return Project.objects.get(pk=project.pk)
-
-
-def test_4_a_passing_api_error_is_said_and_heals(cluster, unique_name):
+def test_temporary_api_error_is_reported_and_recovers(cluster, unique_name):
     fault = cluster.faults.add("status", status=503, resource="clusters", user="admin")
     project = follow(start(unique_name), lambda p: p.failures > 0)
     assert "503" in project.message
@@ -33,7 +27,7 @@ def test_4_a_passing_api_error_is_said_and_heals(cluster, unique_name):
     assert follow(project, is_running).failures == 0
 
 
-def test_a_pass_that_is_held_up_gives_signs_of_life(cluster, unique_name):
+def test_delayed_pass_sends_heartbeats(cluster, unique_name):
     """The watchdog takes a queue without any for one that hangs, and would start it again, passes and all."""
     project = start(unique_name)
     cluster.faults.add("delay", seconds=1.2, verb="patch", resource="clusters", user="admin", count=1)
@@ -42,14 +36,14 @@ def test_a_pass_that_is_held_up_gives_signs_of_life(cluster, unique_name):
     assert heartbeats.last_beat() > begun_at + timedelta(seconds=1.2)
 
 
-def test_an_apply_whose_answer_was_lost_makes_no_second_cluster(cluster, unique_name):
+def test_lost_answer_creates_no_second_cluster(cluster, unique_name):
     cluster.faults.add("reset-after", verb="patch", resource="clusters", user="admin", count=2)
     project = follow(start(unique_name), is_running)
     assert len([c for c in list_clusters("default") if c.name.startswith(f"{unique_name}-")]) == 1
     assert DatabaseCluster.objects.filter(project=project).count() == 1
 
 
-def test_a_namespace_that_is_not_there_is_said_once_and_heals(cluster, unique_name):
+def test_missing_namespace_is_reported_once_and_recovers(cluster, unique_name):
     namespace = f"later-{unique_name}"
     project = add_project(unique_name, actor="tester", namespace=namespace)
     request_provision(project, actor="tester")
@@ -65,7 +59,7 @@ def test_a_namespace_that_is_not_there_is_said_once_and_heals(cluster, unique_na
     follow(project, is_running)
 
 
-def test_a_trouble_past_the_deadline_is_said_once_as_well(cluster, unique_name):
+def test_failure_after_the_deadline_is_reported_once(cluster, unique_name):
     project = add_project(unique_name, actor="tester", namespace=f"never-{unique_name}")
     request_provision(project, actor="tester")
     Project.objects.filter(pk=project.pk).update(requested_at=timezone.now() - timedelta(hours=1))

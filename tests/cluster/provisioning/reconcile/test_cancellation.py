@@ -1,4 +1,4 @@
-"""Cancel and forget on the embedded cluster: at every step, in races, and while the cluster is out of reach."""
+"""Cancel, delete and forget on the embedded cluster: at every step, in races, and without a cluster in reach."""
 
 import re
 from dataclasses import dataclass, replace
@@ -84,7 +84,7 @@ def halted(cluster, name: str, halt: Halt | None) -> Project:
 
 
 @pytest.mark.parametrize("halt", HALTS.values(), ids=HALTS)
-def test_cancel_at_every_step_takes_back_everything(cluster, unique_name, halt):
+def test_cancel_deletes_all_objects_at_every_step(cluster, unique_name, halt):
     project = halted(cluster, unique_name, halt)
     assert request_cancel(project, actor="tester").accepted
     project = follow(project, is_new)
@@ -95,7 +95,7 @@ def test_cancel_at_every_step_takes_back_everything(cluster, unique_name, halt):
     assert [event.reason for event in project.events.all()[:1]] == ["Cancelled"]
 
 
-def test_after_a_cancel_provision_starts_again_under_new_names(cluster, unique_name):
+def test_provision_after_a_cancellation_uses_new_names(cluster, unique_name):
     project = halted(cluster, unique_name, HALTS["StatefulSet refused"])
     before = names_of(project)
     request_cancel(project, actor="tester")
@@ -111,7 +111,7 @@ def test_after_a_cancel_provision_starts_again_under_new_names(cluster, unique_n
     assert not request_cancel(project, actor="tester").accepted, "it has run"
 
 
-def test_a_cancel_that_comes_before_readiness_is_recorded_wins(cluster, unique_name):
+def test_cancel_wins_over_readiness_that_is_not_recorded(cluster, unique_name):
     project = follow(start(unique_name), lambda p: p.sandbox and p.sandbox.applied_at)
     end = timezone.now() + timedelta(seconds=20)
     while True:
@@ -131,7 +131,7 @@ def test_a_cancel_that_comes_before_readiness_is_recorded_wins(cluster, unique_n
     assert (objects_of(project), project.has_run) == ([], False)
 
 
-def test_what_a_late_pass_still_makes_after_a_cancel_is_found_by_the_last_look(cluster, unique_name):
+def test_last_pass_deletes_objects_of_an_overtaken_pass(cluster, unique_name):
     project = follow(start(unique_name), lambda p: p.database and p.database.applied_at)
     sandbox = project.sandboxes.create(name=f"{unique_name}-sandbox-late00", namespace=project.namespace)
     owner = manifests.Owner(project.kubernetes_name, project.uid)
@@ -159,7 +159,7 @@ def test_cancel_releases_an_adopted_cluster(cluster, unique_name):
     assert PROJECT_ID_LABEL not in theirs["metadata"].get("labels", {})
 
 
-def test_cancel_keeps_a_cluster_that_is_older_than_the_request(cluster, unique_name):
+def test_cancel_keeps_a_cluster_older_than_the_request(cluster, unique_name):
     """As after the panel's database was restored from a backup: the Cluster is ours by its labels, and has data."""
     name = f"{unique_name}-agentruntime-before"
     project = add_project(unique_name, actor="tester")
@@ -177,7 +177,7 @@ def test_cancel_keeps_a_cluster_that_is_older_than_the_request(cluster, unique_n
     assert objects_of(project) == []
 
 
-def test_a_cancel_that_is_stuck_says_what_is_left_and_can_be_forgotten(cluster, unique_name, settings):
+def test_stuck_cancellation_names_what_is_left_and_can_be_forgotten(cluster, unique_name, settings):
     settings.READY_TIMEOUT_S = 1
     cluster.set_scenario(unique_name, Scenario(match=f"{unique_name}-*", slow_delete_s=60))
     project = follow(start(unique_name), lambda p: p.database and p.database.applied_at)
@@ -192,7 +192,7 @@ def test_a_cancel_that_is_stuck_says_what_is_left_and_can_be_forgotten(cluster, 
 # --- delete --------------------------------------------------------------------------------------------------------
 
 
-def test_a_deletion_takes_the_certificates_of_its_ingresses_along(cluster, unique_name, settings):
+def test_deletion_deletes_certificates_of_its_ingresses(cluster, unique_name, settings):
     """cert-manager leaves the Secret of an Ingress that goes."""
     settings.SANDBOX_DOMAIN, settings.SANDBOX_CLUSTER_ISSUER = "apps.example.com", "issuer"
     project = follow(start(unique_name), is_running)
@@ -221,7 +221,7 @@ def test_a_deletion_takes_the_certificates_of_its_ingresses_along(cluster, uniqu
 # --- forget --------------------------------------------------------------------------------------------------------
 
 
-def test_what_forget_lists_is_there(provisioned, settings):
+def test_forget_lists_existing_objects(provisioned, settings):
     """The names come from rows alone: here they are compared with the cluster."""
     kinds = {kind.name: kind for kind in KINDS}
     client = connect()
@@ -230,7 +230,7 @@ def test_what_forget_lists_is_there(provisioned, settings):
         assert left.name in found, str(left)
 
 
-def test_forget_lists_the_ingresses_of_a_template_and_their_certificates(cluster, unique_name):
+def test_forget_lists_ingresses_and_certificates_of_a_template(cluster, unique_name):
     """They come from what was applied, not from the settings of today."""
     template = SandboxTemplate.objects.create(
         name="web", image="web:1", ports="app:3000,api:3001", domain="apps.example.com", cluster_issuer="issuer"
@@ -244,7 +244,7 @@ def test_forget_lists_the_ingresses_of_a_template_and_their_certificates(cluster
     assert {item.name for item in left if item.kind == "Secret"} >= {f"{name}-app-tls", f"{name}-api-tls"}
 
 
-def test_forget_says_what_held_the_deletion_up_though_no_row_has_it_any_more(provisioned, unique_name):
+def test_forget_names_the_object_that_blocked_the_deletion(provisioned, unique_name):
     """The volume of a database that was replaced: a deletion waits for it, and it costs money once it is forgotten."""
     DatabaseFactory.create(
         project=provisioned, name=unique_name, namespace="default", retired_at=timezone.now(), reason="ClusterMissing"
@@ -270,7 +270,7 @@ def out_of_reach(settings, tmp_path) -> None:
     disconnect()
 
 
-def test_forget_never_touches_the_cluster(provisioned, cluster):
+def test_forget_changes_nothing_in_the_cluster(provisioned, cluster):
     """A finalizer is stuck; a pass that was queued before does nothing either."""
     name = provisioned.database.name
     cluster.set_scenario(provisioned.name, Scenario(match=f"{name}", slow_delete_s=60))
@@ -286,7 +286,7 @@ def test_forget_never_touches_the_cluster(provisioned, cluster):
     cluster.set_scenario(provisioned.name, None)
 
 
-def test_what_has_come_to_a_name_since_it_was_looked_at_is_not_deleted(provisioned):
+def test_object_created_after_the_observation_is_not_deleted(provisioned):
     request_delete(provisioned, actor="tester")
     lease = claim(provisioned.pk, timezone.now())
     assert lease is not None
@@ -303,7 +303,7 @@ def test_what_has_come_to_a_name_since_it_was_looked_at_is_not_deleted(provision
     assert kube.delete(SECRET, "default", name)
 
 
-def test_forget_while_a_pass_is_under_way_is_not_undone(provisioned):
+def test_running_pass_does_not_undo_forget(provisioned):
     request_delete(provisioned, actor="tester")
     lease = claim(provisioned.pk, timezone.now())
     assert lease is not None
@@ -315,7 +315,7 @@ def test_forget_while_a_pass_is_under_way_is_not_undone(provisioned):
     assert Project.objects.get(pk=provisioned.pk).reason == Reason.FORGOTTEN
 
 
-def test_forget_without_a_cluster_in_reach(provisioned, settings, tmp_path):
+def test_forget_works_without_a_cluster(provisioned, settings, tmp_path):
     out_of_reach(settings, tmp_path)
     project = follow(provisioned, lambda p: p.failures > 0)
     assert request_forget(project, actor="tester").accepted
@@ -323,14 +323,14 @@ def test_forget_without_a_cluster_in_reach(provisioned, settings, tmp_path):
     assert Project.objects.get(pk=project.pk).reason == Reason.FORGOTTEN
 
 
-def test_forget_with_a_login_that_ran_out(provisioned, cluster):
+def test_forget_works_with_an_expired_token(provisioned, cluster):
     cluster.faults.add("status", status=401, user="admin")
     project = follow(provisioned, lambda p: p.failures > 0)
     assert project.reason == Reason.CLUSTER_REFUSED
     assert request_forget(project, actor="tester").accepted
 
 
-def test_a_namespace_that_is_gone_needs_no_forgetting(cluster, unique_name):
+def test_project_in_a_missing_namespace_can_be_deleted(cluster, unique_name):
     project = add_project(unique_name, actor="tester", namespace=f"gone-{unique_name}")
     request_provision(project, actor="tester")
     project = follow(project, lambda p: p.reason == Reason.NAMESPACE_MISSING)
@@ -338,7 +338,7 @@ def test_a_namespace_that_is_gone_needs_no_forgetting(cluster, unique_name):
     follow(project, is_deleted)
 
 
-def test_what_was_never_asked_for_is_deleted_without_a_cluster(settings, tmp_path):
+def test_project_that_never_ran_is_deleted_without_a_cluster(settings, tmp_path):
     out_of_reach(settings, tmp_path)
     project = add_project("nothing", actor="tester")
     request_delete(project, actor="tester")
@@ -347,9 +347,7 @@ def test_what_was_never_asked_for_is_deleted_without_a_cluster(settings, tmp_pat
 
 
 @pytest.mark.parametrize("request_end", [request_delete, request_cancel])
-def test_a_project_that_has_ended_comes_to_rest_though_the_cluster_is_gone_too(
-    cluster, unique_name, use_cluster, tmp_path, request_end
-):
+def test_ended_project_settles_without_a_cluster(cluster, unique_name, use_cluster, tmp_path, request_end):
     """It is looked at once more, for what a late effect may have left; nobody can press anything about that."""
     project = add_project(unique_name, actor="tester")
     request_provision(project, actor="tester")

@@ -1,4 +1,4 @@
-"""Drift on the embedded cluster: found, shown as it is, taken back or only reported; never a value of a Secret."""
+"""Drift on the embedded cluster: found, shown, reverted or only reported, without values of Secrets."""
 
 import base64
 import uuid
@@ -15,7 +15,7 @@ from projects.services.adoption import Adoptable, request_adopt
 from projects.services.provisioning import add_project, request_provision, request_update
 from provisioning.decisions.types import Action
 from provisioning.kube.client import connect
-from provisioning.kube.kinds import SECRET, SERVICE, STATEFULSET, cluster_kind
+from provisioning.kube.kinds import SECRET, SERVICE, STATEFULSET
 from provisioning.objects.manifests import environment_secret_name
 from provisioning.objects.names import ORIGIN_LABEL, PROJECT_ID_LABEL
 from provisioning.reconcile.apply import apply_action
@@ -23,12 +23,10 @@ from provisioning.reconcile.context import build_context
 from provisioning.reconcile.drift import MENDED
 from provisioning.reconcile.lease import claim
 from provisioning.reconcile.loop import observe_and_decide, run_pass
-from tests.support.cluster_objects import change
+from tests.support.cluster_objects import CLUSTERS, change
 from tests.support.passes import follow, is_running
 
 pytestmark = pytest.mark.django_db
-
-CLUSTERS = cluster_kind("apps.kubeblocks.io/v1")
 
 
 def checked(project: Project) -> Project:
@@ -56,14 +54,14 @@ EVERYTHING = {
 }
 
 
-def test_a_fresh_project_has_no_drift(provisioned):
+def test_new_project_has_no_drift(provisioned):
     project = checked(provisioned)
     assert (project.reason, project.drift) == (Reason.READY, [])
     kinds = set(project.applied.values_list("kind", flat=True))
     assert kinds == {"Cluster", "Secret", "Service", "StatefulSet"}
 
 
-def test_drift_is_taken_back_and_recorded(provisioned):
+def test_drift_is_reverted_and_recorded(provisioned):
     drift_everything(provisioned)
     checked(provisioned)
     project = follow(provisioned, lambda p: is_running(p) and p.reason == Reason.READY)
@@ -80,7 +78,7 @@ def test_drift_is_taken_back_and_recorded(provisioned):
     assert paths(checked(project)) == set()
 
 
-def test_a_sandbox_that_restarts_for_a_change_of_ours_is_no_drift(provisioned):
+def test_restart_after_an_update_is_no_drift(provisioned):
     ProjectVariable.objects.create(project=provisioned, name="COLOUR", value=EncryptedText.of("blue"))
     assert request_update(provisioned, actor="tester", change="changed variables").accepted
     before = provisioned.sandbox.environment_digest
@@ -92,7 +90,7 @@ def test_a_sandbox_that_restarts_for_a_change_of_ours_is_no_drift(provisioned):
     assert project.events.filter(reason="SandboxApplied").count() == 2
 
 
-def test_by_policy_drift_is_only_reported(provisioned):
+def test_report_policy_reverts_nothing(provisioned):
     Project.objects.filter(pk=provisioned.pk).update(drift_policy=DriftPolicy.REPORT)
     checked(provisioned)
     change(SERVICE, provisioned.sandbox.name, {"spec": {"ports": [{"name": "app", "port": 99, "targetPort": "app"}]}})
@@ -108,7 +106,7 @@ def test_by_policy_drift_is_only_reported(provisioned):
     assert project.drift == []
 
 
-def test_a_clusters_spec_is_reported_and_never_sent_again(provisioned):
+def test_spec_of_a_cluster_is_reported_and_never_reverted(provisioned):
     change(CLUSTERS, provisioned.database.name, {"spec": {"terminationPolicy": "WipeOut"}})
     project = follow(provisioned, lambda p: p.reason == Reason.DRIFTED)
     assert paths(project) == {("Cluster", "spec.terminationPolicy")}
@@ -143,7 +141,7 @@ def edit_outside(name: str) -> None:
 
 @pytest.mark.parametrize("is_edited_before", [True, False], ids=["edited before it is found", "edited when it runs"])
 @pytest.mark.parametrize("lose", [killed_after_its_request, loses_its_answer])
-def test_a_cluster_whose_record_was_lost_is_followed_as_any_other(
+def test_cluster_without_a_recorded_answer_is_checked_for_drift(
     cluster, unique_name, settings, lose: Callable[[Project, Any], None], is_edited_before: bool
 ):
     project = add_project(unique_name, actor="tester")
@@ -175,7 +173,7 @@ def said_to_be_gone(project: Project, cluster: Any) -> str:
     return project.databases.get().name
 
 
-def test_a_cluster_that_was_only_said_to_be_gone_is_followed_as_before(cluster, unique_name):
+def test_cluster_reported_missing_once_is_still_checked_for_drift(cluster, unique_name):
     project = add_project(unique_name, actor="tester")
     name = said_to_be_gone(project, cluster)
     project = follow(project, is_running)
@@ -190,7 +188,7 @@ def remembered_clusters(project: Project) -> list[str]:
     return list(project.applied.filter(kind="Cluster").values_list("name", flat=True))
 
 
-def test_how_a_cluster_was_made_is_forgotten_with_the_cluster(cluster, unique_name):
+def test_manifest_is_dropped_with_a_missing_cluster(cluster, unique_name):
     project = add_project(unique_name, actor="tester")
     name = said_to_be_gone(project, cluster)
     change(CLUSTERS, name, {"metadata": {"labels": {PROJECT_ID_LABEL: str(uuid.uuid4())}}})
@@ -199,7 +197,7 @@ def test_how_a_cluster_was_made_is_forgotten_with_the_cluster(cluster, unique_na
     assert remembered_clusters(project) == [project.database.name]
 
 
-def test_how_a_cluster_was_made_is_forgotten_when_it_is_somebody_elses(cluster, unique_name):
+def test_manifest_is_dropped_if_the_cluster_was_adopted_elsewhere(cluster, unique_name):
     project = add_project(unique_name, actor="tester")
     name = said_to_be_gone(project, cluster)
     change(CLUSTERS, name, {"metadata": {"labels": {ORIGIN_LABEL: "adopted"}}})
@@ -208,7 +206,7 @@ def test_how_a_cluster_was_made_is_forgotten_when_it_is_somebody_elses(cluster, 
     assert remembered_clusters(project) == []
 
 
-def test_how_a_cluster_was_made_is_forgotten_when_people_adopt_it(cluster, unique_name):
+def test_manifest_is_dropped_when_the_cluster_is_adopted(cluster, unique_name):
     project = add_project(unique_name, actor="tester")
     name = said_to_be_gone(project, cluster)
     change(CLUSTERS, name, {"metadata": {"labels": {PROJECT_ID_LABEL: None}}})
@@ -221,7 +219,7 @@ def test_how_a_cluster_was_made_is_forgotten_when_people_adopt_it(cluster, uniqu
     assert remembered_clusters(project) == []
 
 
-def test_objects_that_are_gone_come_back(provisioned):
+def test_deleted_objects_are_created_again(provisioned):
     client, name = connect(), provisioned.sandbox.name
     checked(provisioned)
     client.delete(SERVICE, "default", name)
@@ -232,14 +230,14 @@ def test_objects_that_are_gone_come_back(provisioned):
     assert client.get_or_none(SERVICE, "default", name) is not None
 
 
-def test_a_sandbox_that_was_scaled_to_nothing_is_scaled_back(provisioned):
+def test_sandbox_scaled_to_zero_is_scaled_back(provisioned):
     change(STATEFULSET, provisioned.sandbox.name, {"spec": {"replicas": 0}})
     run_pass(provisioned.pk)
     project = follow(provisioned, lambda p: p.reason == Reason.READY)
     assert "spec.replicas: applied 1, now 0" in project.events.get(reason=MENDED).message
 
 
-def test_what_is_changed_back_again_and_again_is_only_reported_in_the_end(provisioned):
+def test_repeated_drift_is_only_reported_in_the_end(provisioned):
     for number in range(90, 94):
         ports = [{"name": "app", "port": number, "targetPort": "app"}]
         change(SERVICE, provisioned.sandbox.name, {"spec": {"ports": ports}})
@@ -248,14 +246,14 @@ def test_what_is_changed_back_again_and_again_is_only_reported_in_the_end(provis
     assert "something changes it again" in project.message
 
 
-def test_nothing_secret_is_kept_of_what_was_applied(provisioned):
+def test_stored_manifests_contain_no_secret(provisioned):
     password = provisioned.database.password.reveal()
     kept = str([row.manifest for row in provisioned.applied.all()])
     assert password not in kept
     assert base64.b64encode(password.encode()).decode() not in kept
 
 
-def test_a_checkup_costs_at_most_eight_requests(provisioned, cluster):
+def test_drift_check_sends_at_most_eight_requests(provisioned, cluster):
     client = connect()
     checked(provisioned)
     client._request("DELETE", "/devcluster/requests")

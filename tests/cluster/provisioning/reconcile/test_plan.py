@@ -1,4 +1,4 @@
-"""Plans: what a pass would do, said and not done."""
+"""Plans and dry runs: they report what a pass would do, and change nothing."""
 
 import json
 from typing import Any
@@ -10,16 +10,13 @@ from projects.domain.states import DriftPolicy, Phase, Reason
 from projects.models import Event, Project
 from projects.services.provisioning import add_project, request_provision
 from provisioning.kube.client import connect
-from provisioning.kube.kinds import SERVICE, cluster_kind
-from provisioning.objects import manifests
+from provisioning.kube.kinds import SERVICE
 from provisioning.objects.names import PROJECT_ID_LABEL
-from tests.support.cluster_objects import change
+from tests.support.cluster_objects import CLUSTERS, apply_theirs, change
 from tests.support.commands import run
 from tests.support.passes import follow
 
 pytestmark = pytest.mark.django_db
-
-CLUSTERS = cluster_kind("apps.kubeblocks.io/v1")
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +30,7 @@ def plan_of(*arguments: str) -> Any:
     return json.loads(ran.lines[0])
 
 
-def test_a_new_project_would_get_a_cluster(unique_name):
+def test_new_project_gets_a_cluster(unique_name):
     project = add_project(unique_name, actor="tester")
     assert plan_of("plan", unique_name)["action"] == ""
     planned = plan_of("provision", unique_name, "--dry-run")
@@ -52,21 +49,21 @@ def test_a_new_project_would_get_a_cluster(unique_name):
     assert connect().list_objects(CLUSTERS, "default", labels=f"{PROJECT_ID_LABEL}={project.uid}") == []
 
 
-def test_a_name_that_is_not_there_would_be_added(unique_name):
+def test_unknown_name_is_added(unique_name):
     ran = run("provision", unique_name, "--dry-run")
     assert (ran.code, "would be added" in ran.err) == (0, True)
     assert not Project.objects.filter(name=unique_name).exists()
 
 
-def test_a_new_projects_plan_is_json_and_shows_what_would_be_made(unique_name):
+def test_plan_of_a_new_project_is_json(unique_name):
     planned = plan_of("provision", unique_name, "--dry-run")
     assert (planned["project"], planned["adds_project"], planned["action"]) == (unique_name, True, "apply_cluster")
     assert [item["name"] for item in planned["objects"]] == [f"Cluster default/{unique_name}-agentruntime-xxxxxx"]
     assert not Project.objects.exists()
 
 
-def test_the_cluster_that_a_new_project_would_be_given_by_its_name_is_foreseen(unique_name):
-    put_cluster(unique_name)
+def test_cluster_of_the_same_name_is_adopted(unique_name):
+    apply_theirs(unique_name)
     planned = plan_of("provision", unique_name, "--dry-run")
     assert (planned["adds_project"], planned["action"], planned["message"]) == (True, "adopt_cluster", "")
     (item,) = planned["objects"]
@@ -82,7 +79,7 @@ def test_the_cluster_that_a_new_project_would_be_given_by_its_name_is_foreseen(u
 
 
 @pytest.mark.parametrize("arguments", [(), ("--json",)])
-def test_nothing_is_foreseen_of_a_cluster_that_is_out_of_reach(unique_name, use_cluster, tmp_path, arguments):
+def test_unreachable_cluster_has_no_plan(unique_name, use_cluster, tmp_path, arguments):
     use_cluster(tmp_path / "no-such-file")
     ran = run("provision", unique_name, "--dry-run", *arguments)
     assert (ran.code, ran.out) == (1, "")
@@ -90,7 +87,7 @@ def test_nothing_is_foreseen_of_a_cluster_that_is_out_of_reach(unique_name, use_
     assert "would be added" not in ran.err
 
 
-def test_drift_is_planned_as_a_diff(provisioned):
+def test_drift_is_shown_as_a_diff(provisioned):
     ports = [{"name": "app", "port": 99, "targetPort": "app"}]
     change(SERVICE, provisioned.sandbox.name, {"spec": {"ports": ports}})
     ran = run("plan", provisioned.name)
@@ -104,7 +101,7 @@ def test_drift_is_planned_as_a_diff(provisioned):
     assert (reported["action"], reported["drift"][0]["path"]) == ("", "spec.ports[app].port")
 
 
-def test_a_change_of_the_environment_is_planned_without_its_values(provisioned):
+def test_changed_environment_is_shown_without_values(provisioned):
     provisioned.variables.create(name="TOKEN", value=EncryptedText.of("hunter2-hunter2"))
     planned = plan_of("plan", provisioned.name)
     assert planned["action"] == "apply_sandbox"
@@ -117,18 +114,9 @@ def test_a_change_of_the_environment_is_planned_without_its_values(provisioned):
     assert provisioned.database.password.reveal() not in said
 
 
-def put_cluster(name: str) -> None:
-    """Make a Cluster as somebody else would: without the panel's labels."""
-    spec = manifests.DatabaseSpec("16.4.0", "postgresql-14.8.0", "100m", "128Mi", "1Gi")
-    owner = manifests.Owner(name, Project().uid)
-    theirs = manifests.build_cluster(CLUSTERS.api_version, name=name, namespace="default", owner=owner, spec=spec)
-    theirs["metadata"]["labels"] = {}
-    connect().apply(theirs, "clusters")
-
-
-def test_an_adoption_is_foreseen(unique_name):
+def test_adoption_is_planned(unique_name):
     name = f"{unique_name}-theirs"
-    put_cluster(name)
+    apply_theirs(name)
     foreseen = run("adopt", unique_name, "--cluster", name, "--dry-run")
     assert (foreseen.code, f"{unique_name} would adopt {name}" in foreseen.out) == (0, True)
     assert "would be added" in foreseen.err
@@ -145,7 +133,7 @@ def test_an_adoption_is_foreseen(unique_name):
     connect().delete(CLUSTERS, "default", name)
 
 
-def test_a_deletion_and_a_cancellation_are_planned(provisioned, unique_name):
+def test_deletion_and_cancellation_are_planned(provisioned, unique_name):
     planned = plan_of("delete", provisioned.name, "--dry-run")
     assert (planned["action"], planned["message"]) == ("delete_objects", "")
     said = run("delete", provisioned.name, "--dry-run").out
@@ -164,7 +152,7 @@ def test_a_deletion_and_a_cancellation_are_planned(provisioned, unique_name):
     assert plan_of("cancel", other.name, "--dry-run")["action"] == "delete_objects"
 
 
-def test_another_try_is_planned_with_what_it_would_be_asked_for(provisioned):
+def test_retry_is_planned_with_its_request(provisioned):
     """A plan alone says what a pass does without it: nothing, where only a person may have the data given up."""
     connect().delete(CLUSTERS, "default", provisioned.database.name)
     follow(provisioned, lambda p: p.reason == Reason.CLUSTER_MISSING)
@@ -177,7 +165,7 @@ def test_another_try_is_planned_with_what_it_would_be_asked_for(provisioned):
     assert (refused.code, "Press Provision instead" in refused.err) == (1, True)
 
 
-def test_a_new_password_is_planned(provisioned):
+def test_password_rotation_is_planned(provisioned):
     planned = plan_of("rotate_password", provisioned.name, "--dry-run")
     assert (planned["action"], planned["message"]) == ("rotate_password", "")
     assert "restart the sandbox" in planned["afterwards"][0]

@@ -1,4 +1,4 @@
-"""A new database password: proved before it counts, and never unknown, wherever the change is killed."""
+"""Password rotation: a new password counts once it is proved, and a killed pass never loses the password in force."""
 
 import contextlib
 import itertools
@@ -33,7 +33,7 @@ from tests.support.passes import follow
 pytestmark = pytest.mark.django_db
 
 
-def test_everything_has_the_new_password_and_the_old_one_is_refused(provisioned):
+def test_rotation_replaces_the_password_everywhere(provisioned):
     old = assert_one_truth(provisioned)
     before = provisioned.sandbox.applied_at
     project = rotate(provisioned)
@@ -51,7 +51,7 @@ def test_everything_has_the_new_password_and_the_old_one_is_refused(provisioned)
     assert rotate(project).database.connection.url != new
 
 
-def test_it_is_followed_by_no_second_restart(provisioned):
+def test_rotation_restarts_the_sandbox_once(provisioned):
     project = rotate(provisioned)
     before = project.sandbox.applied_at
     request_provision(project, actor="maria")
@@ -75,7 +75,7 @@ def kill_at_write(patch, number):
     ("kill", "number"),
     [*((kill_at_write, number) for number in range(1, 6)), *((kill_after_effect, n) for n in (1, 2))],
 )
-def test_killed_anywhere_it_goes_on_and_somebody_always_knows_the_password(provisioned, monkeypatch, kill, number):
+def test_killed_pass_never_loses_the_password(provisioned, monkeypatch, kill, number):
     old = provisioned.database.connection
     assert request_password_rotation(provisioned, actor="maria").accepted
     with monkeypatch.context() as patch:
@@ -103,7 +103,7 @@ CREATE EVENT TRIGGER refuse_third ON login EXECUTE FUNCTION refuse_third();
 """
 
 
-def test_a_new_password_that_can_not_be_proved_is_taken_back(provisioned):
+def test_unproved_password_is_reverted(provisioned):
     """The panel logs in to see that the old one works, to change it, and to prove the new one: that fails."""
     old = provisioned.database.connection.url
     assert request_password_rotation(provisioned, actor="maria").accepted
@@ -140,7 +140,7 @@ def end_lease(project: Project, *, left: timedelta = timedelta(0)) -> None:
     Project.objects.filter(pk=project.pk).update(lease_until=timezone.now() + left)
 
 
-def test_a_pass_whose_lease_has_ended_takes_nothing_back(provisioned):
+def test_pass_without_a_lease_reverts_nothing(provisioned):
     """Its proof comes to nothing and takes so long that another pass carries the change out meanwhile."""
     old = provisioned.database.connection.url
     assert request_password_rotation(provisioned, actor="maria").accepted
@@ -158,7 +158,7 @@ def test_a_pass_whose_lease_has_ended_takes_nothing_back(provisioned):
 
 
 @pytest.mark.parametrize("number", [2, 3])
-def test_what_a_lease_has_no_time_for_is_left_to_the_next_pass(provisioned, monkeypatch, number):
+def test_pass_stops_before_its_lease_expires(provisioned, monkeypatch, number):
     """Before the server has the new password, and between that and taking it back: nobody else is there yet."""
     old = provisioned.database.connection.url
     assert request_password_rotation(provisioned, actor="maria").accepted
@@ -182,7 +182,7 @@ def test_what_a_lease_has_no_time_for_is_left_to_the_next_pass(provisioned, monk
 
 
 @pytest.mark.parametrize("number", [1, 2])
-def test_what_reaches_the_server_long_after_the_look_at_the_lease_is_void(provisioned, monkeypatch, number):
+def test_delayed_statement_of_an_overtaken_pass_is_void(provisioned, monkeypatch, number):
     """The pass stalls between its look at the lease and what it tells the server: the new password, the old one again.
     Meanwhile others carry this change out, and the next one."""
     old = provisioned.database.connection.url
@@ -212,7 +212,7 @@ def test_what_reaches_the_server_long_after_the_look_at_the_lease_is_void(provis
     assert provisioned.events.filter(reason="PasswordRotated").count() == 2
 
 
-def test_a_server_that_can_not_be_asked_delays_it_and_then_it_is_given_up(provisioned, settings):
+def test_unreachable_server_delays_then_ends_the_rotation(provisioned, settings):
     old = provisioned.database.connection.url
     port = provisioned.database.port
     assert request_password_rotation(provisioned, actor="maria").accepted
@@ -230,7 +230,7 @@ def test_a_server_that_can_not_be_asked_delays_it_and_then_it_is_given_up(provis
     assert assert_one_truth(project) == old
 
 
-def test_a_server_that_refuses_the_change_has_not_begun_it(provisioned, settings):
+def test_refused_statement_changes_no_password(provisioned, settings):
     old = provisioned.database.connection.url
     assert request_password_rotation(provisioned, actor="maria").accepted
     with psycopg.connect(old, autocommit=True) as session:
@@ -246,7 +246,7 @@ def test_a_server_that_refuses_the_change_has_not_begun_it(provisioned, settings
     assert assert_one_truth(follow(provisioned, is_settled)) == old
 
 
-def test_a_password_that_cannot_be_rotated_is_refused(db):
+def test_rotation_is_refused_without_a_running_database(db):
     from tests.factories import DatabaseFactory, ProjectFactory, SandboxFactory
 
     for project, reason in (
@@ -259,7 +259,7 @@ def test_a_password_that_cannot_be_rotated_is_refused(db):
         assert (outcome.accepted, outcome.reason) == (False, reason)
 
 
-def test_asking_twice_is_asking_once(provisioned):
+def test_repeated_request_rotates_once(provisioned):
     for _ in range(2):
         assert request_password_rotation(provisioned, actor="maria").accepted
     follow(provisioned, is_settled)

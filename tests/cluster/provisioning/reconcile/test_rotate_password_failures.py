@@ -1,4 +1,4 @@
-"""A change of a database password that others stand in the way of: the API server, the server, and lost keys."""
+"""Password rotations that fail: the API server, another person's password, and lost encryption keys."""
 
 from dataclasses import replace
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.mark.parametrize("fault", ["status", "reset-before", "reset-after"])
-def test_an_api_server_that_fails_or_whose_answer_is_lost_is_asked_again(provisioned, cluster, fault):
+def test_rotation_survives_failures_of_the_api_server(provisioned, cluster, fault):
     old = provisioned.database.connection.url
     assert request_password_rotation(provisioned, actor="maria").accepted
     cluster.faults.add(fault, verb="patch", resource="secrets", count=2, status=500)
@@ -38,7 +38,7 @@ def test_an_api_server_that_fails_or_whose_answer_is_lost_is_asked_again(provisi
     assert assert_one_truth(project) != old
 
 
-def test_a_password_that_somebody_else_changed_is_not_fought_over(provisioned, cluster):
+def test_password_set_by_another_person_is_kept(provisioned, cluster):
     """Changed at the server and in the Secret behind the panel's back, at the same moment."""
     connection = provisioned.database.connection
     assert request_password_rotation(provisioned, actor="maria").accepted
@@ -53,7 +53,7 @@ def test_a_password_that_somebody_else_changed_is_not_fought_over(provisioned, c
     assert "th3irs-and-not-ours" in assert_one_truth(project)
 
 
-def test_a_server_that_refuses_everybody_for_a_while_loses_nobody_the_new_password(provisioned, monkeypatch):
+def test_temporary_refusal_keeps_the_new_password(provisioned, monkeypatch):
     new = begin_change_and_die(provisioned, monkeypatch).url
     with psycopg.connect(new, autocommit=True) as session:
         session.execute("ALTER ROLE postgres VALID UNTIL '2000-01-01'")
@@ -67,9 +67,7 @@ def test_a_server_that_refuses_everybody_for_a_while_loses_nobody_the_new_passwo
 
 
 @pytest.mark.parametrize("is_in_secret", [True, False])
-def test_a_change_that_has_begun_ends_where_somebody_else_has_set_a_third_password(
-    provisioned, cluster, monkeypatch, is_in_secret
-):
+def test_third_password_ends_a_started_rotation(provisioned, cluster, monkeypatch, is_in_secret):
     """Both ways out that the message names: the one in force into the Secret, or the Secret's set with psql."""
     old = provisioned.database.connection
     new = begin_change_and_die(provisioned, monkeypatch).url
@@ -91,14 +89,14 @@ def test_a_change_that_has_begun_ends_where_somebody_else_has_set_a_third_passwo
         assert now_in_force == new
 
 
-def test_a_password_that_kubeblocks_takes_from_elsewhere_is_told_apart():
+def test_password_from_another_secret_is_recognized():
     spec = {"componentSpecs": [{"systemAccounts": [{"name": "postgres", "secretRef": {"name": "theirs"}}]}]}
     assert _find_source({"spec": spec}) == "theirs"
     assert _find_source({"spec": {"componentSpecs": [{"systemAccounts": [{"name": "x"}]}]}}) == ""
     assert _find_source(None) == ""
 
 
-def test_an_adopted_database_takes_a_word_and_is_given_back_with_its_password_in_its_secret(provisioned, monkeypatch):
+def test_adopted_database_is_released_with_its_password(provisioned, monkeypatch):
     DatabaseCluster.objects.filter(project=provisioned).update(origin=Origin.ADOPTED)
     refused = request_password_rotation(Project.objects.get(pk=provisioned.pk), actor="maria")
     assert not refused.accepted
@@ -119,7 +117,7 @@ def test_an_adopted_database_takes_a_word_and_is_given_back_with_its_password_in
 LOST = EncryptedText("fernet:its-key-is-lost")
 
 
-def test_a_new_password_whose_key_is_lost_is_given_up_and_the_old_one_proved(provisioned):
+def test_unreadable_new_password_is_dropped_before_it_is_set(provisioned):
     old = assert_one_truth(provisioned)
     assert request_password_rotation(provisioned, actor="maria").accepted
     DatabaseCluster.objects.filter(project=provisioned).update(pending_password=LOST)
@@ -132,7 +130,7 @@ def test_a_new_password_whose_key_is_lost_is_given_up_and_the_old_one_proved(pro
     assert assert_one_truth(follow(provisioned, is_settled)) == old
 
 
-def test_a_lost_new_password_that_the_server_has_already_is_never_guessed(provisioned, monkeypatch):
+def test_unreadable_password_in_force_needs_a_person(provisioned, monkeypatch):
     connection = provisioned.database.connection
     new = begin_change_and_die(provisioned, monkeypatch).password
     DatabaseCluster.objects.filter(project=provisioned).update(pending_password=LOST)
@@ -146,7 +144,7 @@ def test_a_lost_new_password_that_the_server_has_already_is_never_guessed(provis
     assert assert_one_truth(follow(project, is_settled)) == connection.url
 
 
-def test_where_the_old_passwords_key_is_lost_the_server_is_asked_for_the_new_one(provisioned, monkeypatch):
+def test_unreadable_old_password_is_replaced_by_the_new_one(provisioned, monkeypatch):
     old = provisioned.database.connection
     new = begin_change_and_die(provisioned, monkeypatch).password
     DatabaseCluster.objects.filter(project=provisioned).update(password=LOST)

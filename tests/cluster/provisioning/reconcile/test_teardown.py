@@ -1,4 +1,4 @@
-"""What the end of a project takes with it on the embedded cluster, and what it leaves, whoever has labelled it."""
+"""What the deletion of a project deletes, releases and keeps on the embedded cluster."""
 
 from datetime import timedelta
 from importlib import import_module
@@ -64,7 +64,7 @@ def is_there(kind: Kind, name: str) -> bool:
 
 
 @pytest.mark.parametrize("deletes_adopted", [False, True])
-def test_a_cluster_that_people_labelled_is_released(provisioned, unique_name, deletes_adopted):
+def test_cluster_labelled_by_hand_is_released(provisioned, unique_name, deletes_adopted):
     """The project's label, no origin and no row: nothing says that the panel made it, or that people gave it away."""
     theirs, ours = f"{unique_name}-theirs", provisioned.database.name
     apply_theirs(theirs, **{PROJECT_ID_LABEL: str(provisioned.uid)})
@@ -75,7 +75,7 @@ def test_a_cluster_that_people_labelled_is_released(provisioned, unique_name, de
     assert f"Released the Cluster {theirs}" in project.events.get(reason="ClusterReleased").message
 
 
-def test_of_two_clusters_that_people_labelled_neither_goes_with_the_project_that_adopted_one(cluster, unique_name):
+def test_both_clusters_labelled_by_hand_are_released(cluster, unique_name):
     """The way out of `ClusterAmbiguous` is to adopt one of them: the other one keeps the label."""
     project = start(unique_name)
     names = [f"{unique_name}-one", f"{unique_name}-two"]
@@ -88,7 +88,7 @@ def test_of_two_clusters_that_people_labelled_neither_goes_with_the_project_that
     assert [is_released(name) for name in names] == [True, True]
 
 
-def test_a_cluster_of_ours_goes_without_its_origin_label_too(provisioned):
+def test_cluster_without_its_origin_label_is_deleted(provisioned):
     """The row tells."""
     name = provisioned.database.name
     relabel(CLUSTERS, name, {ORIGIN_LABEL: None})
@@ -97,7 +97,7 @@ def test_a_cluster_of_ours_goes_without_its_origin_label_too(provisioned):
     assert cluster_called(name) is None
 
 
-def test_what_people_labelled_is_left_and_named(provisioned, unique_name):
+def test_secret_labelled_by_hand_is_kept_and_named(provisioned, unique_name):
     """The orphans' page says that it is not the panel's to delete: a deletion goes by the same rule."""
     name, uid = f"{unique_name}-notes", str(provisioned.uid)
     apply_secret(name, **{PROJECT_ID_LABEL: uid})
@@ -115,7 +115,7 @@ def test_what_people_labelled_is_left_and_named(provisioned, unique_name):
 
 
 @pytest.mark.parametrize("kind", [STATEFULSET, SERVICE, SECRET, PVC], ids=lambda kind: kind.name)
-def test_what_the_panel_made_goes_whoever_says_to_manage_it_now(provisioned, kind):
+def test_object_with_another_managed_by_label_is_deleted(provisioned, kind):
     """Another tool has put its own `managed-by` on what is called after the project's sandbox."""
     sandbox = provisioned.sandbox.name
     labels = f"{INSTANCE_LABEL}={sandbox}"
@@ -131,7 +131,7 @@ def test_what_the_panel_made_goes_whoever_says_to_manage_it_now(provisioned, kin
 
 
 @pytest.mark.parametrize("is_labelled", [False, True])
-def test_a_cluster_that_was_chosen_first_and_replaced_in_time_outlives_the_project(cluster, unique_name, is_labelled):
+def test_first_choice_of_an_adoption_is_released(cluster, unique_name, is_labelled):
     """A pass has no time to take it over, or labels it and can't store that any more: people choose another one."""
     first, chosen = f"{unique_name}-first", f"{unique_name}-chosen"
     apply_theirs(first)
@@ -158,7 +158,7 @@ def test_a_cluster_that_was_chosen_first_and_replaced_in_time_outlives_the_proje
     assert cluster_called(chosen) is None
 
 
-def test_what_a_cancellation_has_released_is_not_deleted_later(cluster, unique_name):
+def test_cluster_released_by_a_cancellation_is_kept(cluster, unique_name):
     """A Cluster of ours that is older than the request, as after a restore of the panel's database."""
     name = f"{unique_name}-agentruntime-before"
     project = add_project(unique_name, actor="tester")
@@ -175,7 +175,7 @@ def test_what_a_cancellation_has_released_is_not_deleted_later(cluster, unique_n
     assert is_released(name)
 
 
-def test_what_was_released_as_an_orphan_is_not_deleted_later(provisioned, unique_name):
+def test_cluster_released_as_an_orphan_is_kept(provisioned, unique_name):
     """A Cluster of ours from an earlier attempt, which people keep for themselves."""
     name = f"{unique_name}-agentruntime-before"
     apply_theirs(name, **{PROJECT_ID_LABEL: str(provisioned.uid), ORIGIN_LABEL: "created"})
@@ -208,7 +208,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_a_certificate_goes_with_its_project_when_its_ingress_went_before(cluster, unique_name, settings, change):
+def test_certificate_of_a_removed_ingress_is_deleted(cluster, unique_name, settings, change):
     """It holds a private key, and none of our labels: nothing else would ever find it."""
     settings.SANDBOX_DOMAIN, settings.SANDBOX_CLUSTER_ISSUER = "apps.example.com", "issuer"
     settings.SANDBOX_PORTS = "app:3000,api:3001"
@@ -226,7 +226,7 @@ def test_a_certificate_goes_with_its_project_when_its_ingress_went_before(cluste
     assert is_there(SECRET, theirs)
 
 
-def test_certificates_of_sandboxes_that_are_there_already_are_known(provisioned):
+def test_migration_finds_certificates_of_existing_sandboxes(provisioned):
     """The migration finds them in what was applied, and takes no wildcard for one."""
     own, shared = f"{provisioned.sandbox.name}-app-tls", "wildcard-tls"
     for number, name in enumerate((own, shared)):
