@@ -1,7 +1,7 @@
-"""The web server: `python -m controlpanel.serve`. Waitress receives requests, and threads answer them.
+"""The web server: `python -m controlpanel.serve` runs Waitress.
 
-A request takes a thread only when all of it has arrived, its headers and its body. A client that sends half a request
-holds a connection, not a thread, and is disconnected when it stays silent.
+A request takes a thread only when its headers and body have arrived completely. A client that sends half a request
+holds a connection but no thread, and is disconnected when it stays silent.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from waitress import wasyncore
 from waitress.channel import HTTPChannel
 from waitress.server import BaseWSGIServer, create_server
 
-# A silent connection is closed then; an idle keep-alive connection as well.
+# Connections without traffic are closed after this time, idle keep-alive connections included.
 _SILENT_FOR_S = 30
 _MOST_CONNECTIONS = 800
 _MOST_HEADER_BYTES = 32 * 1024
@@ -25,7 +25,7 @@ _LOOP_TIMEOUT_S = 0.5
 
 def serve(application: Callable[..., Any], *, host: str, port: int, threads: int, graceful_s: float) -> None:
     """Serve until SIGTERM or SIGINT, then finish the requests that have arrived, for at most `graceful_s`."""
-    # Every open socket: what server.run() loops over until the process is told to exit.
+    # All open sockets. The loop below replaces server.run(), which stops only by exiting.
     sockets: dict[int, Any] = {}
     server: Any = create_server(
         application,
@@ -33,7 +33,7 @@ def serve(application: Callable[..., Any], *, host: str, port: int, threads: int
         listen=f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
         threads=threads,
         ident=None,
-        # The panel reads X-Forwarded-For and X-Forwarded-Proto by settings of its own (TRUSTED_PROXIES, HTTPS).
+        # Django handles X-Forwarded-For and X-Forwarded-Proto by its settings (TRUSTED_PROXIES, HTTPS).
         clear_untrusted_proxy_headers=False,
         channel_timeout=_SILENT_FOR_S,
         cleanup_interval=5,
@@ -62,7 +62,7 @@ def serve(application: Callable[..., Any], *, host: str, port: int, threads: int
 
 
 def _is_busy(sockets: Mapping[int, Any]) -> bool:
-    """Whether a request that has arrived is not answered completely."""
+    """Whether a request has arrived that is not fully answered yet."""
     channels = [each for each in sockets.values() if isinstance(each, HTTPChannel)]
     return any(channel.requests or channel.total_outbufs_len for channel in channels)
 
@@ -76,7 +76,7 @@ def main() -> None:
         "--graceful-s", type=float, default=20.0, help="seconds to finish requests after SIGTERM (default: %(default)s)"
     )
     options = parser.parse_args()
-    # Importing it loads the settings, or ends the process with a sentence.
+    # Importing it loads the settings; invalid ones end the process with a message.
     from controlpanel.wsgi import application
 
     serve(application, host=options.host, port=options.port, threads=options.threads, graceful_s=options.graceful_s)

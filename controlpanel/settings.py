@@ -79,19 +79,19 @@ CSRF_TRUSTED_ORIGINS = origins(env, "CSRF_TRUSTED_ORIGINS")
 KUBECONFIG = text(env, "KUBECONFIG", default="")
 KUBE_CONTEXT = text(env, "KUBE_CONTEXT", default="")
 IN_CLUSTER = "KUBERNETES_SERVICE_HOST" in os.environ and not KUBECONFIG
-# Where the kubelet puts a Pod's token and the cluster's certificate authority.
+# Where the kubelet mounts a Pod's token and the cluster's certificate authority.
 SERVICE_ACCOUNT_DIR = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-# The component that this process is, if each has its own service account. "": any.
+# The component that this process runs, if each has its own service account; "" for any.
 PANEL_COMPONENT = choice(env, "PANEL_COMPONENT", default="", allowed=("", "web", "queue", "watcher"))
 # Without a configured cluster, the panel uses the embedded one, through a kubeconfig like any other.
 EMBEDDED_CLUSTER = not KUBECONFIG and not IN_CLUSTER
-# The production image leaves the package out.
+# The production image doesn't contain the package.
 EMBEDDED_CLUSTER_INSTALLED = importlib.util.find_spec("devcluster") is not None
 EMBEDDED_STATE_DIR = STATE_DIR / "devcluster"
 EMBEDDED_KUBECONFIG = EMBEDDED_STATE_DIR / "kubeconfig"
 KUBE_NAMESPACE = namespace(env, "KUBE_NAMESPACE")
 KUBE_REQUEST_TIMEOUT_S = seconds(env, "KUBE_REQUEST_TIMEOUT_S", default=8.0)
-# A pass waits for it: well below the time that a task of the queue may take.
+# A pass waits for the plugin, so the limit is well below the timeout of a task.
 KUBE_LOGIN_TIMEOUT_S = seconds(env, "KUBE_LOGIN_TIMEOUT_S", default=15.0, most=45)
 
 # --- Databases and sandboxes -----------------------------------------------------------------------------------
@@ -204,9 +204,9 @@ MIDDLEWARE = [
     "controlpanel.http.error_pages.ExplainKnownErrors",
 ]
 
-# The largest form has all variables of a project, percent-encoded. Nothing larger is read, whoever sends it.
+# Bytes. The largest form contains all variables of a project, percent-encoded. Larger requests are refused unread.
 MAX_REQUEST_BYTES = DATA_UPLOAD_MAX_MEMORY_SIZE = 4 * 1024 * 1024
-# A bulk action sends a field for each selected row; a form of variables sends five for each.
+# Bulk actions send one field per selected row; the form of a project sends five per variable.
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 20_000
 
 ROOT_URLCONF = "controlpanel.urls"
@@ -242,7 +242,7 @@ if _database["ENGINE"].endswith("sqlite3"):
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-16000;",
         **_database.get("OPTIONS", {}),
     }
-# What the URL itself says of connections comes first.
+# Options in the URL take precedence.
 DATABASES = {"default": {"CONN_MAX_AGE": CONN_MAX_AGE, "CONN_HEALTH_CHECKS": True, **_database}}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
@@ -271,7 +271,7 @@ Q_CLUSTER: dict[str, Any] = {
 _shared: dict[str, Any] = {
     "BACKEND": "django.core.cache.backends.db.DatabaseCache",
     "LOCATION": "controlpanel_cache",
-    # Beyond so many, entries are dropped whatever they count.
+    # Entries beyond this number are dropped.
     "OPTIONS": {"MAX_ENTRIES": 100_000},
 }
 if REDIS_URL:
@@ -334,7 +334,7 @@ X_FRAME_OPTIONS = "DENY"
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_FAILURE_LIMIT = whole_number(env, "LOGIN_ATTEMPTS", default=5)
-# Names are cheap to invent: an address that has failed this often, with whichever names, is locked as well.
+# Clients can invent names, so an address is also locked after this many failures with any names.
 LOGIN_ATTEMPTS_PER_ADDRESS = whole_number(env, "LOGIN_ATTEMPTS_PER_ADDRESS", default=50)
 AXES_COOLOFF_TIME = timedelta(seconds=whole_number(env, "LOGIN_LOCK_S", default=900))
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
@@ -421,7 +421,7 @@ LOGGING = {
     "handlers": {"stderr": {"class": "logging.StreamHandler", "filters": ["refusals", "redact"], "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": log_level(env, "LOG_LEVEL")},
     "loggers": {
-        # A queue of requests is usual; the metrics and the pages' own times show a slow server.
+        # Waitress warns whenever requests queue for a thread, which is normal.
         "waitress.queue": {"handlers": ["stderr"], "level": "ERROR", "propagate": False},
         "django": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
         "axes": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},

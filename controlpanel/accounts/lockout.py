@@ -71,7 +71,8 @@ def locked_out(
 ) -> HttpResponse:
     """Return a 429 page with the duration of the lock. For htmx requests it replaces the whole page."""
     context = {
-        "username": get_client_username(request, credentials) or "",
+        "username": "" if limit else get_client_username(request, credentials) or "",
+        "is_address_locked": limit is not None,
         "failure_limit": limit or settings.AXES_FAILURE_LIMIT,
         "lock_s": settings.AXES_COOLOFF_TIME.total_seconds(),
     }

@@ -1,4 +1,4 @@
-"""Requests with a body larger than any form of the panel are refused before anything reads or stores them."""
+"""Refuses requests whose body is larger than any form of the panel, before it is read."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from django.shortcuts import render
 
 
 class BodyLimitMiddleware:
-    """Answers 413 by the Content-Length alone. Without one, Django reads no body."""
+    """Answers 413 based on Content-Length. Without that header, Django reads no body."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self._get_response = get_response
