@@ -1,4 +1,4 @@
-"""The panel's addresses with those that single sign-on and the second factor bring."""
+"""The panel's URLs, including those of single sign-on and second factors."""
 
 from django.urls import include, path
 

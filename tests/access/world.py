@@ -1,4 +1,4 @@
-"""A person of each role, and a row of each kind for the addresses of the table to point at."""
+"""A user of each role, and a row of each model for the URLs of the table."""
 
 from copy import copy
 from datetime import timedelta

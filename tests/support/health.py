@@ -1,4 +1,4 @@
-"""Reports of the panel's health, as PANEL_HEALTH names them."""
+"""Functions for the setting PANEL_HEALTH."""
 
 from dataclasses import dataclass
 

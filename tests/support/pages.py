@@ -1,4 +1,4 @@
-"""What the tests of the pages share."""
+"""Helpers of the tests of pages."""
 
 from django.test import Client
 from django.urls import reverse

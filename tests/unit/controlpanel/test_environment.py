@@ -1,4 +1,4 @@
-"""Every setting: what was given arrives literally and trimmed, or is refused by name; it never becomes the default."""
+"""Every setting is read literally and stripped, or refused with its name. It never falls back to its default."""
 
 import base64
 import os
@@ -155,14 +155,14 @@ def test_every_setting_is_in_the_table():
 
 
 @pytest.mark.parametrize("name", TAKEN)
-def test_a_value_arrives_literally_and_trimmed(tmp_path, name):
+def test_value_is_literal_and_stripped(tmp_path, name):
     value, expected = TAKEN[name]
     settings = read_settings(tmp_path, **WITH.get(name, {}), **{name: f"  {value}\n"})
     if expected:
         assert settings[expected[0]] == expected[1]
 
 
-def test_values_inside_other_settings_arrive(tmp_path):
+def test_values_inside_other_settings_are_read(tmp_path):
     given = {name: value for name, (value, expected) in TAKEN.items() if expected is None}
     settings: dict[str, Any] = read_settings(
         tmp_path, OIDC_CLIENT_ID="panel", OIDC_ISSUER="https://login.example.com", **given
@@ -175,14 +175,14 @@ def test_values_inside_other_settings_arrive(tmp_path):
     assert settings["ENDPOINT_HOSTS"].allows("10.1.2.3")
 
 
-def test_the_state_directory_is_taken_literally(tmp_path):
+def test_state_directory_is_literal(tmp_path):
     settings = read_settings(tmp_path / "$HOME")
     assert settings["STATE_DIR"] == tmp_path / "$HOME"
     assert (tmp_path / "$HOME" / "secret_key").exists()
 
 
 @pytest.mark.parametrize("name", [*TAKEN, "STATE_DIR"])
-def test_an_empty_value_is_no_default(tmp_path, name):
+def test_empty_value_is_not_the_default(tmp_path, name):
     if name in MAY_BE_EMPTY:
         assert read_settings(tmp_path, **{name: "  \n"})
     else:
@@ -190,12 +190,12 @@ def test_an_empty_value_is_no_default(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", [*TAKEN, "STATE_DIR"])
-def test_a_reference_that_nothing_replaced_is_refused(tmp_path, name):
+def test_unresolved_reference_is_refused(tmp_path, name):
     assert "reference" in refusal(tmp_path, name, "$(MISSING)" if len(name) % 2 else "${MISSING}")
 
 
 @pytest.mark.parametrize("name", [name for name in TAKEN if name != "SANDBOX_COMMAND"])
-def test_what_is_no_line_of_text_is_refused(tmp_path, name):
+def test_control_characters_are_refused(tmp_path, name):
     refusal(tmp_path, name, ("a\nb", "a\x1bb", "a\udcffb")[len(name) % 3])
 
 
@@ -258,7 +258,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in REFUSED.items() for value in values])
-def test_what_cannot_be_used_is_refused_by_name(tmp_path, name, value):
+def test_invalid_value_names_its_variable(tmp_path, name, value):
     refusal(tmp_path, name, value)
 
 
@@ -305,7 +305,7 @@ def run(tmp_path, *command, **environment):
 @pytest.mark.parametrize(
     "module", ["shop.settings", "django.conf.global_settings", "", "./settings.py", "settings_that_fail", "json"]
 )
-def test_the_settings_of_another_program_are_refused(tmp_path, module):
+def test_settings_of_another_program_are_refused(tmp_path, module):
     (tmp_path / "settings_that_fail.py").write_text("raise KeyError('SHOP_DB')")
     ended = run(tmp_path, "manage.py", "check", DJANGO_SETTINGS_MODULE=module, PYTHONPATH=str(tmp_path))
     assert ended.returncode == 2
@@ -313,21 +313,21 @@ def test_the_settings_of_another_program_are_refused(tmp_path, module):
     assert ended.stderr.count("\n") == 1
 
 
-def test_the_web_server_refuses_them_too(tmp_path):
+def test_web_server_refuses_settings_of_another_program(tmp_path):
     ended = run(tmp_path, "-c", "import controlpanel.wsgi", DJANGO_SETTINGS_MODULE="django.conf.global_settings")
     assert ended.returncode == 4
     assert ended.stderr.startswith("The panel can't start: DJANGO_SETTINGS_MODULE is 'django.conf.global_settings'")
 
 
 @pytest.mark.parametrize("command", [("manage.py", "check"), ("-c", "import controlpanel.wsgi")])
-def test_a_setting_that_cannot_be_used_is_one_sentence_at_start(tmp_path, command):
+def test_invalid_setting_is_one_message_at_start(tmp_path, command):
     ended = run(tmp_path, *command, ALLOWED_HOSTS="https://panel.test", DJANGO_SETTINGS_MODULE="controlpanel.settings")
     assert ended.returncode in (2, 4)
     assert ended.stderr.startswith("The panel can't start: ALLOWED_HOSTS is 'https://panel.test'. Set it to")
     assert ended.stderr.count("\n") == 1
 
 
-def test_the_doctor_names_groups_of_single_sign_on_that_do_not_exist(db, settings):
+def test_doctor_names_missing_groups_of_single_sign_on(db, settings):
     settings.OIDC_GROUPS = {"ops": "Operator", "all": "Manager"}
     found = [finding for finding in examine() if finding.subject == "single sign-on"]
     assert [finding.verdict for finding in found] == [Verdict.WARNING]

@@ -1,4 +1,4 @@
-"""An address that fails to log in under many names is locked, and fills the audit log up to a bound only."""
+"""The lock of an IP address after failed log-ins with many names, and its limit in the audit log."""
 
 import pytest
 from auditlog.models import LogEntry
@@ -23,14 +23,14 @@ def fail(client: Client, name: str, address: str) -> int:
     return client.post(LOG_IN, {"username": name, "password": "wrong"}, REMOTE_ADDR=address).status_code
 
 
-def test_an_address_is_locked_for_names_that_it_has_not_tried():
+def test_address_is_locked_for_all_names():
     client = Client()
     answers = [fail(client, f"name{number}", "203.0.113.7") for number in range(12)]
     assert answers == [200] * 10 + [429] * 2
     assert AccessAttempt.objects.count() == 10
 
 
-def test_another_address_is_not_locked():
+def test_other_addresses_are_not_locked():
     client = Client()
     for number in range(10):
         fail(client, f"name{number}", "203.0.113.7")
@@ -45,7 +45,7 @@ def test_addresses_of_one_ipv6_network_count_together():
     assert fail(client, "name", "2001:db8:0:2::1") == 200
 
 
-def test_the_right_password_is_not_looked_at_from_a_locked_address():
+def test_locked_address_can_not_log_in_with_the_right_password():
     user = UserFactory.create(username="ada", is_superuser=True)
     user.set_password("Tr0ub4dor-3x")
     user.save()
@@ -57,7 +57,7 @@ def test_the_right_password_is_not_looked_at_from_a_locked_address():
     assert client.get(reverse("admin:index")).status_code == 302
 
 
-def test_strangers_fill_the_audit_log_up_to_a_bound():
+def test_failed_log_ins_of_unknown_users_are_limited_in_the_audit_log():
     client = Client()
     for number in range(303):
         fail(client, f"name{number}", f"10.0.{number // 250}.{number % 250}")

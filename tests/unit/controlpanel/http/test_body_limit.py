@@ -1,4 +1,4 @@
-"""Bodies that are too large are refused by their length, before anything reads them."""
+"""Bodies that are too large are refused by Content-Length, before they are read."""
 
 import pytest
 from django.conf import settings
@@ -16,7 +16,7 @@ class Unread:
 
 @pytest.mark.parametrize("path", ["/admin/login/", "/projects/add/", "/nowhere/", "/healthz"])
 @pytest.mark.parametrize("content_type", ["application/x-www-form-urlencoded", "multipart/form-data; boundary=x"])
-def test_a_large_body_is_refused_unread(db, path, content_type):
+def test_large_body_is_refused_unread(db, path, content_type):
     extra = {
         "CONTENT_LENGTH": str(settings.MAX_REQUEST_BYTES + 1),
         "CONTENT_TYPE": content_type,
@@ -27,11 +27,11 @@ def test_a_large_body_is_refused_unread(db, path, content_type):
 
 
 @pytest.mark.parametrize("length", ["9" * 30, str(10**18)])
-def test_an_absurd_length_is_refused(db, length):
+def test_absurd_content_length_is_refused(db, length):
     extra = {"CONTENT_LENGTH": length, "CONTENT_TYPE": "text/plain", "wsgi.input": Unread()}
     assert Client().generic("POST", "/admin/login/", **extra).status_code == 413
 
 
-def test_a_form_of_usual_size_passes(db):
+def test_form_of_usual_size_is_accepted(db):
     answer = Client().post("/admin/login/", {"username": "x" * 1000, "password": "y"})
     assert answer.status_code == 200

@@ -26,10 +26,10 @@ def test_ports_brackets_and_quotes_are_read(entry, address):
 @pytest.mark.parametrize(
     "entry", ["unknown", "", "_hidden", "192.0.2.7:port", "192.0.2.7:123456", "[2001:db8::7", "example.com", "1.2.3"]
 )
-def test_what_is_no_address_is_not_read(entry):
+def test_invalid_address_is_ignored(entry):
     assert read_address(entry) == ""
 
 
-def test_an_unreadable_entry_leaves_the_other_end_of_the_connection():
+def test_invalid_entry_falls_back_to_the_connection():
     assert client_address("10.0.0.1", "198.51.100.9, unknown", 1) == "10.0.0.1"
     assert client_address("10.0.0.1", "198.51.100.9, 192.0.2.7:5000", 1) == "192.0.2.7"

@@ -1,4 +1,4 @@
-"""What is written when something fails: error pages, tracebacks, results of tasks, rows. No secret in any of them."""
+"""Error pages, tracebacks, task results and rows contain no secrets."""
 
 import subprocess
 import sys
@@ -43,7 +43,7 @@ urlpatterns = [*urls.urlpatterns, path("fail", fail)]
 @pytest.mark.urls("tests.unit.controlpanel.http.test_error_reports")
 @pytest.mark.parametrize("debug", [True, False])
 @pytest.mark.parametrize("accepts", ["text/html", "text/plain"])
-def test_an_error_page_shows_no_secret(settings, caplog, debug, accepts):
+def test_error_page_shows_no_secret(settings, caplog, debug, accepts):
     settings.DEBUG = debug
     client = Client(raise_request_exception=False)
     answer = client.post("/fail", {"password": "typed-t0-log-in"}, headers={"Accept": accepts})
@@ -58,7 +58,7 @@ def raise_with(api_token, posted):
     raise ValueError(f"{len(api_token)} characters, {len(posted)} fields")
 
 
-def test_a_report_masks_what_is_called_like_a_secret_and_what_was_typed():
+def test_report_masks_secret_names_and_form_input():
     # Put together, since a report quotes the lines of the program.
     unknown, typed = "-".join(["nobody", "knows"]), "-".join(["typed", "in"])
     request = RequestFactory().post("/", {"variables-0-value": typed})
@@ -75,7 +75,7 @@ def test_a_report_masks_what_is_called_like_a_secret_and_what_was_typed():
     assert typed not in page
 
 
-def test_a_traceback_that_nobody_caught_is_masked(tmp_path, repository):
+def test_uncaught_traceback_is_masked(tmp_path, repository):
     program = f"""
 import sys, threading
 import django; django.setup()
@@ -102,7 +102,7 @@ raise RuntimeError("at last " + url)
     assert_clean(ran.stderr)
 
 
-def test_what_the_queue_keeps_of_a_failed_task_is_masked_by_its_worker():
+def test_worker_masks_the_result_of_a_failed_task():
     task: dict[str, Any] = {"result": f"{Connection('h', 1, 'd', 'u', CANARY).url} : Traceback", "success": False}
     post_execute_in_worker.send(sender="django_q", func=None, task=task)
     assert task["result"].endswith(": Traceback")

@@ -1,4 +1,4 @@
-"""What the log says of refused requests and failed log-ins: a line each, with what helps, without what is secret."""
+"""Refused requests and failed log-ins in the log: one line each, without secrets."""
 
 import io
 import logging

@@ -1,4 +1,4 @@
-"""Nobody edits a user or a group that may do more than they may, nor grants what they don't have."""
+"""Nobody can edit users or groups with more permissions than their own, or grant permissions they don't have."""
 
 import pytest
 from django.contrib.auth.models import Group, Permission, User
@@ -45,7 +45,7 @@ def change(client: Client, user: User, **fields: object):
 
 
 @pytest.mark.parametrize("groups", [["Administrator"], ["Credentials"], ["Viewer", "Operator"]])
-def test_a_user_who_may_more_is_not_edited(editor, groups):
+def test_user_with_more_permissions_can_not_be_edited(editor, groups):
     other = UserFactory.create(username="other", groups=groups)
     client = client_of(editor)
     assert change(client, other, username="renamed").status_code == 403
@@ -57,12 +57,12 @@ def test_a_user_who_may_more_is_not_edited(editor, groups):
     assert not other.has_usable_password() or not other.check_password("Tr0ub4dor-3x")
 
 
-def test_an_inactive_administrator_is_not_taken_over(editor):
+def test_inactive_administrator_can_not_be_edited(editor):
     other = UserFactory.create(username="other", groups=["Administrator"], is_active=False)
     assert change(client_of(editor), other).status_code == 403
 
 
-def test_a_user_with_a_single_permission_more_is_not_edited(editor):
+def test_user_with_one_more_permission_can_not_be_edited(editor):
     other = with_permissions("other", "projects.reveal_credentials")
     assert change(client_of(editor), other).status_code == 403
 
@@ -74,7 +74,7 @@ def test_bulk_deletion_leaves_users_who_may_more(editor):
     assert User.objects.filter(pk=other.pk).exists()
 
 
-def test_a_user_who_may_less_is_edited(editor):
+def test_user_with_fewer_permissions_can_be_edited(editor):
     other = with_permissions("other", "projects.view_project")
     assert change(client_of(editor), other, first_name="Ada").status_code == 302
     other.refresh_from_db()
@@ -93,7 +93,7 @@ def test_groups_that_give_more_are_not_offered_or_taken():
     assert list(granting.groups.all()) == [viewer]
 
 
-def test_a_group_gets_only_permissions_that_its_editor_has():
+def test_group_gets_only_permissions_of_its_editor():
     editor = with_permissions("editor", "auth.view_group", "auth.add_group", "auth.change_group")
     mine = Group.objects.create(name="mine")
     editor.groups.add(mine)
@@ -105,7 +105,7 @@ def test_a_group_gets_only_permissions_that_its_editor_has():
     assert not Group.objects.filter(name__in=["mine", "new"], permissions=reveal).exists()
 
 
-def test_a_group_that_gives_more_is_not_edited_or_deleted():
+def test_group_with_more_permissions_can_not_be_edited_or_deleted():
     editor = with_permissions("editor", "auth.view_group", "auth.change_group", "auth.delete_group")
     strong = Group.objects.create(name="strong")
     strong.permissions.add(Permission.objects.get(codename="reveal_credentials"))

@@ -1,4 +1,4 @@
-"""Bulk actions and forms receive all that their own pages send, for thousands of rows."""
+"""Bulk actions and forms with thousands of rows."""
 
 import re
 
@@ -61,7 +61,7 @@ def test_1200_projects_are_deleted_by_the_button_of_their_confirmation(root):
     assert "and 1150 more" in answer.content.decode()
 
 
-def test_the_confirmation_of_10000_projects_is_received(root):
+def test_confirmation_of_10000_projects_is_accepted(root):
     add_many(10_000)
     body = confirmation(root)
     fields = hidden_fields(body)
@@ -72,7 +72,7 @@ def test_the_confirmation_of_10000_projects_is_received(root):
     assert root.post(reverse(LIST), fields).status_code == 200
 
 
-def test_a_form_with_the_most_variables_is_received(root):
+def test_form_with_the_most_variables_is_accepted(root):
     project = ProjectFactory.create(name="aaa")
     rows = ProjectVariable.objects.bulk_create(
         ProjectVariable(project=project, name=f"V{number}") for number in range(MOST_FORMS)

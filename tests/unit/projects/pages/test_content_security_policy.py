@@ -1,4 +1,4 @@
-"""The Content-Security-Policy: our own pages allow nothing inline; tests/browser sees that they work so."""
+"""The Content-Security-Policy: the HTMX pages allow no inline code. tests/browser checks that they work with it."""
 
 import re
 from pathlib import Path
@@ -20,7 +20,7 @@ def directives(response) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", [*OWN, *ADOPTION])
-def test_own_pages_allow_nothing_inline_and_have_nothing_inline(admin, name):
+def test_htmx_pages_forbid_and_contain_no_inline_code(admin, name):
     provisioned_project()
     args = [Project.objects.get().pk] if name in OWN[2:] else []
     response = admin.get(reverse(name, args=args))
@@ -34,17 +34,17 @@ def test_own_pages_allow_nothing_inline_and_have_nothing_inline(admin, name):
     assert not re.search(r"\son[a-z]+=", body)
 
 
-def test_pages_of_the_admin_allow_inline_styles_and_no_inline_scripts(admin):
+def test_admin_pages_allow_inline_styles_but_no_inline_scripts(admin):
     policy = directives(admin.get(reverse("admin:projects_project_changelist")))
     assert policy["style-src"] == "'self' 'unsafe-inline'"
     assert policy["script-src"] == "'self' 'unsafe-eval'"
 
 
-def test_a_fragment_keeps_the_same_policy(admin):
+def test_fragment_has_the_policy_of_its_page(admin):
     assert directives(admin.get(page("list"), headers={"HX-Request": "true"}))["style-src"] == "'self'"
 
 
-def test_the_colours_of_own_pages_are_the_themes(rf):
+def test_colours_css_matches_the_theme(rf):
     css = (Path(__file__).parents[4] / "projects/static/projects/colours.css").read_text()
     colours = admin.site._get_colors("COLORS", rf.get("/"))  # type: ignore[attr-defined]
     expected = {f"--color-{name}-{weight}: {value};" for name, of in colours.items() for weight, value in of.items()}

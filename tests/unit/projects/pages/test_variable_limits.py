@@ -1,4 +1,4 @@
-"""A variable and all variables of a project have a size that a process and a Secret can hold."""
+"""Size limits of a variable and of all variables of a project."""
 
 import pytest
 from django.contrib.auth.models import User
@@ -31,13 +31,13 @@ def save(values: list[str], kept: list[ProjectVariable] = []):  # noqa: B006 - n
     return client.post(reverse("admin:projects_project_change", args=[project.pk]), data)
 
 
-def test_a_value_of_the_limit_is_saved():
+def test_value_at_the_limit_is_saved():
     assert save(["x" * MAX_VARIABLE_BYTES]).status_code == 302
     assert len(ProjectVariable.objects.get().value.reveal()) == MAX_VARIABLE_BYTES
 
 
 @pytest.mark.parametrize("value", ["x" * (MAX_VARIABLE_BYTES + 1), "é" * (MAX_VARIABLE_BYTES // 2 + 1)])
-def test_a_larger_value_is_refused_in_a_sentence(value):
+def test_larger_value_is_refused(value):
     answer = save([value])
     assert answer.status_code == 200
     assert str(MAX_VARIABLE_BYTES) in answer.content.decode()
