@@ -39,14 +39,14 @@ def test_project_page_refreshes_until_settled_and_then_rarely(panel: Page) -> No
     project = database.project
     open_project(panel, project)
     expect(panel.locator("[data-elapsed]")).to_have_text("1 s", timeout=5000)
-    expect(panel.locator(".panel-steps .is-current")).to_contain_text("Database running")
+    expect(panel.locator("[aria-current=step]")).to_contain_text("Database running")
     expect(panel.get_by_text("Available once the database is running.")).to_be_visible()
 
     now = timezone.now()
     DatabaseCluster.objects.filter(pk=database.pk).update(
         phase=Phase.RUNNING, running_at=now, captured_at=now, verified_at=now, host="10.0.0.7", port=5432
     )
-    expect(panel.locator(".panel-steps .is-current")).to_contain_text("Sandbox applied")
+    expect(panel.locator("[aria-current=step]")).to_contain_text("Sandbox applied")
     expect(panel.locator("#credentials")).to_contain_text("10.0.0.7")
 
     SandboxFactory.create(project=project)
@@ -193,7 +193,7 @@ def test_bulk_provision_in_the_admin(panel: Page) -> None:
     panel.locator("thead input[type=checkbox]").click()
     panel.locator("select[name=action]").select_option("provision_selected")
     panel.get_by_role("button", name="Run").click()
-    messages = panel.locator(".panel-messages .is-success")
+    messages = panel.locator("[data-level=success]")
     expect(messages).to_have_count(2)
     expect(messages.nth(0)).to_contain_text("aaa")
     expect(messages.nth(1)).to_contain_text("bbb")

@@ -20,8 +20,8 @@ pytestmark = pytest.mark.django_db
 def test_temporary_api_error_is_reported_and_recovers(cluster, unique_name):
     fault = cluster.faults.add("status", status=503, resource="clusters", user="admin")
     project = follow(start(unique_name), lambda p: p.failures > 0)
+    assert (project.phase, project.reason) == (Phase.WAITING, Reason.CLUSTER_UNREACHABLE)
     assert "503" in project.message
-    assert project.phase == Phase.WAITING
     assert project.next_pass_at > timezone.now() - timedelta(seconds=1)
     cluster.faults.remove(fault.id)
     assert follow(project, is_running).failures == 0

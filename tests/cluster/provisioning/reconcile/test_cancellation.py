@@ -256,7 +256,9 @@ def test_forget_names_the_object_that_blocked_the_deletion(provisioned, unique_n
     volume = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec}
     client.apply(volume, "persistentvolumeclaims")
     request_delete(provisioned, actor="tester")
-    follow(provisioned, lambda p: p.message == f"Being deleted: PersistentVolumeClaim {name}.")
+    follow(
+        provisioned, lambda p: p.reason == Reason.DELETING and p.message.endswith(f": PersistentVolumeClaim {name}.")
+    )
     Project.objects.filter(pk=provisioned.pk).update(deletion_deadline=timezone.now() - timedelta(hours=1))
     project = follow(provisioned, lambda p: p.phase == Phase.FAILED)
     assert name not in {item.name for item in list_left(project)}

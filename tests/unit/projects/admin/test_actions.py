@@ -13,6 +13,7 @@ from tests.factories import (
     UserFactory,
     provisioned_project,
 )
+from tests.support.html import links_of
 
 pytestmark = pytest.mark.django_db
 
@@ -56,11 +57,9 @@ def test_bulk_retry_explains_refusals(admin):
     never = ProjectFactory.create(name="aaa")
     failed = ProjectFactory.create(name="bbb", failed=True)
     response = run_action(admin, "retry_selected", never, failed)
-    assert messages_of(response) == [
-        "bbb: retry started.",
-        "aaa is not provisioned. Press Provision instead.",
-        f'<a class="panel-link" href="{failed.get_absolute_url()}">View progress of bbb</a>',
-    ]
+    *said, progress = messages_of(response)
+    assert said == ["bbb: retry started.", "aaa is not provisioned. Press Provision instead."]
+    assert links_of(progress) == [("View progress of bbb", failed.get_absolute_url())]
     assert OrmQ.objects.get().task["args"] == (failed.pk,)
 
 

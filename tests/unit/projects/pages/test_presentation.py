@@ -218,7 +218,7 @@ def test_events_of_one_reason_have_one_colour():
     assert event_level(asked) == event_level(done) == Level.WARNING
     assert event_level(other) == Level.ERROR
     body = log_in("view_project").get(page("detail", project.pk)).content.decode()
-    assert body.count('<li class="is-warning"') == 2
+    assert body.count('data-level="warning"') == 2
 
 
 def test_sandbox_url_opens_in_a_new_tab():

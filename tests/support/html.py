@@ -1,0 +1,18 @@
+"""Read a page as a person does: texts and links, not the classes of the theme."""
+
+import re
+
+from django.utils.html import strip_tags
+
+
+def texts_of(body: str, attribute: str) -> list[str]:
+    """Return the texts of the elements with this attribute, in order. They contain no element of their own kind."""
+    found = re.findall(rf"<(\w+)\b[^>]*\s{attribute}\b[^>]*>(.*?)</\1>", body, re.DOTALL)
+    return [" ".join(strip_tags(inner).split()) for _, inner in found]
+
+
+def links_of(body: str) -> list[tuple[str, str]]:
+    """Return the text and the address of each link, in order. Texts of icons are left out."""
+    shown = re.sub(r'<(\w+)[^>]*aria-hidden="true"[^>]*>.*?</\1>', "", body, flags=re.DOTALL)
+    found = re.findall(r'<a\b[^>]*\shref="([^"]*)"[^>]*>(.*?)</a>', shown, re.DOTALL)
+    return [(" ".join(strip_tags(inner).split()), href) for href, inner in found]
