@@ -1,4 +1,4 @@
-"""Revealed credentials, on the record."""
+"""Revealing credentials: recorded in the timeline and in the audit log."""
 
 from projects.confidential.redaction import one_line
 from projects.domain.connection import Connection
@@ -9,19 +9,19 @@ from projects.services.outcome import RefusedRequestError
 
 
 def reveal_credentials(project: Project, *, actor: str, reason: str) -> Connection:
-    """Return the captured credentials and record who looked at them, and why.
+    """Return the captured credentials, and record the user and the reason.
 
-    Raises RefusedRequestError where there are none (default credentials are never shown as the project's own), and
-    UndecryptableValueError where their key is lost.
+    Raises RefusedRequestError if there are none (default credentials are never shown as the project's own), and
+    UndecryptableValueError if their key is lost.
     """
     reason = one_line(reason, 200)
     if not reason:
-        raise RefusedRequestError("Say why you need the credentials: the reason stands in the project's timeline.")
+        raise RefusedRequestError("Say why you need the credentials. The reason is recorded in the project's timeline.")
     database = project.database
     connection = database.connection if database else None
     if database is None or connection is None:
         raise RefusedRequestError(
-            f"{project.name} has no captured credentials yet: {project.message or 'it was never provisioned.'}"
+            f"{project.name} has no captured credentials yet: {project.message or 'it is not provisioned.'}"
         )
     record_event(
         project,

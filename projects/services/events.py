@@ -1,4 +1,4 @@
-"""Lines of the timelines."""
+"""Adding events to a project's timeline."""
 
 from datetime import datetime
 

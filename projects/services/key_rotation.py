@@ -1,4 +1,5 @@
-"""Encrypts every stored secret anew with the first key, while the panel runs; may be stopped and started again."""
+"""The rotation of encryption keys: re-encrypts every stored secret with the first key while the panel runs. It can be
+interrupted and repeated."""
 
 import time
 from collections.abc import Collection, Iterator
@@ -24,38 +25,41 @@ from projects.confidential.encrypted_fields import (
 )
 from projects.confidential.key_files import replace_encryption_keys
 from projects.domain.states import Level
-from projects.models import DatabaseCluster, Project
+from projects.models import DatabaseCluster
 from projects.services.events import record_event
+from projects.services.intent import lock_project
 from projects.services.outcome import RefusedRequestError
 from projects.services.queue import enqueue_pass
 
 _BATCH = 200
 _PASSWORDS = ("password", "pending_password")
-_SECONDS_KEEP = frozenset({"secret", "seed"})
-# A value that was written between reading and writing is met again in the next round.
-_MOST_ROUNDS = 5
-# A process that took the old key just before the new one came has long stored what it encrypted with it by then.
+# The encrypted values in the JSON of a second factor: an authenticator app's secret, the seed of recovery codes.
+_FACTOR_SECRETS = frozenset({"secret", "seed"})
+# A value that was written between reading and writing is read again in the next round.
+_MAX_ROUNDS = 5
+# After this time, every process that read the keys before a change has stored what it encrypted with them.
 KEY_SETTLES = timedelta(minutes=5)
 
 
 @dataclass
 class Rotation:
-    """What became of the stored values: how many there are, how many were encrypted anew, which no key opens."""
+    """The result of a rotation: the number of stored values, of re-encrypted ones, and the names of those that no key
+    decrypts."""
 
     total: int = 0
     rotated: int = 0
     lost: list[str] = field(default_factory=list)
-    # Written by others faster than they could be read: none, unless the panel is very busy.
+    # Values that others changed in every round: none, unless the panel is very busy.
     missed: int = 0
 
     @property
     def is_complete(self) -> bool:
-        """Whether every value is encrypted with the first key, so that no other key is needed."""
+        """Whether every value is encrypted with the first key, and no other key is needed."""
         return not self.lost and not self.missed
 
 
 def encrypted_columns() -> Iterator[tuple[type[models.Model], str]]:
-    """Yield each model and field that holds secrets, whichever app it belongs to."""
+    """Yield each model and field that holds secrets, of all apps."""
     for model in apps.get_models():
         for column in model._meta.concrete_fields:
             if isinstance(column, EncryptedTextField):
@@ -63,10 +67,10 @@ def encrypted_columns() -> Iterator[tuple[type[models.Model], str]]:
 
 
 def rotate_stored_secrets(*, is_dry_run: bool = False) -> Rotation:
-    """Encrypt all values with the first key that are not so yet, or only count them. A write of somebody else's is
-    never overwritten."""
+    """Re-encrypt all values that are not encrypted with the first key; for a dry run, only count them. Values that
+    others write at the same time are not overwritten."""
     rotation = Rotation()
-    for _ in range(_MOST_ROUNDS):
+    for _ in range(_MAX_ROUNDS):
         rotation.total, rotation.missed, rotation.lost = 0, 0, []
         for model, column in encrypted_columns():
             _rotate_column(model, column, rotation, is_dry_run=is_dry_run)
@@ -74,7 +78,7 @@ def rotate_stored_secrets(*, is_dry_run: bool = False) -> Rotation:
         if not rotation.missed:
             break
     if rotation.rotated and not is_dry_run:
-        _record(f"Encrypted {rotation.rotated} of {rotation.total} stored secrets anew with the first key.")
+        _record(f"Re-encrypted {rotation.rotated} of {rotation.total} stored secrets with the first key.")
     return rotation
 
 
@@ -88,13 +92,13 @@ def _rotate_column(model: type[models.Model], column: str, rotation: Rotation, *
     while batch := list(rows.filter(pk__gt=last).values_list("pk", column)[:_BATCH]):
         last = batch[-1][0]
         rotation.total += len(batch)
-        changes = list(_encrypt_anew(model, batch, rotation))
+        changes = list(_reencrypt(model, batch, rotation))
         if is_dry_run:
             rotation.rotated += len(changes)
             continue
         with transaction.atomic():
             for pk, before, after in changes:
-                # Only what is still as it was read: a value that a pass or a form has stored since is newer.
+                # Only if the value is unchanged: one that a pass or a form has stored since is newer.
                 held = model._base_manager.filter(pk=pk, **{column: before})
                 if held.update(**{column: after}):
                     rotation.rotated += 1
@@ -103,9 +107,9 @@ def _rotate_column(model: type[models.Model], column: str, rotation: Rotation, *
 
 
 def _rotate_second_factors(rotation: Rotation, *, is_dry_run: bool) -> None:
-    """The same for what second factors keep in their JSON: an authenticator app's secret, the recovery codes' seed."""
+    """Re-encrypt the secrets in the JSON of second factors."""
     for factor in list(Authenticator.objects.select_related("user").order_by("pk")):
-        for name in _SECONDS_KEEP & factor.data.keys():
+        for name in _FACTOR_SECRETS & factor.data.keys():
             rotation.total += 1
             try:
                 stored = rotate(factor.data[name])
@@ -119,7 +123,7 @@ def _rotate_second_factors(rotation: Rotation, *, is_dry_run: bool) -> None:
                 continue
             with transaction.atomic():
                 held = Authenticator.objects.select_for_update().filter(pk=factor.pk).first()
-                # Used or replaced meanwhile: only what is still the same is written, the rest of it as it is now.
+                # It may have been used or replaced since: only an unchanged secret is written, and nothing else of it.
                 if held is None or held.data.get(name) != factor.data[name]:
                     rotation.missed += 1
                     continue
@@ -127,7 +131,7 @@ def _rotate_second_factors(rotation: Rotation, *, is_dry_run: bool) -> None:
                 rotation.rotated += 1
 
 
-def _encrypt_anew(
+def _reencrypt(
     model: type[models.Model], batch: list[Any], rotation: Rotation
 ) -> Iterator[tuple[int, EncryptedText, EncryptedText]]:
     for pk, value in batch:
@@ -141,7 +145,7 @@ def _encrypt_anew(
 
 
 def _name_of(model: type[models.Model], pk: int) -> str:
-    """Return what people know a row by: the database, or the variable and its project."""
+    """Return what a row is called in messages: the database, or the variable and its project."""
     row = model._base_manager.filter(pk=pk).first()
     project = getattr(row, "project", None)
     of = f" of project {project}" if project else ""
@@ -149,7 +153,7 @@ def _name_of(model: type[models.Model], pk: int) -> str:
 
 
 def count_readable_secrets() -> tuple[int, list[str]]:
-    """Return how many stored secrets a key opens, and the names of those that none does."""
+    """Return how many stored secrets can be decrypted, and the names of the others."""
     readable, lost = 0, []
     for model, column in encrypted_columns():
         rows = model._base_manager.exclude(**{column: EncryptedText()}).order_by("pk").values_list("pk", column)
@@ -161,7 +165,7 @@ def count_readable_secrets() -> tuple[int, list[str]]:
             else:
                 readable += 1
     for factor in Authenticator.objects.select_related("user").order_by("pk"):
-        for name in _SECONDS_KEEP & factor.data.keys():
+        for name in _FACTOR_SECRETS & factor.data.keys():
             try:
                 decrypt(factor.data[name])
             except UndecryptableValueError:
@@ -172,20 +176,20 @@ def count_readable_secrets() -> tuple[int, list[str]]:
 
 
 def explain_no_new_key() -> str:
-    """Return why no key can be put in front by a command, and what to do; "" where one can."""
+    """Return why a command can't add a key, and what to do; "" if it can."""
     if keyring.is_in_file():
         return ""
-    return _explain_without_file("Make a key and put it in front of the others in ENCRYPTION_KEYS")
+    return _explain_without_file("Add a new key in front of the others in ENCRYPTION_KEYS")
 
 
 def explain_no_drop() -> str:
-    """Return why the old keys can't go yet, and what to do; "" where they can once everything is encrypted anew."""
+    """Return why the old keys can't be removed yet, and what to do; "" if they can once everything is re-encrypted."""
     if not keyring.is_in_file():
         return _explain_without_file("Remove the old keys from ENCRYPTION_KEYS")
     age_s = time.time() - settings.ENCRYPTION_KEY_FILE.stat().st_mtime
     if (left_s := KEY_SETTLES.total_seconds() - age_s) > 0:
         return (
-            f"The keys were changed {age_s:.0f} s ago, and what was encrypted with an old one just before may not be "
+            f"The keys were changed {age_s:.0f} s ago, and values that were encrypted with an old key may not be "
             f"stored yet. Try again in {left_s:.0f} s."
         )
     return ""
@@ -196,48 +200,53 @@ def _explain_without_file(remedy: str) -> str:
 
 
 def add_key() -> int:
-    """Put a new key in front of those in the key file; return how many there are now. Running processes use it from
-    their next secret on. Raises RefusedRequestError where the keys are not in a file, and ImproperlyConfigured."""
+    """Add a new key in front of those in the key file; return the number of keys. Running processes use it for the next
+    secret that they encrypt. Raises RefusedRequestError if the keys are not in a file, and ImproperlyConfigured."""
     _refuse(explain_no_new_key())
     new = Fernet.generate_key().decode()
     with transaction.atomic():
-        _record("Put a new key in front of the others.")
+        _record("Added a new first key.")
         return len(replace_encryption_keys(settings.ENCRYPTION_KEY_FILE, lambda keys: [new, *keys]))
 
 
 def drop_old_keys() -> int:
-    """Remove all keys but the first from the key file; return how many were removed. Raises RefusedRequestError while
-    one may still be needed, and ImproperlyConfigured."""
+    """Remove all keys but the first from the key file; return how many were removed. Raises RefusedRequestError if
+    another key may still be needed, and ImproperlyConfigured."""
     _refuse(explain_no_drop())
     keys = list(keyring.current().keys)
     rotation = rotate_stored_secrets()
     if not rotation.is_complete:
-        raise RefusedRequestError("Not every stored secret is encrypted with the first key: no key was removed.")
+        raise RefusedRequestError(
+            "No key was removed, because not every stored secret is encrypted with the first key. Run "
+            "`manage.py rotate_keys`."
+        )
 
     def keep_first(present: list[str]) -> list[str]:
-        # A key that came in front meanwhile has not encrypted everything: the one that has must stay.
+        # If another first key was added in between, not everything is encrypted with it.
         if present != keys:
-            raise RefusedRequestError("The keys were changed meanwhile: no key was removed. Try again later.")
+            raise RefusedRequestError(
+                "No key was removed, because the keys were changed at the same time. Try again later."
+            )
         return present[:1]
 
     with transaction.atomic():
         if len(keys) > 1:
-            _record(f"Removed the other keys: {len(keys) - 1}.")
+            _record(f"Removed old keys: {len(keys) - 1}.")
         replace_encryption_keys(settings.ENCRYPTION_KEY_FILE, keep_first)
     return len(keys) - 1
 
 
-def _refuse(why: str) -> None:
-    if why:
-        raise RefusedRequestError(why)
+def _refuse(reason: str) -> None:
+    if reason:
+        raise RefusedRequestError(reason)
 
 
 def recapture_lost_passwords(*, actor: str) -> list[str]:
-    """Give up the database passwords that no key opens, and have a pass find out from the cluster which one is in
-    force; return the names of the databases.
+    """Discard the database passwords that no key decrypts, and enqueue passes that read the current ones from the
+    cluster; return the names of the databases.
 
-    Where a password is being changed, either may be lost: without the new one the change ends, and what is in force is
-    proved by a connection; without the old one a pass asks the server for the new one.
+    During a rotation either password can be lost. Without the new one the rotation ends, and a connection proves which
+    password is in force; without the old one a pass tries the new one on the server.
     """
     names = []
     for row in DatabaseCluster.objects.select_related("project").order_by("pk"):
@@ -249,8 +258,7 @@ def recapture_lost_passwords(*, actor: str) -> list[str]:
             changes |= {"rotation_requested_at": None, "rotation_begun_at": None}
         now = timezone.now()
         with transaction.atomic():
-            # In the order in which a pass locks them: PostgreSQL would end one of two that wait for each other.
-            Project.objects.select_for_update().get(pk=row.project_id)
+            lock_project(row.project_id)
             held = DatabaseCluster.objects.filter(pk=row.pk, **{column: getattr(row, column) for column in lost})
             if held.update(**changes) and row.retired_at is None:
                 record_event(
@@ -258,7 +266,7 @@ def recapture_lost_passwords(*, actor: str) -> list[str]:
                     actor=actor,
                     level=Level.WARNING,
                     reason="PasswordGivenUp",
-                    message=_say_given_up(row, lost.keys(), actor),
+                    message=_explain_discarded(row, lost.keys(), actor),
                     resource=f"database {row.name}",
                     at=now,
                 )
@@ -275,18 +283,19 @@ def _is_lost(value: EncryptedText) -> bool:
     return False
 
 
-def _say_given_up(row: DatabaseCluster, lost: Collection[str], actor: str) -> str:
+def _explain_discarded(row: DatabaseCluster, lost: Collection[str], actor: str) -> str:
     if "pending_password" not in lost:
         return (
-            f"{actor} gave up the stored password of {row.name}, whose key is lost; it is read again from the cluster."
+            f"{actor} discarded the stored password of {row.name}, whose key is lost. It is read again from the "
+            "cluster."
         )
     if row.rotation_begun_at is None:
         return (
-            f"{actor} gave up the new password of {row.name}, whose key is lost, before the server had it: the change "
-            "is off. Press “Change the password…” to ask for another."
+            f"{actor} discarded the new password of {row.name}, whose key is lost, before the server had it. The "
+            "rotation is cancelled. Press “Change the password…” to start another one."
         )
     return (
-        f"{actor} gave up the new password of {row.name}, whose key is lost. Whether the server has it already is not "
-        "known: the panel connects with the one in the Secret. If that is accepted, press “Change the password…” to "
-        "ask for another; if not, set the Secret's password with psql in the database's Pod."
+        f"{actor} discarded the new password of {row.name}, whose key is lost. The server may already have it: the "
+        "panel connects with the password in the Secret. If that is accepted, press “Change the password…” to start "
+        "another rotation; if not, set the Secret's password with psql in the database's Pod."
     )

@@ -1,5 +1,5 @@
-"""How long the timelines and the audit log are kept: what the panel wrote goes after some time, what people did stays
-unless the owner has said for how long."""
+"""Deleting old events and audit entries: events of passes after EVENT_RETENTION_DAYS, audit entries only if
+AUDIT_RETENTION_DAYS is set. Events of people are kept."""
 
 from datetime import datetime, timedelta
 
@@ -8,12 +8,12 @@ from django.db.models import QuerySet
 
 from projects.models import Event
 
-# A transaction of so many rows holds up nobody.
+# Batch size: keeps each transaction short.
 _BATCH = 1000
 
 
 def prune_audit(older_than_days: int, now: datetime) -> int:
-    """Remove the entries of the audit log from before then; return how many."""
+    """Delete audit entries that are older than this; return how many."""
     old = LogEntry.objects.filter(timestamp__lt=now - timedelta(days=older_than_days)).order_by("pk")
     removed = 0
     while batch := list(old.values_list("pk", flat=True)[:_BATCH]):
@@ -22,13 +22,13 @@ def prune_audit(older_than_days: int, now: datetime) -> int:
 
 
 def old_events(older_than_days: int, now: datetime) -> QuerySet[Event]:
-    """Return the events that the panel itself wrote before then, and that may go."""
+    """Return the events of passes that are older than this and can be deleted."""
     limit = now - timedelta(days=older_than_days)
     return Event.objects.filter(by_panel=True, at__lt=limit).exclude(reason__in=Event.KEPT_REASONS)
 
 
 def prune_events(older_than_days: int, now: datetime) -> int:
-    """Remove the events that the panel itself wrote before then; return how many."""
+    """Delete the events of passes that are older than this; return how many."""
     old = old_events(older_than_days, now).order_by("pk")
     removed = 0
     while batch := list(old.values_list("pk", flat=True)[:_BATCH]):

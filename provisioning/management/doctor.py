@@ -1,4 +1,4 @@
-"""What has to be right for the panel to work, checked one thing after the other; each finding says what to do."""
+"""`manage.py doctor`: checks of everything that the panel needs. Each finding says what to do."""
 
 import shutil
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ _LEAST_FREE_BYTES = 1_000_000_000
 
 
 def examine() -> Iterator[Finding]:
-    """Yield the findings in the order in which one depends on the other; never raises for what is found."""
+    """Yield the findings, those that others depend on first. Never raises for what it finds."""
     yield from _examine_settings()
     yield _examine_encryption()
     database = _examine_database()
@@ -50,26 +50,26 @@ def examine() -> Iterator[Finding]:
 
 def _examine_settings() -> Iterator[Finding]:
     free = shutil.disk_usage(settings.STATE_DIR).free
-    where = f"State is kept in {settings.STATE_DIR}, with {free / 1e9:.1f} GB free"
+    where = f"Data is kept in {settings.STATE_DIR}, with {free / 1e9:.1f} GB free"
     if free < _LEAST_FREE_BYTES:
-        yield warning("state", f"{where}: make room, or databases of the embedded cluster will stop.")
+        yield warning("state", f"{where}. Free some space, or databases of the embedded cluster will stop.")
     else:
         yield ok("state", f"{where}.")
     if settings.DEBUG:
-        yield warning("settings", "DEBUG is on: error pages show the panel's insides. Leave DEBUG unset.")
+        yield warning("settings", "DEBUG is on, so error pages show internals. Unset DEBUG.")
     elif not settings.HTTPS and not set(settings.ALLOWED_HOSTS) <= {"localhost", "127.0.0.1", "[::1]"}:
         yield warning(
-            "settings", "The panel is open to other hosts without TLS: put it behind a proxy, set HTTPS=true."
+            "settings", "Other hosts can reach the panel without TLS. Put it behind a TLS proxy and set HTTPS=true."
         )
     else:
-        yield ok("settings", "Nothing unsafe is set.")
+        yield ok("settings", "No unsafe settings.")
 
 
 def _examine_encryption() -> Finding:
     try:
         decrypt(encrypt("probe"))
         if keyring.is_in_file():
-            # A process that runs goes on with keys that are gone from the file; the next to start can't.
+            # A running process keeps keys that are no longer in the file; the next one to start can't read them.
             read_encryption_keys(settings.ENCRYPTION_KEY_FILE)
     except (ImproperlyConfigured, UndecryptableValueError, InvalidToken) as error:
         return failed("encryption", str(error))
@@ -87,7 +87,7 @@ def _examine_database() -> Finding:
     except DatabaseError as error:
         return failed("database", explain_database_error(error))
     except BadMigrationError as error:
-        return failed("database", f"The migrations can't be read: {error}. Is the checkout complete?")
+        return failed("database", f"The migrations can't be read: {error}. Check that the installation is complete.")
     if pending:
         names = ", ".join(f"{migration.app_label}.{migration.name}" for migration, _ in pending[:3])
         return failed(
@@ -106,14 +106,14 @@ def _examine_groups() -> Iterator[Finding]:
 
 
 def _examine_stored_secrets() -> Finding:
-    """Try every stored secret: 15 µs each."""
+    """Decrypt every stored secret: 15 µs each."""
     readable, lost = count_readable_secrets()
     if lost:
         return failed(
             "stored secrets",
             f"{len(lost)} of {readable + len(lost)} stored secrets can't be decrypted ({', '.join(lost[:3])}"
-            f"{' …' if len(lost) > 3 else ''}): put their key back among ENCRYPTION_KEYS, or into the key file in "
-            "STATE_DIR. `manage.py rotate_keys` says what to do if it is lost.",
+            f"{' …' if len(lost) > 3 else ''}). Add their key to ENCRYPTION_KEYS or to the key file in STATE_DIR. If "
+            "it is lost, `manage.py rotate_keys` says what to do.",
         )
     return ok("stored secrets", f"All {readable} stored secrets can be decrypted.")
 
@@ -122,70 +122,69 @@ def _examine_processes() -> Iterator[Finding]:
     alive = heartbeats.read()
     queue = alive.queue.message
     if not alive.queue.alive:
-        queue = f"Nothing works on the queue: start {how_to_start('qcluster')}.{_last_heard_of(alive.queue)}"
+        queue = f"No queue worker is running. Start one with {how_to_start('qcluster')}.{_last_heartbeat(alive.queue)}"
     yield Finding("queue", Verdict.OK if alive.queue.alive else Verdict.FAILED, queue)
     watcher = alive.watcher.message
     if not alive.watcher.alive:
         watcher = (
-            f"No watcher runs: start {how_to_start('watch')}.{_last_heard_of(alive.watcher)} Without it, all that the "
-            "queue works on takes longer."
+            f"No watcher is running. Start one with {how_to_start('watch')}.{_last_heartbeat(alive.watcher)} Without "
+            "it, requests take longer."
         )
-    # Without a watcher everything still comes to its end.
+    # Only a warning: without a watcher, requests are still carried out.
     yield Finding("watcher", Verdict.OK if alive.watcher.alive else Verdict.WARNING, watcher)
 
 
-def _last_heard_of(part: heartbeats.ComponentHealth) -> str:
-    return f" It was last heard of {part.age_s:.0f} s ago." if part.age_s is not None else ""
+def _last_heartbeat(component: heartbeats.ComponentHealth) -> str:
+    return f" Last heartbeat: {component.age_s:.0f} s ago." if component.age_s is not None else ""
 
 
 def _examine_cluster() -> Iterator[Finding]:
-    """Tell apart: no kubeconfig, no answer (name, TLS, proxy, nobody there), 401, 403, no KubeBlocks."""
+    """Distinguish: no kubeconfig, no answer (name, TLS, proxy, no server), 401, 403, no KubeBlocks."""
     disconnect()
     try:
         kube = connect()
         which = "the embedded cluster" if settings.EMBEDDED_CLUSTER else f"the cluster at {kube.host}"
-        identity = (
-            f" It acts as {one_line(kube.acts_as, 100)}, whom the kubeconfig names (`as`)." if kube.acts_as else ""
-        )
-        yield ok("configuration", f"The panel talks to {which}, namespace {settings.KUBE_NAMESPACE}.{identity}")
+        identity = f" It acts as {one_line(kube.acts_as, 100)}, as the kubeconfig says (`as`)." if kube.acts_as else ""
+        yield ok("configuration", f"The panel uses {which}, namespace {settings.KUBE_NAMESPACE}.{identity}")
         yield ok("api server", f"{kube.host} answers; Kubernetes {kube.version()}.")
         cluster = cluster_kind(kube.cluster_api_version())
-        yield ok("kubeblocks", f"{cluster.api_version} is served; the panel uses it.")
+        yield ok("kubeblocks", f"The API server serves {cluster.api_version}.")
         yield _examine_permissions(kube, cluster)
         # What it would write, the watcher's account may not.
         if settings.PANEL_COMPONENT != "watcher":
             yield from examine_next_provisioning(kube, cluster, settings.KUBE_NAMESPACE, build_spec(Project()))
         count = len(kube.list_objects(cluster, settings.KUBE_NAMESPACE))
-        yield ok("clusters", f"Database clusters in namespace {settings.KUBE_NAMESPACE}: {count}.")
+        yield ok("clusters", f"Clusters in namespace {settings.KUBE_NAMESPACE}: {count}.")
     except NotConfiguredError as error:
         yield failed("configuration", str(error))
     except RefusedError as error:
         if error.code == 404:
             yield failed(
                 "kubeblocks",
-                "The API server serves no apps.kubeblocks.io (v1 or v1alpha1): install KubeBlocks.",
+                "The API server does not serve apps.kubeblocks.io (v1 or v1alpha1). Install KubeBlocks.",
             )
         else:
             yield failed("api server", str(error))
     except UnreachableError as error:
         is_startable = settings.EMBEDDED_CLUSTER and settings.EMBEDDED_CLUSTER_INSTALLED
-        remedy = f" The embedded cluster starts with {how_to_start('devcluster')}." if is_startable else ""
+        remedy = f" Start the embedded cluster with {how_to_start('devcluster')}." if is_startable else ""
         yield failed("api server", f"{error}{remedy}")
     except KubeError as error:
         yield failed("api server", str(error))
 
 
 def _examine_permissions(kube: Kube, cluster: Kind) -> Finding:
-    asked = [
+    needed = [
         (verb, kind)
         for kind, verbs in needed_permissions(cluster, settings.PANEL_COMPONENT).items()
         for verb in sorted(verbs)
     ]
-    whose = f"The {settings.PANEL_COMPONENT}'s account" if settings.PANEL_COMPONENT else "The panel's account"
-    missing = [f"{verb} {kind.plural}" for verb, kind in asked if not kube.may(verb, kind, settings.KUBE_NAMESPACE)]
+    account = f"The {settings.PANEL_COMPONENT}'s account" if settings.PANEL_COMPONENT else "The panel's account"
+    missing = [f"{verb} {kind.plural}" for verb, kind in needed if not kube.may(verb, kind, settings.KUBE_NAMESPACE)]
     if missing:
         return failed(
             "permissions",
-            f"{whose} may not {', '.join(missing)} in namespace {settings.KUBE_NAMESPACE}: extend its Role.",
+            f"{account} can't {', '.join(missing)} in namespace {settings.KUBE_NAMESPACE}. Add these permissions to "
+            "its Role.",
         )
-    return ok("permissions", f"{whose} has all {len(asked)} permissions that it uses.")
+    return ok("permissions", f"{account} has all {len(needed)} permissions that it uses.")

@@ -1,12 +1,11 @@
-"""Dry runs on the command line: plans of what is, and of what a request would bring about."""
+"""`--dry-run` and `plan`: what a pass would do now, and what it would do after a request."""
 
-import json
 from argparse import ArgumentParser
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from django.utils import timezone
 
-from projects.domain.request_policy import POLICY, Request, find_refusal
+from projects.domain.request_policy import POLICY, Refusal, Request
 from projects.domain.states import DesiredState
 from projects.models import Project
 from projects.services.adoption import Adoptable
@@ -14,7 +13,7 @@ from provisioning.decisions.types import Action
 from provisioning.kube.client import connect
 from provisioning.kube.errors import KubeError
 from provisioning.kube.kinds import cluster_kind
-from provisioning.management.console import FAILED, PanelCommand, stop
+from provisioning.management.console import FAILED, PanelCommand, command_error
 from provisioning.management.findings import Verdict
 from provisioning.management.next_provisioning import examine_next_provisioning
 from provisioning.objects.names import UndecidedClusterError
@@ -23,76 +22,105 @@ from provisioning.reconcile.sandbox_spec import build_spec
 
 
 def add_dry_run_argument(parser: ArgumentParser) -> None:
-    parser.add_argument("--dry-run", action="store_true", help="only say what a pass would do first; ask for nothing")
+    parser.add_argument("--dry-run", action="store_true", help="print what would be done, and change nothing")
 
 
-def print_plans(
+def print_plans(command: PanelCommand, projects: Iterable[Project], *, as_json: bool) -> None:
+    """Print what a pass would do now for each project. Raises CommandError (1)."""
+    planned = [(project, _print_plan(command, project, as_json=as_json)) for project in projects]
+    _print_obstacles(command, planned)
+
+
+def print_plans_after(
+    request: Request,
     command: PanelCommand,
     projects: Iterable[Project],
+    find_refusal: Callable[[Project], Refusal | None],
     *,
     as_json: bool,
-    request: Request | None = None,
     delete_adopted: bool = False,
-    rotates: bool = False,
 ) -> None:
-    """Print what a pass would do for each project, now, after `request`, or, if it `rotates`, once a new password was
-    asked for; those that are not stored yet would be added first. Raises CommandError (1)."""
+    """Print what a pass would do for each project after this request. Projects that are not stored yet would be added.
+
+    Raises CommandError (1), also for requests that would be refused, once the other plans are printed.
+    """
     refusals, planned = [], []
-    is_retry = request is Request.RETRY
     for project in projects:
-        refusal = find_refusal(request, project) if request else None
+        refusal = find_refusal(project)
         if refusal:
             refusals.append(refusal.message)
             continue
-        desired = POLICY[request].desired or DesiredState(project.desired_state) if request else None
-        deletes_adopted = project.delete_adopted if is_retry else delete_adopted
-        try:
-            foreseen = plan(
-                project,
-                timezone.now(),
-                desired=desired,
-                delete_adopted=deletes_adopted,
-                is_retry=is_retry,
-                rotates=rotates,
-            )
-        except (KubeError, UndecidedClusterError) as error:
-            raise stop(FAILED, f"{project.name}: {error}") from None
-        _print(command, project, foreseen, as_json=as_json)
-        if foreseen.action == Action.APPLY_CLUSTER.value:
-            planned.append(project)
-    _say_obstacles(command, planned)
+        is_retry, is_rotation = request is Request.RETRY, request is Request.ROTATE_PASSWORD
+        foreseen = _print_plan(
+            command,
+            project,
+            as_json=as_json,
+            desired=None if is_rotation else POLICY[request].desired or DesiredState(project.desired_state),
+            delete_adopted=project.delete_adopted if is_retry else delete_adopted,
+            is_retry=is_retry,
+            rotates=is_rotation,
+        )
+        planned.append((project, foreseen))
+    _print_obstacles(command, planned)
     if refusals:
-        raise stop(FAILED, "\n".join(refusals))
+        raise command_error(FAILED, "\n".join(refusals))
 
 
-def _say_obstacles(command: PanelCommand, projects: Iterable[Project]) -> None:
-    """Say what stands in the way of Clusters that don't exist yet, as doctor does. Raises CommandError (1)."""
-    for namespace, project in {project.namespace: project for project in projects}.items():
+def _print_obstacles(command: PanelCommand, planned: Iterable[tuple[Project, Plan]]) -> None:
+    """Print on stderr what would prevent Clusters that are to be created, as doctor does. Raises CommandError (1)."""
+    creating = [project for project, foreseen in planned if foreseen.action == Action.APPLY_CLUSTER.value]
+    for namespace, project in {project.namespace: project for project in creating}.items():
         try:
             kube = connect()
             cluster = cluster_kind(kube.cluster_api_version())
-            found = list(examine_next_provisioning(kube, cluster, namespace, build_spec(project)))
+            findings = list(examine_next_provisioning(kube, cluster, namespace, build_spec(project)))
         except KubeError as error:
-            raise stop(FAILED, str(error)) from None
-        for finding in found:
-            if finding.verdict is not Verdict.OK:
-                command.say(f"{finding.verdict.value}: {finding.subject}: {finding.message}")
-        if all(finding.verdict is Verdict.OK for finding in found):
-            subjects = ", ".join(finding.subject for finding in found)
-            command.say(f"Nothing stands in the way in namespace {namespace} ({subjects}).")
+            raise command_error(FAILED, str(error)) from None
+        problems = [finding for finding in findings if finding.verdict is not Verdict.OK]
+        for finding in problems:
+            command.say(f"{finding.verdict.value}: {finding.subject}: {finding.message}")
+        if not problems:
+            subjects = ", ".join(finding.subject for finding in findings)
+            command.say(f"No problems found in namespace {namespace} ({subjects}).")
 
 
-def print_adoption(command: PanelCommand, project: Project, cluster: Adoptable, *, as_json: bool) -> None:
-    """Print what a pass would do if the project adopted the Cluster. Raises KubeError."""
-    foreseen = plan(project, timezone.now(), desired=DesiredState.RUNNING, adopted=cluster)
-    _print(command, project, foreseen, as_json=as_json)
+def print_adoption_plan(command: PanelCommand, project: Project, cluster: Adoptable, *, as_json: bool) -> None:
+    """Print what a pass would do if the project adopted the Cluster. Raises CommandError (1)."""
+    _print_plan(command, project, as_json=as_json, desired=DesiredState.RUNNING, adopted=cluster)
 
 
-def _print(command: PanelCommand, project: Project, foreseen: Plan, *, as_json: bool) -> None:
-    if foreseen.adds_project:
+def _print_plan(
+    command: PanelCommand,
+    project: Project,
+    *,
+    as_json: bool,
+    desired: DesiredState | None = None,
+    delete_adopted: bool = False,
+    adopted: Adoptable | None = None,
+    is_retry: bool = False,
+    rotates: bool = False,
+) -> Plan:
+    try:
+        planned = plan(
+            project,
+            timezone.now(),
+            desired=desired,
+            delete_adopted=delete_adopted,
+            adopted=adopted,
+            is_retry=is_retry,
+            rotates=rotates,
+        )
+    except (KubeError, UndecidedClusterError) as error:
+        raise command_error(FAILED, f"{project.name}: {error}") from None
+    _write(command, project, planned, as_json=as_json)
+    return planned
+
+
+def _write(command: PanelCommand, project: Project, planned: Plan, *, as_json: bool) -> None:
+    if planned.adds_project:
         command.say(f"{project.name}: would be added ({project.kubernetes_name} in Kubernetes).")
     if as_json:
-        command.stdout.write(json.dumps(foreseen.as_json(), ensure_ascii=False))
+        command.print_json(planned.as_json())
     else:
-        command.stdout.write("\n".join(foreseen.lines()))
+        command.stdout.write("\n".join(planned.lines()))
     command.stdout.flush()

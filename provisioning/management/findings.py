@@ -1,4 +1,4 @@
-"""What a check of the doctor finds: one line each."""
+"""The results of doctor's checks."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -12,7 +12,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was examined, how it is, and in a sentence what was found and what to do."""
+    """The result of one check: its subject, a verdict, and a message with what was found and what to do."""
 
     subject: str
     verdict: Verdict

@@ -1,4 +1,4 @@
-"""What has to be right before the panel starts: each check says in one sentence what is wrong and what to do."""
+"""Checks before the panel starts. Each raises CommandError with what is wrong and what to do."""
 
 import errno
 import os
@@ -7,37 +7,37 @@ from pathlib import Path
 
 from django.conf import settings
 
-from provisioning.management.console import FAILED, WRONG_USAGE, stop
+from provisioning.management.console import FAILED, WRONG_USAGE, command_error
 
 EMBEDDED_CLUSTER_MISSING = (
-    "There is no embedded cluster in this installation, which lacks the devcluster package as the production image "
-    "does: set KUBECONFIG to the kubeconfig of your cluster."
+    "This installation has no embedded cluster: like the production image, it lacks the devcluster package. Set "
+    "KUBECONFIG to the kubeconfig of your cluster."
 )
 
 
 def check_embedded_cluster() -> None:
     """Raise CommandError (1) if this installation has no embedded cluster."""
     if not settings.EMBEDDED_CLUSTER_INSTALLED:
-        raise stop(FAILED, EMBEDDED_CLUSTER_MISSING)
+        raise command_error(FAILED, EMBEDDED_CLUSTER_MISSING)
 
 
 def check_port(port: int) -> None:
     """Raise CommandError (2) if there is no such port."""
     if not 0 < port < 65536:
-        raise stop(WRONG_USAGE, f"There is no port {port}. Choose one from 1 to 65535 with PORT or --port.")
+        raise command_error(WRONG_USAGE, f"There is no port {port}. Choose one from 1 to 65535 with PORT or --port.")
 
 
 def check_kubeconfig() -> None:
     """Raise CommandError (1) if KUBECONFIG names files, and none of them can be opened.
 
-    As for kubectl it may name several, with colons between; one that is missing among others is no mistake.
-    What the files say is not looked at here: the cluster may still be on its way, and `doctor` knows better.
+    Like kubectl it accepts several paths, separated by colons, and ignores missing ones among them. The contents are
+    not checked here: the cluster may still be starting, and `doctor` checks more.
     """
     paths = [Path(name).expanduser() for name in settings.KUBECONFIG.split(os.pathsep) if name]
-    troubles = [trouble for trouble in map(_explain_unreadable, paths) if trouble]
-    if paths and len(troubles) == len(paths):
+    problems = [problem for problem in map(_explain_unreadable, paths) if problem]
+    if paths and len(problems) == len(paths):
         otherwise = ", or leave it unset to use the embedded cluster" if settings.EMBEDDED_CLUSTER_INSTALLED else ""
-        raise stop(FAILED, f"{' '.join(troubles)} Set KUBECONFIG to the file of your cluster{otherwise}.")
+        raise command_error(FAILED, f"{' '.join(problems)} Set KUBECONFIG to the file of your cluster{otherwise}.")
 
 
 def _explain_unreadable(path: Path) -> str:
@@ -52,7 +52,7 @@ def _explain_unreadable(path: Path) -> str:
 
 
 def check_address(host: str, port: int) -> None:
-    """Raise CommandError if nothing can listen there."""
+    """Raise CommandError if the panel can't listen there."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -62,15 +62,17 @@ def check_address(host: str, port: int) -> None:
             probe.bind(address)
             probe.listen()
     except PermissionError:
-        raise stop(FAILED, f"This user may not listen on port {port}. Choose one above 1023 with PORT.") from None
+        raise command_error(
+            FAILED, f"This user can't listen on port {port}. Choose a port above 1023 with PORT."
+        ) from None
     except socket.gaierror:
-        raise stop(
-            WRONG_USAGE, f"The address {host} can't be resolved. Give --host an address of this machine."
+        raise command_error(
+            WRONG_USAGE, f"The address {host} can't be resolved. Set --host to an address of this machine."
         ) from None
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise stop(
+            raise command_error(
                 FAILED,
-                f"Port {port} is in use by another program. Stop that, or choose another: PORT={min(port + 1, 65535)}",
+                f"Port {port} is in use by another program. Stop it, or choose another: PORT={min(port + 1, 65535)}",
             ) from None
-        raise stop(FAILED, f"Nothing can listen on {host}:{port}: {error.strerror}.") from None
+        raise command_error(FAILED, f"The panel can't listen on {host}:{port}: {error.strerror}.") from None

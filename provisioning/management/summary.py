@@ -1,4 +1,4 @@
-"""A project as programs read it: the line that `--json` prints. Never a password."""
+"""A project as JSON: the line that `--json` prints. Never a password."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -7,9 +7,9 @@ from projects.domain.states import CredentialsSource
 from projects.models import DatabaseCluster, Project, Sandbox
 
 
-def describe(project: Project) -> dict[str, object]:
-    """Return the project with its live database and sandbox, ready for JSON: times as ISO 8601 in UTC, null for what
-    is not known yet. Every key is always there; every step is listed, with `at` null until it is reached."""
+def describe_project(project: Project) -> dict[str, object]:
+    """Return the project with its live database and sandbox. Times are ISO 8601 in UTC; what is not known yet is null.
+    Every key is always present, and every step is listed, with `at` null until it is reached."""
     return {
         "project": project.name,
         "phase": project.phase,
@@ -23,8 +23,9 @@ def describe(project: Project) -> dict[str, object]:
 
 
 def credentials_of(database: DatabaseCluster | None, sandbox: Sandbox | None) -> CredentialsSource:
-    """Say which credentials the project has: its own, once captured, before any default that a sandbox runs with."""
-    if database is not None and database.captured_at is not None and database.password:
+    """Return which credentials the project has: its own once they are captured, else the default ones if its sandbox
+    uses them."""
+    if database is not None and database.has_credentials:
         return CredentialsSource.CAPTURED
     if sandbox is not None and sandbox.credentials == CredentialsSource.DEFAULT:
         return CredentialsSource.DEFAULT

@@ -1,8 +1,8 @@
-"""Runs the panel's processes under one roof: started in order, started again when they die, ended together.
+"""Supervises the panel's processes: starts them in order, restarts those that end, and stops them together.
 
-Each part leads a session of its own, so that a Ctrl-C in the terminal reaches the supervisor alone, and so that a part
-and all that it started can be ended as one group. Where the kernel can (Linux), parts end with their supervisor even
-if that is killed; what outlives it all the same is found at the next start by the records in `run/`.
+Each process leads its own session: Ctrl-C in the terminal reaches the supervisor alone, and a process can be ended
+together with everything that it started. On Linux, processes end with their supervisor even if that is killed. Any
+that outlive it are found at the next start by the records in `run/`.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 _FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 0.5, 30.0
-# A part that ran for so long has started well: the next failure is a new one.
+# After this uptime a start was successful, and the next failure counts as the first.
 _STEADY_AFTER_S = 60.0
 _KEPT_LOGS = 3
 _RUN_VARIABLE = "CONTROLPANEL_RUN"
@@ -30,12 +30,12 @@ _libc = ctypes.CDLL(None, use_errno=True) if _ON_LINUX else None
 
 
 class SupervisorError(Exception):
-    """The panel can't start or go on; the text is a sentence for people."""
+    """The panel can't start or continue; the text is a message for people."""
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """One process of the panel. `name` names its log and its record, `title` stands in sentences."""
+class ManagedProcess:
+    """One process of the panel. `name` names its log and its record; messages call it by its `title`."""
 
     name: str
     title: str
@@ -45,7 +45,7 @@ class Part:
 
 @dataclass(slots=True)
 class _Child:
-    part: Part
+    managed: ManagedProcess
     process: "subprocess.Popen[bytes] | None" = None
     started_at_s: float = 0.0
     failures: int = 0
@@ -54,9 +54,9 @@ class _Child:
 
 @dataclass
 class Supervisor:
-    """Starts, watches and ends parts. Not thread-safe: use it from the main thread only, whose death ends the parts.
+    """Starts, watches and stops processes. Not thread-safe: use it from the main thread only, whose end ends them.
 
-    `state_dir` gets `logs/NAME.log` and `run/NAME.json`; `say` takes lines for people.
+    Writes `logs/NAME.log` and `run/NAME.json` in `state_dir`, and passes lines for people to `say`.
     """
 
     state_dir: Path
@@ -67,16 +67,16 @@ class Supervisor:
     _token: str = field(default_factory=lambda: secrets.token_hex(16))
 
     def prepare(self) -> None:
-        """Make the directories, end what an earlier supervisor left behind, put the old logs aside.
+        """Create the directories, end the processes that an earlier supervisor left running, and rotate the logs.
 
-        Raises SupervisorError when the state directory can't be written to.
+        Raises SupervisorError if the state directory can't be written to.
         """
         try:
             for directory in (self._run_dir, self._log_dir):
                 directory.mkdir(parents=True, exist_ok=True)
             for record in sorted(self._run_dir.glob("*.json")):
                 if end_leftovers(record):
-                    self.say(f"Ended what an earlier start of the panel had left running ({record.stem}).")
+                    self.say(f"Ended a process that an earlier start of the panel left running ({record.stem}).")
                 record.unlink(missing_ok=True)
             for log in sorted(self._log_dir.glob("*.log")):
                 _rotate(log)
@@ -97,76 +97,78 @@ class Supervisor:
     def log_of(self, name: str) -> Path:
         return self._log_dir / f"{name}.log"
 
-    def start(self, part: Part) -> None:
-        """Start a part and keep it running from now on. Raises SupervisorError if its program can't be run."""
-        self._spawn(self._children.setdefault(part.name, _Child(part)))
+    def start(self, managed: ManagedProcess) -> None:
+        """Start a process and keep it running. Raises SupervisorError if its program can't be run."""
+        self._spawn(self._children.setdefault(managed.name, _Child(managed)))
 
     def failures_of(self, name: str) -> int:
-        """Return how often in a row a part has died since it last ran well."""
+        """Return how often in a row a process has ended since its last successful start."""
         return self._children[name].failures
 
     def uptime_s(self, name: str) -> float:
-        """Return for how many seconds a part has been running; 0 while it is not."""
+        """Return for how many seconds a process has been running; 0 if it is not."""
         child = self._children.get(name)
         running = child is not None and child.process is not None and child.process.poll() is None
         return time.monotonic() - child.started_at_s if child and running else 0.0
 
     def tend(self) -> list[str]:
-        """Notice parts that died, and start those whose back-off is over. Never blocks; returns who has died."""
+        """Notice processes that ended, and restart those whose back-off is over; return the names of those that ended.
+        Never blocks."""
         now_s = time.monotonic()
-        died = []
+        ended = []
         for child in self._children.values():
             if child.process is not None and child.process.poll() is not None:
-                self._note_death(child, now_s)
-                died.append(child.part.name)
+                self._note_end(child, now_s)
+                ended.append(child.managed.name)
             elif child.start_again_at_s is not None and now_s >= child.start_again_at_s:
                 self._spawn(child)
-        return died
+        return ended
 
     def restart(self, name: str, why: str) -> None:
-        """Kill a part with all that it started, and start it again at once; `why` is said."""
+        """Kill a process with everything that it started, and restart it at once; `why` is a sentence for people."""
         child = self._children[name]
         if child.process is None:
             return
         _kill_group(child.process.pid, signal.SIGKILL)
         child.process.wait()
-        self.say(f"{why} {child.part.title} is started again.")
+        self.say(f"{why} Restarting the {child.managed.title}.")
         self._spawn(child)
 
     def stop(self, *order: Sequence[str], is_urgent: Callable[[], bool] = lambda: False) -> None:
-        """End the parts: one set of names after the other, each politely first. `is_urgent` cuts the waiting short."""
+        """Stop the processes, one set of names after the other: SIGTERM first, SIGKILL after the time-out of each.
+        `is_urgent` cuts the waiting short."""
         for names in order:
             children = [self._children[name] for name in names if name in self._children]
-            running = [(child.part, child.process) for child in children if child.process is not None]
+            running = [(child.managed, child.process) for child in children if child.process is not None]
             for child in children:
                 child.start_again_at_s = None
             for _, process in running:
                 with contextlib.suppress(ProcessLookupError):
                     process.send_signal(signal.SIGTERM)
-            for part, process in running:
-                until_s = time.monotonic() + part.stop_timeout_s
+            for managed, process in running:
+                until_s = time.monotonic() + managed.stop_timeout_s
                 while process.poll() is None and time.monotonic() < until_s and not is_urgent():
                     time.sleep(0.02)
-                # Also after a clean end: no grandchild stays behind.
+                # Also after a clean exit, for the processes that it started.
                 _kill_group(process.pid, signal.SIGKILL)
                 process.wait()
-                (self._run_dir / f"{part.name}.json").unlink(missing_ok=True)
+                (self._run_dir / f"{managed.name}.json").unlink(missing_ok=True)
             for child in children:
                 child.process = None
 
     def _spawn(self, child: _Child) -> None:
-        part, parent = child.part, os.getpid()
+        managed, parent = child.managed, os.getpid()
 
         def end_with_parent() -> None:
             if _libc is not None:
                 _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-                if os.getppid() != parent:  # died before prctl could say so
+                if os.getppid() != parent:  # the parent ended before prctl was called
                     os._exit(1)
 
         try:
-            with self.log_of(part.name).open("ab") as log:
+            with self.log_of(managed.name).open("ab") as log:
                 child.process = subprocess.Popen(
-                    list(part.command),
+                    list(managed.command),
                     cwd=self.directory,
                     env={**self.environment, _RUN_VARIABLE: self._token},
                     stdin=subprocess.DEVNULL,
@@ -176,31 +178,33 @@ class Supervisor:
                     preexec_fn=end_with_parent,
                 )
         except OSError as error:
-            raise SupervisorError(f"{part.title} can't be started: {part.command[0]}: {error.strerror}.") from None
+            raise SupervisorError(
+                f"The {managed.title} can't be started: {managed.command[0]}: {error.strerror}."
+            ) from None
         child.started_at_s, child.start_again_at_s = time.monotonic(), None
-        record = {"pid": child.process.pid, "started": start_of(child.process.pid), "token": self._token}
-        draft = self._run_dir / f".{part.name}.json"
+        record = {"pid": child.process.pid, "started": process_start_time(child.process.pid), "token": self._token}
+        draft = self._run_dir / f".{managed.name}.json"
         draft.write_text(json.dumps(record))
-        draft.rename(self._run_dir / f"{part.name}.json")
+        draft.rename(self._run_dir / f"{managed.name}.json")
 
-    def _note_death(self, child: _Child, now_s: float) -> None:
+    def _note_end(self, child: _Child, now_s: float) -> None:
         process = child.process
         if process is None:
             return
-        # A queue's workers go on without their head, and would then be twice as many.
+        # The workers of a queue outlive its main process, and would run beside those of the next one.
         _kill_group(process.pid, signal.SIGKILL)
         child.process = None
-        (self._run_dir / f"{child.part.name}.json").unlink(missing_ok=True)
+        (self._run_dir / f"{child.managed.name}.json").unlink(missing_ok=True)
         child.failures = 1 if now_s - child.started_at_s > _STEADY_AFTER_S else child.failures + 1
         wait_s = min(_FIRST_BACKOFF_S * 2 ** (child.failures - 1), _LONGEST_BACKOFF_S)
         child.start_again_at_s = now_s + wait_s
         self.say(
-            f"{child.part.title} ended unexpectedly ({_explain_exit(process.returncode)}); it is started again in "
-            f"{wait_s:g} s. Its log: {self.log_of(child.part.name)}"
+            f"The {child.managed.title} ended unexpectedly ({_explain_exit(process.returncode)}). Restarting in "
+            f"{wait_s:g} s. Log: {self.log_of(child.managed.name)}"
         )
 
-    def last_words_of(self, name: str) -> str:
-        """Return the last line of a part's log, where a program that gives up says why; "" if there is none."""
+    def last_log_line(self, name: str) -> str:
+        """Return the last line of a process's log, where a program that fails says why; "" for an empty log."""
         try:
             lines = self.log_of(name).read_text(errors="replace").strip().splitlines()
         except OSError:
@@ -210,9 +214,9 @@ class Supervisor:
 
 @contextlib.contextmanager
 def lock(path: Path, holder: str) -> Iterator[None]:
-    """Hold the lock file for as long as the block runs; the kernel frees it however the process ends.
+    """Hold the lock file while the block runs; the kernel releases it however the process ends.
 
-    Raises SupervisorError, with what the present holder wrote, if another process holds it.
+    Raises SupervisorError, with the text that its holder wrote into it, if another process holds it.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -228,8 +232,8 @@ def lock(path: Path, holder: str) -> Iterator[None]:
         except OSError:
             file.seek(0)
             raise SupervisorError(
-                f"The panel runs already on {path.parent.parent} ({file.read().strip() or 'unknown process'}). "
-                "Stop it first, or give this one another STATE_DIR and PORT."
+                f"The panel is already running on {path.parent.parent} ({file.read().strip() or 'unknown process'}). "
+                "Stop it first, or set another STATE_DIR and PORT for this one."
             ) from None
         file.truncate(0)
         file.write(holder)
@@ -237,10 +241,10 @@ def lock(path: Path, holder: str) -> Iterator[None]:
         yield
 
 
-def end_leftovers(record: Path, patience_s: float = 5.0) -> bool:
-    """End the processes that a record tells of, if they are still those; return whether there were any.
+def end_leftovers(record: Path, timeout_s: float = 5.0) -> bool:
+    """End the processes that a record names, unless their ids belong to others by now; return whether there were any.
 
-    They were asked to end when their supervisor died, so they get `patience_s` to finish.
+    They got a signal when their supervisor died, so they get `timeout_s` to finish.
     """
     try:
         known = json.loads(record.read_text())
@@ -249,11 +253,11 @@ def end_leftovers(record: Path, patience_s: float = 5.0) -> bool:
         return False
 
     def is_left() -> bool:
-        return (started is not None and start_of(pid) == started) or _has_marked_member(pid, token)
+        return (started is not None and process_start_time(pid) == started) or _has_marked_member(pid, token)
 
     if pid <= 1 or not is_left():
         return False
-    until_s = time.monotonic() + patience_s
+    until_s = time.monotonic() + timeout_s
     while is_left() and time.monotonic() < until_s:
         time.sleep(0.05)
     if is_left():
@@ -261,14 +265,14 @@ def end_leftovers(record: Path, patience_s: float = 5.0) -> bool:
     return True
 
 
-def start_of(pid: int) -> str | None:
-    """Return what tells a process from a later one with the same pid: when it started; None if there is none."""
+def process_start_time(pid: int) -> str | None:
+    """Return the start time of a process, which tells it from a later one with the same id; None if it does not run."""
     try:
         if _ON_LINUX:
             after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
             return None if after_name[0] == "Z" else f"{after_name[19]}@{_boot_id()}"
-        said = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
-        return said.stdout.strip() or None
+        shown = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
+        return shown.stdout.strip() or None
     except (OSError, IndexError):
         return None
 
@@ -278,7 +282,7 @@ def _boot_id() -> str:
 
 
 def _has_marked_member(group: int, token: str) -> bool:
-    """Whether a process of the group carries the run's token in its environment, as only our own children do."""
+    """Whether a process of the group has the run's token in its environment, as only our own children do."""
     if not _ON_LINUX:
         return False
     marker = f"{_RUN_VARIABLE}={token}".encode()
@@ -304,7 +308,7 @@ def _explain_exit(code: int) -> str:
 
 
 def _rotate(log: Path) -> None:
-    """Make room for a new log; the last few stay as NAME.log.1, .2, …"""
+    """Put the log aside; the last few are kept as NAME.log.1, .2, …"""
     if not log.stat().st_size:
         return
     for number in range(_KEPT_LOGS - 1, 0, -1):

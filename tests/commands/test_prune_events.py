@@ -26,11 +26,11 @@ def test_old_events_of_the_panel_go_and_what_people_did_stays(capsys):
         EventFactory.create(project=project, actor="ann", at=old, reason="CredentialsRevealed").pk,
     }
     call_command("prune_events", "--older-than-days", "30", "--dry-run")
-    assert "Would remove 1 events" in capsys.readouterr().out
+    assert "Would delete 1 events" in capsys.readouterr().out
     assert Event.objects.count() == len(kept) + 1
     call_command("prune_events", "--older-than-days", "30")
     assert set(Event.objects.values_list("pk", flat=True)) == kept
-    assert "Removed 1 events" in capsys.readouterr().out
+    assert "Deleted 1 events" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("days", "left"), [(0, 2), (30, 1)])

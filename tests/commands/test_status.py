@@ -111,7 +111,7 @@ def test_status_says_on_stderr_that_nothing_works_on_the_queue(
     provisioned_project(name="shop")
     ran = run("status", "--json")
     assert (ran.code, len(ran.lines)) == (0, 1)
-    assert ran.err == f"Nothing works on the queue, so this is how it was last seen: start {remedy}.\n"
+    assert ran.err == f"No queue worker is running, so this status may be out of date. Start one with {remedy}.\n"
     heartbeats.beat_queue()
     assert run("status", "--json").err == ""
 
@@ -185,7 +185,7 @@ def test_default_credentials_are_not_shown_as_the_projects_own(reveal: list[str]
     ran = run("credentials", "late", *reveal)
     assert (ran.code, ran.out) == (1, "")
     assert "late has no captured credentials yet" in ran.err
-    assert "default credentials meanwhile" in ran.err
+    assert "default credentials" in ran.err
 
 
 @pytest.mark.django_db
@@ -193,7 +193,7 @@ def test_a_reason_without_reveal_is_a_wrong_usage() -> None:
     provisioned_project(name="shop")
     ran = run("credentials", "shop", "--reason", "restore")
     assert (ran.code, ran.out) == (2, "")
-    assert ran.err == "--reason goes with --reveal: say --reveal as well to see the password.\n"
+    assert ran.err == "--reason works only with --reveal. Add --reveal to see the password.\n"
     assert not Event.objects.filter(reason="CredentialsRevealed").exists()
 
 
@@ -269,7 +269,7 @@ def test_only_a_terminal_is_asked_before_a_deletion(program: Program) -> None:
     ran = program("delete", "ccc")
     assert ran.code == 0
     assert "[y/N]" not in ran.out + ran.err
-    assert ran.err == "Nothing works on the queue, so what was asked for waits: start `make run`.\n"
+    assert ran.err == "No queue worker is running, so requests wait. Start one with `make run`.\n"
     assert json.loads(program("status", "ccc", "--json").out)["phase"] == "Deleting"
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from provisioning.management.supervisor import Part, Supervisor, SupervisorError, end_leftovers, lock
+from provisioning.management.supervisor import ManagedProcess, Supervisor, SupervisorError, end_leftovers, lock
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Reads /proc.")
@@ -23,8 +23,8 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def shell(script: str, stop_timeout_s: float = 2.0) -> Part:
-    return Part("part", "The part", ("bash", "-c", script), stop_timeout_s)
+def shell(script: str, stop_timeout_s: float = 2.0) -> ManagedProcess:
+    return ManagedProcess("part", "part", ("bash", "-c", script), stop_timeout_s)
 
 
 def pid_in(path: Path) -> int:
@@ -42,8 +42,7 @@ def test_a_part_that_dies_is_started_again_with_all_that_it_started(
     wait_for(lambda: (supervisor.tend(), said)[1])
     wait_for(lambda: not is_alive(child))
     assert said == [
-        "The part ended unexpectedly (killed by SIGKILL); it is started again in 0.5 s. "
-        f"Its log: {supervisor.log_of('part')}"
+        f"The part ended unexpectedly (killed by SIGKILL). Restarting in 0.5 s. Log: {supervisor.log_of('part')}"
     ]
     assert supervisor.uptime_s("part") == 0.0
     wait_for(lambda: (supervisor.tend(), (tmp_path / "leader").exists())[1])
@@ -54,9 +53,9 @@ def test_a_part_that_dies_is_started_again_with_all_that_it_started(
 def test_the_pause_before_another_try_grows(supervisor: Supervisor, said: list[str]) -> None:
     supervisor.start(shell("echo no luck; exit 7"))
     wait_for(lambda: (supervisor.tend(), supervisor.failures_of("part") == 3)[1])
-    assert [line.partition("again in ")[2].split(".  ")[0].split(" s.")[0] for line in said] == ["0.5", "1", "2"]
+    assert [line.partition("Restarting in ")[2].split(".  ")[0].split(" s.")[0] for line in said] == ["0.5", "1", "2"]
     assert all("exit code 7" in line for line in said)
-    assert supervisor.last_words_of("part") == "no luck"
+    assert supervisor.last_log_line("part") == "no luck"
 
 
 def test_stopping_is_polite_first_and_leaves_nothing(supervisor: Supervisor, tmp_path: Path) -> None:
@@ -82,18 +81,18 @@ def test_a_hanging_part_is_restarted_at_once(supervisor: Supervisor, tmp_path: P
     leader = pid_in(tmp_path / "leader")
     supervisor.restart("part", "The part hangs.")
     assert not is_alive(leader)
-    assert said == ["The part hangs. The part is started again."]
+    assert said == ["The part hangs. Restarting the part."]
     assert supervisor.uptime_s("part") > 0.0
 
 
 def test_parts_end_when_their_supervisor_is_killed(tmp_path: Path, repository: Path) -> None:
     script = (
         "import os, pathlib, time\n"
-        "from provisioning.management.supervisor import Part, Supervisor\n"
+        "from provisioning.management.supervisor import ManagedProcess, Supervisor\n"
         f"here = pathlib.Path({str(tmp_path)!r})\n"
         "supervisor = Supervisor(here / 'state', dict(os.environ), here, print)\n"
         "supervisor.prepare()\n"
-        "supervisor.start(Part('part', 'The part', ('bash', '-c', 'echo $$ > leader; exec sleep 300')))\n"
+        "supervisor.start(ManagedProcess('part', 'part', ('bash', '-c', 'echo $$ > leader; exec sleep 300')))\n"
         "time.sleep(300)\n"
     )
     with subprocess.Popen([sys.executable, "-c", script], cwd=repository) as process:
@@ -113,11 +112,11 @@ def test_what_an_earlier_supervisor_left_is_ended_and_nothing_else(tmp_path: Pat
     with subprocess.Popen(["sleep", "300"], start_new_session=True) as bystander:
         try:
             foreign.write_text(json.dumps({**json.loads(record.read_text()), "pid": bystander.pid}))
-            assert end_leftovers(foreign, patience_s=0.1) is False
+            assert end_leftovers(foreign, timeout_s=0.1) is False
             assert bystander.poll() is None
             os.kill(leader, signal.SIGKILL)
             assert is_alive(child)
-            assert end_leftovers(record, patience_s=0.2) is True
+            assert end_leftovers(record, timeout_s=0.2) is True
             wait_for(lambda: not is_alive(child))
         finally:
             bystander.kill()
@@ -128,14 +127,14 @@ def test_what_an_earlier_supervisor_left_is_ended_and_nothing_else(tmp_path: Pat
 def test_a_broken_record_ends_nobody(tmp_path: Path, content: str) -> None:
     record = tmp_path / "part.json"
     record.write_text(content)
-    assert end_leftovers(record, patience_s=0.1) is False
+    assert end_leftovers(record, timeout_s=0.1) is False
 
 
 def test_one_supervisor_a_state_directory(tmp_path: Path) -> None:
     path = tmp_path / "run" / "up.lock"
     with (
         lock(path, "process 1, port 8000"),
-        pytest.raises(SupervisorError, match=r"runs already on .* \(process 1, port 8000\)"),
+        pytest.raises(SupervisorError, match=r"is already running on .* \(process 1, port 8000\)"),
         lock(path, "process 2"),
     ):
         pytest.fail("Two hold one lock.")
@@ -156,7 +155,7 @@ def test_a_state_directory_that_is_a_file_is_a_sentence(tmp_path: Path) -> None:
 
 def test_a_program_that_is_not_there_is_a_sentence(supervisor: Supervisor) -> None:
     with pytest.raises(SupervisorError, match="The part can't be started: /nowhere/program: No such file"):
-        supervisor.start(Part("part", "The part", ("/nowhere/program",)))
+        supervisor.start(ManagedProcess("part", "part", ("/nowhere/program",)))
 
 
 def test_logs_of_the_last_starts_are_kept(tmp_path: Path) -> None:

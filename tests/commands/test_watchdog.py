@@ -12,8 +12,8 @@ from django_q.tasks import async_task
 
 from projects.services.provisioning import add_project
 from provisioning import heartbeats
-from provisioning.management.commands.up import Command
-from provisioning.management.supervisor import Part, Supervisor
+from provisioning.management.supervisor import ManagedProcess, Supervisor
+from provisioning.management.watchdog import restart_hanging_queue
 from provisioning.models import ProcessLease
 from provisioning.reconcile.lease import claim
 
@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.skipif(sys.platform != "linux",
 @pytest.fixture(autouse=True)
 def running_queue(supervisor: Supervisor) -> None:
     """A queue that has run for a minute."""
-    supervisor.start(Part("queue", "The queue", ("sleep", "300")))
+    supervisor.start(ManagedProcess("queue", "queue", ("sleep", "300")))
     supervisor._children["queue"].started_at_s -= 60
 
 
@@ -38,8 +38,8 @@ def give_out_signs_of_life() -> None:
 
 def test_a_queue_that_takes_nothing_off_is_started_again(supervisor: Supervisor, said: list[str]) -> None:
     give_out_signs_of_life()
-    Command()._wake_hanging_queue(supervisor)
-    assert said == ["The queue does not take off what its workers have done. The queue is started again."]
+    restart_hanging_queue(supervisor)
+    assert said == ["The queue does not acknowledge tasks that its workers have finished. Restarting the queue."]
 
 
 def test_slow_passes_of_all_workers_are_not_cut_short(supervisor: Supervisor, said: list[str]) -> None:
@@ -47,5 +47,5 @@ def test_slow_passes_of_all_workers_are_not_cut_short(supervisor: Supervisor, sa
     give_out_signs_of_life()
     for number in range(settings.Q_CLUSTER["workers"]):
         assert claim(add_project(f"p{number}", actor="tester").pk, timezone.now()) is not None
-    Command()._wake_hanging_queue(supervisor)
+    restart_hanging_queue(supervisor)
     assert said == []

@@ -157,8 +157,8 @@ def test_commands_name_kubeconfig_without_embedded_cluster(arguments, tmp_path):
     done = run(["-c", MANAGE, *arguments], tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     (line,) = done.stderr.splitlines()
-    assert line.startswith("There is no embedded cluster in this installation")
-    assert "set KUBECONFIG" in line
+    assert line.startswith("This installation has no embedded cluster")
+    assert "Set KUBECONFIG" in line
 
 
 def test_doctor_names_kubeconfig_without_embedded_cluster(state_dir):

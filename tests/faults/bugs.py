@@ -326,7 +326,7 @@ SUPERVISOR_BUGS = (
     Bug(
         "nobody watches over the queue",
         "idle worker next in line killed",
-        (Edit(up.Command._tend, "self._wake_hanging_queue(supervisor)", "pass"),),
+        (Edit(up.Command._tend, "restart_hanging_queue(supervisor)", "pass"),),
     ),
 )
 

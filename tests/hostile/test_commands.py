@@ -79,7 +79,7 @@ def test_undecodable_argument_is_a_usage_error(command, name):
     ran = run(command, name)
     assert ran.code == 2
     assert ran.lines == []
-    assert ran.err == "The argument names holds something that is not text in UTF-8. Type it again.\n"
+    assert ran.err == "The argument names is not valid UTF-8. Type it again.\n"
 
 
 def test_invalid_timeout_is_quoted_on_one_line():

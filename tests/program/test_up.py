@@ -138,7 +138,7 @@ def log_in(panel: Panel, password: str) -> str:
 @pytest.mark.timeout(240)
 def test_first_start_use_and_restart(panel: Panel) -> None:
     # The first start: an administrator, one URL, the sample project with its steps.
-    panel.await_said("Ctrl-C ends the panel.")
+    panel.await_said("Press Ctrl-C to stop the panel.")
     first = panel.said
     assert first.count("http://") == 1
     assert f"The panel is ready: {panel.url}" in first
@@ -170,7 +170,7 @@ def test_first_start_use_and_restart(panel: Panel) -> None:
     for port in (panel.port, free_port()):
         second = panel.manage("up", PORT=str(port))
         assert (second.code, second.out) == (1, "")
-        assert second.err.startswith(f"The panel runs already on {panel.state_dir} (process ")
+        assert second.err.startswith(f"The panel is already running on {panel.state_dir} (process ")
     assert panel.manage("status").err == ""
     revealed = panel.manage("credentials", "demo", "--reveal", "--reason", "a test", "--format", "url")
     url = revealed.out.strip()
@@ -206,14 +206,14 @@ def test_first_start_use_and_restart(panel: Panel) -> None:
     assert doctor.code == 1
     silent = panel.manage("alive", "queue")
     assert (silent.code, "ever heard of" in silent.err) == (1, False)
-    assert re.search(r"^failed +queue +Nothing works on the queue: start `make run`\.", doctor.out, re.MULTILINE)
-    assert re.search(r"^warning +watcher +No watcher runs: start `make run`\.", doctor.out, re.MULTILINE)
-    assert "The embedded cluster starts with `make run`." in doctor.out
-    assert panel.manage("status").err.startswith("Nothing works on the queue, so this is how it was last seen: ")
+    assert re.search(r"^failed +queue +No queue worker is running\. Start one with `make run`", doctor.out, re.M)
+    assert re.search(r"^warning +watcher +No watcher is running\. Start one with `make run`", doctor.out, re.M)
+    assert "Start the embedded cluster with `make run`." in doctor.out
+    assert panel.manage("status").err.startswith("No queue worker is running, so this status may be out of date. ")
     panel.start()
     panel.await_said("The panel is ready")
-    panel.await_said("Ctrl-C ends the panel.")
-    assert "Administrator: admin. If the password is lost: `manage.py changepassword admin`." in panel.said
+    panel.await_said("Press Ctrl-C to stop the panel.")
+    assert "Administrator: admin. To reset a lost password, run `manage.py changepassword admin`." in panel.said
     assert given[1] not in panel.said
     assert panel.said.replace("changepassword", "").count("password") == 1
     assert "demo" not in panel.said

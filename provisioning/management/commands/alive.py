@@ -1,4 +1,4 @@
-"""`manage.py alive PART`: the liveness probe of the queue and of the watcher."""
+"""`manage.py alive PROCESS`: the liveness probe of the queue and of the watcher."""
 
 import sys
 from argparse import ArgumentParser
@@ -12,19 +12,21 @@ from provisioning.management.console import DONE, FAILED, PanelCommand
 
 class Command(PanelCommand):
     help = (
-        "Say whether the queue or the watcher gives signs of life. Exit code 0 if it does, 1 if it has to be "
-        "restarted. Without the panel's database nobody can tell: that is no reason to restart anything, so 0."
+        "Check whether the queue or the watcher is alive, as a liveness probe. If the panel's database does not "
+        "answer, nothing is known, and the exit code is 0: a restart would not help."
     )
+    examples = ("alive queue", "alive watcher")
+    exit_codes = "0 alive or unknown, 1 has to be restarted, 2 wrong usage"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("part", choices=(heartbeats.QUEUE, heartbeats.WATCHER))
+        parser.add_argument("process", choices=(heartbeats.QUEUE, heartbeats.WATCHER))
 
-    def handle(self, *, part: str, **options: Any) -> None:
+    def handle(self, *, process: str, **options: Any) -> None:
         try:
-            seen = heartbeats.read()
+            health = heartbeats.read()
         except DatabaseError:
-            self.say("The panel's database does not answer: whether anything hangs is not known.")
+            self.say("The panel's database does not answer, so the state is unknown.")
             sys.exit(DONE)
-        found = seen.queue if part == heartbeats.QUEUE else seen.watcher
-        self.say(found.message)
-        sys.exit(DONE if found.alive else FAILED)
+        component = health.queue if process == heartbeats.QUEUE else health.watcher
+        self.say(component.message)
+        sys.exit(DONE if component.alive else FAILED)

@@ -10,30 +10,30 @@ from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
 from projects.audit.log import export_entries
-from provisioning.management.console import WRONG_USAGE, PanelCommand, shown, stop
+from provisioning.management.console import WRONG_USAGE, PanelCommand, command_error, quoted
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 
 class Command(PanelCommand):
     help = (
-        "Print the audit log as JSON lines, the oldest entry first: who did what, when, from which address. "
-        "Without --since, all of it."
+        "Print the audit log as JSON lines, the oldest entry first: every change, request, reveal and log-in, with its "
+        "user and address. WHEN is a date (2026-01-31), a time (2026-01-31T08:00) or an age (30m, 12h, 7d)."
     )
+    examples = ("audit --since 7d", "audit --since 2026-01-01 --until 2026-02-01 --who maria")
+    exit_codes = "0 done, 2 wrong usage"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument(
-            "--since", default="", metavar="WHEN", help="2026-01-31, 2026-01-31T08:00, or an age: 30m, 12h, 7d"
-        )
-        parser.add_argument("--until", default="", metavar="WHEN", help="the same; entries before it")
-        parser.add_argument("--who", default="", metavar="NAME", help="only what this user did")
+        parser.add_argument("--since", default="", metavar="WHEN", help="only entries from this time on (default: all)")
+        parser.add_argument("--until", default="", metavar="WHEN", help="only entries before this time")
+        parser.add_argument("--who", default="", metavar="NAME", help="only entries of this user")
 
     def handle(self, *, since: str, until: str, who: str, **options: Any) -> None:
         now = timezone.now()
         begin = _moment("--since", since, now) if since else None
         end = _moment("--until", until, now) if until else None
         if begin and end and begin >= end:
-            raise stop(WRONG_USAGE, "--since is not before --until, so nothing can lie between them.")
+            raise command_error(WRONG_USAGE, "--since has to be before --until.")
         entries = LogEntry.objects.all()
         if begin:
             entries = entries.filter(timestamp__gte=begin)
@@ -46,15 +46,13 @@ class Command(PanelCommand):
             is_empty = False
             self.stdout.write(json.dumps(entry, ensure_ascii=False))
         if is_empty and begin and begin > now:
-            self.say("--since lies in the future: there is no entry yet.")
+            self.say("No entries: --since is in the future.")
         elif is_empty:
-            self.say(
-                f"No entry of {shown(who)} matches. Names are as the entries have them." if who else "No entry matches."
-            )
+            self.say(f"No entries of {quoted(who)}. Check the spelling of the name." if who else "No entries.")
 
 
 def _moment(option: str, text: str, now: datetime) -> datetime:
-    """Return the moment that was meant. Raises CommandError (2) with what can be written."""
+    """Return the time that `text` means. Raises CommandError (2) with the formats that can be read."""
     number, unit = text[:-1], _UNITS.get(text[-1:])
     try:
         if unit and number.isascii() and number.isdecimal():
@@ -63,8 +61,10 @@ def _moment(option: str, text: str, now: datetime) -> datetime:
         moment = datetime(day.year, day.month, day.day) if day else parse_datetime(text)  # noqa: DTZ001 - made so below
         if moment is not None:
             aware = moment if timezone.is_aware(moment) else timezone.make_aware(moment)
-            # As the database has it, which the first and the last day of the calendar may not be.
+            # Converted here: it fails for times at either end of the calendar.
             return aware.astimezone(UTC)
     except (ValueError, OverflowError):
         pass
-    raise stop(WRONG_USAGE, f"{option} can't be read. Write it as 2026-01-31, 2026-01-31T08:00, 30m, 12h or 7d.")
+    raise command_error(
+        WRONG_USAGE, f"{option} can't be read. Write it as 2026-01-31, 2026-01-31T08:00, 30m, 12h or 7d."
+    )

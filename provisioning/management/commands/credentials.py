@@ -12,52 +12,62 @@ from projects.domain.states import CredentialsSource
 from projects.models import Project
 from projects.services.credentials import reveal_credentials
 from projects.services.outcome import RefusedRequestError
-from provisioning.management.console import FAILED, WRONG_USAGE, PanelCommand, actor, find_projects, stop
+from provisioning.management.console import FAILED, WRONG_USAGE, PanelCommand, actor, command_error
+from provisioning.management.lookup import find_projects
 from provisioning.management.summary import credentials_of
 
 
 class Command(PanelCommand):
     help = (
-        "Show a project's captured credentials. The password is masked; --reveal shows it, and writes who looked and "
-        "why into the project's timeline."
+        "Show the captured credentials of a project's database. The password is masked; --reveal shows it, and records "
+        "the user and the reason in the project's timeline."
     )
+    examples = (
+        "credentials shop",
+        "credentials shop --reveal --reason 'restore a dump' --format url",
+        "credentials shop --reveal --reason 'local debugging' --format env > .env",
+    )
+    exit_codes = "0 done, 1 failed or no credentials, 2 wrong usage"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("name", metavar="NAME")
-        parser.add_argument("--reveal", action="store_true", help="show the password; needs --reason")
-        parser.add_argument("--reason", default="", metavar="TEXT", help="why, for the project's timeline")
+        parser.add_argument("--reveal", action="store_true", help="show the password; requires --reason")
+        parser.add_argument("--reason", default="", metavar="TEXT", help="why you need it; recorded in the timeline")
         parser.add_argument(
             "--format",
             choices=("url", "env", "json"),
-            help="url: the URL alone; env: NAME=value lines, quoted where a shell needs it, which exports them to its "
-            "programs after `set -a` (set -a; source FILE; set +a); json: one object",
+            help="url: the connection URL only; env: NAME=value lines, quoted for a shell (to export them: set -a; "
+            "source FILE; set +a); json: one JSON object",
         )
 
     def handle(self, *, name: str, reveal: bool, reason: str, format: str | None, **options: Any) -> None:
         if reveal and not reason.strip():
-            raise stop(WRONG_USAGE, "Say why you need the credentials: --reason TEXT goes into the project's timeline.")
+            raise command_error(
+                WRONG_USAGE,
+                "Say why you need the credentials with --reason TEXT. It is recorded in the project's timeline.",
+            )
         if reason and not reveal:
-            raise stop(WRONG_USAGE, "--reason goes with --reveal: say --reveal as well to see the password.")
+            raise command_error(WRONG_USAGE, "--reason works only with --reveal. Add --reveal to see the password.")
         (project,) = find_projects([name], may_be_new=True)
-        shown = self._revealed(project, reason) if reveal else _masked(project)
+        credentials = self._revealed(project, reason) if reveal else _masked(project)
         if format is None:
-            width = max(map(len, ("Project", *shown.environment)))
-            lines = {"Project": project.name, "Verified": _verified(project), **shown.environment}
+            width = max(map(len, ("Project", *credentials.environment)))
+            lines = {"Project": project.name, "Verified": _verified(project), **credentials.environment}
             self.stdout.write("\n".join(f"{title:<{width}}  {value}" for title, value in lines.items()))
         else:
-            self.stdout.write(_formatted(project, shown, format))
+            self.stdout.write(_formatted(project, credentials, format))
         if not reveal:
-            self.say("The password is masked. To see it: --reveal --reason TEXT")
+            self.say("The password is masked. To see it, add --reveal --reason TEXT.")
 
     def _revealed(self, project: Project, reason: str) -> Connection:
         try:
             return reveal_credentials(project, actor=actor(), reason=reason)
         except RefusedRequestError as error:
-            raise stop(FAILED, _explain_none(project, str(error))) from None
+            raise command_error(FAILED, _explain_none(project, str(error))) from None
 
 
 class _MaskedConnection(Connection):
-    """A connection whose password is the mask, written as it is into the URL."""
+    """A connection whose password is the mask, which its URL contains unencoded."""
 
     @property
     def url(self) -> str:
@@ -65,17 +75,19 @@ class _MaskedConnection(Connection):
 
 
 def _masked(project: Project) -> Connection:
-    """Return the captured credentials with the mask for a password. Raises CommandError (1) where there are none."""
+    """Return the captured credentials with the password masked. Raises CommandError (1) if there are none."""
     database = project.database
     if database is None or credentials_of(database, None) is not CredentialsSource.CAPTURED or database.port is None:
-        waiting = project.message or "it was never provisioned."
-        raise stop(FAILED, _explain_none(project, f"{project.name} has no captured credentials yet: {waiting}"))
+        waiting = project.message or "it is not provisioned."
+        raise command_error(
+            FAILED, _explain_none(project, f"{project.name} has no captured credentials yet: {waiting}")
+        )
     return _MaskedConnection(database.host, database.port, database.database, database.username, MASK)
 
 
 def _explain_none(project: Project, why: str) -> str:
     if credentials_of(project.database, project.sandbox) is CredentialsSource.DEFAULT:
-        return f"{why} Its sandbox runs with the default credentials meanwhile, which are not the project's own."
+        return f"{why} Its sandbox uses the default credentials, which are not the project's own."
     return why
 
 
@@ -83,22 +95,22 @@ def _verified(project: Project) -> str:
     database = project.database
     if database is None or not database.is_verified:
         return f"no: {(database and database.verification_note) or 'not tried yet'}"
-    return "yes, by a connection"
+    return "yes"
 
 
-def _formatted(project: Project, shown: Connection, format: str) -> str:
+def _formatted(project: Project, credentials: Connection, format: str) -> str:
     if format == "url":
-        return shown.url
+        return credentials.url
     if format == "env":
-        return "\n".join(f"{name}={shlex.quote(value)}" for name, value in shown.environment.items())
+        return "\n".join(f"{name}={shlex.quote(value)}" for name, value in credentials.environment.items())
     facts: Mapping[str, object] = {
         "project": project.name,
-        "host": shown.host,
-        "port": shown.port,
-        "database": shown.database,
-        "username": shown.username,
-        "password": shown.password,
-        "url": shown.url,
+        "host": credentials.host,
+        "port": credentials.port,
+        "database": credentials.database,
+        "username": credentials.username,
+        "password": credentials.password,
+        "url": credentials.url,
         "credentials": CredentialsSource.CAPTURED.value,
         "verified": bool(project.database and project.database.is_verified),
     }

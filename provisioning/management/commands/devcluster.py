@@ -8,7 +8,7 @@ from typing import Any
 
 from django.conf import settings
 
-from provisioning.management.console import FAILED, PanelCommand, stop
+from provisioning.management.console import FAILED, PanelCommand, command_error
 from provisioning.management.prerequisites import EMBEDDED_CLUSTER_MISSING, check_embedded_cluster
 
 
@@ -41,7 +41,7 @@ class Command(PanelCommand):
         try:
             command_line.serve(command_line.build_options(options), write=self._write, warn=self.stderr.write)
         except ClusterError as error:
-            raise stop(FAILED, str(error)) from error
+            raise command_error(FAILED, str(error)) from error
 
     def _write(self, text: str) -> None:
         self.stdout.write(text)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from provisioning import heartbeats
-from provisioning.management.console import FAILED, PanelCommand, stop
+from provisioning.management.console import FAILED, PanelCommand, command_error
 from provisioning.management.state_transfer import export_state
 
 
@@ -15,6 +15,7 @@ class Command(PanelCommand):
         "Write projects, users, events, the audit log and everything else that the panel stores to FILE. Secrets stay "
         "encrypted: take ENCRYPTION_KEYS (or STATE_DIR/encryption_key) and SECRET_KEY along. Stop the panel first."
     )
+    examples = ("export_state state.jsonl",)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("file", type=Path, help="a file that does not exist yet; only you can read it")
@@ -24,7 +25,7 @@ class Command(PanelCommand):
         file: Path = options["file"]
         health = heartbeats.read()
         if (health.queue.alive or health.watcher.alive) and not options["running"]:
-            raise stop(
+            raise command_error(
                 FAILED,
                 "The panel is running: what changes after the export would be lost. Stop the queue, the watcher and "
                 "the web server first, or pass --running for a copy that nobody goes on with.",
@@ -32,7 +33,7 @@ class Command(PanelCommand):
         try:
             handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except OSError as error:
-            raise stop(FAILED, f"{file} can't be created: {error.strerror}. Choose a new file.") from None
+            raise command_error(FAILED, f"{file} can't be created: {error.strerror}. Choose a new file.") from None
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
             counts = export_state(stream)
         self.stdout.write(f"Exported {sum(counts.values())} rows, {counts['projects.Project']} projects, to {file}.")

@@ -6,7 +6,8 @@ from typing import Any
 
 from projects.audit.log import record_bulk_action
 from projects.models import Project
-from provisioning.management.console import FAILED, PanelCommand, stop
+from provisioning.management.console import FAILED, PanelCommand, command_error
+from provisioning.management.dry_run import add_dry_run_argument
 from provisioning.management.state_transfer import StateTransferError, import_state
 
 
@@ -15,10 +16,11 @@ class Command(PanelCommand):
         "Read FILE, which export_state has written, into the database of DATABASE_URL: an empty one, prepared with "
         "`manage.py migrate`. All rows or none. Names and keys of rows stay as they were."
     )
+    examples = ("import_state state.jsonl --dry-run", "import_state state.jsonl")
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("file", type=Path, help="what export_state has written")
-        parser.add_argument("--dry-run", action="store_true", help="read and check everything, store nothing")
+        add_dry_run_argument(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         file: Path = options["file"]
@@ -26,9 +28,9 @@ class Command(PanelCommand):
             with file.open(encoding="utf-8") as stream:
                 counts = import_state(stream, is_dry_run=options["dry_run"])
         except (OSError, UnicodeDecodeError) as error:
-            raise stop(FAILED, f"{file} can't be read: {error}.") from None
+            raise command_error(FAILED, f"{file} can't be read: {error}.") from None
         except StateTransferError as error:
-            raise stop(FAILED, str(error)) from None
+            raise command_error(FAILED, str(error)) from None
         rows = f"{sum(counts.values())} rows, {counts['projects.Project']} projects"
         if options["dry_run"]:
             self.stdout.write(f"Would import {rows}. Nothing was stored.")

@@ -1,6 +1,5 @@
-"""`manage.py orphans`: list objects with our labels that no project has, and end one of them."""
+"""`manage.py orphans`: list orphaned objects, and delete or release one of them."""
 
-import json as json_module
 from argparse import ArgumentParser
 from typing import Any
 
@@ -9,29 +8,44 @@ from django.utils import timezone
 from projects.models import Orphan, OrphanWish, read_inventory
 from projects.services.orphans import request_orphan
 from provisioning.inventory.clusters import take_inventory
-from provisioning.management.console import FAILED, WRONG_USAGE, PanelCommand, actor, stop
-from provisioning.management.wait import warn_if_nobody_works
+from provisioning.management.console import (
+    FAILED,
+    WRONG_USAGE,
+    PanelCommand,
+    actor,
+    add_json_argument,
+    command_error,
+)
+from provisioning.management.dry_run import add_dry_run_argument
+from provisioning.management.wait import warn_if_queue_stopped
 
 _SHOWN = ("kind", "namespace", "name", "labelled_as", "explanation", "is_vanished", "is_foreign", "wish", "trouble")
 
 
 class Command(PanelCommand):
     help = (
-        "Look for orphans: objects with the panel's labels that no project has, and rows whose objects vanished. With "
-        "--delete or --release, ask for the end of one; the queue looks again, and acts if it still is one. An adopted "
-        "database is never deleted. Exit codes: 0 done, 1 failed, 2 wrong usage."
+        "List orphaned objects: objects that have the panel's labels but belong to no project, and records whose "
+        "objects are missing. With --delete or --release, request the end of one of them; a queue worker checks it "
+        "again before it acts. Adopted databases are never deleted."
+    )
+    examples = (
+        "orphans",
+        "orphans --delete Secret/default/shop-env --dry-run",
+        "orphans --release Cluster/default/shop-postgres --yes",
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         which = parser.add_mutually_exclusive_group()
-        which.add_argument("--delete", metavar="KIND/NAMESPACE/NAME", help="delete this orphan")
-        which.add_argument("--release", metavar="KIND/NAMESPACE/NAME", help="take the panel's labels off this Cluster")
-        parser.add_argument("--yes", action="store_true", help="do it; without it, only what would be done is said")
-        parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
-        parser.add_argument(
-            "--no-other-panel", action="store_true", help="with --yes: you are sure that no other panel has it"
+        which.add_argument("--delete", metavar="KIND/NAMESPACE/NAME", help="delete this object")
+        which.add_argument(
+            "--release", metavar="KIND/NAMESPACE/NAME", help="remove the panel's labels from this Cluster"
         )
-        parser.add_argument("--json", action="store_true", help="one line of JSON for each orphan on stdout")
+        parser.add_argument("--yes", action="store_true", help="required to delete or release")
+        add_dry_run_argument(parser)
+        parser.add_argument(
+            "--no-other-panel", action="store_true", help="required for objects that another panel may own"
+        )
+        add_json_argument(parser, "object")
 
     def handle(
         self,
@@ -55,7 +69,7 @@ class Command(PanelCommand):
         else:
             self._list(as_json=json, is_all=not trouble)
         if trouble:
-            raise stop(FAILED, f"Not everything could be seen. {trouble}")
+            raise command_error(FAILED, f"The list is incomplete. {trouble}")
 
     def _list(self, *, as_json: bool, is_all: bool) -> None:
         orphans = list(Orphan.objects.all())
@@ -65,31 +79,32 @@ class Command(PanelCommand):
             else:
                 self.stdout.write(f"{orphan}  {orphan.explanation}")
         if not orphans and not as_json and is_all:
-            self.say("There are no orphans.")
+            self.say("There are no orphaned objects.")
 
     def _print_json(self, orphan: Orphan) -> None:
-        line = {name: getattr(orphan, name) for name in _SHOWN}
-        self.stdout.write(json_module.dumps(line, ensure_ascii=False))
+        self.print_json({name: getattr(orphan, name) for name in _SHOWN})
 
     def _end(self, named: str, wish: OrphanWish, *, is_meant: bool, is_dry_run: bool, is_sure: bool) -> Orphan:
-        """Ask for the end of the orphan called `named`, or only say what would be done; return it as it is then.
+        """Request the end of the object called `named`, or print what would be done; return its row.
 
-        For people, on stderr: stdout has orphans and nothing else. Raises CommandError (1, 2)."""
+        Messages go to stderr: stdout has the objects alone. Raises CommandError (1, 2)."""
         orphan = next((one for one in Orphan.objects.all() if str(one) == named), None)
         if orphan is None:
-            raise stop(FAILED, f"{named} is no orphan. `manage.py orphans` lists them as KIND/NAMESPACE/NAME.")
+            raise command_error(
+                FAILED, f"{named} is not an orphaned object. `manage.py orphans` lists them as KIND/NAMESPACE/NAME."
+            )
         refusal = orphan.explain_refusal(wish, is_sure=is_sure)
         if refusal:
-            raise stop(FAILED, refusal + (" (--no-other-panel)" if orphan.is_foreign and not is_sure else ""))
+            raise command_error(FAILED, refusal + (" (--no-other-panel)" if orphan.is_foreign and not is_sure else ""))
         if not is_meant:
             self.say(f"Would {wish} {orphan}. {orphan.explanation}")
             if is_dry_run:
                 return orphan
-            raise stop(WRONG_USAGE, "Nothing was done. Say --yes to do it.")
+            raise command_error(WRONG_USAGE, f"Nothing was changed. To {wish} it, add --yes.")
         outcome = request_orphan(orphan, wish, actor=actor(), is_sure=is_sure)
         if not outcome.accepted:
-            raise stop(FAILED, outcome.message)
+            raise command_error(FAILED, outcome.message)
         self.say(outcome.message)
-        warn_if_nobody_works(self)
+        warn_if_queue_stopped(self)
         orphan.wish, orphan.trouble = wish, ""
         return orphan

@@ -4,19 +4,21 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 from typing import Any
 
-from provisioning.management.console import PanelCommand, find_projects
+from provisioning.management.console import PanelCommand, add_json_argument
 from provisioning.management.dry_run import print_plans
+from provisioning.management.lookup import find_projects
 
 
 class Command(PanelCommand):
     help = (
-        "Say what a pass would do now for projects, and what would change in the cluster, without doing it. What would "
-        "be applied is sent as a dry run. Exit codes: 0 done, 1 failed, 2 wrong usage."
+        "Show what the panel would do next for projects, and which objects would change, as a diff. Nothing is "
+        "changed: objects are sent to the API server as a dry run."
     )
+    examples = ("plan shop", "plan shop --json")
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("names", nargs="+", metavar="NAME")
-        parser.add_argument("--json", action="store_true", help="one line of JSON for each project on stdout")
+        add_json_argument(parser, "project")
 
     def handle(self, *, names: Sequence[str], json: bool, **options: Any) -> None:
         print_plans(self, find_projects(names, may_be_new=True), as_json=json)

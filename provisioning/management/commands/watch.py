@@ -1,4 +1,4 @@
-"""`manage.py watch`: follow the cluster and wake the passes of the projects whose objects change."""
+"""`manage.py watch`: watch the cluster, and enqueue passes for projects whose objects change."""
 
 import signal
 import threading
@@ -11,7 +11,8 @@ from provisioning.watch.watcher import Watcher
 
 class Command(PanelCommand):
     help = (
-        "Watch the cluster until SIGINT or SIGTERM. A second watcher stands by and takes over when the first is gone."
+        "Watch the cluster and enqueue passes for projects whose objects change, until SIGINT or SIGTERM. A second "
+        "watcher waits, and takes over if the first one ends."
     )
 
     def handle(self, **options: Any) -> None:

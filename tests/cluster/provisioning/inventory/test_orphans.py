@@ -245,8 +245,8 @@ def test_that_there_are_none_is_not_said_where_nothing_could_be_seen(cluster, se
     settings.KUBECONFIG = str(nowhere)
     unseen = run("orphans")
     assert (unseen.code, unseen.out) == (1, "")
-    assert "Not everything could be seen. The API server" in unseen.err
-    assert "There are no orphans" not in unseen.err
+    assert "The list is incomplete. The API server" in unseen.err
+    assert "There are no orphaned objects" not in unseen.err
 
 
 # --- the page ------------------------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ def test_an_adopted_database_is_captured_and_its_revealed_url_connects(
     ran = run("adopt", unique_name, "--cluster", f"{unique_name}-theirs")
     assert ran.code == 0, ran.err
     assert f"Added the project {unique_name}" in ran.out
-    assert "Nothing works on the queue" in ran.err
+    assert "No queue worker is running" in ran.err
     project = follow(Project.objects.get(name=unique_name), is_running)
     assert project.database is not None
     assert project.database.origin == Origin.ADOPTED
@@ -95,15 +95,15 @@ def test_the_doctor_finds_nothing_wrong_with_a_whole_panel(provisioned: Project,
     assert code == 0, found
     assert {name: said for name, said in found.items() if said[0] != "ok"} == {}
     assert {"database", "queue", "watcher", "api server", "kubeblocks", "permissions"} <= found.keys()
-    assert "apps.kubeblocks.io/v1 is served" in found["kubeblocks"][1]
+    assert "serves apps.kubeblocks.io/v1" in found["kubeblocks"][1]
 
 
 def test_the_doctor_misses_queue_and_watcher(cluster: EmbeddedCluster) -> None:
     code, found = findings()
     assert code == 1
-    assert found["queue"] == ("failed", "Nothing works on the queue: start `make run`.")
+    assert found["queue"] == ("failed", "No queue worker is running. Start one with `make run`.")
     assert found["watcher"][0] == "warning"
-    assert found["watcher"][1].startswith("No watcher runs: start `make run`. ")
+    assert found["watcher"][1].startswith("No watcher is running. Start one with `make run`. ")
     assert found["api server"][0] == "ok"
 
 

@@ -11,7 +11,7 @@ from django.test import Client
 from django.utils import timezone
 
 from provisioning import heartbeats
-from provisioning.management.commands.up import forget_the_dead
+from provisioning.management.startup import forget_dead_processes
 from provisioning.models import ProcessLease
 from tests.factories import UserFactory
 from tests.support.commands import run
@@ -91,7 +91,7 @@ def test_stopped_queue_is_reported_as_not_running(client: Client) -> None:
     ended = subprocess.Popen(["true"])
     ended.wait()
     ProcessLease.objects.update(holder=f"{socket.gethostname()}:{ended.pid}")
-    forget_the_dead()
+    forget_dead_processes()
     assert not ProcessLease.objects.exists()
     ran = run("alive", "queue")
     assert ran.code == 1

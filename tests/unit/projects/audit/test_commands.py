@@ -37,9 +37,9 @@ def test_a_rotation_of_the_encryption_keys(settings, tmp_path: Path) -> None:
     age(settings.ENCRYPTION_KEY_FILE)
     assert run("rotate_keys", "--drop-old-keys").code == 0
     assert [row["message"] for row in entries("KeysRotated")] == [
-        "Put a new key in front of the others.",
-        "Encrypted 1 of 1 stored secrets anew with the first key.",
-        "Removed the other keys: 1.",
+        "Added a new first key.",
+        "Re-encrypted 1 of 1 stored secrets with the first key.",
+        "Removed old keys: 1.",
     ]
     stored = str(list(LogEntry.objects.values()))
     assert not [key for key in settings.ENCRYPTION_KEY_FILE.read_text().split() if key in stored]
@@ -70,4 +70,4 @@ def test_timelines_that_a_command_prunes() -> None:
     EventFactory.create(actor="panel", by_panel=True, at=old)
     call_command("prune_events", "--older-than-days", "30")
     (row,) = entries("EventsPruned")
-    assert row["message"] == "Removed 1 events of the panel that were older than 30 days."
+    assert row["message"] == "Deleted 1 events that were older than 30 days."

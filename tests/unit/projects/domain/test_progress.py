@@ -9,8 +9,8 @@ from django.utils import timezone
 from projects.domain.progress import time_to_run_s
 from projects.domain.states import DesiredState, Origin, Phase, Reason, Step
 from projects.models import DatabaseCluster, Project, Sandbox
-from provisioning.management.console import Follower
-from provisioning.management.summary import describe
+from provisioning.management.progress import ProgressTracker
+from provisioning.management.summary import describe_project
 from tests.factories import DatabaseFactory, ProjectFactory, SandboxFactory, provisioned_project
 from tests.support.pages import log_in, page
 
@@ -60,11 +60,11 @@ def test_half_a_change_of_the_password_gives_no_step_a_duration_of_nothing():
     assert durations(project)[Step.SANDBOX_APPLIED] is None
 
 
-def test_the_follower_tells_steps_reached_anew_without_a_duration():
+def test_the_tracker_reports_repeated_steps_without_a_duration():
     project = provisioned_project(name="shop")
-    follower = Follower([project])
+    tracker = ProgressTracker([project])
     change_password(project)
-    lines = follower.look()
+    lines = tracker.refresh()
     assert [line.split("shop  ")[1] for line in lines] == [
         "Credentials captured",
         "Connection verified",
@@ -96,10 +96,10 @@ def test_a_deleted_project_shows_nothing_of_what_was_cancelled():
     ended = {"retired_at": timezone.now(), "phase": Phase.DELETED, "reason": Reason.CANCELLED}
     DatabaseFactory.create(project=project, **ended)
     SandboxFactory.create(project=project, **ended)
-    follower = Follower([project])
+    tracker = ProgressTracker([project])
     Project.objects.filter(pk=project.pk).update(desired_state=DesiredState.DELETED, phase=Phase.DELETED)
-    assert follower.look() == []
-    steps: Any = describe(Project.objects.with_resources().get(pk=project.pk))["steps"]
+    assert tracker.refresh() == []
+    steps: Any = describe_project(Project.objects.with_resources().get(pk=project.pk))["steps"]
     assert {step["at"] for step in steps} == {None}
 
 
@@ -109,7 +109,7 @@ def test_it_is_said_whether_the_cluster_was_adopted(origin, said):
     DatabaseCluster.objects.filter(project=project).update(origin=origin)
     project = Project.objects.get(pk=project.pk)
     assert f"Cluster {said}" in [reached.label for reached in project.steps()]
-    described: Any = describe(project)
+    described: Any = describe_project(project)
     assert described["database"]["origin"] == origin
     body = log_in("view_project").get(page("detail", project.pk)).content.decode()
     assert (f"Cluster {said}<" in body, body.count("Cluster applied<")) == (True, int(origin is Origin.CREATED))

@@ -152,5 +152,5 @@ def test_event_outlives_its_user_even_one_named_like_the_panel(project, admin):
     long_ago = Event.objects.get(reason="CredentialsRevealed").at.replace(year=2020)
     EventFactory.create(project=project, actor="panel", reason="CredentialsRevealed", at=long_ago)
     EventFactory.create(project=project, actor="panel", by_panel=True, at=long_ago)
-    assert "Removed 1 events" in run("prune_events").out
+    assert "Deleted 1 events" in run("prune_events").out
     assert project.events.filter(reason="CredentialsRevealed").count() == 2

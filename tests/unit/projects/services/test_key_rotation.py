@@ -55,14 +55,14 @@ def test_everything_opens_with_the_new_key_alone(key_file):
     VariableFactory.create(project=project, value=EncryptedText())
     ran = run("rotate_keys", "--new-key")
     assert ran.code == 0, ran.err
-    assert "Stored secrets: 2. Encrypted anew with the first key: 2." in ran.out
+    assert "Stored secrets: 2. Re-encrypted with the first key: 2." in ran.out
     assert "Old keys: 1." in ran.out
     keep_only_first(key_file)
     assert project.database.password.reveal() != ""
     database = DatabaseCluster.objects.get()
     assert database.password.reveal() == PASSWORD
     assert [variable.value.reveal() for variable in project.variables.order_by("pk")] == [PASSWORD, ""]
-    assert "Encrypted anew with the first key: 0." in run("rotate_keys").out
+    assert "Re-encrypted with the first key: 0." in run("rotate_keys").out
 
 
 def test_a_dry_run_says_what_would_be_done_and_changes_nothing(key_file):
@@ -77,17 +77,17 @@ def test_a_dry_run_says_what_would_be_done_and_changes_nothing(key_file):
         return ran.code, ran.out + ran.err
 
     nothing = "Nothing was changed.\n"
-    assert foreseen() == (0, f"Stored secrets: 2. Would be encrypted anew with the first key: 0.\n{nothing}")
-    assert foreseen("--new-key") == (0, f"Stored secrets: 2. Would be encrypted anew with a new key: 2.\n{nothing}")
+    assert foreseen() == (0, f"Stored secrets: 2. Would be re-encrypted with the first key: 0.\n{nothing}")
+    assert foreseen("--new-key") == (0, f"Stored secrets: 2. Would be re-encrypted with a new key: 2.\n{nothing}")
     assert foreseen("--drop-old-keys")[0] == 1
     key_rotation.add_key()
     age(key_file)
     code, said = foreseen("--drop-old-keys")
-    assert (code, "anew with the first key: 2." in said, "would be removed: 1." in said) == (0, True, True)
+    assert (code, "re-encrypted with the first key: 2." in said, "would be removed: 1." in said) == (0, True, True)
     DatabaseCluster.objects.update(password=EncryptedText("fernet:unreadable"))
     assert foreseen("--drop-old-keys")[0] == 1
     code, said = foreseen("--recapture")
-    assert (code, "would be given up and read again" in said) == (0, True)
+    assert (code, "would be discarded and read again" in said) == (0, True)
 
 
 def test_second_factors_open_with_the_new_key_alone(key_file):
@@ -191,7 +191,7 @@ def test_old_keys_go_when_nothing_needs_them_any_more(key_file):
     assert "Try again in" in ran.err
     age(key_file)
     ran = run("rotate_keys", "--drop-old-keys")
-    assert (ran.code, ran.out) == (0, "Removed 1 old key; one is left.\n")
+    assert (ran.code, ran.out) == (0, "Removed 1 old key. One key is left.\n")
     variable.refresh_from_db()
     assert variable.value.reveal() == PASSWORD
 
@@ -209,7 +209,7 @@ def test_no_key_goes_while_another_one_comes(key_file):
             added[0] = key_rotation.add_key()
         return answer
 
-    with connection.execute_wrapper(add_another), pytest.raises(RefusedRequestError, match="changed meanwhile"):
+    with connection.execute_wrapper(add_another), pytest.raises(RefusedRequestError, match="changed at the same time"):
         key_rotation.drop_old_keys()
     assert (added, len(keyring.current().keys)) == ([3], 3)
     variable.refresh_from_db()
@@ -221,12 +221,12 @@ def test_no_key_goes_while_a_secret_can_not_be_read(key_file):
     ProjectVariable.objects.update(value=EncryptedText("fernet:unreadable"))
     key_rotation.add_key()
     age(key_file)
-    with pytest.raises(RefusedRequestError, match="no key was removed"):
+    with pytest.raises(RefusedRequestError, match="No key was removed"):
         key_rotation.drop_old_keys()
     ran = run("rotate_keys")
     assert ran.code == 1
     assert f"project variable LOST of project {variable.project}" in ran.err
-    assert "typed again in the admin" in ran.err
+    assert "enter variables again in the admin" in ran.err
 
 
 def test_a_lost_password_is_read_again_from_the_cluster_where_somebody_says_so(key_file):
@@ -237,7 +237,7 @@ def test_a_lost_password_is_read_again_from_the_cluster_where_somebody_says_so(k
         project.database.password.reveal()
     ran = run("rotate_keys", "--recapture")
     assert ran.code == 0, ran.err
-    assert f"To be read again from the cluster: {project.database.name}." in ran.out
+    assert f"Passwords to read again from the cluster: {project.database.name}." in ran.out
     project.refresh_from_db()
     assert project.queued_at is not None
     assert not DatabaseCluster.objects.get().password
@@ -253,8 +253,8 @@ def test_keys_of_the_environment_are_changed_there(settings):
         assert "restart every process" in ran.err
     settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode(), *settings.ENCRYPTION_KEYS]
     ran = run("rotate_keys")
-    assert "Encrypted anew with the first key: 1." in ran.out
-    assert "when every process has been restarted" in ran.out
+    assert "Re-encrypted with the first key: 1." in ran.out
+    assert "once every process has been restarted" in ran.out
 
 
 @pytest.mark.parametrize("damage", ["", "not a key", None], ids=["empty", "no key", "gone"])

@@ -165,7 +165,7 @@ def test_a_dry_run_of_provision_says_the_same(api, settings):
     ran = run("provision", "new-one", "--dry-run")
     assert ran.code == 0
     assert (
-        "Nothing stands in the way in namespace default (clock, namespace, quota, storage, version, backups)."
+        "No problems found in namespace default (clock, namespace, quota, storage, version, backups)."
         in ran.err
     )
     settings.POSTGRES_VERSION = "17.2.0"
