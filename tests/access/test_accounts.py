@@ -1,6 +1,7 @@
 """Single sign-on against a real OpenID Connect provider, and the second factor."""
 
 import importlib
+import re
 from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
@@ -362,6 +363,20 @@ def test_every_enabled_url_is_listed_and_closed_ones_redirect_to_the_log_in(prov
         assert answer.status_code < HTTPStatus.INTERNAL_SERVER_ERROR, name
         assert answer.status_code == HTTPStatus.FOUND or "no-store" in answer.headers["Cache-Control"], name
         assert "_auth_user_id" not in client.session
+
+
+def test_account_pages_are_the_panels_own(provider, maria, settings):
+    switch_on(settings, issuer=provider.url, second_factor="optional")
+    client = Client()
+    log_in(client)
+    enrol(client)
+    for name in sorted(OPEN | CLOSED):
+        args = ["oidc"] if name.startswith("openid") else []
+        page_of = client.get(reverse(name, args=args), follow=True)
+        used = {template.origin.name for template in page_of.templates if template.origin}
+        ours = {path for path in used if "/site-packages/" not in path and path.endswith(".html")}
+        assert ours or page_of.headers["Content-Type"].startswith("text/plain"), name
+        assert not re.search(r"\b[Ss]ign(ed)? (in|out|up|In|Out|Up)\b", page_of.content.decode()), name
 
 
 # --- Off by default --------------------------------------------------------------------------------------------
