@@ -164,10 +164,7 @@ def test_what_the_next_provisioning_lacks_is_a_failure_with_its_remedy(api, sett
 def test_a_dry_run_of_provision_says_the_same(api, settings):
     ran = run("provision", "new-one", "--dry-run")
     assert ran.code == 0
-    assert (
-        "No problems found in namespace default (clock, namespace, quota, storage, version, backups)."
-        in ran.err
-    )
+    assert "No problems found in namespace default (clock, namespace, quota, storage, version, backups)." in ran.err
     settings.POSTGRES_VERSION = "17.2.0"
     quota(api, pods="1")
     ran = run("provision", "new-one", "another", "--dry-run", "--json")
