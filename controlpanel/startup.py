@@ -1,4 +1,4 @@
-"""Loads the settings before anything else does, so that what is wrong with them is a sentence, not a traceback."""
+"""Loads the settings first, so that invalid settings end in a message instead of a traceback."""
 
 import os
 
@@ -13,8 +13,8 @@ _OURS = "controlpanel.settings"
 def load_settings() -> None:
     """Load the settings that DJANGO_SETTINGS_MODULE names: the panel's, or a module that imports them.
 
-    Raises ImproperlyConfigured for a setting that can't be used, and for the settings of another program, which a shell
-    may still have from there.
+    Raises ImproperlyConfigured for invalid settings, and for the settings of another program: a shell may still have
+    its DJANGO_SETTINGS_MODULE.
     """
     name = os.environ.setdefault("DJANGO_SETTINGS_MODULE", _OURS)
     foreign = ImproperlyConfigured(

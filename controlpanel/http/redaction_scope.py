@@ -1,4 +1,4 @@
-"""Each request masks, in what it stores for others to read, its own secrets and the panel's."""
+"""Limits the secrets that a request masks in stored records to its own and the panel's."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from projects.confidential.redaction import redaction_scope
 
 
 class RedactionScopeMiddleware:
-    """Gives each request a redaction scope of its own, so that no request masks words in the records of another."""
+    """Runs each request in its own redaction scope, so that its secrets mask no words in records of other requests."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self._get_response = get_response

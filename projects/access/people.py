@@ -1,4 +1,4 @@
-"""Who may edit which users and groups: nobody gains or takes away what they don't have themselves."""
+"""Which users and groups a user can edit: nobody can grant or remove permissions that they don't have."""
 
 from typing import cast
 

@@ -141,10 +141,10 @@ class LiveFilter(_Filter):
 
 
 class DeclaredChangeList(_ChangeList):
-    """A list that filters by its declared filters and nothing else.
+    """A list that accepts its declared filters only.
 
-    Django takes any other `?column__lookup=value` from the address as it is: that would search through columns that
-    nobody is shown, such as encrypted passwords and uids, and run regular expressions in the database.
+    Django accepts any `?column__lookup=value` in the query string. That would allow to search hidden columns, such as
+    encrypted passwords and uids, and to run regular expressions in the database.
     """
 
     def get_filters(self, request: HttpRequest) -> Any:
@@ -155,14 +155,14 @@ class DeclaredChangeList(_ChangeList):
 
 
 def _other_lookups(model_admin: Any) -> tuple[str, ...]:
-    """Return the lookups besides its filters that a class of the admin declares."""
+    """Return the lookups that a ModelAdmin declares besides its filters."""
     return tuple(model_admin.other_lookups)
 
 
 class PanelModelAdmin(_AnyAdmin):
-    """What every list of the admin has in common."""
+    """Base of all ModelAdmins of the panel."""
 
-    # Lookups besides the filters that links of the panel use.
+    # Lookups besides the filters, for links of the panel.
     other_lookups: ClassVar[tuple[str, ...]] = ()
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:

@@ -26,7 +26,7 @@ def project_detail(request: PanelRequest, pk: int) -> HttpResponse:
 def project_status(request: PanelRequest, pk: int) -> HttpResponse:
     """The fragment that refreshes. Answers 204 while the page's version is still `?seen=`.
 
-    The credentials card is a fragment of its own, so that a refresh neither hides revealed credentials nor discards a
+    The credentials card is a separate fragment, so that a refresh neither hides revealed credentials nor discards a
     reason that is being typed.
     """
     project = get_project(pk)

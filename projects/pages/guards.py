@@ -24,8 +24,7 @@ _View = TypeVar("_View", bound=View)
 def strict_policy(view: _View) -> _View:
     """Forbid inline styles and inline scripts in the view's responses.
 
-    'unsafe-eval' remains: Alpine.js, which runs the sidebar and the menus of the theme, evaluates expressions that
-    stand in attributes.
+    'unsafe-eval' remains: Alpine.js, which runs the theme's sidebar and menus, evaluates expressions in attributes.
     """
     decorate: Callable[[Any], Any] = csp_replace({"style-src": [SELF]})
     return cast("_View", decorate(view))

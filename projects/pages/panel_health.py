@@ -21,7 +21,7 @@ class ComponentHealth(Protocol):
 
 
 class PanelHealth(Protocol):
-    """The health of the processes beside the web server."""
+    """The health of the panel's processes other than the web server."""
 
     @property
     def watcher(self) -> ComponentHealth: ...

@@ -1,7 +1,7 @@
-"""The access table: every address, admin action and management command of the panel, with who may.
+"""The access table: every URL, admin action and management command of the panel, and the roles that can use it.
 
-Whoever adds one adds its line here; tests/access/test_table.py fails for one without a line, and asks each as every
-role. docs/access.md says the same in words.
+New ones need a line here: tests/access/test_table.py fails without it, and requests each as every role. docs/access.md
+describes the same rules.
 """
 
 from dataclasses import dataclass, field
@@ -10,10 +10,10 @@ from typing import Literal
 # --- Roles -----------------------------------------------------------------------------------------------------
 
 ANONYMOUS = "anonymous"
-# Logged in, but not marked as staff.
+# A user without staff status.
 OUTSIDER = "outsider"
 STAFF = "staff without a group"
-# Staff without a group too; what the table's addresses point at is this one's.
+# Staff without a group, and owner of the project in the URLs.
 OWNER = "owner"
 VIEWER, OPERATOR, CREDENTIALS, ADMINISTRATOR = "Viewer", "Operator", "Credentials", "Administrator"
 SUPERUSER = "superuser"
@@ -23,7 +23,7 @@ Roles = tuple[str, ...]
 NOBODY: Roles = ()
 ANYBODY: Roles = ROLES
 ALL_STAFF: Roles = ROLES[2:]
-# Those who see every project, and those who see the one that the addresses point at.
+# Roles that see every project, and those that see the project in the URLs.
 SEES_ALL: Roles = (VIEWER, OPERATOR, CREDENTIALS, ADMINISTRATOR, SUPERUSER)
 SEES_IT: Roles = (OWNER, *SEES_ALL)
 OPERATES: Roles = (OPERATOR, ADMINISTRATOR, SUPERUSER)
@@ -31,15 +31,15 @@ ACTS_ON_IT: Roles = (OWNER, *OPERATES)
 REVEALS: Roles = (CREDENTIALS, ADMINISTRATOR, SUPERUSER)
 ADMINISTERS: Roles = (ADMINISTRATOR, SUPERUSER)
 
-# --- Addresses -------------------------------------------------------------------------------------------------
+# --- URLs ------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Request:
-    """A request to an address. `may` get the status `answer`; others `refused`, and staff who don't see the row that
-    the address points at `unseen`. Who has to log in first is led to the login page.
+    """A request to a URL. The roles `may` get the status `answer`, others `refused`, and staff who can't see the row in
+    the URL `unseen`. Anonymous users are redirected to the login page.
 
-    `target` names the row (tests/access/world.py) whose key goes into the address.
+    `target` names the row (tests/access/world.py) whose key is in the URL.
     """
 
     may: Roles
@@ -69,8 +69,8 @@ def of_model(
     deletes: Roles = NOBODY,
     unseen: int = 403,
 ) -> dict[str, tuple[Request, ...]]:
-    """Return the addresses that every model of the admin has, by the end of their name. An empty form that may be
-    sent is answered with the form and what is missing."""
+    """Return the requests of a model's admin URLs by the suffix of their name. An empty form returns the form with its
+    errors."""
     return {
         "changelist": (get(lists),),
         "add": (get(adds), post(adds, 200)),
@@ -81,7 +81,7 @@ def of_model(
     }
 
 
-# A record of a project: what nobody writes, and who sees the project reads. The admin leads others to its first page.
+# A read-only record of a project, for users who can see the project. The admin redirects others to its index page.
 def record(target: str) -> dict[str, tuple[Request, ...]]:
     return of_model(target, lists=ALL_STAFF, reads=SEES_IT, unseen=302)
 
@@ -115,13 +115,13 @@ MODELS: dict[str, dict[str, tuple[Request, ...]]] = {
 }
 
 ADDRESSES: dict[str, tuple[Request, ...]] = {
-    # Nothing but "alive" and which part is not; both without a name of a project.
+    # Public: they contain no project names.
     "healthz": (Request(ANYBODY, 503),),
     "livez": (get(ANYBODY),),
-    # Or by a token, whoever has it: tests/unit/controlpanel/monitoring/test_metrics.py.
+    # Also with a token: tests/unit/controlpanel/monitoring/test_metrics.py.
     "metrics": (get(SEES_ALL),),
     "home": (get(ANYBODY, 302),),
-    # --- The own pages
+    # --- HTMX pages
     "projects:list": (get(ALL_STAFF),),
     "projects:add": (get(OPERATES), post(OPERATES, name="new")),
     "projects:detail": (get(SEES_IT, unseen=404),),
@@ -131,15 +131,15 @@ ADDRESSES: dict[str, tuple[Request, ...]] = {
     "projects:retry": (post(ACTS_ON_IT, unseen=404),),
     "projects:cancel": (post(ACTS_ON_IT, unseen=404),),
     "projects:rotate_password": (get(ACTS_ON_IT, unseen=404), post(ACTS_ON_IT, unseen=404)),
-    # One that runs is not forgotten: the page says so.
+    # Running projects can't be forgotten: the page explains the refusal.
     "projects:forget": (get(ACTS_ON_IT, unseen=404), post(ACTS_ON_IT, 200, unseen=404)),
     "projects:delete": (
         get(ACTS_ON_IT, unseen=404),
         post(ACTS_ON_IT, unseen=404),
-        # What was adopted is deleted by those who may delete everybody's.
+        # Deleting an adopted database needs delete_project for all projects.
         post(OPERATES, unseen=404, delete_adopted="yes"),
     ),
-    # --- The admin's own
+    # --- Django's admin
     "admin:index": (get(ALL_STAFF),),
     "admin:login": (Request((ANONYMOUS, OUTSIDER), refused=302, unseen=302), post(ANYBODY, 200)),
     "admin:logout": (Request(ALL_STAFF, method="post", refused=302, unseen=302),),
@@ -147,7 +147,7 @@ ADDRESSES: dict[str, tuple[Request, ...]] = {
     "admin:password_change_done": (get(ALL_STAFF),),
     "admin:jsi18n": (get(ALL_STAFF),),
     "admin:search": (get(ALL_STAFF),),
-    # Without the name of a field there is nothing to complete.
+    # Refused without the name of a field.
     "admin:autocomplete": (get(NOBODY),),
     "admin:view_on_site": (get(ALL_STAFF, 302),),
     "admin:app_list": (get(ALL_STAFF),),
@@ -172,7 +172,7 @@ for _model, _addresses in MODELS.items():
         _app, _, _name = _model.rpartition("_")
         ADDRESSES[f"admin:{_model}_{_end}" if _end else f"admin/{_app}/{_name}/<path:object_id>/"] = _requests
 
-# Addresses that are there for whoever is not logged in; all others lead to the login page.
+# URLs for anonymous users. All others redirect to the login page.
 OPEN = frozenset({"healthz", "livez", "metrics", "home", "admin:login", "admin:logout"})
 
 # --- Actions of the admin --------------------------------------------------------------------------------------
@@ -186,14 +186,14 @@ ACTIONS: dict[tuple[str, str], Roles] = {
     ("auth.user", "delete_selected"): ADMINISTERS,
     ("auth.group", "delete_selected"): ADMINISTERS,
 }
-# The row to press it on, where it is not the one that the addresses point at.
+# The row to select, if it is not the project in the URLs.
 ACTION_TARGETS = {"cancel_selected": "waiting"}
 
 # --- Commands --------------------------------------------------------------------------------------------------
 
-# Whoever has a shell with the panel's settings may give all of them: such a person has the database and the keys too.
-# What each leaves behind of who gave it: "event" in the project's timeline, "log" in the audit log, or nothing, since
-# it only looks, or runs a part of the panel, or cleans up.
+# Anyone with a shell and the panel's settings can run every command: they have the database and the keys anyway. The
+# value is where the user is recorded: "event" in the project's events, "log" in the audit log. Commands that only look,
+# run a component or clean up record nothing.
 COMMANDS: dict[str, str] = {
     "adopt": "event",
     "alive": "looks",
@@ -205,7 +205,7 @@ COMMANDS: dict[str, str] = {
     "export_state": "looks",
     "forget": "event",
     "import_state": "log",
-    # An event where this panel knows the project, else a line of the log.
+    # An event if this panel knows the project, else an audit log entry.
     "orphans": "event",
     "plan": "looks",
     "provision": "event",
@@ -218,7 +218,7 @@ COMMANDS: dict[str, str] = {
     "watch": "runs",
     "account_unsetmultipleprimaryemails": "cleans",
     "audit": "looks",
-    # Both are for whoever sets the panel up; the log is kept from the panel's own people.
+    # For the owner of the installation only: users of the panel can't delete audit log entries.
     "auditlogflush": "cleans",
     "auditlogmigratejson": "cleans",
     "axes_list_attempts": "looks",

@@ -125,14 +125,14 @@
     icon.className = "material-symbols-outlined";
     icon.setAttribute("aria-hidden", "true");
     icon.textContent = "block";
-    const sentence = document.createElement("span");
-    sentence.textContent = text;
+    const message = document.createElement("span");
+    message.textContent = text;
     const reload = document.createElement("button");
     reload.type = "button";
     reload.className = "panel-button is-small";
     reload.dataset.reload = "";
     reload.textContent = "Reload page";
-    notice.append(icon, sentence, reload);
+    notice.append(icon, message, reload);
     notices.replaceChildren(notice);
     removeMessages();
     notice.scrollIntoView({ block: "nearest" }); // the button may be far below
@@ -140,7 +140,7 @@
 
   // The notice of a 4xx response: the message of the error page that arrived instead of a fragment.
   function explainRefusal(xhr, isButton) {
-    const answer = new DOMParser().parseFromString(xhr.responseText, "text/html").querySelector("[data-sentence]");
+    const answer = new DOMParser().parseFromString(xhr.responseText, "text/html").querySelector("[data-message]");
     const why =
       xhr.status === 404
         ? "It was deleted, or you no longer have permission to view it."

@@ -96,7 +96,7 @@ def test_retry_drops_the_right_of_users_who_may_not_adopt(permissions, adopting,
     [
         (Phase.FAILED, True, False, False),
         (Phase.FAILED, False, True, True),
-        # What is under way is asked for once: who may more has it do more, and nobody takes that back.
+        # A repeated request in progress can add the right to adopt, never remove it.
         (Phase.WAITING, False, True, True),
         (Phase.WAITING, True, False, True),
         # One that runs has its database.
