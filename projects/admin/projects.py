@@ -1,6 +1,6 @@
 """The admin of projects: list, filters, form, and actions that make requests through services."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeGuard
 
@@ -12,8 +12,7 @@ from django.db.models.functions import Lower
 from django.forms import BaseModelFormSet, ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import reverse
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from projects.access.permissions import may_with_any_project, wants_adopted_deleted
@@ -28,17 +27,16 @@ from projects.admin.base import (
     lower_first,
     phase_label,
 )
+from projects.admin.bulk import NAMED, request_each
 from projects.domain import permissions
 from projects.domain.limits import MOST_FORMS
 from projects.domain.states import CredentialsSource, DesiredState, Phase
 from projects.models import Project, ProjectVariable
 from projects.pages.context import get_project, project_context
 from projects.pages.forms import ProjectAdminForm, VariableForm, VariableFormSet
-from projects.pages.list import UNSETTLED
 from projects.pages.presentation import PHASE_COLOURS, can_delete_adopted, deletion_effects
 from projects.services.cancellation import request_cancel
 from projects.services.events import record_event
-from projects.services.outcome import Outcome
 from projects.services.password_rotation import request_password_rotation
 from projects.services.provisioning import request_delete, request_provision, request_retry, request_update
 from projects.templatetags.panel import ago, reason_label
@@ -49,11 +47,6 @@ if TYPE_CHECKING:
     _VariableInline = TabularInline[ProjectVariable, Project]
 else:
     from unfold.admin import TabularInline as _VariableInline
-
-# Up to this many outcomes of a bulk action get a message each; more are grouped.
-_MESSAGES_PER_ACTION = 8
-# A message or a confirmation names this many projects and counts the rest.
-_NAMED = 50
 
 
 class VariableInline(_VariableInline):
@@ -294,28 +287,28 @@ class ProjectAdmin(PanelModelAdmin):
     @admin.action(description="Provision selected projects", permissions=["provision"])
     def provision_selected(self, request: HttpRequest, queryset: models.QuerySet[Project]) -> None:
         request_one = partial(request_provision, may_adopt=permissions.may_adopt(request.user))
-        self._request_each(request, queryset, "provision_project", request_one)
+        request_each(request, queryset, "provision_project", request_one)
 
     @admin.action(description="Retry selected projects", permissions=["provision"])
     def retry_selected(self, request: HttpRequest, queryset: models.QuerySet[Project]) -> None:
         request_one = partial(request_retry, may_adopt=permissions.may_adopt(request.user))
-        self._request_each(request, queryset, "provision_project", request_one)
+        request_each(request, queryset, "provision_project", request_one)
 
     @admin.action(description="Cancel provisioning of selected projects", permissions=["provision"])
     def cancel_selected(self, request: HttpRequest, queryset: models.QuerySet[Project]) -> None:
-        self._request_each(request, queryset, "provision_project", request_cancel)
+        request_each(request, queryset, "provision_project", request_cancel)
 
     @admin.action(description="Rotate database passwords of selected projects", permissions=["provision"])
     def rotate_passwords(self, request: HttpRequest, queryset: models.QuerySet[Project]) -> None:
         """Refused for adopted databases: the project's page asks for confirmation."""
-        self._request_each(request, queryset, "provision_project", request_password_rotation)
+        request_each(request, queryset, "provision_project", request_password_rotation)
 
     @admin.action(description="Delete selected projects…", permissions=["request_delete"])
     def delete_selected_projects(self, request: HttpRequest, queryset: models.QuerySet[Project]) -> HttpResponse | None:
         """Show what will be deleted and kept; once confirmed, request each deletion."""
         if request.POST.get("confirmed") == "yes":
             request_one = partial(request_delete, delete_adopted=wants_adopted_deleted(request))
-            self._request_each(request, queryset, "delete_project", request_one)
+            request_each(request, queryset, "delete_project", request_one)
             return None
         projects = list(queryset)
         present = [
@@ -328,75 +321,17 @@ class ProjectAdmin(PanelModelAdmin):
             "title": f"Delete {len(present)} project{'' if len(present) == 1 else 's'}?",
             "opts": self.opts,
             "projects": projects,
-            "deletions": [(project, deletion_effects(project, request.user)) for project in present[:_NAMED]],
+            "deletions": [(project, deletion_effects(project, request.user)) for project in present[:NAMED]],
             "count": len(present),
-            "more": max(len(present) - _NAMED, 0),
+            "more": max(len(present) - NAMED, 0),
             "offers_adopted": any(can_delete_adopted(project, request.user) for project in present),
             "action_checkbox_name": ACTION_CHECKBOX_NAME,
         }
         return TemplateResponse(request, "admin/projects/project/delete_projects.html", context)
 
-    def _request_each(
-        self,
-        request: HttpRequest,
-        projects: Iterable[Project],
-        codename: str,
-        request_one: Callable[..., Outcome],
-    ) -> None:
-        """Make the request for each project that the user has the permission for, and show the outcomes."""
-
-        def ask(project: Project) -> Outcome:
-            if not permissions.may(request.user, codename, project):
-                return Outcome(
-                    False, f"{project.name}: you don't have permission for other people's projects (needs: {codename})."
-                )
-            return request_one(project, actor=request.user.get_username())
-
-        outcomes = [(project, ask(project)) for project in projects]
-        for say, accepted in ((messages.success, True), (messages.warning, False)):
-            kind = [(project, outcome) for project, outcome in outcomes if outcome.accepted is accepted]
-            if len(kind) <= _MESSAGES_PER_ACTION:
-                for _, outcome in kind:
-                    say(request, outcome.message)
-            else:
-                say(request, _grouped(kind))
-        accepted_ones = [project for project, outcome in outcomes if outcome.accepted]
-        if accepted_ones:
-            messages.info(request, _live_view_link(accepted_ones))
-
 
 def _is_key(object_id: str | None) -> TypeGuard[str]:
     return object_id is not None and object_id.isdecimal()
-
-
-def _live_view_link(projects: list[Project]) -> SafeString:
-    """Return a link to the page that shows the progress, since this list doesn't refresh: the page of a single project,
-    or the live view of all projects in progress."""
-    if len(projects) == 1:
-        url, text = projects[0].get_absolute_url(), f"View progress of {projects[0].name}"
-    else:
-        url, text = f"{reverse('projects:list')}?phase={UNSETTLED}", "View progress of all projects"
-    return format_html('<a class="panel-link" href="{}">{}</a>', url, text)
-
-
-def _grouped(outcomes: list[tuple[Project, Outcome]]) -> SafeString:
-    """Return one line for each distinct message, with the names of its projects."""
-    names: dict[str, list[str]] = {}
-    for project, outcome in outcomes:
-        names.setdefault(outcome.message.removeprefix(f"{project.name}:").removeprefix(f"{project.name} "), []).append(
-            project.name
-        )
-    lines = [
-        (f"{len(of)} projects" if len(of) > 1 else of[0], said.strip(), f" ({_first(of)})" if len(of) > 1 else "")
-        for said, of in names.items()
-    ]
-    return format_html_join("", "<p><strong>{}</strong>: {}{}</p>", lines)
-
-
-def _first(names: list[str]) -> str:
-    """Return the names, comma-separated; beyond the first ones, their number."""
-    more = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _variable_changes(formset: BaseModelFormSet[Any, Any]) -> list[str]:

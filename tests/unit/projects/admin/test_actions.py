@@ -77,12 +77,12 @@ def test_many_outcomes_are_grouped(admin):
         "old-00: retry started.",
         "old-01: retry started.",
     )
-    assert refused.startswith("<p><strong>12 projects</strong>: is not provisioned. Press Provision instead. (new-00,")
+    assert refused.startswith("<p><strong>12 projects</strong>: Not provisioned. Press Provision instead. (new-00,")
 
     response = run_action(admin, "provision_selected", *projects[:20])
     accepted, follow = messages_of(response)
     assert f'href="{reverse("projects:list")}?phase=unsettled">View progress of all projects</a>' in follow
-    assert accepted.startswith("<p><strong>20 projects</strong>: provisioning started. (new-00, new-01,")
+    assert accepted.startswith("<p><strong>20 projects</strong>: Provisioning started. (new-00, new-01,")
     assert OrmQ.objects.count() == 22
 
 
