@@ -29,7 +29,7 @@ def add_settled(count: int, prefix: str, events: int) -> list[list[str]]:
             desired_state=DesiredState.RUNNING,
             phase=Phase.RUNNING,
             reason=Reason.READY,
-            message="The database is up and the sandbox runs with its credentials.",
+            message="Database and sandbox running.",
             wanted_generation=1,
             observed_generation=1,
             requested_at=now - timedelta(minutes=9),

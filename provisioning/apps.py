@@ -6,7 +6,7 @@ from django.db.models.signals import post_migrate
 
 
 def make_cache_table(using: str, **_: Any) -> None:
-    """Make the table of the shared cache, if there is none: `migrate` is all that a new database needs."""
+    """Create the table of the shared cache if it is missing, so that a new database needs only `migrate`."""
     call_command("createcachetable", verbosity=0, database=using)
 
 

@@ -1,4 +1,4 @@
-"""What must hold of the settings before anything starts; Django runs these checks with every command that matters."""
+"""System checks of the settings."""
 
 from typing import Any
 
@@ -8,9 +8,10 @@ from django.core.checks import CheckMessage, Error, register
 
 @register
 def check_queue(**_: Any) -> list[CheckMessage]:
-    """A task that runs longer than `retry` is given out again while it still runs.
+    """Check that no task is repeated while it still runs.
 
-    A worker takes `queue_limit` tasks ahead, and their time begins when they are taken: `retry` has to leave room.
+    django-q repeats a task that was not acknowledged `retry` seconds after a worker took it. Workers take up to
+    `queue_limit` tasks in advance, so `retry` must leave time to wait and to run.
     """
     queue: dict[str, Any] = settings.Q_CLUSTER
     timeout_s, retry_s = queue["timeout"], queue["retry"]
@@ -18,8 +19,8 @@ def check_queue(**_: Any) -> list[CheckMessage]:
         return []
     return [
         Error(
-            f"Q_CLUSTER: retry ({retry_s} s) has to be more than twice timeout ({timeout_s} s): a task that "
-            "waits for a worker and then runs to its end would be run twice.",
+            f"Q_CLUSTER: retry ({retry_s} s) must be more than twice timeout ({timeout_s} s). Else a task that waits "
+            "for a worker first is run twice.",
             hint="Raise retry, or lower timeout.",
             id="provisioning.E001",
         )

@@ -1,4 +1,4 @@
-"""Which of the panel's processes are alive: leases that they renew, heartbeats that they leave."""
+"""Which of the panel's processes are alive: the leases that they hold and the heartbeats that they leave."""
 
 import os
 import socket
@@ -14,23 +14,22 @@ from django.utils.dateparse import parse_datetime
 from provisioning.models import ProcessLease
 
 WATCHER, QUEUE, SWEEP = "watcher", "queue", "sweep"
-# A standby takes over within this time.
+# A standby watcher takes over within this time.
 WATCHER_LEASE = timedelta(seconds=12)
-# The watcher puts a heartbeat task in the queue this often; the sweep's schedule does it where there is none.
+# How often the watcher enqueues a heartbeat task; without one, the sweep's schedule counts as a heartbeat.
 BEAT_EVERY = timedelta(seconds=5)
 _QUEUE_SILENCE = timedelta(seconds=30)
 _QUEUE_SILENCE_UNWATCHED = timedelta(seconds=100)
 _BEAT_GRANULARITY = timedelta(seconds=1)
-# By how much the clocks of the panel's machines may differ.
+# How far the clocks of the panel's machines may differ.
 CLOCK_SKEW = timedelta(seconds=15)
-# When this process last recorded that it runs something: most tasks need not ask the database.
+# When this process last recorded a heartbeat, so that most tasks don't query the database for it.
 _beaten_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ComponentHealth:
-    """One of the panel's processes: whether it is alive, a sentence, the seconds since it was last heard of, and
-    whether something outside keeps it from its work."""
+    """The health of one component. `age_s`: since its last heartbeat; `is_degraded`: it runs, but can't do its work."""
 
     alive: bool
     message: str
@@ -46,8 +45,8 @@ class Liveness:
 
 @dataclass(frozen=True, slots=True)
 class WatchCoverage:
-    """Since when a watcher has followed the cluster, by its own clock, and by how much that may be behind this one: it
-    renewed its lease some time ago, so not by more than that seems to be."""
+    """Since when a watcher has followed the cluster, by its own clock. `most_behind`: how far that clock may be behind
+    this one, at most the time since it renewed its lease."""
 
     since: datetime
     most_behind: timedelta
@@ -80,12 +79,12 @@ def acquire(name: str, token: uuid.UUID, duration: timedelta, now: datetime, det
 
 
 def release(name: str, token: uuid.UUID) -> None:
-    """Let a standby take the lease at once."""
+    """Release the lease, so that a standby can take it at once."""
     ProcessLease.objects.filter(name=name, token=token).update(until=None, token=None)
 
 
 def beat_queue() -> None:
-    """Record that a worker of the queue has just run something; at most once a second."""
+    """Record that a worker of the queue runs a task; at most once a second."""
     global _beaten_at
     now = timezone.now()
     if _beaten_at is not None and _beaten_at <= now < _beaten_at + _BEAT_GRANULARITY:
@@ -100,25 +99,25 @@ def beat_queue() -> None:
 
 
 def last_beat() -> datetime | None:
-    """Return when a worker of the queue last began something; None if none ever has."""
+    """Return when a worker of the queue last began a task; None if none ever did."""
     return ProcessLease.objects.filter(name=QUEUE).values_list("renewed_at", flat=True).first()
 
 
 def is_watched(now: datetime) -> bool:
-    """Whether a watcher leads and its watches are in step with the cluster."""
-    lease = _watchers_lease(now)
+    """Whether a watcher holds the lease and its watches are up to date."""
+    lease = _watcher_lease(now)
     return lease is not None and lease.details.get("in_step") is True
 
 
-def _watchers_lease(now: datetime) -> ProcessLease | None:
-    """Return the lease of the watcher that leads."""
+def _watcher_lease(now: datetime) -> ProcessLease | None:
+    """Return the lease, if a watcher holds it."""
     latest = now + WATCHER_LEASE + CLOCK_SKEW
     return ProcessLease.objects.filter(name=WATCHER, until__gt=now, until__lte=latest).first()
 
 
 def read_watch_coverage(now: datetime) -> WatchCoverage | None:
-    """Return since when the leading watcher has followed the cluster; None while none does."""
-    lease = _watchers_lease(now)
+    """Return since when the watcher has followed the cluster; None if no watcher is up to date."""
+    lease = _watcher_lease(now)
     if lease is None or lease.renewed_at is None or lease.details.get("in_step") is not True:
         return None
     since = parse_datetime(str(lease.details.get("since") or ""))
@@ -126,7 +125,7 @@ def read_watch_coverage(now: datetime) -> WatchCoverage | None:
 
 
 def read(now: datetime | None = None) -> Liveness:
-    """Return what is known of the watcher and of the queue's workers."""
+    """Return the health of the watcher and of the queue's workers."""
     now = now or timezone.now()
     leases = {lease.name: lease for lease in ProcessLease.objects.filter(name__in=[WATCHER, QUEUE])}
     watcher = _read_watcher(leases.get(WATCHER), now)
@@ -136,31 +135,27 @@ def read(now: datetime | None = None) -> Liveness:
 def _read_watcher(lease: ProcessLease | None, now: datetime) -> ComponentHealth:
     if lease is None or lease.renewed_at is None:
         return ComponentHealth(
-            False, "No watcher runs: everything still comes to its end, only slower. Start `manage.py watch`."
+            False, "The watcher is not running. Provisioning still works, but slower. Start `manage.py watch`."
         )
     age_s = (now - lease.renewed_at).total_seconds()
     if lease.until is None or not now < lease.until <= now + WATCHER_LEASE + CLOCK_SKEW:
-        return ComponentHealth(
-            False, f"The watcher was last heard of {age_s:.0f} s ago. Start `manage.py watch` again.", age_s
-        )
-    trouble = str(lease.details.get("trouble") or "")
-    if trouble:
-        return ComponentHealth(True, f"The watcher runs, but: {trouble}", age_s, is_degraded=True)
-    return ComponentHealth(True, "A watcher leads.", age_s)
+        return ComponentHealth(False, f"The watcher stopped {age_s:.0f} s ago. Start `manage.py watch` again.", age_s)
+    error = str(lease.details.get("error") or "")
+    if error:
+        return ComponentHealth(True, f"The watcher is running, but can't watch: {error}", age_s, is_degraded=True)
+    return ComponentHealth(True, "Watcher running.", age_s)
 
 
 def _read_queue(lease: ProcessLease | None, now: datetime, *, is_watched: bool) -> ComponentHealth:
     if lease is None or lease.renewed_at is None:
-        return ComponentHealth(
-            False, "No queue worker runs, as far as is known: nothing happens until `manage.py qcluster` runs."
-        )
+        return ComponentHealth(False, "No worker is running. Requests wait until `manage.py qcluster` runs.")
     age = now - lease.renewed_at
     age_s = age.total_seconds()
     if age > (_QUEUE_SILENCE if is_watched else _QUEUE_SILENCE_UNWATCHED):
         return ComponentHealth(
-            False, f"The queue's workers have been silent for {age_s:.0f} s. Restart `manage.py qcluster`.", age_s
+            False, f"No worker has been active for {age_s:.0f} s. Restart `manage.py qcluster`.", age_s
         )
-    return ComponentHealth(True, f"A worker was heard of {age_s:.0f} s ago.", age_s)
+    return ComponentHealth(True, f"Worker active {age_s:.0f} s ago.", age_s)
 
 
 def prove_database_writable() -> None:

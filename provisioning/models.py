@@ -1,12 +1,12 @@
-"""Who is alive: leases and heartbeats of the panel's processes."""
+"""Rows of the panel's processes: leases, heartbeats, and what the watcher has seen."""
 
 from django.db import models
 
 
 class ProcessLease(models.Model):
-    """A role that one process holds at a time ("watcher", "sweep") or a heartbeat ("queue").
+    """A role that one process holds at a time ("watcher", "sweep"), or a heartbeat ("queue").
 
-    `token` fences: a holder renews only the lease that still has its token.
+    `token` is a fence: a holder renews only the lease that still has its token.
     """
 
     name = models.CharField(max_length=40, primary_key=True)
@@ -21,8 +21,8 @@ class ProcessLease(models.Model):
 
 
 class ClusterChange(models.Model):
-    """The last change of a database that the watcher has seen, of its Secret or away from ready: what a pass found
-    before is read again."""
+    """The last change of a Cluster that the watcher has seen: of its Secret, or from ready to another state. Passes
+    read again what they had found before it."""
 
     namespace = models.CharField(max_length=63)
     cluster = models.CharField(max_length=63)

@@ -68,11 +68,11 @@ def _check_cluster(*, is_watched: bool, is_detailed: bool) -> dict[str, object]:
     details = lease.details if lease else {}
     if details.get("in_step") is True:
         return _component(True, _OK)
-    trouble = str(details.get("trouble") or "")
-    if not trouble:
+    error = str(details.get("error") or "")
+    if not error:
         return _component(False, "The watcher is still loading the cluster's objects.")
     general = "The watcher can't reach the cluster. Run `manage.py doctor` for the cause."
-    return _component(False, trouble if is_detailed else general)
+    return _component(False, error if is_detailed else general)
 
 
 def _component(ok: bool, message: str) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""What a Cluster and a StatefulSet say about themselves: ready, waiting (why), failed (why). Pure.
+"""Judges whether a Cluster and a StatefulSet are ready, waiting or failed, and why. Pure.
 
 Sources: KubeBlocks v0.8.4 to v1.0.2 (phases, conditions), apps/v1 StatefulSet status.
 """
@@ -12,7 +12,7 @@ from typing import Any
 from projects.domain.states import Reason
 from provisioning.objects.names import ENVIRONMENT_ANNOTATION, project_id_of
 from provisioning.objects.readers import (
-    _MOST_LISTED,
+    MOST_LISTED,
     Object,
     annotations_of,
     labels_of,
@@ -35,7 +35,7 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """What was seen of one object. `message` is a sentence for people, `phase` the object's own word."""
+    """The state of one object. `message`: a sentence for people; `phase`: the object's own status.phase."""
 
     state: State
     reason: Reason
@@ -56,11 +56,11 @@ def failed_condition(status: Mapping[str, Any]) -> str:
 
 
 def judge_cluster(cluster: Object | None) -> Readiness:
-    """Say whether a KubeBlocks Cluster is up.
+    """Return whether a KubeBlocks Cluster is ready.
 
-    The gate is status.phase, not the condition `Ready`, which is sticky in 1.0.2. No phase is terminal: Failed and
-    Abnormal flip back on recovery, so only the caller's deadline makes a failure of them. An empty phase with a failed
-    `ProvisioningStarted` condition means that the spec was refused, and is retried by the operator for ever.
+    status.phase decides, not the condition `Ready`, which is sticky in 1.0.2. No phase is terminal: Failed and Abnormal
+    change back on recovery, so they are failures only once the caller's deadline has passed. An empty phase with a
+    failed `ProvisioningStarted` condition means that KubeBlocks rejected the spec; it retries for ever.
     """
     if cluster is None:
         return Readiness(State.ABSENT, Reason.CLUSTER_MISSING, "The Cluster does not exist.")
@@ -83,31 +83,32 @@ def judge_cluster(cluster: Object | None) -> Readiness:
 
     if metadata.get("deletionTimestamp"):
         listed = metadata.get("finalizers")
-        named = [text(one, 100) for one in listed[:_MOST_LISTED]] if isinstance(listed, list) else []
+        named = [text(one, 100) for one in listed[:MOST_LISTED]] if isinstance(listed, list) else []
         finalizers = ", ".join(filter(None, named)) or "none"
         return judged(
             State.DELETING,
             Reason.CLUSTER_DELETING,
-            f"The Cluster is being deleted since {text(metadata.get('deletionTimestamp'))}; finalizers: {finalizers}.",
+            f"The Cluster is terminating since {text(metadata.get('deletionTimestamp'))}. Finalizers: {finalizers}.",
         )
-    seen = f"phase {phase or 'not set yet'}" + (f"; {condition}" if condition else "")
+    seen = f"phase {phase or 'not set'}" + (f"; {condition}" if condition else "")
     match phase:
         case "Running":
             if observed and observed < generation:
                 return judged(
-                    State.WAITING, Reason.CLUSTER_NOT_RUNNING, "The database runs, but a change is still being made."
+                    State.WAITING, Reason.CLUSTER_NOT_RUNNING, "The database is running; a change is in progress."
                 )
             return judged(State.READY, Reason.READY, "The database is running.")
         case "Failed" | "Abnormal":
             return judged(State.FAILED, Reason.CLUSTER_FAILED, f"KubeBlocks reports {seen}.")
         case "" if condition.startswith("ProvisioningStarted"):
-            return judged(State.FAILED, Reason.CLUSTER_REJECTED, f"KubeBlocks did not start the database: {seen}.")
+            return judged(State.FAILED, Reason.CLUSTER_REJECTED, f"KubeBlocks rejected the Cluster: {seen}.")
         case _:
-            return judged(State.WAITING, Reason.CLUSTER_NOT_RUNNING, f"The database is not up yet: {seen}.")
+            return judged(State.WAITING, Reason.CLUSTER_NOT_RUNNING, f"The database is not running yet: {seen}.")
 
 
 def judge_sandbox(statefulset: Object | None, wanted_replicas: int = 1) -> Readiness:
-    """Say whether a StatefulSet has rolled out: its last spec observed, every replica of the last revision ready."""
+    """Return whether a StatefulSet has rolled out: its latest spec is observed, every replica of its last revision is
+    ready."""
     if statefulset is None:
         return Readiness(State.ABSENT, Reason.SANDBOX_NOT_READY, "The StatefulSet does not exist.")
     metadata, status = metadata_of(statefulset), mapping(statefulset.get("status"))
@@ -121,7 +122,7 @@ def judge_sandbox(statefulset: Object | None, wanted_replicas: int = 1) -> Readi
     elif rolled_out:
         state, message = State.READY, "The sandbox is ready."
     else:
-        state, message = State.WAITING, f"{ready} of {wanted_replicas} pods of the sandbox are ready."
+        state, message = State.WAITING, f"{ready} of {wanted_replicas} sandbox pods are ready."
     return Readiness(
         state,
         Reason.SANDBOX_READY if state is State.READY else Reason.SANDBOX_NOT_READY,
@@ -152,10 +153,10 @@ def explain_pod(pod: Object | None) -> str:
 
 
 def explain_deadline(waited_s: int, what: str, last_seen: str) -> str:
-    """Return the sentence of a wait that ran out."""
+    """Return the message of a wait that timed out. `last_seen`: the last message before, a sentence."""
     return (
-        f"{what} was not ready within {waited_s} s. Last seen: {last_seen} "
-        "It stays under watch and comes right by itself if it becomes ready; press Retry to wait anew."
+        f"{what} was not ready within {waited_s} s. Last status: {last_seen} "
+        "Still monitoring; recovers automatically. Retry restarts the timer."
     )
 
 

@@ -1,4 +1,4 @@
-"""How what a project has in the cluster comes to its end: (desired, remaining, now) to a Decision. Pure."""
+"""Decides how a project's objects are deleted or released. Pure."""
 
 from datetime import datetime, timedelta
 
@@ -6,17 +6,18 @@ from projects.domain.states import DesiredState, Phase, Reason
 from provisioning.decisions.readiness import is_past
 from provisioning.decisions.types import Action, Decision, Desired, Observed, Remaining, Requeue, Status
 
+# Objects that a message names.
 _NAMED = 6
 
 
 def decide_removal(desired: Desired, observed: Observed, now: datetime) -> Decision:
-    """Sandbox and database go together, by a deletion or by a cancellation; it is done when nothing of them is left."""
+    """Decide a deletion or a cancellation, which remove sandbox and database together until nothing is left."""
     kept = [item for item in observed.remaining if item.is_kept]
     doomed = [item for item in observed.remaining if item not in kept]
     deadline = desired.deletion_deadline
     if deadline is None or desired.is_new_intent:
         deadline = now + timedelta(seconds=desired.timeout_s)
-    going = _say_going(desired, doomed, deadline)
+    going = _build_progress(desired, doomed, deadline)
     if any(item.is_deletable for item in doomed):
         return Decision(Action.DELETE_OBJECTS, going, Requeue.POLL, going, going)
     if kept:
@@ -25,9 +26,9 @@ def decide_removal(desired: Desired, observed: Observed, now: datetime) -> Decis
         return _decide_end(desired)
     if is_past(deadline, now):
         late = (
-            f"Still there {desired.timeout_s} s after {_request_of(desired)} was asked for: {_name(doomed)}. Look at "
-            "their finalizers and at the operator that owns them; press Retry to ask again, or Forget to leave them "
-            "behind. The panel goes on looking."
+            f"Not deleted within {desired.timeout_s} s: {_name(doomed)}. Probably a finalizer or a stopped operator "
+            "holds them: look at both. Still monitoring. Retry requests the deletion again; Forget leaves the objects "
+            "in the cluster."
         )
         failed = Status(Phase.FAILED, Reason.DEADLINE_EXCEEDED, late, deadline)
         return Decision(None, failed, Requeue.FAILED, failed, failed)
@@ -35,30 +36,22 @@ def decide_removal(desired: Desired, observed: Observed, now: datetime) -> Decis
 
 
 def _decide_end(desired: Desired) -> Decision:
-    """Nothing is left: the rows are retired, once."""
+    """Nothing is left: retire the rows, once."""
     if desired.state is DesiredState.REGISTERED:
         action = Action.FINISH_CANCELLATION
-        message = "Everything that was made for it is gone from the cluster."
-        status = Status(Phase.NEW, Reason.CANCELLED, message)
+        status = Status(Phase.NEW, Reason.CANCELLED, "Provisioning cancelled. Every object that it created is deleted.")
     else:
         action = Action.FINISH_DELETION
-        status = Status(
-            Phase.DELETED, Reason.DELETED, "Everything that the panel made for it is gone from the cluster."
-        )
+        status = Status(Phase.DELETED, Reason.DELETED, "Every object that the panel created is deleted.")
     if desired.is_ended:
         return Decision(None, status, Requeue.NEVER)
     return Decision(action, status, Requeue.ONCE_MORE)
 
 
-def _say_going(desired: Desired, doomed: list[Remaining], deadline: datetime) -> Status:
-    what = _name(doomed) or "its labels on what stays"
-    if desired.state is DesiredState.REGISTERED:
-        return Status(Phase.DELETING, Reason.CANCELLING, f"Being taken back: {what}.", deadline)
-    return Status(Phase.DELETING, Reason.DELETING, f"Being deleted: {what}.", deadline)
-
-
-def _request_of(desired: Desired) -> str:
-    return "the cancellation" if desired.state is DesiredState.REGISTERED else "the deletion"
+def _build_progress(desired: Desired, doomed: list[Remaining], deadline: datetime) -> Status:
+    reason = Reason.CANCELLING if desired.state is DesiredState.REGISTERED else Reason.DELETING
+    message = f"Deleting {_name(doomed)}." if doomed else "Removing the panel's labels from the Clusters that are kept."
+    return Status(Phase.DELETING, reason, message, deadline)
 
 
 def _name(items: list[Remaining]) -> str:

@@ -1,4 +1,4 @@
-"""What to do next, and what to say meanwhile: (desired, observed, now) to a Decision. Pure.
+"""Decides the next action of a pass and the status of the rows: (desired, observed, now) to a Decision. Pure.
 
 A pass calls `decide` again after each action, with what it has observed since, until there is no action left.
 """
@@ -25,21 +25,26 @@ from provisioning.decisions.types import (
 from provisioning.objects.credentials import Missing
 from provisioning.objects.diff import summarise
 
-# A database that neither answers nor refuses for so long may be behind a network policy that keeps the panel out.
+# A database that neither answers nor refuses for this long is probably behind a network policy that excludes the panel.
 UNANSWERED_GRACE = timedelta(seconds=15)
 _MEND_REJECTED = (
-    "The panel has them from the database's Secret: set the password in it again with psql in the database's Pod, or "
-    "put the one in force into the Secret; the panel goes on by itself."
+    "They come from the database's Secret: probably the password was changed in only one of the two places. Set the "
+    "Secret's password with psql in the database's Pod, or put the current one into the Secret. The panel retries "
+    "automatically."
 )
 
 
 def decide(desired: Desired, observed: Observed, now: datetime) -> Decision:
-    """Return the next action towards what is desired, given what was observed at `now` (aware)."""
+    """Return the next action towards the desired state, and the status to record. `now` is timezone-aware."""
     match desired.state:
         case DesiredState.REGISTERED if desired.is_cancelled:
             return decide_removal(desired, observed, now)
         case DesiredState.REGISTERED:
-            status = Status(Phase.NEW, Reason.NOT_REQUESTED, "Nothing was asked for yet. Press Provision.")
+            status = Status(
+                Phase.NEW,
+                Reason.NOT_REQUESTED,
+                "Not provisioned yet. Press Provision to create the database and the sandbox.",
+            )
             return Decision(None, status, Requeue.NEVER)
         case DesiredState.RUNNING:
             return _decide_running(desired, observed, now)
@@ -54,7 +59,7 @@ def decide(desired: Desired, observed: Observed, now: datetime) -> Decision:
 
 @dataclass(frozen=True, slots=True)
 class _DatabaseStep:
-    """Where the database is: usable (action None, status Running), or what to do or wait for."""
+    """The database is usable (action None, status Running), or this is what to do or to wait for."""
 
     action: Action | None
     status: Status
@@ -78,9 +83,9 @@ def _decide_running(desired: Desired, observed: Observed, now: datetime) -> Deci
 
 
 def _decide_new_database(observed: Observed) -> Decision:
-    """The project has no database row: it gets one, for the Cluster that exists or for a new one."""
+    """Add the database row: for the Cluster that exists, else for a new one."""
     existing = observed.existing
-    message = f"Using the existing Cluster {existing.name}." if existing else "Choosing a name for a new Cluster."
+    message = f"Using the existing Cluster {existing.name}." if existing else "Creating a Cluster."
     return Decision(Action.ENSURE_DATABASE, Status(Phase.WAITING, Reason.REQUESTED, message), Requeue.POLL)
 
 
@@ -91,7 +96,7 @@ def _has_captured(sandbox: DesiredSandbox | None) -> bool:
 def _pending_sandbox(desired: Desired, step: _DatabaseStep) -> Status | None:
     if desired.sandbox is None or desired.sandbox.is_applied:
         return None
-    return Status(Phase.WAITING, Reason.WAITING_FOR_DATABASE, f"Waits for its database. {step.status.message}")
+    return Status(Phase.WAITING, Reason.WAITING_FOR_DATABASE, f"Waiting for the database. {step.status.message}")
 
 
 def _decide_database(desired: Desired, database: DesiredDatabase, observed: Observed, now: datetime) -> _DatabaseStep:
@@ -103,57 +108,57 @@ def _decide_database(desired: Desired, database: DesiredDatabase, observed: Obse
 
     if cluster.state is State.ABSENT:
         if is_unapplied:
-            status = Status(Phase.CREATING, Reason.REQUESTED, f"The Cluster {database.name} is being applied.")
+            status = Status(Phase.CREATING, Reason.REQUESTED, f"Applying the Cluster {database.name}.")
             return _DatabaseStep(Action.APPLY_CLUSTER, status)
         return _decide_vanished(desired, database, now)
     if cluster.owner not in (None, desired.uid) or (
         cluster.owner is None and database.object_uid and cluster.uid != database.object_uid
     ):
         message = (
-            f"The Cluster {database.name} is not this project's: another owner has made or labelled it. "
-            "Remove that Cluster or its label, or delete this project and add it under another name."
+            f"The Cluster {database.name} is not this project's: somebody else created or labelled it. "
+            "Remove the Cluster or its label, or delete this project and add another one."
         )
         return _DatabaseStep(None, Status(Phase.FAILED, Reason.CLUSTER_NOT_OURS, message), Requeue.FAILED)
     if cluster.state is State.DELETING:
         return wait(Reason.CLUSTER_DELETING, cluster.message)
     if database.origin is Origin.ADOPTED and (cluster.owner is None or not database.is_applied):
-        status = Status(Phase.CREATING, Reason.REQUESTED, f"The Cluster {database.name} is being adopted.")
+        status = Status(Phase.CREATING, Reason.REQUESTED, f"Adopting the Cluster {database.name}.")
         return _DatabaseStep(Action.ADOPT_CLUSTER, status)
     if is_unapplied or (cluster.owner is None and database.origin is Origin.CREATED):
-        status = Status(Phase.CREATING, Reason.REQUESTED, f"The Cluster {database.name} is being applied.")
+        status = Status(Phase.CREATING, Reason.REQUESTED, f"Applying the Cluster {database.name}.")
         return _DatabaseStep(Action.APPLY_CLUSTER, status)
     if cluster.state is not State.READY:
         return wait(cluster.reason, cluster.message)
     if database.is_rotating:
-        # Before the Secret is compared: until the change is done, it may hold the old password or the new one.
-        changing = Status(Phase.RUNNING, Reason.REQUESTED, "The password of the database is being changed.")
+        # Before the Secret is compared: until the rotation is done, it may hold the old password or the new one.
+        changing = Status(Phase.RUNNING, Reason.REQUESTED, "Rotating the database password.")
         return _DatabaseStep(Action.ROTATE_PASSWORD, changing)
     return _decide_credentials(desired, database, observed, now)
 
 
 def _decide_vanished(desired: Desired, database: DesiredDatabase, now: datetime) -> _DatabaseStep:
-    """The Cluster is not there. A name is never used again: KubeBlocks has given wrong passwords then."""
+    """The Cluster does not exist. Its name is never used again: KubeBlocks has returned wrong passwords then."""
     if database.origin is Origin.ADOPTED and not database.is_applied:
         message = (
             f"The Cluster {database.name} does not exist, so it can't be adopted. "
-            "Adopt another cluster for this project, or delete the project."
+            "Adopt another Cluster for this project, or delete the project."
         )
         missing = Status(Phase.FAILED, Reason.CLUSTER_MISSING, message)
-        # Who asked for this very Cluster (its uid is known) gets no other in its place; one that the panel had found by
-        # itself is forgotten, and the next step looks anew.
+        # A Cluster that people chose (its uid is known) gets no substitute; for one that the panel found, the next step
+        # looks for another.
         return _DatabaseStep(None if database.object_uid else Action.REPLACE_DATABASE, missing, Requeue.FAILED)
     is_expendable = database.origin is Origin.CREATED and not database.has_run
-    # Only who was told that the data is gone can have asked for a new, empty database.
+    # Only a request made after people were told that the data is gone may replace it with an empty database.
     is_asked_for = desired.may_replace and database.is_reported_missing
     if is_asked_for or (is_expendable and not is_past(database.deadline, now)):
-        message = f"The Cluster {database.name} is gone; a new one is made under another name."
+        message = f"The Cluster {database.name} is gone. Creating another one under a new name."
         replacing = Status(Phase.CREATING, Reason.CLUSTER_MISSING, message, database.deadline)
         return _DatabaseStep(Action.REPLACE_DATABASE, replacing)
     status = Status(
         Phase.FAILED,
         Reason.CLUSTER_MISSING,
         f"The Cluster {database.name} was deleted outside the panel, and its data with it. "
-        "Press Retry to get a new, empty database, or Delete to end the project.",
+        "Retry creates a new, empty database; Delete ends the project.",
     )
     return _DatabaseStep(None, status, Requeue.FAILED)
 
@@ -172,13 +177,13 @@ def _wait_for_database(
 def _decide_credentials(
     desired: Desired, database: DesiredDatabase, observed: Observed, now: datetime
 ) -> _DatabaseStep:
-    """The Cluster is Running: are its credentials captured, and do they work?"""
+    """The Cluster is Running: capture its credentials, and wait until a connection with them succeeds."""
 
     def wait(reason: Reason, message: str, requeue: Requeue) -> _DatabaseStep:
         return _wait_for_database(desired, database, reason, message, requeue, now)
 
-    running = Status(Phase.RUNNING, Reason.READY, "The database is running, and its credentials are captured.")
-    creating = Status(Phase.CREATING, Reason.CLUSTER_NOT_RUNNING, "The database runs.", database.deadline)
+    running = Status(Phase.RUNNING, Reason.READY, "The database is running and its credentials are captured.")
+    creating = Status(Phase.CREATING, Reason.CLUSTER_NOT_RUNNING, "The database is running.", database.deadline)
     match observed.credentials:
         case ObservedCredentials.CHANGED:
             return _DatabaseStep(Action.CAPTURE_CREDENTIALS, creating)
@@ -209,7 +214,7 @@ def _decide_credentials(
 
 
 def _decide_sandbox(desired: Desired, observed: Observed, database: Status, now: datetime) -> Decision:
-    """The database is usable: the sandbox is to run with exactly its credentials."""
+    """The database is usable: run the sandbox with exactly its credentials."""
     sandbox = desired.sandbox
     is_current = (
         sandbox is not None
@@ -221,33 +226,35 @@ def _decide_sandbox(desired: Desired, observed: Observed, database: Status, now:
         and sandbox.environment_digest == observed.digest
     )
     if not is_current and not (observed.sandbox and observed.sandbox.state is State.DELETING):
-        applying = Status(Phase.CREATING, Reason.WAITING_FOR_SANDBOX, "The sandbox is being applied.")
+        applying = Status(Phase.CREATING, Reason.WAITING_FOR_SANDBOX, "Applying the sandbox.")
         return Decision(Action.APPLY_SANDBOX, applying, Requeue.WATCHED, database, applying if sandbox else None)
     if desired.drift_response.mends and any(item.is_mendable for item in observed.drift):
-        mending = Status(Phase.CREATING, Reason.DRIFTED, f"Being taken back: {summarise(observed.drift)}.")
+        mending = Status(Phase.CREATING, Reason.DRIFTED, f"Reverting {summarise(observed.drift)}.")
         return Decision(Action.MEND_DRIFT, mending, Requeue.WATCHED, database, mending)
     status, requeue = _sandbox_status(desired, observed, now)
     if status.phase is not Phase.RUNNING:
         return Decision(None, status, requeue, database, status)
     if observed.drift:
-        return Decision(None, _say_drift(desired, observed), Requeue.SETTLED, database, status)
-    project = Status(Phase.RUNNING, Reason.READY, "The database is up and the sandbox runs with its credentials.")
+        return Decision(None, _build_drift_status(desired, observed), Requeue.SETTLED, database, status)
+    project = Status(Phase.RUNNING, Reason.READY, "Database and sandbox running.")
     return Decision(None, project, Requeue.SETTLED, database, status)
 
 
-def _say_drift(desired: Desired, observed: Observed) -> Status:
-    """It runs, but not as it was applied."""
+def _build_drift_status(desired: Desired, observed: Observed) -> Status:
+    """The project runs, but its objects differ from what was applied."""
     if desired.drift_response.is_contested:
-        why = "The panel has taken it back several times, and something changes it again: find out what."
+        why = "The panel reverted this several times, and it changed again. Find out what changes it."
     elif desired.drift_response.mends:
         why = " ".join(dict.fromkeys(item.obstacle for item in observed.drift))
     else:
-        why = "By its policy this is only reported."
-    return Status(Phase.RUNNING, Reason.DRIFTED, f"It runs, but was changed: {summarise(observed.drift)}. {why}")
+        why = "The drift policy is Report only."
+    return Status(
+        Phase.RUNNING, Reason.DRIFTED, f"Running, but changed outside the panel: {summarise(observed.drift)}. {why}"
+    )
 
 
 def _decide_default_sandbox(desired: Desired, observed: Observed, step: _DatabaseStep, now: datetime) -> Decision:
-    """The database is late, and the project may go ahead with the default one meanwhile."""
+    """The database is late: until it is ready, the sandbox runs with the default database."""
     sandbox = desired.sandbox
     is_current = (
         sandbox is not None
@@ -257,9 +264,7 @@ def _decide_default_sandbox(desired: Desired, observed: Observed, step: _Databas
         and observed.sandbox.environment_digest == observed.default_digest
     )
     if not is_current:
-        applying = Status(
-            Phase.CREATING, Reason.DEFAULT_CREDENTIALS, "The sandbox is being applied with default credentials."
-        )
+        applying = Status(Phase.CREATING, Reason.DEFAULT_CREDENTIALS, "Applying the sandbox with the default database.")
         return Decision(
             Action.APPLY_SANDBOX_WITH_DEFAULT, step.status, Requeue.FAILED, step.status, applying if sandbox else None
         )
@@ -271,15 +276,15 @@ def _decide_default_sandbox(desired: Desired, observed: Observed, step: _Databas
         Reason.DEFAULT_CREDENTIALS,
         f"The sandbox runs with the default database until its own is ready. {step.status.message}",
     )
-    sandbox_status = replace(status, reason=Reason.DEFAULT_CREDENTIALS, message="Ready, with default credentials.")
+    sandbox_status = replace(status, reason=Reason.DEFAULT_CREDENTIALS, message="Ready, with the default database.")
     return Decision(None, project, Requeue.FAILED, step.status, sandbox_status)
 
 
 def _sandbox_status(desired: Desired, observed: Observed, now: datetime) -> tuple[Status, Requeue]:
-    """What the applied sandbox is to say: ready, not yet, or late."""
+    """Return the status of the applied sandbox: ready, not ready yet, or late."""
     if observed.sandbox is not None and observed.sandbox.state is State.READY:
         return Status(Phase.RUNNING, Reason.SANDBOX_READY, observed.sandbox.message), Requeue.SETTLED
-    message = observed.sandbox.message if observed.sandbox else "The sandbox was not seen yet."
+    message = observed.sandbox.message if observed.sandbox else "The sandbox has no status yet."
     message = f"{message} {observed.sandbox_note}".strip()
     deadline = desired.sandbox.deadline if desired.sandbox else None
     if deadline is None or desired.is_new_intent:

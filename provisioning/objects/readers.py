@@ -13,7 +13,7 @@ _GREATEST_NUMBER = 2**63 - 1
 _LONGEST_UID = 64
 _LONGEST_LABEL = 63
 _LONGEST_ANNOTATION = 1000
-_MOST_LISTED = 5
+MOST_LISTED = 5
 
 
 def mapping(value: Any) -> Mapping[str, Any]:

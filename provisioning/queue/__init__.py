@@ -1,4 +1,4 @@
-"""What keeps the queue going: the sweep for passes that are due or lost, and the results of tasks.
+"""The sweep, which enqueues passes that are due or lost, and the masking of task results.
 
 Imports `reconcile` and what is below it, never `inventory`.
 """

@@ -1,5 +1,4 @@
-"""What django-q stores of a task and writes to its log, masked in the worker that ran it: only that one knows which
-secrets were at hand."""
+"""Masks what django-q stores and logs of a task, in the worker that ran it, which knows the secrets that it used."""
 
 from typing import Any
 
@@ -9,7 +8,7 @@ from projects.confidential.redaction import redact_all
 
 
 def _mask_result(task: dict[str, Any], **_: Any) -> None:
-    """Mask secrets in a task's result: of one that failed, its error and traceback."""
+    """Mask secrets in a task's result, which is the error and the traceback of a task that failed."""
     if isinstance(task.get("result"), str):
         task["result"] = redact_all(task["result"])
 

@@ -1,4 +1,4 @@
-"""The sweep: rows that are due, tasks that got lost, passes that died. It alone brings everything to its end."""
+"""The sweep: enqueues passes that are due or whose task was lost. It alone is enough for every project to settle."""
 
 import uuid
 from datetime import datetime, timedelta
@@ -17,29 +17,29 @@ from projects.services.broker import (
 from projects.services.queue import PASS_TASK, enqueue_pass
 from provisioning import heartbeats
 from provisioning.reconcile.lease import LEASE
+from provisioning.reconcile.record import LONGEST_SETTLED_FACTOR
 
 _BATCH = 500
-# Checks of what has settled wait while so many tasks do: a person's request comes in front of them.
+# While this many tasks wait, checks of settled projects are not enqueued, so that they don't delay requests.
 _QUEUE_FOR_CHECKS = 100
-# A task that did not begin by then was lost with its worker (the queue would give it out again only after `retry`), or
-# it is far behind others: so each task before it is allowed for. One too many is a short pass that finds nothing.
+# A task that has not begun after this time, plus a pass for each task before it, was lost with its worker; the queue
+# would repeat it only after `retry`. A repeated task that was not lost costs a short pass.
 _LOST_AFTER = timedelta(seconds=10)
 _SLOWEST_PASS = timedelta(seconds=0.5)
-# Workers that begin something so long after a task was put in the queue would have begun it too.
+# If workers begin other tasks this long after a task was enqueued, they should have begun it as well.
 _NOTICED = timedelta(seconds=5)
-# A next look, or a task, that is further ahead than any pass puts it was written before the clock was set back.
+# A time further ahead than any pass writes was written before the clock was set back.
 _LONGEST_WAIT = timedelta(minutes=10)
-# A sign of life takes milliseconds; one that has to connect first, seconds.
+# A heartbeat takes milliseconds, or seconds if its worker has to connect first.
 _ACKNOWLEDGED_WITHIN = timedelta(seconds=10)
 # How soon the queue sweeps again without a watcher.
 CHAIN_EVERY = timedelta(seconds=5)
 
 
-def vouch_for_settled(now: datetime) -> int:
-    """Put off the checks of projects that run: the caller's watches say that nothing of theirs has changed.
+def postpone_settled_checks(now: datetime) -> int:
+    """Postpone the checks of settled projects, as the caller's watches report no change; return how many.
 
-    Return how many. What the watches do not follow (Services, Ingresses, environments) is compared with what was
-    applied by the inventory, every ten minutes, which wakes those that differ.
+    The inventory compares what is not watched (Services, Ingresses, environments) every ten minutes.
     """
     settled = Project.objects.filter(
         next_pass_at__lte=now,
@@ -55,22 +55,22 @@ def vouch_for_settled(now: datetime) -> int:
 
 
 def sweep_once(now: datetime) -> int:
-    """Enqueue the passes of rows that are due, and of those whose task was lost; return how many.
+    """Enqueue the passes that are due, and those whose task was lost; return how many.
 
-    What somebody waits for comes first, oldest first; then, as far as the queue is short, what has settled. A project
-    that fails again and again is put off by its own back-off, and has one place like any other.
+    Projects in progress come first, the oldest first; then, if the queue is short, settled ones. A project that fails
+    repeatedly is delayed by its back-off.
     """
     tasks = count_tasks(now)
     lost = _find_lost(now, _LOST_AFTER + tasks * _SLOWEST_PASS)
     if lost:
         Project.objects.filter(pk__in=lost).update(queued_at=None, next_pass_at=now)
-    longest = _LONGEST_WAIT + timedelta(seconds=1.2 * settings.SETTLED_POLL_S)
+    longest = _LONGEST_WAIT + timedelta(seconds=LONGEST_SETTLED_FACTOR * settings.SETTLED_POLL_S)
     Project.objects.filter(next_pass_at__gt=now + longest).update(next_pass_at=now)
-    # Under a lease the holder's end asks for the next pass; of a holder that died it is due when the lease runs out.
+    # The holder of a lease schedules the next pass when it ends. If it died, a pass is due when the lease expires.
     is_free = Q(lease_until=None) | Q(lease_until__lte=now) | Q(lease_until__gt=now + LEASE + heartbeats.CLOCK_SKEW)
     due = Project.objects.filter(is_free, next_pass_at__lte=now, queued_at=None).order_by("next_pass_at")
     is_awaited = Q(phase__in=Phase.in_progress()) | Q(observed_generation__lt=F("wanted_generation"))
-    # What was lost comes first: of a project that runs, the next round would say that nothing has changed.
+    # Lost tasks come first: postpone_settled_checks would postpone the one of a running project.
     rows = list(due.filter(pk__in=lost).values_list("pk", flat=True)) if lost else []
     rows += due.filter(is_awaited).exclude(pk__in=rows).values_list("pk", flat=True)[:_BATCH]
     room = _QUEUE_FOR_CHECKS - tasks - len(rows)
@@ -80,10 +80,10 @@ def sweep_once(now: datetime) -> int:
 
 
 def _find_lost(now: datetime, lost_after: timedelta) -> set[int]:
-    """Return which projects' tasks were lost.
+    """Return the projects whose tasks were lost.
 
-    A late task is not lost while it waits for a worker, nor while no worker begins anything: a queue that hangs would
-    swallow one task after the other.
+    A late task is not lost while it waits for a worker, nor while no worker begins a task: a queue that hangs would get
+    another task each time.
     """
     is_ahead = Q(queued_at__gt=now + heartbeats.CLOCK_SKEW)
     late = list(
@@ -98,18 +98,18 @@ def _find_lost(now: datetime, lost_after: timedelta) -> set[int]:
 
 
 def count_unacknowledged(task: str, now: datetime, since: datetime) -> int:
-    """Return how many runs of `task` were given out to workers since then, and have not been taken off the queue.
+    """Return how many runs of `task` workers have taken since then without acknowledging them.
 
-    They may wait behind slow passes: `queue_limit` tasks are given out before a worker is free. If workers are free,
-    the queue's monitor does not take tasks off. Killed while it waits for results, it takes their lock with it, as an
-    idle worker does (django-q2's issue 23): from then on every task is given out again and again.
+    A few may wait behind slow passes, as `queue_limit` tasks are taken before a worker is free. If workers are free,
+    the queue's monitor has stopped acknowledging, and every task is repeated for ever: a monitor that is killed while
+    it waits for results keeps the lock of their queue, as a killed idle worker does (django-q2, issue 23).
     """
     unacknowledged = list_unacknowledged_tasks(since, now - _ACKNOWLEDGED_WITHIN)
     return sum(func == task for func, _ in unacknowledged)
 
 
 def _find_waiting(now: datetime) -> set[int]:
-    """Return the projects whose pass waits in the queue and was given to no worker yet."""
+    """Return the projects whose pass is in the queue and was not taken by a worker yet."""
     return {args[0] for func, args in list_waiting_tasks(now) if func == PASS_TASK}
 
 

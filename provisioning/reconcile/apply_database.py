@@ -33,13 +33,13 @@ def ensure_database(context: PassContext) -> None:
             origin=chosen.origin,
             phase=Phase.WAITING,
             reason=Reason.REQUESTED,
-            message="Its Cluster was not asked for yet.",
+            message="The Cluster is not created yet.",
             requested_at=project.requested_at,
             deadline=context.inherited_deadline,
         )
     )
     if existing is not None:
-        context.note("ClusterFound", f"The project has the database cluster {existing.name} already; it is used.")
+        context.note("ClusterFound", f"Found the existing Cluster {existing.name}. The project uses it.")
     # The suffix of a new name is random: no Cluster has it.
     context.snapshot.is_cluster_known = existing is None
 
@@ -128,7 +128,7 @@ def replace_database(context: PassContext, database: DatabaseCluster, now: datet
     """Retire the row of a Cluster that is gone; the next step adds another."""
     context.note(
         "ClusterVanished",
-        f"The Cluster {database.name} is gone; a new one is made under another name.",
+        f"The Cluster {database.name} is gone. Creating another one under a new name.",
         resource=f"Cluster {database.name}",
         level=Level.WARNING,
     )
@@ -160,6 +160,6 @@ def capture_credentials(context: PassContext, database: DatabaseCluster, now: da
         "CredentialsCaptured",
         f"Captured the credentials of {database.name} from its Secret."
         if is_first
-        else f"The credentials of {database.name} changed in the cluster; captured the new ones.",
+        else f"The credentials of {database.name} changed in its Secret. Captured the new ones.",
         resource=f"Cluster {database.name}",
     )

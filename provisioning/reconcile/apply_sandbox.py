@@ -43,7 +43,7 @@ def ensure_sandbox(context: PassContext) -> Sandbox:
         namespace=project.namespace,
         phase=Phase.WAITING,
         reason=Reason.WAITING_FOR_SANDBOX,
-        message="It was not applied yet.",
+        message="The sandbox is not created yet.",
         storage=spec.storage,
         storage_class=spec.storage_class,
         certificates=sorted(manifests.certificate_names(name, spec)),
@@ -65,7 +65,7 @@ def apply_sandbox(context: PassContext, connection: Connection, source: Credenti
     try:
         kube.apply(made.secret, "secrets")
     except RefusedError as error:
-        # The API server's message may quote the Secret.
+        # The API server may quote the Secret in its message.
         raise RefusedError(error.code, error.reason, f"The API server refused the Secret of {sandbox.name}.") from None
     kube.apply(made.service, "services")
     for ingress in made.ingresses:

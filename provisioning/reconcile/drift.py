@@ -165,7 +165,7 @@ def mend_drift(context: PassContext, connection: Connection, now: datetime) -> N
         except RefusedError as error:
             if applied.kind != SECRET.name:
                 raise
-            # The API server's message may quote the Secret.
+            # The API server may quote the Secret in its message.
             raise RefusedError(error.code, error.reason, f"The API server refused the Secret {applied.name}.") from None
         if applied.kind == STATEFULSET.name:
             snapshot.statefulset = answer
@@ -173,7 +173,7 @@ def mend_drift(context: PassContext, connection: Connection, now: datetime) -> N
     snapshot.drift = remaining
     # The pod may restart, and gets time for that.
     context.set(sandbox, deadline=now + timedelta(seconds=settings.READY_TIMEOUT_S))
-    context.note(MENDED, f"Changed outside the panel, and taken back: {summarise(mendable)}.", level=Level.WARNING)
+    context.note(MENDED, f"Reverted a change made outside the panel: {summarise(mendable)}.", level=Level.WARNING)
     context.store()
 
 

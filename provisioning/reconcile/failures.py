@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PassFailure:
-    """Something that kept a pass from its end. `is_final`: only a person can mend it."""
+    """Why a pass could not finish. `is_final`: only a person can resolve it."""
 
     reason: Reason
     message: str
@@ -26,7 +26,7 @@ class PassFailure:
 
 
 def explain_failure(error: Exception) -> PassFailure:
-    """Turn what went wrong into a reason and a sentence, without anything secret."""
+    """Return the reason and the message for an exception. The message holds no secret."""
     match error:
         case AmbiguousClusterError():
             return PassFailure(Reason.CLUSTER_AMBIGUOUS, str(error), is_final=True)
@@ -35,14 +35,14 @@ def explain_failure(error: Exception) -> PassFailure:
         case RefusedError(code=404) if 'namespaces "' in str(error):
             return PassFailure(
                 Reason.NAMESPACE_MISSING,
-                "The project's namespace does not exist. Make it (`kubectl create namespace …`) and the panel goes on "
-                f"by itself, or delete this project and add another in a namespace that exists. {error}",
+                "The project's namespace does not exist. Create it (`kubectl create namespace …`); the panel continues "
+                f"automatically. Or delete this project and add another one in an existing namespace. {error}",
             )
         case RefusedError(code=404):
             missing = "KubeBlocks is not installed in this cluster. Install it with its PostgreSQL addon"
-            return PassFailure(Reason.KUBEBLOCKS_MISSING, f"{missing}; the panel goes on by itself. {error}")
+            return PassFailure(Reason.KUBEBLOCKS_MISSING, f"{missing}; the panel continues automatically. {error}")
         case RefusedError(code=401):
-            # The token was rotated or ran out: the next pass reads the kubeconfig anew.
+            # The token was rotated or has expired: the next pass reads the kubeconfig again.
             disconnect()
             return PassFailure(Reason.CLUSTER_REFUSED, str(error))
         case RefusedError(code=403 | 429):
@@ -51,7 +51,7 @@ def explain_failure(error: Exception) -> PassFailure:
             return PassFailure(Reason.CLUSTER_REJECTED, str(error))
         case LoginFailedError():
             disconnect()
-            return PassFailure(Reason.LOGIN_FAILED, f"{error} The panel tries again by itself.")
+            return PassFailure(Reason.LOGIN_FAILED, f"{error} The panel retries automatically.")
         case KubeError():
             disconnect()
             return PassFailure(Reason.CLUSTER_UNREACHABLE, str(error))
@@ -64,5 +64,5 @@ def explain_failure(error: Exception) -> PassFailure:
             kind = type(error).__name__
             return PassFailure(
                 Reason.INTERNAL_ERROR,
-                f"The panel made an error of its own ({kind}); its log says more. It tries again by itself.",
+                f"An internal error occurred ({kind}); see the panel's log. The panel retries automatically.",
             )

@@ -1,4 +1,4 @@
-"""One pass a project at a time: a lease with a fencing token on the project's row."""
+"""The lease on a project's row: one pass at a time, each fenced by a token."""
 
 import uuid
 from dataclasses import dataclass, field
@@ -11,23 +11,23 @@ from projects.models import Project
 from projects.services.queue import enqueue_pass
 from provisioning.heartbeats import CLOCK_SKEW
 
-# Longer than the slowest pass: its requests time out before, and it stops by itself when the lease runs out.
+# Longer than the slowest pass: its requests time out earlier, and it stops before the lease expires.
 LEASE = timedelta(seconds=45)
-# Time that a step needs as a rule. A step that takes longer (an API server that answers late, several times) may still
-# have an effect after the lease; what a deletion leaves then is found by the look that follows it (see recording.py).
+# The time that an effect usually takes. A slower one (a slow API server, several times in a row) may act after the
+# lease; what it creates after a deletion is found by the pass that follows every deletion (Requeue.ONCE_MORE).
 _MARGIN = timedelta(seconds=12)
-# Each fails only if the lease changes hands between two statements, or if the project is gone.
+# A try fails only if the lease changes hands between two statements, or if the project is gone.
 _MOST_TRIES = 5
 
 
 class LeaseLostError(Exception):
-    """A newer pass or a newer intent has taken over; what this pass found out must not be written."""
+    """A newer pass or a newer intent has taken over: this pass must not write."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to write what a pass saw. Every write is fenced by the token, and by the intent it was claimed for:
-    a pass for "running" must not write over "deleted". `project` is the row as it was claimed."""
+    """The right of one pass to write. Every write is fenced by the token and by the intent at the time of the claim:
+    a pass that began with "running" must not overwrite "deleted". `project`: the row as it was claimed."""
 
     project: Project = field(repr=False)
     token: uuid.UUID
@@ -43,19 +43,19 @@ class Lease:
         return self.project.pk
 
     def has_time_left(self, now: datetime, needed: timedelta = _MARGIN) -> bool:
-        """Whether another step may begin, or what takes as long as `needed`: an effect after the lease's end could undo
-        a newer pass."""
+        """Whether an effect that takes as long as `needed` ends within the lease. A later one could undo a newer
+        pass."""
         return now < self.until - needed
 
     def write(self, **values: object) -> None:
-        """Update the project's row if the lease still holds. Raises LeaseLostError. Call it inside a transaction,
-        before the writes to other rows that belong to the same record."""
+        """Update the project's row if the lease still holds. Call it in a transaction, before writing to other rows.
+        Raises LeaseLostError."""
         if not self._held().update(**{"lease_token": self.token, **values}):
             raise LeaseLostError
 
     def write_last(self, next_pass_at: datetime | None, **values: object) -> bool:
-        """Update the project's row as `write` does, and give the lease back with it, in one statement; return whether
-        it was: not where somebody asked for a pass meanwhile, which `release` sees to."""
+        """Update the project's row as `write` does and release the lease, in one statement; return whether it was
+        released. If another pass was requested in between, it is not: `release` then enqueues that pass."""
         unasked = self._held().filter(next_pass_at=self.until)
         if unasked.update(lease_token=None, lease_until=None, next_pass_at=next_pass_at, **values):
             return True
@@ -69,25 +69,25 @@ class Lease:
 def claim(project_id: int, now: datetime) -> Lease | None:
     """Take the project's lease and its place in the queue; None while another pass holds it.
 
-    Whoever comes second leaves a note (`next_pass_at`), so that the holder has another pass queued when it ends.
+    A second caller sets `next_pass_at`, so that the holder enqueues another pass when it ends.
     """
     token, until = uuid.uuid4(), now + LEASE
-    # No pass of this clock can have a lease so long: the clock was set back since.
+    # A lease longer than any pass takes was claimed before the clock was set back.
     free = Q(lease_until=None) | Q(lease_until__lte=now) | Q(lease_until__gt=until + CLOCK_SKEW)
     mine = Project.objects.filter(pk=project_id)
     for _ in range(_MOST_TRIES):
         if mine.filter(free).update(lease_token=token, lease_until=until, queued_at=None, next_pass_at=until):
             return Lease.over(Project.objects.for_pass().get(pk=project_id), token, until)
-        # A note that comes when the holder has just ended would be read by nobody: the lease is free then.
+        # If the holder released the lease in between, nobody would read next_pass_at: claim again.
         if mine.filter(~free).update(queued_at=None, next_pass_at=now):
             return None
     return None
 
 
 def release(lease: Lease, *, next_pass_at: datetime | None, now: datetime) -> None:
-    """Give the lease back; look again at `next_pass_at`, or at once if somebody asked for a pass meanwhile."""
+    """Release the lease; the next pass runs at `next_pass_at`, or at once if one was requested in between."""
     mine = Project.objects.filter(pk=lease.project_id, lease_token=lease.token)
-    # Nobody asked: what the claim wrote still stands.
+    # Not requested: next_pass_at is still what the claim wrote.
     if mine.filter(next_pass_at=lease.until).update(lease_token=None, lease_until=None, next_pass_at=next_pass_at):
         return
     with transaction.atomic():

@@ -27,7 +27,9 @@ logger = logging.getLogger(__name__)
 # Far more than any project needs: a pass that takes as many steps has a bug.
 _MOST_STEPS = 20
 _TOO_MANY_STEPS = PassFailure(
-    Reason.INTERNAL_ERROR, "A pass did not come to rest; it is tried again. Please report this."
+    Reason.INTERNAL_ERROR,
+    f"An internal error occurred: a pass took more than {_MOST_STEPS} steps. The panel retries automatically. Please "
+    "report this.",
 )
 
 

@@ -1,7 +1,7 @@
-"""What a pass would do now, without doing it: it observes and decides as a pass does, and applies nothing.
+"""Plans: what the next step of a pass would be. A plan observes and decides as a pass does, and applies nothing.
 
-What would be applied is sent to the API server as a dry run, so that admission, defaults and refusals are the real
-ones. A plan holds no lease, so nothing that it touches could be written.
+Manifests are sent to the API server as a dry run, so admission, defaults and refusals are the real ones. A plan holds
+no lease, so it can't store its context.
 """
 
 import uuid
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from copy import copy
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, assert_never
 
 from django.conf import settings
 
@@ -28,28 +28,15 @@ from provisioning.reconcile.context import PassContext, build_context
 from provisioning.reconcile.lease import Lease
 from provisioning.reconcile.loop import observe_and_decide
 
-# Stands for the part of a name that is chosen at random when it is needed.
+# In place of the random part of a name.
 _UNCHOSEN = "x" * 6
 _KINDS = {kind.name: kind for kind in (STATEFULSET, SERVICE, SECRET, INGRESS)}
-_WHAT: dict[Action, str] = {
-    Action.APPLY_CLUSTER: "apply the Cluster {database}",
-    Action.ADOPT_CLUSTER: "adopt {database}, a Cluster that exists already: its labels would be the only change",
-    Action.REPLACE_DATABASE: "give up the Cluster {database}, which is gone, and make another one",
-    Action.CAPTURE_CREDENTIALS: "capture the credentials of {database}",
-    Action.ROTATE_PASSWORD: "change the password of {database}",
-    Action.APPLY_SANDBOX: "apply the sandbox {sandbox}",
-    Action.APPLY_SANDBOX_WITH_DEFAULT: "apply the sandbox {sandbox} with the default database",
-    Action.MEND_DRIFT: "take back what was changed outside the panel",
-    Action.DELETE_OBJECTS: "delete what it has in the cluster",
-    Action.RELEASE_CLUSTER: "take the project's labels off the Clusters that stay",
-    Action.FINISH_DELETION: "mark the project as deleted: nothing of it is left",
-    Action.FINISH_CANCELLATION: "mark the project as new: nothing is left of what was made",
-}
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedObject:
-    """An object that a step would touch, and how: apply, label, delete, keep or wait for. `diff`: what would change."""
+    """An object that the step would touch. `verb`: apply, label, release, delete, keep or wait for; `diff`: the fields
+    that would change."""
 
     verb: str
     name: str
@@ -59,10 +46,10 @@ class PlannedObject:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a pass would do now, what it would say, and what would come afterwards.
+    """The next step, the project's message with it, and the steps that follow.
 
-    `message` is empty where what was asked for is only supposed: what a pass says then has not begun. `adds_project`:
-    whether there is no such project yet.
+    `action`: "" if there is nothing to do. `message`: "" for a supposed request, whose step has not begun.
+    `adds_project`: whether the project does not exist yet.
     """
 
     project: str
@@ -79,7 +66,7 @@ class Plan:
 
     def lines(self) -> Iterator[str]:
         """Yield the plan as lines for people."""
-        what = f" would {self.what}" if self.action else ": nothing would be done"
+        what = f" would {self.what}" if self.action else ": nothing to do"
         yield f"{self.project}{what}. {self.message}".rstrip()
         for item in self.objects:
             yield f"  {item.verb} {item.name}" + (f"  ({item.note})" if item.note else "")
@@ -109,13 +96,14 @@ def plan(
     is_retry: bool = False,
     rotates: bool = False,
 ) -> Plan:
-    """Return what a pass would do now; with `desired`, what it would do if that were asked for (once more, if it
-    `is_retry`), with `adopted` as its database if that is given; if it `rotates`, what it would do if a new password
-    were asked for. Of a project that is not stored yet, what it would do once it is. Raises KubeError,
-    UndecidedClusterError and UndecryptableValueError."""
+    """Return the next step of the project's pass, as if a request had been made that is given.
+
+    `desired`: a request for this state, repeated if `is_retry`; `adopted`: its database; `rotates`: a request to rotate
+    the password. The project may be unsaved. Raises KubeError, UndecidedClusterError and UndecryptableValueError.
+    """
     context = _build_context(project, now)
     if context.project.is_forgotten:
-        return Plan(project.name, "", "", "It was forgotten: no pass looks at it any more.")
+        return Plan(project.name, "", "", "The project was forgotten: no pass runs for it.")
     is_begun = context.project.phase in Phase.in_progress() and desired in (None, context.project.desired_state)
     if desired is not None:
         _suppose(context.project, desired, delete_adopted=delete_adopted, is_retry=is_retry)
@@ -125,7 +113,7 @@ def plan(
         _suppose_adopted(context, adopted)
     decision = observe_and_decide(context, now)
     if decision.action is Action.ENSURE_DATABASE:
-        # As in a pass, but the row stays in memory: a plan never stores its context.
+        # As in a pass, but the row is never stored.
         ensure_database(context)
         decision = observe_and_decide(context, now)
     found = [describe(item) for item in context.snapshot.drift or ()]
@@ -133,24 +121,55 @@ def plan(
     if decision.action is None:
         return Plan(project.name, "", "", decision.project.message, drift=found, adds_project=is_new)
     objects = list(_plan_objects(context, decision))
-    names = {
-        "database": context.database.name if context.database else "",
-        "sandbox": context.sandbox.name if context.sandbox else "",
-    }
     return Plan(
         project.name,
         decision.action.value,
-        _WHAT[decision.action].format(**names),
+        _describe_action(decision.action, context),
         decision.project.message if (desired is None and not rotates) or is_begun else "",
         objects,
-        list(_afterwards(decision.action)),
+        list(_list_later_steps(decision.action)),
         found,
         is_new,
     )
 
 
+def _describe_action(action: Action, context: PassContext) -> str:
+    """Return the action as the end of a sentence that begins with "… would"."""
+    database = context.database.name if context.database else ""
+    sandbox = context.sandbox.name if context.sandbox else ""
+    match action:
+        case Action.ENSURE_DATABASE:
+            return "choose a name for the database"
+        case Action.APPLY_CLUSTER:
+            return f"apply the Cluster {database}"
+        case Action.ADOPT_CLUSTER:
+            return f"adopt {database}, a Cluster that exists: only its labels would change"
+        case Action.REPLACE_DATABASE:
+            return f"replace the Cluster {database}, which is gone, by a new one"
+        case Action.CAPTURE_CREDENTIALS:
+            return f"capture the credentials of {database}"
+        case Action.ROTATE_PASSWORD:
+            return f"rotate the password of {database}"
+        case Action.APPLY_SANDBOX:
+            return f"apply the sandbox {sandbox}"
+        case Action.APPLY_SANDBOX_WITH_DEFAULT:
+            return f"apply the sandbox {sandbox} with the default database"
+        case Action.MEND_DRIFT:
+            return "revert changes made outside the panel"
+        case Action.DELETE_OBJECTS:
+            return "delete its objects in the cluster"
+        case Action.RELEASE_CLUSTER:
+            return "remove the panel's labels from the Clusters that are kept"
+        case Action.FINISH_DELETION:
+            return "mark the project as deleted: every object is deleted"
+        case Action.FINISH_CANCELLATION:
+            return "mark the project as new: every object is deleted"
+        case _:
+            assert_never(action)
+
+
 def _build_context(project: Project, now: datetime) -> PassContext:
-    """Return a context without a lease, so that it can't be stored. A project that is not stored has no other rows."""
+    """Return a context that can't be stored, as its lease is not held. An unsaved project has no other rows."""
     if project._state.adding:
         supposed = copy(project)
         context = PassContext(Lease.over(supposed, uuid.uuid4(), now), supposed, None, None)
@@ -161,20 +180,20 @@ def _build_context(project: Project, now: datetime) -> PassContext:
 
 
 def _suppose(project: Project, desired: DesiredState, *, delete_adopted: bool, is_retry: bool) -> None:
-    """Change the intent in memory only, as a request would in the row."""
+    """Change the intent in memory, as a request changes the row."""
     project.wanted_generation += 1
     project.desired_state, project.delete_adopted = desired, delete_adopted
     match desired:
         case DesiredState.RUNNING:
             project.asked_generation = project.wanted_generation
-            # Dry runs are commands: who gives one may adopt. Retry adopts what the request that it repeats would have.
+            # Commands may adopt. Retry may adopt if the request that it repeats could.
             project.adopts_by_name = project.adopts_by_name or not is_retry
         case DesiredState.REGISTERED | DesiredState.DELETED:
             project.phase, project.reason = Phase.DELETING, Reason.DELETING
 
 
 def _suppose_adopted(context: PassContext, cluster: Adoptable) -> None:
-    """Put an unsaved row of the Cluster in place of what the project has, unless that is it."""
+    """Make the Cluster the project's database, in memory."""
     live = context.database
     if live is not None and (live.namespace, live.name) == (cluster.namespace, cluster.name):
         return
@@ -189,7 +208,7 @@ def _suppose_adopted(context: PassContext, cluster: Adoptable) -> None:
 
 
 def _plan_objects(context: PassContext, decision: Decision) -> Iterator[PlannedObject]:
-    """Yield what the step would touch. Raises KubeError."""
+    """Yield the objects that the step would touch. Raises KubeError."""
     database, snapshot = context.database, context.snapshot
     match decision.action:
         case Action.APPLY_CLUSTER if database is not None and snapshot.cluster is None:
@@ -209,7 +228,7 @@ def _plan_objects(context: PassContext, decision: Decision) -> Iterator[PlannedO
                 verb = "release" if left.is_kept else "delete" if left.is_deletable else "wait for"
                 yield PlannedObject(verb, f"{kind} {namespace}/{name}")
             for what, namespace, name in snapshot.foreign:
-                yield PlannedObject("keep", f"{what.name} {namespace}/{name}", note="the panel did not make it")
+                yield PlannedObject("keep", f"{what.name} {namespace}/{name}", note="not created by the panel")
         case _:
             return
 
@@ -238,7 +257,7 @@ def _plan_sandbox(context: PassContext, source: CredentialsSource) -> Iterator[P
 
 
 def _plan_apply(context: PassContext, manifest: Object, live: Object | None) -> PlannedObject:
-    """Return what applying the manifest would change, as a dry run has it; values of Secrets stay concealed."""
+    """Return what applying the manifest would change, by a dry run. Values of Secrets are concealed."""
     kind = str(manifest["kind"])
     namespace, name = (text(metadata_of(manifest).get(key), 253) for key in ("namespace", "name"))
     note = ""
@@ -254,13 +273,13 @@ def _plan_apply(context: PassContext, manifest: Object, live: Object | None) -> 
     return PlannedObject("apply", f"{kind} {namespace}/{name}", changes, note or ("" if live else "new"))
 
 
-def _afterwards(action: Action) -> Iterator[str]:
-    """Yield the steps that would follow, once their turn comes."""
+def _list_later_steps(action: Action) -> Iterator[str]:
+    """Yield the steps that follow."""
     if action in (Action.DELETE_OBJECTS, Action.RELEASE_CLUSTER):
-        yield "wait until all of it is gone, then retire the rows"
+        yield "wait until every object is deleted, then retire the rows"
         return
     if action is Action.ROTATE_PASSWORD:
-        yield "prove it by a connection, write it to the database's Secret, restart the sandbox with it"
+        yield "verify it by a connection, write it to the database's Secret, restart the sandbox with it"
         return
     order = {
         Action.APPLY_CLUSTER: Step.CLUSTER_APPLIED,

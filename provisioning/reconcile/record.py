@@ -1,4 +1,4 @@
-"""What a pass writes: statuses, steps reached, events; and when it wants to be called again."""
+"""What a pass writes: statuses, steps that were reached, events, and when the next pass runs."""
 
 import random
 from datetime import datetime, timedelta
@@ -20,24 +20,25 @@ from provisioning.reconcile.lease import LEASE, Lease
 from provisioning.reconcile.observe import observe_urls
 
 _FAILED_POLL_S = 20.0
+# The next check of a settled project is at most this many times SETTLED_POLL_S ahead.
+LONGEST_SETTLED_FACTOR = 1.2
 _LONGEST_BACKOFF_S = 300.0
-# What a late effect has left behind, where the cluster is out of reach for longer than these take, is an orphan.
+# Attempts to look for what a late effect has created after the end of a project. The inventory finds what they miss.
 _MOST_LAST_LOOKS = 12
 
 
 class PassResult(NamedTuple):
-    """How a pass has ended: when to look again, and whether it has given its lease back."""
+    """How a pass ended: when the next one runs (None: never), and whether the lease is released already."""
 
     next_pass_at: datetime | None
     is_released: bool = False
 
 
 def record(context: PassContext, decision: Decision, now: datetime) -> PassResult:
-    """Write what was decided to the project's rows, in one transaction under the lease, and end the pass. Raises
-    LeaseLostError.
+    """End the pass: write the decision to the project's rows, in one transaction under the lease.
 
-    Nothing of it is said while an action is still to come: a project that fails again and again must not change its
-    words each time. The intent counts as carried out when there is no action left.
+    Only the last decision of a pass is written, so that a project that fails repeatedly keeps its message. The intent
+    counts as carried out. Raises LeaseLostError.
     """
     project, before = context.project, Phase(context.project.phase)
     note_progress(context, decision, now)
@@ -72,17 +73,14 @@ def _write(
         level = Level.ERROR if after is Phase.FAILED else Level.INFO
         level = Level.WARNING if decision.project.reason is Reason.DRIFTED else level
         context.note(decision.project.reason, decision.project.message, level=level)
-    following = next_look(decision, now)
+    following = next_pass_time(decision, now)
     if is_changed or not context.is_stored:
         return PassResult(following, context.store_last(following, **(values if is_changed else {})))
     return PassResult(following)
 
 
 def note_progress(context: PassContext, decision: Decision, now: datetime) -> None:
-    """Set on the rows, in memory, what was observed and which steps of a provisioning were reached. Raises KubeError.
-
-    What is said to people is recorded when a pass ends: a project that fails repeatedly keeps its message meanwhile.
-    """
+    """Set on the rows, in memory, what was observed and which steps were reached. Raises KubeError."""
     snapshot, database, sandbox = context.snapshot, context.database, context.sandbox
     if database is not None and snapshot.cluster is not None:
         cluster = judge_cluster(snapshot.cluster)
@@ -119,8 +117,9 @@ def _note_verification(context: PassContext, database: DatabaseCluster) -> None:
         )
 
 
-def next_look(decision: Decision, now: datetime) -> datetime | None:
-    """Return when to look again if nothing calls earlier: by requeue, but not later than the deadline."""
+def next_pass_time(decision: Decision, now: datetime) -> datetime | None:
+    """Return when the next pass runs if nothing requests one earlier: by requeue, and at the latest at the next
+    deadline."""
     match decision.requeue:
         case Requeue.POLL:
             delay_s = settings.POLL_S
@@ -129,9 +128,9 @@ def next_look(decision: Decision, now: datetime) -> datetime | None:
         case Requeue.FAILED:
             delay_s = _FAILED_POLL_S
         case Requeue.SETTLED:
-            delay_s = settings.SETTLED_POLL_S * random.uniform(0.8, 1.2)  # noqa: S311 - spreads load, no secret  # nosec B311
+            delay_s = settings.SETTLED_POLL_S * random.uniform(0.8, LONGEST_SETTLED_FACTOR)  # noqa: S311 - spreads load, no secret  # nosec B311
         case Requeue.ONCE_MORE:
-            return now + 2 * LEASE  # when such a pass must have ended
+            return now + 2 * LEASE  # a pass that lost its lease has ended by then
         case Requeue.NEVER:
             return None
         case _ as unknown:
@@ -142,7 +141,7 @@ def next_look(decision: Decision, now: datetime) -> datetime | None:
 
 
 def _deadline_of(project: Project) -> datetime | None:
-    """Return until when patience lasts: that of the last intent, not of an earlier one."""
+    """Return the deadline of the last intent."""
     if project.is_being_removed:
         return project.deletion_deadline
     rows = (project.database, project.sandbox)
@@ -159,18 +158,18 @@ def _explain_late(project: Project, last_seen: str) -> str:
         return explain_deadline(settings.READY_TIMEOUT_S, "The project", last_seen)
     what = "cancellation" if project.is_cancelling else "deletion"
     return (
-        f"The {what} was not done within {settings.READY_TIMEOUT_S} s. Last seen: {last_seen} "
-        "The panel goes on trying; press Retry to ask again, or Forget to leave behind what won't go."
+        f"The {what} was not done within {settings.READY_TIMEOUT_S} s. Last status: {last_seen} Still trying. Retry "
+        "restarts the timer; Forget leaves the objects in the cluster."
     )
 
 
 def record_failure(
     lease: Lease, failure: PassFailure, now: datetime, context: PassContext | None = None
 ) -> datetime | None:
-    """Say on the project what went wrong, keep what is known, and return when to try again: later each time.
+    """Record a failure on the project with what the pass has found out (`context`); return when the next pass runs.
 
-    `context`: what the pass has found out until then, if it came so far. Of a project that has ended nothing is said,
-    and the look at what a late effect may have left is given up after a while.
+    The delay grows with each failure. On a project that has ended no failure is shown, and after a dozen no pass
+    follows.
     """
     with transaction.atomic():
         project = Project.objects.select_for_update().get(pk=lease.project_id)

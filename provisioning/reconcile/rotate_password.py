@@ -1,7 +1,7 @@
-"""Changing the password of a project's database, so that at no point nobody knows it: docs/decisions/0005.
+"""Rotates the password of a project's database so that it is never lost: docs/decisions/0005.
 
-Every step looks first at what is so already (which password the server takes, what the Secret holds), so it may be
-killed anywhere and begin again. The new password is stored, encrypted, before the server is told.
+Each step first checks what is done already (which password the server accepts, which one the Secret holds), so it may
+be interrupted anywhere and repeated. The new password is stored, encrypted, before the server gets it.
 """
 
 import base64
@@ -34,42 +34,42 @@ from provisioning.reconcile.verify import LONGEST_PROOF, open_session, verify_co
 
 _LENGTH = 32
 _ALPHABET = string.ascii_letters + string.digits
-# Far more steps than a change takes.
+# More steps than a rotation takes.
 _MOST_STEPS = 6
-# The server ends a session that keeps it waiting so long between a look at the lease and what was to follow.
+# The server ends a session that is idle for longer between the check of the lease and the statement that follows.
 _MOST_IDLE_MS = 2000
-# The longest that it takes until the server has a password: so long idle, the statement, its answer.
+# The longest time to set a password: idle, the statement, its answer.
 _SETTING = timedelta(milliseconds=_MOST_IDLE_MS, seconds=4)
-# And with the proof of it and taking it back.
+# The longest time to set a password, verify it, and set the old one again.
 _CHANGE = _SETTING + LONGEST_PROOF + _SETTING
 
 _NEITHER = (
-    "Its server takes neither the password that the panel has nor the new one, which it may have been given. If it "
-    "refuses the user for now (VALID UNTIL, pg_hba.conf), let it take passwords again. If somebody has set "
-    "another password, put that one into the database's Secret, or set the Secret's again with psql in the database's "
-    "Pod. Check again (or Retry) has the panel look at once; until then it keeps both."
+    "The server accepts neither the current password nor the new one, which may be set already. If it refuses the user "
+    "for now (VALID UNTIL, pg_hba.conf), allow log-ins again. If somebody set another password, put that one into the "
+    "database's Secret, or set the Secret's password again with psql in the database's Pod. Then press Check again or "
+    "Retry. The panel keeps both passwords until then."
 )
 
 
 class RotationDelayedError(Exception):
-    """The change can't go on now and is tried again; the text says why, in a sentence without anything secret."""
+    """The rotation can't continue now and is retried. The message says why and holds no secret."""
 
 
 class _InterruptedError(Exception):
-    """Nothing says whether the server has the new password, where it was begun; the text says why, without secrets."""
+    """Whether the server has the new password is unknown. The message says why and holds no secret."""
 
 
 def rotate_password(context: PassContext, database: DatabaseCluster, now: datetime) -> None:
-    """Take the next step of changing the database's password. Raises KubeError, RotationDelayedError."""
-    # Where the old one's key is lost and was given up, the server is asked whether it has the new one already.
+    """Take the next step of a rotation. Raises KubeError, RotationDelayedError, LeaseLostError."""
+    # If the current password can't be decrypted any more, the server may have the new one already.
     current = database.connection or database.pending_connection
     if current is None:
-        _abandon(context, database, "the panel has no password of it")
+        _abandon(context, database, "the panel does not know the current password")
         return
     if not database.pending_password:
         elsewhere = _find_source(context.snapshot.cluster)
         if elsewhere:
-            _abandon(context, database, f"KubeBlocks takes it from the Secret {elsewhere}: change it there")
+            _abandon(context, database, f"KubeBlocks takes it from the Secret {elsewhere}. Change it there")
             return
         _save(context, database, pending_password=EncryptedText.of(_new_password()))
     pending = replace(current, password=database.pending_password.reveal())
@@ -80,9 +80,9 @@ def rotate_password(context: PassContext, database: DatabaseCluster, now: dateti
 
 
 def finish_rotation(context: PassContext, name: str, cluster: Object, now: datetime) -> None:
-    """Bring a change that has begun to its end, before the database called `name` is given back. Raises as above.
+    """Finish a rotation that has begun, before the Cluster `name` is released. Raises as `rotate_password`.
 
-    `cluster`, as just read, says what the Secret and the Service of its component are called.
+    `cluster`: the Cluster as just read; the names of its Secret and its Service depend on it.
     """
     for database in context.project.databases.filter(name=name, retired_at=None).exclude(rotation_begun_at=None):
         context.snapshot.cluster = cluster
@@ -98,10 +98,10 @@ def _new_password() -> str:
 
 
 def _find_source(cluster: Mapping[str, Any] | None) -> str:
-    """Return the Secret from which a Cluster's spec tells KubeBlocks to take the password; "" for none.
+    """Return the Secret from which KubeBlocks takes the password by the Cluster's spec; "" for none.
 
-    KubeBlocks (1.0) leaves the password of an account's Secret alone once it exists, unless the account has such a
-    `secretRef`: then it writes that one's password back.
+    KubeBlocks 1.0 keeps the password in an existing account's Secret, unless the account has such a `secretRef`: then
+    it restores the referenced password.
     """
     for component in objects(mapping(mapping(cluster).get("spec")).get("componentSpecs")):
         for account in objects(component.get("systemAccounts")):
@@ -116,7 +116,7 @@ def _find_source(cluster: Mapping[str, Any] | None) -> str:
 def _change_on_server(
     context: PassContext, database: DatabaseCluster, current: Connection, pending: Connection, now: datetime
 ) -> str:
-    """See to it that the server takes the new password; return the sentence that says so, "" where it was given up.
+    """Make the server accept the new password; return the sentence that says so, "" if the rotation is abandoned.
     Raises KubeError, RotationDelayedError."""
     verification, note = verify_connection(current)
     if verification is Verification.VERIFIED:
@@ -127,32 +127,34 @@ def _change_on_server(
         else:
             if verification is Verification.VERIFIED:
                 return note
-            # Refused or taken back: nothing has begun, so that it may be given up.
+            # The server has the old password: the rotation has not begun, and may be abandoned.
             _save(context, database, rotation_begun_at=None)
     elif verification is Verification.REJECTED:
         verification, note = verify_connection(pending)
         if verification is Verification.VERIFIED:
             return note
         if verification is Verification.REJECTED and database.rotation_begun_at is None:
-            _abandon(context, database, "the server takes neither the password that the panel has nor the new one")
+            _abandon(context, database, "the server accepts neither the current password nor the new one")
             return ""
         if verification is Verification.REJECTED:
-            # One of them may be in force and refused for a while: neither is dropped before a third one is proved.
+            # The server may refuse its own password for a while: drop neither before a third one is verified.
             if _is_another_in_force(context, database, current, pending):
-                _abandon(context, database, "another one is in force, which its Secret has")
+                _abandon(context, database, "the server has another one, which is in its Secret")
                 return ""
             note = _NEITHER
     deadline = (database.rotation_requested_at or now) + timedelta(seconds=settings.READY_TIMEOUT_S)
     if database.rotation_begun_at is None and is_past(deadline, now):
         _abandon(context, database, note)
         return ""
-    raise RotationDelayedError(f"The password of {database.name} is not changed yet. {note} The panel tries again.")
+    raise RotationDelayedError(
+        f"The password of {database.name} is not rotated yet. {note} The panel retries automatically."
+    )
 
 
 def _is_another_in_force(
     context: PassContext, database: DatabaseCluster, current: Connection, pending: Connection
 ) -> bool:
-    """Whether the Secret has other credentials than these two and the server takes them. Raises KubeError."""
+    """Whether the Secret has other credentials than these two, and the server accepts them. Raises KubeError."""
     context.snapshot.secrets = None
     found = observe_connection(context, database)
     if isinstance(found, Missing) or found in (current, pending):
@@ -163,14 +165,14 @@ def _is_another_in_force(
 def _alter(
     context: PassContext, database: DatabaseCluster, current: Connection, pending: Connection, now: datetime
 ) -> tuple[Verification, str]:
-    """Change the password, prove it with a connection, and take it back over the open session if it is not accepted.
+    """Set the new password and connect with it; if that fails, set the old one again in the open session.
 
-    Returns what came of the proof, or that the server refuses the change. Raises LeaseLostError, and _InterruptedError:
-    the next pass, which has both passwords, asks the server which one it takes.
+    Return the outcome of connecting, or that the server refuses the change. Raises LeaseLostError, and
+    _InterruptedError: the next pass has both passwords and finds out which one the server accepts.
     """
     where = f"{current.host}:{current.port}"
     try:
-        # A server that loses what it has confirmed would have the old password again when the panel has it no more.
+        # A server that loses a confirmed commit would have the old password after the panel has dropped it.
         options = {"idle_in_transaction_session_timeout": _MOST_IDLE_MS, "synchronous_commit": "on"}
         with open_session(current, autocommit=True, options=options) as session:
             try:
@@ -178,13 +180,18 @@ def _alter(
             except psycopg.Error as error:
                 if session.broken:
                     raise
-                return Verification.REFUSED, f"The server at {where} refuses to change it ({type(error).__name__})."
+                return (
+                    Verification.REFUSED,
+                    f"The server at {where} refuses to change the password ({type(error).__name__}).",
+                )
             verification, note = verify_connection(pending)
             if verification is not Verification.VERIFIED:
                 _set_password(context, database, session, current, _SETTING)
             return verification, note
     except psycopg.Error as error:
-        raise _InterruptedError(f"The change at {where} came to nothing ({type(error).__name__}).") from None
+        raise _InterruptedError(
+            f"The connection to {where} broke during the change ({type(error).__name__})."
+        ) from None
 
 
 def _set_password(
@@ -195,17 +202,17 @@ def _set_password(
     needed: timedelta,
     **values: object,
 ) -> None:
-    """Write `values` to the row and set the password, if as much of the lease is left as is `needed`.
+    """Write `values` to the row and set the password, if the lease lasts as long as `needed`.
 
-    The server gets what it stores of a password, never the password itself: statements end up in logs. Raises
+    The statement has the verifier that the server stores, not the password, as statements are logged. Raises
     LeaseLostError, _InterruptedError.
     """
     stored = session.pgconn.encrypt_password(wanted.password.encode(), wanted.username.encode())
     role, verifier = sql.Identifier(wanted.username), sql.Literal(stored.decode())
-    # In a transaction: a worker that stalls behind its look at the lease finds its session ended by the server.
+    # In a transaction: if the worker stalls after the check of the lease, the server ends the session.
     with session.transaction():
         if not context.lease.has_time_left(timezone.now(), needed):
-            raise _InterruptedError("Everything took so long that the next pass has to go on with it.")
+            raise _InterruptedError("The rotation took too long for this pass; the next one continues it.")
         _save(context, database, **values)
         session.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(role, verifier))
 
@@ -214,15 +221,15 @@ def _set_password(
 
 
 def _write_secrets(context: PassContext, database: DatabaseCluster, current: Connection, pending: Connection) -> None:
-    """Put the new password into the Secret that the credentials come from, and into each other one of the Cluster that
-    holds the old one. Raises KubeError, RotationDelayedError."""
+    """Write the new password to the Secret with the credentials, and to each Secret of the Cluster with the old one.
+    Raises KubeError, RotationDelayedError."""
     snapshot = context.snapshot
     snapshot.secrets = None
     found = observe_connection(context, database)
     source = choose_secret(snapshot.secrets or [], database.name, component_of(snapshot.cluster))
     if source is None or isinstance(found, Missing):
-        why = found.message if isinstance(found, Missing) else "Its Secret is gone."
-        raise RotationDelayedError(f"{database.name} has its new password, which no Secret holds yet. {why}")
+        why = found.message if isinstance(found, Missing) else "The Secret does not exist."
+        raise RotationDelayedError(f"{database.name} has its new password, but no Secret has it yet. {why}")
     secrets_read: Sequence[Object] = snapshot.secrets or []
     for secret in secrets_read:
         is_meant = secret is source and found.username == current.username and found.password != pending.password
@@ -232,7 +239,7 @@ def _write_secrets(context: PassContext, database: DatabaseCluster, current: Con
 
 
 def _write_secret(context: PassContext, secret: Object, password: str) -> None:
-    """Set the password in a Secret, if it is still as it was read. Raises KubeError, which never quotes it."""
+    """Set the password in a Secret that has not changed since it was read. Raises KubeError without the password."""
     metadata = metadata_of(secret)
     namespace, name = text(metadata.get("namespace")), text(metadata.get("name"))
     seen = {"uid": metadata.get("uid"), "resourceVersion": metadata.get("resourceVersion")}
@@ -246,11 +253,11 @@ def _write_secret(context: PassContext, secret: Object, password: str) -> None:
 
 
 def _finish(context: PassContext, database: DatabaseCluster, note: str, now: datetime) -> None:
-    """Make the new password the row's; the sandbox restarts because its environment is another now."""
+    """Make the new password the captured one. The sandbox restarts because its environment changes."""
     context.note(
         "PasswordRotated",
-        f"The password of {database.name} was changed, proved by a connection and written to its Secret; the "
-        "sandbox restarts with it.",
+        f"Rotated the password of {database.name}: verified by a connection and written to its Secret. The sandbox "
+        "restarts with it.",
         resource=f"database {database.name}",
     )
     _save(
@@ -267,10 +274,10 @@ def _finish(context: PassContext, database: DatabaseCluster, note: str, now: dat
 
 
 def _abandon(context: PassContext, database: DatabaseCluster, why: str) -> None:
-    """End a change that can't be done; the credentials are as they were, and are looked at anew."""
+    """End a rotation that can't be done. The captured credentials stay, and are read and verified again."""
     context.note(
         "PasswordNotChanged",
-        f"The password of {database.name} stays as it is: {why.rstrip('.')}.",
+        f"The password of {database.name} was not rotated: {why.rstrip('.')}.",
         resource=f"database {database.name}",
         level=Level.ERROR,
     )
@@ -286,7 +293,7 @@ def _abandon(context: PassContext, database: DatabaseCluster, why: str) -> None:
 
 
 def _save(context: PassContext, database: DatabaseCluster, **values: object) -> None:
-    """Write values to the row under the lease, and what was noted before. Raises LeaseLostError."""
+    """Write values to the row, and all other changes, under the lease. Raises LeaseLostError."""
     with transaction.atomic():
         context.store()
         for name, value in values.items():

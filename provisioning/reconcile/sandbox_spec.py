@@ -1,4 +1,4 @@
-"""What a project's sandbox runs: its template, or the panel's settings where it has none."""
+"""What a project's sandbox runs, by its template or by the panel's settings."""
 
 import shlex
 
@@ -10,7 +10,7 @@ from provisioning.objects.manifests import SandboxSpec
 
 
 def default_template() -> SandboxTemplate:
-    """Return the template, not stored, that the settings describe."""
+    """Return an unsaved template with the values of the settings."""
     return SandboxTemplate(
         name="settings",
         image=settings.SANDBOX_IMAGE,
@@ -29,7 +29,7 @@ def default_template() -> SandboxTemplate:
 
 
 def build_spec(project: Project, sandbox: Sandbox | None = None) -> SandboxSpec:
-    """Return what the project's sandbox is to be. Storage is that of the sandbox where there is one."""
+    """Return the spec of the project's sandbox. An existing sandbox keeps its storage, which can't be changed."""
     template = project.template or default_template()
     return SandboxSpec(
         image=template.image,

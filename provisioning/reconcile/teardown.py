@@ -1,4 +1,4 @@
-"""The end of what a project has in the cluster: what is left of it, and the effects that bring it to its end."""
+"""Removing what a project has in the cluster: what is left of it, and the effects that delete or release it."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -28,9 +28,9 @@ from provisioning.reconcile.context import PassContext, Snapshot
 from provisioning.reconcile.rotate_password import finish_rotation
 
 _OWNED_KINDS = (STATEFULSET, POD, SERVICE, SECRET, PVC, INGRESS)
-# Of every Secret that cert-manager makes.
+# A label that cert-manager (1.12 and later) puts on its Secrets.
 _CERTIFICATE_LABEL = "controller.cert-manager.io/fao"
-# The API server's clock may be behind the panel's: what is older than a request by less may still come from it.
+# How far the API server's clock may be behind the panel's.
 _CLOCKS_DIFFER = timedelta(minutes=5)
 
 
@@ -115,18 +115,18 @@ def _observe_clusters(
 
 
 def _stays(project: Project, cluster: Object, rows: Sequence[DatabaseCluster]) -> bool:
-    """Whether a Cluster is released and not deleted; `rows` of its name, the newest last."""
-    takes_back = project.desired_state == DesiredState.REGISTERED
-    was_there_before = takes_back and _was_there_before(cluster, rows[-1] if rows else None)
-    return was_there_before or _is_kept(project, labels_of(cluster), rows)
+    """Whether a Cluster is released, not deleted. `rows`: those of its name, the newest last."""
+    is_cancelled = project.desired_state == DesiredState.REGISTERED
+    is_older = is_cancelled and _is_older_than_request(cluster, rows[-1] if rows else None)
+    return is_older or _is_kept(project, labels_of(cluster), rows)
 
 
 def _is_kept(project: Project, labels: Mapping[str, str], rows: Sequence[DatabaseCluster]) -> bool:
-    """Whether a Cluster outlives its project, by its labels and the rows of its name.
+    """Whether a Cluster is kept when its project is deleted, by its labels and the rows of its name.
 
-    What was adopted stays, unless people say otherwise: of the database that the project has, which they were shown,
-    and not of one that they had chosen before. What nobody adopted and the panel did not make stays always.
-    The rows know too: a Cluster that people labelled by hand has no origin label, and a label gets lost.
+    An adopted Cluster is kept unless the request says otherwise, which holds for the project's current database, not
+    for earlier ones. A Cluster that was neither adopted nor created by the panel is always kept. The rows count as much
+    as the labels: people label Clusters without an origin, and labels get lost.
     """
     origins = {labels.get(ORIGIN_LABEL), *(row.origin for row in rows)}
     if Origin.ADOPTED in origins:
@@ -136,8 +136,8 @@ def _is_kept(project: Project, labels: Mapping[str, str], rows: Sequence[Databas
 
 
 def _is_ours(item: Object, sandboxes: set[str]) -> bool:
-    """Whether the panel made an object with the project's label: it says so, or is called after a sandbox of the
-    project: another tool may have put its own `managed-by` there."""
+    """Whether the panel created an object with the project's label: by its `managed-by` label, or by the name of a
+    sandbox, as other tools overwrite `managed-by`."""
     stem = _name_of(item).removeprefix("home-")
     is_named = any(stem == sandbox or stem.startswith(f"{sandbox}-") for sandbox in sandboxes)
     return is_named or is_panel_made(labels_of(item), is_cluster=False)
@@ -148,8 +148,8 @@ def _name_of(item: Object) -> str:
 
 
 def _list_certificate_secrets(context: PassContext, sandboxes: Iterable[Sandbox], namespace: str) -> list[Object]:
-    """Return the Secrets that cert-manager has made for these sandboxes' Ingresses. It leaves them where they are when
-    the Ingress goes, unless told otherwise; they carry its own label (1.12 and later) and none of ours."""
+    """Return the Secrets that cert-manager created for these sandboxes' Ingresses. By default, it keeps them when the
+    Ingress is deleted. They have none of the panel's labels."""
     names = {name for sandbox in sandboxes if sandbox.namespace == namespace for name in sandbox.certificates}
     if not names:
         return []
@@ -157,12 +157,12 @@ def _list_certificate_secrets(context: PassContext, sandboxes: Iterable[Sandbox]
     return [item for item in secrets if _name_of(item) in names]
 
 
-def _was_there_before(cluster: Object, row: DatabaseCluster | None) -> bool:
-    """Whether a Cluster with the project's label is older than the request that used it: it may hold data then."""
-    made_at = created_at(cluster)
-    if row is None or row.requested_at is None or made_at is None:
+def _is_older_than_request(cluster: Object, row: DatabaseCluster | None) -> bool:
+    """Whether a Cluster is older than the request that uses it, so that it may hold data."""
+    created = created_at(cluster)
+    if row is None or row.requested_at is None or created is None:
         return True
-    return made_at < row.requested_at - _CLOCKS_DIFFER
+    return created < row.requested_at - _CLOCKS_DIFFER
 
 
 def _add(
@@ -176,7 +176,7 @@ def _add(
 ) -> None:
     name = _name_of(item)
     is_deleting = bool(metadata_of(item).get("deletionTimestamp"))
-    # Pods go with their StatefulSet.
+    # A Pod is deleted with its StatefulSet.
     is_ours = is_ours and kind is not POD
     remaining[kind, namespace, name] = Remaining(f"{kind.name} {name}", is_deleting, is_kept, is_ours, uid=uid_of(item))
 
@@ -186,27 +186,27 @@ def delete_objects(context: PassContext) -> None:
     snapshot = context.snapshot
     doomed = {key: item for key, item in snapshot.remaining.items() if item.is_deletable}
     for (kind, namespace, name), item in doomed.items():
-        _delete_seen(context.kube, kind, namespace, name, item.uid)
+        _delete_observed(context.kube, kind, namespace, name, item.uid)
     snapshot.deletion_requested |= doomed.keys()
-    message = f"Asked for the deletion of {', '.join(item.label for item in doomed.values())}."
+    message = f"Requested the deletion of {', '.join(item.label for item in doomed.values())}."
     # Each pass requests the deletion of what is still there; the event is recorded once.
     if not context.project.events.filter(reason="Deleting", message=message).exists():
         context.note("Deleting", message)
     context.store()
 
 
-def _delete_seen(kube: Kube, kind: Kind, namespace: str, name: str, uid: str) -> None:
-    """Delete the object that was looked at, and nothing that has come to its name since. Raises KubeError."""
+def _delete_observed(kube: Kube, kind: Kind, namespace: str, name: str, uid: str) -> None:
+    """Delete the object that was observed, and no later one of its name. Raises KubeError."""
     try:
         kube.delete(kind, namespace, name, uid=uid)
     except RefusedError as error:
-        # 409: the object that was meant is gone. Whose the new one is, the next look says.
+        # 409: the name belongs to another object by now. The next pass observes whose it is.
         if error.code != 409:
             raise
 
 
 def release_clusters(context: PassContext, now: datetime) -> None:
-    """Take our labels off the Clusters that are not ours to delete: they and their data stay."""
+    """Remove the panel's labels from the Clusters that are kept with their data."""
     for (kind, namespace, name), item in context.snapshot.remaining.items():
         if not item.is_kept:
             continue
@@ -216,46 +216,46 @@ def release_clusters(context: PassContext, now: datetime) -> None:
         with transaction.atomic():
             context.store()
             disown_cluster(namespace, name)
-        # Who gets it back must find the password that it has in its Secret.
+        # The owner must find the current password in the Secret.
         finish_rotation(context, name, cluster, now)
         context.kube.merge_labels(kind, namespace, name, RELEASED_LABELS, uid=uid_of(cluster))
-        context.note("ClusterReleased", f"Released the Cluster {name}; it and its data stay.")
+        context.note("ClusterReleased", f"Released the Cluster {name}. It is kept with its data.")
         context.store()
 
 
 def disown_cluster(namespace: str, name: str) -> None:
-    """Have the rows no longer know a Cluster that is about to be released: without its labels its uid would tell, and
-    the end of its project would take it."""
+    """Remove the uid of a Cluster from the rows before it is released: by its uid, a deletion would find the Cluster
+    without its labels."""
     DatabaseCluster.objects.filter(namespace=namespace, name=name, origin=Origin.CREATED).update(object_uid="")
 
 
 def finish_deletion(context: PassContext, now: datetime) -> None:
-    """Retire the rows: the deletion is done."""
-    kept = _say_kept(context.project) + _say_left(context.snapshot)
-    context.note("Deleted", f"Everything that the panel made for it is gone from the cluster.{kept}")
+    """Retire the rows, and forget the values of the variables."""
+    kept = _explain_kept(context.project) + _explain_foreign(context.snapshot)
+    context.note("Deleted", f"Every object that the panel created is deleted.{kept}")
     with transaction.atomic():
         context.store()
         retire_resources(context.project, now, Reason.DELETED)
         ProjectVariable.objects.filter(project=context.project).update(value=EncryptedText())
 
 
-def _say_kept(project: Project) -> str:
-    """Return what stays of a deleted project, by its policies."""
+def _explain_kept(project: Project) -> str:
+    """Return a sentence about what is kept of the database, after a space."""
     databases = list(project.databases.filter(retired_at=None))
     adopted = [row.name for row in databases if row.origin == Origin.ADOPTED and not project.delete_adopted]
     if adopted:
-        return f" Kept with its data, without the panel's labels: Cluster {', '.join(adopted)}."
-    return " Kept: backups that KubeBlocks has made of the database, if there are any." if databases else ""
+        return f" Released with its data: Cluster {', '.join(adopted)}."
+    return " Backups that KubeBlocks made of the database, if any, are kept." if databases else ""
 
 
-def _say_left(snapshot: Snapshot) -> str:
-    left = ", ".join(f"{kind.name} {name}" for kind, _, name in snapshot.foreign)
-    return f" Left as it is, for the panel did not make it: {left}." if left else ""
+def _explain_foreign(snapshot: Snapshot) -> str:
+    foreign = ", ".join(f"{kind.name} {name}" for kind, _, name in snapshot.foreign)
+    return f" Not created by the panel, so kept: {foreign}." if foreign else ""
 
 
 def finish_cancellation(context: PassContext, now: datetime) -> None:
-    """Retire the rows of what was taken back: the project is as if nothing had been asked for."""
-    context.note("Cancelled", "Everything that was made for it is gone from the cluster.")
+    """Retire the rows: the project is as it was before the request."""
+    context.note("Cancelled", "Provisioning cancelled. Every object that it created is deleted.")
     with transaction.atomic():
         context.store(requested_at=None)
         retire_resources(context.project, now, Reason.CANCELLED)

@@ -1,4 +1,4 @@
-"""Connect to a database as the captured user: the one proof that its credentials are real."""
+"""Connects to a database with its credentials, the only proof that they work."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -14,15 +14,15 @@ _CONNECT_TIMEOUT_S = 3
 _STATEMENT_TIMEOUT_MS = 3000
 # libpq's words for require_auth (fe-auth.c); it has no SQLSTATE for them.
 _AUTHENTICATION_REFUSED = "authentication method requirement"
-# Two time-outs, one after the other.
+# The two timeouts, one after the other.
 LONGEST_PROOF = timedelta(seconds=_CONNECT_TIMEOUT_S, milliseconds=_STATEMENT_TIMEOUT_MS)
 
 
 def open_session(
     connection: Connection, *, autocommit: bool = False, options: Mapping[str, object] | None = None
 ) -> psycopg.Connection[Any]:
-    """Connect as the user of `connection`, with these options of the server for the session. Raises psycopg.Error, and
-    ValueError for credentials with characters that PostgreSQL does not take."""
+    """Connect, with these server settings for the session. Raises psycopg.Error, and ValueError for credentials with
+    characters that PostgreSQL does not accept."""
     options = {"statement_timeout": _STATEMENT_TIMEOUT_MS, **(options or {})}
     return psycopg.connect(
         host=connection.host,
@@ -42,8 +42,7 @@ def open_session(
 
 
 def verify_connection(connection: Connection) -> tuple[Verification, str]:
-    """Run `SELECT 1` as the user of `connection`; return what came of it and a sentence. Never raises, never quotes
-    the password."""
+    """Run `SELECT 1`; return the outcome and a sentence without the password. Raises nothing."""
     where = f"{connection.host}:{connection.port}"
     try:
         with open_session(connection) as session:
@@ -54,7 +53,7 @@ def verify_connection(connection: Connection) -> tuple[Verification, str]:
     except psycopg.Error as error:
         return Verification.REFUSED, f"The database at {where} did not answer SELECT 1 ({type(error).__name__})."
     except ValueError:
-        return Verification.REJECTED, f"The credentials for {where} hold characters that PostgreSQL does not take."
+        return Verification.REJECTED, f"The credentials for {where} contain characters that PostgreSQL does not accept."
     return Verification.VERIFIED, f"Connected to {where} as {connection.username}: PostgreSQL {version}."
 
 
@@ -93,10 +92,10 @@ def _explain(error: psycopg.OperationalError, where: str) -> tuple[Verification,
     ):
         return (
             Verification.UNREACHABLE,
-            f"Not verified: the name of {where} can't be resolved from where the panel runs.",
+            f"Not verified: the panel can't resolve the host name of {where}.",
         )
     if "no route to host" in said or "network is unreachable" in said:
-        return Verification.UNREACHABLE, f"Not verified: there is no way to {where} from where the panel runs."
+        return Verification.UNREACHABLE, f"Not verified: the panel has no network route to {where}."
     if isinstance(error, psycopg.errors.ConnectionTimeout) or "timeout" in said or "timed out" in said:
         return Verification.UNANSWERED, f"Not verified: {where} did not answer within {_CONNECT_TIMEOUT_S} s."
     return Verification.REFUSED, f"The database at {where} does not accept connections yet."

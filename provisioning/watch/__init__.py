@@ -1,4 +1,4 @@
-"""The watcher: one list+watch a kind wakes the project whose object changed. Without it everything is slower, not lost.
+"""The watcher: a list+watch for each kind enqueues a pass when an object changes. Without it passes run later.
 
-Imports `queue`, `kube` and what is below them.
+Imports `tasks` and what is below it.
 """

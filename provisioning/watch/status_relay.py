@@ -1,7 +1,6 @@
-"""What waiting databases say of themselves meanwhile, written to their rows straight from the watch.
+"""Copies status messages of pending Clusters from the watch into their rows, without a pass.
 
-Between creation and Running a Cluster changes its words several times. No decision depends on them, so no pass is run
-for them, and no request made: people still read on the page what KubeBlocks says.
+Between creation and Running, a Cluster's message changes several times. No decision depends on it, but people read it.
 """
 
 import threading
@@ -14,28 +13,28 @@ from projects.models import DatabaseCluster, Project
 from provisioning.decisions.readiness import Readiness, State, judge_cluster
 from provisioning.objects.readers import Object, metadata_of, text
 
-# StatusRelay that come before the pass that applied the Cluster has recorded it are kept for as many rounds.
+# Rounds for which a message is kept that arrives before the pass that created the Cluster has recorded it.
 _ROUNDS = 5
-# A transaction of so many rows holds up nobody.
+# Batch size: keeps each transaction short.
 _BATCH = 200
 
 
 class StatusRelay:
-    """The latest words of each waiting Cluster until they are written. Thread-safe."""
+    """The latest message of each pending Cluster, until it is written. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._pending: dict[tuple[str, str], tuple[Readiness, int]] = {}
 
     def take(self, cluster: Object) -> None:
-        """Remember what a waiting Cluster says; others are none of our business."""
+        """Remember the message of a pending Cluster."""
         seen, metadata = judge_cluster(cluster), metadata_of(cluster)
         if seen.state is State.WAITING and seen.phase:
             with self._lock:
                 self._pending[text(metadata.get("namespace")), text(metadata.get("name"))] = seen, _ROUNDS
 
     def write(self) -> int:
-        """Write what was remembered to the rows that still wait for their database; return to how many."""
+        """Write the messages to the rows of databases that are still pending; return how many were written."""
         with self._lock:
             pending, self._pending = self._pending, {}
         if not pending:
@@ -56,7 +55,7 @@ class StatusRelay:
 
 
 def _write(namespace: str, names: list[str], phase: str, message: str) -> list[str]:
-    """Write the same words to the rows of these Clusters; return the names of those that wait for them."""
+    """Write one message to the rows of these Clusters; return the names of those whose row is pending."""
     with transaction.atomic():
         waiting = DatabaseCluster.objects.filter(
             namespace=namespace,
@@ -65,7 +64,7 @@ def _write(namespace: str, names: list[str], phase: str, message: str) -> list[s
             running_at=None,
             phase=Phase.CREATING,
             reason=Reason.CLUSTER_NOT_RUNNING,
-            # A pass that is under way says what it has seen itself.
+            # A pass that is running records its own observation.
             project__lease_until=None,
             project__observed_generation=F("project__wanted_generation"),
         )

@@ -1,6 +1,6 @@
-"""What the watcher follows: one list+watch a kind and namespace, which wakes the projects whose objects changed.
+"""The watches: one list+watch for each kind and namespace, which enqueues a pass for each project whose object changed.
 
-Raw JSON in, tasks out; of each object only a short fingerprint is kept.
+Raw JSON in, tasks out. Only a short fingerprint of each object is kept.
 """
 
 import logging
@@ -28,22 +28,22 @@ from provisioning.watch.status_relay import StatusRelay
 logger = logging.getLogger(__name__)
 
 _WATCH_TIMEOUT_S = 240
-# Watches are not trusted for ever: a lost event is found by the next list.
+# A watch may lose an event; the next list finds it.
 RELIST_EVERY_S = 600.0
 _LONGEST_BACKOFF_S = 15.0
 CLUSTERS, SECRETS = "clusters", "secrets"
-# One list at a time: their pages are the most that the watcher holds.
+# One list at a time: its pages are most of the watcher's memory.
 _LISTING = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
-    """A kind that is watched: which objects, what of them matters, and whose they are.
+class WatchedKind:
+    """A kind that is watched.
 
-    `fingerprint` maps an object to what a decision depends on; an object that was never seen counts as `unseen`, so
-    that the echo of our own apply wakes nobody. `owners` maps objects to the uids of their projects. `cluster` names
-    the Cluster of an object that no longer is as a pass may have found it, "" where passes look for themselves.
-    `relay` is told of changes that no decision depends on.
+    `labels`: the selector. `fingerprint`: the part of an object on which decisions depend. `unseen`: the fingerprint of
+    an object that was never seen, so that the event of the panel's own apply enqueues nothing. `owners`: the uids of
+    the objects' projects. `cluster`: the name of the Cluster that an object belongs to, where passes rely on the watch
+    instead of reading the object, else "". `relay`: receives changes on which no decision depends.
     """
 
     name: str
@@ -61,7 +61,7 @@ def _labelled_owners(items: Iterable[Object]) -> set[str]:
 
 
 def _instance_owners(items: Iterable[Object]) -> set[str]:
-    """Return the projects of the databases that KubeBlocks' Secrets belong to."""
+    """Return the uids of the projects whose databases these Secrets belong to."""
     names = {_instance(item) for item in items}
     rows = DatabaseCluster.objects.filter(name__in=names, retired_at=None)
     return {str(uid) for uid in rows.values_list("project__uid", flat=True)}
@@ -89,8 +89,8 @@ def _sandbox_fingerprint(item: Object) -> str:
 
 
 STATUS_RELAY = StatusRelay()
-SUBJECTS = (
-    Subject(
+WATCHED_KINDS = (
+    WatchedKind(
         CLUSTERS,
         lambda kube: cluster_kind(kube.cluster_api_version()),
         PROJECT_ID_LABEL,
@@ -100,7 +100,7 @@ SUBJECTS = (
         _name,
         STATUS_RELAY.take,
     ),
-    Subject(
+    WatchedKind(
         SECRETS,
         lambda kube: SECRET,
         f"app.kubernetes.io/managed-by=kubeblocks,{INSTANCE_LABEL}",
@@ -109,7 +109,7 @@ SUBJECTS = (
         _instance_owners,
         _instance,
     ),
-    Subject(
+    WatchedKind(
         "statefulsets",
         lambda kube: STATEFULSET,
         PROJECT_ID_LABEL,
@@ -121,13 +121,13 @@ SUBJECTS = (
 
 
 @dataclass(slots=True)
-class Pulse:
-    """How a stream is: what it heard last and when (bookmarks are heard, but no events), and how long it needed."""
+class StreamStats:
+    """Statistics of a stream. `heard_at`: the last event or bookmark; `slowest_s`: the longest time from reading an
+    event to enqueuing its pass, since the last reset."""
 
     events: int = 0
     heard_at: datetime | None = None
     event_at: datetime | None = None
-    # From an event's last byte to its task in the queue; the slowest since somebody looked.
     slowest_s: float = 0.0
 
     def note(self, *, is_event: bool, took_s: float) -> None:
@@ -137,28 +137,28 @@ class Pulse:
             self.event_at = self.heard_at
             self.slowest_s = max(self.slowest_s, took_s)
 
-    def take_slowest(self) -> float:
+    def reset_slowest(self) -> float:
         slowest_s, self.slowest_s = self.slowest_s, 0.0
         return slowest_s
 
 
 class Stream:
-    """One list+watch. Runs in a thread of its own until `stop` is set; its troubles never end it."""
+    """One list+watch. `run` needs its own thread and returns when `stop` is set; errors don't end it."""
 
     def __init__(
         self,
-        subject: Subject,
+        watched: WatchedKind,
         namespace: str,
         stop: threading.Event,
         clusters: "Stream | None" = None,
         connect: Callable[[], Kube] = connect,
     ) -> None:
-        """`clusters`: the stream of the Clusters that this one's objects belong to, if it is not that one itself."""
-        self.subject, self.namespace, self.stop, self._clusters = subject, namespace, stop, clusters
+        """`clusters`: for a stream of Secrets, the stream of the Clusters that they belong to."""
+        self.watched, self.namespace, self.stop, self._clusters = watched, namespace, stop, clusters
         self._connect = connect
-        self.trouble = ""
+        self.error = ""
         self.is_in_step = False
-        self.pulse = Pulse()
+        self.stats = StreamStats()
         self._fingerprints: dict[str, str] | None = None
 
     def run(self) -> None:
@@ -172,11 +172,11 @@ class Stream:
                     continue
                 except Exception as error:
                     self.is_in_step = False
-                    self.trouble = str(error) if isinstance(error, KubeError) else type(error).__name__
+                    self.error = str(error) if isinstance(error, KubeError) else type(error).__name__
                     if not isinstance(error, KubeError):
-                        logger.exception("Watching %s in %s failed.", self.subject.name, self.namespace)
+                        logger.exception("Watching %s in %s failed.", self.watched.name, self.namespace)
                     disconnect()
-                    connection.close()  # a broken one is not mended by itself in a thread of ours
+                    connection.close()  # Django does not replace a broken connection in such a thread
                     self.stop.wait(backoff_s)
                     backoff_s = min(backoff_s * 2, _LONGEST_BACKOFF_S)
         finally:
@@ -185,24 +185,24 @@ class Stream:
     def _follow(self) -> None:
         """List, then watch until the next list is due."""
         kube = self._connect()
-        kind = self.subject.kind(kube)
+        kind = self.watched.kind(kube)
         version = ""
 
         def pages() -> Iterator[list[Object]]:
             nonlocal version
-            for items, version in kube.list_pages(kind, self.namespace, labels=self.subject.labels):  # noqa: B007
+            for items, version in kube.list_pages(kind, self.namespace, labels=self.watched.labels):  # noqa: B007
                 yield items
 
         with _LISTING:
             self.compare(pages())
-        self.is_in_step, self.trouble = True, ""
-        self.pulse.note(is_event=False, took_s=0.0)
+        self.is_in_step, self.error = True, ""
+        self.stats.note(is_event=False, took_s=0.0)
         relist_at = time.monotonic() + RELIST_EVERY_S
         while not self.stop.is_set() and time.monotonic() < relist_at:
             events = kube.watch(
                 kind,
                 self.namespace,
-                labels=self.subject.labels,
+                labels=self.watched.labels,
                 resource_version=version,
                 timeout_s=_WATCH_TIMEOUT_S,
             )
@@ -211,83 +211,82 @@ class Stream:
                 version = text(metadata_of(event.object).get("resourceVersion")) or version
                 if is_event := event.type != "BOOKMARK":
                     self.take(event)
-                self.pulse.note(is_event=is_event, took_s=time.monotonic() - began)
+                self.stats.note(is_event=is_event, took_s=time.monotonic() - began)
                 if self.stop.is_set():
                     return
 
     def awaits(self, name: str) -> bool:
-        """Whether the object is not ready, or not heard of yet: its next change will wake its project, and the pass
-        that follows will look at everything."""
+        """Whether the object is not ready or not known yet: its next change enqueues a pass, which reads everything."""
         known = self._fingerprints or {}
         return self.is_in_step and known.get(name, State.WAITING.value) == State.WAITING.value
 
     def compare(self, pages: Iterable[list[Object]]) -> None:
-        """Wake the projects of objects that differ from what was known; after a start, of all that is not settled.
+        """Enqueue passes for the projects of objects that have changed; the first time, of all that are not settled.
 
-        `pages` are all objects there are, some at a time: thousands of them parsed at once are what memory goes for.
+        `pages`: all objects of the kind, a page at a time, as thousands of parsed objects take much memory.
         """
-        before, now, fine = self._fingerprints, dict[str, str](), set[str]()
+        before, now, ready = self._fingerprints, dict[str, str](), set[str]()
         for items in pages:
-            found = {_name(item): self.subject.fingerprint(item) for item in items}
+            found = {_name(item): self.watched.fingerprint(item) for item in items}
             now |= found
-            fine |= _labelled_owners(item for item in items if found[_name(item)].startswith(State.READY.value))
+            ready |= _labelled_owners(item for item in items if found[_name(item)].startswith(State.READY.value))
             if before is not None:
-                unseen = self.subject.unseen
-                self._tell([item for item in items if before.get(_name(item), unseen) != found[_name(item)]])
+                unseen = self.watched.unseen
+                self._notify([item for item in items if before.get(_name(item), unseen) != found[_name(item)]])
         self._fingerprints = now
         gone = set[str]() if before is None else before.keys() - now.keys()
-        if gone and self.subject.name == CLUSTERS:
-            self._mark(gone)
+        if gone and self.watched.name == CLUSTERS:
+            self._record_changes(gone)
         if gone or before is None:
-            self._wake_unsettled(fine)
+            self._enqueue_unsettled(ready)
 
-    def _wake_unsettled(self, fine: set[str]) -> None:
-        """After a gap: whoever still waits for something, and whoever runs and is not `fine`, the uids of the projects
-        whose object of this kind is in order."""
+    def _enqueue_unsettled(self, ready: set[str]) -> None:
+        """Enqueue passes for the projects that are waiting, and for those that run but whose object of this kind is not
+        ready. `ready`: the uids of the projects whose object is."""
         projects = Project.objects.filter(namespace=self.namespace).exclude(desired_state=DesiredState.REGISTERED)
         waiting = projects.exclude(phase__in=[Phase.RUNNING, Phase.DELETED])
         uids = {str(uid) for uid in waiting.values_list("uid", flat=True)}
-        if self.subject.unseen:
+        if self.watched.unseen:
             running = projects.filter(phase=Phase.RUNNING).values_list("uid", flat=True)
-            uids |= {str(uid) for uid in running} - fine
-        self._wake(uids)
+            uids |= {str(uid) for uid in running} - ready
+        self._enqueue(uids)
 
     def take(self, event: WatchEvent) -> None:
-        """Wake the project of one changed object. A broken object costs a log line, not the stream."""
+        """Enqueue a pass for the project of one changed object. An object that can't be read is logged."""
         known = self._fingerprints if self._fingerprints is not None else {}
         key = _name(event.object)
         try:
-            fingerprint = self.subject.fingerprint(event.object)
+            fingerprint = self.watched.fingerprint(event.object)
             if event.type == "DELETED":
                 known.pop(key, None)
-            elif known.get(key, self.subject.unseen) == fingerprint:
+            elif known.get(key, self.watched.unseen) == fingerprint:
                 known[key] = fingerprint
-                self.subject.relay(event.object)
+                self.watched.relay(event.object)
                 return
             else:
                 known[key] = fingerprint
             if self._clusters is None or not self._clusters.awaits(_instance(event.object)):
-                self._tell([event.object], is_gone=event.type == "DELETED")
-        except Exception:  # the sweep finds what this event would have told
-            logger.exception("An event of %s in %s could not be used.", self.subject.name, self.namespace)
+                self._notify([event.object], is_gone=event.type == "DELETED")
+        except Exception:  # the sweep finds the change later
+            logger.exception("An event of %s in %s could not be processed.", self.watched.name, self.namespace)
             known.pop(key, None)
             if not connection.in_atomic_block:
-                connection.close()  # a broken one is not mended by itself in a thread of ours
+                connection.close()  # Django does not replace a broken connection in such a thread
 
-    def _tell(self, changed: list[Object], *, is_gone: bool = False) -> None:
-        """Wake the projects of changed objects; those of databases that no longer are as they were look at all."""
-        if owners := self.subject.owners(changed):
-            # A Cluster that becomes ready is what its project waits for, and no reason to look twice.
-            worse = [item for item in changed if is_gone or self.subject.fingerprint(item) != State.READY.value]
-            self._mark({name for name in map(self.subject.cluster, worse) if name})
-        self._wake(owners)
+    def _notify(self, changed: list[Object], *, is_gone: bool = False) -> None:
+        """Enqueue passes for the projects of changed objects, and record which databases those have to read again."""
+        if owners := self.watched.owners(changed):
+            # A Cluster that becomes ready is expected: nothing about it has to be read again.
+            worse = [item for item in changed if is_gone or self.watched.fingerprint(item) != State.READY.value]
+            self._record_changes({name for name in map(self.watched.cluster, worse) if name})
+        self._enqueue(owners)
 
-    def _mark(self, clusters: Iterable[str]) -> None:
+    def _record_changes(self, clusters: Iterable[str]) -> None:
         for name in sorted(clusters):
             ClusterChange.objects.update_or_create(
                 namespace=self.namespace, cluster=name, defaults={"at": timezone.now()}
             )
 
-    def _wake(self, uids: set[str]) -> None:
+    def _enqueue(self, uids: set[str]) -> None:
         if uids:
             enqueue_passes_by_uid(sorted(uids), now=timezone.now())

@@ -1,6 +1,6 @@
-"""The watcher: streams wake the projects whose objects changed, and a sweep the rest.
+"""The watcher: streams enqueue passes for the projects whose objects changed, and a sweep for the rest.
 
-One watcher leads, by a lease row; others stand by. It writes nothing but tasks, its lease and words for people.
+One watcher holds the lease; others stand by. It writes tasks, its lease and status messages.
 """
 
 import logging
@@ -20,28 +20,35 @@ from projects.services.broker import enqueue_task
 from projects.services.inventory import request_inventory
 from provisioning import heartbeats
 from provisioning.kube.client import Kube, connect
-from provisioning.queue.sweep import sweep_once, vouch_for_settled
+from provisioning.queue.sweep import postpone_settled_checks, sweep_once
+from provisioning.reconcile.record import LONGEST_SETTLED_FACTOR
 from provisioning.tasks import beat, path_of
-from provisioning.watch.streams import CLUSTERS, RELIST_EVERY_S, SECRETS, STATUS_RELAY, SUBJECTS, Pulse, Stream
+from provisioning.watch.streams import (
+    CLUSTERS,
+    RELIST_EVERY_S,
+    SECRETS,
+    STATUS_RELAY,
+    WATCHED_KINDS,
+    Stream,
+    StreamStats,
+)
 
 logger = logging.getLogger(__name__)
 
 _RENEW_EVERY_S = 3.0
 _SWEEP_EVERY_S = 3.0
 _RELAY_EVERY_S = 1.0
-# Passes put the next check off by at most so many times SETTLED_POLL_S.
-_CHECKED_WITHIN = 1.2
 
 
 class Watcher:
-    """Leads when it can, stands by when it can't. `run` returns when `stop` is set."""
+    """Watches while it holds the lease, else stands by. `run` returns when `stop` is set."""
 
     def __init__(self, stop: threading.Event, connect: Callable[[], Kube] = connect) -> None:
         self._stop, self._connect = stop, connect
         self._token = uuid.uuid4()
         self._streams: dict[tuple[str, str], tuple[Stream, threading.Thread]] = {}
         self._since: datetime | None = None
-        self._vouch_from = 0.0
+        self._postpone_from = 0.0
 
     def run(self) -> None:
         logger.info("The watcher stands by.")
@@ -58,21 +65,21 @@ class Watcher:
                         STATUS_RELAY.write()
                         next_relay = tick + _RELAY_EVERY_S
                     if self._streams and tick >= next_sweep:
-                        # One moment for both: what falls due in between waits for the next round.
+                        # The same time for both: what becomes due in between waits for the next round.
                         now = timezone.now()
-                        if self._is_in_step() and tick >= self._vouch_from:
-                            vouch_for_settled(now)
+                        if self._is_in_step() and tick >= self._postpone_from:
+                            postpone_settled_checks(now)
                         sweep_once(now)
                         next_sweep = tick + _SWEEP_EVERY_S
                     if self._streams and tick >= next_inventory:
-                        # It finds what no watch follows: Services, Ingresses and Secrets that have drifted, orphans.
+                        # Finds what is not watched: drift of Services, Ingresses and Secrets; orphans.
                         request_inventory(timezone.now())
                         next_inventory = tick + RELIST_EVERY_S
                     if self._streams and tick >= next_beat:
                         enqueue_task(path_of(beat))
                         next_beat = tick + heartbeats.BEAT_EVERY.total_seconds()
-                except Exception:  # the database may be gone for a while; the watcher outlives that
-                    logger.exception("The watcher could not do its round.")
+                except Exception:  # the watcher survives an outage of the database
+                    logger.exception("A round of the watcher failed.")
                     connection.close()
                     self._stop.wait(1.0)
                 self._stop.wait(0.2)
@@ -88,8 +95,8 @@ class Watcher:
         details: dict[str, object] = {
             "in_step": is_in_step,
             "since": self._since.isoformat() if self._since else "",
-            "trouble": self._trouble(),
-            "streams": read_pulses(stream for stream, _ in self._streams.values()),
+            "error": self._error(),
+            "streams": read_stream_stats(stream for stream, _ in self._streams.values()),
         }
         if heartbeats.acquire(heartbeats.WATCHER, self._token, heartbeats.WATCHER_LEASE, now, details):
             self._begin_streams()
@@ -98,28 +105,28 @@ class Watcher:
             self._end_streams()
 
     def _begin_streams(self) -> None:
-        """Watch every namespace that has something of a project's, and no other."""
+        """Watch every namespace with objects of a project, and no other."""
         if not self._streams:
-            # Each settled project is checked once for what changed before: settings, or while nobody watched.
-            self._vouch_from = time.monotonic() + _CHECKED_WITHIN * settings.SETTLED_POLL_S
+            # Each settled project is checked once for what changed while nobody watched, settings included.
+            self._postpone_from = time.monotonic() + LONGEST_SETTLED_FACTOR * settings.SETTLED_POLL_S
             logger.info("The watcher leads.")
         present = Project.objects.present().exclude(desired_state=DesiredState.REGISTERED).order_by()
         namespaces = set(present.values_list("namespace", flat=True).distinct()) | {settings.KUBE_NAMESPACE}
         for key in [key for key in self._streams if key[1] not in namespaces]:
             self._streams.pop(key)[0].stop.set()
         for namespace in namespaces:
-            for subject in SUBJECTS:
-                key = (subject.name, namespace)
+            for watched in WATCHED_KINDS:
+                key = (watched.name, namespace)
                 if key in self._streams:
                     continue
-                clusters = self._streams.get((CLUSTERS, namespace)) if subject.name == SECRETS else None
-                stream = Stream(subject, namespace, threading.Event(), clusters[0] if clusters else None, self._connect)
-                thread = threading.Thread(target=stream.run, name=f"watch-{subject.name}-{namespace}", daemon=True)
+                clusters = self._streams.get((CLUSTERS, namespace)) if watched.name == SECRETS else None
+                stream = Stream(watched, namespace, threading.Event(), clusters[0] if clusters else None, self._connect)
+                thread = threading.Thread(target=stream.run, name=f"watch-{watched.name}-{namespace}", daemon=True)
                 self._streams[key] = (stream, thread)
                 thread.start()
 
     def _end_streams(self) -> None:
-        # Threads that wait for their next event are daemons: they end with their connection or with the process.
+        # Daemon threads: one that waits for its next event ends with its connection or with the process.
         for stream, _ in self._streams.values():
             stream.stop.set()
         self._streams.clear()
@@ -127,29 +134,29 @@ class Watcher:
     def _is_in_step(self) -> bool:
         return bool(self._streams) and all(stream.is_in_step for stream, _ in self._streams.values())
 
-    def _trouble(self) -> str:
-        return next((stream.trouble for stream, _ in self._streams.values() if stream.trouble), "")
+    def _error(self) -> str:
+        return next((stream.error for stream, _ in self._streams.values() if stream.error), "")
 
 
-def read_pulses(streams: Iterable[Stream]) -> dict[str, dict[str, object]]:
-    """Return what the metrics say of each kind watched.
+def read_stream_stats(streams: Iterable[Stream]) -> dict[str, dict[str, object]]:
+    """Return the figures of each kind for the metrics.
 
-    `events` since the start; `event_at`, when the last one came (ISO 8601, "" for never); `heard_at`, when the most
-    silent of its streams last said anything, bookmarks included; `lag_s`, the slowest event since the last reading.
+    `events`: since the start; `event_at`: the last event (ISO 8601, "" for never); `heard_at`: the last event or
+    bookmark of the most silent stream; `lag_s`: the slowest event since the last call.
     """
-    kinds: dict[str, list[Pulse]] = {}
+    kinds: dict[str, list[StreamStats]] = {}
     for stream in streams:
-        kinds.setdefault(stream.subject.name, []).append(stream.pulse)
+        kinds.setdefault(stream.watched.name, []).append(stream.stats)
     return {
         kind: {
-            "events": sum(pulse.events for pulse in pulses),
-            "event_at": max(_written(pulse.event_at) for pulse in pulses),
-            "heard_at": min(_written(pulse.heard_at) for pulse in pulses),
-            "lag_s": max(pulse.take_slowest() for pulse in pulses),
+            "events": sum(one.events for one in stats),
+            "event_at": max(_format(one.event_at) for one in stats),
+            "heard_at": min(_format(one.heard_at) for one in stats),
+            "lag_s": max(one.reset_slowest() for one in stats),
         }
-        for kind, pulses in kinds.items()
+        for kind, stats in kinds.items()
     }
 
 
-def _written(moment: datetime | None) -> str:
+def _format(moment: datetime | None) -> str:
     return moment.isoformat() if moment else ""

@@ -185,8 +185,8 @@ BUGS = (
         "what runs is never looked at again",
         "tasks lost",
         (
-            Edit(record.next_look, "case Requeue.NEVER:", "case Requeue.NEVER | Requeue.SETTLED:"),
-            Edit(record.next_look, "case Requeue.SETTLED:", "case None:"),
+            Edit(record.next_pass_time, "case Requeue.NEVER:", "case Requeue.NEVER | Requeue.SETTLED:"),
+            Edit(record.next_pass_time, "case Requeue.SETTLED:", "case None:"),
         ),
     ),
     Bug(
@@ -308,7 +308,7 @@ BUGS = (
     Bug(
         "a leftover of a lease that was lost is not looked for",
         "deleted before a late effect",
-        (Edit(record.next_look, "return now + 2 * LEASE", "return None"),),
+        (Edit(record.next_pass_time, "return now + 2 * LEASE", "return None"),),
     ),
     Bug(
         "a clock that was set back is not thought of",

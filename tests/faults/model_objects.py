@@ -34,7 +34,7 @@ class Rows:
     desired: DesiredState = DesiredState.REGISTERED
     phase: Phase = Phase.NEW
     reason: Reason = Reason.NOT_REQUESTED
-    message: str = "Nothing was asked for yet."
+    message: str = "Not provisioned yet."
     wanted_generation: int = 0
     observed_generation: int = 0
     asked_generation: int = 0

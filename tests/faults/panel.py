@@ -32,9 +32,9 @@ from provisioning import heartbeats
 from provisioning.inventory.adoption import request_adopt
 from provisioning.kube.client import connect, disconnect
 from provisioning.kube.errors import KubeError
-from provisioning.queue.sweep import sweep_once, vouch_for_settled
+from provisioning.queue.sweep import postpone_settled_checks, sweep_once
 from provisioning.tasks import beat, path_of, sweep
-from provisioning.watch.streams import SUBJECTS, Stream
+from provisioning.watch.streams import WATCHED_KINDS, Stream
 from tests.faults.evidence import MAY_ADOPT
 from tests.faults.interruptions import Gate, WorkerKilledError
 
@@ -120,7 +120,7 @@ class Watcher:
     _beats_at: datetime | None = None
 
     def __post_init__(self) -> None:
-        self._streams = [Stream(subject, self.namespace, threading.Event()) for subject in SUBJECTS]
+        self._streams = [Stream(watched, self.namespace, threading.Event()) for watched in WATCHED_KINDS]
 
     def step(self) -> None:
         """Renew the lease, hear what has changed, sweep."""
@@ -134,7 +134,7 @@ class Watcher:
         if not heartbeats.acquire(heartbeats.WATCHER, self.token, heartbeats.WATCHER_LEASE, now, details):
             return
         if is_in_step and self._since and now - self._since > timedelta(minutes=6):
-            vouch_for_settled(now)
+            postpone_settled_checks(now)
         sweep_once(now)
         if self._beats_at is None or not now < self._beats_at <= now + heartbeats.BEAT_EVERY:
             self._beats_at = now + heartbeats.BEAT_EVERY
@@ -143,7 +143,7 @@ class Watcher:
     def _hear(self, stream: Stream) -> None:
         try:
             kube = connect()
-            pages = kube.list_pages(stream.subject.kind(kube), stream.namespace, labels=stream.subject.labels)
+            pages = kube.list_pages(stream.watched.kind(kube), stream.namespace, labels=stream.watched.labels)
             stream.compare(items for items, _ in pages)
             stream.is_in_step = True
         except KubeError:

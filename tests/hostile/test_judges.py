@@ -20,7 +20,7 @@ from provisioning.objects.credentials import (
 )
 from provisioning.objects.endpoints import read_endpoint
 from provisioning.objects.names import read_existing_cluster
-from provisioning.watch.streams import SUBJECTS
+from provisioning.watch.streams import WATCHED_KINDS
 from tests.hostile import answers
 from tests.hostile.strategies import examples, json_values, mutated, texts
 
@@ -86,9 +86,9 @@ def test_any_sandbox_is_judged(statefulset, pod):
 @examples(80)
 @given(ANYTHING)
 def test_any_object_has_a_fingerprint(item):
-    for subject in SUBJECTS:
-        assert_presentable(subject.fingerprint(item), 3100)
-        subject.relay(item)
+    for watched in WATCHED_KINDS:
+        assert_presentable(watched.fingerprint(item), 3100)
+        watched.relay(item)
 
 
 @examples(150)

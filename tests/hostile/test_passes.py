@@ -17,7 +17,7 @@ from projects.services.provisioning import request_delete, request_provision
 from provisioning.inventory.clusters import take_inventory
 from provisioning.kube.client import disconnect
 from provisioning.reconcile.loop import run_pass
-from provisioning.watch.streams import SUBJECTS, Stream
+from provisioning.watch.streams import WATCHED_KINDS, Stream
 from tests.factories import DatabaseFactory, ProjectFactory, provisioned_project
 from tests.hostile import answers
 from tests.hostile.server import http_json
@@ -71,8 +71,8 @@ def world_of(project: Project) -> World:
 def assert_rows_are_in_order(project: Project) -> None:
     project = Project.objects.get(pk=project.pk)
     assert project.reason in Reason.values
-    # An exception that nobody expected; a pass that takes the same step again and again says another sentence.
-    assert "error of its own" not in project.message, project.message
+    # An unexpected exception; a pass that repeats one step has another message.
+    assert "internal error occurred (" not in project.message, project.message
     assert project.lease_until is None
     if project.phase != Phase.DELETED:
         assert project.next_pass_at is not None
@@ -149,16 +149,16 @@ def test_inventory_stores_valid_objects_and_reports_others(hostile, clusters, se
 
 @examples(40)
 @given(items=st.lists(mutated(answers.cluster(), answers.statefulset(), answers.secret()), max_size=4))
-@pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.name)
-def test_watcher_compares_any_list(subject, items):
-    Stream(subject, "default", threading.Event()).compare([items])
+@pytest.mark.parametrize("watched", WATCHED_KINDS, ids=lambda watched: watched.name)
+def test_watcher_compares_any_list(watched, items):
+    Stream(watched, "default", threading.Event()).compare([items])
 
 
 def test_invalid_project_id_label_stops_no_stream(hostile, caplog):
     """Anyone who may label a Cluster could have stopped the watcher with it."""
     project = provisioned_project()
     stranger = answers.cluster("stranger", uid="not-a-uid")
-    stream = Stream(SUBJECTS[0], "default", threading.Event())
+    stream = Stream(WATCHED_KINDS[0], "default", threading.Event())
     stream.compare([[]])
     with caplog.at_level(logging.ERROR):
         stream.compare([[stranger, answers.cluster("ours", uid=str(project.uid), phase="Failed")]])

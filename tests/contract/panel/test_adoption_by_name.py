@@ -148,7 +148,7 @@ def test_an_owner_deletes_no_adopted_database(cluster, unique_name, owner, opera
 def test_a_command_adopts_by_name_and_a_plan_says_what_stands_in_the_way(cluster, unique_name, owner):
     apply_foreign_cluster(unique_name)
     project = add(owner, unique_name)
-    assert f"would adopt {unique_name}, a Cluster that exists already" in run("provision", unique_name, "--dry-run").out
+    assert f"would adopt {unique_name}, a Cluster that exists" in run("provision", unique_name, "--dry-run").out
     owner.post(page("provision", project.pk))
     follow(project, needs_adoption)
     planned = run("plan", unique_name)

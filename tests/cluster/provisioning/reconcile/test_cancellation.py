@@ -184,7 +184,7 @@ def test_stuck_cancellation_names_what_is_left_and_can_be_forgotten(cluster, uni
     request_cancel(project, actor="tester")
     project = follow(project, lambda p: p.phase == Phase.FAILED)
     assert f"Cluster {project.database.name}" in project.message
-    assert "the cancellation was asked for" in project.message
+    assert project.reason == Reason.DEADLINE_EXCEEDED
     assert request_retry(project, actor="tester").accepted
     assert request_forget(project, actor="tester").accepted
 
@@ -257,7 +257,7 @@ def test_forget_names_the_object_that_blocked_the_deletion(provisioned, unique_n
     client.apply(volume, "persistentvolumeclaims")
     request_delete(provisioned, actor="tester")
     follow(
-        provisioned, lambda p: p.reason == Reason.DELETING and p.message.endswith(f": PersistentVolumeClaim {name}.")
+        provisioned, lambda p: p.reason == Reason.DELETING and p.message == f"Deleting PersistentVolumeClaim {name}."
     )
     Project.objects.filter(pk=provisioned.pk).update(deletion_deadline=timezone.now() - timedelta(hours=1))
     project = follow(provisioned, lambda p: p.phase == Phase.FAILED)

@@ -98,7 +98,7 @@ def test_report_policy_reverts_nothing(provisioned):
     project = checked(provisioned)
     assert (project.phase, project.reason) == (Phase.RUNNING, Reason.DRIFTED)
     assert paths(project) == {item for item in EVERYTHING if item[0] in ("Service", "Cluster")}
-    assert "By its policy this is only reported." in project.message
+    assert "The drift policy is Report only." in project.message
     checked(project)
     assert project.events.filter(reason=Reason.DRIFTED).count() == 1
     Project.objects.filter(pk=provisioned.pk).update(drift_policy="")

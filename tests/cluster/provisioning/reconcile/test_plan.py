@@ -91,7 +91,7 @@ def test_drift_is_shown_as_a_diff(provisioned):
     ports = [{"name": "app", "port": 99, "targetPort": "app"}]
     change(SERVICE, provisioned.sandbox.name, {"spec": {"ports": ports}})
     ran = run("plan", provisioned.name)
-    assert "would take back what was changed outside the panel" in ran.out
+    assert "would revert changes made outside the panel" in ran.out
     assert "    - spec.ports[app].port: 99" in ran.out
     assert "    + spec.ports[app].port: 3000" in ran.out
     live = connect().get_or_none(SERVICE, "default", provisioned.sandbox.name)
@@ -137,8 +137,8 @@ def test_deletion_and_cancellation_are_planned(provisioned, unique_name):
     planned = plan_of("delete", provisioned.name, "--dry-run")
     assert (planned["action"], planned["message"]) == ("delete_objects", "")
     said = run("delete", provisioned.name, "--dry-run").out
-    assert said.splitlines()[0] == f"{provisioned.name} would delete what it has in the cluster."
-    assert "Being deleted" not in said
+    assert said.splitlines()[0] == f"{provisioned.name} would delete its objects in the cluster."
+    assert "Deleting" not in said
     assert f"Cluster default/{provisioned.database.name}" in {
         item["name"] for item in planned["objects"] if item["verb"] == "delete"
     }

@@ -238,7 +238,7 @@ def test_refused_statement_changes_no_password(provisioned, settings):
     run_pass(provisioned.pk)
     project = Project.objects.get(pk=provisioned.pk)
     assert project.reason == Reason.PASSWORD_NOT_CHANGED
-    assert "refuses to change it (ReadOnlySqlTransaction)" in project.message
+    assert "refuses to change the password (ReadOnlySqlTransaction)" in project.message
     assert project.database.rotation_begun_at is None
     settings.READY_TIMEOUT_S = 0
     run_pass(provisioned.pk)

@@ -43,30 +43,30 @@ def test_missing_queue_and_watcher_answer_503(client: Client) -> None:
     assert "manage.py watch" in parts["watcher"]["message"]
 
 
-TROUBLE = "The API server https://10.0.0.1 can't be reached: nothing accepts connections there."
+ERROR = "The API server https://10.0.0.1 can't be reached: nothing accepts connections there."
 
 
 def test_unreachable_api_server_answers_503_with_the_cause_for_staff(client: Client) -> None:
-    bring_up({"in_step": False, "trouble": TROUBLE})
+    bring_up({"in_step": False, "error": ERROR})
     client.force_login(UserFactory.create())
     answer = client.get("/healthz")
     assert answer.status_code == 503
-    assert answer.json()["parts"]["cluster"] == {"ok": False, "message": TROUBLE}
-    assert TROUBLE in answer.json()["parts"]["watcher"]["message"]
+    assert answer.json()["parts"]["cluster"] == {"ok": False, "message": ERROR}
+    assert ERROR in answer.json()["parts"]["watcher"]["message"]
 
 
 def test_pages_warn_of_an_unreachable_api_server_before_a_pass_fails(client: Client) -> None:
     client.force_login(UserFactory.create(is_superuser=True))
-    bring_up({"in_step": False, "trouble": TROUBLE})
+    bring_up({"in_step": False, "error": ERROR})
     for address in ("/admin/", "/projects/"):
-        assert TROUBLE in unescape(client.get(address).content.decode()), address
+        assert ERROR in unescape(client.get(address).content.decode()), address
     ProcessLease.objects.filter(name=heartbeats.WATCHER).update(details={"in_step": True})
     assert "The watcher" not in client.get("/admin/").content.decode()
 
 
 @pytest.mark.parametrize("is_known", [False, True])
 def test_cause_is_hidden_from_others(client: Client, is_known: bool) -> None:
-    bring_up({"in_step": False, "trouble": TROUBLE})
+    bring_up({"in_step": False, "error": ERROR})
     if is_known:
         client.force_login(UserFactory.create(is_staff=False))
     answer = client.get("/healthz")
@@ -95,7 +95,7 @@ def test_stopped_queue_is_reported_as_not_running(client: Client) -> None:
     assert not ProcessLease.objects.exists()
     ran = run("alive", "queue")
     assert ran.code == 1
-    assert ran.err == "No queue worker runs, as far as is known: nothing happens until `manage.py qcluster` runs.\n"
+    assert ran.err == "No worker is running. Requests wait until `manage.py qcluster` runs.\n"
 
 
 def test_probes_work_without_tls_and_only_with_get(client: Client, settings: object) -> None:

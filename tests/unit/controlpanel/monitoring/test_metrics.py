@@ -9,8 +9,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from projects.domain.states import Phase
 from projects.models import Project
-from provisioning.watch.streams import SUBJECTS, Pulse, Stream
-from provisioning.watch.watcher import read_pulses
+from provisioning.watch.streams import WATCHED_KINDS, Stream, StreamStats
+from provisioning.watch.watcher import read_stream_stats
 from tests.factories import ProjectFactory
 from tests.unit.controlpanel.monitoring.test_health import bring_up
 
@@ -40,18 +40,18 @@ def test_projects_by_phase_and_age_of_due_passes(client, settings):
 
 
 def test_watcher_reports_events_and_lag(client, settings):
-    streams = [Stream(SUBJECTS[0], namespace, threading.Event()) for namespace in ("a", "b")]
+    streams = [Stream(WATCHED_KINDS[0], namespace, threading.Event()) for namespace in ("a", "b")]
     now = timezone.now()
-    streams[0].pulse = Pulse(3, now, now - timedelta(seconds=5), 0.2)
-    streams[1].pulse = Pulse(1, now - timedelta(seconds=60), now - timedelta(seconds=90), 0.1)
-    bring_up({"in_step": True, "streams": read_pulses(streams)})
+    streams[0].stats = StreamStats(3, now, now - timedelta(seconds=5), 0.2)
+    streams[1].stats = StreamStats(1, now - timedelta(seconds=60), now - timedelta(seconds=90), 0.1)
+    bring_up({"in_step": True, "streams": read_stream_stats(streams)})
     found = scrape(client, settings)
     assert found["controlpanel_watcher_in_step",] == found["controlpanel_queue_up",] == 1
     assert found["controlpanel_watch_events_total", "clusters"] == 4
     assert found["controlpanel_watch_lag_seconds", "clusters"] == 0.2
     assert 5 <= found["controlpanel_watch_last_event_age_seconds", "clusters"] < 30
     assert 60 <= found["controlpanel_watch_silence_seconds", "clusters"] < 90
-    assert read_pulses(streams)["clusters"]["lag_s"] == 0
+    assert read_stream_stats(streams)["clusters"]["lag_s"] == 0
 
 
 def test_missing_watcher_has_no_age(client, settings):

@@ -21,8 +21,8 @@ from provisioning.checks import check_queue
 from provisioning.models import ProcessLease
 from provisioning.queue.sweep import (
     count_unacknowledged,
+    postpone_settled_checks,
     sweep_once,
-    vouch_for_settled,
 )
 from provisioning.reconcile.lease import LEASE, LeaseLostError, claim, release
 from tests.factories import ProjectFactory, provisioned_project
@@ -183,7 +183,7 @@ def test_a_lost_task_of_a_project_that_runs_is_found_though_the_queue_is_long():
     later = now + timedelta(minutes=2)
     sign_of_life(later)
     sweep_once(later)
-    vouch_for_settled(later + timedelta(seconds=3))
+    postpone_settled_checks(later + timedelta(seconds=3))
     sweep_once(later + timedelta(seconds=3))
     assert pass_of(project) in queued_calls()
 

@@ -8,14 +8,14 @@ from django_q.models import OrmQ
 
 from provisioning.kube.client import WatchEvent
 from provisioning.objects.names import PROJECT_ID_LABEL
-from provisioning.watch.streams import SUBJECTS, Stream
+from provisioning.watch.streams import WATCHED_KINDS, Stream
 from tests.factories import ProjectFactory
 
 
 @pytest.mark.django_db(transaction=True)
 def test_stream_opens_a_lost_database_connection_again():
     project = ProjectFactory.create(name="h1", waiting=True)
-    stream = Stream(SUBJECTS[0], "default", threading.Event())
+    stream = Stream(WATCHED_KINDS[0], "default", threading.Event())
     stream._fingerprints = {}
 
     def take_events():

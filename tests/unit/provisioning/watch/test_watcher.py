@@ -14,10 +14,10 @@ from provisioning import heartbeats
 from provisioning.kube.client import WatchEvent
 from provisioning.models import ClusterChange
 from provisioning.objects.names import PROJECT_ID_LABEL
-from provisioning.queue.sweep import sweep_once, vouch_for_settled
+from provisioning.queue.sweep import postpone_settled_checks, sweep_once
 from provisioning.reconcile.observe import is_just_captured
 from provisioning.watch.status_relay import StatusRelay
-from provisioning.watch.streams import SUBJECTS, Stream
+from provisioning.watch.streams import WATCHED_KINDS, Stream
 from tests.factories import DatabaseFactory, ProjectFactory, SandboxFactory, provisioned_project
 
 pytestmark = pytest.mark.django_db
@@ -41,7 +41,7 @@ def test_settled_projects_that_are_vouched_for_are_not_checked():
     now = timezone.now()
     settled, failed = provisioned_project(), ProjectFactory.create(failed=True)
     Project.objects.update(next_pass_at=now - timedelta(seconds=1), reason=Reason.READY)
-    assert vouch_for_settled(now) == 1
+    assert postpone_settled_checks(now) == 1
     assert sweep_once(now) == 1
     assert OrmQ.objects.get().task["args"] == (failed.pk,)
     settled.refresh_from_db()
@@ -52,12 +52,12 @@ def test_a_settled_project_with_a_new_intent_is_checked():
     now = timezone.now()
     project = provisioned_project()
     Project.objects.filter(pk=project.pk).update(next_pass_at=now, reason=Reason.READY, wanted_generation=2)
-    assert vouch_for_settled(now) == 0
+    assert postpone_settled_checks(now) == 0
     assert sweep_once(now) == 1
 
 
 def waiting_database():
-    return DatabaseFactory.create(message="The database is not up yet: phase not set yet.", observed_phase="")
+    return DatabaseFactory.create(message="The database is not running yet: phase not set.", observed_phase="")
 
 
 def test_words_of_a_waiting_database_are_written_without_a_pass():
@@ -126,7 +126,7 @@ def test_a_database_that_changes_for_the_worse_is_looked_at_again(applied, kind,
     lead(now, since=now - timedelta(seconds=1))
     body = cluster(applied.database.name, phase)
     body["metadata"]["labels"] = {PROJECT_ID_LABEL: str(applied.uid)}
-    stream = Stream(SUBJECTS[0], "default", threading.Event())
+    stream = Stream(WATCHED_KINDS[0], "default", threading.Event())
     stream.take(WatchEvent(kind, body))
     assert is_just_captured(applied, applied.database, timezone.now()) is not is_news
     assert OrmQ.objects.count() == 1
