@@ -75,7 +75,7 @@ class ProjectFactory(DjangoModelFactory[Project]):
             wanted=True,
             phase=Phase.FAILED,
             reason=Reason.DEADLINE_EXCEEDED,
-            message="The database was not ready within 120 s. Last status: KubeBlocks reports phase Creating. Still monitoring.",
+            message="The database was not ready within 120 s. Last status: phase Creating. Still monitoring.",
         )
         deleted = Trait(
             desired_state=DesiredState.DELETED,
