@@ -13,6 +13,8 @@ class LastAppliedManifest(models.Model):
     kind = models.CharField(max_length=60)
     namespace = models.CharField(max_length=63)
     name = models.CharField(max_length=253)
+    # As the API server answered; empty while the answer is unknown, and in rows of version 0.1.0.
+    object_uid = models.CharField(max_length=64, blank=True)
     manifest: "models.JSONField[dict[str, Any], dict[str, Any]]" = models.JSONField()
     applied_at = models.DateTimeField()
 

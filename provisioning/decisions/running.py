@@ -111,9 +111,8 @@ def _decide_database(desired: Desired, database: DesiredDatabase, observed: Obse
             status = Status(Phase.CREATING, Reason.REQUESTED, f"Applying the Cluster {database.name}.")
             return _DatabaseStep(Action.APPLY_CLUSTER, status)
         return _decide_vanished(desired, database, now)
-    if cluster.owner not in (None, desired.uid) or (
-        cluster.owner is None and database.object_uid and cluster.uid != database.object_uid
-    ):
+    # A label is no proof: the row names the Cluster by its uid as soon as an answer has told it.
+    if cluster.owner not in (None, desired.uid) or database.object_uid not in ("", cluster.uid):
         message = (
             f"The Cluster {database.name} is not this project's: somebody else created or labelled it. "
             "Remove the Cluster or its label, or delete this project and add another one."

@@ -152,10 +152,11 @@ class Remaining:
 
 @dataclass(frozen=True, slots=True)
 class ExistingDatabase:
-    """A Cluster that is the project's, though no database row says so."""
+    """A Cluster that is the project's, though no live database row says so."""
 
     name: str
     origin: Origin
+    uid: str = ""
 
 
 # The Secrets of a Cluster that is not running are not read, and no decision needs them.

@@ -56,13 +56,17 @@ def service_names(cluster: str, component: str, api_version: str) -> tuple[str, 
 
 
 def choose_secret(secrets: Sequence[Object], cluster: str, component: str) -> Object | None:
-    """Return the Secret with the superuser's credentials: by label, else by name."""
+    """Return the Secret with the superuser's credentials: by the name of the account's Secret, which no other has; else
+    by a label, which anyone may put on theirs; else by the name that KubeBlocks 0.8 gave it."""
+    by_name = {text(metadata_of(secret).get("name")): secret for secret in secrets}
+    account, legacy = secret_names(cluster, component)
+    if account in by_name:
+        return by_name[account]
     for label in _ACCOUNT_LABELS:
         for secret in secrets:
             if labels_of(secret).get(label) == ACCOUNT:
                 return secret
-    by_name = {text(metadata_of(secret).get("name")): secret for secret in secrets}
-    return next((by_name[name] for name in secret_names(cluster, component) if name in by_name), None)
+    return by_name.get(legacy)
 
 
 def is_complete(secret: Object) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from projects.domain.naming import MAX_KUBERNETES_NAME_LENGTH, legacy_name
-from provisioning.objects.readers import Object, labels_of, mapping, metadata_of, text
+from provisioning.objects.readers import Object, labels_of, mapping, metadata_of, text, uid_of
 
 MANAGER = "controlpanel"
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
@@ -87,6 +87,7 @@ class ExistingCluster:
 
     name: str
     labels: Mapping[str, str]
+    uid: str = ""
     is_deleting: bool = False
     is_postgresql: bool = True
 
@@ -97,6 +98,7 @@ def read_existing_cluster(item: Object) -> ExistingCluster:
     return ExistingCluster(
         text(metadata.get("name")),
         labels_of(item),
+        uid_of(item),
         bool(metadata.get("deletionTimestamp")),
         engine in ("", "postgresql"),
     )
@@ -130,13 +132,20 @@ class AdoptionNeededError(UndecidedClusterError):
 
 
 def find_existing_cluster(
-    clusters: Iterable[ExistingCluster], *, kubernetes_name: str, raw_name: str, uid: UUID, taken: Iterable[str] = ()
+    clusters: Iterable[ExistingCluster],
+    *,
+    kubernetes_name: str,
+    raw_name: str,
+    uid: UUID,
+    known_uids: Iterable[str] = (),
+    taken: Iterable[str] = (),
 ) -> ExistingCluster | None:
     """Return the project's Cluster among those of its namespace, or None.
 
-    The rules, in order: the panel's own label, the predecessor's label, a name that starts with
-    `{project}-agentruntime-`, the project's Kubernetes name, its raw name. A Cluster is ignored if it is being deleted,
-    has another engine, is labelled as another project's, or is in `taken` (names that other projects' rows hold).
+    The rules, in order: the object's uid in `known_uids` (of the project's own rows), the panel's own label, the
+    predecessor's label, a name that starts with `{project}-agentruntime-`, the project's Kubernetes name, its raw name.
+    Only the first is proof. A Cluster is ignored if it is being deleted, has another engine, is labelled as another
+    project's, or is in `taken` (names and uids that other rows hold).
 
     Raises AmbiguousClusterError if the first rule that matches matches twice.
     """
@@ -146,12 +155,14 @@ def find_existing_cluster(
         for cluster in clusters
         if not cluster.is_deleting
         and cluster.is_postgresql
-        and cluster.name not in held
+        and held.isdisjoint((cluster.name, cluster.uid))
         and project_id_of(cluster.labels) in (None, str(uid))
     ]
     legacy = legacy_name(raw_name)
     projects = {kubernetes_name, legacy} - {""}
+    known = frozenset(known_uids) - {""}
     rules = (
+        lambda cluster: cluster.uid in known,
         lambda cluster: project_id_of(cluster.labels) == str(uid),
         lambda cluster: cluster.labels.get(LEGACY_PROJECT_LABEL) in projects,
         lambda cluster: cluster.name.startswith(tuple(f"{project}{_DATABASE_INFIX}" for project in projects)),

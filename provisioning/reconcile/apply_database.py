@@ -12,6 +12,7 @@ from provisioning.decisions.readiness import judge_cluster
 from provisioning.decisions.types import ExistingDatabase
 from provisioning.objects import manifests
 from provisioning.objects.credentials import Missing
+from provisioning.objects.endpoints import disallowed_endpoint_host
 from provisioning.objects.names import ORIGIN_LABEL, build_database_name, claim_labels
 from provisioning.objects.readers import text, uid_of
 from provisioning.reconcile.context import PassContext
@@ -31,6 +32,7 @@ def ensure_database(context: PassContext) -> None:
             name=chosen.name,
             namespace=project.namespace,
             origin=chosen.origin,
+            object_uid=chosen.uid,
             phase=Phase.WAITING,
             reason=Reason.REQUESTED,
             message="The Cluster is not created yet.",
@@ -145,6 +147,14 @@ def capture_credentials(context: PassContext, database: DatabaseCluster, now: da
     if isinstance(found, Missing):
         return
     is_first = database.captured_at is None
+    what = (
+        f"Captured the credentials of {database.name} from its Secret."
+        if is_first
+        else f"The credentials of {database.name} changed in its Secret. Captured the new ones."
+    )
+    ignored = disallowed_endpoint_host(context.snapshot.service, settings.ENDPOINT_HOSTS)
+    if ignored:
+        what += f" Its Service's endpoint annotation names {ignored}, which ENDPOINT_HOSTS does not allow: ignored."
     context.set(
         database,
         host=found.host,
@@ -158,8 +168,6 @@ def capture_credentials(context: PassContext, database: DatabaseCluster, now: da
     )
     context.note(
         "CredentialsCaptured",
-        f"Captured the credentials of {database.name} from its Secret."
-        if is_first
-        else f"The credentials of {database.name} changed in its Secret. Captured the new ones.",
+        what,
         resource=f"Cluster {database.name}",
     )

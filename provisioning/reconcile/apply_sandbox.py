@@ -11,8 +11,8 @@ from projects.models import Sandbox
 from provisioning.kube.errors import RefusedError
 from provisioning.kube.kinds import INGRESS
 from provisioning.objects import manifests
-from provisioning.objects.names import INSTANCE_LABEL, build_sandbox_name, project_id_of
-from provisioning.objects.readers import labels_of, metadata_of, number, text, uid_of
+from provisioning.objects.names import INSTANCE_LABEL, build_sandbox_name
+from provisioning.objects.readers import metadata_of, number, text, uid_of
 from provisioning.reconcile.context import PassContext
 from provisioning.reconcile.observe import default_connection, digest_of, project_environment, sandbox_environment
 from provisioning.reconcile.sandbox_spec import build_spec
@@ -62,17 +62,18 @@ def apply_sandbox(context: PassContext, connection: Connection, source: Credenti
         context.store()
     made = build_sandbox(context, sandbox, connection)
     kube, snapshot = context.kube, context.snapshot
+    answers = []
     try:
-        kube.apply(made.secret, "secrets")
+        answers.append(kube.apply(made.secret, "secrets"))
     except RefusedError as error:
         # The API server may quote the Secret in its message.
         raise RefusedError(error.code, error.reason, f"The API server refused the Secret of {sandbox.name}.") from None
-    kube.apply(made.service, "services")
-    for ingress in made.ingresses:
-        kube.apply(ingress, "ingresses")
+    answers.append(kube.apply(made.service, "services"))
+    answers += [kube.apply(ingress, "ingresses") for ingress in made.ingresses]
     if is_restart:
         _delete_other_ingresses(context, sandbox, {str(metadata_of(ingress)["name"]) for ingress in made.ingresses})
     snapshot.statefulset = kube.apply(made.statefulset, "statefulsets")
+    answers.append(snapshot.statefulset)
     snapshot.is_statefulset_known, snapshot.sandbox_note = True, ""
     snapshot.forget_sandbox()
     context.set(
@@ -84,7 +85,7 @@ def apply_sandbox(context: PassContext, connection: Connection, source: Credenti
         environment_digest=made.digest,
         wanted_generation=number(metadata_of(snapshot.statefulset).get("generation")),
     )
-    context.remember_applied(made.all, now)
+    context.remember_applied(made.all, now, answers)
     context.note(
         "SandboxApplied",
         f"{'Restarted' if is_restart else 'Applied'} the sandbox {sandbox.name} with {source.label.lower()} "
@@ -129,10 +130,17 @@ def build_sandbox(context: PassContext, sandbox: Sandbox, connection: Connection
 
 
 def _delete_other_ingresses(context: PassContext, sandbox: Sandbox, kept: set[str]) -> None:
-    """Delete the Ingresses of ports that the sandbox no longer has."""
+    """Delete the Ingresses of ports that the sandbox no longer has: those that the panel has applied."""
     kube = context.kube
+    known = {
+        applied.name: applied
+        for applied in context.project.applied.filter(kind=INGRESS.name, namespace=sandbox.namespace)
+        if applied.name not in kept
+    }
+    if not known:
+        return
     for item in kube.list_objects(INGRESS, sandbox.namespace, labels=f"{INSTANCE_LABEL}={sandbox.name}"):
-        name = text(metadata_of(item).get("name"))
-        if name not in kept and project_id_of(labels_of(item)) == str(context.project.uid):
-            kube.delete(INGRESS, sandbox.namespace, name, uid=uid_of(item))
-            context.project.applied.filter(kind=INGRESS.name, name=name).delete()
+        applied = known.get(text(metadata_of(item).get("name")))
+        if applied is not None and applied.object_uid in ("", uid_of(item)):
+            kube.delete(INGRESS, sandbox.namespace, applied.name, uid=uid_of(item))
+    context.project.applied.filter(pk__in=[applied.pk for applied in known.values()]).delete()

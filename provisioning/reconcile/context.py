@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import zip_longest
 
 from django.conf import settings
 from django.db import transaction
@@ -17,7 +18,7 @@ from provisioning.kube.client import Kube, connect
 from provisioning.kube.kinds import Kind
 from provisioning.objects.diff import Difference, conceal
 from provisioning.objects.manifests import Owner
-from provisioning.objects.readers import Object, metadata_of, text
+from provisioning.objects.readers import Object, metadata_of, text, uid_of
 from provisioning.reconcile.lease import Lease
 
 # The actor of the events that passes write.
@@ -132,19 +133,34 @@ class PassContext:
             unsaved=self.events,
         )
 
-    def remember_applied(self, manifests: Iterable[Object], now: datetime) -> None:
-        """Record manifests as they are sent, to find drift later; a Secret's values as keyed digests."""
+    def remember_applied(self, manifests: Iterable[Object], now: datetime, answers: Iterable[Object] = ()) -> None:
+        """Record manifests as they are sent, to find drift later; a Secret's values as keyed digests. The API server's
+        `answers`, in the same order, tell the uids by which the objects are the panel's."""
         self.applied += [
             LastAppliedManifest(
                 project=self.project,
                 kind=text(manifest.get("kind")),
                 namespace=text(metadata_of(manifest).get("namespace")),
                 name=text(metadata_of(manifest).get("name")),
+                object_uid=uid_of(answer),
                 manifest=conceal(manifest, settings.SECRET_KEY),
                 applied_at=now,
             )
-            for manifest in manifests
+            for manifest, answer in zip_longest(manifests, answers)
         ]
+
+    def remember_uid(self, applied: LastAppliedManifest, uid: str) -> None:
+        """Record that an object which was applied before was created again."""
+        again = LastAppliedManifest(
+            project=self.project,
+            kind=applied.kind,
+            namespace=applied.namespace,
+            name=applied.name,
+            object_uid=uid,
+            manifest=applied.manifest,
+            applied_at=applied.applied_at,
+        )
+        self.applied.append(again)
 
     @property
     def is_stored(self) -> bool:
@@ -183,7 +199,7 @@ class PassContext:
                 applied,
                 update_conflicts=True,
                 unique_fields=["namespace", "kind", "name"],
-                update_fields=["project", "manifest", "applied_at"],
+                update_fields=["project", "object_uid", "manifest", "applied_at"],
             )
         if events:
             Event.objects.bulk_create(events)

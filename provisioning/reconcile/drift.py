@@ -68,11 +68,19 @@ def observe_drift(context: PassContext, database: DatabaseCluster) -> tuple[Diff
             continue
         is_known, live = _observe_applied(context, applied, sandbox, is_complete=is_complete)
         differences = drift(applied.manifest, live) if is_known else []
-        if differences and live is not None:
+        if differences and _is_another(applied, live):
+            said = "another object has taken its name, and the panel changes only what it created"
+            differences = refused(differences, said)
+        elif differences and live is not None:
             differences = _confirm(context, sandbox, connection, applied.manifest, live, differences)
         found += differences
     snapshot.drift, snapshot.is_drift_complete = tuple(found), is_complete
     return snapshot.drift
+
+
+def _is_another(applied: LastAppliedManifest, live: Object | None) -> bool:
+    """Whether an object is not the one that was applied under its name."""
+    return live is not None and applied.object_uid not in ("", uid_of(live))
 
 
 def _observe_applied(
@@ -169,6 +177,8 @@ def mend_drift(context: PassContext, connection: Connection, now: datetime) -> N
             raise RefusedError(error.code, error.reason, f"The API server refused the Secret {applied.name}.") from None
         if applied.kind == STATEFULSET.name:
             snapshot.statefulset = answer
+        if applied.object_uid != uid_of(answer):
+            context.remember_uid(applied, uid_of(answer))  # it was deleted, and was created again
     snapshot.forget_sandbox()
     snapshot.drift = remaining
     # The pod may restart, and gets time for that.

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from django.conf import settings
+from django.db.models import Q
 from django.utils import timezone
 
 from projects.domain.connection import Connection
@@ -25,11 +26,9 @@ from provisioning.objects.endpoints import annotated_endpoint
 from provisioning.objects.manifests import CLUSTER_V1, SandboxSpec, ingress_host
 from provisioning.objects.names import (
     INSTANCE_LABEL,
-    ORIGIN_LABEL,
     PROJECT_ID_LABEL,
     AdoptionNeededError,
     find_existing_cluster,
-    project_id_of,
     read_existing_cluster,
 )
 from provisioning.reconcile.context import PassContext
@@ -47,10 +46,11 @@ def cluster_api(context: PassContext, database: DatabaseCluster) -> Kind:
 
 
 def observe_existing_database(context: PassContext) -> Observed:
-    """Look for a Cluster that is the project's though no row says so: by its label, else by its name.
+    """Look for a Cluster that is the project's though no live row says so.
 
-    A Cluster that only its name makes the project's needs somebody who may adopt. Raises KubeError,
-    UndecidedClusterError.
+    A Cluster that an earlier row of the project names by its uid is the project's. One that only a label or a name
+    points to needs somebody who may adopt, since anyone who may write Clusters can label or name one like that. Raises
+    KubeError, UndecidedClusterError.
     """
     snapshot = context.snapshot
     if snapshot.existing is None:
@@ -64,23 +64,27 @@ def _find_existing_database(context: PassContext) -> ExistingDatabase | None:
     listed = kube.list_objects(kind, project.namespace, labels=f"{PROJECT_ID_LABEL}={project.uid}")
     listed += kube.list_objects(kind, project.namespace, labels=f"!{PROJECT_ID_LABEL}")
     clusters = [read_existing_cluster(item) for item in listed]
-    taken = DatabaseCluster.objects.filter(
-        namespace=project.namespace, name__in=[cluster.name for cluster in clusters], retired_at=None
-    ).values_list("name", flat=True)
+    others = DatabaseCluster.objects.filter(retired_at=None).exclude(project_id=project.pk)
+    named = Q(namespace=project.namespace, name__in=[cluster.name for cluster in clusters])
+    held = others.filter(named | Q(object_uid__in=[cluster.uid for cluster in clusters if cluster.uid]))
+    taken = {value for row in held.values_list("name", "object_uid") for value in row if value}
+    own = DatabaseCluster.objects.filter(project_id=project.pk).exclude(object_uid="").order_by("pk")
+    earlier = {row.object_uid: row for row in own}
     found = find_existing_cluster(
         clusters,
         kubernetes_name=project.kubernetes_name,
         raw_name=project.name,
         uid=project.uid,
+        known_uids=earlier,
         taken=taken,
     )
     if found is None:
         return None
-    is_labelled = project_id_of(found.labels) == str(project.uid)
-    if not is_labelled and not project.adopts_by_name:
+    if found.uid in earlier:
+        return ExistingDatabase(found.name, Origin(earlier[found.uid].origin), found.uid)
+    if not project.adopts_by_name:
         raise AdoptionNeededError(found.name, project.namespace)
-    is_created = is_labelled and found.labels.get(ORIGIN_LABEL) == "created"
-    return ExistingDatabase(found.name, Origin.CREATED if is_created else Origin.ADOPTED)
+    return ExistingDatabase(found.name, Origin.ADOPTED, found.uid)
 
 
 def observe_running(context: PassContext, database: DatabaseCluster, now: datetime) -> Observed:

@@ -1,5 +1,6 @@
 """Removing what a project has in the cluster: what is left of it, and the effects that delete or release it."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -17,6 +18,7 @@ from provisioning.kube.errors import RefusedError
 from provisioning.kube.kinds import INGRESS, POD, PVC, SECRET, SERVICE, STATEFULSET, Kind, cluster_kind
 from provisioning.objects.names import (
     INSTANCE_LABEL,
+    MANAGED_BY_LABEL,
     ORIGIN_LABEL,
     PROJECT_ID_LABEL,
     RELEASED_LABELS,
@@ -60,10 +62,11 @@ def _observe_namespace(
     is_cancelled = project.desired_state == DesiredState.REGISTERED
     sandbox_names = {row.name for row in sandboxes}
     doomed_names = _observe_clusters(context, namespace, remaining)
+    applied = {(row.kind, row.name): row.object_uid for row in project.applied.filter(namespace=namespace)}
     for kind in _OWNED_KINDS:
         for item in kube.list_objects(kind, namespace, labels=f"{PROJECT_ID_LABEL}={project.uid}"):
             instance = labels_of(item).get(INSTANCE_LABEL)
-            if not _is_ours(item, sandbox_names):
+            if not _is_ours(kind, item, sandbox_names, applied):
                 # What KubeBlocks derived from a Cluster is deleted with it, and is waited for below.
                 if instance not in doomed_names:
                     context.snapshot.foreign.append((kind, namespace, _name_of(item)))
@@ -72,11 +75,13 @@ def _observe_namespace(
     for item in _list_certificate_secrets(context, sandboxes, namespace):
         _add(remaining, SECRET, namespace, item)
     if doomed_names:
-        instances = f"{INSTANCE_LABEL} in ({','.join(sorted(doomed_names))})"
+        # Others use the instance label too, such as Helm; KubeBlocks' own objects also say who manages them.
+        derived = f"{INSTANCE_LABEL} in ({','.join(sorted(doomed_names))}),{MANAGED_BY_LABEL}=kubeblocks"
         for kind in (SECRET, PVC):
-            for item in kube.list_objects(kind, namespace, labels=instances):
+            for item in kube.list_objects(kind, namespace, labels=derived):
                 is_anothers = project_id_of(labels_of(item)) not in (None, str(project.uid))
-                if not is_anothers and (kind, namespace, _name_of(item)) not in remaining:
+                is_derived = labels_of(item).get(INSTANCE_LABEL, "") in _name_of(item)
+                if is_derived and not is_anothers and (kind, namespace, _name_of(item)) not in remaining:
                     _add(remaining, kind, namespace, item, is_ours=False)
 
 
@@ -92,16 +97,23 @@ def _observe_clusters(
     doomed_names = {name for name, of_name in rows.items() if not _is_kept(project, {}, of_name)}
     try:
         kind = cluster_kind(kube.cluster_api_version())
-        clusters = kube.list_objects(kind, namespace, labels=f"{PROJECT_ID_LABEL}={project.uid}")
-        for name in sorted(doomed_names - {_name_of(item) for item in clusters}):
-            item = kube.get_or_none(kind, namespace, name)
-            if item is None:
-                continue
-            is_same = uid_of(item) == rows[name][-1].object_uid
-            if project_id_of(labels_of(item)) is None and is_same and not _stays(project, item, rows[name]):
-                clusters.append(item)  # the project's; somebody removed its label
+        labelled = kube.list_objects(kind, namespace, labels=f"{PROJECT_ID_LABEL}={project.uid}")
+        clusters = []
+        for item in labelled:
+            if _is_cluster_of(item, rows.get(_name_of(item), [])):
+                clusters.append(item)
             else:
-                doomed_names.discard(name)  # another project's by now: it is not waited for
+                # The label alone names no Cluster: anyone may put it on theirs.
+                context.snapshot.foreign.append((kind, namespace, _name_of(item)))
+        for name in sorted(doomed_names - {_name_of(item) for item in clusters}):
+            found = kube.get_or_none(kind, namespace, name)
+            if found is None:
+                continue
+            is_same = bool(uid_of(found)) and uid_of(found) == rows[name][-1].object_uid
+            if project_id_of(labels_of(found)) is None and is_same and not _stays(project, found, rows[name]):
+                clusters.append(found)  # the project's; somebody removed its label
+            else:
+                doomed_names.discard(name)  # another's by now: it is not waited for
     except RefusedError as error:
         if error.code != 404:
             raise
@@ -135,12 +147,36 @@ def _is_kept(project: Project, labels: Mapping[str, str], rows: Sequence[Databas
     return Origin.CREATED not in origins
 
 
-def _is_ours(item: Object, sandboxes: set[str]) -> bool:
-    """Whether the panel created an object with the project's label: by its `managed-by` label, or by the name of a
-    sandbox, as other tools overwrite `managed-by`."""
-    stem = _name_of(item).removeprefix("home-")
-    is_named = any(stem == sandbox or stem.startswith(f"{sandbox}-") for sandbox in sandboxes)
-    return is_named or is_panel_made(labels_of(item), is_cluster=False)
+def _is_cluster_of(item: Object, rows: Sequence[DatabaseCluster]) -> bool:
+    """Whether one of the project's rows of that name means this very Cluster: by its uid, or, where the answer to its
+    creation was lost, by its name, which was stored before it was created. A live row of another project that holds the
+    Cluster wins."""
+    uid = uid_of(item)
+    known = {row.object_uid for row in rows if row.object_uid}
+    is_answer_lost = any(row.origin == Origin.CREATED and row.applied_at is None for row in rows)
+    if uid not in known and (known or not is_answer_lost):
+        return False
+    others = DatabaseCluster.objects.filter(retired_at=None, object_uid=uid).exclude(project=rows[0].project_id)
+    return not others.exists()
+
+
+def _is_ours(kind: Kind, item: Object, sandboxes: set[str], applied: Mapping[tuple[str, str], str]) -> bool:
+    """Whether the panel made an object with the project's label: it is what was last applied under that name, or what
+    Kubernetes made of a sandbox's StatefulSet. Its labels are no proof, since anyone may copy them.
+
+    `applied` has the uids of what was applied, by kind and name; "" where the uid is unknown.
+    """
+    name = _name_of(item)
+    known = applied.get((kind.name, name))
+    if known is not None:
+        return known in ("", uid_of(item))
+    if kind in (PVC, POD):
+        prefix = "home-" if kind is PVC else ""
+        return any(re.fullmatch(rf"{prefix}{re.escape(sandbox)}-[0-9]{{1,4}}", name) for sandbox in sandboxes)
+    # Its answer was lost before it could be recorded: only the sandbox's own names, which end in a random part.
+    return any(name in (sandbox, f"{sandbox}-env") or name.startswith(f"{sandbox}-") for sandbox in sandboxes) and (
+        is_panel_made(labels_of(item), is_cluster=False)
+    )
 
 
 def _name_of(item: Object) -> str:

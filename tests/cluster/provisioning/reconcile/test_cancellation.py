@@ -165,9 +165,10 @@ def test_cancel_keeps_a_cluster_older_than_the_request(cluster, unique_name):
     project = add_project(unique_name, actor="tester")
     cluster.set_scenario(name, Scenario(match=name, secret_after_s=NEVER))
     apply_theirs(name, **{PROJECT_ID_LABEL: str(project.uid), "controlpanel.fullstackagent.io/origin": "created"})
-    request_provision(project, actor="tester")
+    request_provision(project, actor="tester", may_adopt=True)
     project = follow(project, lambda p: p.database and p.database.applied_at)
-    assert (project.database.name, project.database.origin) == (name, Origin.CREATED)
+    # Only rows prove that the panel created a Cluster.
+    assert (project.database.name, project.database.origin) == (name, Origin.ADOPTED)
     DatabaseCluster.objects.update(requested_at=timezone.now() + timedelta(hours=1))
     request_cancel(project, actor="tester")
     project = follow(project, is_new)
@@ -250,7 +251,7 @@ def test_forget_names_the_object_that_blocked_the_deletion(provisioned, unique_n
         project=provisioned, name=unique_name, namespace="default", retired_at=timezone.now(), reason="ClusterMissing"
     )
     client, name = connect(), f"data-{unique_name}-postgresql-0"
-    labels = {INSTANCE_LABEL: unique_name}
+    labels = {INSTANCE_LABEL: unique_name, "app.kubernetes.io/managed-by": "kubeblocks"}
     spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
     metadata = {"name": name, "namespace": "default", "labels": labels}
     volume = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec}

@@ -197,19 +197,20 @@ def test_manifest_is_dropped_with_a_missing_cluster(cluster, unique_name):
     assert remembered_clusters(project) == [project.database.name]
 
 
-def test_manifest_is_dropped_if_the_cluster_was_adopted_elsewhere(cluster, unique_name):
+def test_origin_label_does_not_make_a_created_cluster_adopted(cluster, unique_name):
     project = add_project(unique_name, actor="tester")
     name = said_to_be_gone(project, cluster)
     change(CLUSTERS, name, {"metadata": {"labels": {ORIGIN_LABEL: "adopted"}}})
     project = follow(project, is_running)
-    assert (project.database.name, project.database.origin) == (name, Origin.ADOPTED)
-    assert remembered_clusters(project) == []
+    assert (project.database.name, project.database.origin) == (name, Origin.CREATED)
+    assert remembered_clusters(project) == [name]
 
 
 def test_manifest_is_dropped_when_the_cluster_is_adopted(cluster, unique_name):
     project = add_project(unique_name, actor="tester")
     name = said_to_be_gone(project, cluster)
     change(CLUSTERS, name, {"metadata": {"labels": {PROJECT_ID_LABEL: None}}})
+    project.databases.update(object_uid="")
     project = follow(project, lambda p: p.reason == Reason.ADOPTION_NEEDED)
     live = connect().get_or_none(CLUSTERS, "default", name)
     found = Adoptable("default", name, live["metadata"]["uid"], live["apiVersion"])

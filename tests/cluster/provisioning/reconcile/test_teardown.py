@@ -64,18 +64,19 @@ def is_there(kind: Kind, name: str) -> bool:
 
 
 @pytest.mark.parametrize("deletes_adopted", [False, True])
-def test_cluster_labelled_by_hand_is_released(provisioned, unique_name, deletes_adopted):
-    """The project's label, no origin and no row: nothing says that the panel made it, or that people gave it away."""
+def test_cluster_labelled_by_hand_is_left_alone(provisioned, unique_name, deletes_adopted):
+    """The project's label and no row: anyone who may write Clusters can put it on somebody else's."""
     theirs, ours = f"{unique_name}-theirs", provisioned.database.name
     apply_theirs(theirs, **{PROJECT_ID_LABEL: str(provisioned.uid)})
     request_delete(provisioned, actor="tester", delete_adopted=deletes_adopted)
     project = follow(provisioned, is_deleted)
-    assert is_released(theirs)
+    assert labels_of(cluster_called(theirs))[PROJECT_ID_LABEL] == str(provisioned.uid)
     assert cluster_called(ours) is None
-    assert f"Released the Cluster {theirs}" in project.events.get(reason="ClusterReleased").message
+    assert f"Cluster {theirs}" in project.events.get(reason="Deleted").message
+    assert not project.events.filter(reason="ClusterReleased").exists()
 
 
-def test_both_clusters_labelled_by_hand_are_released(cluster, unique_name):
+def test_only_the_adopted_one_of_two_labelled_clusters_is_released(cluster, unique_name):
     """The way out of `ClusterAmbiguous` is to adopt one of them: the other one keeps the label."""
     project = start(unique_name)
     names = [f"{unique_name}-one", f"{unique_name}-two"]
@@ -85,7 +86,8 @@ def test_both_clusters_labelled_by_hand_are_released(cluster, unique_name):
     assert request_adopt(project, names[1], actor="tester").accepted
     request_delete(follow(project, is_running), actor="tester")
     follow(project, is_deleted)
-    assert [is_released(name) for name in names] == [True, True]
+    assert [is_released(name) for name in names] == [False, True]
+    assert cluster_called(names[0]) is not None
 
 
 def test_cluster_without_its_origin_label_is_deleted(provisioned):
@@ -164,7 +166,7 @@ def test_cluster_released_by_a_cancellation_is_kept(cluster, unique_name):
     project = add_project(unique_name, actor="tester")
     cluster.set_scenario(name, Scenario(match=name, secret_after_s=NEVER))
     apply_theirs(name, **{PROJECT_ID_LABEL: str(project.uid), ORIGIN_LABEL: "created"})
-    request_provision(project, actor="tester")
+    request_provision(project, actor="tester", may_adopt=True)
     project = follow(project, lambda p: p.database and p.database.applied_at)
     DatabaseCluster.objects.update(requested_at=timezone.now() + timedelta(hours=1))
     request_cancel(project, actor="tester")
@@ -248,7 +250,7 @@ def test_adopted_cluster_labelled_by_hand_is_kept(cluster, unique_name):
     project = add_project(unique_name, actor="tester")
     name = f"{unique_name}-theirs"
     apply_theirs(name, **{PROJECT_ID_LABEL: str(project.uid)})
-    request_provision(project, actor="tester")
+    request_provision(project, actor="tester", may_adopt=True)
     project = follow(project, is_running)
     assert project.database.origin == Origin.ADOPTED
     request_delete(project, actor="tester")

@@ -64,7 +64,7 @@ def test_qualified_host_is_kept():
     assert found.host == "pg1-postgresql.ns.svc"
 
 
-def test_label_decides_before_name():
+def test_name_of_the_account_secret_decides_before_labels():
     labelled = secret(
         "restored-by-hand", {"apps.kubeblocks.io/system-account": "postgres"}, username="u", password="new"
     )
@@ -72,7 +72,10 @@ def test_label_decides_before_name():
     for others in ([ACCOUNT, LEGACY, labelled, older], [labelled, ACCOUNT]):
         found = read(others, service())
         assert isinstance(found, Connection)
-        assert found.password == "new"
+        assert found.password == "s3cret"
+    found = read([LEGACY, labelled, older], service())
+    assert isinstance(found, Connection)
+    assert found.password == "new"
     found = read([LEGACY, older], service())
     assert isinstance(found, Connection)
     assert found.password == "older"

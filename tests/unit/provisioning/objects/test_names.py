@@ -94,7 +94,7 @@ def test_names_differ_each_time():
 
 
 def cluster(name, *, is_deleting=False, **labels):
-    return ExistingCluster(name, labels, is_deleting)
+    return ExistingCluster(name, labels, is_deleting=is_deleting)
 
 
 def find(*clusters, raw_name="aaa", taken=()):

@@ -1,0 +1,177 @@
+"""Objects that somebody labelled as a project's are neither captured nor deleted, changed or released with it."""
+
+from typing import Any
+
+import pytest
+
+from projects.domain.states import Origin, Reason
+from projects.models import DatabaseCluster
+from projects.services.provisioning import add_project, request_delete, request_provision, request_retry
+from provisioning.kube.client import connect
+from provisioning.kube.kinds import INGRESS, PVC, SECRET, SERVICE, STATEFULSET, cluster_kind
+from provisioning.objects.names import INSTANCE_LABEL, ORIGIN_LABEL, PROJECT_ID_LABEL, owner_labels
+from provisioning.objects.readers import labels_of, uid_of
+from provisioning.reconcile.loop import run_pass
+from tests.support.passes import follow, is_running
+
+pytestmark = pytest.mark.django_db
+CLUSTERS = cluster_kind("apps.kubeblocks.io/v1")
+
+
+def is_deleted(project):
+    return project.phase == "Deleted"
+
+
+def relabel(name, project, **labels):
+    """Put a project's labels on a Cluster, as anyone who may patch Clusters can."""
+    live = connect().get_or_none(CLUSTERS, "default", name)
+    wanted = {PROJECT_ID_LABEL: str(project.uid), ORIGIN_LABEL: "created", **labels}
+    connect().merge_labels(CLUSTERS, "default", name, wanted, uid=uid_of(live))
+
+
+def cluster_called(name):
+    return connect().get_or_none(CLUSTERS, "default", name)
+
+
+@pytest.fixture
+def victim(provisioned):
+    """A running project, whose Cluster somebody gives another project's labels."""
+    return provisioned
+
+
+def test_a_relabelled_cluster_is_not_captured_by_another_project(victim, unique_name):
+    attacker = add_project(f"{unique_name}a", actor="mallory")
+    relabel(victim.database.name, attacker)
+    request_provision(attacker, actor="mallory", may_adopt=True)
+    attacker = follow(attacker, is_running)
+    assert attacker.database.name != victim.database.name
+    assert attacker.database.connection.password != victim.database.connection.password
+
+
+def test_a_relabelled_cluster_is_not_deleted_with_another_project(victim, unique_name):
+    attacker = add_project(f"{unique_name}a", actor="mallory")
+    request_provision(attacker, actor="mallory")
+    attacker = follow(attacker, is_running)
+    relabel(victim.database.name, attacker)
+    request_delete(attacker, actor="mallory", delete_adopted=True)
+    attacker = follow(attacker, is_deleted)
+    assert cluster_called(victim.database.name) is not None
+    assert "deletionTimestamp" not in cluster_called(victim.database.name)["metadata"]
+
+
+def test_a_labelled_cluster_without_a_row_needs_somebody_who_may_adopt(cluster, unique_name):
+    owner = add_project(f"{unique_name}o", actor="ada")
+    request_provision(owner, actor="ada")
+    owner = follow(owner, is_running)
+    name = owner.database.name
+    DatabaseCluster.objects.filter(pk=owner.database.pk).update(retired_at="2026-01-01T00:00Z", object_uid="")
+    project = add_project(unique_name, actor="mallory")
+    relabel(name, project)
+    request_provision(project, actor="mallory")
+    project = follow(project, lambda p: p.reason == Reason.ADOPTION_NEEDED)
+    assert project.database is None
+    request_retry(project, actor="mallory")
+    run_pass(project.pk)
+    request_provision(project, actor="root", may_adopt=True)
+    project = follow(project, is_running)
+    assert (project.database.name, project.database.origin) == (name, Origin.ADOPTED)
+    request_delete(project, actor="mallory")
+    follow(project, is_deleted)
+    assert cluster_called(name) is not None
+
+
+def test_a_cluster_that_takes_a_name_is_not_the_one_that_had_it(provisioned):
+    """Somebody deletes the project's Cluster and makes another under its name, with all of its labels."""
+    name, client = provisioned.database.name, connect()
+    before = cluster_called(name)
+    password = provisioned.database.connection.password
+    client.delete(CLUSTERS, "default", name)
+    follow(provisioned, lambda _: cluster_called(name) is None)
+    metadata = {"name": name, "namespace": "default", "labels": dict(labels_of(before))}
+    spec = {"clusterDef": "postgresql", "topology": "replication", "terminationPolicy": "Delete"}
+    client.apply(
+        {
+            "apiVersion": before["apiVersion"],
+            "kind": "Cluster",
+            "metadata": metadata,
+            "spec": {**before["spec"], **spec},
+        },
+        "clusters",
+    )
+    project = follow(provisioned, lambda p: p.reason in (Reason.CLUSTER_NOT_OURS, Reason.CLUSTER_MISSING) or p.failures)
+    live = project.database
+    assert live is None or live.name != name or live.connection.password == password
+    request_delete(project, actor="ada", delete_adopted=True)
+    follow(project, is_deleted)
+    assert cluster_called(name) is not None
+    client.delete(CLUSTERS, "default", name)
+
+
+@pytest.mark.parametrize("kind", [SECRET, SERVICE, PVC, INGRESS, STATEFULSET], ids=lambda kind: kind.name)
+def test_an_object_with_copied_labels_outlives_the_project(provisioned, unique_name, kind):
+    labels = {**owner_labels(provisioned.kubernetes_name, provisioned.uid), INSTANCE_LABEL: provisioned.sandbox.name}
+    name = f"{unique_name}-theirs"
+    bodies: dict[str, dict[str, Any]] = {
+        "Secret": {"stringData": {"a": "b"}},
+        "Service": {"spec": {"ports": [{"port": 80}]}},
+        "PersistentVolumeClaim": {
+            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+        },
+        "Ingress": {"spec": {"defaultBackend": {"service": {"name": "a", "port": {"number": 80}}}}},
+        "StatefulSet": {
+            "spec": {
+                "replicas": 0,
+                "serviceName": "a",
+                "selector": {"matchLabels": {"a": "b"}},
+                "template": {
+                    "metadata": {"labels": {"a": "b"}},
+                    "spec": {"containers": [{"name": "a", "image": "a"}]},
+                },
+            }
+        },
+    }
+    manifest = {
+        "apiVersion": kind.api_version,
+        "kind": kind.name,
+        "metadata": {"name": name, "namespace": "default", "labels": labels},
+        **bodies[kind.name],
+    }
+    client = connect()
+    client.apply(manifest, kind.plural)
+    request_delete(provisioned, actor="ada")
+    project = follow(provisioned, is_deleted)
+    assert client.get_or_none(kind, "default", name) is not None
+    assert f"{kind.name} {name}" in project.events.get(reason="Deleted").message
+    client.delete(kind, "default", name)
+
+
+def test_a_service_that_takes_the_sandbox_s_name_outlives_the_project(provisioned):
+    name, client = provisioned.sandbox.name, connect()
+    labels = dict(labels_of(client.get_or_none(SERVICE, "default", name)))
+    client.delete(SERVICE, "default", name)
+    metadata = {"name": name, "namespace": "default", "labels": labels}
+    client.apply(
+        {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"ports": [{"port": 80}]}}, "services"
+    )
+    request_delete(provisioned, actor="ada")
+    follow(provisioned, is_deleted)
+    assert client.get_or_none(SERVICE, "default", name) is not None
+    client.delete(SERVICE, "default", name)
+
+
+def test_helm_objects_with_the_same_instance_label_do_not_hold_up_a_deletion(provisioned):
+    client, name = connect(), provisioned.database.name
+    for managed_by in ("Helm", "kubeblocks"):
+        secret = f"release-{managed_by.lower()}-{provisioned.pk}"
+        labels = {INSTANCE_LABEL: name, "app.kubernetes.io/managed-by": managed_by}
+        client.apply(
+            {
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "metadata": {"name": secret, "namespace": "default", "labels": labels},
+            },
+            "secrets",
+        )
+    request_delete(provisioned, actor="ada")
+    follow(provisioned, is_deleted)
+    assert client.get_or_none(SECRET, "default", f"release-helm-{provisioned.pk}") is not None
