@@ -17,6 +17,11 @@ IMAGE ?= controlpanel:0.2.0
 CONTRACT := $(BIN)/python -m pytest tests/contract
 ASSETS := $(BIN)/python -m tests.contract.kube_assets
 
+# A virtual environment whose Python is gone, or was upgraded to one that doesn't see its packages, counts as absent.
+STALE_VENV := $(shell if [ -e $(VENV)/.installed ] && ! $(BIN)/python -c 'import sys, importlib.util; \
+	sys.exit(importlib.util.find_spec("pip") is None)' 2>/dev/null; then \
+	rm -f $(VENV)/.installed $(VENV)/.installed-dev; echo yes; fi)
+
 .PHONY: help
 help: ## List the targets
 	@awk -F ':.*## ' '/^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  make %-23s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +38,9 @@ $(VENV)/.installed: requirements.txt
 	@if ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
 		if ! "$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null; then \
 			echo "$$("$(PYTHON)" --version) has no venv module. Install it (Debian: apt install python3-venv), then run make again." >&2; exit 1; fi; \
+		if [ -L $(VENV) ] && [ ! -e $(VENV) ]; then \
+			echo "$(VENV) is a link to $$(readlink $(VENV)), which does not exist. Remove the link, then run make again." >&2; exit 1; fi; \
+		$(if $(STALE_VENV),echo "The Python of $(VENV) is gone or was upgraded.";) \
 		echo "Making $(VENV) with $$("$(PYTHON)" --version) …"; \
 		"$(PYTHON)" -m venv --clear $(VENV); fi
 	@echo "Installing what the panel runs on (a minute or two the first time) …"

@@ -11,7 +11,9 @@ def main() -> None:
     except ImportError:
         sys.exit("Django is not installed in this Python. Run `make setup`, then use .venv/bin/python manage.py.")
     from controlpanel.startup import load_settings
+    from controlpanel.streams import READER_GONE, drop_unread, prepare_streams
 
+    prepare_streams()
     try:
         load_settings()
     except ImproperlyConfigured as error:
@@ -20,7 +22,12 @@ def main() -> None:
     from projects.confidential.redaction import guard_exception_hooks
 
     guard_exception_hooks()
-    execute_from_command_line(sys.argv)
+    try:
+        execute_from_command_line(sys.argv)
+    except BrokenPipeError:
+        sys.exit(READER_GONE)
+    finally:
+        drop_unread()
 
 
 if __name__ == "__main__":

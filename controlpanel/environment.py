@@ -4,6 +4,7 @@ Invalid values raise ImproperlyConfigured with the variable's name. A variable t
 default.
 """
 
+import hashlib
 import ipaddress
 import os
 import re
@@ -344,6 +345,21 @@ def redis_url(env: environ.Env, name: str) -> str:
         raise ImproperlyConfigured(f"{name} can't be read. Write it as redis://:password@host:6379/0.")
     remember(str(options.get("password") or ""), keep=True)
     return url
+
+
+def installation_name(env: environ.Env, name: str, *, key: str) -> str:
+    """Return the variable, or a name derived from the secret key. Raises ImproperlyConfigured."""
+    default = hashlib.blake2b(key.encode(), digest_size=6, person=b"installation").hexdigest()
+    wanted = "a name of up to 40 letters, digits and hyphens"
+    return _matching(env, name, default=default, pattern=r"[A-Za-z0-9-]{1,40}", wanted=wanted)
+
+
+def refuse_sub_path(env: environ.Env, name: str) -> None:
+    """Raise ImproperlyConfigured if the variable names a path that the panel should be served under."""
+    if (given(env, name) or "/") != "/":
+        raise ImproperlyConfigured(
+            f"{name} is set, but the panel can't be served under a path. Use a host name, and leave {name} unset."
+        )
 
 
 def comma_list(env: environ.Env, name: str, *, default: list[str]) -> list[str]:

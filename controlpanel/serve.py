@@ -5,7 +5,6 @@ holds a connection but no thread, and is disconnected when it stays silent.
 """
 
 import argparse
-import signal
 import time
 from collections.abc import Callable, Mapping
 from types import FrameType
@@ -15,6 +14,8 @@ from django.conf import settings
 from waitress import wasyncore
 from waitress.channel import HTTPChannel
 from waitress.server import BaseWSGIServer, create_server
+
+from provisioning.management.stop_signals import listen_for_stop
 
 # Connections without traffic are closed after this time, idle keep-alive connections included.
 _SILENT_FOR_S = 30
@@ -47,8 +48,7 @@ def serve(application: Callable[..., Any], *, host: str, port: int, threads: int
     def stop(number: int, _: FrameType | None) -> None:
         stops.append(number)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
+    listen_for_stop(stop)
     while not stops:
         wasyncore.loop(timeout=_LOOP_TIMEOUT_S, use_poll=True, map=sockets, count=1)
     listeners: list[Any] = [each for each in sockets.values() if isinstance(each, BaseWSGIServer)]

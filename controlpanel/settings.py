@@ -28,6 +28,7 @@ from controlpanel.environment import (
     http_path,
     http_url,
     image,
+    installation_name,
     log_level,
     mapping,
     namespace,
@@ -36,6 +37,7 @@ from controlpanel.environment import (
     ports,
     quantity,
     redis_url,
+    refuse_sub_path,
     seconds,
     secret,
     text,
@@ -73,6 +75,8 @@ secret(env, "ADMIN_PASSWORD")
 DEBUG = yes_or_no(env, "DEBUG", default=False)
 PORT = whole_number(env, "PORT", default=8000, most=65535)
 ALLOWED_HOSTS = host_names(env, "ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+refuse_sub_path(env, "SCRIPT_NAME")
+refuse_sub_path(env, "FORCE_SCRIPT_NAME")
 CSRF_TRUSTED_ORIGINS = origins(env, "CSRF_TRUSTED_ORIGINS")
 
 # --- Kubernetes ------------------------------------------------------------------------------------------------
@@ -191,6 +195,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "controlpanel.http.log_in_redirects.LogInRedirects",
     "controlpanel.accounts.adapters.RequireSecondFactor",
     "projects.audit.log.AuditMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -242,13 +247,20 @@ if _database["ENGINE"].endswith("sqlite3"):
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-16000;",
         **_database.get("OPTIONS", {}),
     }
+if choice(env, "DATABASE_POOLING", default="session", allowed=("session", "transaction")) == "transaction":
+    # PgBouncer may give each transaction another connection, without the cursors and prepared statements of the last.
+    _database["DISABLE_SERVER_SIDE_CURSORS"] = True
+    if _database["ENGINE"].endswith("postgresql"):
+        _database["OPTIONS"] = {**_database.get("OPTIONS", {}), "prepare_threshold": None}
 # Options in the URL take precedence.
 DATABASES = {"default": {"CONN_MAX_AGE": CONN_MAX_AGE, "CONN_HEALTH_CHECKS": True, **_database}}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_URL = redis_url(env, "REDIS_URL")
+# Keeps the queues and caches of several installations apart that share a Redis. All processes of one have its key.
+INSTALLATION = installation_name(env, "INSTALLATION", key=SECRET_KEY)
 Q_CLUSTER: dict[str, Any] = {
-    "name": "controlpanel",
+    "name": f"controlpanel-{INSTALLATION}" if REDIS_URL else "controlpanel",
     "label": "Queue",
     "workers": whole_number(env, "QUEUE_WORKERS", default=2, most=200),
     # `retry` must exceed `timeout` plus the time that a fetched task waits for a worker.
@@ -278,7 +290,7 @@ if REDIS_URL:
     _shared = {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
         "LOCATION": REDIS_URL,
-        "KEY_PREFIX": "controlpanel",
+        "KEY_PREFIX": f"controlpanel-{INSTALLATION}",
         "OPTIONS": {"serializer": "controlpanel.caching.JsonSerializer"},
     }
 CACHES = {"default": _shared, "process": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}

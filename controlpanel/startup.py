@@ -26,11 +26,10 @@ def load_settings() -> None:
         if name:
             raise
         raise foreign from None
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         if name != _OURS:
             raise foreign from None
-        missing = error.name or "A package"
-        raise ImproperlyConfigured(f"{missing} is not installed in this Python. Run `make setup`.") from None
+        raise ImproperlyConfigured(f"{error.name} is not installed in this Python. Run `make setup`.") from None
     except Exception:
         if name == _OURS:
             raise

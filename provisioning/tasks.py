@@ -5,9 +5,11 @@ Queues and schedules store a task's dotted path, so a task that moves leaves a f
 
 import contextlib
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 from django.conf import settings
+from django.contrib.sessions.backends.base import SessionBase
 from django.utils import timezone
 from django_q.models import Schedule
 
@@ -59,6 +61,13 @@ def prune_events() -> None:
         retention.prune_audit(settings.AUDIT_RETENTION_DAYS, timezone.now())
 
 
+def clear_sessions() -> None:
+    """Delete expired sessions. Scheduled daily."""
+    heartbeats.beat_queue()
+    store: type[SessionBase] = import_module(settings.SESSION_ENGINE).SessionStore
+    store.clear_expired()
+
+
 @redaction_scope()
 def take_inventory() -> None:
     """List unmanaged clusters and orphaned objects. One inventory runs at a time; another request starts the next."""
@@ -80,4 +89,8 @@ def ensure_schedules(**_: Any) -> None:
     Schedule.objects.update_or_create(
         name="prune events",
         defaults={"func": path_of(prune_events), "schedule_type": Schedule.DAILY, "repeats": -1},
+    )
+    Schedule.objects.update_or_create(
+        name="clear sessions",
+        defaults={"func": path_of(clear_sessions), "schedule_type": Schedule.DAILY, "repeats": -1},
     )

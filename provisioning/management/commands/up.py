@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import signal
 import sys
 import time
 from argparse import ArgumentParser, BooleanOptionalAction
@@ -31,6 +30,7 @@ from provisioning.management.startup import (
     watcher,
     web_server,
 )
+from provisioning.management.stop_signals import listen_for_stop
 from provisioning.management.supervisor import Supervisor, SupervisorError, lock
 from provisioning.management.wait import positive_seconds
 from provisioning.management.watchdog import restart_hanging_queue
@@ -93,8 +93,7 @@ class Command(PanelCommand):
     def _run(self, sample: bool) -> None:
         supervisor = Supervisor(settings.STATE_DIR, self._environment(), settings.BASE_DIR, self._print)
         supervisor.prepare()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self._count_signal)
+        listen_for_stop(self._count_signal, hangup=True)
         try:
             self._start(supervisor, sample)
             self._tend(supervisor)
@@ -112,8 +111,10 @@ class Command(PanelCommand):
         self.signals += 1
 
     def _print(self, line: str) -> None:
-        self.stdout.write(line)
-        self.stdout.flush()
+        # The terminal or the reader may be gone (`make run | head`): the panel goes on.
+        with contextlib.suppress(OSError, ValueError):
+            self.stdout.write(line)
+            self.stdout.flush()
 
     def _environment(self) -> dict[str, str]:
         """Return the environment of the processes: this one's, without what only this process needs."""
@@ -123,6 +124,8 @@ class Command(PanelCommand):
             "STATE_DIR": str(settings.STATE_DIR),
             "PORT": str(self.port),
             "PYTHONUNBUFFERED": "1",
+            # Their logs are files, whatever the terminal's encoding is.
+            "PYTHONIOENCODING": "utf-8",
             "DJANGO_SETTINGS_MODULE": os.environ.get("DJANGO_SETTINGS_MODULE", "controlpanel.settings"),
         }
 

@@ -1,11 +1,11 @@
 """`manage.py watch`: watch the cluster, and enqueue passes for projects whose objects change."""
 
-import signal
 import threading
 from types import FrameType
 from typing import Any
 
 from provisioning.management.console import PanelCommand
+from provisioning.management.stop_signals import listen_for_stop
 from provisioning.watch.watcher import Watcher
 
 
@@ -21,6 +21,5 @@ class Command(PanelCommand):
         def ask_to_stop(number: int, frame: FrameType | None) -> None:
             stopping.set()
 
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, ask_to_stop)
+        listen_for_stop(ask_to_stop)
         Watcher(stopping).run()

@@ -33,6 +33,7 @@ TAKEN = {
     ),
     "DATABASE_CPU": ("0.5", ("DATABASE_CPU", "0.5")),
     "DATABASE_MEMORY": ("1Gi", ("DATABASE_MEMORY", "1Gi")),
+    "DATABASE_POOLING": ("transaction", None),
     "DATABASE_REQUIRE_AUTH": ("scram-sha-256, md5", ("DATABASE_REQUIRE_AUTH", "scram-sha-256,md5")),
     "DATABASE_SSLMODE": ("verify-full", ("DATABASE_SSLMODE", "verify-full")),
     "DATABASE_SSLROOTCERT": (FILE, ("DATABASE_SSLROOTCERT", FILE)),
@@ -63,7 +64,9 @@ TAKEN = {
     "ENCRYPTION_KEYS": (f"{KEY} , {KEY}", ("ENCRYPTION_KEYS", [KEY, KEY])),
     "ENDPOINT_HOSTS": ("10.0.0.0/8, *.example.com", None),
     "EVENT_RETENTION_DAYS": ("0", ("EVENT_RETENTION_DAYS", 0)),
+    "FORCE_SCRIPT_NAME": ("/", None),
     "HTTPS": ("true", ("HTTPS", True)),
+    "INSTALLATION": ("staging-2", ("INSTALLATION", "staging-2")),
     "KUBECONFIG": ("$HOME/.kube/config", ("KUBECONFIG", "$HOME/.kube/config")),
     "KUBE_CONTEXT": ("$USER@here", ("KUBE_CONTEXT", "$USER@here")),
     "KUBE_LOGIN_TIMEOUT_S": ("2.5", ("KUBE_LOGIN_TIMEOUT_S", 2.5)),
@@ -106,6 +109,7 @@ TAKEN = {
     "SANDBOX_STORAGE": ("1Gi", ("SANDBOX_STORAGE", "1Gi")),
     "SANDBOX_STORAGE_CLASS": ("slow", ("SANDBOX_STORAGE_CLASS", "slow")),
     "SANDBOX_TLS_SECRET": ("wildcard-tls", ("SANDBOX_TLS_SECRET", "wildcard-tls")),
+    "SCRIPT_NAME": ("/", None),
     "SECOND_FACTOR": ("required", ("SECOND_FACTOR", "required")),
     "SECRET_KEY": ("$q7(&=z$HOME#2^k", ("SECRET_KEY", "$q7(&=z$HOME#2^k")),
     "SESSION_AGE_S": ("3600", ("SESSION_COOKIE_AGE", 3600)),
@@ -123,6 +127,7 @@ MAY_BE_EMPTY = {
     "DATABASE_STORAGE_CLASS",
     "DEFAULT_DATABASE_URL",
     "ENDPOINT_HOSTS",
+    "FORCE_SCRIPT_NAME",
     "KUBECONFIG",
     "KUBE_CONTEXT",
     "METRICS_TOKEN",
@@ -138,6 +143,7 @@ MAY_BE_EMPTY = {
     "SANDBOX_READINESS_PATH",
     "SANDBOX_STORAGE_CLASS",
     "SANDBOX_TLS_SECRET",
+    "SCRIPT_NAME",
 }
 
 
@@ -288,6 +294,20 @@ def test_parameters_of_the_database_url_are_not_lost(tmp_path):
     assert database["OPTIONS"] == {"connect_timeout": 3, "isolation_level": 4}
     lite = read_settings(tmp_path, DATABASE_URL=f"sqlite:///{tmp_path}/x.sqlite3?timeout=7")["DATABASES"]["default"]
     assert (lite["OPTIONS"]["timeout"], lite["OPTIONS"]["transaction_mode"]) == (7, "IMMEDIATE")
+
+
+def test_with_pooled_transactions_nothing_outlives_one(tmp_path):
+    url = "postgresql://u:p@h/d?connect_timeout=3"
+    pooled = read_settings(tmp_path, DATABASE_URL=url, DATABASE_POOLING="transaction")["DATABASES"]["default"]
+    assert pooled["DISABLE_SERVER_SIDE_CURSORS"] is True
+    assert pooled["OPTIONS"] == {"connect_timeout": 3, "prepare_threshold": None}
+    plain = read_settings(tmp_path, DATABASE_URL=url)["DATABASES"]["default"]
+    assert "DISABLE_SERVER_SIDE_CURSORS" not in plain
+    assert "prepare_threshold" not in plain["OPTIONS"]
+    assert (
+        "prepare_threshold"
+        not in read_settings(tmp_path, DATABASE_POOLING="transaction")["DATABASES"]["default"]["OPTIONS"]
+    )
 
 
 def run(tmp_path, *command, **environment):
