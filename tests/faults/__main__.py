@@ -1,4 +1,6 @@
-"""`python -m tests.faults`: the whole fault suite. Ends with one line, and with code 1 if there are violations."""
+"""`python -m tests.faults` runs the whole fault suite. It ends with one line, and with exit code 1 if there are
+violations.
+"""
 
 import argparse
 import json
@@ -19,8 +21,9 @@ def _say(line: str) -> None:
 
 
 def _run_in_process(names: list[str], runs: int, seed: int) -> Iterator[tuple[str, list[str]]]:
-    """Play the kinds in turn; yield each run's kind and violations. A kind that this machine can't bring about is not
-    counted, and said so."""
+    """Play the kinds in turn; yield each run's kind and violations. A kind that this machine can't produce is printed
+    and not counted.
+    """
     from tests.faults.kinds import all_kinds
     from tests.faults.run import ImpossibleError, Run
     from tests.support.api_server import running
@@ -41,7 +44,7 @@ def _run_in_process(names: list[str], runs: int, seed: int) -> Iterator[tuple[st
 
 
 def _run_processes(runs: int, seed: int, only: str = "") -> tuple[list[str], int, list[str]]:
-    """Kill real processes, in a program of its own; return the kinds, the number of runs and the violations."""
+    """Kill the panel's processes, in another program; return the kinds, the number of runs and the violations."""
     command = [sys.executable, "-m", "tests.faults.processes", "--runs", str(runs), "--seed", str(seed)]
     command += ["--only", only] if only else []
     ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)

@@ -1,6 +1,6 @@
-"""The API server as a run uses it: as the operator whom no fault strikes, and to look at what there is.
+"""The API server as a run uses it: as an operator whom no fault affects, and to read objects.
 
-Looks go straight to the server's store, which is idle whenever a run looks: a run makes hundreds of them.
+Reads go to the server's store, which is idle while a run reads: a run reads hundreds of times.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from tests.support.rest import MERGE_PATCH, Access, Object, RefusedError, Rest
 Objects = list[Object]
 # Faults are set for the panel's own user, "admin".
 OPERATOR = "operator"
-# As the store calls them.
+# The store's names of the resources.
 _RESOURCES = {
     plural: f"{plural}.{path.split('/')[2]}" if path.startswith("/apis") else plural for plural, path in PATHS.items()
 }
@@ -41,15 +41,15 @@ class Api:
         self._rest.send("POST", "/api/v1/namespaces", {"metadata": {"name": self.namespace}})
 
     def list(self, plural: str) -> Objects:
-        """Return the namespace's objects of a kind, by their names."""
+        """Return the objects of a kind in the namespace, sorted by name."""
         return [record.parse() for record in self.store.records(_RESOURCES[plural], self.namespace)]
 
     def list_while_busy(self, plural: str) -> Objects:
-        """The same while others write: the store is read between two of their changes."""
+        """Return the same while others write. The store is read between two of their changes."""
         for _ in range(50):
             try:
                 return self.list(plural)
-            except RuntimeError:  # it grew under our hands
+            except RuntimeError:  # the store grew during the read
                 continue
         raise RuntimeError(f"The store's {plural} never hold still.")
 

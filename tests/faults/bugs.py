@@ -1,6 +1,7 @@
-"""Bugs to plant: what the fault suite must notice. The one place where the panel's own code is changed by a test.
+"""Bugs that are planted on purpose, and that the fault suite must notice. This is the one place where a test changes
+the panel's own code.
 
-A bug is a piece of source text to replace in a function; the function runs with the changed code within `planted`.
+A bug is a piece of source text to replace in a function. Within `planted`, the function runs with the changed code.
 """
 
 import contextlib
@@ -29,7 +30,7 @@ from provisioning.reconcile.lease import Lease, claim, release
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """In the source of `function`, `old` (which stands there once) becomes `new`."""
+    """In the source of `function`, `old` (which occurs once) becomes `new`."""
 
     function: Callable[..., Any]
     old: str
@@ -38,8 +39,9 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Bug:
-    """Something that a colleague might do. `kind` is the fault that brings it to light; `dropped` are constraints of
-    the database that go with it; `seed` is the first that is known to do it."""
+    """A mistake that a developer could make. `kind` is the fault that reveals it, `dropped` are database constraints
+    that are dropped with it, `seed` is the first seed that reveals it.
+    """
 
     name: str
     kind: str
@@ -321,7 +323,7 @@ BUGS = (
     ),
 )
 
-# Looked for by the runs with real processes.
+# The runs with processes search for these.
 SUPERVISOR_BUGS = (
     Bug(
         "nobody watches over the queue",
@@ -333,7 +335,7 @@ SUPERVISOR_BUGS = (
 
 @contextlib.contextmanager
 def planted(bug: Bug) -> Iterator[None]:
-    """Run the panel with the bug. Fails where the source has changed so that the bug can't be planted any more."""
+    """Run the panel with the bug. Raises AssertionError if the source has changed so that the bug can't be planted."""
     with contextlib.ExitStack() as stack:
         for function in dict.fromkeys(edit.function for edit in bug.edits):
             stack.enter_context(_changed(function, [edit for edit in bug.edits if edit.function is function]))
@@ -362,7 +364,7 @@ def _changed(function: Callable[..., Any], edits: list[Edit]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _without(constraint: str) -> Iterator[None]:
-    """Drop a partial unique index, and make it again."""
+    """Drop a partial unique index within the block."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT sql FROM sqlite_master WHERE name = %s", [constraint])
         (create,) = cursor.fetchone()

@@ -1,4 +1,4 @@
-"""What the tests of the fault suite share: one API server, and runs on it."""
+"""One API server for all fault runs, and a factory of runs."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ def fault_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerApi
 
 @pytest.fixture
 def make_run(transactional_db, fault_server: ServerApi, tmp_path: Path) -> Callable[[str, int], Run]:
-    """Return what makes the run of a kind and a seed."""
+    """Return a function that creates the run of a kind and a seed."""
 
     def make(kind: str, seed: int) -> Run:
         return Run(all_kinds()[kind], seed, fault_server, tmp_path, number=next(_numbers))

@@ -1,4 +1,4 @@
-"""A disk of a few megabytes that holds the panel's SQLite database, and that anybody can fill."""
+"""A disk of a few megabytes that holds the panel's SQLite database and can be filled."""
 
 import contextlib
 import errno
@@ -18,7 +18,7 @@ _BLOCK = b"\0" * 65_536
 
 @contextlib.contextmanager
 def small_disk() -> Iterator[Path]:
-    """Mount one for the length of the block, with the panel's database on it. Raises ImpossibleError."""
+    """Mount the disk within the block, with the panel's database on it. Raises ImpossibleError."""
     if connection.vendor != "sqlite":
         raise ImpossibleError("The panel's database is no file.")
     with tempfile.TemporaryDirectory(prefix="faults-disk-") as name:
@@ -30,13 +30,13 @@ def small_disk() -> Iterator[Path]:
             with _moved_to(Path(name) / "panel.sqlite3"):
                 yield Path(name)
         finally:
-            # Lazily: a statement that failed may hold its file until its traceback is gone.
+            # Lazily: a failed statement may keep its file open until its traceback is freed.
             subprocess.run(["umount", "--lazy", name], check=True)
 
 
 @contextlib.contextmanager
 def _moved_to(path: Path) -> Iterator[None]:
-    """Let the panel use a copy of its database at `path`; it is thrown away, as every run's rows are."""
+    """Let the panel use a copy of its database at `path` within the block. The copy is discarded."""
     home = connection.settings_dict["NAME"]
     with contextlib.closing(sqlite3.connect(home)) as source, contextlib.closing(sqlite3.connect(path)) as copy:
         source.backup(copy)
@@ -50,7 +50,7 @@ def _moved_to(path: Path) -> Iterator[None]:
 
 
 def fill(disk: Path, *, free_bytes: int) -> None:
-    """Write a file until no byte is free, then give `free_bytes` back."""
+    """Write a file until the disk is full, then free `free_bytes`."""
     with (disk / "filler").open("wb", buffering=0) as filler:
         try:
             while True:

@@ -1,4 +1,4 @@
-"""What a run leaves behind: rows, tasks, objects and everything that was written, as plain data for the invariants."""
+"""The result of a run as plain data for the invariants: rows, tasks, objects and all text that was written."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
@@ -20,7 +20,7 @@ from provisioning.decisions.types import Verification
 from provisioning.reconcile.verify import verify_connection
 
 Json = Mapping[str, Any]
-# Plural names of the kinds of which a project may have objects.
+# Plural names of the kinds that a project has objects of.
 PATHS = {
     "clusters": "/apis/apps.kubeblocks.io/v1",
     "statefulsets": "/apis/apps/v1",
@@ -30,13 +30,15 @@ PATHS = {
 }
 
 
-# Of the colleagues who press buttons, the one who may adopt.
+# The one of the two users who may adopt.
 MAY_ADOPT = "ann"
 
 
 @dataclass(frozen=True, slots=True)
 class Keepsake:
-    """A Cluster that the panel did not make and may not delete; nor label, if it is a stranger's (`owner`)."""
+    """A Cluster that the panel did not create and may not delete. If it belongs to another project (`owner`), the panel
+    may not label it either.
+    """
 
     namespace: str
     name: str
@@ -46,11 +48,11 @@ class Keepsake:
 
 @dataclass(slots=True)
 class Evidence:
-    """Rows with their children, the queue's tasks, objects by plural name, and every text that was written.
+    """Rows with their children, tasks of the queue, objects by plural name, and all text that was written.
 
-    `queued` counts each project's tasks that wait. `texts` maps where a text stands to the text; `secrets` are
-    passwords that may stand in none of them. `strangers` are project ids on objects that another panel has labelled,
-    `orphans` the uids of objects that a run has left behind without rows.
+    `queued` counts the waiting tasks of each project. `texts` maps a place to its text; `secrets` are passwords that
+    may occur in none of them. `strangers` are project ids on objects that another panel labelled, `orphans` the uids of
+    objects that a run left without rows.
     """
 
     now: datetime
@@ -67,12 +69,12 @@ class Evidence:
     kept: set[Keepsake] = field(default_factory=set)
     strangers: set[str] = field(default_factory=set)
     orphans: set[str] = field(default_factory=set)
-    # What the cluster really gave: passwords in Secrets, and sandboxes that were ready at some time.
+    # Passwords that were in Secrets, and sandboxes that were ready at some time.
     passwords: set[str] = field(default_factory=set)
     were_ready: set[str] = field(default_factory=set)
-    # One that waits, one that a worker has taken or died with, one that the sweep has sent in place of a lost one.
+    # One waiting, one taken by a worker (dead or alive), one that the sweep sent to replace a lost one.
     most_tasks: int = 3
-    # Where the panel's own database fails, a pass may have to say that it does not know why.
+    # If the panel's database fails, a pass may end with InternalError.
     may_have_internal_errors: bool = False
 
 
@@ -105,7 +107,7 @@ def read_tasks() -> list[tuple[str, tuple[Any, ...]]]:
 
 
 def read_database() -> dict[str, str]:
-    """Return the whole text of every table, as a dump would show it, and of every task, as a worker would."""
+    """Return the text of every table, as a dump shows it, and of every task, as a worker gets it."""
     texts = {}
     with connection.cursor() as cursor:
         for model in apps.get_models():
@@ -113,13 +115,13 @@ def read_database() -> dict[str, str]:
             cursor.execute(f'SELECT * FROM "{table}"')  # noqa: S608 - Django's own name
             texts[f"the table {table}"] = "\n".join(map(repr, cursor.fetchall()))
     texts["the queue"] = "\n".join(map(repr, read_tasks()))
-    # The keys that open the encrypted columns stand outside the database.
+    # The keys of the encrypted columns are outside the database.
     assert not any(key in text for key in settings.ENCRYPTION_KEYS for text in texts.values())
     return texts
 
 
 def find_wrong_passwords(project_ids: Iterable[int]) -> list[str]:
-    """Return a sentence for each server that does not take the captured password, and each change that is not over."""
+    """Return a sentence for each server that refuses the captured password, and for each unfinished rotation."""
     sentences = []
     for row in DatabaseCluster.objects.filter(
         project__in=list(project_ids), retired_at=None, project__phase=Phase.RUNNING

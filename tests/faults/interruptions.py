@@ -1,7 +1,7 @@
-"""Where a run cuts into the panel: its clock, its requests to the API server, its statements to its own database and
-its connections to those of projects.
+"""Where a run interferes with the panel: its clock, its requests to the API server, its SQL statements and its
+connections to databases of projects.
 
-All of them are seams of libraries (Django, urllib3, psycopg); the panel's own code runs as it is.
+All of these are patches of libraries (Django, urllib3, psycopg); the panel's own code is unchanged.
 """
 
 import contextlib
@@ -22,11 +22,11 @@ _NO_POOL = urllib3.HTTPConnectionPool("127.0.0.1", 9)
 
 
 class WorkerKilledError(BaseException):
-    """kill -9 of the worker at this very place: no handler of ours sees it, and nothing more reaches the database."""
+    """Kills the worker at this point: no handler of the panel catches it, and nothing more reaches the database."""
 
 
 class Clock:
-    """The time as the panel sees it: it passes only when a run says so, and a millisecond with each look."""
+    """The panel's clock. It advances when a run says so, and by one millisecond at each reading."""
 
     def __init__(self) -> None:
         self._now = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -36,7 +36,7 @@ class Clock:
         return self._now
 
     def advance(self, seconds: float) -> None:
-        """Let time pass; a negative number sets the clock back."""
+        """Advance the clock. A negative number sets it back."""
         self._now += timedelta(seconds=seconds)
 
     @contextlib.contextmanager
@@ -46,8 +46,9 @@ class Clock:
 
 
 class Gate:
-    """Calls a hook at the panel's next request, statement or connection but so many, once. Hooks don't strike within
-    hooks."""
+    """Calls a hook once, at a request, statement or connection of the panel that is chosen by the number of others
+    before it. Hooks do not nest.
+    """
 
     def __init__(self) -> None:
         self._requests: list[tuple[int, bool, Hook]] = []
@@ -57,12 +58,13 @@ class Gate:
         self._is_dead = False
         self._is_armed = False
         self.late: list[Send] = []
-        # What the database answers to every statement, while it is not "".
+        # The error of every statement, unless "".
         self.outage = ""
 
     def postpone(self, skipped: int) -> None:
-        """Let the request that follows `skipped` others run into its time-out; `late` has it then, to be sent when the
-        run pleases: an API server that is slow carries a request out long after its client has given up."""
+        """Let the request after `skipped` others time out, and append it to `late` to be sent when the run decides: a
+        slow API server executes a request long after its client has given up.
+        """
         self._postponed = skipped
 
     def at_request(self, skipped: int, hook: Hook, *, after: bool) -> None:
@@ -70,7 +72,7 @@ class Gate:
         self._requests.append((skipped, after, hook))
 
     def at_connection(self, skipped: int, hook: Hook, *, after: bool) -> None:
-        """Call `hook` before or after the connection to a project's database that follows `skipped` others is made."""
+        """Call `hook` before or after the connection to a project's database that follows `skipped` others."""
         self._connections.append((skipped, after, hook))
 
     def at_statement(self, skipped: int, hook: Hook) -> None:
@@ -78,7 +80,7 @@ class Gate:
         self._statements.append((skipped, hook))
 
     def kill(self) -> None:
-        """A hook: end the worker here."""
+        """A hook that kills the worker."""
         self._is_dead = True
         raise WorkerKilledError
 
@@ -88,7 +90,7 @@ class Gate:
 
     @contextlib.contextmanager
     def armed(self) -> Iterator[None]:
-        """Let hooks strike within the block: the work of one worker."""
+        """Enable the hooks within the block, for the work of one worker."""
         before, self._is_armed = self._is_armed, True
         try:
             yield
@@ -125,7 +127,7 @@ class Gate:
             try:
                 self._call(later)
             except BaseException:
-                session.close()  # as the end of a process does
+                session.close()  # as at the end of a process
                 raise
             return session
 
@@ -139,7 +141,7 @@ class Gate:
     def _due(
         self, waiting: list[tuple[int, bool, Hook]]
     ) -> tuple[list[tuple[int, bool, Hook]], list[Hook], list[Hook]]:
-        """Return those that wait on, and the hooks to be called before and after what happens now."""
+        """Return the hooks that remain, and those to be called before and after this event."""
         if not self._is_armed:
             return waiting, [], []
         due = [(after, hook) for skipped, after, hook in waiting if not skipped]

@@ -1,7 +1,8 @@
-"""What must be true of the panel's rows, its queue and the cluster, whatever went wrong. Pure: Evidence to sentences.
+"""Invariants of the panel's rows, its queue and the cluster that hold after any fault. Pure: from Evidence to
+sentences.
 
-`check_always` holds at any moment, also in the middle of a fault. `check_settled` holds once faults are over, every
-project has come to rest, and a sweep has looked at each of them since.
+`check_always` holds at any moment, also during a fault. `check_settled` holds once faults are over, every project has
+settled, and a sweep has checked each of them since.
 """
 
 import base64
@@ -37,7 +38,7 @@ def check_always(evidence: Evidence) -> list[str]:
 
 
 def check_settled(evidence: Evidence) -> list[str]:
-    """Return a sentence for each violation, of projects that have come to rest and were looked at since."""
+    """Return a sentence for each violation of what holds for settled projects."""
     return [
         *check_always(evidence),
         *_everything_is_settled(evidence),
@@ -95,7 +96,7 @@ def _live_sandbox(evidence: Evidence, project: Project) -> Sandbox | None:
 
 
 def _one_of_each(evidence: Evidence) -> Iterator[str]:
-    """At most one live Cluster and one live sandbox a project, and one row of each."""
+    """A project has at most one live Cluster and one live sandbox, with one row each."""
     for plural, what in (("clusters", "Clusters"), ("statefulsets", "sandboxes")):
         live = [
             item
@@ -117,7 +118,7 @@ def _one_of_each(evidence: Evidence) -> Iterator[str]:
 
 
 def _every_object_has_a_row(evidence: Evidence) -> Iterator[str]:
-    """Rows are stored before the first call: an object that is labelled as ours has one, live or retired."""
+    """Rows are stored before the first call: each object with our labels has a row, live or retired."""
     uids = {str(project.uid): project for project in evidence.projects}
     for plural, rows in (("clusters", evidence.databases), ("statefulsets", evidence.sandboxes)):
         for item in evidence.objects[plural]:
@@ -142,7 +143,7 @@ def _nothing_adopted_is_deleted(evidence: Evidence) -> Iterator[str]:
 
 
 def _nothing_is_adopted_unasked(evidence: Evidence) -> Iterator[str]:
-    """A Cluster that people made becomes a project's if that was asked for, or by its name for who may adopt."""
+    """The panel adopts a Cluster only if a user requested that, or by its name if the user may adopt."""
     theirs = {(one.namespace, one.name) for one in evidence.kept}
     for project in evidence.projects:
         told = evidence.events.get(project.pk, ())
@@ -171,7 +172,7 @@ def _every_row_says_why(evidence: Evidence) -> Iterator[str]:
 
 
 def _nothing_waits_for_nothing(evidence: Evidence) -> Iterator[str]:
-    """Who is not at rest is waited for by somebody: a next look, a task, or a pass under way."""
+    """A project that has not settled has a next check, a task or a running pass."""
     for project in evidence.projects:
         is_at_rest = project.phase in (Phase.NEW, Phase.DELETED) and (
             project.observed_generation >= project.wanted_generation
@@ -184,7 +185,7 @@ def _nothing_waits_for_nothing(evidence: Evidence) -> Iterator[str]:
 
 
 def _nothing_is_made_up(evidence: Evidence) -> Iterator[str]:
-    """Captured passwords were in a Secret at some time, and who says Running had a sandbox that was ready."""
+    """Captured passwords were in a Secret at some time, and each Running project had a ready sandbox."""
     for project in evidence.projects:
         database, sandbox = _live(evidence.databases, project), _live_sandbox(evidence, project)
         captured = database.connection if database else None
@@ -199,19 +200,19 @@ def _nothing_is_made_up(evidence: Evidence) -> Iterator[str]:
 
 
 def _is_forgotten(project: Project) -> bool:
-    """Whether the panel was told to leave its objects behind."""
+    """Whether the project was forgotten, so that its objects stay."""
     return project.reason == Reason.FORGOTTEN
 
 
 def _no_name_is_used_twice(evidence: Evidence) -> Iterator[str]:
-    """KubeBlocks has given wrong passwords to Clusters under names that were used before."""
+    """KubeBlocks gave wrong passwords to Clusters whose name had been used before."""
     made = Counter(
         (row.namespace, row.name)
         for rows in evidence.databases.values()
         for row in rows
         if row.origin == Origin.CREATED and row.object_uid
     )
-    # The panel finds a Cluster of its own again by its label, and gives it a second row.
+    # The panel finds a Cluster of the same project by its label and creates a second row for it.
     uids = {(row.namespace, row.name): row.object_uid for rows in evidence.databases.values() for row in rows}
     for rows in evidence.databases.values():
         for row in rows:
@@ -241,7 +242,7 @@ def _everything_is_settled(evidence: Evidence) -> Iterator[str]:
 
 
 def _no_object_outlives_its_row(evidence: Evidence) -> Iterator[str]:
-    """Each object that is labelled as a project's belongs to a live row of a project that is not deleted."""
+    """Each object with a project's label belongs to a live row of a project that is not deleted."""
     projects = {str(project.uid): project for project in evidence.projects}
     for plural, items in evidence.objects.items():
         for item in items:
@@ -265,12 +266,12 @@ def _no_object_outlives_its_row(evidence: Evidence) -> Iterator[str]:
 
 
 def _leftovers(evidence: Evidence, project: Project) -> Iterator[str]:
-    """What a deleted project left without its label, and what its rows still hold."""
+    """Objects that a deleted project left without its label, and values that its rows still hold."""
     kept = {(one.namespace, one.name) for one in evidence.kept}
     for row in evidence.databases.get(project.pk, ()):
         if row.password:
             yield f"{project.name} is deleted, and the row of {row.name} still has its password."
-        # A name that never became a Cluster of ours may be anybody's.
+        # The name may belong to a Cluster that the panel did not create.
         is_ours = row.origin == Origin.CREATED and row.object_uid and (row.namespace, row.name) not in kept
         is_ours = is_ours and not _is_forgotten(project)
         for plural, items in evidence.objects.items() if is_ours else ():
@@ -307,13 +308,15 @@ def _rows_agree_with_the_cluster(evidence: Evidence) -> Iterator[str]:
                 if database or sandbox:
                     yield f"{project.name} is {project.phase} and has a live database or sandbox row."
             case _:
-                pass  # not settled: said elsewhere
+                pass  # not settled: reported elsewhere
 
 
 def _forgotten_manifests(
     evidence: Evidence, project: Project, database: DatabaseCluster | None, sandbox: Sandbox | None
 ) -> Iterator[str]:
-    """What the panel made and does not know how: nobody would see that it was changed. What it adopted is not its."""
+    """Objects that the panel created without a stored manifest: their drift would go unnoticed. Adopted Clusters have
+    none.
+    """
     known = {(one.kind, one.name) for one in evidence.applied.get(project.pk, ())}
     made = {("Cluster", database.name)} if database and database.origin == Origin.CREATED else set()
     made |= {("StatefulSet", sandbox.name), ("Secret", f"{sandbox.name}-env")} if sandbox else set()

@@ -1,7 +1,8 @@
-"""The kinds of faults that strike in one process, each a function that begins it in a run and returns what ends it.
+"""Kinds of faults that occur within one process. Each is a function that starts the fault in a run and returns a
+function that ends it.
 
-To add one: write the function in the module that it belongs to, under `@kind("its name")`. `make faults` runs it from
-then on, and `tests/faults/test_runs.py` does once.
+To add one, write the function in the module of its subject, with the decorator `@kind("its name")`. `make faults` runs
+it many times, `tests/faults/test_runs.py` once.
 """
 
 from collections.abc import Callable
@@ -24,7 +25,7 @@ def kind(name: str) -> Callable[[Strike], Strike]:
 
 
 def all_kinds() -> dict[str, Kind]:
-    """Return every kind by its name."""
+    """Return all kinds by name."""
     from tests.faults import (  # noqa: F401
         kinds_api,
         kinds_database,

@@ -1,4 +1,4 @@
-"""What an API server does to the panel on a bad day."""
+"""Faults of the API server."""
 
 from typing import Any
 
@@ -10,13 +10,13 @@ _RESOURCES = ("clusters", "secrets", "services", "statefulsets")
 
 
 def _rule(run: Run, fault: Any, **conditions: Any) -> EndFault:
-    """Set a rule of the API server for the panel's requests, and return what removes it."""
+    """Set a fault rule for the panel's requests; return a function that removes it."""
     rule = run.faults.add(fault, user="admin", **conditions)
     return lambda: run.faults.remove(rule.id)
 
 
 def _some(run: Run) -> dict[str, Any]:
-    """Which requests are struck: all, those of a verb, or those for a resource; always or by chance."""
+    """Return which requests are affected: all, those of a verb, or those for a resource; always or at random."""
     conditions: dict[str, Any] = {"probability": run.rng.choice([1.0, 0.5])}
     match run.rng.randint(0, 2):
         case 0:
@@ -63,7 +63,7 @@ def list_expired(run: Run) -> EndFault:
 
 @kind("everything not found (404)")
 def not_found(run: Run) -> EndFault:
-    """A proxy in front of the API server that has lost its way; nothing that it denies is really gone."""
+    """A proxy in front of the API server that answers 404 for objects that exist."""
     return _rule(run, "status", status=404, resource=run.rng.choice(["", "clusters"]), count=run.rng.randint(1, 6))
 
 
@@ -85,7 +85,7 @@ def late_effect(run: Run) -> None:
 
 @kind("deleted before a late effect")
 def late_after_delete(run: Run) -> None:
-    """The deletion finds nothing and ends; only then the API server carries out what it was asked before."""
+    """The deletion finds nothing and ends; then the API server executes an earlier request."""
     project = run.rng.choice(run.projects)
     run.gate.postpone(0)
     run.people.provision(project)
@@ -113,13 +113,13 @@ def reset_after(run: Run) -> EndFault:
 
 @kind("an apply whose answer was lost")
 def answer_lost(run: Run) -> EndFault:
-    # Twice: a broken connection is tried once more at once.
+    # Twice: the client retries a broken connection once.
     return _rule(run, "reset-after", verb="patch", resource=run.rng.choice(_RESOURCES), count=2)
 
 
 @kind("slow bodies")
 def slow_body(run: Run) -> EndFault:
-    # Some end in time and some don't.
+    # Some of these end before the timeout, some after it.
     return _rule(run, "slow-body", seconds=run.rng.choice([0.05, 1.5]), count=run.rng.randint(1, 4))
 
 

@@ -1,4 +1,4 @@
-"""What happens to the panel's own database."""
+"""Faults of the panel's own database."""
 
 import sqlite3
 
@@ -21,7 +21,7 @@ def _pragma(text: str) -> int:
 
 @kind("database locked")
 def locked(run: Run) -> EndFault | None:
-    """Another process holds SQLite's write lock for longer than anybody waits."""
+    """Another process holds SQLite's write lock longer than the timeout."""
     run.may_have_internal_errors = True
     if not _is_sqlite():
         return None
@@ -47,7 +47,7 @@ def locked_in_pass(run: Run) -> None:
 
 
 def _end_later(run: Run, ends: list[EndFault | None]) -> None:
-    """End what a hook began when the next statement but some is made: a moment later for whoever works."""
+    """End the fault at a later statement."""
 
     def end() -> None:
         if not ends:
@@ -62,7 +62,7 @@ def _end_later(run: Run, ends: list[EndFault | None]) -> None:
 
 @kind("database gone")
 def gone(run: Run) -> EndFault:
-    """Restarted, or away for a minute: no statement is answered."""
+    """The database is restarted or unreachable for a minute: no statement succeeds."""
     run.may_have_internal_errors = True
     error = "could not connect to the database"
     run.gate.outage = error
@@ -90,7 +90,7 @@ def gone_in_pass(run: Run) -> EndFault:
 
 @kind("disk full")
 def full(run: Run) -> EndFault | None:
-    """SQLite may not grow any more: some writes find room in its last pages, others do not."""
+    """SQLite's file can't grow: some writes fit into its last pages, others fail."""
     run.may_have_internal_errors = True
     if not _is_sqlite():
         return None
@@ -105,7 +105,7 @@ def full(run: Run) -> EndFault | None:
 
 @kind("disk really full")
 def really_full(run: Run) -> EndFault:
-    """Another file takes all of the disk that the database is on, or all but a page or some: the kernel says so."""
+    """Another file fills the disk of the database, entirely or up to a few pages."""
     run.may_have_internal_errors = True
     disk = run.stage.enter_context(small_disk())
     is_over = False

@@ -1,4 +1,4 @@
-"""Orphans that people ask to end or release, while something strikes: each goes once, and nothing else does."""
+"""Faults while users delete or release orphans: each orphan is ended once, and nothing else is."""
 
 import contextlib
 import uuid
@@ -24,7 +24,7 @@ _DONE = Q(message__startswith="Requested the deletion of") | Q(message__startswi
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """An object that was left behind, and what is to become of it."""
+    """An object that was left, and what should become of it."""
 
     plural: str
     uid: str
@@ -32,8 +32,7 @@ class Left:
 
 
 def _prepare(run: Run) -> dict[str, Left]:
-    """Bring all projects to rest, and leave orphans beside them, by their names: another panel's, and one of a
-    project's earlier attempts."""
+    """Let all projects settle, and create orphans: one of another panel, and one of an earlier attempt of a project."""
     run.is_busy = False
     for project in run.projects:
         run.people.provision(project)
@@ -76,7 +75,7 @@ def _list(run: Run) -> None:
 
 
 def _ask(run: Run, left: Mapping[str, Left]) -> None:
-    """Ask for everything that the list offers but strangers' Clusters, as one who believes that it is right."""
+    """Request all that the list offers, except for Clusters of other projects."""
     kept = {one.uid for one in run.kept}
     for row in Orphan.objects.filter(is_vanished=False).exclude(uid__in=kept).order_by("pk"):
         _ask_for(run, row, left[row.name].wish if row.name in left else OrphanWish.DELETE)
@@ -87,7 +86,9 @@ def _ask_for(run: Run, row: Orphan, wish: OrphanWish) -> None:
 
 
 def _find_amiss(run: Run, left: Mapping[str, Left]) -> list[str]:
-    """Ask once more, for what a fault has kept; return what was not done, what was done twice, and what else went."""
+    """Request once more what a fault has prevented; return what was not done, what was done twice, and what else was
+    deleted.
+    """
     _list(run)
     _ask(run, left)
     run.worker.run_all()
@@ -128,7 +129,7 @@ def struck(run: Run) -> EndFault | None:
         case 3:
             run.gate.postpone(run.rng.randint(0, 2))
         case 4:
-            # Another one asks for the same in the middle of it.
+            # Another user requests the same meanwhile.
             run.gate.at_request(run.rng.randint(0, _REQUESTS), partial(_ask, run, left), after=True)
         case _:
             end = kinds_database.gone_in_pass(run)
@@ -139,7 +140,7 @@ def struck(run: Run) -> EndFault | None:
 
 @kind("orphan's name used again while it is ended")
 def name_again(run: Run) -> None:
-    """The orphan is deleted outside, and somebody makes another Cluster of its name: a stranger's, or a project's."""
+    """The orphan is deleted outside the panel, and a Cluster of the same name is created, with or without a project."""
     left = _prepare(run)
     _list(run)
     _ask(run, left)
@@ -163,7 +164,7 @@ def name_again(run: Run) -> None:
         run.make_cluster(name, **{PROJECT_ID: stranger, ORIGIN_LABEL: "created"})
 
     if run.rng.random() < 0.5:
-        # The list learns of the new one while the wish for the old one waits.
+        # The inventory sees the new one while the request for the old one waits.
         replace()
         request_inventory(timezone.now())
     else:

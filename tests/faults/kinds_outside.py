@@ -1,4 +1,4 @@
-"""What happens in the cluster behind the panel's back."""
+"""Changes in the cluster that do not come from the panel."""
 
 import uuid
 from dataclasses import replace
@@ -13,7 +13,7 @@ from tests.support.rest import Object
 
 
 def _any(run: Run, plural: str) -> Object | None:
-    """One of the objects that a fault may strike: a project's own, and made by the panel."""
+    """Return an object that a fault may change: one of a project that the panel created."""
     found = run.clusters() if plural == "clusters" else run.api.list(plural)
     kept = {one.uid for one in run.kept}
     ours = [item for item in found if item["metadata"]["uid"] not in kept]
@@ -23,7 +23,7 @@ def _any(run: Run, plural: str) -> Object | None:
 
 
 def _in_pass_or_now(run: Run, happen: object) -> None:
-    """Strike at once, or in the middle of a pass."""
+    """Change it at once, or during a pass."""
     assert callable(happen)
     if run.rng.random() < 0.5:
         happen()
@@ -44,7 +44,7 @@ def cluster_deleted(run: Run) -> None:
 
 @kind("adopted Cluster deleted outside")
 def adopted_deleted(run: Run) -> None:
-    """What people made, they may delete."""
+    """A user deletes an adopted Cluster."""
     for keepsake in sorted(run.kept, key=lambda one: one.name):
         if not keepsake.name.startswith("stranger"):
             run.kept.discard(keepsake)
@@ -63,7 +63,7 @@ def service_deleted(run: Run) -> None:
 
 @kind("Cluster labelled as a stranger's")
 def relabelled(run: Run) -> EndFault | None:
-    """Another panel claims it, for good or for a while."""
+    """Another panel puts its label on the Cluster, permanently or for a while."""
     item, stranger = _any(run, "clusters"), str(uuid.UUID(int=run.rng.getrandbits(128)))
     if item is None:
         return None
@@ -92,7 +92,7 @@ def unlabelled(run: Run) -> None:
 
 @kind("sandbox edited outside")
 def sandbox_edited(run: Run) -> None:
-    """Somebody sets another digest, as one who restores an old StatefulSet does."""
+    """A user sets another digest, as a restore of an old StatefulSet does."""
     item = _any(run, "statefulsets")
     if item is not None:
         annotations = {"controlpanel.fullstackagent.io/environment": "edited"}
@@ -101,7 +101,7 @@ def sandbox_edited(run: Run) -> None:
 
 @kind("Cluster edited outside")
 def cluster_edited(run: Run) -> None:
-    """More memory: the generation rises, and the operator follows."""
+    """A user adds memory: the generation increases, and the operator follows."""
     item = _any(run, "clusters")
     if item is not None:
         components = [{**one, "replicas": 2} for one in item["spec"]["componentSpecs"]]
@@ -195,7 +195,7 @@ def stuck(run: Run) -> EndFault:
 
 @kind("a stranger's label on a Cluster of the project's name")
 def namesake(run: Run) -> None:
-    """Another panel has made a Cluster of the very name that a project looks for."""
+    """Another panel creates a Cluster of the name that a project looks for."""
     stranger = str(uuid.UUID(int=run.rng.getrandbits(128)))
     run.strangers.add(stranger)
     project = run.people.add(f"n{run.number}")
@@ -207,7 +207,9 @@ def namesake(run: Run) -> None:
 
 @kind("Cluster made from the manifest of a project's")
 def copied(run: Run) -> None:
-    """Somebody copies a manifest with the project's label in it. It is no database of the project's, which may go."""
+    """A user copies a manifest with the project's label. The copy is not the project's database and may not be
+    deleted.
+    """
     project = run.rng.choice(run.projects)
     run.people.provision(project)
     run.settle()
@@ -215,7 +217,7 @@ def copied(run: Run) -> None:
         return
     copy = run.make_cluster(f"copy-{run.number}", **{PROJECT_ID: str(project.uid)})
     run.kept.discard(copy)
-    # The panel may take its label off.
+    # The panel may remove its label.
     run.kept.add(replace(copy, owner=""))
     run.orphans.add(copy.uid)
     _in_pass_or_now(run, lambda: run.people.delete(project))

@@ -1,5 +1,6 @@
-"""A change of a database's password that something strikes in the middle. The databases are real ones here: whatever
-happens, the panel, the Secret, the sandbox and the server have to end up with the same password."""
+"""Faults during a password rotation, with real databases. Afterwards the panel, the Secret, the sandbox and the server
+have the same password.
+"""
 
 from collections.abc import Callable
 from functools import partial
@@ -14,14 +15,14 @@ from tests.faults.kinds import kind
 from tests.faults.postgres import shared
 from tests.faults.run import EndFault, Run
 
-# A change makes so many connections and requests, and statements with the pass around it.
+# Numbers of connections, requests and statements of a rotation.
 _CONNECTIONS, _REQUESTS, _STATEMENTS = 3, 12, 60
-# The first change's connection that proves its new password, behind so many others.
+# Number of connections before the one that proves the new password of the first rotation.
 _PROOF = 2
 
 
 def _begin(run: Run) -> None:
-    """Bring all projects to where their passwords can be changed, and ask for it."""
+    """Bring all projects to a state in which their passwords can be rotated, and request that."""
     run.operator.serve(shared())
     run.checks.append(lambda: find_wrong_passwords(project.pk for project in run.projects))
     settings.VERIFY_CONNECTIONS = True
@@ -33,7 +34,7 @@ def _begin(run: Run) -> None:
 
 
 def _somewhere(run: Run, hook: Callable[[], object]) -> None:
-    """Strike at a connection, a request or a statement of the change."""
+    """Interrupt a connection, a request or a statement of the rotation."""
     match run.rng.randint(0, 2):
         case 0:
             run.gate.at_connection(run.rng.randint(0, _CONNECTIONS), hook, after=run.rng.random() < 0.5)
@@ -52,7 +53,7 @@ def killed(run: Run) -> None:
 
 @kind("answers lost in the middle of a change of password")
 def answers_lost(run: Run) -> EndFault:
-    """The Secret has the new password, and the panel is not told: twice, for one broken connection is tried again."""
+    """The Secret has the new password, but the panel gets no answer, twice: the client retries once."""
     _begin(run)
     rule = run.faults.add(
         run.rng.choice(["reset-after", "timeout-after"]),
@@ -73,8 +74,9 @@ def locked(run: Run) -> EndFault:
 
 
 def _in_the_middle(run: Run, strike: Callable[[], EndFault | None], skipped: int | None = None) -> EndFault:
-    """Strike at a connection of the change, before the one behind so many others if that is said; return what ends it,
-    or keeps it from beginning any more."""
+    """Interrupt a connection of the rotation, at random or after a number of others; return a function that ends or
+    prevents that.
+    """
     begun: list[EndFault | None] = []
     is_over = False
 
@@ -106,14 +108,14 @@ def pressed(run: Run) -> None:
 
 @kind("lease lost in the middle of a change of password")
 def overtaken(run: Run) -> None:
-    """The worker stalls, and another one does its project meanwhile."""
+    """The worker stalls, and another worker runs a pass of the project."""
     _begin(run)
     run.gate.at_connection(run.rng.randint(0, _CONNECTIONS), lambda: _do_meanwhile(run), after=run.rng.random() < 0.5)
 
 
 @kind("lease lost while a new password is proved in vain")
 def overtaken_in_vain(run: Run) -> None:
-    """The worker's proof fails, long after another one has carried the change out."""
+    """The worker's proof fails long after another worker has finished the rotation."""
     _begin(run)
 
     def fail_late() -> None:
@@ -124,7 +126,7 @@ def overtaken_in_vain(run: Run) -> None:
 
 
 def _do_meanwhile(run: Run) -> None:
-    """Have another worker do what this one has stalled at."""
+    """Let another worker run the pass while this one stalls."""
     run.clock.advance(run.rng.uniform(46, 120))
     for project in run.projects:
         run_pass(project.pk)
@@ -132,7 +134,9 @@ def _do_meanwhile(run: Run) -> None:
 
 @kind("server refuses everybody in the middle of a change of password")
 def refused(run: Run) -> EndFault:
-    """Often just when the worker has given the server the new password, and dies; it takes everybody again later."""
+    """The server refuses everyone, often just after the worker has set the new password and died; later it accepts
+    logins again.
+    """
     _begin(run)
     server = shared()
 
@@ -144,14 +148,14 @@ def refused(run: Run) -> EndFault:
     end = _in_the_middle(run, strike, _PROOF if is_killed else None)
     if is_killed:
         run.gate.at_connection(_PROOF, run.gate.kill, after=False)
-    # As long as the lease of who was killed, and longer.
+    # Longer than the lease of the killed worker.
     _try_again_meanwhile(run, run.rng.randint(6, 9) if is_killed else run.rng.randint(0, 4))
     return end
 
 
 @kind("database's server killed in the middle of a change of password")
 def server_killed(run: Run) -> EndFault:
-    """Before it was told the new password, between that and the proof, or behind it; it recovers some time later."""
+    """The server is killed before it has the new password, before the proof, or after it; it recovers later."""
     _begin(run)
     server = shared()
 
@@ -160,13 +164,13 @@ def server_killed(run: Run) -> EndFault:
         return server.start
 
     end = _in_the_middle(run, strike)
-    # Long enough for the panel to try again while nobody answers.
+    # Long enough for the panel to retry while the server is down.
     _try_again_meanwhile(run, run.rng.randint(0, 4))
     return end
 
 
 def _try_again_meanwhile(run: Run, times: int) -> None:
-    """Let the panel work so many times, ten seconds apart, while the fault lasts."""
+    """Let the panel work for a number of rounds, ten seconds apart, while the fault lasts."""
     for _ in range(times):
         run.sweep()
         run.worker.run_all()

@@ -1,4 +1,4 @@
-"""People who press everything at once."""
+"""Users who press any button at any time."""
 
 from functools import partial
 
@@ -30,7 +30,7 @@ def in_pass(run: Run) -> None:
 
 @kind("buttons pressed between two statements")
 def between_statements(run: Run) -> None:
-    """Where no transaction is open: within one, the database lets nobody in between."""
+    """A button is pressed outside of transactions: the database serializes what happens within one."""
     from django.db import connection
 
     button, project = run.rng.choice(run.people.buttons), run.rng.choice(run.projects)
@@ -53,7 +53,7 @@ def delete_during_create(run: Run) -> None:
         before = Project.objects.get(pk=project.pk).wanted_generation
         run.people.delete(project)
         project.refresh_from_db()
-        # Where it was being deleted already, the pass has the newest intent and may go on.
+        # If it was already being deleted, the pass has the newest intent and may continue.
         if project.lease_token and project.wanted_generation > before:
             run.guard()
 
@@ -64,7 +64,7 @@ def delete_during_create(run: Run) -> None:
 
 @kind("cancel during create")
 def cancel_during_create(run: Run) -> None:
-    """And provisioned again, as one does who has changed a mistake."""
+    """The project is cancelled and provisioned again, as after a corrected mistake."""
     project = run.rng.choice(run.projects)
     run.people.provision(project)
     run.gate.at_request(run.rng.randint(0, _REQUESTS), lambda: run.people.cancel(project), after=run.rng.random() < 0.5)
@@ -99,7 +99,7 @@ def retry_storm(run: Run) -> None:
 
 @kind("name used again")
 def name_again(run: Run) -> None:
-    """A deleted project's name, and names that are the same in Kubernetes."""
+    """The name of a deleted project is used again, and names that are the same in Kubernetes."""
     project = run.rng.choice(run.projects)
     run.people.delete(project)
     for _ in range(run.rng.randint(0, 8)):
@@ -127,7 +127,9 @@ def adopt_stranger(run: Run) -> None:
 
 @kind("new password asked for, database out of reach")
 def password_out_of_reach(run: Run) -> None:
-    """No name of a run's Services can be resolved: the panel can't change the password, and must not lose the old."""
+    """No host name of a run's Services resolves: the panel can't rotate the password, and must not lose the current
+    one.
+    """
     for project in run.projects:
         run.people.provision(project)
     run.settle()

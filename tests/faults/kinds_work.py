@@ -1,4 +1,6 @@
-"""What happens to those who work: tasks doubled, lost and reordered, workers that die or stall, clocks that jump."""
+"""Faults of workers, the queue and the clock: tasks doubled, lost and reordered, workers that die or stall, clocks that
+jump.
+"""
 
 import uuid
 from datetime import timedelta
@@ -14,7 +16,7 @@ from tests.faults.kinds import kind
 from tests.faults.panel import Watcher
 from tests.faults.run import EndFault, Run
 
-# Requests of a pass, statements of a pass: where in it the fault strikes is drawn from so many places.
+# Numbers of requests and statements of a pass: the fault occurs at one of them.
 _REQUESTS, _STATEMENTS = 8, 40
 
 
@@ -28,7 +30,7 @@ def doubled(run: Run) -> None:
 
 @kind("tasks reordered")
 def reordered(run: Run) -> EndFault:
-    """Tasks of now are given out much later, behind those that follow."""
+    """Tasks are delivered much later, after newer ones."""
     run.most_tasks *= 2
     held = list(OrmQ.objects.all())
     OrmQ.objects.all().delete()
@@ -71,7 +73,7 @@ def killed_at_statement(run: Run) -> None:
 
 @kind("worker stalls, its lease is taken over")
 def stalled(run: Run) -> None:
-    """SIGSTOP in the middle of a pass; another worker does the same project meanwhile; then the first goes on."""
+    """SIGSTOP during a pass; another worker runs a pass of the same project; then the first one continues."""
 
     def stall() -> None:
         stalled = Project.objects.exclude(lease_token=None).first()
@@ -87,7 +89,7 @@ def stalled(run: Run) -> None:
 
 @kind("lease stolen in the middle of a pass")
 def stolen(run: Run) -> None:
-    """The lease's row changes hands while it has not run out, as after a restored backup."""
+    """The lease's row changes before it has expired, as after a restored backup."""
 
     def steal() -> None:
         now = timezone.now()
@@ -122,7 +124,7 @@ def no_worker(run: Run) -> EndFault:
 
 @kind("watcher hears nothing")
 def deaf(run: Run) -> EndFault | None:
-    """Its watches are open and silent: what happened in between is found by the next list."""
+    """Watches are open but silent: changes are found by the next list."""
     watcher = run.watcher
     if watcher is None:
         return None
@@ -136,7 +138,9 @@ def deaf(run: Run) -> EndFault | None:
 
 @kind("watcher replaced")
 def replaced(run: Run) -> None:
-    """The leader goes without a word; another takes over when the lease has run out, and knows nothing."""
+    """The leader ends without notice; another one takes over when the lease has expired, without knowledge of earlier
+    events.
+    """
     run.watcher = Watcher(run.namespace)
 
 
@@ -161,7 +165,7 @@ def forward(run: Run) -> None:
 
 
 def _watch(run: Run) -> None:
-    """django-q's schedules wait until a clock that was set back has caught up: only a watcher helps there."""
+    """Let a watcher lead: django-q's schedules wait until a clock that was set back has caught up."""
     run.watcher = run.watcher or Watcher(run.namespace)
 
 

@@ -1,4 +1,4 @@
-"""What the model of the decisions is made of: objects in the cluster, and the panel's rows."""
+"""Objects in the cluster and rows of the panel, as the model of the decisions has them."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,7 +9,7 @@ from provisioning.decisions.types import DesiredDatabase, DesiredSandbox
 
 @dataclass
 class Cluster:
-    """A Cluster, its Secret included. `password` None: there is none yet; "": an empty one."""
+    """A Cluster with its Secret. `password` is None if there is none yet, "" if it is empty."""
 
     uid: str
     owner: str | None
@@ -29,7 +29,7 @@ class Workload:
 
 @dataclass
 class Rows:
-    """What the panel has stored."""
+    """Rows of the panel."""
 
     desired: DesiredState = DesiredState.REGISTERED
     phase: Phase = Phase.NEW

@@ -1,4 +1,4 @@
-"""The steps of a project's life at which real processes are struck: how to come to each, and which one it is."""
+"""Steps of a project's life at which processes are killed: how to reach each step, and at which step a project is."""
 
 import random
 import time
@@ -16,15 +16,15 @@ PROVISIONING, DATABASE, DEPLOYING = "provisioning", "waiting for the database", 
 SANDBOX, DELETING, ROTATION, CANCEL = "waiting for the sandbox", "deleting", "change of password", "cancel"
 STEPS = (PROVISIONING, DATABASE, DEPLOYING, SANDBOX, DELETING, ROTATION, CANCEL)
 AT_REST = "at rest"
-# Who has not come there by then is struck where it is: what is counted is where it really was.
+# A project that has not reached its step by then is struck where it is, and counted there.
 _PATIENCE_S = 5.0
 _LOOK_EVERY_S = 0.004
-# In so many runs at least one strike has to fall on each step.
+# Number of runs in which each step has to be struck at least once.
 _RUNS_A_STRIKE = 40
 
 
 def read_step(project_id: int) -> str:
-    """Return the step that a project is at, as its rows say: one of STEPS, or AT_REST."""
+    """Return the step of a project according to its rows: one of STEPS, or AT_REST."""
     project = Project.objects.get(pk=project_id)
     if is_at_rest(project):
         return AT_REST
@@ -49,7 +49,7 @@ def is_at_rest(project: Project) -> bool:
 
 
 def missed_steps(struck: Mapping[str, int], runs: int) -> list[str]:
-    """Return a sentence for each step at which too few strikes fell to say anything of it: of 200, fewer than 5."""
+    """Return a sentence for each step with too few strikes: fewer than 5 of 200."""
     few = {step: struck.get(step, 0) for step in STEPS if struck.get(step, 0) < runs // _RUNS_A_STRIKE}
     return [f"Only {count} strikes of {runs} fell on: {step}." for step, count in few.items()]
 
@@ -63,18 +63,18 @@ class Life:
     rng: random.Random
 
     def prepare(self) -> None:
-        """Provision what has to run before it can be deleted or get a new password."""
+        """Provision projects that have to run before they can be deleted or get a new password."""
         if self.step in (DELETING, ROTATION):
             _accepted(request_provision, self.project)
 
     def go_there(self) -> None:
-        """Press the buttons that lead to the step, and return at a random moment of it."""
+        """Request what leads to the step; return at a random moment of it."""
         match self.step:
             case "deleting":
                 _accepted(request_delete, self.project)
             case "change of password":
                 _wait_until(lambda: read_step(self.project.pk) == AT_REST, _PATIENCE_S)
-                # An earlier strike may have ended what it had.
+                # An earlier strike may have ended its database.
                 request_password_rotation(self.project, actor="ann")
             case _:
                 _accepted(request_provision, self.project)
@@ -82,7 +82,7 @@ class Life:
             time.sleep(self.rng.uniform(0, 0.6))
             request_cancel(self.project, actor="bob")
         _wait_until(lambda: read_step(self.project.pk) == self.step, _PATIENCE_S)
-        # The longer steps are struck anywhere; the short ones are over before one has looked.
+        # Longer steps are struck at any moment; short ones would be over by then.
         longest_s = {DATABASE: 0.8, SANDBOX: 0.3, DELETING: 0.3, ROTATION: 0.08, CANCEL: 0.2, PROVISIONING: 0.06}
         time.sleep(self.rng.uniform(0, longest_s.get(self.step, 0.0)))
 

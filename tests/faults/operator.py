@@ -1,4 +1,4 @@
-"""KubeBlocks and the StatefulSet controller, one small step at a time, so that a run decides when each happens."""
+"""KubeBlocks and the StatefulSet controller in small steps, so that a run decides when each of them happens."""
 
 import base64
 import random
@@ -18,12 +18,12 @@ _INSTANCE = "app.kubernetes.io/instance"
 
 @dataclass
 class Operator:
-    """Each call of `step` moves one object on by one step; `passwords` are all that it ever gave out,
-    `were_ready` the sandboxes that have been ready.
+    """Each call of `step` advances one object. `passwords` are all passwords that it has set, `were_ready` the
+    sandboxes that have been ready.
 
     `secret_variant` spoils Secrets that are written from now on ("late", "empty", "half"); `holds_deletions` keeps
-    Clusters in Deleting; `fails` keeps Clusters from becoming Running, and says Failed instead. Databases are there on
-    paper only, until there is a `server`: then each Cluster has a role of its own there, which its Service leads to.
+    Clusters in Deleting; `fails` sets Clusters to Failed instead of Running. Without a `server` there are no databases;
+    with one, each Cluster has a role on it, and its Service leads there.
     """
 
     api: Api
@@ -36,7 +36,7 @@ class Operator:
     server: Postgres | None = None
 
     def serve(self, server: Postgres) -> None:
-        """Make the databases of all Clusters real, those that are there already too."""
+        """Create roles on a server for all Clusters, including those that exist."""
         self.server = server
         for cluster in self.api.list("clusters"):
             name = cluster["metadata"]["name"]
@@ -47,7 +47,7 @@ class Operator:
                 self.api.patch("services", service_name(name), body)
 
     def note_passwords(self) -> None:
-        """Remember the passwords that Secrets hold now: the panel writes there as well, when it changes one."""
+        """Remember the passwords in Secrets: the panel writes them too, in a rotation."""
         if self.server is not None:
             secrets = (
                 self.api.get("secrets", secret_name(item["metadata"]["name"])) for item in self.api.list("clusters")
@@ -55,7 +55,7 @@ class Operator:
             self.passwords |= {password for secret in secrets if (password := password_of(secret))}
 
     def step(self) -> bool:
-        """Move one object on; return False if there is nothing to do."""
+        """Advance one object; return False if there is nothing to do."""
         moves = [move for item in self.api.list("clusters") if (move := self._cluster_move(item))]
         moves += [move for item in self.api.list("statefulsets") if (move := self._sandbox_move(item))]
         moves += self._claims_to_remove()
@@ -65,7 +65,7 @@ class Operator:
         return True
 
     def run(self, most: int = 100) -> None:
-        """Step until there is nothing to do."""
+        """Repeat `step` until there is nothing to do."""
         for _ in range(most):
             if not self.step():
                 return
@@ -95,7 +95,7 @@ class Operator:
         return None
 
     def _write_back(self, cluster: Object) -> None:
-        """The finalizer, and what the operator resolves: the generation rises."""
+        """Add the finalizer and the values that the operator resolves: the generation increases."""
         components = [
             {**component, "componentDef": "postgresql-16-1.0.2"} for component in cluster["spec"]["componentSpecs"]
         ]
@@ -119,7 +119,7 @@ class Operator:
         self.api.create("secrets", {"metadata": {"name": secret_name(name), "labels": _labels(name)}, "data": data})
 
     def _credentials(self, cluster: str) -> dict[str, str]:
-        """Return the data of a Secret with another password, which the server takes from now on where there is one."""
+        """Return the data of a Secret with a new password, which the server accepts from now on."""
         user, password = "postgres", self.new_password()
         if self.server is not None:
             user = cluster
@@ -130,13 +130,13 @@ class Operator:
         return {} if self.server is None else {ENDPOINT_ANNOTATION: f"{HOST}:{self.server.port}"}
 
     def new_password(self) -> str:
-        # Characters that a URL has to encode.
+        # Characters that have to be encoded in a URL.
         password = f"canary/{self.rng.getrandbits(64):016x}@:?"
         self.passwords.add(password)
         return password
 
     def write_password(self, cluster: str) -> None:
-        """Give the account a password, another one if it has one."""
+        """Set the password of the account."""
         self.api.patch("secrets", secret_name(cluster), {"data": self._credentials(cluster)})
 
     def _write_service(self, cluster: Object) -> None:
@@ -151,7 +151,7 @@ class Operator:
         self.api.create("persistentvolumeclaims", claim)
 
     def finish_cluster(self, name: str) -> None:
-        """Everything of it goes, last the Cluster itself."""
+        """Delete all objects of a Cluster, and then the Cluster itself."""
         for plural in ("secrets", "services", "persistentvolumeclaims"):
             for item in self.api.list(plural):
                 if (item["metadata"].get("labels") or {}) == _labels(name):
@@ -197,7 +197,9 @@ class Operator:
         self.api.create("persistentvolumeclaims", claim)
 
     def _claims_to_remove(self) -> list[Callable[[], Any]]:
-        """Claims of sandboxes go with their StatefulSet (whenDeleted: Delete); protected ones once nobody uses them."""
+        """Claims of sandboxes are deleted with their StatefulSet (whenDeleted: Delete); protected ones once no Pod uses
+        them.
+        """
         sandboxes = {item["metadata"]["name"] for item in self.api.list("statefulsets")}
         moves: list[Callable[[], Any]] = []
         for item in self.api.list("persistentvolumeclaims"):

@@ -1,6 +1,6 @@
-"""The panel's processes in miniature: a worker, a sweep, a watcher and people, each one step at a time.
+"""The panel's processes in miniature: worker, sweep, watcher and users, each in single steps.
 
-They call the panel's own functions; what django-q, threads and timers do around them is done here, under a run's clock.
+They call the panel's own functions. This module replaces what django-q, threads and timers do, under a run's clock.
 """
 
 import logging
@@ -43,12 +43,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Worker:
-    """Takes tasks as django-q's workers do: at least once, acknowledged also when they fail, in no certain order."""
+    """Takes tasks as django-q's workers do: at least once, acknowledged also on failure, in any order."""
 
     rng: random.Random
     gate: Gate
     killed: int = 0
-    # Called once the task that is being worked on has ended.
+    # Called after the current task.
     afterwards: list[Callable[[], None]] = field(default_factory=list)
 
     def run_one(self) -> bool:
@@ -77,7 +77,7 @@ class Worker:
             self.killed += 1
             if connection.in_atomic_block:
                 raise AssertionError("A killed worker left a transaction open.") from None
-            return  # the row stays locked until django-q gives it out again
+            return  # the row stays locked until django-q delivers it again
         except Exception as error:
             logger.warning("The task %s failed: %s", task["func"], error, exc_info=error)
         finally:
@@ -97,7 +97,7 @@ class Worker:
 
 @dataclass
 class Sweeper:
-    """Where no watcher runs: the queue's own schedule, which starts a chain of sweeps."""
+    """The queue's own schedule, which starts a chain of sweeps if no watcher runs."""
 
     _due: datetime | None = None
 
@@ -110,7 +110,7 @@ class Sweeper:
 
 @dataclass
 class Watcher:
-    """A watcher that leads: its streams list instead of watching, and compare as after a relist."""
+    """A watcher that leads. Its streams list instead of watching, and compare as after a relist."""
 
     namespace: str
     token: uuid.UUID = field(default_factory=uuid.uuid4)
@@ -123,7 +123,7 @@ class Watcher:
         self._streams = [Stream(watched, self.namespace, threading.Event()) for watched in WATCHED_KINDS]
 
     def step(self) -> None:
-        """Renew the lease, hear what has changed, sweep."""
+        """Renew the lease, read changes, sweep."""
         if not self.is_deaf:
             for stream in self._streams:
                 self._hear(stream)
@@ -152,12 +152,12 @@ class Watcher:
 
 
 def _as_who_may(request: Callable[..., Outcome]) -> Callable[..., Outcome]:
-    """Return the request as pages make it: one of the two colleagues may adopt."""
+    """Return the request as pages send it: one of the two users may adopt."""
     return lambda project, actor: request(project, actor=actor, may_adopt=actor == MAY_ADOPT)
 
 
 class People:
-    """Colleagues who press everything; what the panel answers them is kept, as their pages would show it."""
+    """Users who press any button. The panel's answers are kept, as pages show them."""
 
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
@@ -167,7 +167,7 @@ class People:
 
     @property
     def buttons(self) -> list[Callable[[Project], object]]:
-        """Everything that can be pressed for a project. What is not allowed in its state is refused."""
+        """Every request that a page can send for a project. The panel refuses those that its state does not allow."""
         return [
             *(self.provision, self.retry, self.delete, self.change_variable, self.cancel, self.forget),
             self.change_password,
@@ -183,7 +183,7 @@ class People:
         return None
 
     def ask(self, request: Callable[..., Outcome], project: Project, **options: object) -> Outcome | None:
-        """Make one request; None if the panel could not take it (its database is away: the page shows an error)."""
+        """Make one request; return None if the panel's database failed (the page shows an error)."""
         try:
             outcome = request(project, actor=self._rng.choice(["ann", "bob"]), **options)
         except (DatabaseError, KubeError) as error:
@@ -196,7 +196,7 @@ class People:
         return self.ask(_as_who_may(request_provision), project)
 
     def let_adopt(self, project: Project) -> Outcome:
-        """Who may adopt presses Adopt."""
+        """Let the user who may adopt press Adopt."""
         return request_provision(project, actor=MAY_ADOPT, may_adopt=True)
 
     def retry(self, project: Project) -> Outcome | None:
@@ -218,7 +218,7 @@ class People:
         return self.ask(lambda project, actor: request_adopt(project, cluster, actor=actor), project)
 
     def change_variable(self, project: Project) -> Outcome | None:
-        """Give the project another secret value, as the admin form does."""
+        """Give the project another secret value, as the form does."""
         self._numbers += 1
         value = f"variable/{self._rng.getrandbits(64):016x}"
         self.secrets.add(value)
@@ -236,6 +236,6 @@ class People:
         return self.ask(change, project)
 
     def press_anything(self, projects: list[Project]) -> None:
-        """One press of a random button on a random project."""
+        """Press a random button of a random project."""
         project = self._rng.choice(projects)
         self._rng.choice(self.buttons)(project)

@@ -1,4 +1,6 @@
-"""`manage.py` with a bug in it: `python -m tests.faults.planted BUG up …`. The parts that it starts have none."""
+"""`manage.py` with a planted bug: `python -m tests.faults.planted BUG up …`. The processes that it starts do not have
+the bug.
+"""
 
 import os
 import sys

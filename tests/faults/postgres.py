@@ -1,4 +1,4 @@
-"""A real PostgreSQL server that runs can kill: for the databases of a run's Clusters, or for the panel's own."""
+"""A PostgreSQL server that runs can kill, for the databases of Clusters or for the panel's own."""
 
 import atexit
 import functools
@@ -21,12 +21,12 @@ from devcluster.node.processes import RunAs
 HOST = "127.0.0.1"
 _PORTS = range(31000, 32000)
 _READY_WITHIN_S = 30.0
-# A panel has a connection a thread and process; the embedded cluster's 20 are for a sandbox.
+# The panel has one connection per thread and process; the embedded cluster's limit of 20 is for a sandbox.
 _MOST_CONNECTIONS = "100"
 
 
 class Postgres:
-    """A server in a temporary directory of its own. Raises PostgresUnavailableError where none can run."""
+    """A server in a temporary directory. Raises PostgresUnavailableError if none can run."""
 
     def __init__(self) -> None:
         self._run_as = RunAs.unprivileged()
@@ -47,7 +47,7 @@ class Postgres:
         return f"postgresql://{SUPERUSER}:{self._password}@{HOST}:{self.port}/postgres"
 
     def start(self) -> None:
-        """Start the server; returns once it takes connections."""
+        """Start the server; return once it accepts connections."""
         with (self._folder / "log").open("ab") as log:
             options = ["-D", str(self._data), "-p", str(self.port), "-c", f"max_connections={_MOST_CONNECTIONS}"]
             self._process = subprocess.Popen(
@@ -75,7 +75,7 @@ class Postgres:
         return True
 
     def stop_at_once(self) -> None:
-        """An immediate shutdown: sessions break in the middle of whatever they do, and the next start recovers."""
+        """Shut down immediately: sessions break, and the next start recovers."""
         self._process.send_signal(signal.SIGQUIT)
         self._process.wait(20)
 
@@ -89,7 +89,7 @@ class Postgres:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def set_password(self, role: str, password: str) -> None:
-        """Make the role that may log in, or give it another password."""
+        """Create the role that may log in, or change its password."""
         with psycopg.Connection.connect(self.url, autocommit=True) as session:
             known = session.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone()
             verb = "ALTER" if known else "CREATE"
@@ -98,7 +98,9 @@ class Postgres:
             )
 
     def take_passwords(self, *, takes: bool) -> None:
-        """Have all passwords but the superuser's run out, or take them again: a wrong one gets the same answer."""
+        """Let all passwords except the superuser's expire, or accept them again. A wrong password gets the same
+        answer.
+        """
         with psycopg.Connection.connect(self.url, autocommit=True) as session:
             for (role,) in session.execute(
                 "SELECT rolname FROM pg_roles WHERE rolname <> current_user AND NOT starts_with(rolname, 'pg_')"
@@ -109,7 +111,7 @@ class Postgres:
 
 @functools.cache
 def shared() -> Postgres:
-    """The server of all runs of this process, started when the first needs it."""
+    """Return this process's server; the first call starts it."""
     server = Postgres()
     atexit.register(server.close)
     return server

@@ -1,8 +1,8 @@
-"""The panel's real processes, killed and stopped: `python -m tests.faults.processes --runs N --seed S`.
+"""Runs that kill and stop the panel's processes: `python -m tests.faults.processes --runs N --seed S`.
 
-One panel under its own supervisor and one embedded cluster, with real databases, live through all runs: each brings a
-project to a step of its life, strikes a process there, and waits until all has come to rest. Prints a line a violation,
-then one line of JSON with the kinds and numbers.
+One panel under its supervisor and one embedded cluster, with real databases, serve all runs. Each run brings a project
+to a step of its life, strikes a process there, and waits until everything has settled. Prints one line for each
+violation, then one line of JSON with the kinds and numbers.
 """
 
 import argparse
@@ -14,23 +14,25 @@ from typing import Any
 from tests.faults.stage import Stage, await_true, staged
 from tests.faults.strikes import KINDS, ON_POSTGRES, RARE
 
-# A queue that hangs is noticed after 30 s, a task that was lost after 20, and a dead pass has its lease for 45.
+# A hanging queue is noticed after 30 s, a lost task after 20 s, and the lease of a dead pass lasts 45 s.
 _SETTLED_WITHIN_S = 120.0
-# Runs that live at a time: most of one is waiting for what was killed to be missed.
+# Concurrent runs: most of a run is waiting until a killed process is noticed.
 _AT_A_TIME = 40
-# One that waits, and those that were lost with what was killed: django-q gives them out again minutes later.
+# One waiting, and those lost with killed processes: django-q delivers them again minutes later.
 _MOST_TASKS = 8
 
 
 def _play(stage: Stage, numbers: range, names: list[str], seed: int) -> None:
-    """Some runs at a time, a project and a strike each: all of them live through all the strikes, then are checked."""
+    """Play some runs at a time, with one project and one strike each. All of them go through all the strikes, and are
+    checked afterwards.
+    """
     from projects.models import Project
     from projects.services.provisioning import add_project, request_delete
     from tests.faults.evidence import find_wrong_passwords
     from tests.faults.moments import AT_REST, STEPS, Life, is_at_rest, read_step
 
     before = len(stage.violations)
-    # Shifted in each round: every kind comes to every step.
+    # Shifted in each round, so that every kind strikes at every step.
     steps = [STEPS[(number + number // len(KINDS)) % len(STEPS)] for number in numbers]
     lives = [
         Life(add_project(f"p{number}", actor="ann"), step, stage.rng)
@@ -41,7 +43,7 @@ def _play(stage: Stage, numbers: range, names: list[str], seed: int) -> None:
     for life, name in zip(lives, names, strict=True):
         stage.struck_beside.update(step for step in (read_step(one.project.pk) for one in lives) if step != AT_REST)
         life.go_there()
-        # Nothing is asked in between: the short steps would be over.
+        # Nothing is requested in between: short steps would be over.
         stage.struck[read_step(life.project.pk)] += 1
         KINDS[name](stage)
         if stage.is_found_out:
@@ -60,7 +62,7 @@ def _play(stage: Stage, numbers: range, names: list[str], seed: int) -> None:
 
 
 def _tell(row: Any) -> str:
-    """Say what a project that has not come to rest waits for, and until when."""
+    """Describe what a project that has not settled waits for, and until when."""
     from django.utils import timezone
 
     now = timezone.now()
@@ -73,7 +75,7 @@ def _tell(row: Any) -> str:
 
 
 def _check(stage: Stage, pks: list[int]) -> None:
-    """Compare these projects with the cluster; others may be on their way."""
+    """Compare these projects with the cluster. Others may still change."""
     from tests.faults.api import Api
     from tests.faults.evidence import gather
     from tests.faults.invariants import check_settled
@@ -104,7 +106,7 @@ def _owner(item: Any) -> str:
 
 
 def _check_end(stage: Stage) -> None:
-    """Everything was deleted: nothing may be left, in the cluster or of a password anywhere."""
+    """After everything was deleted, check that no object is left, and no password anywhere."""
     from projects.domain.states import Phase
     from projects.models import Project
     from tests.faults.evidence import read_database
@@ -140,7 +142,7 @@ def main() -> int:
         if not stage.is_found_out:
             _check_end(stage)
         stage.said_in_the_end = stage.said
-    from tests.faults.moments import missed_steps  # only now has Django its settings
+    from tests.faults.moments import missed_steps  # Django has its settings only now
 
     stage.violations += missed_steps(stage.struck, len(plan))
     for sentence in stage.violations:

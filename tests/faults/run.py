@@ -1,4 +1,4 @@
-"""One run: a few projects are provisioned while a fault of one kind strikes; then everything has to come right."""
+"""One run: a few projects are provisioned during a fault of one kind, and have to recover from it."""
 
 import contextlib
 import logging
@@ -35,7 +35,7 @@ from tests.support.rest import Object
 _STEPS = 50
 _LONGEST_STRIKE = 12
 _SETTLING_ROUNDS = 300
-# Longer than the longest back-off and the longest wait between two looks: who is not at rest by then never will be.
+# Longer than the longest back-off and the longest interval between two checks: later, no project settles any more.
 _SETTLING_S = 900.0
 _REQUEST_TIMEOUT_S = 0.15
 
@@ -44,19 +44,19 @@ EndFault = Callable[[], object]
 
 
 class ImpossibleError(Exception):
-    """This machine can't bring a fault about; the text says why."""
+    """This machine can't produce a fault; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of fault. `strike` begins it in a run, and returns what ends it; or raises ImpossibleError."""
+    """A kind of fault. `strike` starts it in a run and returns a function that ends it. Raises ImpossibleError."""
 
     name: str
     strike: "Callable[[Run], EndFault | None]"
 
 
 class LogLines(logging.Handler):
-    """What the panel's log says, after the filter that every log of the panel has."""
+    """Lines of the panel's log, after the filter of every log of the panel."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class LogLines(logging.Handler):
 
 @dataclass
 class Run:
-    """Everything that a run consists of. Two runs of one kind and seed do the same."""
+    """The state of a run. Two runs of one kind and seed do the same."""
 
     kind: Kind
     seed: int
@@ -82,21 +82,21 @@ class Run:
     kept: set[Keepsake] = field(default_factory=set)
     strangers: set[str] = field(default_factory=set)
     orphans: set[str] = field(default_factory=set)
-    # Whether people press buttons beside those of the fault, and delete everything in the end (None: by chance).
+    # Whether users press other buttons than the fault's, and delete everything in the end (None: at random).
     is_busy: bool = True
-    # What else has to be true at rest: each returns a sentence a violation.
+    # Further checks of settled projects: each returns one sentence for each violation.
     checks: list[Callable[[], list[str]]] = field(default_factory=list)
     ends: bool | None = None
     most_tasks: int = 3
     may_have_internal_errors: bool = False
 
     def __post_init__(self) -> None:
-        # Strings: the hash of one differs from process to process, the seed of one does not.
+        # Seeded by a string: unlike hash(), that is the same in every process.
         self.rng = random.Random(f"{self.kind.name} {self.seed}")
         self.clock, self.gate, self.log = Clock(), Gate(), LogLines()
         self.namespace = f"run-{self.number}"
         self.api = Api(self.server.access, self.server.server.store, self.namespace)
-        # What a fault has set up goes when the run is over, the last first.
+        # What a fault has set up is removed at the end of the run, in reverse order.
         self.stage = contextlib.ExitStack()
         self.stage.callback(self.api.close)
         self.operator = Operator(self.api, self.rng)
@@ -107,11 +107,11 @@ class Run:
 
     @property
     def faults(self) -> Faults:
-        """Of the API server; rules for user "admin" strike the panel only."""
+        """Of the API server. Rules for the user "admin" affect the panel only."""
         return self.server.server.faults
 
     def play(self) -> list[str]:
-        """Return the violations, a sentence each. Raises ImpossibleError."""
+        """Return the violations, one sentence each. Raises ImpossibleError."""
         with self._staged():
             self._set_up()
             self._suffer()
@@ -151,7 +151,7 @@ class Run:
     def _set_up(self) -> None:
         disconnect()
         self.api.make_namespace()
-        # A stranger's Cluster, and one that a project of the panel's will take over.
+        # A Cluster without a project, and one that a project will adopt.
         self.make_cluster(f"stranger-{self.number}")
         names = [f"a{self.number}", f"b{self.number}", f"c{self.number}"][: self.rng.randint(2, 3)]
         if self.rng.random() < 0.4:
@@ -162,7 +162,7 @@ class Run:
             self.projects.append(project)
 
     def make_cluster(self, name: str, **labels: str) -> Keepsake:
-        """Make a Cluster as people do without the panel: it may adopt it, and may not delete it."""
+        """Create a Cluster without the panel's help: the panel may adopt it, but not delete it."""
         made = self.api.create(
             "clusters",
             {
@@ -184,7 +184,7 @@ class Run:
     # --- the run -----------------------------------------------------------------------------------------------------
 
     def _suffer(self) -> None:
-        """Provision; the fault strikes at a random step and ends some steps later."""
+        """Provision; the fault starts at a random step and ends some steps later."""
         strikes_at = self.rng.randint(0, self.steps * 2 // 3)
         ends_at = strikes_at + self.rng.randint(1, _LONGEST_STRIKE)
         pressed_at = {project.pk: self.rng.randint(0, 8) for project in self.projects}
@@ -210,7 +210,7 @@ class Run:
         self.faults.clear()
 
     def step(self) -> None:
-        """One of them does one thing."""
+        """Let one of the processes and users do one thing."""
         match self.rng.choices(["worker", "operator", "sweep", "person"], [5, 5, 2, 0.4])[0]:
             case "worker":
                 self.worker.run_one()
@@ -226,7 +226,9 @@ class Run:
         self.clock.advance(self.rng.uniform(0.05, 1.5))
 
     def sweep(self) -> None:
-        """The watcher's round, or the queue's own where there is none. A database that is away ends the round."""
+        """Do a round of the watcher, or of the queue's own schedule if there is none. A failing database ends the
+        round.
+        """
         with contextlib.suppress(Exception):
             if self.watcher is not None:
                 self.watcher.step()
@@ -234,12 +236,12 @@ class Run:
                 self.sweeper.step()
 
     def _recover(self) -> None:
-        """No more faults: everything comes to rest, and is looked at once more."""
+        """Without faults, let everything settle, and check each project once more."""
         self.settle()
         for project in Project.objects.filter(reason=Reason.ADOPTION_NEEDED):
             self.people.let_adopt(project)
         self.settle()
-        # What a killed worker held is given out again.
+        # Tasks of a killed worker are delivered again.
         self.clock.advance(200)
         self.settle()
         self.look_at_all()
@@ -247,7 +249,7 @@ class Run:
         self.look("after the sweep", is_settled=True)
 
     def _end(self) -> None:
-        """Whatever state a project is in, it can be deleted."""
+        """Delete all projects: each state allows that."""
         for project in self.projects:
             self.people.delete(project)
         self.settle()
@@ -258,7 +260,7 @@ class Run:
             self.note("after the deletion", f"{project.name} can't be deleted: {project.phase}, {project.message}")
 
     def settle(self) -> None:
-        """Let everybody work, and time pass, until nobody has anything to do."""
+        """Let all processes work and time pass until there is nothing to do."""
         waited_s = 0.0
         for _ in range(_SETTLING_ROUNDS):
             self.worker.run_all()
@@ -289,7 +291,7 @@ class Run:
         return min(max(soonest, 0.5), 30.0)
 
     def look_at_all(self) -> None:
-        """A sweep that finds every project due."""
+        """Sweep with every project due."""
         for project in Project.objects.exclude(desired_state=DesiredState.REGISTERED):
             with transaction.atomic():
                 enqueue_pass(project.pk, now=timezone.now())
@@ -305,7 +307,7 @@ class Run:
         try:
             evidence = self._gather()
         except DatabaseError:
-            # Not even a look is possible: nor is there anything to be seen of the rows, for anybody.
+            # No sweep is possible while the rows can't be read.
             if is_settled or not self.may_have_internal_errors:
                 raise
             return
@@ -341,8 +343,9 @@ class Run:
         return evidence
 
     def guard(self) -> None:
-        """From within a pass that has lost its right to write (its lease, or its intent is an older one): note it as a
-        violation if the pass writes all the same."""
+        """From within a pass that has lost its right to write (its lease, or to a newer intent): report a violation if
+        the pass writes.
+        """
         held = Project.objects.exclude(lease_token=None).first()
         if held is None:
             return
@@ -357,7 +360,7 @@ class Run:
     # --- what kinds of faults need -----------------------------------------------------------------------------------
 
     def clusters(self) -> list[Object]:
-        """The Clusters that are projects' and not going."""
+        """Clusters of projects that are not being deleted."""
         return [
             item
             for item in self.api.list("clusters")
@@ -366,7 +369,7 @@ class Run:
 
 
 def _said_of(project_id: int) -> list[object]:
-    """Everything that passes write about a project, but for when it is looked at again."""
+    """Return all that passes write about a project, except for the time of its next check."""
     said: list[object] = list(
         Project.objects.filter(pk=project_id).values("phase", "reason", "message", "observed_generation", "failures")
     )
@@ -376,7 +379,7 @@ def _said_of(project_id: int) -> list[object]:
 
 
 def empty_database() -> None:
-    """Remove the rows of an earlier run; users and permissions stay."""
+    """Delete the rows of an earlier run; users and permissions stay."""
     labels = ("projects", "provisioning", "django_q")
     tables = [model._meta.db_table for label in labels for model in apps.get_app_config(label).get_models()]
     statements = connection.ops.sql_flush(no_style(), sorted(tables), allow_cascade=False)

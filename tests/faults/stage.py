@@ -1,6 +1,6 @@
-"""The stage of the runs with real processes: one panel under its own supervisor, and one embedded cluster.
+"""One panel under its supervisor and one embedded cluster, for the runs with processes.
 
-Linux only: what a process waits for stands in /proc.
+Linux only: /proc shows what a process waits for.
 """
 
 import contextlib
@@ -26,22 +26,22 @@ _READ = "0"  # the number of the system call, as /proc shows it
 
 @dataclass
 class Stage:
-    """`manage.py up` on a state directory, an embedded cluster, and this process's own view of both."""
+    """`manage.py up` on a state directory, an embedded cluster, and this process's own access to both."""
 
     directory: Path
     cluster: Any
     rng: random.Random
     port: int = 0
-    # A bug of bugs.py that the supervisor has.
+    # Name of a bug of bugs.py that is planted in the supervisor.
     planted: str = ""
-    # The panel's own database, where it is no file.
+    # The panel's own database, unless it is a file.
     postgres: Any = None
     violations: list[str] = field(default_factory=list)
     passwords: set[str] = field(default_factory=set)
     were_ready: set[str] = field(default_factory=set)
     slowest_mend_s: float = 0.0
     said_in_the_end: str = ""
-    # At which step the project was that a strike was meant for; and those that were on their way beside it, too.
+    # Steps of the projects that strikes were meant for, and of all unsettled projects.
     struck: Counter[str] = field(default_factory=Counter)
     struck_beside: Counter[str] = field(default_factory=Counter)
 
@@ -75,7 +75,7 @@ class Stage:
         return (self.directory / "up.log").read_text(errors="replace")
 
     def part(self, name: str) -> psutil.Process | None:
-        """Return the process that leads a part of the panel; None while there is none."""
+        """Return the main process of a component of the panel; None while there is none."""
         try:
             record = json.loads((self.directory / "state" / "run" / f"{name}.json").read_text())
             return psutil.Process(record["pid"])
@@ -83,23 +83,24 @@ class Stage:
             return None
 
     def queue_children(self) -> list[psutil.Process]:
-        """Return the children of the queue's sentinel in the order they were started: workers, monitor, pusher."""
+        """Return the children of the queue's sentinel in the order of their start: workers, monitor, pusher."""
         with contextlib.suppress(psutil.NoSuchProcess):
             if sentinel := self.sentinel():
                 return sorted(sentinel.children(), key=lambda child: (child.create_time(), child.pid))
         return []
 
     def sentinel(self) -> psutil.Process | None:
-        """Return the process that starts the queue's workers anew; None while there is none."""
+        """Return the process that restarts the queue's workers; None while there is none."""
         with contextlib.suppress(psutil.NoSuchProcess):
             if head := self.part("queue"):
                 return next(iter(head.children()), None)
         return None
 
     def next_in_line(self) -> psutil.Process | None:
-        """Return the idle worker that reads from the task queue's pipe, and so holds its lock; None if all are busy.
+        """Return the idle worker that reads from the pipe of the task queue, and so holds its lock; None if all are
+        busy.
 
-        Of the processes that are blocked in read(2), the monitor reads from the pipe that was made later.
+        Of the processes that are blocked in read(2), the monitor reads from the pipe that was created later.
         """
         readers = [(pipe, child) for child in self.queue_children() if (pipe := pipe_read(child.pid))]
         pipes = {pipe for pipe, _ in readers}

@@ -1,4 +1,4 @@
-"""What strikes the panel's real processes: killed, stopped, cut off from what they watch."""
+"""Strikes against the panel's processes: killed, stopped, cut off from their watches."""
 
 import contextlib
 import time
@@ -8,9 +8,9 @@ import psutil
 
 from tests.faults.stage import Stage, await_true, pipe_read
 
-# A queue that hangs is noticed and started again in half a minute.
+# A hanging queue is noticed and restarted in half a minute.
 MENDED_WITHIN_S = 30.0
-# Only by name: the panel's database is a PostgreSQL server then, as it is a file in all other runs.
+# Only if asked for by name: then the panel's database is a PostgreSQL server; otherwise it is a file.
 ON_POSTGRES = "panel's PostgreSQL killed and started again"
 
 
@@ -29,7 +29,7 @@ def _pause(process: psutil.Process | None, seconds: float) -> None:
 
 
 def _busy_worker(stage: Stage) -> None:
-    """A worker that is neither waiting for a task nor for the lock."""
+    """Return a worker that waits neither for a task nor for the lock."""
     children = stage.queue_children()[:-1]
     holder = stage.next_in_line()
     busy = [child for child in children if not pipe_read(child.pid) and child != holder]
@@ -37,7 +37,7 @@ def _busy_worker(stage: Stage) -> None:
 
 
 def _idle_worker(stage: Stage) -> None:
-    """django-q's issue 23: the lock goes with it, and no other worker ever gets a task."""
+    """The idle worker holds the lock (django-q's issue 23): without it, no other worker ever gets a task."""
     until_s = time.monotonic() + 10
     while (holder := stage.next_in_line()) is None and time.monotonic() < until_s:
         time.sleep(0.01)
@@ -53,7 +53,7 @@ def _idle_worker(stage: Stage) -> None:
 
 
 def _has_beaten(since_s: float) -> bool:
-    """Whether a worker has begun something a second or more after that moment, of the monotonic clock."""
+    """Whether a worker has started something a second or more after that moment of the monotonic clock."""
     from django.utils import timezone
 
     from provisioning.models import ProcessLease
@@ -72,7 +72,7 @@ def _supervisor(stage: Stage) -> None:
 
 
 def _panel_postgres(stage: Stage) -> None:
-    """Every session of the panel breaks, whatever it is at; the server recovers and comes back a moment later."""
+    """Kill the server of the panel's database: every session breaks; the server recovers a moment later."""
     from django.db import connections
 
     stage.postgres.stop_at_once()
@@ -117,5 +117,5 @@ KINDS: dict[str, Callable[[Stage], None]] = {
     "idle worker next in line killed": _idle_worker,
     ON_POSTGRES: _panel_postgres,
 }
-# These take a while to come right: not in every round.
+# Recovery takes long, so these are not part of every round.
 RARE = ("idle worker next in line killed",)

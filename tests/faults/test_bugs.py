@@ -5,7 +5,7 @@ from django.db import connection
 
 from tests.faults.bugs import BUGS, planted
 
-# So many seeds are tried from the bug's own on, until one brings it to light.
+# Number of seeds to try, beginning with the bug's own.
 TRIES = 12
 
 

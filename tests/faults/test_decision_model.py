@@ -1,7 +1,7 @@
 """Decisions against a model of the cluster: thousands of steps of people, operators, accidents and time.
 
-The model does what actions do to rows and objects; decisions are the panel's own. Lost records stand for workers that
-died after an effect. FAULT_MODEL_EXAMPLES=1000 looks further than the ordinary run.
+The model does what actions do to rows and objects; the decisions are the panel's own. Lost records represent workers
+that died after an effect. FAULT_MODEL_EXAMPLES=1000 runs more examples.
 """
 
 import os
@@ -36,7 +36,7 @@ from tests.faults.model_objects import Cluster, Rows, Workload
 UID, STRANGER = "project", "stranger"
 TIMEOUT_S = 120
 MOST_STEPS = 20
-# Passes, five seconds apart, in which everything has to come to rest once nothing is broken any more.
+# Number of passes, five seconds apart, in which everything has to settle without faults.
 SETTLES_WITHIN = 60
 
 
@@ -129,7 +129,8 @@ class DecisionModel(RuleBasedStateMachine):
 
     def run_pass(self, lost_at: int | None = None) -> None:
         """Decide, act and record until there is nothing to do. The record of step `lost_at` is lost: the worker dies
-        between the effect and the record."""
+        between the effect and the record.
+        """
         rows = self.rows
         self.inherited_deadline = None
         for step in range(MOST_STEPS):
@@ -190,7 +191,7 @@ class DecisionModel(RuleBasedStateMachine):
     # --- what actions do -------------------------------------------------------------------------------------------
 
     def add_database(self) -> None:
-        """The Cluster that has our label, else one to be made."""
+        """Create the row of the Cluster that has our label, or else of a new one."""
         found = [name for name, one in self.clusters.items() if one.owner == UID and not one.is_deleting]
         assert len(found) < 2
         name = found[0] if found else f"cluster-{self.number()}"
@@ -346,7 +347,7 @@ class DecisionModel(RuleBasedStateMachine):
         assert not any(one.was_there_before and one.is_deleting for one in self.clusters.values())
 
     def teardown(self) -> None:
-        """Nothing breaks any more: everything comes to rest, and says what is."""
+        """Without faults, everything settles and reports its state."""
         for _ in range(SETTLES_WITHIN):
             self.the_operator_works()
             self.run_pass()

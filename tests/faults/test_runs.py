@@ -8,7 +8,7 @@ from projects.models import Event, Project
 from tests.faults.kinds import all_kinds
 from tests.faults.run import ImpossibleError
 
-# Of each sort some that strike deep; `make faults` has them all, many times.
+# Some kinds of each module; `make faults` runs all of them many times.
 KINDS = [
     "time-out after the effect",
     "time-out, and the effect much later",
@@ -36,7 +36,7 @@ def test_invariants_hold_after_a_fault(make_run, kind):
 
 
 def test_run_without_a_fault_fulfills_all_requests(make_run):
-    """The suite would find nothing either if nothing happened."""
+    """Guards against a suite in which nothing happens."""
     run = make_run("tasks doubled", 3)
     run.is_busy, run.ends = False, False
     assert run.play() == []
@@ -45,7 +45,7 @@ def test_run_without_a_fault_fulfills_all_requests(make_run):
 
 
 def test_password_is_changed_on_the_server(make_run):
-    """What strikes in the middle of a change would find nothing either if none took place."""
+    """Guards against faults during rotations that never start."""
     run = make_run("worker killed in the middle of a change of password", 7)
     run.is_busy, run.ends = False, False
     assert run.play() == []
@@ -55,7 +55,7 @@ def test_password_is_changed_on_the_server(make_run):
 
 
 def test_run_is_repeatable(make_run):
-    """The same kind and seed do the same: events, but for the names that are drawn by the panel."""
+    """Two runs of one kind and seed have the same events, except for generated names."""
     told = []
     for _ in range(2):
         run = make_run("worker killed at a request", 11)
