@@ -9,14 +9,15 @@ made them.
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import errno
 import fcntl
 import json
 import logging
-import os
 import secrets
 import sqlite3
+import ssl
 import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ import uvloop
 import yaml
 
 from devcluster.apiserver.auth.identity import MASTERS, Identity
+from devcluster.apiserver.http.certificates import Certificates, write_private
 from devcluster.apiserver.http.faults import Faults
 from devcluster.apiserver.http.server import ApiServer, KubeblocksVersion
 from devcluster.client.client import CONFIG_MAPS, Connection, KubeClient, NotFoundError
@@ -79,6 +81,8 @@ class Running:
     url: str
     token: str
     kubeconfig: Path
+    authority_file: Path
+    """The certificate that signed the server's."""
     client: KubeClient
     problem: str = ""
 
@@ -123,33 +127,35 @@ def _saved_identity(state_dir: Path) -> dict[str, Any]:
         return {"token": secrets.token_urlsafe(32), "port": 0}
 
 
-def _write_private(path: Path, text: str) -> None:
-    """Replace the file in one step; only its owner may read it."""
-    draft = path.with_name(f"{path.name}.draft")
-    draft.unlink(missing_ok=True)
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
-    draft.replace(path)
-
-
-def build_kubeconfig(url: str, token: str) -> str:
+def build_kubeconfig(url: str, token: str, authority_pem: str = "") -> str:
+    """A kubeconfig for one user; `authority_pem` is what an https server's certificate is checked against."""
     name = "devcluster"
+    cluster = {"server": url}
+    if authority_pem:
+        cluster["certificate-authority-data"] = base64.b64encode(authority_pem.encode()).decode()
     return yaml.safe_dump(
         {
             "apiVersion": "v1",
             "kind": "Config",
             "current-context": name,
             "contexts": [{"name": name, "context": {"cluster": name, "user": name, "namespace": "default"}}],
-            "clusters": [{"name": name, "cluster": {"server": url}}],
+            "clusters": [{"name": name, "cluster": cluster}],
             "users": [{"name": name, "user": {"token": token}}],
         },
         sort_keys=False,
     )
 
 
-async def _start_server(options: Options, tokens: dict[str, Identity], last_port: int) -> tuple[ApiServer, int]:
+async def _start_server(
+    options: Options, certificates: Certificates, tokens: dict[str, Identity], last_port: int
+) -> tuple[ApiServer, int]:
     port = options.port or (last_port if last_port and is_free(last_port) else 0)
-    server = ApiServer(state_dir=options.state_dir / "apiserver", tokens=tokens, kubeblocks=options.kubeblocks)
+    server = ApiServer(
+        state_dir=options.state_dir / "apiserver",
+        tokens=tokens,
+        kubeblocks=options.kubeblocks,
+        certificates=certificates,
+    )
     try:
         return server, await server.start(LOOPBACK, port)
     except OSError as error:
@@ -178,23 +184,29 @@ async def run_cluster(
         tokens = {identity["token"]: Identity(ADMIN, (MASTERS,))}
         stand_in_tokens = {name: secrets.token_urlsafe(16) for name in STAND_INS}
         tokens |= {token: Identity(f"system:{name}", (MASTERS,)) for name, token in stand_in_tokens.items()}
-        server, port = await _start_server(options, tokens, identity["port"])
-        url = f"http://{LOOPBACK}:{port}"
+        certificates = Certificates(options.state_dir / "pki")
+        server, port = await _start_server(options, certificates, tokens, identity["port"])
+        url = f"https://{LOOPBACK}:{port}"
         try:
-            _write_private(options.state_dir / "identity.json", json.dumps({**identity, "port": port}))
-            async with KubeClient(Connection(url, identity["token"]), user_agent=f"devcluster-{ADMIN}") as admin:
-                running = Running(server, url, identity["token"], options.kubeconfig, admin)
+            authority_pem = certificates.authority_pem
+            trust = ssl.create_default_context(cadata=authority_pem)
+            write_private(options.state_dir / "identity.json", json.dumps({**identity, "port": port}).encode())
+            connection = Connection(url, identity["token"], trust)
+            async with KubeClient(connection, user_agent=f"devcluster-{ADMIN}") as admin:
+                running = Running(
+                    server, url, identity["token"], options.kubeconfig, certificates.authority_file, admin
+                )
 
                 async def announce(problem: str) -> None:
                     running.problem = problem
-                    _write_private(options.kubeconfig, build_kubeconfig(url, running.token))
+                    write_private(options.kubeconfig, build_kubeconfig(url, running.token, authority_pem).encode())
                     if on_ready and (waiting := on_ready(running)) is not None:
                         await waiting
 
                 await run_stand_ins(
                     _stand_in_options(options),
                     lambda name: LocalClient(
-                        server, Connection(url, stand_in_tokens[name]), user_agent=f"devcluster-{name}"
+                        server, Connection(url, stand_in_tokens[name], trust), user_agent=f"devcluster-{name}"
                     ),
                     stop_event=stop_event,
                     on_ready=announce,
@@ -294,6 +306,11 @@ class EmbeddedCluster:
     @property
     def token(self) -> str:
         return self.running.token
+
+    @property
+    def authority_file(self) -> Path:
+        """What a client of the cluster trusts: the certificate that signed the server's, in PEM."""
+        return self.running.authority_file
 
     @property
     def server(self) -> ApiServer:

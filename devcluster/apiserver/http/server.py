@@ -13,6 +13,7 @@ import dataclasses
 import json
 import logging
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -27,6 +28,7 @@ from devcluster.apiserver.auth.rbac import Access, Authorizer, access_of, refusa
 from devcluster.apiserver.auth.request_info import RequestInfo, parse_request
 from devcluster.apiserver.http.backend import Backend
 from devcluster.apiserver.http.calls import Call, wants_yaml
+from devcluster.apiserver.http.certificates import Certificates
 from devcluster.apiserver.http.faults import Fault, Faults, RequestCounts
 from devcluster.apiserver.http.handlers import Handlers
 from devcluster.apiserver.schema.resources import Registry
@@ -45,6 +47,7 @@ logger = logging.getLogger(__name__)
 
 KubeblocksVersion = Literal["v1.0.2", "v0.9.5", "v0.8.4"]
 SHUTDOWN_TIMEOUT_S = 1.0
+RENEWAL_CHECK_S = 3600.0
 
 
 class ApiServer:
@@ -58,11 +61,11 @@ class ApiServer:
         crd_dir: Path | None = None,
         kubernetes_version: str = "v1.36.2",
         kubeblocks: KubeblocksVersion = "v1.0.2",
+        certificates: Certificates | None = None,
     ) -> None:
-        """`crd_dir`.
-
-        YAML files of CustomResourceDefinitions to install at start, instead of the reduced KubeBlocks ones of this
-        package.
+        """`tokens` are the fixed bearer tokens with the users behind them. `crd_dir` holds YAML files of
+        CustomResourceDefinitions to install at start, instead of the reduced KubeBlocks ones of this package. Without
+        `certificates` the server speaks plain HTTP.
         """
         self.faults = Faults()
         self.request_counts = RequestCounts()
@@ -76,6 +79,7 @@ class ApiServer:
             partial(self.operations.write_quota_status, options=_QUOTA_CONTROLLER),
         )
         self._state_dir = state_dir
+        self._certificates = certificates
         self._crd_paths = bootstrap.crd_paths(crd_dir, kubeblocks)
         self._authenticator = Authenticator(self.store, tokens)
         self._authorizer = Authorizer(self.store)
@@ -110,7 +114,8 @@ class ApiServer:
             )
             await runner.setup()
             self._runner = runner
-            site = web.TCPSite(runner, host, port, backlog=1024)
+            context = self._certificates.build_context(datetime.now(UTC)) if self._certificates else None
+            site = web.TCPSite(runner, host, port, backlog=1024, ssl_context=context)
             await site.start()
         except BaseException:
             await self.stop()
@@ -119,6 +124,8 @@ class ApiServer:
             asyncio.create_task(Collector(self.lifecycle).collect_forever(), name="garbage-collection"),
             asyncio.create_task(self._quotas.run_forever(), name="quotas"),
         ]
+        if self._certificates is not None:
+            self._tasks.append(asyncio.create_task(_renew_forever(self._certificates), name="certificates"))
         self._handlers.address = f"{host}:{self._bound_port(runner)}"
         return self._bound_port(runner)
 
@@ -239,6 +246,16 @@ class ApiServer:
             case _:
                 call.fault = fault
                 return await self._answer_call(call)
+
+
+async def _renew_forever(certificates: Certificates) -> None:
+    while True:
+        await asyncio.sleep(RENEWAL_CHECK_S)
+        try:
+            if certificates.renew(datetime.now(UTC)):
+                logger.info("the server's certificate was renewed")
+        except Exception:
+            logger.exception("the server's certificate could not be renewed; trying again in %d s", RENEWAL_CHECK_S)
 
 
 _QUOTA_CONTROLLER = WriteOptions(

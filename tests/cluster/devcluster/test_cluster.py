@@ -19,6 +19,7 @@ from devcluster.node.ports import is_free
 from devcluster.node.processes import command_line_of
 from tests.cluster.devcluster.node.test_sandboxes import container_status, create_sandbox, process_of, wait_ready
 from tests.support.kubeconfig import load_kubeconfig
+from tests.support.rest import Rest
 from tests.support.standin_api import Api
 from tests.support.waiting import wait_for
 
@@ -49,7 +50,7 @@ def start_command(state_dir: Path) -> "subprocess.Popen[str]":
         text=True,
     )
     assert process.stdout is not None
-    assert process.stdout.readline().startswith("Kubernetes API  http://127.0.0.1:")
+    assert process.stdout.readline().startswith("Kubernetes API  https://127.0.0.1:")
     assert process.stdout.readline().startswith("kubeconfig      ")
     return process
 
@@ -62,10 +63,10 @@ def test_a_restart_keeps_address_credentials_and_data(tmp_path):
         wait_for(lambda: api.secret("kept-postgresql-account-postgres"), bool)
         with psycopg.connect(api.database_url("kept")) as connection:
             connection.execute("CREATE TABLE notes AS SELECT 'still here' AS note")
-        before = (cluster.url, cluster.token, api.database_url("kept"))
+        before = (cluster.kubeconfig.read_text(), api.database_url("kept"))
     with EmbeddedCluster(quick(tmp_path, is_ephemeral=True)) as cluster:
         api = Api(cluster)
-        assert (cluster.url, cluster.token, api.database_url("kept")) == before
+        assert (cluster.kubeconfig.read_text(), api.database_url("kept")) == before
 
         def note() -> object:
             try:
@@ -118,6 +119,9 @@ def test_the_kubeconfig_is_private_and_complete(tmp_path):
         assert stat.S_IMODE(cluster.kubeconfig.stat().st_mode) == 0o600
         access = load_kubeconfig(cluster.kubeconfig, tmp_path)
         assert (access.url, access.token) == (cluster.url, cluster.token)
+        rest = Rest(access)
+        assert rest.get("/api/v1/namespaces/default").status == 200
+        rest.close()
 
 
 def test_two_clusters_do_not_share_a_state_directory(tmp_path):

@@ -15,6 +15,7 @@ from projects.domain.states import Origin
 from projects.models import Project
 from provisioning import heartbeats
 from tests.factories import ProjectFactory
+from tests.support.api_server import running
 from tests.support.commands import run
 from tests.support.passes import available_clusters, follow, is_running
 from tests.support.standin_api import Api
@@ -125,12 +126,16 @@ def _unresolvable(cluster: EmbeddedCluster) -> str:
     return build_kubeconfig("http://no-such-host.invalid:6443", cluster.token)
 
 
-def _wrong_protocol(cluster: EmbeddedCluster) -> str:
-    return build_kubeconfig(cluster.url.replace("http:", "https:"), cluster.token)
+def _no_tls(cluster: EmbeddedCluster) -> str:
+    return build_kubeconfig(cluster.url.replace("https:", "http:"), cluster.token)
+
+
+def _no_certificate(cluster: EmbeddedCluster) -> str:
+    return build_kubeconfig(cluster.url, cluster.token)
 
 
 def _wrong_token(cluster: EmbeddedCluster) -> str:
-    return build_kubeconfig(cluster.url, "not-the-token")
+    return build_kubeconfig(cluster.url, "not-the-token", cluster.authority_file.read_text())
 
 
 def _no_context(cluster: EmbeddedCluster) -> str:
@@ -147,10 +152,21 @@ def _no_context(cluster: EmbeddedCluster) -> str:
         (_no_context, "configuration", "gone"),
         (_closed, "api server", "nothing accepts connections there"),
         (_unresolvable, "api server", "its name can't be resolved"),
-        (_wrong_protocol, "api server", "does not speak TLS"),
+        (_no_tls, "api server", "the connection broke"),
+        (_no_certificate, "api server", "its certificate is not trusted"),
         (_wrong_token, "api server", "answered 401"),
     ],
-    ids=["no file", "empty", "not yaml", "no context", "closed port", "no such host", "no tls", "wrong token"],
+    ids=[
+        "no file",
+        "empty",
+        "not yaml",
+        "no context",
+        "closed port",
+        "no such host",
+        "no tls",
+        "no certificate",
+        "wrong token",
+    ],
 )
 def test_the_doctor_tells_apart_why_a_cluster_is_not_there(
     cluster: EmbeddedCluster,
@@ -167,13 +183,31 @@ def test_the_doctor_tells_apart_why_a_cluster_is_not_there(
     if content is not None:
         (tmp_path / "kubeconfig").write_text(content)
     use_cluster(tmp_path / "kubeconfig")
+    found = assert_only_failure(check, said)
+    assert cluster.token not in json.dumps(found)
+
+
+def assert_only_failure(check: str, said: str) -> dict[str, tuple[str, str]]:
     code, found = findings()
     assert code == 1
     assert {name for name, (result, _) in found.items() if result == "failed"} == {check}
     assert said in found[check][1]
     assert found[check][1].endswith(".")
     assert "\n" not in found[check][1]
-    assert cluster.token not in json.dumps(found)
+    return found
+
+
+@pytest.mark.usefixtures("processes")
+def test_the_doctor_names_a_server_that_does_not_speak_tls(
+    use_cluster: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTPS_PROXY", "https_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with running(tmp_path / "plain") as plain:
+        kubeconfig = build_kubeconfig(plain.url.replace("http:", "https:"), plain.token)
+        (tmp_path / "kubeconfig").write_text(kubeconfig)
+        use_cluster(tmp_path / "kubeconfig")
+        assert_only_failure("api server", "does not speak TLS")
 
 
 @pytest.mark.usefixtures("processes")
