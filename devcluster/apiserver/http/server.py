@@ -139,7 +139,7 @@ class ApiServer:
                 await task
         self._tasks = []
         if self._runner is not None:
-            await self._runner.cleanup()
+            await _close_connections(self._runner)
             self._runner = None
         self.store.close()
 
@@ -246,6 +246,16 @@ class ApiServer:
             case _:
                 call.fault = fault
                 return await self._answer_call(call)
+
+
+async def _close_connections(runner: web.AppRunner) -> None:
+    """End requests, then the connections, without waiting for the clients' part of the end of TLS."""
+    transports = [one.transport for one in runner.server.connections] if runner.server else []
+    await runner.cleanup()
+    for transport in transports:
+        if transport is not None:
+            transport.abort()
+    await asyncio.sleep(0)
 
 
 async def _renew_forever(certificates: Certificates) -> None:

@@ -204,7 +204,7 @@ def test_the_doctor_names_a_server_that_does_not_speak_tls(
     for name in ("HTTPS_PROXY", "https_proxy"):
         monkeypatch.delenv(name, raising=False)
     with running(tmp_path / "plain") as plain:
-        kubeconfig = build_kubeconfig(plain.url.replace("http:", "https:"), plain.token)
+        kubeconfig = build_kubeconfig(plain.access.url.replace("http:", "https:"), "a-token")
         (tmp_path / "kubeconfig").write_text(kubeconfig)
         use_cluster(tmp_path / "kubeconfig")
         assert_only_failure("api server", "does not speak TLS")
