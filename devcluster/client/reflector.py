@@ -12,6 +12,7 @@ import contextlib
 import heapq
 import json
 import logging
+import traceback
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import NamedTuple
 
@@ -20,6 +21,8 @@ import aiohttp
 from devcluster.client.client import ApiError, GoneError, KubeClient, NotFoundError, Object, Resource
 
 log = logging.getLogger(__name__)
+
+FIRST_BACK_OFF_S, MAX_BACK_OFF_S = 0.1, 5.0
 
 PASSING_ERRORS = (ApiError, aiohttp.ClientError, TimeoutError, OSError, json.JSONDecodeError)
 
@@ -82,6 +85,8 @@ class Reflector:
                 log.warning("The API server does not serve %s; looking again in %.1f s.", self.resource.plural, delay_s)
             except PASSING_ERRORS as error:
                 log.info("Watching %s was interrupted (%s); listing again.", self.resource.plural, type(error).__name__)
+            except Exception:
+                log.exception("Watching %s failed; listing again.", self.resource.plural)
             await asyncio.sleep(delay_s)
             delay_s = min(delay_s * 2, 5.0)
 
@@ -126,7 +131,8 @@ class Workqueue:
     """Calls `reconcile(key)` for keys that were added: never twice at once for one key, up to `workers` keys at a time.
 
     `reconcile` returns None when nothing is left to do, or the seconds after which it wants to look again. If it
-    raises, the key is tried again with a growing delay (0.1 s to 5 s) and the other keys are not disturbed.
+    raises, the key is tried again with a growing delay (0.1 s to 5 s), the traceback is logged once, and the other keys
+    are not affected.
     """
 
     def __init__(self, name: str, reconcile: Reconcile, *, workers: int = 16) -> None:
@@ -137,6 +143,7 @@ class Workqueue:
         self._wanted: dict[Key, float] = {}
         self._active: set[Key] = set()
         self._failures: dict[Key, int] = {}
+        self._logged: dict[Key, tuple[str, int]] = {}
         self._sequence = 0
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -163,8 +170,10 @@ class Workqueue:
             while True:
                 self._wake.clear()
                 wait_s = self._start_due(loop.time())
+                # Not wait_for(): on Python 3.11 it loses a cancellation that comes together with the event.
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), wait_s)
+                    async with asyncio.timeout(wait_s):
+                        await self._wake.wait()
         finally:
             for task in self._tasks:
                 task.cancel()
@@ -204,12 +213,13 @@ class Workqueue:
         try:
             again_s = await self._reconcile(key)
             self._failures.pop(key, None)
+            self._logged.pop(key, None)
         except PASSING_ERRORS as error:
             again_s = self._backoff_s(key)
             log.info("%s: %s/%s will be looked at again in %.1f s (%s).", self._name, *key, again_s, error)
-        except Exception:  # a defect in one object's data must not stop the others
+        except Exception as error:  # noqa: BLE001 - a defect in one object must not stop the others
             again_s = self._backoff_s(key)
-            log.exception("%s: %s/%s could not be reconciled.", self._name, *key)
+            self._log_once(key, error)
         finally:
             self._active.discard(key)
         if again_s is not None:
@@ -218,4 +228,12 @@ class Workqueue:
     def _backoff_s(self, key: Key) -> float:
         count = self._failures.get(key, 0)
         self._failures[key] = count + 1
-        return float(min(0.1 * 2**count, 5.0))
+        return float(min(FIRST_BACK_OFF_S * 2 ** min(count, 16), MAX_BACK_OFF_S))
+
+    def _log_once(self, key: Key, error: Exception) -> None:
+        """Log a traceback unless the previous failure of this key came from the same line."""
+        frames = traceback.extract_tb(error.__traceback__)
+        place = (frames[-1].filename, frames[-1].lineno or 0)
+        if self._logged.get(key) != place:
+            log.exception("%s: %s/%s could not be reconciled; trying again.", self._name, *key)
+        self._logged[key] = place

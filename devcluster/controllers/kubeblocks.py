@@ -48,6 +48,7 @@ from devcluster.controllers.kubeblocks_states import (
     build_status,
     decide,
     is_legacy,
+    spec_of,
     wants_stop,
 )
 from devcluster.controllers.ops_requests import OpsRequests
@@ -240,11 +241,14 @@ class KubeBlocksStandIn:
         except (PostgresUnavailableError, OSError) as error:
             memory.start_error = str(error)
             log.warning("%s", error)
+        except Exception as error:
+            memory.start_error = f"PostgreSQL could not be started: {type(error).__name__}."
+            log.exception("The PostgreSQL of %s/%s could not be started.", *key)
         self.queue.add(key)
 
     async def _write_back(self, cluster: Object, decision: Decision) -> None:
         """Add what the operator adds to a Cluster: the finalizer, and what it resolved, which raises the generation."""
-        metadata, spec = cluster["metadata"], cluster["spec"]
+        metadata, spec = cluster["metadata"], spec_of(cluster)
         steps: list[Object] = []
         finalizers = metadata.get("finalizers") or []
         if FINALIZER not in finalizers:
@@ -265,7 +269,7 @@ class KubeBlocksStandIn:
             fresh = await self._client.json_patch(
                 self.resource, metadata["name"], metadata["namespace"], [seen, *steps]
             )
-            cluster["metadata"], cluster["spec"] = fresh["metadata"], fresh["spec"]
+            cluster["metadata"], cluster["spec"] = fresh["metadata"], spec_of(fresh)
 
     async def _write_objects(self, cluster: Object, memory: _Memory, *, is_serving: bool) -> None:
         """Services, endpoints and claims, once and whenever something in them changes."""
@@ -339,7 +343,7 @@ class KubeBlocksStandIn:
         metadata = cluster["metadata"]
         if FINALIZER not in (metadata.get("finalizers") or []):
             return None
-        keep = cluster["spec"].get("terminationPolicy") == "DoNotTerminate"
+        keep = spec_of(cluster).get("terminationPolicy") == "DoNotTerminate"
         blocked = "spec.terminationPolicy is DoNotTerminate: the cluster is kept until the policy is changed"
         conditions = {"ProvisioningStarted": (False, "PreCheckFailed", blocked)} if keep else {}
         decision = Decision("Deleting", conditions, False, False, False, None)
@@ -379,6 +383,13 @@ class KubeBlocksStandIn:
         if self._postgres is not None:
             await self._postgres.stop(instance_name(cluster))
         self.queue.add(key_of(cluster))
+
+    def is_restarting(self, cluster: Object) -> bool:
+        """Whether the server is still on its way back after `begin_restart`."""
+        if time.time() < self._remember(cluster).updating_until:
+            return True
+        servers = self._servers
+        return servers is not None and not servers.is_answering(instance_name(cluster))
 
 
 def instance_name(cluster: Object) -> str:

@@ -64,15 +64,20 @@ class Decision:
     again_s: float | None
 
 
+def spec_of(cluster: Object) -> Object:
+    """The spec, {} if the Cluster has none: the schema requires no spec."""
+    return cluster.get("spec") or {}
+
+
 def is_legacy(cluster: Object) -> bool:
     """Whether the Cluster is written in the style up to 0.9 that KubeBlocks answers with a `-conn-credential`
     Secret."""
-    return bool(cluster["spec"].get("clusterDefinitionRef"))
+    return bool(spec_of(cluster).get("clusterDefinitionRef"))
 
 
 def component_of(cluster: Object) -> Object:
     """The first component's spec, {} if there is none."""
-    components = cluster["spec"].get("componentSpecs") or [{}]
+    components = spec_of(cluster).get("componentSpecs") or [{}]
     return components[0] if isinstance(components[0], dict) else {}
 
 
@@ -82,7 +87,7 @@ def component_name(cluster: Object) -> str:
 
 def refusal_of(cluster: Object) -> str:
     """Why KubeBlocks would not start on this spec (the message of PreCheckFailed), empty if it would."""
-    spec, component = cluster["spec"], component_of(cluster)
+    spec, component = spec_of(cluster), component_of(cluster)
     if not component:
         return "cluster must have at least one component"
     if is_legacy(cluster):

@@ -335,7 +335,8 @@ class Kubelet:
         selector = service["spec"].get("selector") or {}
         address = self._address(key.namespace, selector) if selector else None
         wanted = {
-            f"{ENDPOINT_ANNOTATION}{port.get('name') or port['port']}": address for port in service["spec"]["ports"]
+            f"{ENDPOINT_ANNOTATION}{port.get('name') or port['port']}": address
+            for port in service["spec"].get("ports") or []
         }
         known = service["metadata"].get("annotations") or {}
         if any(known.get(name) != value for name, value in wanted.items()):

@@ -244,7 +244,8 @@ class PostgresServers:
         if child is not None and child.is_running:
             child.send(number)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(child.exited), STOP_GRACE_S)
+                async with asyncio.timeout(STOP_GRACE_S):
+                    await asyncio.shield(child.exited)
             await child.stop(signal.SIGQUIT, grace_s=STOP_GRACE_S)
 
     async def remove(self, name: str) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 import aiohttp
 
 from devcluster.client.client import Object
 from devcluster.node.ports import LOOPBACK
+
+log = logging.getLogger(__name__)
 
 # Until the first success kubelet probes more often than the period; so do we, for a quick start.
 FIRST_PERIOD_S = 0.25
@@ -29,7 +32,8 @@ async def probe_once(session: aiohttp.ClientSession, probe: Object, port: int) -
             return False
     if "tcpSocket" in probe:
         try:
-            _, writer = await asyncio.wait_for(asyncio.open_connection(LOOPBACK, port), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                _, writer = await asyncio.open_connection(LOOPBACK, port)
         except (TimeoutError, OSError):
             return False
         writer.close()
@@ -48,8 +52,15 @@ async def follow_readiness(
     period_s = float(probe.get("periodSeconds") or 10)
     needed = {True: int(probe.get("successThreshold") or 1), False: int(probe.get("failureThreshold") or 3)}
     is_ready, streak, last = False, 0, False
+    has_failed = False
     while True:
-        passed = await probe_once(session, probe, port)
+        try:
+            passed = await probe_once(session, probe, port)
+        except Exception:
+            passed = False
+            if not has_failed:
+                log.exception("A readiness probe of port %s can't be run; it counts as failed.", port)
+            has_failed = True
         streak = streak + 1 if passed == last else 1
         last = passed
         if passed != is_ready and streak >= needed[passed]:

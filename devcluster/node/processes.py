@@ -67,7 +67,8 @@ class Child:
         """Ask it to end, force it after `grace_s`, and return its exit code."""
         self.send(number)
         try:
-            return await asyncio.wait_for(asyncio.shield(self.exited), grace_s)
+            async with asyncio.timeout(grace_s):
+                return await asyncio.shield(self.exited)
         except TimeoutError:
             self.send(signal.SIGKILL)
             return await asyncio.shield(self.exited)

@@ -29,6 +29,8 @@ class Node:
                 await self._beat()
             except PASSING_ERRORS as error:
                 log.info("The node could not report (%s); trying again.", error)
+            except Exception:
+                log.exception("The node could not report; trying again.")
             await asyncio.sleep(HEARTBEAT_S)
 
     async def _beat(self) -> None:

@@ -145,6 +145,26 @@ class TestRemoval:
         assert answer.status == 200
         assert "data" not in answer.body
 
+    def test_all_labels_and_a_key_go_together(self, api: Rest, path: str) -> None:
+        body = configmap("a", data={"k": "1", "l": "2"})
+        body["metadata"]["labels"] = {"x": "y"}
+        _apply(api, path, body, "m1")
+        answer = _apply(api, path, configmap("a", data={"k": "1"}), "m1")
+        assert answer.status == 200, answer.text
+        assert answer.body["data"] == {"k": "1"}
+        assert "labels" not in answer.body["metadata"]
+        assert _owned(answer.body, "m1") == {"f:data": {"f:k": {}}}
+
+    def test_everything_goes_and_the_object_stays(self, api: Rest, path: str) -> None:
+        body = configmap("a", data={"k": "1"})
+        body["metadata"] |= {"labels": {"x": "y"}, "annotations": {"a": "b"}}
+        before = _apply(api, path, body, "m1").body
+        answer = _apply(api, path, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}}, "m1")
+        assert answer.status == 200, answer.text
+        assert answer.body["metadata"]["uid"] == before["metadata"]["uid"]
+        assert {"labels", "annotations", "managedFields"} & answer.body["metadata"].keys() == set()
+        assert "data" not in answer.body
+
 
 class TestStructs:
     def test_one_that_is_no_longer_applied_goes_with_the_defaults_in_it(self, api: Rest, place: Place) -> None:

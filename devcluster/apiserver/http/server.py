@@ -31,6 +31,7 @@ from devcluster.apiserver.http.calls import Call, wants_yaml
 from devcluster.apiserver.http.certificates import Certificates
 from devcluster.apiserver.http.faults import Fault, Faults, RequestCounts
 from devcluster.apiserver.http.handlers import Handlers
+from devcluster.apiserver.http.tracebacks import without_text
 from devcluster.apiserver.schema.resources import Registry
 from devcluster.apiserver.storage.records import dump
 from devcluster.apiserver.storage.store import Store
@@ -167,10 +168,7 @@ class ApiServer:
         except (asyncio.CancelledError, ConnectionError, aiohttp.ClientError):
             raise
         except Exception as error:
-            # The type only: texts of unexpected errors may quote an object, and objects may be Secrets.
-            logger.error(
-                "%s %s failed: %s", request.method, request.rel_url.raw_path, type(error).__name__, exc_info=_DEBUG
-            )
+            logger.error("%s %s failed", request.method, request.rel_url.raw_path, exc_info=without_text(error))
             return _respond_error(errors.internal_error(f"the embedded API server failed with {type(error).__name__}"))
 
     async def _dispatch(self, request: web.Request) -> web.StreamResponse:
@@ -272,7 +270,6 @@ _QUOTA_CONTROLLER = WriteOptions(
     "system:serviceaccount:kube-system:resourcequota-controller", "kube-controller-manager"
 )
 _ANONYMOUS = Identity("system:anonymous", ("system:unauthenticated",))
-_DEBUG = False
 
 
 def _respond_error(error: errors.ApiError) -> web.Response:

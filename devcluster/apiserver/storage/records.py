@@ -130,7 +130,8 @@ class Subscription:
         """Whatever is there, at once; waits up to `timeout_s` for the first; empty on timeout or when closed."""
         if not self._changes and not self.closed:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), timeout_s)
+                async with asyncio.timeout(timeout_s):
+                    await self._wake.wait()
         self._wake.clear()
         taken = list(self._changes)
         self._changes.clear()

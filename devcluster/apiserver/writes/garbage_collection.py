@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 
 from devcluster.apiserver import errors
@@ -48,8 +47,10 @@ class Collector:
                 batch += 1
                 if batch % 50 == 0:
                     await asyncio.sleep(0)
-            with contextlib.suppress(Exception):
+            try:
                 await self.store.committed()
+            except Exception:
+                logger.exception("the changes of garbage collection could not be saved yet")
 
     def _collect(self, work: Key | str) -> None:
         if isinstance(work, str):

@@ -310,7 +310,8 @@ def _merge_lists(live: list[Any], config: list[Any], node: Node) -> list[Any]:
 def _prune(merged: JsonObject, dropped: Fields, owners: list[ManagedEntry], node: Node) -> None:
     """Remove what this manager no longer applies, unless one of `owners` has it or a part of it. A struct of which
     nobody has a part any more goes as a whole, with the defaults in it."""
-    kept: Fields = set()
+    # A configuration always names its object, although no entry records that.
+    kept: Fields = {("f:metadata",)}
     for entry in owners:
         for path in entry.fields:
             kept.update(path[:length] for length in range(1, len(path) + 1))
