@@ -56,23 +56,23 @@ _BY_NAME = "kube.delete(kind, orphan.namespace, orphan.name)"
 
 BUGS = (
     Bug(
-        "the lease fences nothing",
+        "a lease does not fence writes",
         "worker stalls, its lease is taken over",
         (Edit(Lease._held, _HELD, "Project.objects.filter(pk=self.project_id)"),),
     ),
     Bug(
-        "a pass writes over a newer intent",
+        "a pass overwrites a newer intent",
         "delete during create",
         (Edit(Lease._held, ", wanted_generation=self.generation)", ")"),),
         seed=7,
     ),
     Bug(
-        "the owner's label is not looked at",
+        "the owner label is ignored",
         "Cluster labelled as a stranger's",
         (Edit(running._decide_database, "cluster.owner not in (None, desired.uid) or (", "False or ("),),
     ),
     Bug(
-        "a Cluster with another project's label is found as one's own",
+        "a Cluster labelled for another project is used",
         "a stranger's label on a Cluster of the project's name",
         (
             Edit(names.find_existing_cluster, "project_id_of(cluster.labels) in (None, str(uid))", "True"),
@@ -81,12 +81,12 @@ BUGS = (
         ),
     ),
     Bug(
-        "anybody's request takes a Cluster of the project's name over",
+        "a request without the permission adopts a Cluster by name",
         "tasks doubled",
         (Edit(observe._find_existing_database, "not project.adopts_by_name", "False"),),
     ),
     Bug(
-        "an empty password is a password",
+        "an empty password is accepted",
         "Secret with an empty password",
         (
             Edit(credentials._read, "value.strip().lower() in _NOT_VALUES or", "False or"),
@@ -100,12 +100,12 @@ BUGS = (
         seed=5,
     ),
     Bug(
-        "requests do not collapse into one task",
+        "each request enqueues a task",
         "provision pressed many times",
         (Edit(enqueue_pass, "filter(pk=project_id, queued_at=None)", "filter(pk=project_id)"),),
     ),
     Bug(
-        "a second database is prevented by a look before the insert, not by a constraint",
+        "no constraint prevents a second database",
         "two workers at one project",
         (
             Edit(claim, "Q(lease_until=None) |", "Q() |"),
@@ -114,7 +114,7 @@ BUGS = (
         ("one_live_database_a_project",),
     ),
     Bug(
-        "no answer is taken for no object",
+        "an unanswered request counts as a missing object",
         "API server gone",
         (
             Edit(
@@ -126,7 +126,7 @@ BUGS = (
         seed=6,
     ),
     Bug(
-        "a trouble ends a pass, and nobody looks again",
+        "a failed pass is not repeated",
         "503 from the API server",
         (
             Edit(
@@ -147,23 +147,23 @@ BUGS = (
         seed=2,
     ),
     Bug(
-        "a Cluster that people labelled is deleted with the project",
+        "a Cluster labelled by hand is deleted with the project",
         "Cluster made from the manifest of a project's",
         (Edit(teardown._is_kept, "return Origin.CREATED not in origins", "return False"),),
     ),
     Bug(
-        "Running does not wait for the sandbox",
+        "a project is Running before its sandbox is ready",
         "operator asleep past every deadline",
         (Edit(running._decide_sandbox, "if status.phase is not Phase.RUNNING:", "if False:"),),
         seed=5,
     ),
     Bug(
-        "a status is written without its reason",
+        "a status has no reason",
         "tasks lost",
         (Edit(record.record, "decision.project.reason", '""'),),
     ),
     Bug(
-        "a status is written without its message",
+        "a status has no message",
         "tasks lost",
         (Edit(record.record, "decision.project.message", '""'),),
     ),
@@ -173,18 +173,18 @@ BUGS = (
         (Edit(EncryptedText.of.__func__, "encrypt(text)", "text"),),  # type: ignore[attr-defined]
     ),
     Bug(
-        "a lost task is not looked for",
+        "a lost task is not repeated",
         "tasks lost",
         (Edit(sweep_once, "lost = _find_lost(now, _LOST_AFTER + tasks * _SLOWEST_PASS)", "lost = set()"),),
         seed=2,
     ),
     Bug(
-        "the end of a pass forgets the next look",
+        "a pass schedules no next pass",
         "tasks lost",
         (Edit(release, "next_pass_at=next_pass_at)", "next_pass_at=None)"),),
     ),
     Bug(
-        "what runs is never looked at again",
+        "a running project is never checked",
         "tasks lost",
         (
             Edit(record.next_pass_time, "case Requeue.NEVER:", "case Requeue.NEVER | Requeue.SETTLED:"),
@@ -192,7 +192,7 @@ BUGS = (
         ),
     ),
     Bug(
-        "deleted is said before the objects are gone",
+        "a project is Deleted before its objects are",
         "deletion that does not end",
         (
             Edit(
@@ -204,7 +204,7 @@ BUGS = (
         seed=3,
     ),
     Bug(
-        "a Cluster's name is used again",
+        "a Cluster's name is reused",
         "Cluster deleted outside",
         (Edit(names.build_database_name, "suffix or _suffix()", "suffix or 'always'"),),
     ),
@@ -235,7 +235,7 @@ BUGS = (
         seed=3,
     ),
     Bug(
-        "a new password is told to the server before it is stored",
+        "a new password is set before it is stored",
         "worker killed in the middle of a change of password",
         (
             Edit(
@@ -246,7 +246,7 @@ BUGS = (
         ),
     ),
     Bug(
-        "a change of password that has begun is given up",
+        "a started rotation is abandoned",
         "database's server killed in the middle of a change of password",
         (
             Edit(
@@ -257,7 +257,7 @@ BUGS = (
         ),
     ),
     Bug(
-        "a new password is taken back without a look at the lease",
+        "a new password is reverted without the lease",
         "lease lost while a new password is proved in vain",
         (
             Edit(
@@ -273,7 +273,7 @@ BUGS = (
         ),
     ),
     Bug(
-        "a change of password that has begun is given up where both are refused",
+        "a started rotation is abandoned if both passwords are refused",
         "server refuses everybody in the middle of a change of password",
         (
             Edit(
@@ -284,12 +284,12 @@ BUGS = (
         ),
     ),
     Bug(
-        "what a project has is listed among the orphans",
+        "a project's object is listed as an orphan",
         "orphans ended while something strikes",
         (Edit(orphans.judge, "or called in has", ""),),
     ),
     Bug(
-        "a wish for an orphan is inherited by its name",
+        "a request for an orphan applies to a later object of its name",
         "orphan's name used again while it is ended",
         (
             Edit(
@@ -300,7 +300,7 @@ BUGS = (
         ),
     ),
     Bug(
-        "an orphan is found again by its name",
+        "an orphan is identified by its name",
         "orphan's name used again while it is ended",
         (
             Edit(orphans._end, "uid_of(item) == orphan.uid", "metadata_of(item).get('name') == orphan.name"),
@@ -308,12 +308,12 @@ BUGS = (
         ),
     ),
     Bug(
-        "a leftover of a lease that was lost is not looked for",
+        "objects of an overtaken pass are not looked for",
         "deleted before a late effect",
         (Edit(record.next_pass_time, "return now + 2 * LEASE", "return None"),),
     ),
     Bug(
-        "a clock that was set back is not thought of",
+        "a clock that was set back is ignored",
         "clock jumps back",
         (
             Edit(sweep_once, "next_pass_at__gt=now + longest", "pk=None"),
@@ -326,7 +326,7 @@ BUGS = (
 # The runs with processes search for these.
 SUPERVISOR_BUGS = (
     Bug(
-        "nobody watches over the queue",
+        "a hanging queue is not restarted",
         "idle worker next in line killed",
         (Edit(up.Command._tend, "restart_hanging_queue(supervisor)", "pass"),),
     ),

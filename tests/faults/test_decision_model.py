@@ -383,9 +383,9 @@ TestDecisionModel = DecisionModel.TestCase
 @pytest.mark.parametrize(
     "name",
     [
-        "Running does not wait for the sandbox",
+        "a project is Running before its sandbox is ready",
         "an adopted Cluster is deleted with its project",
-        "deleted is said before the objects are gone",
+        "a project is Deleted before its objects are",
     ],
 )
 def test_model_notices_a_planted_bug(name: str) -> None:
