@@ -1,4 +1,6 @@
-"""Fixtures that several parts of the suite share: an embedded cluster with real databases, and a project on it."""
+"""Fixtures for all tests: an embedded cluster with real databases, and a project on it; markers and the distribution to
+workers.
+"""
 
 import itertools
 from collections.abc import Callable, Generator, Iterator
@@ -18,7 +20,7 @@ from provisioning.kube.client import disconnect
 from tests.support.passes import follow, is_running
 
 TESTS = Path(__file__).resolve().parent
-# With pytest -n, folders whose files take minutes begin first, so that no worker is left with one at the end.
+# With pytest -n, folders with slow files run first, so that no worker gets a slow file at the end.
 SLOW_FOLDERS = frozenset({"program", "faults", "cluster", "contract", "browser"})
 _numbers = itertools.count(1)
 
@@ -28,11 +30,13 @@ def folder_of(item: pytest.Item) -> str:
 
 
 class Scheduling(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
-    """Gives each worker whole files. Tests of the whole program are one unit: they never run at the same time."""
+    """Gives whole files to each worker. The tests of tests/program go to one worker, so they never run at the same
+    time.
+    """
 
     def __init__(self, config: pytest.Config, log: Any) -> None:
         super().__init__(config, log)
-        config.option.loadscopereorder = False  # xdist would begin with the files of most tests
+        config.option.loadscopereorder = False  # xdist would begin with the files that have most tests
 
     def _split_scope(self, nodeid: str) -> str:
         return "tests/program" if nodeid.startswith("tests/program/") else super()._split_scope(nodeid)
@@ -55,7 +59,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileSche
 
 @pytest.fixture(autouse=True)
 def forget_other_databases(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test has a database of its own: what a process remembers of another one is not true of it."""
+    """Each test has its own database rows, so a process must not remember those of another test."""
     monkeypatch.setattr(heartbeats, "_beaten_at", None)
     scheduling.pk_of.cache_clear()
 
@@ -67,7 +71,7 @@ def repository() -> Path:
 
 @pytest.fixture(scope="session")
 def embedded_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedCluster]:
-    """An embedded cluster with KubeBlocks 1.0.2, real PostgreSQL and real sandboxes, for the whole run."""
+    """An embedded cluster with KubeBlocks 1.0.2, real PostgreSQL and real sandboxes, for the whole session."""
     options = Options(
         state_dir=tmp_path_factory.mktemp("cluster"), running_after_s=0.2, secret_after_s=0.1, is_ephemeral=True
     )
@@ -77,7 +81,7 @@ def embedded_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embed
 
 @pytest.fixture
 def use_cluster(settings) -> Iterator[Callable[[Path], None]]:
-    """Point the panel at the cluster of a kubeconfig."""
+    """Return a function that connects the panel to the cluster of a kubeconfig."""
 
     def use(kubeconfig: Path) -> None:
         settings.KUBECONFIG = str(kubeconfig)
@@ -89,7 +93,7 @@ def use_cluster(settings) -> Iterator[Callable[[Path], None]]:
 
 @pytest.fixture
 def cluster(embedded_cluster: EmbeddedCluster, use_cluster) -> Iterator[EmbeddedCluster]:
-    """The shared embedded cluster. Scenarios and faults that a test sets are removed after it."""
+    """The embedded cluster of the session. Scenarios and faults that a test sets are removed after it."""
     use_cluster(embedded_cluster.kubeconfig)
     yield embedded_cluster
     embedded_cluster.faults.clear()
@@ -100,7 +104,7 @@ def cluster(embedded_cluster: EmbeddedCluster, use_cluster) -> Iterator[Embedded
 
 @pytest.fixture
 def unique_name() -> str:
-    """A project name that no other test uses; its objects' names hold it whole."""
+    """A project name that no other test uses. Names of objects contain it in full."""
     return f"p{next(_numbers)}x"
 
 

@@ -1,4 +1,4 @@
-"""Rows for tests, in the states that a pass leaves them in."""
+"""Rows for tests, in the states in which passes leave them."""
 
 # mypy: disable-error-code="no-untyped-call"
 
@@ -20,8 +20,9 @@ PASSWORD = "canary-Pa55/word@of:the?database"
 
 
 class UserFactory(DjangoModelFactory[User]):
-    """A staff member; `permissions=["view_project", …]` are those of the app `projects`, `groups=["Viewer", …]` the
-    panel's own."""
+    """A staff member. `permissions=["view_project", …]` are permissions of the app `projects`, `groups=["Viewer", …]`
+    the panel's groups.
+    """
 
     class Meta:
         model = User
@@ -42,7 +43,7 @@ class UserFactory(DjangoModelFactory[User]):
 
 
 class ProjectFactory(DjangoModelFactory[Project]):
-    """A project that was added and never provisioned."""
+    """A project that was never provisioned."""
 
     class Meta:
         model = Project
@@ -88,7 +89,7 @@ class ProjectFactory(DjangoModelFactory[Project]):
 
 
 class DatabaseFactory(DjangoModelFactory[DatabaseCluster]):
-    """A database that was applied and is not up yet; `captured=True` for one that is, with its credentials."""
+    """A database that was applied and is not running yet; with `captured=True` one that runs, with its credentials."""
 
     class Meta:
         model = DatabaseCluster
@@ -124,7 +125,7 @@ class DatabaseFactory(DjangoModelFactory[DatabaseCluster]):
 
 
 class SandboxFactory(DjangoModelFactory[Sandbox]):
-    """A sandbox that runs with captured credentials."""
+    """A running sandbox with captured credentials."""
 
     class Meta:
         model = Sandbox
@@ -163,7 +164,7 @@ class VariableFactory(DjangoModelFactory[ProjectVariable]):
 
 
 def provisioned_project(**fields: Any) -> Project:
-    """Return a project that runs, with its database, its captured credentials and its sandbox."""
+    """Return a running project with its database, captured credentials and sandbox."""
     project = ProjectFactory.create(running=True, **fields)
     requested_at = timezone.now() - timedelta(minutes=7)
     ran_at = requested_at + timedelta(seconds=14.1)

@@ -1,4 +1,4 @@
-"""Settings of the tests: a state directory of their own, and nothing from the environment of whoever runs them."""
+"""Settings of the tests: their own state directory, and no variable of the tester's environment."""
 
 import atexit
 import os
@@ -39,12 +39,12 @@ if "TEST_DATABASE_URL" in os.environ:
 
 from controlpanel.settings import *  # noqa: E402, F403
 
-# The strong default costs a quarter of a second for each user of each test.
+# The default hasher takes a quarter of a second for each user of each test.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
-# A file, not memory: tests with threads and live servers wait for each other's writes as production does.
+# A file, not memory: threads and live servers wait for each other's writes, as in production.
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):  # noqa: F405
     DATABASES["default"]["TEST"] = {"NAME": f"{_STATE_DIR}/test.sqlite3"}  # noqa: F405
 
-# Every test client is a web server that starts: looking for all static files then takes a tenth of a second each time.
+# Each test client starts the middleware: without this, it searches all static files, a tenth of a second each time.
 WHITENOISE_AUTOREFRESH = True

@@ -1,4 +1,4 @@
-"""What `kubectl apply -k` would send: the few features of kustomize that deploy/ uses, and no others."""
+"""The objects that `kubectl apply -k` sends: only the features of kustomize that deploy/ uses."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +15,7 @@ def read_documents(path: Path) -> list[Manifest]:
 
 
 def assemble(directory: Path) -> list[Manifest]:
-    """Return the manifests that a kustomization stands for. AssertionError where it uses a feature not known here."""
+    """Return the manifests of a kustomization. Raises AssertionError for a feature that is not supported here."""
     (kustomization,) = read_documents(directory / "kustomization.yaml")
     assert kustomization.keys() <= KNOWN, f"{directory}: {kustomization.keys() - KNOWN} is not known to this test"
     manifests: list[Manifest] = []

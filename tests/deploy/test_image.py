@@ -33,7 +33,7 @@ def arguments_of(name):
 
 
 def allowed():
-    """What .dockerignore lets into the image."""
+    """Return what .dockerignore lets into the image."""
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     rules = [line for line in lines if line and not line.startswith("#")]
     assert rules[0] == "*"
@@ -41,7 +41,7 @@ def allowed():
 
 
 def pins():
-    """The entries of requirements.txt: each name with its version and hashes."""
+    """Return the entries of requirements.txt: each name with its version and hashes."""
     entries = re.split(r"\n(?=\S)", (ROOT / "requirements.txt").read_text().strip())
     return {re.split(r"[\[=]", entry, maxsplit=1)[0]: entry for entry in entries}
 
@@ -113,7 +113,7 @@ IN_POD = {"KUBERNETES_SERVICE_HOST": "10.96.0.1"}
 
 
 def run(arguments, state_dir, **environment):
-    """Run Python in the project, with next to no environment."""
+    """Run Python in the project, with an almost empty environment."""
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=ROOT,

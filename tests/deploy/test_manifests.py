@@ -49,7 +49,9 @@ SPEC = SandboxSpec(
 
 
 def built_by_the_panel():
-    """Everything that provisioning/objects/manifests.py makes of kinds that Kubernetes itself knows, full and bare."""
+    """Return all objects of built-in kinds that provisioning/objects/manifests.py builds, with all fields and with
+    few.
+    """
     bare = SandboxSpec(image="web:1", ports={}, cpu="1", memory="1Gi", storage="1Gi")
     for spec in (SPEC, bare):
         yield build_environment_secret("aaa-sandbox", "databases", OWNER, {"DATABASE_URL": "postgresql://…"})
@@ -183,7 +185,7 @@ def test_watcher_and_web_server_have_two_replicas():
 
 
 def policies_for(labels):
-    """The policies that select a Pod with these labels."""
+    """Return the policies that select a Pod with these labels."""
 
     def selects(selector):
         expressions = selector.get("matchExpressions", [])
@@ -214,7 +216,7 @@ def test_ingress_controller_reaches_the_web_server_only():
 
 
 def egress_of(component):
-    """The ports that a component reaches, with the destinations of each."""
+    """Return the ports that a component reaches, with the destinations of each."""
     (labels,) = [found for name, found in template_labels() if name.endswith(f"controlpanel-{component}")]
     reached: dict[int, list[dict[str, Any]]] = {}
     for rule in (rule for spec in policies_for(labels) for rule in spec.get("egress", [])):
@@ -300,7 +302,7 @@ def test_what_doctor_reads_cluster_wide_is_granted_and_no_more():
 
 
 def environment(tmp_path, **secrets):
-    """The environment of a Pod of the example, with the Secret filled in."""
+    """Return the environment of a Pod of the example, with the Secret filled in."""
     config = find(EXAMPLE, "ConfigMap", "controlpanel")["data"]
     return {
         "PATH": os.environ["PATH"],
@@ -367,7 +369,7 @@ def test_probes_of_the_web_server_need_no_database(tmp_path, probe):
     (tmp_path / "static").mkdir()
     done = run_in_pod(variables, "-c", ASK, get["path"], json.dumps(headers))
     assert done.stdout.strip() == "200 ok", done.stderr
-    # Nothing is written: the image's file system is read-only.
+    # The image's file system is read-only.
     assert [path.name for path in tmp_path.iterdir()] == ["static"]
 
 

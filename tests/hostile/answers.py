@@ -1,4 +1,4 @@
-"""What the API server says of a small world in order, for the tests to spoil."""
+"""Valid answers of an API server for one small project. Tests spoil them."""
 
 import base64
 from typing import Any

@@ -1,4 +1,4 @@
-"""A hostile API server that the panel is pointed at."""
+"""A hostile API server, to which the panel is connected."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Every address of the panel, and the forms in its pages, found rather than listed: new ones are tried as well."""
+"""All addresses of the panel and all forms in its pages. Both are found, not listed, so new ones are tested too."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ def patterns(resolver: URLResolver | None = None, namespace: str = "") -> Iterat
 
 
 def addresses(ids: dict[str, object]) -> list[str]:
-    """Return every address, with arguments filled in: `ids` has the key of a row of each model, by its lower name."""
+    """Return all addresses with their arguments filled in. `ids` maps a model's lower-case name to the key of a row."""
     found = []
     for name, arguments in patterns():
         model = name.split("_")[-2] if name.count("_") > 1 else "project"
@@ -37,7 +37,7 @@ def addresses(ids: dict[str, object]) -> list[str]:
 
 @dataclass(repr=False)
 class Form:
-    """A form of a page: where it goes, and its fields as a browser would send them."""
+    """A form of a page: its target, and its fields as a browser sends them."""
 
     method: str
     action: str
@@ -45,7 +45,9 @@ class Form:
     typed: set[str] = field(default_factory=set)
 
     def body(self, typed: dict[str, str]) -> bytes:
-        """Return the fields, some with other values, as they are sent; half characters as some clients send them."""
+        """Return the fields, some with other values, as they are sent. Lone surrogates are sent as some clients send
+        them.
+        """
         values = {**self.fields, **{name: [value] for name, value in typed.items()}}
         return urlencode(values, doseq=True, encoding="utf-8", errors="surrogatepass").encode()
 
@@ -89,7 +91,7 @@ class _Reader(HTMLParser):
         if tag == "form":
             self._open = None
         elif tag == "textarea" and self._open is not None and self._text is not None:
-            # A browser leaves the first line break out.
+            # Browsers ignore the first line break.
             self._open.fields[self._named] = ["".join(self._text).removeprefix("\n")]
             self._text = None
 
@@ -105,5 +107,5 @@ def send(client: Client, method: str, path: str, body: bytes = b""):
 
 
 def rows() -> dict[str, int]:
-    """Return how many rows each table has: what a request that was refused must not change."""
+    """Return the number of rows of each table, which a refused request must not change."""
     return {model._meta.label: model._default_manager.count() for model in apps.get_models()}

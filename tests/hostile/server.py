@@ -1,4 +1,4 @@
-"""A server on loopback that answers as a test says, byte for byte: HTTP or not."""
+"""A server on loopback that sends the bytes that a test chooses, valid HTTP or not."""
 
 import json
 import threading
@@ -11,15 +11,16 @@ from typing import Any
 
 import yaml
 
-# What is sent, whole or bit by bit; it is cut off where the panel hangs up.
+# The answer, whole or in parts; it ends where the panel closes the connection.
 Bytes = bytes | Iterable[bytes]
 Respond = Callable[[str, str, bytes], Bytes]
 
 
 @dataclass
 class HostileServer:
-    """`respond(method, path, body)` returns the raw answer; set it anew at any time. Connections are kept open after an
-    answer only with `keeps_open`."""
+    """`respond(method, path, body)` returns the raw answer; tests may replace it at any time. Connections stay open
+    after an answer only with `keeps_open`.
+    """
 
     url: str
     respond: Respond = lambda method, path, body: b""
@@ -60,7 +61,7 @@ def hostile_server() -> Iterator[HostileServer]:
         block_on_close = False
 
         def handle_error(self, *_: Any) -> None:
-            """Who is hung up on while it talks says nothing."""
+            """Ignore connections that the panel closes during an answer."""
 
     server = Server(("127.0.0.1", 0), Handler)
     stub = HostileServer(f"http://127.0.0.1:{server.server_address[1]}")
@@ -74,7 +75,7 @@ def hostile_server() -> Iterator[HostileServer]:
 
 
 def http(body: bytes, status: int = 200, headers: str = "") -> bytes:
-    """Return a well-formed answer with that body."""
+    """Return a valid HTTP answer with that body."""
     return f"HTTP/1.1 {status} Whatever\r\n{headers}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 

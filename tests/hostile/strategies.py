@@ -1,4 +1,4 @@
-"""What broken and hostile people, programs and API servers send; how many examples of it a test tries."""
+"""Input of broken and hostile people, programs and API servers, and the number of examples that a test tries."""
 
 import copy
 import os
@@ -11,20 +11,20 @@ from django.db import transaction
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
-# The ordinary run tries the same bounded number each time; HOSTILE_EXAMPLES=50 tries fifty times as many, other ones.
+# Ordinary runs try the same examples each time; HOSTILE_EXAMPLES=50 tries fifty times as many, chosen at random.
 FACTOR = int(os.environ.get("HOSTILE_EXAMPLES", "1"))
 MEGABYTE = "A" * 1_000_000
 
 
 def examples(count: int) -> settings:
-    """Return the settings of a test that tries `count` examples in the ordinary run."""
+    """Return the settings of a test that tries `count` examples in an ordinary run."""
     return settings(
         max_examples=count * FACTOR,
         derandomize=FACTOR == 1,
         database=None,
         deadline=None,
         suppress_health_check=list(HealthCheck),
-        # To find a smaller example takes longer than the whole run.
+        # Shrinking an example takes longer than the whole run.
         phases=[Phase.explicit, Phase.generate, *([Phase.shrink] if FACTOR > 1 else [])],
     )
 
@@ -69,13 +69,13 @@ NUMBERS = (0, -1, 1, 2**31, 2**63 - 1, 2**63, -(2**63) - 1, 10**400, 1.5, 1e308,
 
 @contextmanager
 def undone() -> Iterator[None]:
-    """Take back the rows of an example."""
+    """Undo the changes of an example to the database."""
     with transaction.atomic():
         yield
         transaction.set_rollback(True)
 
 
-# By number: hypothesis writes a strategy's samples out, megabytes of them.
+# By number: hypothesis prints a strategy's samples, which are megabytes long.
 def _text(number: int) -> str:
     return TEXTS[number]
 
@@ -85,7 +85,7 @@ def _number(number: int) -> float:
 
 
 def texts(max_size: int = 30) -> st.SearchStrategy[str]:
-    """Texts that broke something once, and any others, with NUL and lone surrogates."""
+    """Texts that have broken something, and any others, with NUL and lone surrogates."""
     return st.integers(0, len(TEXTS) - 1).map(_text) | st.text(st.characters(), max_size=max_size)
 
 
@@ -94,21 +94,21 @@ def scalars() -> st.SearchStrategy[Any]:
 
 
 def json_values() -> st.SearchStrategy[Any]:
-    """Any JSON value, and a few levels of it."""
+    """Any JSON value, a few levels deep."""
     inner = scalars()
     one = st.lists(inner, max_size=2) | st.dictionaries(texts(10), inner, max_size=2)
     return inner | one | st.lists(one, max_size=2) | st.dictionaries(texts(10), one, max_size=2)
 
 
 def _places(value: Any, above: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Return the paths of everything inside a JSON value."""
+    """Return the paths of all places inside a JSON value."""
     inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     return [path for key, inner in inside for path in ((*above, key), *_places(inner, (*above, key)))]
 
 
 @dataclass(frozen=True)
 class Spoil:
-    """What is done to one place of a JSON value: replace it, remove it, or double it in its list."""
+    """A change to one place of a JSON value: replace it, remove it, or double it in its list."""
 
     place: int
     how: str
@@ -118,7 +118,7 @@ class Spoil:
         return f"<{self.how} place {self.place}: {repr(self.anything)[:200]}>"
 
     def __call__(self, value: Any) -> Any:
-        """Return `value`, spoilt: itself where it is an object or list with something in it."""
+        """Return `value` with the change; a list or object is changed in place."""
         places = _places(value)
         if not places:
             return self.anything
@@ -144,7 +144,7 @@ def spoils() -> st.SearchStrategy[Spoil]:
 
 @st.composite
 def mutated(draw: st.DrawFn, *templates: Any) -> Any:
-    """One of the templates, spoilt in up to four places."""
+    """One of the templates, changed in up to four places."""
     value = copy.deepcopy(draw(st.sampled_from(templates)))
     for spoil in draw(st.lists(spoils(), max_size=4)):
         value = spoil(value)

@@ -20,7 +20,7 @@ from tests.support.commands import run
 
 pytestmark = [pytest.mark.django_db, pytest.mark.filterwarnings("ignore:Generating overly large repr")]
 
-# These run until they are stopped.
+# These commands run until they are stopped.
 _LONG = ("up", "watch", "devcluster")
 COMMANDS = sorted(name for name, app in get_commands().items() if app == "provisioning" and name not in _LONG)
 
@@ -32,7 +32,7 @@ def no_cluster(use_cluster, tmp_path):
 
 @st.composite
 def calls(draw: st.DrawFn) -> list[str]:
-    """A command with any of its own arguments, and any values."""
+    """A command with any of its arguments and any values."""
     name = draw(st.sampled_from(COMMANDS))
     command = load_command_class("provisioning", name)
     own = [
@@ -108,7 +108,7 @@ def test_event_contains_no_control_characters(actor, reason):
 
 
 def log(message: str, *arguments: object) -> list[str]:
-    """Return the lines that a record of an error becomes, as the panel's handler writes them."""
+    """Return the lines that the panel's log handler writes for a record."""
     output = io.StringIO()
     handler = logging.StreamHandler(output)
     handler.addFilter(RedactingFilter())

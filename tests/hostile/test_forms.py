@@ -22,7 +22,7 @@ from tests.hostile.strategies import MEGABYTE, TEXTS, examples, texts, undone
 pytestmark = [pytest.mark.django_db, pytest.mark.filterwarnings("ignore:Generating overly large repr")]
 
 METHODS = ("POST", "DELETE", "TRACE", "BREW")
-# Parameters that some list, filter, fragment or form reads, and one that none does.
+# Parameters that a list, filter, fragment or form reads, and one that none reads.
 PARAMETERS = (
     *(
         "q",
@@ -61,13 +61,13 @@ PARAMETERS = (
         "nonsense__x",
     ),
 )
-# What a template would have to escape, as it stands in a page where it did not.
+# Text that a template has to escape, as it would look unescaped.
 UNESCAPED = ("<script>alert(1)", "<img src=x", "'><img", '"><img')
 
 
 @dataclass
 class Panel:
-    """Rows of every kind, and whoever may do everything."""
+    """Rows of every kind, and a user with all permissions."""
 
     user: User
     ids: dict[str, object]
@@ -109,7 +109,7 @@ def panel() -> Panel:
 
 
 def assert_harmless(response) -> str:
-    """No page broke, and nothing that was sent became a part of one; return the page."""
+    """Assert that the page did not break and that no input became part of its markup; return the page."""
     assert response.status_code < 500 or response.status_code == 503
     assert "\n" not in str(response.headers.get("Location", ""))
     if response.streaming or "html" not in response.headers.get("Content-Type", ""):
@@ -124,7 +124,7 @@ def assert_harmless(response) -> str:
 
 
 def test_every_address_has_a_case(panel):
-    """What `addresses` leaves out would be tried by none of these tests."""
+    """Guards against addresses that `addresses` leaves out."""
     assert len(addresses(panel.ids)) > 60
     assert reverse("projects:delete", args=[panel.ids["project"]]) in addresses(panel.ids)
 
@@ -133,7 +133,7 @@ def test_method_without_a_token_changes_no_row(panel):
     client = panel.client(enforce_csrf_checks=True)
     client.get(reverse("projects:list"))
     for path in addresses(panel.ids):
-        # Asked for by a page that is looked at: what is old is looked at again.
+        # Viewing this page requests a new inventory if the last one is old.
         before = None if "foundcluster" in path else rows()
         for method in METHODS:
             response = send(client, method, path, b"_selected_action=1&confirmed=yes&reason=x&post=yes")
@@ -186,7 +186,7 @@ def test_any_query_string_gets_a_page(panel, name, query, is_fragment):
     sent = urlencode(query, encoding="utf-8", errors="surrogatepass")
     try:
         response = client.get(f"{path}?{sent}", **({"HTTP_HX_REQUEST": "true"} if is_fragment else {}))
-    except PermissionDenied:  # Django's own autocomplete, of what it does not know
+    except PermissionDenied:  # Django's autocomplete, for unknown fields
         assert name == "admin:autocomplete"
     else:
         assert_harmless(response)
@@ -225,7 +225,7 @@ def test_any_key_in_a_multiple_choice_gets_a_form(panel, name, field):
 
 @pytest.fixture
 def read(panel: Panel) -> Panel:
-    """The panel with every form that a page of it has, and the page's address."""
+    """All forms of the panel's pages, each with the address of its page."""
     client = panel.client()
     for path in addresses(panel.ids):
         response = client.get(path)
@@ -252,11 +252,11 @@ def test_any_input_is_stored_or_shown_again(read, data):
 
 
 def assert_kept(page: str, form: Form, typed: dict[str, str]) -> None:
-    """A form that comes back still has what was typed into its texts."""
+    """Assert that a form that is shown again has the text that was typed."""
     again = next((other for other in forms_of(page) if other.typed >= form.typed and form.typed), None)
     if again is None:
         return
-    # Forms for passwords show whose they are, for password managers: that is the page's own.
+    # Password forms have a field with the user's name, for password managers.
     for name in (form.typed & typed.keys()) - {"username"}:
         sent = typed[name].encode("utf-8", "surrogatepass").decode("utf-8", "replace")
         shown = again.fields[name][0]
@@ -264,7 +264,7 @@ def assert_kept(page: str, form: Form, typed: dict[str, str]) -> None:
 
 
 def test_megabyte_of_input_gets_a_page(read):
-    """Django's own limit on a request's body is 2.5 MB; a field's is its model's."""
+    """Django limits a request's body to 2.5 MB, and a field to the limit of its model."""
     client = read.client()
     for path, form in read.forms:
         for name in sorted(form.typed):
@@ -331,7 +331,7 @@ HEADERS = (
 )
 def test_any_header_gets_a_page(panel, settings, name, headers, is_known):
     settings.TRUSTED_PROXIES, settings.METRICS_TOKEN = 1, "a-token"
-    # As a WSGI server hands them on: bytes, each as a character.
+    # As WSGI servers pass them: each byte as one character.
     sent = {key: value.encode("utf-8", "surrogatepass").decode("latin-1") for key, value in headers.items()}
     client = panel.client() if is_known else Client()
     response = client.get(reverse(name), **sent)
@@ -344,7 +344,7 @@ def test_any_header_gets_a_page(panel, settings, name, headers, is_known):
     "url", ["http://[", "http://[::1", "http://testserver]/", "//[", "http://127.0.0.1:99999999/", "\x7f"]
 )
 def test_any_current_url_of_htmx_gets_a_fragment(panel, url):
-    """The anonymous are led back to it after the log-in."""
+    """Anonymous users are redirected to it after the log-in."""
     for client in (Client(), panel.client()):
         for path in (reverse("projects:list"), reverse("projects:status", args=[panel.ids["project"]])):
             assert_harmless(client.get(path, headers={"HX-Request": "true", "HX-Current-URL": url}))

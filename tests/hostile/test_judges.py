@@ -37,7 +37,7 @@ CLUSTERS = mutated(answers.cluster(), answers.cluster(phase="Failed"), answers.d
 
 
 def assert_presentable(text: str, limit: int) -> None:
-    """A row takes it, a terminal and a log line too."""
+    """Assert that a row, a terminal and a log line can contain the text."""
     assert len(text) <= limit
     assert text.isprintable(), ascii(text[:200])
     text.encode()
@@ -127,7 +127,7 @@ def test_secret_injects_nothing_into_a_url_or_shell(host, port, database, userna
 
 
 def assert_harmless(found: Connection) -> None:
-    """Its URL and its shell lines say what it is, and nothing else; a row takes it."""
+    """Assert that URL and shell lines mean exactly the values, and that a row can store them."""
     assert_presentable(found.host, 253)
     assert_presentable(found.database, 63)
     assert_presentable(found.username, 63)

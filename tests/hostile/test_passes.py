@@ -36,7 +36,9 @@ def _quick(settings):
 
 
 def assert_fits(row: Model) -> None:
-    """PostgreSQL refuses what is too long for a column, too great, or has a NUL or half a character in it."""
+    """Assert that PostgreSQL can store the value: no text too long for its column, no number too large, no NUL, no lone
+    surrogate.
+    """
     for field in row._meta.concrete_fields:
         value = getattr(row, field.attname)
         if isinstance(field, CharField) and field.max_length:
@@ -49,7 +51,7 @@ def assert_fits(row: Model) -> None:
 
 
 def arrange(situation: str) -> Project:
-    """A project that the next pass has something to do for."""
+    """Return a project that has something to do in the next pass."""
     match situation:
         case "new":
             project = ProjectFactory.create()
@@ -71,7 +73,7 @@ def world_of(project: Project) -> World:
 def assert_rows_are_in_order(project: Project) -> None:
     project = Project.objects.get(pk=project.pk)
     assert project.reason in Reason.values
-    # An unexpected exception; a pass that repeats one step has another message.
+    # The message of unexpected exceptions; a pass that repeats a step has another one.
     assert "internal error occurred (" not in project.message, project.message
     assert project.lease_until is None
     if project.phase != Phase.DELETED:
@@ -93,8 +95,8 @@ def assert_rows_are_in_order(project: Project) -> None:
     faults=st.lists(st.none() | spoils() | st.lists(spoils(), max_size=3), min_size=1, max_size=4),
 )
 def test_pass_ends_with_a_reason_for_any_answer(hostile, situation, in_order, faults):
-    """The first answers are in order, so that the pass comes far; what is wrong with those that follow is drawn."""
-    disconnect()  # what is served is remembered for a while
+    """The first answers are valid, so that the pass gets far; the later ones are spoiled at random."""
+    disconnect()  # discovery is cached for a while
     following = itertools.chain(itertools.repeat(None, in_order), itertools.cycle(faults))
 
     def spoil(answer):
@@ -155,7 +157,7 @@ def test_watcher_compares_any_list(watched, items):
 
 
 def test_invalid_project_id_label_stops_no_stream(hostile, caplog):
-    """Anyone who may label a Cluster could have stopped the watcher with it."""
+    """Otherwise anyone who may label a Cluster could stop the watcher."""
     project = provisioned_project()
     stranger = answers.cluster("stranger", uid="not-a-uid")
     stream = Stream(WATCHED_KINDS[0], "default", threading.Event())

@@ -19,7 +19,7 @@ SECRETS = ("DATABASE_URL", "DEFAULT_DATABASE_URL", "REDIS_URL", "SECRET_KEY", "E
 
 
 def read_settings(state_dir: Path, **environment: str) -> dict[str, object]:
-    """Run settings.py with this environment and nothing else of the panel's."""
+    """Run settings.py with this environment and no other variable of the panel."""
     kept = {name: value for name, value in os.environ.items() if name not in NAMES}
     with mock.patch.dict(os.environ, {**kept, "STATE_DIR": str(state_dir), **environment}, clear=True):
         return runpy.run_path(str(SETTINGS))
@@ -31,7 +31,7 @@ def test_every_variable_has_a_case():
 
 
 URLS = ("postgresql://", "redis://", "mysql://u:p@h/d", "://", "[::", "$HOME", "a,b")
-# What an environment can hold: no NUL, and no half characters but those of bytes that are no UTF-8.
+# Values that an environment can have: no NUL, and lone surrogates only for bytes that are not UTF-8.
 VALUES = (texts() | st.sampled_from(URLS)).map(lambda text: re.sub("[\0\ud800-\udc7f\udd00-\udfff]", "", text))
 
 
@@ -45,7 +45,7 @@ def test_settings_load_or_name_the_problem_in_a_sentence(tmp_path, name, value):
         assert name in said
         assert said.isprintable()
         assert len(said) < 400
-        # How it is written is said, with these beginnings.
+        # The error explains the format, beginning with these words.
         if name in SECRETS and len(value) > 8 and value not in URLS:
             assert value not in said
 
@@ -81,7 +81,7 @@ def test_error_names_the_variable_and_its_format(tmp_path, name, value, sentence
 
 
 def test_wildcard_and_issuer_exclude_each_other(tmp_path):
-    """Of the Secret that all sandboxes share, cert-manager would make the certificate of one of them."""
+    """cert-manager would put the certificate of one sandbox into the Secret that all of them share."""
     with pytest.raises(ImproperlyConfigured, match="are mutually exclusive"):
         read_settings(tmp_path, SANDBOX_TLS_SECRET="wildcard-tls", SANDBOX_CLUSTER_ISSUER="letsencrypt")
 

@@ -35,12 +35,12 @@ LISTS = cluster_kind("apps.kubeblocks.io/v1")
 
 
 def endless(part: bytes, head: bytes = b"HTTP/1.1 200 OK\r\n\r\n"):
-    """An answer that never ends, as fast as it is taken."""
+    """An answer that never ends, sent as fast as it is read."""
     return itertools.chain([head], itertools.repeat(part))
 
 
 def drip(part: bytes, head: bytes = b"HTTP/1.1 200 OK\r\n\r\n"):
-    """An answer whose next byte always comes before the reader loses patience with a single one."""
+    """An answer that sends each byte just before the read timeout."""
     yield head
     for _ in range(200):
         time.sleep(0.05)
@@ -48,7 +48,7 @@ def drip(part: bytes, head: bytes = b"HTTP/1.1 200 OK\r\n\r\n"):
 
 
 def trouble(call) -> str:
-    """The sentence of the KubeError that a call ends in, within seconds."""
+    """Return the text of the KubeError that a call raises within seconds."""
     began_s = time.monotonic()
     with pytest.raises(KubeError) as caught:
         call()

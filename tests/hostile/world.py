@@ -1,4 +1,4 @@
-"""An API server with one project's objects in order, whose answers a test may spoil one by one."""
+"""An API server with the valid objects of one project. A test may spoil any of its answers."""
 
 import copy
 import json
@@ -14,7 +14,7 @@ _KINDS = {"clusters": "Cluster", "secrets": "Secret", "services": "Service", "po
 
 
 class World:
-    """Answers requests with what `objects` holds by plural; `spoil` is given each answer before it is sent."""
+    """Answers requests from `objects`, by plural name. `spoil` may change each answer before it is sent."""
 
     def __init__(self, uid: str, database: str, sandbox: str, *, phase: str = "Running") -> None:
         self.objects = {

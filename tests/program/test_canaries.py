@@ -1,7 +1,7 @@
-"""Secrets full of special characters appear nowhere while a panel provisions, fails and is looked at.
+"""Secrets full of special characters appear nowhere while a panel provisions, fails and is used.
 
-The panel's real processes, on the embedded cluster with a real PostgreSQL. What is searched: every file of the state
-directory (database, queue, logs), a dump of the database, and all pages and outputs, in every encoding.
+The panel's processes run on the embedded cluster with a real PostgreSQL. The test searches every file of the state
+directory (database, queue, logs), a dump of the database, all pages and all outputs, in every encoding.
 """
 
 import contextlib
@@ -38,7 +38,7 @@ NAME = "canary"
 
 @dataclass
 class Collected:
-    """Everything that people and programs were shown."""
+    """All text that pages and commands have shown."""
 
     texts: dict[str, str] = field(default_factory=dict)
 
@@ -48,7 +48,7 @@ class Collected:
 
 
 class Browser(WebSession):
-    """Someone who is logged in to one of the panel's web servers; what it shows is collected."""
+    """A logged-in session whose pages are collected."""
 
     def __init__(self, port: int, collected: Collected) -> None:
         super().__init__(f"http://127.0.0.1:{port}")
@@ -80,7 +80,7 @@ def panel(tmp_path: Path, cluster: EmbeddedCluster) -> Iterator[Panel]:
 
 
 def start_web(panel: Panel, collected: Collected, *, debug: bool) -> Browser:
-    """Start a web server; Django's own, whose requests even carry the environment."""
+    """Start Django's development server, whose requests contain the whole environment."""
     port = free_port()
     panel.environment["DEBUG"] = str(debug)
     panel.start("runserver", f"127.0.0.1:{port}", "--noreload", "--insecure")
@@ -97,14 +97,14 @@ def start_web(panel: Panel, collected: Collected, *, debug: bool) -> Browser:
 
 
 def execute(panel: Panel, statement: str) -> list[tuple[str, ...]]:
-    """Run a statement on the panel's database, behind its back."""
+    """Run a statement on the panel's database from outside."""
     with contextlib.closing(sqlite3.connect(panel.state_dir / "panel.sqlite3", timeout=20)) as database, database:
         return database.execute(statement).fetchall()
 
 
 @contextlib.contextmanager
 def without_events(panel: Panel) -> Iterator[None]:
-    """Let whatever writes an event fail, at the moment when it holds a secret."""
+    """Let each write of an event fail, while the code holds a secret."""
     execute(panel, "ALTER TABLE projects_event RENAME TO gone")
     try:
         yield
@@ -132,7 +132,7 @@ def reasons(panel: Panel) -> set[str]:
 
 
 def change_sandbox(cluster: EmbeddedCluster, name: str) -> None:
-    """Write a password where the panel's diff of what was changed outside shows it."""
+    """Write a password into a field that the panel shows as drift."""
     container = {"name": "sandbox", "image": f"registry.example/sandbox?password={PASSWORD}", "command": [PASSWORD]}
     path = f"/apis/apps/v1/namespaces/default/statefulsets/{name}"
     body = {"spec": {"template": {"spec": {"containers": [container]}}}}
@@ -165,21 +165,21 @@ def look_everywhere(browser: Browser, project: int) -> None:
 
 
 def fail_in_every_way(panel: Panel, cluster: EmbeddedCluster, browser: Browser, project: int) -> None:
-    """Each step of a pass, a task of the queue, and a reveal."""
+    """Let each step of a pass, a task of the queue, and a reveal fail."""
     for resource in ("secrets", "services", "statefulsets", "clusters"):
         cluster.faults.add("status", status=500, resource=resource, count=2)
         browser.post(f"/projects/{project}/provision/")
         time.sleep(0.4)
     cluster.faults.clear()
-    # The row of an event can't be written while the credentials are at hand.
+    # An event can't be written while the code holds the credentials.
     with without_events(panel):
         answer = browser.post(f"/projects/{project}/credentials/", reason="why", password=TYPED)
-        assert answer.status_code in (500, 503)  # with DEBUG, and as a page that says what is the matter
+        assert answer.status_code in (500, 503)  # with DEBUG, and as the panel's error page
         panel.run("credentials", NAME, "--reveal", "--reason", "x", "--traceback", check=False)
         write_password(cluster, account_secret(database_name(panel)), PASSWORD + "wrong")
         browser.post(f"/projects/{project}/provision/")
         panel.wait_until(lambda: panel.count("SELECT count(*) FROM django_q_task WHERE NOT success") > 0, "failed", 30)
-    # The pass that failed could not give its lease back; it would run out by itself, 45 s later.
+    # The failed pass could not release its lease, which would expire 45 s later.
     execute(panel, "UPDATE projects_project SET lease_until = NULL, lease_token = NULL")
     browser.post(f"/projects/{project}/provision/")
     panel.wait_until(lambda: "ConnectionNotVerified" in reasons(panel), "wrong credentials are told", 40)
@@ -200,7 +200,7 @@ def test_no_secret_appears_anywhere(panel: Panel, cluster: EmbeddedCluster) -> N
     collected.add("provision", panel.run("provision", NAME, "--wait", "--json").stdout)
     project = panel.count("SELECT id FROM projects_project")
     first = reveal(panel)
-    # A variable typed into the admin, and a database password full of special characters.
+    # A variable from the admin's form, and a database password with special characters.
     form = loud.get(f"/admin/projects/project/{project}/change/").text
     fields = dict(re.findall(r'<input type="hidden" name="(variables-[A-Z_]+)" value="(\d+)"', form))
     loud.post(
@@ -250,7 +250,7 @@ def test_no_secret_appears_anywhere(panel: Panel, cluster: EmbeddedCluster) -> N
     with contextlib.closing(sqlite3.connect(panel.state_dir / "panel.sqlite3", timeout=20)) as database:
         collected.add("dump", "\n".join(database.iterdump()))
     collected.add("state directory", panel.everything_written().decode("latin-1"))
-    # The search would find something: pages of errors and failures are there, and name what failed.
+    # The collection is complete: it contains the pages of errors and failures.
     everything = "\n".join(collected.texts.values())
     for seen in ("OperationalError", "no such table", "CredentialsRevealed", "TOKEN_OF", "DEFAULT_DATABASE"):
         assert seen in everything, seen

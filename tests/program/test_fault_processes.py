@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="What a process 
 
 
 def kill_the_idle_worker(repository, *arguments):
-    """Return what a run has told, line by line: its violations, then the summary."""
+    """Return the output of a run, line by line: its violations, then the summary."""
     command = [sys.executable, "-m", "tests.faults.processes", "--runs", "1", "--only", IDLE, *arguments]
     ended = subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=200, check=False)
     assert ended.stdout, ended.stderr
@@ -23,7 +23,7 @@ def kill_the_idle_worker(repository, *arguments):
 
 
 def test_hanging_queue_is_restarted(repository):
-    """The idle worker next in line is killed, and takes the lock of the task queue with it (django-q2's issue 23)."""
+    """The killed idle worker holds the lock of the task queue (django-q2's issue 23)."""
     *violations, told = kill_the_idle_worker(repository)
     assert violations == []
     assert json.loads(told)["hung"] == 1

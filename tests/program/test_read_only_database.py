@@ -49,7 +49,7 @@ def test_read_only_database_is_reported_everywhere(server, tmp_path):
     session = "import django\n" + PAGES.replace("import json, django", "import json")
     add = "from projects.services.provisioning import add_project\nadd_project('aaa', actor='root')\n"
     subprocess.run([sys.executable, "-c", session + add], env=environment, cwd=ROOT, check=True)
-    # The session is stored before the database turns read-only, as that of somebody who works is.
+    # Stores the session before the database becomes read-only.
     turn = (
         "import psycopg\n"
         f"with psycopg.connect({server.url!r}, autocommit=True) as c:\n"

@@ -20,7 +20,7 @@ PROJECTS = [f"s{number}" for number in range(4)]
 
 @pytest.fixture
 def slow_cluster(tmp_path, use_cluster):
-    """Databases that take three seconds, their Secrets half a second more."""
+    """Databases become Running after three seconds, their Secrets follow half a second later."""
     options = Options(state_dir=tmp_path / "cluster", running_after_s=3.0, secret_after_s=3.5, is_ephemeral=True)
     with EmbeddedCluster(options) as cluster:
         use_cluster(cluster.kubeconfig)
@@ -34,7 +34,7 @@ def panel(tmp_path, slow_cluster):
 
 
 def assert_one_of_each(panel):
-    """Exactly one Cluster and one sandbox a project, each with an owner row, and credentials that connect."""
+    """Assert that each project has exactly one Cluster and one sandbox, with rows, and that the credentials connect."""
     client = connect()
     clusters = client.list_objects(cluster_kind(client.cluster_api_version()), "default", labels=PROJECT_ID_LABEL)
     sandboxes = client.list_objects(STATEFULSET, "default", labels=PROJECT_ID_LABEL)
@@ -74,7 +74,9 @@ def test_killed_panel_continues_after_a_restart(panel, victims):
 
 
 def test_killed_queue_processes_lose_no_project(panel):
-    """kill -9 of single processes of the queue, seeded: their tasks come back, and nothing is done twice."""
+    """Processes of the queue are killed at random (with a seed): their tasks are delivered again, and no work is done
+    twice.
+    """
     chance = random.Random(20261122)
     queue = panel.start("qcluster")
     panel.start("watch")
@@ -85,7 +87,7 @@ def test_killed_queue_processes_lose_no_project(panel):
             with contextlib.suppress(psutil.NoSuchProcess):
                 chance.choice(children).kill()
         time.sleep(chance.uniform(0.2, 1.5))
-    # A killed process may leave the lock of the task queue taken, and django-q waits for ever: restart it, as the
+    # A killed process may keep the lock of the task queue, so that django-q waits forever: restart it, as the
     # supervisor does.
     panel.kill(queue)
     panel.start("qcluster")

@@ -43,7 +43,7 @@ def run_to_its_end(command: list[str], environment: dict[str, str], directory: P
 
 
 class Panel:
-    """`manage.py up` in a session of its own, its output in a file."""
+    """`manage.py up` in its own session, with its output in a file."""
 
     def __init__(self, state_dir: Path, repository: Path, directory: Path) -> None:
         self.state_dir, self.port, self._repository = state_dir, free_port(), repository
@@ -55,7 +55,7 @@ class Panel:
         with self._output.open("wb") as output:
             self._process = subprocess.Popen(
                 self.command("up"),
-                # Nothing of the panel may need its working directory.
+                # The panel must not depend on its working directory.
                 cwd="/",
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
@@ -86,7 +86,7 @@ class Panel:
         wait_for(is_said, timeout_s=timeout_s, explain=lambda: f"{text!r} was not said: {self.said}")
 
     def descendants(self) -> list[psutil.Process]:
-        """Return every process that the panel has started, in whatever session."""
+        """Return all processes that the panel has started, in any session."""
         return list(psutil.Process(self._process.pid).children(recursive=True))
 
     def part(self, name: str) -> psutil.Process:
@@ -166,7 +166,7 @@ def test_first_start_use_and_restart(panel: Panel) -> None:
         "No database cluster found for project nobody (k8s name: nobody). "
         f"Available clusters: {demo['database']['cluster']}"
     )
-    # On the same port as well: it is no other program that has it.
+    # The port is in use by this panel, not by another program.
     for port in (panel.port, free_port()):
         second = panel.manage("up", PORT=str(port))
         assert (second.code, second.out) == (1, "")
@@ -178,7 +178,7 @@ def test_first_start_use_and_restart(panel: Panel) -> None:
         row = connection.execute("SELECT current_user").fetchone()
         assert row == ("postgres",)
 
-    # No part of it is missed for long, and no secret is where it should not be.
+    # Killed processes are restarted, and no secret is in the files.
     for name in ("queue", "watcher", "web"):
         panel.part(name).kill()
     done = panel.manage("provision", "aaa", "--wait", "--json", "--timeout-s", "60")
@@ -195,13 +195,13 @@ def test_first_start_use_and_restart(panel: Panel) -> None:
     for path in [*panel.state_dir.glob("panel.sqlite3*"), *panel.state_dir.glob("logs/*")]:
         assert password.encode() not in path.read_bytes(), path
 
-    # Ctrl-C: nothing stays behind, and the state serves the next start.
+    # Ctrl-C ends all processes, and the next start uses the same state.
     family = panel.descendants()
     assert len(family) > 8
     assert panel.stop() == 0
     wait_until_gone(family, timeout_s=5)
     assert not list((panel.state_dir / "run").glob("*.json"))
-    # Nothing counts as alive any more, however short ago it was.
+    # No component counts as alive after the stop.
     doctor = panel.manage("doctor")
     assert doctor.code == 1
     silent = panel.manage("alive", "queue")
@@ -219,7 +219,7 @@ def test_first_start_use_and_restart(panel: Panel) -> None:
     assert "demo" not in panel.said
     wait_for(lambda: is_reachable(url), timeout_s=30)
 
-    # Killed outright, it takes everything with it, and the next start is none the worse.
+    # After SIGKILL all processes end too, and the next start works.
     family = panel.descendants()
     panel.stop(signal.SIGKILL)
     wait_for(
@@ -248,7 +248,7 @@ def is_reachable(url: str) -> bool:
 
 
 def up(repository: Path, state_dir: Path, *arguments: str, **environment: str) -> Ran:
-    """Start a panel that can't start."""
+    """Try to start a panel that can't start."""
     command = [sys.executable, str(repository / "manage.py"), "up", *arguments]
     return run_to_its_end(command, hermetic_environment(state_dir, **environment))
 

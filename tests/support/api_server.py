@@ -1,4 +1,4 @@
-"""An embedded API server in a thread of its own."""
+"""An embedded API server in its own thread."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ServerApi(Rest):
         self.server = server
 
     def as_nobody(self) -> Rest:
-        """Requests of a user without any right."""
+        """Requests of a user without permissions."""
         return Rest(replace(self.access, token=NOBODY_TOKEN))
 
 

@@ -1,4 +1,4 @@
-"""Objects on a test's cluster as people change them, and projects on it."""
+"""Changes to objects on a test's cluster from outside the panel, and projects on it."""
 
 import time
 from typing import Any
@@ -36,7 +36,7 @@ def apply_theirs(name: str, **labels: str) -> None:
 
 
 def change(kind: Kind, name: str, patch: dict[str, Any]) -> None:
-    """Change an object as somebody else does."""
+    """Change an object from outside the panel."""
     connect()._request(
         "PATCH",
         kind.path("default", name),

@@ -14,7 +14,7 @@ from tests.support.processes import hermetic_environment
 
 @dataclass(frozen=True)
 class Ran:
-    """What became of a command: exit code and streams."""
+    """The result of a command: exit code and streams."""
 
     code: int
     out: str
@@ -26,7 +26,9 @@ class Ran:
 
 
 def run(*arguments: str) -> Ran:
-    """Run a management command in this process, on the test's database. Its errors become what the shell would see."""
+    """Run a management command in this process, on the test's database. Errors become the output and exit code of a
+    shell.
+    """
     out, err, code = io.StringIO(), io.StringIO(), 0
     try:
         call_command(*arguments, stdout=out, stderr=err)
@@ -42,7 +44,7 @@ Program = Callable[..., Ran]
 
 
 def shell(repository: Path, state_dir: Path, code: str, **environment: str) -> str:
-    """Run Python in a process of its own, with the panel's settings; return what it prints."""
+    """Run Python in another process, with the panel's settings; return its output."""
     ran = subprocess.run(
         [sys.executable, "-c", f"import django; django.setup()\n{code}"],
         cwd=repository,

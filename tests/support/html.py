@@ -1,4 +1,4 @@
-"""Read a page as a person does: texts and links, not the classes of the theme."""
+"""Texts and links of a page, without the classes of the theme."""
 
 import re
 

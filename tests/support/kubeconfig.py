@@ -14,9 +14,9 @@ class KubeconfigError(Exception):
 
 
 def load_kubeconfig(path: Path, scratch: Path) -> Access:
-    """Read the current context of a kubeconfig; certificates given inline are written below `scratch`.
+    """Read the current context of a kubeconfig. Inline certificates are written to files below `scratch`.
 
-    Tokens, token files and client certificates are understood. Raises KubeconfigError for logins by a plugin.
+    Tokens, token files and client certificates are supported. Raises KubeconfigError for login plugins.
     """
     config = yaml.safe_load(path.read_text())
     context = _named(config, "contexts", config["current-context"])["context"]

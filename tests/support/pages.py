@@ -9,12 +9,12 @@ HTMX = {"HX-Request": "true"}
 
 
 def log_in(*permissions: str, is_staff: bool = True) -> Client:
-    """Return a client of maria's, with these permissions of the app `projects`."""
+    """Return a logged-in client of the user maria, with these permissions of the app `projects`."""
     client = Client()
     client.force_login(UserFactory.create(permissions=list(permissions), is_staff=is_staff, username="maria"))
     return client
 
 
 def page(name: str, *args: int) -> str:
-    """Return the address of one of the own pages."""
+    """Return the address of one of the panel's pages."""
     return reverse(f"projects:{name}", args=args)

@@ -1,4 +1,4 @@
-"""Run passes as the queue would, until a project is where a test wants it."""
+"""Run passes of a project until a test's condition holds."""
 
 import time
 from collections.abc import Callable
@@ -12,7 +12,9 @@ from provisioning.reconcile.loop import run_pass
 
 
 def follow(project: Project, until: Callable[[Project], object], timeout_s: float = 30.0) -> Project:
-    """Run passes of the project, as the queue would, until `until` says so; fail with its last words otherwise."""
+    """Run passes of the project, as the queue does, until `until` holds; fail with its last message after
+    `timeout_s`.
+    """
     end = time.monotonic() + timeout_s
     while True:
         run_pass(project.pk)
@@ -29,7 +31,7 @@ def is_running(project: Project) -> bool:
 
 
 def available_clusters() -> str:
-    """Return what a message says of the clusters that there are: of a shared one, the first six and how many more."""
+    """Return the sentence of messages about the existing clusters: the first six names and the number of others."""
     names = sorted(cluster.name for cluster in list_clusters("default"))
     more = f" and {len(names) - 6} more" if len(names) > 6 else ""
     return f"Available clusters: {', '.join(names[:6])}{more}"

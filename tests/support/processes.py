@@ -1,4 +1,4 @@
-"""The panel's real processes in a state directory of their own, for tests that kill them."""
+"""The panel's processes in their own state directory, for tests that kill them."""
 
 import contextlib
 import json
@@ -20,7 +20,7 @@ _INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")
 
 
 def hermetic_environment(state_dir: Path, **more: str) -> dict[str, str]:
-    """Return an environment with nothing of the tester's but what programs need to start."""
+    """Return an environment without variables of the tester, except for those that programs need to start."""
     kept = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     return {**kept, "STATE_DIR": str(state_dir), "DJANGO_SETTINGS_MODULE": "controlpanel.settings", **more}
 
@@ -32,7 +32,7 @@ def free_port() -> int:
 
 
 class Panel:
-    """Runs `manage.py` commands against one STATE_DIR and one cluster; ends all that it started."""
+    """Runs `manage.py` commands with one STATE_DIR and one cluster; ends all processes that it started."""
 
     def __init__(self, state_dir: Path, kubeconfig: Path | None = None, **environment: str) -> None:
         self.state_dir = state_dir
@@ -50,7 +50,7 @@ class Panel:
             self.kill(child)
 
     def run(self, *arguments: str, check: bool = True, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
-        """Run one command to its end."""
+        """Run one command and wait for its end."""
         return subprocess.run(
             [sys.executable, str(ROOT / "manage.py"), *arguments],
             env=self.environment,
@@ -62,7 +62,9 @@ class Panel:
         )
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """Start a process that stays, in a process group of its own; its output goes to a log in the state."""
+        """Start a process that keeps running, in its own process group. Its output goes to a log in the state
+        directory.
+        """
         log = self.state_dir / f"{arguments[0]}-{len(self._children)}.log"
         with log.open("wb") as output:
             child = subprocess.Popen(
@@ -77,18 +79,18 @@ class Panel:
         return child
 
     def kill(self, child: subprocess.Popen[bytes]) -> None:
-        """kill -9 of a process and all that it started."""
+        """Kill a process and all that it started with SIGKILL."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
         child.wait(10)
 
     def status(self, *names: str) -> list[dict[str, Any]]:
-        """Return what `status --json` says, one object a project."""
+        """Return the output of `status --json`, one object for each project."""
         output = self.run("status", *names, "--json").stdout
         return [json.loads(line) for line in output.splitlines()]
 
     def wait_until(self, is_so: Callable[[], bool], what: str, timeout_s: float) -> float:
-        """Wait for something; return the seconds it took. Fails with what the panel's status says."""
+        """Wait until `is_so` holds; return the seconds that it took. Fails with the panel's status."""
 
         def explain() -> str:
             lines = "\n".join(f"{row['project']}: {row['phase']} {row['message']}" for row in self.status())
@@ -99,7 +101,7 @@ class Panel:
         return time.monotonic() - start
 
     def count(self, sql: str) -> int:
-        """Ask the panel's database directly, without the price of a new Python."""
+        """Query the panel's database directly, without starting Python."""
         with sqlite3.connect(self.state_dir / "panel.sqlite3", timeout=20) as database:
             row = database.execute(sql).fetchone()
         database.close()
@@ -109,6 +111,6 @@ class Panel:
         return self.count("SELECT count(*) FROM projects_project WHERE phase = 'Running'")
 
     def everything_written(self) -> bytes:
-        """Return all bytes of the state directory's files: database, queue, logs."""
+        """Return the bytes of all files in the state directory: database, queue, logs."""
         files = [path for path in self.state_dir.rglob("*") if path.is_file()]
         return b"\n".join(path.read_bytes() for path in files)

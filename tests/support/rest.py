@@ -89,7 +89,7 @@ class Access:
     verify: bool = True
 
     def ssl_context(self) -> ssl.SSLContext | None:
-        """None for plain HTTP."""
+        """Return None for plain HTTP."""
         if not self.url.startswith("https"):
             return None
         context = ssl.create_default_context(cafile=self.ca_file)
@@ -110,7 +110,7 @@ class RefusedError(Exception):
 
 @dataclass
 class Rest:
-    """One identity's requests. Nothing is retried or redirected, and no environment variable has a say.
+    """The requests of one identity. Requests are not retried or redirected, and environment variables have no effect.
 
     `headers` are sent with every request.
     """
@@ -136,7 +136,7 @@ class Rest:
         accept: str = JSON,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """Send one request. `body` is sent as it is when it is text or bytes, else as JSON."""
+        """Send one request. A `body` of text or bytes is sent unchanged, any other as JSON."""
         with self._request(verb, path, body, params, content_type, accept, headers) as response:
             return _answer(response)
 
@@ -198,7 +198,7 @@ class Rest:
 
     @contextmanager
     def watch_lines(self, path: str, *, timeout_s: int = 10, **params: str | int | bool) -> Iterator[Iterator[bytes]]:
-        """The same, with the events not yet parsed."""
+        """Like `watch`, but with unparsed events."""
         query: Params = {"watch": "true", "timeoutSeconds": timeout_s, **params}
         read_timeout_s = timeout_s + REQUEST_TIMEOUT_S
         with self._request("GET", path, None, query, JSON, JSON, None, read_timeout_s) as response:
@@ -211,12 +211,12 @@ class Rest:
             yield _lines(response)
 
     def watched(self, path: str, count: int, *, timeout_s: int = 10, **params: str | int | bool) -> list[Object]:
-        """The first `count` events of a new watch, or fewer where it ends before."""
+        """Return the first `count` events of a new watch, or fewer if it ends earlier."""
         with self.watch(path, timeout_s=timeout_s, **params) as events:
             return [event for _, event in zip(range(count), events, strict=False)]
 
     def events(self, path: str, *, timeout_s: int = 1, **params: str | int | bool) -> list[Object]:
-        """Every event of a watch of `timeout_s` seconds."""
+        """Return all events of a watch of `timeout_s` seconds."""
         with self.watch(path, timeout_s=timeout_s, **params) as events:
             return list(events)
 
@@ -259,7 +259,7 @@ def _answer(response: urllib3.BaseHTTPResponse) -> Answer:
 
 
 def _lines(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
-    """Split a stream into lines, however its chunks fall."""
+    """Split a stream into lines, across its chunks."""
     rest = b""
     for chunk in response.stream(amt=None):
         *whole, rest = (rest + chunk).split(b"\n")
@@ -277,7 +277,7 @@ def _query(params: Params | None) -> str:
 
 
 def refusal(answer: Answer) -> tuple[int, str | None, str]:
-    """What a Status says, for comparing in one assertion: HTTP status, reason, message."""
+    """Return a Status's HTTP status, reason and message, to be compared in one assertion."""
     assert answer.body["kind"] == "Status", answer.text[:300]
     assert answer.body["apiVersion"] == "v1"
     assert answer.body["status"] == "Failure"
@@ -287,5 +287,5 @@ def refusal(answer: Answer) -> tuple[int, str | None, str]:
 
 
 def event_types(events: Sequence[Object]) -> list[tuple[str, str]]:
-    """(type, object name) of watch events."""
+    """Return (type, object name) of watch events."""
     return [(event["type"], event["object"]["metadata"].get("name", "")) for event in events]

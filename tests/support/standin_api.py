@@ -1,4 +1,4 @@
-"""An embedded cluster as its administrator: Clusters, Secrets, operations, and bodies to create them from."""
+"""An embedded cluster as its administrator: Clusters, Secrets, operations, and bodies to create them."""
 
 import base64
 from functools import cached_property
@@ -18,12 +18,12 @@ ENDPOINT = "controlpanel.fullstackagent.io/endpoint"
 
 
 def administrator_of(cluster: EmbeddedCluster) -> Rest:
-    """Requests with the kubeconfig of a running cluster."""
+    """Return requests with the kubeconfig of a running cluster."""
     return Rest(load_kubeconfig(cluster.kubeconfig, cluster.kubeconfig.parent))
 
 
 def write_password(cluster: EmbeddedCluster, secret: str, password: str) -> None:
-    """Replace the password in a Secret of KubeBlocks, as its operator or a person would."""
+    """Replace the password in a Secret of KubeBlocks, as its operator or a person does."""
     rest = administrator_of(cluster)
     rest.send(
         "PATCH",
@@ -35,7 +35,7 @@ def write_password(cluster: EmbeddedCluster, secret: str, password: str) -> None
 
 
 class Api:
-    """One embedded cluster, as its administrator."""
+    """Requests to one embedded cluster as its administrator."""
 
     def __init__(self, cluster: EmbeddedCluster) -> None:
         self.cluster = cluster
@@ -45,7 +45,7 @@ class Api:
         return administrator_of(self.cluster)
 
     def call(self, verb: Verb, path: str, body: Any = None, content_type: str = JSON) -> Any:
-        """The body of the answer, or None for a 404. Raises RefusedError for any other refusal."""
+        """Return the body of the answer, or None for a 404. Raises RefusedError for any other refusal."""
         try:
             return self._rest.send(verb, path, body, content_type=content_type)
         except RefusedError as error:
@@ -97,13 +97,13 @@ class Api:
         return f"postgresql://{secret['username']}:{secret['password']}@{endpoint}/postgres?connect_timeout=3"
 
     def query(self, name: str, statement: str) -> Any:
-        """The first value of the first row, by a new connection with the credentials of the Cluster."""
+        """Return the first value of the first row, from a new connection with the credentials of the Cluster."""
         with psycopg.connect(self.database_url(name)) as connection:
             row = connection.execute(statement).fetchone()
         return None if row is None else row[0]
 
     def operate(self, name: str, kind: str, cluster: str, **spec: Any) -> str:
-        """Create an OpsRequest and wait for its end; its last phase."""
+        """Create an OpsRequest and wait for its end; return its last phase."""
         body = {"metadata": {"name": name}, "spec": {"clusterName": cluster, "type": kind, **spec}}
         self.create(OPERATIONS, "opsrequests", "OpsRequest", body)
         ended = wait_for(
@@ -118,7 +118,7 @@ class Api:
 
 
 def cluster_spec(**changes: Any) -> dict[str, Any]:
-    """A minimal v1 Cluster's spec; None leaves a field out, `component` is merged into the component's."""
+    """Return a minimal spec of a v1 Cluster. None leaves a field out; `component` is merged into the component."""
     claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
     component = {
         "name": "postgresql",

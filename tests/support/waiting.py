@@ -1,4 +1,4 @@
-"""Wait until something holds, and fail with what was seen last."""
+"""Wait until a condition holds, and fail with the last observation."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""A person's HTTP session with one of the panel's web servers."""
+"""HTTP sessions of a person with one of the panel's web servers."""
 
 import requests
 
@@ -6,7 +6,7 @@ TIMEOUT_S = 30.0
 
 
 class WebSession:
-    """Cookies of one person. No proxy or certificate of the environment is used."""
+    """The cookies of one person. Proxies and certificates of the environment are not used."""
 
     def __init__(self, base: str) -> None:
         self.base = base.rstrip("/")
@@ -20,7 +20,7 @@ class WebSession:
         return self._session.get(self.base + path, timeout=TIMEOUT_S)
 
     def send(self, path: str, fields: dict[str, str]) -> requests.Response:
-        """POST a form with the token against forged requests, which a page has to have set before."""
+        """POST a form with the CSRF token that an earlier page has set."""
         token = next(value for name, value in self._session.cookies.items() if "csrf" in name)
         return self._session.post(
             self.base + path,
