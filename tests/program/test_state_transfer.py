@@ -29,7 +29,7 @@ from tests.factories import *
 for number, phase in enumerate(Phase.values):
     project = provisioned_project(name=f"p{number}")
     Project.objects.filter(pk=project.pk).update(phase=phase)
-    ProjectVariable.objects.create(project=project, name="TOKEN", value=EncryptedText.of(f"sEcret-{number}-ü"))
+    ProjectVariable.objects.create(project=project, name="TOKEN", value=EncryptedText.of(f"kEy-{number}-ü"))
     record_event(project, actor="ada", reason="Changed", message="ada changed the description.")
 ada = User.objects.create_superuser("ada", password="Tr0ub4dor-3x")
 ada.groups.add(Group.objects.get(name="Operator"))
@@ -138,7 +138,7 @@ def test_state_moves_to_postgresql_and_back(source, exported, server, tmp_path):
 
 def test_file_is_private_and_has_no_plain_secret(source, exported):
     text = exported.read_text()
-    assert "sEcret-1" not in text
+    assert "kEy-1" not in text
     for _, url, _ in json.loads(source.run(READ))["passwords"]:
         assert url is None or url.split("@")[0].rsplit(":", 1)[1] not in text
     assert stat.S_IMODE(exported.stat().st_mode) == 0o600

@@ -135,4 +135,4 @@ def test_a_missing_table_of_sqlite_asks_for_migrations(tmp_path):
 
 
 def test_a_wrong_statement_of_sqlite_is_a_mistake_of_the_panel(tmp_path):
-    assert explain_unusable(sqlite_error(tmp_path / "a.sqlite3", "SELEC 1")) == ""
+    assert explain_unusable(sqlite_error(tmp_path / "a.sqlite3", "SELECT FROM 1")) == ""
