@@ -47,7 +47,7 @@ class Api(Rest):
         self.send("DELETE", "/devcluster/requests")
 
     def counts(self) -> "Counts":
-        """Return what the panel has asked of the API server since `forget_counts`."""
+        """Return the panel's requests to the API server since `forget_counts`."""
         rows = self.read("/devcluster/requests")["requests"]
         found: Counter[tuple[str, str]] = Counter()
         for row in rows:
@@ -57,7 +57,7 @@ class Api(Rest):
 
 
 class Counts:
-    """Requests by verb and resource. `watches` are long ones, counted when they begin."""
+    """Requests by verb and resource. A watch is counted when it starts."""
 
     def __init__(self, by_kind: Counter[tuple[str, str]]) -> None:
         self.by_kind = by_kind
@@ -79,26 +79,25 @@ class Counts:
 
 
 class FirstSeen:
-    """When each object of a kind was first seen, by a watch of its own: {name: (time.monotonic(), object)}.
+    """Records when a watch first saw each object of a kind, by project (monotonic seconds).
 
-    The thread ends with its process, or when the API server goes.
+    The thread ends with its process, or when the API server stops.
     """
 
     def __init__(self, api: Api, path: str) -> None:
         _, version = api.list_all(path)
         self.moments: dict[str, float] = {}
-        self.owners: dict[str, str] = {}
         self._lock = threading.Lock()
         threading.Thread(target=self._follow, args=(api, path, version), daemon=True).start()
 
     def _follow(self, api: Api, path: str, version: str) -> None:
         with (
-            # Raised when the stage is taken down.
+            # Raised when the benchmark stops the API server.
             contextlib.suppress(urllib3.exceptions.HTTPError, OSError),
             api.watch_lines(path, timeout_s=_LONGEST_RUN_S, resourceVersion=version) as lines,
         ):
             for line in lines:
-                # Only additions count: the others are not worth their parsing.
+                # Skip parsing other events: only additions count.
                 if line.startswith(b'{"type":"ADDED"'):
                     self._note(json.loads(line)["object"], time.monotonic())
 
@@ -108,6 +107,6 @@ class FirstSeen:
             self.moments.setdefault(labels.get("controlpanel.fullstackagent.io/project", ""), now)
 
     def snapshot(self) -> dict[str, float]:
-        """Return the moments by the project's name."""
+        """Return {project name: seconds} so far."""
         with self._lock:
             return dict(self.moments)

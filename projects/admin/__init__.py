@@ -1,4 +1,4 @@
-"""Django's admin of every model, a module a model. Imports all other packages of this app."""
+"""Django's admin, one module per model. Imports all other packages of this app."""
 
 from django.contrib import admin
 

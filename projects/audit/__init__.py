@@ -1,4 +1,4 @@
-"""Who did what, and from where: the audit log and the admin's own history, both redacted.
+"""Who did what, and from where: the audit log, and Django's admin history, both redacted.
 
-Imports `access`, `models` and what is below them.
+Imports `access`, `models` and the packages below them.
 """

@@ -1,4 +1,4 @@
-"""What keeps secrets secret: redaction, encryption at rest and its keys, hostile text made plain.
+"""Keeps secrets secret: redaction, encryption at rest and its keys, and making hostile text printable.
 
 The lowest package: imports no other package of the panel.
 """

@@ -1,4 +1,4 @@
-"""Words and rules without rows: states, names, what may be asked when, who may do what.
+"""Rules without rows: states, names, limits of forms, which requests a project accepts, who may do what.
 
 Pure, apart from Django's user types. Imports `confidential` only.
 """

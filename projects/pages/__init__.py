@@ -1,4 +1,4 @@
-"""The HTMX pages: they read rows, and change things only through `services`. They never call the cluster.
+"""The HTMX pages. They read rows, change them only through `services`, and never call the cluster.
 
-Imports `services` and what is below it. A page and its refresh include the same template.
+A page and its refresh include the same template. Imports `services` and the packages below it.
 """

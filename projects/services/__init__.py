@@ -1,4 +1,5 @@
-"""Requests of people and scripts: each saves the intent, an event and a task in one transaction.
+"""Requests of users and scripts: provision, retry, cancel, adopt, rotate, reveal, delete, forget.
 
-Imports `audit` and what is below it. Pages, the admin and commands call these functions; `save()` and signals never do.
+Each saves the intent, an event and a task in one transaction. Pages, the admin and commands call these functions;
+`save()` and signals never do. Imports `audit` and the packages below it.
 """

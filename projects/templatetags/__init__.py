@@ -1,1 +1,1 @@
-"""Template tags and filters for rows as pages and the admin show them. Imports `pages` and what is below it."""
+"""Template tags and filters that the admin and the pages share. Imports `pages` and the packages below it."""

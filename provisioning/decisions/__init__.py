@@ -1,4 +1,4 @@
-"""(desired, observed, now) → decision. Pure: no rows, no requests, and the clock is an argument.
+"""(desired, observed, now) → decision: the next action and the status messages.
 
-Imports `objects` and `projects.domain`.
+Pure: no rows, no requests, and the clock is an argument. Imports `objects` and `projects.domain`.
 """

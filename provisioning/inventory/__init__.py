@@ -1,4 +1,4 @@
-"""What is in the cluster that no project owns: unmanaged clusters and orphaned objects, found and ended.
+"""Objects in the cluster that belong to no project: unmanaged clusters and orphaned objects, and what becomes of them.
 
-Imports `reconcile` and what is below it, never `queue`.
+Imports `reconcile` and the packages below it, never `queue`.
 """

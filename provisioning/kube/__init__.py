@@ -1,4 +1,4 @@
-"""The only client of the API server: configuration, requests, watches, and errors in sentences.
+"""The only client of the API server: configuration, requests, watches, and errors with messages for users.
 
-Imports `objects.readers`; the only package that imports the `kubernetes` library.
+The only package that imports the `kubernetes` library. Imports `objects.readers`.
 """

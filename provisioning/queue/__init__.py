@@ -1,4 +1,4 @@
 """The sweep, which enqueues passes that are due or lost, and the masking of task results.
 
-Imports `reconcile` and what is below it, never `inventory`.
+Imports `reconcile` and the packages below it, never `inventory`.
 """

@@ -1,4 +1,5 @@
-"""One pass for one project under a lease: observe, decide, apply, record.
+"""One pass for one project under a lease: observe, decide, apply, record. Start with `loop.py`.
 
-Start with `loop.py`. Imports `decisions`, `kube`, `objects` and `projects.services`.
+Also drift, deletion (`teardown.py`), password rotation, and plans. Imports `decisions`, `kube`, `objects` and
+`projects.services`.
 """

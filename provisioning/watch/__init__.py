@@ -1,4 +1,4 @@
-"""The watcher: a list+watch for each kind enqueues a pass when an object changes. Without it passes run later.
+"""The watcher: one list+watch per kind enqueues a pass when an object changes, and resumes after errors.
 
-Imports `tasks` and what is below it.
+Without it, passes run later. Imports `tasks` and the packages below it.
 """
