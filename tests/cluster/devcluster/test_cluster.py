@@ -1,4 +1,4 @@
-"""The embedded cluster as a whole: restarts, ends of every kind, and sentences for what goes wrong."""
+"""The embedded cluster as a whole: restarts, shutdown, and messages about problems."""
 
 import os
 import signal
@@ -55,7 +55,7 @@ def start_command(state_dir: Path) -> "subprocess.Popen[str]":
     return process
 
 
-def test_a_restart_keeps_address_credentials_and_data(tmp_path):
+def test_restart_keeps_address_credentials_and_data(tmp_path):
     with EmbeddedCluster(quick(tmp_path)) as cluster:
         api = Api(cluster)
         api.create_cluster("kept")
@@ -78,7 +78,7 @@ def test_a_restart_keeps_address_credentials_and_data(tmp_path):
         assert api.phase("kept") == "Running"
 
 
-def test_a_restart_starts_the_sandboxes_again(tmp_path):
+def test_restart_starts_the_sandboxes(tmp_path):
     options = quick(tmp_path, is_ephemeral=True)
     with EmbeddedCluster(quick(tmp_path)) as cluster:
         api = Api(cluster)
@@ -96,7 +96,7 @@ def test_a_restart_starts_the_sandboxes_again(tmp_path):
         assert process_of(api, "again") != process
 
 
-def test_the_stand_ins_outlive_an_api_server_in_trouble(tmp_path):
+def test_stand_ins_survive_a_failing_api_server(tmp_path):
     with EmbeddedCluster(quick(tmp_path, is_ephemeral=True)) as cluster:
         api = Api(cluster)
         for user in ("system:kubeblocks", "system:kubelet", "system:statefulsets"):
@@ -114,7 +114,7 @@ def test_the_stand_ins_outlive_an_api_server_in_trouble(tmp_path):
         assert api.query("tough", "SELECT 1") == 1
 
 
-def test_the_kubeconfig_is_private_and_complete(tmp_path):
+def test_kubeconfig_is_private_and_complete(tmp_path):
     with EmbeddedCluster(quick(tmp_path, postgres="none", sandboxes="none")) as cluster:
         assert stat.S_IMODE(cluster.kubeconfig.stat().st_mode) == 0o600
         access = load_kubeconfig(cluster.kubeconfig, tmp_path)
@@ -124,13 +124,13 @@ def test_the_kubeconfig_is_private_and_complete(tmp_path):
         rest.close()
 
 
-def test_two_clusters_do_not_share_a_state_directory(tmp_path):
+def test_state_directory_serves_one_cluster(tmp_path):
     options = quick(tmp_path, postgres="none", sandboxes="none")
     with EmbeddedCluster(options), pytest.raises(ClusterError, match="Another embedded cluster runs on"):
         EmbeddedCluster(options).start()
 
 
-def test_a_port_in_use_gets_a_sentence(tmp_path):
+def test_port_in_use_is_explained(tmp_path):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -139,13 +139,13 @@ def test_a_port_in_use_gets_a_sentence(tmp_path):
             EmbeddedCluster(quick(tmp_path, port=port, postgres="none")).start()
 
 
-def test_a_broken_state_directory_gets_a_sentence(tmp_path):
+def test_unusable_state_directory_is_explained(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ClusterError, match="cannot be used"):
         EmbeddedCluster(quick(tmp_path / "file" / "below")).start()
 
 
-def test_a_machine_without_postgresql_says_what_is_missing(tmp_path, monkeypatch):
+def test_missing_postgresql_is_explained(tmp_path, monkeypatch):
     # The search of the machine is what varies from machine to machine; all that follows is ours and runs.
     monkeypatch.setattr(postgres_binaries, "_candidates", list)
     with EmbeddedCluster(quick(tmp_path)) as cluster:
@@ -158,7 +158,7 @@ def test_a_machine_without_postgresql_says_what_is_missing(tmp_path, monkeypatch
         assert api.phase("hopeless") == "Creating"
 
 
-def test_simulated_databases_run_with_nothing_behind_them(tmp_path):
+def test_simulated_databases_have_no_server(tmp_path):
     with EmbeddedCluster(quick(tmp_path, postgres="none", sandboxes="none")) as cluster:
         api = Api(cluster)
         api.create_cluster("hollow")
@@ -166,7 +166,7 @@ def test_simulated_databases_run_with_nothing_behind_them(tmp_path):
         assert wait_for(lambda: api.secret("hollow-postgresql-account-postgres"), bool)["username"] == "postgres"
 
 
-def test_the_command_stops_at_a_signal_within_five_seconds(tmp_path, command):
+def test_command_stops_within_five_seconds(tmp_path, command):
     api = Api(EmbeddedCluster(quick(tmp_path / "cluster")))
     api.create_cluster("stopped")
     api.wait_phase("stopped", "Running")
@@ -180,7 +180,7 @@ def test_the_command_stops_at_a_signal_within_five_seconds(tmp_path, command):
     assert is_free(port)
 
 
-def test_nothing_is_left_when_the_cluster_is_killed(tmp_path, command):
+def test_killed_cluster_leaves_no_process(tmp_path, command):
     api = Api(EmbeddedCluster(quick(tmp_path / "cluster")))
     api.create_cluster("orphan")
     api.wait_phase("orphan", "Running")
@@ -198,7 +198,7 @@ def test_nothing_is_left_when_the_cluster_is_killed(tmp_path, command):
         assert again.database_url("orphan") == url
 
 
-def test_twenty_databases_come_up_together(tmp_path):
+def test_twenty_databases_start_together(tmp_path):
     with EmbeddedCluster(quick(tmp_path, sandboxes="none", is_ephemeral=True)) as cluster:
         api = Api(cluster)
         names = [f"crowd-{number}" for number in range(20)]

@@ -1,4 +1,4 @@
-"""The arithmetic of the benches."""
+"""Percentiles, exponents and number formats of the benchmarks."""
 
 import json
 from pathlib import Path
@@ -19,18 +19,18 @@ def test_percentile_needs_a_value():
 
 
 @pytest.mark.parametrize("exponent", [0.0, 1.0, 2.0])
-def test_the_exponent_of_a_growth_is_found(exponent):
+def test_exponent_of_growth(exponent):
     points = [(n, 3 * n**exponent) for n in (100, 1000, 10_000)]
     assert fit_exponent(points) == pytest.approx(exponent)
 
 
-def test_one_size_is_no_growth():
+def test_growth_needs_two_sizes():
     with pytest.raises(ValueError, match="two sizes"):
         fit_exponent([(100, 1.0), (100, 2.0)])
 
 
 @pytest.mark.parametrize(("value", "expected"), [(12345, "12,345"), (0.123, "0.12"), (45.67, "45.7"), ("x", "x")])
-def test_numbers_are_shown_with_the_digits_that_count(value, expected):
+def test_numbers_have_significant_digits(value, expected):
     assert shown(value) == expected
 
 

@@ -1,4 +1,4 @@
-"""`.ci/audit.py`, which `make check` runs: a package with a known hole fails it, and is named with its remedy."""
+"""`.ci/audit.py`, which `make check` runs: a package with a known vulnerability fails it."""
 
 import json
 import subprocess
@@ -72,20 +72,20 @@ def audit(repository: Path, tmp_path: Path, source: str) -> subprocess.Completed
 
 
 @pytest.mark.parametrize("source", [Source], indirect=True)
-def test_a_known_hole_fails_the_checks_and_is_named(repository, tmp_path, source):
+def test_known_vulnerability_fails_the_audit(repository, tmp_path, source):
     ran = audit(repository, tmp_path, source)
     assert ran.returncode == 1, ran.stdout + ran.stderr
     assert f"django {version('django')} has GHSA-aaaa-bbbb-cccc; fixed in 99.1." in ran.stdout.splitlines()
 
 
 @pytest.mark.parametrize("source", [CleanSource], indirect=True)
-def test_where_the_source_knows_of_none_it_says_that_it_was_asked(repository, tmp_path, source):
+def test_audit_without_findings_names_its_source(repository, tmp_path, source):
     ran = audit(repository, tmp_path, source)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "have no known vulnerability" in ran.stdout
 
 
-def test_a_source_that_can_not_be_reached_is_no_clean_bill(repository, tmp_path):
+def test_unreachable_source_is_reported(repository, tmp_path):
     ran = audit(repository, tmp_path, "http://127.0.0.1:9/v1/query")
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "known vulnerabilities were not checked" in ran.stdout

@@ -1,4 +1,4 @@
-"""Packages are pinned by version and hash; `make setup`, the image and the audit hold to it."""
+"""Packages are pinned by version and hash in `make setup`, the image and the audit."""
 
 import re
 import subprocess
@@ -25,7 +25,7 @@ def audit(repository, tmp_path, requirements):
     )
 
 
-def test_a_pin_with_hashes_passes(repository, tmp_path):
+def test_pin_with_hashes_passes(repository, tmp_path):
     ran = audit(repository, tmp_path, f"django=={version('django')} \\\n{HASH} \\\n{HASH}\n")
     assert ran.returncode == 0, ran.stdout
     assert "1 packages are pinned" in ran.stdout
@@ -42,7 +42,7 @@ def test_a_pin_with_hashes_passes(repository, tmp_path):
         (f"django==0.1 \\\n{HASH}\n", "django is pinned to 0.1, but"),
     ],
 )
-def test_what_is_not_pinned_by_hash_fails_the_audit(repository, tmp_path, requirements, said):
+def test_pin_without_hash_fails_the_audit(repository, tmp_path, requirements, said):
     ran = audit(repository, tmp_path, requirements)
     assert ran.returncode == 1
     assert said in ran.stdout

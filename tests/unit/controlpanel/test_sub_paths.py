@@ -1,4 +1,4 @@
-"""The panel works at the root of a host, and refuses to be served under a path."""
+"""The panel works at the root of a host only, and refuses a path."""
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
@@ -10,13 +10,13 @@ from tests.hostile.test_settings import read_settings
 
 @pytest.mark.parametrize("name", ["SCRIPT_NAME", "FORCE_SCRIPT_NAME"])
 @pytest.mark.parametrize("path", ["/panel", "panel", "/a/b/"])
-def test_a_path_in_the_environment_is_refused_by_name(tmp_path, name, path):
+def test_path_in_the_environment_is_refused(tmp_path, name, path):
     with pytest.raises(ImproperlyConfigured, match=f"^{name} is set, but the panel can't be served under a path"):
         read_settings(tmp_path, **{name: path})
 
 
 @pytest.mark.parametrize("path", ["", "/"])
-def test_the_root_is_no_path(tmp_path, path):
+def test_root_is_accepted(tmp_path, path):
     assert read_settings(tmp_path, SCRIPT_NAME=path)
 
 
@@ -28,13 +28,13 @@ def ask(**environ):
 
 
 @pytest.mark.parametrize("path", ["/panel", "/panel/"])
-def test_a_server_that_mounts_the_panel_under_a_path_is_told(path):
+def test_server_that_mounts_the_panel_under_a_path_gets_an_error(path):
     status, body = ask(SCRIPT_NAME=path)
     assert status.startswith("500")
     assert body.startswith(b"The panel can't be served under a path.")
 
 
-def test_at_the_root_pages_are_served(db):
+def test_pages_are_served_at_the_root(db):
     status, body = ask(SCRIPT_NAME="")
     assert status == "200 OK"
     assert body.strip() == b"ok"

@@ -1,4 +1,4 @@
-"""What the embedded API server keeps, counts and breaks on request: the parts that a real API server does not have."""
+"""Storage, faults and request counts of the embedded API server, which a real API server does not have."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class TestRestart:
             after = int(api.send("POST", CONFIGMAPS, _configmap("new"))["metadata"]["resourceVersion"])
             assert after > before
 
-    def test_a_watch_from_before_the_restart_is_told_to_list_again(self, tmp_path: Path) -> None:
+    def test_watch_from_before_a_restart_has_to_list_again(self, tmp_path: Path) -> None:
         with running(tmp_path) as api:
             start = api.send("POST", CONFIGMAPS, _configmap("a"))["metadata"]["resourceVersion"]
             api.send("POST", CONFIGMAPS, _configmap("b"))
@@ -64,7 +64,7 @@ class TestRestart:
             (event,) = api.events(CONFIGMAPS, resourceVersion=start)
             assert (event["type"], event["object"]["code"]) == ("ERROR", 410)
 
-    def test_a_deletion_goes_on_after_a_restart(self, tmp_path: Path) -> None:
+    def test_deletion_continues_after_a_restart(self, tmp_path: Path) -> None:
         with running(tmp_path) as api:
             owner = api.send("POST", CONFIGMAPS, _configmap("owner"))["metadata"]["uid"]
             owned = _configmap("owned")
@@ -78,11 +78,11 @@ class TestRestart:
         with running(tmp_path) as api:
             wait_for(lambda: api.get(f"{CONFIGMAPS}/owned").status, lambda status: status == 404, timeout_s=5)
 
-    def test_the_file_is_for_its_owner_only(self, tmp_path: Path) -> None:
+    def test_file_is_private(self, tmp_path: Path) -> None:
         with running(tmp_path):
             assert (tmp_path / "objects.sqlite3").stat().st_mode & 0o077 == 0
 
-    def test_a_broken_file_is_said_at_the_start(self, tmp_path: Path) -> None:
+    def test_invalid_file_is_reported_at_the_start(self, tmp_path: Path) -> None:
         (tmp_path / "objects.sqlite3").write_bytes(b"this is no database, and it is long enough to be read as one" * 20)
         with pytest.raises(sqlite3.DatabaseError), running(tmp_path):
             pass
@@ -97,7 +97,7 @@ class TestReleases:
             ("v0.8.4", "apps.kubeblocks.io/v1alpha1", "operations.kubeblocks.io/v1alpha1"),
         ],
     )
-    def test_each_serves_its_own_kinds(self, tmp_path: Path, release: str, served: str, missing: str) -> None:
+    def test_each_release_serves_its_own_kinds(self, tmp_path: Path, release: str, served: str, missing: str) -> None:
         with running(tmp_path, kubeblocks=release) as api:
             kinds = {one["kind"] for one in api.send("GET", f"/apis/{served}")["resources"]}
             assert "OpsRequest" in kinds
@@ -106,7 +106,7 @@ class TestReleases:
 
 class TestFaults:
     @pytest.mark.parametrize("status", [500, 503, 403, 409, 410])
-    def test_a_status_without_effect(self, api: ServerApi, status: int) -> None:
+    def test_request_with_a_status_fault_has_no_effect(self, api: ServerApi, status: int) -> None:
         api.send(
             "POST", FAULTS, {"kind": "status", "status": status, "verb": "create", "resource": "configmaps", "count": 1}
         )
@@ -115,32 +115,32 @@ class TestFaults:
         assert api.call("GET", f"{CONFIGMAPS}/a").status == 404
         api.send("POST", CONFIGMAPS, _configmap("a"))
 
-    def test_too_many_requests_say_when_to_come_back(self, api: ServerApi) -> None:
+    def test_too_many_requests_have_retry_after(self, api: ServerApi) -> None:
         api.server.faults.add("status", status=429, retry_after_s=7, count=1)
         answer = api.call("GET", CONFIGMAPS)
         assert (answer.status, answer.headers["Retry-After"]) == (429, "7")
 
     @pytest.mark.parametrize(("kind", "happened"), [("timeout-before", False), ("timeout-after", True)])
-    def test_a_timeout_leaves_the_client_in_doubt(self, api: ServerApi, kind: str, happened: bool) -> None:
+    def test_timeout_may_hide_an_effect(self, api: ServerApi, kind: str, happened: bool) -> None:
         api.send("POST", FAULTS, {"kind": kind, "verb": "create", "seconds": 0.05, "count": 1})
         assert api.call("POST", CONFIGMAPS, _configmap("a")).status == 504
         assert (api.call("GET", f"{CONFIGMAPS}/a").status == 200) is happened
 
     @pytest.mark.parametrize(("kind", "happened"), [("reset-before", False), ("reset-after", True)])
-    def test_a_broken_connection_too(self, api: ServerApi, kind: str, happened: bool) -> None:
+    def test_broken_connection_may_hide_an_effect(self, api: ServerApi, kind: str, happened: bool) -> None:
         api.send("POST", FAULTS, {"kind": kind, "verb": "create", "count": 1})
         with pytest.raises(urllib3.exceptions.ProtocolError):
             api.call("POST", CONFIGMAPS, _configmap("a"))
         assert (api.call("GET", f"{CONFIGMAPS}/a").status == 200) is happened
 
-    def test_a_slow_body_arrives_whole(self, api: ServerApi) -> None:
+    def test_slow_body_is_complete(self, api: ServerApi) -> None:
         api.server.faults.add("slow-body", verb="get", seconds=0.2, count=1)
         api.send("POST", CONFIGMAPS, _configmap("a", k="v"))
         started = time.monotonic()
         assert api.send("GET", f"{CONFIGMAPS}/a")["data"] == {"k": "v"}
         assert time.monotonic() - started > 0.15
 
-    def test_a_stale_list_shows_the_past(self, api: ServerApi) -> None:
+    def test_stale_list_shows_an_older_state(self, api: ServerApi) -> None:
         api.send("POST", CONFIGMAPS, _configmap("old"))
         api.send("POST", FAULTS, {"kind": "stale-list", "resource": "configmaps", "count": 1})
         api.send("POST", CONFIGMAPS, _configmap("young"))
@@ -149,12 +149,12 @@ class TestFaults:
         assert "young" not in names
         assert "young" in [one["metadata"]["name"] for one in api.send("GET", CONFIGMAPS)["items"]]
 
-    def test_a_watch_that_is_gone(self, api: ServerApi) -> None:
+    def test_watch_is_gone(self, api: ServerApi) -> None:
         api.send("POST", FAULTS, {"kind": "watch-gone", "count": 1})
         (event,) = api.events(CONFIGMAPS)
         assert (event["type"], event["object"]["reason"]) == ("ERROR", "Expired")
 
-    def test_a_watch_that_breaks_in_an_event(self, api: ServerApi) -> None:
+    def test_watch_breaks_within_an_event(self, api: ServerApi) -> None:
         api.send("POST", CONFIGMAPS, _configmap("a"))
         api.send("POST", FAULTS, {"kind": "truncated-watch", "count": 1})
         with pytest.raises((urllib3.exceptions.ProtocolError, json.JSONDecodeError)):
@@ -168,21 +168,21 @@ class TestFaults:
                 pass
         assert time.monotonic() - started < 5
 
-    def test_a_compaction_forgets_the_past(self, api: ServerApi) -> None:
+    def test_compaction_drops_older_events(self, api: ServerApi) -> None:
         start = api.send("POST", CONFIGMAPS, _configmap("a"))["metadata"]["resourceVersion"]
         api.send("POST", CONFIGMAPS, _configmap("b"))
         api.send("POST", FAULTS, {"kind": "compact"})
         (event,) = api.events(CONFIGMAPS, resourceVersion=start)
         assert event["object"]["code"] == 410
 
-    def test_only_what_matches_is_struck(self, api: ServerApi) -> None:
+    def test_fault_affects_matching_requests_only(self, api: ServerApi) -> None:
         api.server.faults.add("status", status=500, resource="configmaps", name="aaa-*", verb="get")
         api.send("POST", CONFIGMAPS, _configmap("aaa-1"))
         api.send("POST", CONFIGMAPS, _configmap("bbb-1"))
         assert api.call("GET", f"{CONFIGMAPS}/aaa-1").status == 500
         assert api.call("GET", f"{CONFIGMAPS}/bbb-1").status == 200
 
-    def test_they_are_listed_and_removed(self, api: ServerApi) -> None:
+    def test_faults_are_listed_and_removed(self, api: ServerApi) -> None:
         first = api.send("POST", FAULTS, {"kind": "status", "verb": "get"})["id"]
         api.send("POST", FAULTS, {"kind": "delay", "seconds": 0.01})
         assert [one["kind"] for one in api.send("GET", FAULTS)["faults"]] == ["status", "delay"]
@@ -191,11 +191,11 @@ class TestFaults:
         assert api.call("DELETE", f"{FAULTS}/{first}").status == 404
 
     @pytest.mark.parametrize("body", ["nope", "[]", {"kind": "earthquake"}, {"kind": "status", "colour": "red"}, {}])
-    def test_one_that_makes_no_sense_is_400(self, api: ServerApi, body: object) -> None:
+    def test_invalid_fault_is_400(self, api: ServerApi, body: object) -> None:
         assert api.call("POST", FAULTS, body).status == 400
         assert api.send("GET", FAULTS)["faults"] == []
 
-    def test_they_are_for_masters_only(self, api: ServerApi) -> None:
+    def test_faults_are_for_masters_only(self, api: ServerApi) -> None:
         stranger = api.as_nobody()
         assert stranger.call("POST", FAULTS, {"kind": "status"}).status == 403
         assert stranger.call("GET", "/devcluster/requests").status == 403
@@ -218,7 +218,7 @@ class TestCounts:
 
 
 class TestSecrecy:
-    def test_no_answer_and_no_log_quotes_a_secret(self, api: ServerApi, caplog: pytest.LogCaptureFixture) -> None:
+    def test_no_answer_or_log_contains_a_secret(self, api: ServerApi, caplog: pytest.LogCaptureFixture) -> None:
         path = "/api/v1/namespaces/default/secrets"
         api.send("POST", path, {"metadata": {"name": "s"}, "stringData": {"k": "hunter2"}})
         refused = [
@@ -236,7 +236,7 @@ class TestSecrecy:
 
 
 class TestRobustness:
-    def test_an_internal_error_logs_a_traceback_without_secrets(
+    def test_internal_error_logs_a_traceback_without_secrets(
         self, api: ServerApi, caplog: pytest.LogCaptureFixture
     ) -> None:
         database = api.server.store._connection()
@@ -265,7 +265,7 @@ class TestRobustness:
             b"NaN",
         ],
     )
-    def test_hostile_bodies_are_refused_and_harm_nothing(self, api: ServerApi, body: bytes) -> None:
+    def test_hostile_bodies_are_refused(self, api: ServerApi, body: bytes) -> None:
         assert 400 <= api.call("POST", CONFIGMAPS, body).status < 500
         assert api.call("GET", "/livez").text == "ok"
 

@@ -1,4 +1,4 @@
-"""The KubeBlocks stand-in with a real PostgreSQL behind each Cluster, over the embedded API server."""
+"""The KubeBlocks stand-in, with a real PostgreSQL for each Cluster."""
 
 import math
 import os
@@ -31,7 +31,7 @@ def is_listening(endpoint: str) -> bool:
         return probe.connect_ex((host, int(port))) == 0
 
 
-def test_a_cluster_comes_up_with_credentials_that_connect(api):
+def test_cluster_becomes_running_with_working_credentials(api):
     api.create_cluster("up")
     api.wait_phase("up", "Running")
     assert api.query("up", "SELECT current_user || '@' || current_database()") == "postgres@postgres"
@@ -42,7 +42,7 @@ def test_a_cluster_comes_up_with_credentials_that_connect(api):
         psycopg.connect(wrong)
 
 
-def test_the_secret_carries_the_labels_of_the_current_kubeblocks(api):
+def test_secret_has_the_labels_of_kubeblocks(api):
     api.create_cluster("labelled")
     api.wait_phase("labelled", "Running")
     labels = api.get(CORE, "secrets", "labelled-postgresql-account-postgres")["metadata"]["labels"]
@@ -54,7 +54,7 @@ def test_the_secret_carries_the_labels_of_the_current_kubeblocks(api):
     }
 
 
-def test_the_operator_writes_back_what_it_resolved(api):
+def test_resolved_values_are_written_back(api):
     api.create_cluster("resolved", topology=None, component={"serviceVersion": ""})
     api.wait_phase("resolved", "Running")
     found = api.cluster_object("resolved")
@@ -66,7 +66,7 @@ def test_the_operator_writes_back_what_it_resolved(api):
     assert found["status"]["components"]["postgresql"]["upToDate"] is True
 
 
-def test_each_cluster_has_a_server_of_its_own(api):
+def test_each_cluster_has_its_own_server(api):
     for name in ("one", "two"):
         api.create_cluster(name)
     for name in ("one", "two"):
@@ -85,7 +85,7 @@ def test_each_cluster_has_a_server_of_its_own(api):
         ("bad-component", {"component": {"name": "database"}}, 'component "database" not found'),
     ],
 )
-def test_a_bad_spec_leaves_the_phase_empty(api, name, changes, message):
+def test_invalid_spec_leaves_the_phase_empty(api, name, changes, message):
     api.create_cluster(name, **changes)
     condition = wait_for(lambda: api.condition(name, "ProvisioningStarted"), bool)
     assert (condition["status"], condition["reason"]) == ("False", "PreCheckFailed")
@@ -94,7 +94,7 @@ def test_a_bad_spec_leaves_the_phase_empty(api, name, changes, message):
     assert api.secret(f"{name}-postgresql-account-postgres") is None
 
 
-def test_a_cluster_without_spec_is_refused_and_stops_no_other(api):
+def test_cluster_without_spec_is_refused(api):
     api.create(CLUSTERS, "clusters", "Cluster", {"metadata": {"name": "no-spec"}})
     api.create_cluster("beside-no-spec")
     condition = wait_for(lambda: api.condition("no-spec", "ProvisioningStarted"), bool)
@@ -107,13 +107,13 @@ def test_a_cluster_without_spec_is_refused_and_stops_no_other(api):
     api.wait_phase("no-spec", "gone")
 
 
-def test_an_ops_request_without_spec_fails(api):
+def test_ops_request_without_spec_fails(api):
     api.create(OPERATIONS, "opsrequests", "OpsRequest", {"metadata": {"name": "no-spec"}})
     found = wait_for(lambda: api.get(OPERATIONS, "opsrequests", "no-spec").get("status"), bool)
     assert found["phase"] == "Failed"
 
 
-def test_deletion_takes_everything_with_it(api):
+def test_deletion_deletes_all_objects(api):
     api.create_cluster("goer")
     api.wait_phase("goer", "Running")
     endpoint = api.get(CORE, "services", "goer-postgresql-postgresql")["metadata"]["annotations"][ENDPOINT]
@@ -125,7 +125,7 @@ def test_deletion_takes_everything_with_it(api):
         assert [i for i in api.get(CORE, plural)["items"] if "goer" in i["metadata"]["name"]] == []
 
 
-def test_do_not_terminate_keeps_all_until_the_policy_changes(api):
+def test_do_not_terminate_blocks_the_deletion(api):
     api.create_cluster("keeper", terminationPolicy="DoNotTerminate")
     api.wait_phase("keeper", "Running")
     api.delete(CLUSTERS, "clusters", "keeper")
@@ -143,7 +143,7 @@ def test_do_not_terminate_keeps_all_until_the_policy_changes(api):
         ("undefined", {"username": "undefined", "password": "undefined"}),
     ],
 )
-def test_a_spoiled_secret_heals_with_its_rule(api, variant, spoiled):
+def test_invalid_secret_is_fixed_with_its_rule(api, variant, spoiled):
     name = f"secret-{variant}"
     api.cluster.set_scenario("secret", Scenario(match="secret-*", secret=variant))
     api.create_cluster(name)
@@ -155,7 +155,7 @@ def test_a_spoiled_secret_heals_with_its_rule(api, variant, spoiled):
     assert api.query(name, "SELECT 1") == 1
 
 
-def test_running_and_secret_wait_for_their_own_moments(api):
+def test_phase_and_secret_have_separate_delays(api):
     api.cluster.set_scenario("moments", Scenario(match="late-secret", secret_after_s=math.inf))
     api.cluster.set_scenario("other", Scenario(match="late-running", running_after_s=math.inf))
     api.create_cluster("late-secret")
@@ -178,7 +178,7 @@ def test_running_and_secret_wait_for_their_own_moments(api):
         (Scenario(match="ill-*", fail=Failure(0.1, "Abnormal", "no space left on device")), "Abnormal"),
     ],
 )
-def test_a_stuck_or_failed_cluster_says_why_and_heals(api, scenario, phase):
+def test_stuck_or_failed_cluster_has_a_reason_and_recovers(api, scenario, phase):
     name = f"ill-{phase.lower() or 'empty'}"
     kind = "ReplicasReady" if phase else "ProvisioningStarted"
     message = scenario.message or scenario.fail.message
@@ -190,7 +190,7 @@ def test_a_stuck_or_failed_cluster_says_why_and_heals(api, scenario, phase):
     api.wait_phase(name, "Running")
 
 
-def test_running_without_endpoints(api):
+def test_cluster_runs_without_endpoints(api):
     api.cluster.set_scenario("hollow", Scenario(match="hollow", no_endpoints=True))
     api.create_cluster("hollow")
     api.wait_phase("hollow", "Running")
@@ -203,7 +203,7 @@ def test_running_without_endpoints(api):
     assert api.query("hollow", "SELECT 1") == 1
 
 
-def test_rules_that_cannot_be_read_disturb_nobody(api):
+def test_invalid_rules_are_ignored(api):
     api.cluster.set_scenario("zz-slow", Scenario(match="unlucky", stuck="Creating", message="held"))
     path = "kubeblocks-stand-in"
     api.patch(CORE, "configmaps", path, {"data": {"aa": "{[", "ab": "match: 3\nbogus: 1"}}, namespace="kube-system")
@@ -215,7 +215,7 @@ def test_rules_that_cannot_be_read_disturb_nobody(api):
     api.wait_phase("unlucky", "Running")
 
 
-def test_a_server_that_is_killed_comes_back_with_its_data(api):
+def test_killed_server_restarts_with_its_data(api):
     api.create_cluster("killed")
     api.wait_phase("killed", "Running")
     with psycopg.connect(api.database_url("killed")) as connection:
@@ -233,7 +233,7 @@ def test_a_server_that_is_killed_comes_back_with_its_data(api):
     api.wait_phase("killed", "Running")
 
 
-def test_stop_start_and_restart_are_real(api):
+def test_stop_start_and_restart_affect_the_server(api):
     api.create_cluster("operated")
     api.wait_phase("operated", "Running")
     born = api.query("operated", "SELECT pg_postmaster_start_time()")
@@ -247,7 +247,7 @@ def test_stop_start_and_restart_are_real(api):
     assert api.query("operated", "SELECT 1") == 1
 
 
-def test_an_operation_in_the_wrong_phase_is_accepted_and_fails(api):
+def test_operation_in_the_wrong_phase_fails(api):
     api.create_cluster("awake")
     api.wait_phase("awake", "Running")
     assert api.operate("start-2", "Start", "awake") == "Failed"
@@ -256,7 +256,7 @@ def test_an_operation_in_the_wrong_phase_is_accepted_and_fails(api):
     assert api.operate("scale-1", "HorizontalScaling", "awake", horizontalScaling=scaling) == "Failed"
 
 
-def test_a_volume_grows(api):
+def test_volume_is_expanded(api):
     api.create_cluster("grower")
     api.wait_phase("grower", "Running")
     volumes = [{"componentName": "postgresql", "volumeClaimTemplates": [{"name": "data", "storage": "2Gi"}]}]
@@ -268,7 +268,7 @@ def test_a_volume_grows(api):
     )
 
 
-def test_the_legacy_generation(tmp_path):
+def test_legacy_kubeblocks(tmp_path):
     options = Options(
         state_dir=tmp_path / "old", kubeblocks="v0.9.5", running_after_s=0, secret_after_s=0, is_ephemeral=True
     )

@@ -1,4 +1,4 @@
-"""The StatefulSet controller and the kubelet stand-in: Pods as real processes with the environment of the Pod."""
+"""The StatefulSet controller and the kubelet stand-in: Pods are processes with the environment of the Pod."""
 
 import base64
 import os
@@ -109,7 +109,7 @@ def process_of(api: Api, name: str) -> int:
     return int((folder / "pid").read_text())
 
 
-def test_a_sandbox_proves_its_database(api, database_url):
+def test_sandbox_connects_to_its_database(api, database_url):
     create_secret(api, "proof", DATABASE_URL=database_url)
     create_sandbox(api, "proof")
     wait_ready(api, "proof")
@@ -121,7 +121,7 @@ def test_a_sandbox_proves_its_database(api, database_url):
     assert fetch(api, "proof", "/healthz") == (200, "ok\n")
 
 
-def test_the_environment_is_that_of_the_pod_and_nothing_else(api, database_url):
+def test_process_has_only_the_environment_of_the_pod(api, database_url):
     create_secret(api, "env", DATABASE_URL=database_url, EXTRA="from the secret")
     variables = [
         {"name": "HOST_PART", "value": "db.example"},
@@ -139,7 +139,7 @@ def test_the_environment_is_that_of_the_pod_and_nothing_else(api, database_url):
     assert fetch(api, "env", "/env")[1].split() == sorted(pairs)
 
 
-def test_a_missing_secret_is_told_in_kubelets_words_and_heals(api, database_url):
+def test_missing_secret_is_reported_like_the_kubelet(api, database_url):
     create_sandbox(api, "early")
     waiting = wait_for(
         lambda: container_status(api, "early-0").get("state", {}).get("waiting", {}),
@@ -157,7 +157,7 @@ def test_a_missing_secret_is_told_in_kubelets_words_and_heals(api, database_url)
     wait_ready(api, "early")
 
 
-def test_a_crash_is_restarted_and_counted(api, database_url):
+def test_crashed_container_is_restarted_and_counted(api, database_url):
     create_secret(api, "crash", DATABASE_URL=database_url)
     create_sandbox(api, "crash")
     wait_ready(api, "crash")
@@ -167,7 +167,7 @@ def test_a_crash_is_restarted_and_counted(api, database_url):
     assert container_status(api, "crash-0")["lastState"]["terminated"]["exitCode"] == 137
 
 
-def test_a_sandbox_that_ends_at_once_backs_off(api):
+def test_container_that_exits_at_once_backs_off(api):
     create_secret(api, "loop", DATABASE_URL="mysql://nobody@nowhere/x")
     create_sandbox(api, "loop")
     state = wait_for(
@@ -197,7 +197,7 @@ def test_readiness_follows_the_database(api):
     wait_ready(api, "follower")
 
 
-def test_a_changed_template_replaces_the_pod(api, database_url):
+def test_changed_template_replaces_the_pod(api, database_url):
     create_secret(api, "roll", DATABASE_URL=database_url)
     create_sandbox(api, "roll")
     wait_ready(api, "roll")
@@ -218,7 +218,7 @@ def test_a_changed_template_replaces_the_pod(api, database_url):
     assert pod["spec"]["containers"][0]["image"] == "example/sandbox:2"
 
 
-def test_an_ordered_update_waits_for_an_unready_pod_and_a_parallel_one_does_not(api, database_url):
+def test_only_an_ordered_update_waits_for_unready_pods(api, database_url):
     for name, policy in (("ordered", "OrderedReady"), ("parallel", "Parallel")):
         create_sandbox(api, name, policy=policy)
         wait_waiting(api, name)
@@ -230,7 +230,7 @@ def test_an_ordered_update_waits_for_an_unready_pod_and_a_parallel_one_does_not(
     wait_ready(api, "ordered")
 
 
-def test_replicas_scale_and_deletion_ends_the_processes(api, database_url):
+def test_scaling_and_deletion_end_processes(api, database_url):
     create_secret(api, "many", DATABASE_URL=database_url)
     create_sandbox(api, "many", replicas=2, policy="Parallel")
     wait_ready(api, "many", 2)
@@ -244,7 +244,7 @@ def test_replicas_scale_and_deletion_ends_the_processes(api, database_url):
     wait_for(lambda: api.get(CORE, "persistentvolumeclaims", "home-many-0"), lambda seen: seen is None)
 
 
-def test_pods_of_others_are_left_alone(api):
+def test_other_pods_are_ignored(api):
     spec = {"containers": [{"name": "web", "image": "nginx:1"}]}
     api.create(CORE, "pods", "Pod", {"metadata": {"name": "stranger"}, "spec": spec})
     create_sandbox(api, "witness")
@@ -252,7 +252,7 @@ def test_pods_of_others_are_left_alone(api):
     assert container_status(api, "stranger") == {}
 
 
-def test_simulated_sandboxes_say_that_they_are(tmp_path):
+def test_simulated_sandboxes_are_marked(tmp_path):
     options = Options(state_dir=tmp_path, postgres="none", sandboxes="simulated", ready_after_s=0.2)
     with EmbeddedCluster(options) as cluster:
         api = Api(cluster)

@@ -1,4 +1,4 @@
-"""Commands that talk to a cluster: adopt, doctor, unknown names; on the embedded one, with real databases."""
+"""adopt, doctor and unknown names, on the embedded cluster with real databases."""
 
 import json
 import uuid
@@ -23,9 +23,7 @@ from tests.support.standin_api import Api
 pytestmark = pytest.mark.django_db
 
 
-def test_an_adopted_database_is_captured_and_its_revealed_url_connects(
-    cluster: EmbeddedCluster, unique_name: str
-) -> None:
+def test_adopted_database_has_a_working_url(cluster: EmbeddedCluster, unique_name: str) -> None:
     Api(cluster).create_cluster(f"{unique_name}-theirs")
     ran = run("adopt", unique_name, "--cluster", f"{unique_name}-theirs")
     assert ran.code == 0, ran.err
@@ -41,7 +39,7 @@ def test_an_adopted_database_is_captured_and_its_revealed_url_connects(
         assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
-def test_adopting_what_is_not_there_adds_nothing(cluster: EmbeddedCluster, unique_name: str) -> None:
+def test_adoption_of_a_missing_cluster_adds_no_project(cluster: EmbeddedCluster, unique_name: str) -> None:
     Api(cluster).create_cluster(f"{unique_name}-theirs")
     ran = run("adopt", unique_name, "--cluster", f"{unique_name}-typo")
     assert (ran.code, ran.out) == (1, "")
@@ -50,7 +48,7 @@ def test_adopting_what_is_not_there_adds_nothing(cluster: EmbeddedCluster, uniqu
     assert not Project.objects.exists()
 
 
-def test_a_cluster_of_another_project_is_not_adopted_and_no_project_is_left_behind(provisioned: Project) -> None:
+def test_adoption_of_another_projects_cluster_adds_no_project(provisioned: Project) -> None:
     assert provisioned.database is not None
     ProjectFactory(name="thief")
     ran = run("adopt", "thief", "--cluster", provisioned.database.name)
@@ -63,7 +61,7 @@ def test_a_cluster_of_another_project_is_not_adopted_and_no_project_is_left_behi
     assert not Project.objects.filter(name="newcomer").exists()
 
 
-def test_an_unknown_name_is_told_which_clusters_there_are(provisioned: Project) -> None:
+def test_unknown_name_lists_the_clusters(provisioned: Project) -> None:
     assert provisioned.database is not None
     ran = run("status", "nobody")
     assert ran.code == 1
@@ -90,7 +88,7 @@ def findings(*arguments: str) -> tuple[int, dict[str, tuple[str, str]]]:
 
 
 @pytest.mark.usefixtures("processes")
-def test_the_doctor_finds_nothing_wrong_with_a_whole_panel(provisioned: Project, settings) -> None:
+def test_doctor_passes_for_a_complete_panel(provisioned: Project, settings) -> None:
     settings.ALLOWED_HOSTS = ["localhost"]  # as by default; Django's test runner adds its own
     code, found = findings()
     assert code == 0, found
@@ -99,7 +97,7 @@ def test_the_doctor_finds_nothing_wrong_with_a_whole_panel(provisioned: Project,
     assert "serves apps.kubeblocks.io/v1" in found["kubeblocks"][1]
 
 
-def test_the_doctor_misses_queue_and_watcher(cluster: EmbeddedCluster) -> None:
+def test_doctor_reports_missing_queue_and_watcher(cluster: EmbeddedCluster) -> None:
     code, found = findings()
     assert code == 1
     assert found["queue"] == ("failed", "No queue worker is running. Start one with `make run`.")
@@ -109,7 +107,7 @@ def test_the_doctor_misses_queue_and_watcher(cluster: EmbeddedCluster) -> None:
 
 
 @pytest.mark.usefixtures("processes")
-def test_the_doctor_finds_passwords_whose_key_is_lost(provisioned: Project, settings) -> None:
+def test_doctor_reports_passwords_without_a_key(provisioned: Project, settings) -> None:
     from cryptography.fernet import Fernet
 
     settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
@@ -168,7 +166,7 @@ def _no_context(cluster: EmbeddedCluster) -> str:
         "wrong token",
     ],
 )
-def test_the_doctor_tells_apart_why_a_cluster_is_not_there(
+def test_doctor_explains_why_a_cluster_is_unreachable(
     cluster: EmbeddedCluster,
     use_cluster: Callable[[Path], None],
     tmp_path: Path,
@@ -198,7 +196,7 @@ def assert_only_failure(check: str, said: str) -> dict[str, tuple[str, str]]:
 
 
 @pytest.mark.usefixtures("processes")
-def test_the_doctor_names_a_server_that_does_not_speak_tls(
+def test_doctor_explains_a_server_without_tls(
     use_cluster: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("HTTPS_PROXY", "https_proxy"):
@@ -211,7 +209,7 @@ def test_the_doctor_names_a_server_that_does_not_speak_tls(
 
 
 @pytest.mark.usefixtures("processes")
-def test_the_doctor_says_how_the_embedded_cluster_starts_in_a_sentence_of_its_own(
+def test_doctor_explains_how_to_start_the_embedded_cluster(
     use_cluster: Callable[[Path], None], tmp_path: Path, settings
 ) -> None:
     settings.EMBEDDED_CLUSTER = True
@@ -220,7 +218,7 @@ def test_the_doctor_says_how_the_embedded_cluster_starts_in_a_sentence_of_its_ow
 
 
 @pytest.mark.usefixtures("processes")
-def test_the_doctor_calls_a_missing_permission_by_its_name(cluster: EmbeddedCluster) -> None:
+def test_doctor_names_a_missing_permission(cluster: EmbeddedCluster) -> None:
     cluster.faults.add("status", status=403, verb="list", resource="clusters")
     code, found = findings()
     assert code == 1

@@ -1,4 +1,4 @@
-"""A session that ends while a page refreshes or searches: the browser goes to the log-in page, and back to the page."""
+"""A session that expires on an open page: htmx requests lead to the log-in page, and back to that page."""
 
 from urllib.parse import parse_qs, urlsplit
 
@@ -26,7 +26,7 @@ FRAGMENTS = {
 
 @pytest.mark.parametrize("name", FRAGMENTS)
 @pytest.mark.parametrize("pages", [False, True], ids=["admin log-in", "own log-in page"])
-def test_a_fragment_without_a_session_leads_the_whole_page_to_the_log_in_and_back(client, settings, name, pages):
+def test_fragment_without_a_session_redirects_the_page(client, settings, name, pages):
     settings.LOGIN_URL = "/accounts/login/" if pages else "admin:login"
     path, page = FRAGMENTS[name]
     response = ask(client, path, page)
@@ -38,7 +38,7 @@ def test_a_fragment_without_a_session_leads_the_whole_page_to_the_log_in_and_bac
     assert b"password" not in response.content
 
 
-def test_a_page_of_another_site_is_no_way_back(client):
+def test_page_of_another_site_is_not_the_next_page(client):
     headers = {"HX-Request": "true", "HX-Current-URL": "https://evil.example.com/x", "Host": "localhost"}
     response = client.get("/admin/search/?s=abc", headers=headers)
     (back,) = parse_qs(urlsplit(response.headers["HX-Redirect"]).query)["next"]
@@ -46,20 +46,20 @@ def test_a_page_of_another_site_is_no_way_back(client):
     assert "evil" not in back
 
 
-def test_what_is_no_fragment_is_redirected_as_ever(client):
+def test_ordinary_request_is_redirected(client):
     response = client.get("/admin/search/?s=abc", headers={"Host": "localhost"})
     assert response.status_code == 302
     assert "HX-Redirect" not in response.headers
 
 
-def test_a_button_that_was_pressed_after_the_session_ended_is_not_repeated(client):
+def test_button_is_not_repeated_after_the_log_in(client):
     page = "/projects/1/"
     response = ask(client, f"{page}provision/", page, method="post")
     assert urlsplit(response.headers["HX-Redirect"]).path == "/admin/login/"
     assert parse_qs(urlsplit(response.headers["HX-Redirect"]).query)["next"] == [page]
 
 
-def test_with_a_session_fragments_arrive(client):
+def test_fragment_with_a_session_is_served(client):
     client.force_login(UserFactory(is_staff=True, is_superuser=True))
     response = ask(client, "/admin/search/?s=abc", "/admin/")
     assert response.status_code == 200

@@ -1,4 +1,4 @@
-"""Certificates of the embedded API server: made once, kept, renewed in time, and private."""
+"""Certificates of the embedded API server: created once, kept, renewed in time, and private."""
 
 import ssl
 import stat
@@ -34,7 +34,7 @@ def presented(context: ssl.SSLContext, trusted: Path) -> x509.Certificate:
     return x509.load_der_x509_certificate(found)
 
 
-def test_every_file_is_for_its_owner_only(tmp_path):
+def test_files_are_private(tmp_path):
     Certificates(tmp_path / "pki").build_context(NOW)
     files = sorted((tmp_path / "pki").iterdir())
     assert [file.name for file in files] == ["apiserver.crt", "apiserver.key", "ca.crt", "ca.key"]
@@ -42,28 +42,28 @@ def test_every_file_is_for_its_owner_only(tmp_path):
     assert stat.S_IMODE((tmp_path / "pki").stat().st_mode) == 0o700
 
 
-def test_the_authority_vouches_for_the_certificate(tmp_path):
+def test_certificate_is_signed_by_the_authority(tmp_path):
     certificates = Certificates(tmp_path)
     found = presented(certificates.build_context(NOW), certificates.authority_file)
     assert found.not_valid_before_utc <= NOW
     assert found.not_valid_after_utc - NOW > timedelta(days=364)
 
 
-def test_another_authority_does_not(tmp_path):
+def test_another_authority_is_not_trusted(tmp_path):
     context = Certificates(tmp_path / "one").build_context(NOW)
     Certificates(tmp_path / "other").build_context(NOW)
     with pytest.raises(ssl.SSLCertVerificationError):
         presented(context, tmp_path / "other" / "ca.crt")
 
 
-def test_a_restart_keeps_both(tmp_path):
+def test_restart_keeps_authority_and_certificate(tmp_path):
     Certificates(tmp_path).build_context(NOW)
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     Certificates(tmp_path).build_context(NOW + timedelta(days=200))
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
-def test_a_certificate_that_ends_soon_is_renewed_by_the_same_authority(tmp_path):
+def test_expiring_certificate_is_renewed_by_the_same_authority(tmp_path):
     certificates = Certificates(tmp_path)
     certificates.build_context(NOW - timedelta(days=300))
     authority = certificates.authority_pem
@@ -72,7 +72,7 @@ def test_a_certificate_that_ends_soon_is_renewed_by_the_same_authority(tmp_path)
     assert certificates.authority_pem == authority
 
 
-def test_a_running_server_presents_the_renewed_certificate(tmp_path):
+def test_running_server_uses_the_renewed_certificate(tmp_path):
     certificates = Certificates(tmp_path)
     context = certificates.build_context(NOW - timedelta(days=280))
     before = presented(context, certificates.authority_file)
@@ -82,7 +82,7 @@ def test_a_running_server_presents_the_renewed_certificate(tmp_path):
     assert presented(context, certificates.authority_file) == certificate(tmp_path / "apiserver.crt") != before
 
 
-def test_an_authority_that_ends_soon_is_replaced_with_the_certificate(tmp_path):
+def test_expiring_authority_is_replaced_with_the_certificate(tmp_path):
     certificates = Certificates(tmp_path)
     certificates.build_context(NOW - timedelta(days=3300))
     old = certificates.authority_pem
@@ -93,7 +93,7 @@ def test_an_authority_that_ends_soon_is_replaced_with_the_certificate(tmp_path):
 
 @pytest.mark.parametrize("name", ["ca.crt", "ca.key", "apiserver.crt", "apiserver.key"])
 @pytest.mark.parametrize("content", [b"", b"no certificate", None], ids=["empty", "damaged", "missing"])
-def test_a_damaged_file_is_replaced(tmp_path, name, content):
+def test_invalid_file_is_replaced(tmp_path, name, content):
     certificates = Certificates(tmp_path)
     certificates.build_context(NOW)
     if content is None:
@@ -104,7 +104,7 @@ def test_a_damaged_file_is_replaced(tmp_path, name, content):
 
 
 @pytest.mark.parametrize("name", ["ca", "apiserver"])
-def test_a_certificate_and_a_key_that_do_not_match_are_replaced(tmp_path, name):
+def test_certificate_without_its_key_is_replaced(tmp_path, name):
     Certificates(tmp_path / "other").build_context(NOW)
     certificates = Certificates(tmp_path)
     certificates.build_context(NOW)

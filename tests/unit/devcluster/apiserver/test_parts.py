@@ -49,7 +49,7 @@ def test_quantities_are_stored_in_their_canonical_form(given: str | float, store
 
 
 @pytest.mark.parametrize("text", ["", "abc", "1.2.3", "1 Gi", "1gi", "--1", "0x10"])
-def test_what_is_no_quantity_is_refused(text: str) -> None:
+def test_invalid_quantity_is_refused(text: str) -> None:
     with pytest.raises(QuantityError):
         canonical(text)
 
@@ -69,17 +69,17 @@ def test_what_is_no_quantity_is_refused(text: str) -> None:
         ("self == null || self != 'x'", "y", True),
     ],
 )
-def test_rules_are_judged(rule: str, value: Any, expected: bool) -> None:
+def test_rules_are_evaluated(rule: str, value: Any, expected: bool) -> None:
     assert cel.compile_rule(rule)({"self": value}) is expected
 
 
-def test_a_rule_about_a_missing_field_is_an_error() -> None:
+def test_rule_about_a_missing_field_is_an_error() -> None:
     with pytest.raises(cel.CelError):
         cel.compile_rule("self.a == 1")({"self": {}})
 
 
 @pytest.mark.parametrize("rule", ["self.nope(1)", "other == 1", "self ==", "1 +* 2", "has(1)"])
-def test_a_rule_beyond_this_interpreter_says_so(rule: str) -> None:
+def test_unsupported_rule_is_an_error(rule: str) -> None:
     with pytest.raises(cel.CelUnsupportedError):
         cel.compile_rule(rule)({"self": "x"})
 
@@ -111,7 +111,7 @@ def test_malformed_selectors_are_400(selector: str) -> None:
     assert error.value.code == 400
 
 
-def test_patches_leave_their_arguments_alone() -> None:
+def test_patches_do_not_change_their_arguments() -> None:
     target = {"a": {"b": [1, 2]}}
     assert merge_patch(target, {"a": {"b": None, "c": 1}}) == {"a": {"c": 1}}
     assert json_patch(target, [{"op": "add", "path": "/a/b/-", "value": 3}]) == {"a": {"b": [1, 2, 3]}}
@@ -143,22 +143,22 @@ def _env(body: dict[str, Any]) -> list[Any]:
     return env
 
 
-def test_fields_survive_their_written_form() -> None:
+def test_field_sets_survive_serialization() -> None:
     fields = set(collect_fields(_stateful_set("A", "B"), STATEFUL_SET))
     assert from_fields_v1(to_fields_v1(frozenset(fields))) == fields
 
 
-def test_a_variable_that_is_no_longer_applied_goes_whole() -> None:
+def test_variable_that_is_no_longer_applied_is_removed() -> None:
     live = _apply(None, _stateful_set("A", "EXTRA"), "panel")
     assert _env(_apply(live, _stateful_set("A"), "panel", force=True)) == [{"name": "A", "value": "1"}]
 
 
-def test_what_someone_else_also_applies_stays() -> None:
+def test_field_of_another_manager_is_kept() -> None:
     live = _apply(_apply(None, _stateful_set("A", "B"), "one"), _stateful_set("B"), "two")
     assert [one["name"] for one in _env(_apply(live, _stateful_set("A"), "one"))] == ["A", "B"]
 
 
-def test_a_conflict_names_the_field_by_its_keys() -> None:
+def test_conflict_names_the_field_by_its_keys() -> None:
     live = _apply(None, _stateful_set("A"), "one")
     changed = _stateful_set("A")
     changed["spec"]["template"]["spec"]["containers"][0]["image"] = "x:2"

@@ -1,4 +1,4 @@
-"""The work queue of controllers: retries, back-off, and what it logs about failures."""
+"""The work queue of controllers: retries, back-off, and logged failures."""
 
 import asyncio
 import logging
@@ -29,7 +29,7 @@ def run_until(queue: Workqueue, keys: list[Key], event: asyncio.Event) -> None:
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_failing_key_is_logged_once_and_retried(caplog):
+def test_failing_key_is_logged_once_and_retried(caplog):
     tries: list[Key] = []
     enough = asyncio.Event()
 
@@ -48,7 +48,7 @@ def test_a_failing_key_is_logged_once_and_retried(caplog):
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_new_failure_of_a_key_is_logged_too(caplog):
+def test_new_failure_of_a_key_is_logged(caplog):
     tries: list[Key] = []
     enough = asyncio.Event()
 
@@ -65,7 +65,7 @@ def test_a_new_failure_of_a_key_is_logged_too(caplog):
     assert kinds[:4] == [KeyError, ValueError, KeyError, ValueError]
 
 
-def test_the_back_off_grows_to_its_limit_and_stays_there():
+def test_back_off_grows_to_its_limit():
     async def reconcile(key: Key) -> None:
         raise AssertionError
 

@@ -1,4 +1,4 @@
-"""The pure parts of the stand-ins: what a Cluster looks like when, rules from YAML, environments of containers."""
+"""Pure parts of the stand-ins: phases of a Cluster over time, rules from YAML, environments of containers."""
 
 import asyncio
 import base64
@@ -61,7 +61,7 @@ def test_phase(cluster, observed, scenario, phase):
     ("age_s", "scenario", "again_s"),
     [(0, DEFAULT, 2), (2.5, DEFAULT, 1.5), (9, DEFAULT, None), (9, Scenario(secret_after_s=NEVER), None)],
 )
-def test_the_next_moment_is_known(age_s, scenario, again_s):
+def test_time_of_the_next_change_is_known(age_s, scenario, again_s):
     decided = decide(a_cluster("Creating"), seen(age_s), scenario).again_s
     assert decided == (None if again_s is None else pytest.approx(again_s, abs=0.01))
 
@@ -101,7 +101,7 @@ def test_names_of_both_generations():
         Scenario(stuck="empty", message="not installed", fail=Failure(2, "Abnormal", "disk")),
     ],
 )
-def test_a_rule_survives_its_yaml(scenario):
+def test_rule_survives_serialization(scenario):
     assert parse_scenario(scenario.to_yaml()) == scenario
 
 
@@ -121,13 +121,13 @@ def test_a_rule_survives_its_yaml(scenario):
         ("no_endpoints: 3", "must be true or false"),
     ],
 )
-def test_a_bad_rule_is_left_out_and_named(text, complaint):
+def test_invalid_rule_is_ignored_and_named(text, complaint):
     rules = Scenarios.from_config_map({"data": {"bad": text, "good": "match: x"}})
     assert list(rules.rules) == ["good"]
     assert complaint in rules.errors["bad"]
 
 
-def test_the_first_rule_that_fits_counts():
+def test_first_matching_rule_applies():
     rules = Scenarios({"a": Scenario(match="demo/*", message="a"), "b": Scenario(match="pg-*", message="b")})
     assert [rules.of(*key).message for key in (("demo", "pg-1"), ("other", "pg-1"), ("other", "x"))] == ["a", "b", ""]
 
@@ -136,7 +136,7 @@ def test_the_first_rule_that_fits_counts():
     ("value", "expanded"),
     [("$(A)-$(B)", "1-$(B)"), ("$$(A)", "$(A)"), ("$$$(A)", "$1"), ("$A ${A} $(", "$A ${A} $("), ("$()", "$()")],
 )
-def test_expansion(value, expanded):
+def test_variables_are_expanded(value, expanded):
     assert expand(value, {"A": "1"}) == expanded
 
 
@@ -150,7 +150,7 @@ def resolve(container: dict[str, Any], **objects: dict[str, Any]) -> dict[str, s
         return pool.submit(asyncio.run, resolve_environment(pod, container, fetch)).result()
 
 
-def test_environment_sources_in_kubelets_order():
+def test_environment_sources_have_the_kubelets_order():
     secret = {"data": {"KEY": base64.b64encode(b"s").decode(), "bad name": "eA=="}}
     config = {"data": {"KEY": "c", "OTHER": "o"}}
     container = {
@@ -182,7 +182,7 @@ def test_environment_sources_in_kubelets_order():
         ({"env": [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "spec.x"}}}]}, "unsupported fieldPath: spec.x"),
     ],
 )
-def test_what_is_missing_is_named(container, message):
+def test_missing_sources_are_named(container, message):
     with pytest.raises(MissingSourceError, match=message.replace("(", r"\(")):
         resolve(container, ConfigMap_have={"data": {}})
 

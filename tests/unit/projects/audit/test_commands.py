@@ -1,4 +1,4 @@
-"""What commands do to no project in particular is in the audit log too: keys, locks, timelines."""
+"""Audit log entries of commands that belong to no project: keys, locks, pruned events."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -25,7 +25,7 @@ def entries(what: str) -> list[dict[str, str]]:
     return rows
 
 
-def test_a_rotation_of_the_encryption_keys(settings, tmp_path: Path) -> None:
+def test_key_rotation_is_logged(settings, tmp_path: Path) -> None:
     settings.ENCRYPTION_KEYS, settings.ENCRYPTION_KEY_FILE = [], tmp_path / "encryption_key"
     read_encryption_keys(settings.ENCRYPTION_KEY_FILE)
     provisioned_project()
@@ -45,7 +45,7 @@ def test_a_rotation_of_the_encryption_keys(settings, tmp_path: Path) -> None:
     assert not [key for key in settings.ENCRYPTION_KEY_FILE.read_text().split() if key in stored]
 
 
-def test_a_lock_that_a_command_takes_off() -> None:
+def test_removed_lock_is_logged() -> None:
     UserFactory.create(username="maria")
     client = Client(REMOTE_ADDR="203.0.113.7")
     client.post("/admin/login/", {"username": "maria", "password": "wrong"})
@@ -54,7 +54,7 @@ def test_a_lock_that_a_command_takes_off() -> None:
     assert (row["kind"], row["name"], row["message"]) == ("user", "maria", "maria at 203.0.113.7")
 
 
-def test_a_right_password_unlocks_nobody() -> None:
+def test_correct_password_logs_no_removed_lock() -> None:
     user = UserFactory.create(username="maria")
     user.set_password("right")
     user.save()
@@ -63,7 +63,7 @@ def test_a_right_password_unlocks_nobody() -> None:
     assert entries("LogInUnlocked") == []
 
 
-def test_timelines_that_a_command_prunes() -> None:
+def test_pruned_events_are_logged() -> None:
     old = timezone.now() - timedelta(days=31)
     call_command("prune_events", "--older-than-days", "30")
     assert entries("EventsPruned") == []

@@ -1,4 +1,4 @@
-"""The audit log: who, from where, what; no secret in it, and nobody changes it."""
+"""The audit log: user, address and change of each entry, without secrets, read-only."""
 
 import json
 from datetime import timedelta
@@ -47,7 +47,7 @@ def said() -> list[tuple[Any, ...]]:
     return [(line["who"], line["address"], line["what"], line["kind"], line["name"]) for line in lines()]
 
 
-def test_a_change_says_who_from_where_and_what_was_before(root):
+def test_change_has_user_address_and_old_value(root):
     project = ProjectFactory.create(name="aaa", description="old")
     LogEntry.objects.all().delete()
     root.post(
@@ -60,14 +60,14 @@ def test_a_change_says_who_from_where_and_what_was_before(root):
     assert (second["what"], second["message"]) == ("Changed", "root changed description.")
 
 
-def test_requests_from_the_pages_are_in_it_with_their_event(root):
+def test_requests_of_pages_are_logged(root):
     project = ProjectFactory.create(name="aaa")
     LogEntry.objects.all().delete()
     root.post(page("provision", project.pk))
     assert said() == [("root", "203.0.113.7", "Requested", "project", "aaa")]
 
 
-def test_a_reveal_is_in_it_with_its_reason_and_without_the_password(root):
+def test_reveal_is_logged_with_its_reason(root):
     project = provisioned_project(name="aaa")
     LogEntry.objects.all().delete()
     root.post(page("credentials", project.pk), {"reason": "connecting psql"})
@@ -77,7 +77,7 @@ def test_a_reveal_is_in_it_with_its_reason_and_without_the_password(root):
     assert PASSWORD not in json.dumps(line)
 
 
-def test_log_ins_failed_ones_locks_and_log_outs(settings):
+def test_log_ins_failures_locks_and_log_outs_are_logged(settings):
     user = UserFactory.create(username="maria")
     user.set_password("right")
     user.save()
@@ -98,12 +98,12 @@ def test_log_ins_failed_ones_locks_and_log_outs(settings):
     assert "canary-wrong" not in json.dumps(lines())
 
 
-def test_a_failed_log_in_of_nobody(client):
+def test_failed_log_in_of_an_unknown_user_is_logged(client):
     client.post("/admin/login/", {"username": "nobody", "password": "x"})
     assert ("anonymous", "127.0.0.1", "LogInFailed", "user", "nobody") in said()
 
 
-def test_users_groups_permissions_and_templates(root):
+def test_changes_of_users_groups_permissions_and_templates_are_logged(root):
     maria = UserFactory.create(username="maria")
     LogEntry.objects.all().delete()
     maria.groups.add(Group.objects.get(name="Viewer"))
@@ -121,7 +121,7 @@ def test_users_groups_permissions_and_templates(root):
     assert "canary" not in everything
 
 
-def test_values_are_as_json_has_them_and_of_the_row_alone(root):
+def test_values_are_json_of_the_row_only(root):
     template = SandboxTemplate.objects.create(name="small", image="registry.example.org/small:1")
     project = ProjectFactory.create(template=template, owner=None)
     Project.objects.get(pk=project.pk).refresh_from_db()
@@ -141,7 +141,7 @@ def test_values_are_as_json_has_them_and_of_the_row_alone(root):
     assert not names & {"id", "projects", "user", "logentry", "emailaddress", "authenticator"}
 
 
-def test_saving_a_user_unchanged_is_no_change(root):
+def test_unchanged_user_is_not_logged(root):
     maria = UserFactory.create(username="maria")
     LogEntry.objects.all().delete()
     answer = root.post(reverse("admin:auth_user_change", args=[maria.pk]), {"username": "maria", "is_staff": "on"})
@@ -149,7 +149,7 @@ def test_saving_a_user_unchanged_is_no_change(root):
     assert [(line["what"], line["changes"]) for line in lines()] == [("Updated", {"is_active": [True, False]})]
 
 
-def test_the_list_says_what_changed_in_words_and_is_filtered_by_what_who_and_when(root):
+def test_list_describes_changes_and_has_filters(root):
     project = provisioned_project(name="aaa")
     root.post(page("credentials", project.pk), {"reason": "connecting psql"})
     root.post(
@@ -178,7 +178,7 @@ def test_the_list_says_what_changed_in_words_and_is_filtered_by_what_who_and_whe
     assert "default_database_allowed" not in body
 
 
-def test_the_page_of_an_entry_says_what_it_was_of_and_each_change_in_a_line(root):
+def test_entry_page_has_one_line_per_change(root):
     maria = UserFactory.create(username="maria", is_staff=False)
     maria.groups.add(Group.objects.get(name="Viewer"))
     maria.is_staff = True
@@ -198,7 +198,7 @@ def test_the_page_of_an_entry_says_what_it_was_of_and_each_change_in_a_line(root
     assert "{}" not in body
 
 
-def test_values_of_variables_never_stand_in_it():
+def test_values_of_variables_are_not_logged():
     variable = VariableFactory.create(name="API_KEY")
     variable.value = EncryptedText.of("canary-other")
     variable.save()
@@ -210,14 +210,14 @@ def test_values_of_variables_never_stand_in_it():
     assert "fernet" not in json.dumps(stored)
 
 
-def test_what_looks_like_a_password_is_masked_before_it_is_stored():
+def test_passwords_are_masked_before_storage():
     ProjectFactory.create(description="postgresql://postgres:canary-typed@db/x")
     stored = json.dumps(list(LogEntry.objects.values("changes")), ensure_ascii=False)
     assert "postgresql://postgres:••••••@db/x" in stored
     assert "canary-typed" not in stored
 
 
-def test_commands_are_in_it_as_the_command_line():
+def test_commands_are_logged_with_their_command_line():
     project = add_project("aaa", actor="command line (otto)")
     assert [(line["who"], line["what"], line["address"]) for line in lines()][-1] == (
         "command line (otto)",
@@ -227,7 +227,7 @@ def test_commands_are_in_it_as_the_command_line():
     assert project.pk
 
 
-def test_a_pass_writes_nothing_into_it(django_assert_num_queries):
+def test_passes_are_not_logged(django_assert_num_queries):
     project = ProjectFactory.create()
     LogEntry.objects.all().delete()
     with django_assert_num_queries(1):
@@ -237,13 +237,13 @@ def test_a_pass_writes_nothing_into_it(django_assert_num_queries):
     assert not LogEntry.objects.exists()
 
 
-def test_a_name_outlives_its_user(root):
+def test_entry_keeps_the_name_of_a_deleted_user(root):
     root.post(page("add"), {"name": "aaa"})
     User.objects.filter(username="root").delete()
     assert {line["who"] for line in lines() if line["kind"] == "project"} == {"root"}
 
 
-def test_nobody_changes_or_deletes_an_entry_in_the_panel(root):
+def test_entries_are_read_only(root):
     ProjectFactory.create()
     entry = LogEntry.objects.get()
     for name in ("change", "delete"):
@@ -254,7 +254,7 @@ def test_nobody_changes_or_deletes_an_entry_in_the_panel(root):
     assert LogEntry.objects.get() == entry
 
 
-def test_an_administrator_reads_and_exports_it(root):
+def test_administrator_reads_and_exports_the_log(root):
     ProjectFactory.create(name="aaa")
     listed = root.get(reverse("admin:auditlog_logentry_changelist")).content.decode()
     assert reverse("admin:auditlog_logentry_export") in listed
@@ -264,7 +264,7 @@ def test_an_administrator_reads_and_exports_it(root):
     assert [json.loads(line) for line in b"".join(exported).splitlines()] == lines()
 
 
-def test_since_until_and_who():
+def test_command_filters_by_time_and_user():
     ProjectFactory.create(name="aaa")
     assert len(lines("--since", "1h")) == len(lines("--since", "2020-01-01")) == len(lines())
     assert lines("--until", "1h") == lines("--since", "2999-01-01T08:00") == lines("--who", "maria") == []
@@ -284,14 +284,14 @@ def test_since_until_and_who():
         (("--who", "maria"), 0, "No entries of 'maria'. Check the spelling of the name."),
     ],
 )
-def test_where_nothing_matches_it_says_so(arguments, code, said):
+def test_command_reports_an_empty_result(arguments, code, said):
     ProjectFactory.create(name="aaa")
     ran = run("audit", *arguments)
     assert (ran.code, ran.out, ran.err.strip()) == (code, "", said)
     assert run("audit").err == ""
 
 
-def test_a_web_server_on_a_socket_file_knows_no_address(rf):
+def test_entry_has_no_address_behind_a_socket_file(rf):
     def view(_: HttpRequest) -> HttpResponse:
         ProjectFactory.create()
         return HttpResponse()

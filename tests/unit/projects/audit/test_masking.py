@@ -1,4 +1,4 @@
-"""Nobody's secret masks words in other people's records, and masking never shows whether a guess is right."""
+"""Secrets of one project do not mask other people's records, and masking does not reveal whether a guess is right."""
 
 import json
 from io import StringIO
@@ -52,7 +52,7 @@ def exported() -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("value", ["mallory-the-owner", "CredentialsRevealed", "203.0.113.7", "victim-project"])
-def test_a_variable_masks_no_actor_action_address_or_name(value):
+def test_variable_masks_no_actor_action_address_or_name(value):
     client = log_in("mallory-the-owner")
     mine, theirs = ProjectFactory.create(name="mine"), provisioned_project(name="victim-project")
     set_variable(client, mine, value)
@@ -63,7 +63,7 @@ def test_a_variable_masks_no_actor_action_address_or_name(value):
     assert reveal["message"] == "mallory-the-owner revealed the credentials: connecting psql"
 
 
-def test_a_variable_called_like_its_author_leaves_the_author_in_the_event():
+def test_variable_with_the_authors_name_keeps_the_author():
     client = log_in("mallory-the-owner")
     mine = ProjectFactory.create(name="mine")
     set_variable(client, mine, "mallory-the-owner")
@@ -71,7 +71,7 @@ def test_a_variable_called_like_its_author_leaves_the_author_in_the_event():
     assert event.message.startswith("mallory-the-owner ")
 
 
-def test_a_guess_of_a_stranger_s_secret_is_not_masked():
+def test_guessed_secret_of_another_project_is_not_masked():
     """The stranger's variable was held by this very process; a masked guess would be a right one."""
     client = log_in("mallory-the-owner")
     set_variable(client, ProjectFactory.create(name="theirs"), GUESSED)
@@ -82,7 +82,7 @@ def test_a_guess_of_a_stranger_s_secret_is_not_masked():
     assert exported()[-1]["message"].endswith(f"is it {GUESSED}")
 
 
-def test_an_edited_description_does_not_test_a_guess_either():
+def test_edited_description_confirms_no_guess():
     client = log_in("mallory-the-owner")
     set_variable(client, ProjectFactory.create(name="theirs"), GUESSED)
     mine = ProjectFactory.create(name="mine")
@@ -92,7 +92,7 @@ def test_an_edited_description_does_not_test_a_guess_either():
     assert changes["description"] == ["", GUESSED]
 
 
-def test_the_password_that_a_request_reveals_is_masked_in_its_event():
+def test_revealed_password_is_masked_in_its_event():
     client = log_in("root")
     project = provisioned_project(name="aaa")
     password = project.database.password.reveal()
@@ -101,7 +101,7 @@ def test_the_password_that_a_request_reveals_is_masked_in_its_event():
     assert password not in json.dumps(exported())
 
 
-def test_passes_of_a_project_mask_what_its_earlier_passes_held():
+def test_passes_mask_secrets_of_earlier_passes():
     with redaction_scope("project 1"):
         remember(GUESSED)
     with redaction_scope("project 1"):
@@ -110,20 +110,20 @@ def test_passes_of_a_project_mask_what_its_earlier_passes_held():
         assert redact(f"the server said {GUESSED}") == f"the server said {GUESSED}"
 
 
-def test_secrets_of_the_panel_are_masked_in_every_scope():
+def test_secrets_of_the_panel_are_masked_everywhere():
     remember("the-panel's-own-Key1", keep=True)
     with redaction_scope("project 3"):
         assert redact("with the-panel's-own-Key1") == f"with {MASK}"
 
 
-def test_the_operator_s_log_masks_what_any_scope_has_held():
+def test_log_masks_all_secrets():
     with redaction_scope():
         remember("somebody's-Secret-9")
     with redaction_scope():
         assert redact_all("with somebody's-Secret-9") == f"with {MASK}"
 
 
-def test_an_event_keeps_the_name_of_its_project():
+def test_event_keeps_the_name_of_its_project():
     project = ProjectFactory.create(name="shared-Name-1")
     with redaction_scope():
         remember("shared-Name-1")

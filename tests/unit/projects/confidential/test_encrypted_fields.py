@@ -1,4 +1,4 @@
-"""Secrets at rest: encrypted with the first key, opened by any, and never shown by accident."""
+"""Encrypted fields: encrypted with the first key, decrypted with any, and never shown by accident."""
 
 import pytest
 from cryptography.fernet import Fernet
@@ -23,7 +23,7 @@ def variable():
     return ProjectVariable.objects.create(project=project, name="TOKEN", value=EncryptedText.of(CANARY))
 
 
-def test_what_is_stored_is_not_what_was_given(variable):
+def test_stored_value_is_encrypted(variable):
     from django.db import connection
 
     with connection.cursor() as cursor:
@@ -33,13 +33,13 @@ def test_what_is_stored_is_not_what_was_given(variable):
     assert ProjectVariable.objects.get().value.reveal() == CANARY
 
 
-def test_nothing_shows_it_by_accident(variable):
+def test_text_and_serialization_hide_the_value(variable):
     value = ProjectVariable.objects.get().value
     for shown in (str(value), repr(value), f"{value}", serializers.serialize("json", [variable])):
         assert CANARY not in shown
 
 
-def test_an_export_can_be_read_back(variable):
+def test_export_can_be_imported(variable):
     exported = serializers.serialize("json", [variable])
     variable.delete()
     next(iter(serializers.deserialize("json", exported))).save()
@@ -53,7 +53,7 @@ def test_plain_text_is_refused(variable):
     assert CANARY not in str(caught.value)
 
 
-def test_an_older_key_still_opens_and_a_new_one_encrypts(variable, settings):
+def test_first_key_encrypts_and_older_keys_decrypt(variable, settings):
     old = list(keyring.current().keys)
     settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode(), *old]
     assert ProjectVariable.objects.get().value.reveal() == CANARY
@@ -63,25 +63,25 @@ def test_an_older_key_still_opens_and_a_new_one_encrypts(variable, settings):
         new.reveal()
 
 
-def test_a_lost_key_is_one_clear_sentence(variable, settings):
+def test_missing_key_is_explained(variable, settings):
     settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
     with pytest.raises(UndecryptableValueError, match="ENCRYPTION_KEYS"):
         ProjectVariable.objects.get().value.reveal()
 
 
-def test_a_broken_key_says_how_to_make_one(settings):
+def test_invalid_key_is_explained(settings):
     settings.ENCRYPTION_KEYS = ["not-a-key"]
     with pytest.raises(ImproperlyConfigured, match="generate_key"):
         EncryptedText.of("x")
 
 
-def test_tampered_ciphertext_is_not_taken_for_plain_text(variable):
+def test_tampered_ciphertext_is_refused(variable):
     ProjectVariable.objects.update(value=EncryptedText("plain"))
     with pytest.raises(UndecryptableValueError):
         ProjectVariable.objects.get().value.reveal()
 
 
-def test_a_broken_key_is_a_page_that_says_what_to_do(variable, settings):
+def test_invalid_key_answers_503_with_a_remedy(variable, settings):
     admin = Client()
     admin.force_login(User.objects.create_superuser("root"))
     settings.ENCRYPTION_KEYS = ["not-a-key"]

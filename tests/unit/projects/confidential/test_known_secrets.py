@@ -1,4 +1,4 @@
-"""Secrets that a process has held are masked wherever they would appear, however they are written."""
+"""Secrets that a process has used are masked in any encoding."""
 
 import base64
 import html
@@ -52,7 +52,7 @@ WRITTEN = {
 
 
 @pytest.mark.parametrize("text", WRITTEN.values(), ids=WRITTEN)
-def test_a_known_secret_is_masked_however_it_is_written(text):
+def test_known_secret_is_masked_in_any_encoding(text):
     known = KnownSecrets()
     assert known.mask(text) == text
     known.add(CANARY)
@@ -71,14 +71,14 @@ def test_other_text_is_kept():
 
 
 @pytest.mark.parametrize("value", ["", "true", "3000", "production", "my-project", "12345678", "postgres"])
-def test_ordinary_words_are_no_secrets(value):
+def test_ordinary_words_are_not_masked(value):
     assert not is_worth_masking(value)
     known = KnownSecrets()
     known.add(value)
     assert known.mask(f"runs in {value} mode") == f"runs in {value} mode"
 
 
-def test_the_oldest_are_forgotten_but_not_those_that_are_kept():
+def test_oldest_secrets_are_dropped_except_kept_ones():
     known = KnownSecrets(most=3)
     known.add("kept-S3cret", keep=True)
     for number in range(5):
@@ -88,7 +88,7 @@ def test_the_oldest_are_forgotten_but_not_those_that_are_kept():
     assert said == f"{MASK} {MASK} passing-S3cret-1 passing-S3cret-2 {MASK} {MASK}"
 
 
-def test_thousands_of_lines_a_minute_cost_little_with_all_the_secrets_that_are_kept():
+def test_masking_with_many_secrets_is_fast():
     known = KnownSecrets()
     for number in range(1000):
         known.add(f"S3cret/{number:04}@:")
@@ -100,7 +100,7 @@ def test_thousands_of_lines_a_minute_cost_little_with_all_the_secrets_that_are_k
     assert time.process_time() - start < 0.5
 
 
-def test_a_long_secret_costs_little_more_than_itself():
+def test_long_secret_needs_little_memory():
     known = KnownSecrets()
     tracemalloc.start()
     try:
@@ -113,7 +113,7 @@ def test_a_long_secret_costs_little_more_than_itself():
     assert known.mask("7" + "lörem-ipsum<&'\"" * (64 * 1024)) == MASK
 
 
-def test_many_long_secrets_stay_within_a_bound():
+def test_many_long_secrets_have_a_limit():
     known = KnownSecrets()
     for number in range(150):
         known.add(f"{number:05d}" + "<&'\"" * 8_000)

@@ -1,4 +1,4 @@
-"""The one mechanism that masks secrets in logs."""
+"""Secrets are masked in logs, messages and tracebacks, also where a limit cuts them."""
 
 import io
 import json
@@ -34,7 +34,7 @@ KEY = "-----BEGIN KEY-----\ncanary0123456789\n-----END KEY-----"
         f"token={CANARY}&x=1",
     ],
 )
-def test_redact(text):
+def test_secrets_are_masked(text):
     assert CANARY not in redact(text)
 
 
@@ -63,7 +63,7 @@ def test_messages_arguments_and_tracebacks_are_masked():
     assert CANARY not in output.getvalue()
 
 
-def test_of_a_secret_that_a_limit_cuts_no_part_is_left():
+def test_secret_that_a_limit_cuts_is_masked():
     remember(PASSWORD)
     for before in range(101 - len(PASSWORD), 100):
         line = one_line("x" * before + PASSWORD + " is no good", 100)
@@ -71,30 +71,30 @@ def test_of_a_secret_that_a_limit_cuts_no_part_is_left():
 
 
 @pytest.mark.parametrize("before", [0, 15, 60])
-def test_the_password_of_an_address_that_is_cut_is_masked(before):
+def test_password_of_a_cut_url_is_masked(before):
     assert CANARY not in one_line(f"{'x' * before} postgresql://postgres:{CANARY}{'y' * 80}@h:5432/db", 80)
 
 
 @pytest.mark.parametrize("limit", [40, 1000])
-def test_of_a_secret_whose_lines_are_joined_no_part_is_left(limit):
+def test_secret_with_joined_lines_is_masked(limit):
     remember(KEY)
     assert one_line(f"The key {KEY} is refused.", limit) == f"The key {MASK} is refused."[:limit]
 
 
-def test_what_lies_too_far_to_be_looked_at_is_not_shown_in_part():
+def test_text_beyond_the_search_limit_is_omitted():
     remember(PASSWORD)
     for spaces in range(65_536 - len(PASSWORD), 65_536):
         assert one_line(" " * spaces + PASSWORD, 500) in ("", MASK)
 
 
-def test_a_name_that_somebody_uses_as_a_secret_is_still_that_name():
+def test_name_that_is_also_a_secret_is_kept():
     """Only words are masked: an object that is called like the value of a variable has to be found."""
     remember("shop-agentruntime-x9k2mq")
     assert text("shop-agentruntime-x9k2mq") == "shop-agentruntime-x9k2mq"
 
 
 @pytest.mark.parametrize("unit", ["a.", "a://", "password ", "x:y@", "://a:"])
-def test_a_long_text_is_looked_through_in_time(unit):
+def test_long_text_is_searched_quickly(unit):
     started = time.process_time()
     one_line(unit * 1_000_000, 500)
     assert time.process_time() - started < 5
@@ -112,7 +112,7 @@ def refused(message: str) -> str:
         "<html>" + "y" * 180 + PASSWORD,
     ],
 )
-def test_a_refusal_tells_no_part_of_a_secret(body):
+def test_refusal_contains_no_part_of_a_secret(body):
     remember(PASSWORD)
     remember(KEY)
     said = str(build_refusal(422, body.encode(), {}))
@@ -120,7 +120,7 @@ def test_a_refusal_tells_no_part_of_a_secret(body):
     assert "canary" not in said
 
 
-def test_what_a_cluster_says_of_itself_tells_no_part_of_a_secret():
+def test_status_of_a_cluster_contains_no_part_of_a_secret():
     remember(PASSWORD)
     said = {"type": "ProvisioningStarted", "status": "False", "message": "x" * 480 + PASSWORD}
     message = judge_cluster({"metadata": {}, "status": {"conditions": [said]}}).message
@@ -129,7 +129,7 @@ def test_what_a_cluster_says_of_itself_tells_no_part_of_a_secret():
 
 
 @pytest.mark.django_db
-def test_the_reason_of_a_reveal_keeps_no_part_of_a_secret():
+def test_reason_of_a_reveal_contains_no_part_of_a_secret():
     project = provisioned_project()
     for reason in ("x" * 180 + PASSWORD, KEY):
         remember(reason[180:] or reason)

@@ -1,4 +1,4 @@
-"""Which errors of the panel's own database mean that it can't be used, and what to do then."""
+"""Errors of the panel's own database that mean it can't be used, and their remedies."""
 
 import sqlite3
 from pathlib import Path
@@ -47,7 +47,7 @@ def from_postgresql(sqlstate: str, kind: type[Error] = OperationalError) -> Erro
         ("XX001", InternalError, "damaged"),
     ],
 )
-def test_an_sqlstate_decides_whatever_class_the_driver_gives_it(sqlstate, kind, word):
+def test_sqlstate_decides(sqlstate, kind, word):
     assert word in explain_unusable(from_postgresql(sqlstate, kind))
 
 
@@ -62,17 +62,17 @@ def test_an_sqlstate_decides_whatever_class_the_driver_gives_it(sqlstate, kind, 
         ("22003", DataError),
     ],
 )
-def test_a_mistake_of_the_panel_is_none_of_these(sqlstate, kind):
+def test_programming_error_is_not_an_outage(sqlstate, kind):
     assert explain_unusable(from_postgresql(sqlstate, kind)) == ""
 
 
 @pytest.mark.parametrize("error", [None, ValueError("read-only"), OSError("No space left"), KeyError("08006")])
-def test_another_error_is_none_of_these(error):
+def test_other_error_is_not_an_outage(error):
     assert explain_unusable(error) == ""
 
 
 @pytest.mark.parametrize("error", [OperationalError("connection failed"), InterfaceError("connection closed")])
-def test_an_error_without_a_code_is_the_connection_s(error):
+def test_error_without_a_code_is_a_connection_error(error):
     assert "reached" in explain_unusable(error)
 
 
@@ -98,17 +98,17 @@ def sqlite_error(file: Path, *statements: str) -> Error:
     pytest.fail("Nothing went wrong.")
 
 
-def test_a_read_only_sqlite_file_is_named(tmp_path):
+def test_read_only_sqlite_file_is_explained(tmp_path):
     error = sqlite_error(tmp_path / "a.sqlite3", "PRAGMA query_only = ON", "CREATE TABLE a (b)")
     assert "read-only" in explain_unusable(error)
 
 
-def test_a_full_sqlite_file_is_named(tmp_path):
+def test_full_sqlite_file_is_explained(tmp_path):
     statements = ("CREATE TABLE a (b)", "PRAGMA max_page_count = 2", "INSERT INTO a VALUES (zeroblob(1000000))")
     assert "full" in explain_unusable(sqlite_error(tmp_path / "a.sqlite3", *statements))
 
 
-def test_a_locked_sqlite_file_is_named(tmp_path):
+def test_locked_sqlite_file_is_explained(tmp_path):
     file = tmp_path / "a.sqlite3"
     other = sqlite3.connect(file, isolation_level=None)
     try:
@@ -120,19 +120,19 @@ def test_a_locked_sqlite_file_is_named(tmp_path):
     assert "locked" in explain_unusable(error)
 
 
-def test_a_file_that_is_no_database_is_named(tmp_path):
+def test_invalid_sqlite_file_is_explained(tmp_path):
     file = tmp_path / "a.sqlite3"
     file.write_text("not a database " * 100)
     assert "damaged" in explain_unusable(sqlite_error(file, "SELECT 1 FROM sqlite_master"))
 
 
-def test_a_missing_folder_is_named(tmp_path):
+def test_missing_folder_is_explained(tmp_path):
     assert "can't be opened" in explain_unusable(sqlite_error(tmp_path / "none" / "a.sqlite3", "SELECT 1"))
 
 
-def test_a_missing_table_of_sqlite_asks_for_migrations(tmp_path):
+def test_missing_sqlite_table_asks_for_migrations(tmp_path):
     assert "migrate" in explain_unusable(sqlite_error(tmp_path / "a.sqlite3", "SELECT 1 FROM projects_project"))
 
 
-def test_a_wrong_statement_of_sqlite_is_a_mistake_of_the_panel(tmp_path):
+def test_wrong_sqlite_statement_is_a_programming_error(tmp_path):
     assert explain_unusable(sqlite_error(tmp_path / "a.sqlite3", "SELECT FROM 1")) == ""

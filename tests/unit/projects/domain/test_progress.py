@@ -1,4 +1,4 @@
-"""How far a provisioning came, and how long it took: of the request, and of nothing that came later."""
+"""Steps of a provisioning and their durations, for the current request."""
 
 from datetime import timedelta
 from typing import Any
@@ -31,7 +31,7 @@ def change_password(project: Project) -> None:
     Sandbox.objects.filter(project=project).update(applied_at=now, ready_at=now + timedelta(seconds=4))
 
 
-def test_each_step_counts_from_the_one_before():
+def test_duration_counts_from_the_previous_step():
     assert durations(provisioned_project()) == {
         Step.REQUESTED: None,
         Step.CLUSTER_APPLIED: 0.4,
@@ -43,7 +43,7 @@ def test_each_step_counts_from_the_one_before():
     }
 
 
-def test_what_a_change_of_the_password_reaches_anew_was_not_waited_for_since_the_request():
+def test_steps_repeated_by_a_password_change_have_no_duration():
     project = provisioned_project()
     change_password(project)
     took = durations(project)
@@ -53,14 +53,14 @@ def test_what_a_change_of_the_password_reaches_anew_was_not_waited_for_since_the
     assert " min" not in page_of_it.split('id="steps-title"')[1].split("panel-total")[0].replace("min ago", "")
 
 
-def test_half_a_change_of_the_password_gives_no_step_a_duration_of_nothing():
+def test_unfinished_password_change_gives_no_zero_duration():
     project = provisioned_project()
     now = timezone.now()
     DatabaseCluster.objects.filter(project=project).update(captured_at=now, verified_at=now)
     assert durations(project)[Step.SANDBOX_APPLIED] is None
 
 
-def test_the_tracker_reports_repeated_steps_without_a_duration():
+def test_tracker_reports_repeated_steps_without_a_duration():
     project = provisioned_project(name="shop")
     tracker = ProgressTracker([project])
     change_password(project)
@@ -73,7 +73,7 @@ def test_the_tracker_reports_repeated_steps_without_a_duration():
     ]
 
 
-def test_another_try_counts_from_itself():
+def test_retry_restarts_the_durations():
     asked = timezone.now() - timedelta(seconds=10)
     project = ProjectFactory.create(waiting=True, requested_at=asked)
     DatabaseFactory.create(
@@ -83,7 +83,7 @@ def test_another_try_counts_from_itself():
     assert (took[Step.CLUSTER_APPLIED], took[Step.CLUSTER_RUNNING]) == (None, 3.0)
 
 
-def test_the_time_to_run_is_of_the_first_request_only():
+def test_total_is_of_the_first_request():
     project = provisioned_project()
     assert time_to_run_s(project) == pytest.approx(14.1)
     project.requested_at = timezone.now()
@@ -91,7 +91,7 @@ def test_the_time_to_run_is_of_the_first_request_only():
     assert time_to_run_s(ProjectFactory.create(waiting=True)) is None
 
 
-def test_a_deleted_project_shows_nothing_of_what_was_cancelled():
+def test_deleted_project_shows_no_cancelled_steps():
     project = ProjectFactory.create(name="aaa")
     ended = {"retired_at": timezone.now(), "phase": Phase.DELETED, "reason": Reason.CANCELLED}
     DatabaseFactory.create(project=project, **ended)
@@ -104,7 +104,7 @@ def test_a_deleted_project_shows_nothing_of_what_was_cancelled():
 
 
 @pytest.mark.parametrize(("origin", "said"), [(Origin.CREATED, "applied"), (Origin.ADOPTED, "adopted")])
-def test_it_is_said_whether_the_cluster_was_adopted(origin, said):
+def test_step_names_an_adopted_cluster(origin, said):
     project = provisioned_project()
     DatabaseCluster.objects.filter(project=project).update(origin=origin)
     project = Project.objects.get(pk=project.pk)

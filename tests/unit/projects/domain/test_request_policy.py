@@ -1,4 +1,4 @@
-"""The request policy: every stage has a way out, and services, pages, buttons and commands all follow the table."""
+"""The request policy: each stage has a way out, and services, pages, buttons and commands follow the table."""
 
 from itertools import product
 
@@ -89,7 +89,7 @@ def test_every_request_has_a_rule():
     [((Stage.NEW,), ()), (tuple(Stage), (Stage.NEW,)), ((), tuple(Stage)[:-1])],
     ids=["stages missing", "a stage twice", "one stage missing"],
 )
-def test_a_rule_answers_for_every_stage_once(accepted, refused):
+def test_rule_covers_every_stage_once(accepted, refused):
     with pytest.raises(TypeError):
         Rule(accepted, {stage: Refusal("No", "No.") for stage in refused})
 
@@ -129,20 +129,20 @@ def test_services_and_buttons_follow_the_table(request_kind, has_database):
             project.databases.update(retired_at=timezone.now())
 
 
-def test_a_running_project_whose_last_pass_failed_within_reach_is_not_forgotten():
+def test_reachable_running_project_is_not_forgotten():
     for reason in (Reason.PASSWORD_NOT_CHANGED, Reason.CLUSTER_REJECTED, Reason.KEY_MISSING, Reason.INTERNAL_ERROR):
         project = project_in(DesiredState.RUNNING, Phase.RUNNING, reason, has_run=True, failures=3)
         assert find_refusal(Request.FORGET, project).reason == "WithinReach"
 
 
-def test_a_refusal_names_retry_only_where_there_is_such_a_button():
+def test_refusal_names_retry_only_if_it_is_offered():
     up = project_in(DesiredState.RUNNING, Phase.RUNNING, Reason.READY, has_run=True, failures=0)
     down = project_in(DesiredState.RUNNING, Phase.FAILED, Reason.CLUSTER_FAILED, has_run=True, failures=0)
     assert "Retry" not in find_refusal(Request.CANCEL, up).message
     assert "Retry" in find_refusal(Request.CANCEL, down).message
 
 
-def test_a_password_without_own_credentials_is_not_rotated():
+def test_rotation_needs_captured_credentials():
     project = ProjectFactory.create(running=True)
     assert find_refusal(Request.ROTATE_PASSWORD, project).reason == "NoCredentials"
     DatabaseFactory.create(project=project, captured=True)

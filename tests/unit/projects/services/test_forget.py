@@ -1,4 +1,4 @@
-"""Forgetting a project: the page and the command ask first, list what is left, and delete nothing in the cluster."""
+"""Forget: the page and the command ask first, list what is left, and change nothing in the cluster."""
 
 import json
 
@@ -21,7 +21,7 @@ def stuck_project(**fields):
     return project
 
 
-def test_forget_asks_first_and_lists_what_it_leaves():
+def test_page_asks_first_and_lists_what_is_left():
     project = stuck_project()
     client = log_in("view_project", "delete_project")
     asked = client.get(page("forget", project.pk)).content.decode()
@@ -42,7 +42,7 @@ def test_forget_asks_first_and_lists_what_it_leaves():
     assert project.databases.get().password.reveal() == ""
 
 
-def test_forget_by_command_does_nothing_without_yes():
+def test_command_needs_yes():
     project = stuck_project()
     asked = run("forget", "stuck")
     assert asked.code == 2

@@ -1,4 +1,4 @@
-"""Encryption keys rotate while the panel runs: nothing is lost, nothing newer is overwritten, every process follows."""
+"""Encryption keys rotate while the panel runs, without lost or overwritten values."""
 
 import os
 import subprocess
@@ -45,11 +45,11 @@ def age(path: Path) -> None:
     os.utime(path, (past, past))
 
 
-def test_every_encrypted_column_is_found():
+def test_all_encrypted_columns_are_found():
     assert set(key_rotation.encrypted_columns()) >= {(DatabaseCluster, "password"), (ProjectVariable, "value")}
 
 
-def test_everything_opens_with_the_new_key_alone(key_file):
+def test_new_key_decrypts_all_values(key_file):
     project = provisioned_project()
     VariableFactory.create(project=project)
     VariableFactory.create(project=project, value=EncryptedText())
@@ -65,7 +65,7 @@ def test_everything_opens_with_the_new_key_alone(key_file):
     assert "Re-encrypted with the first key: 0." in run("rotate_keys").out
 
 
-def test_a_dry_run_says_what_would_be_done_and_changes_nothing(key_file):
+def test_dry_run_changes_nothing(key_file):
     provisioned_project()
     user = UserFactory.create(username="maria")
     Authenticator.objects.create(user=user, type="totp", data={"secret": encrypt("canary-secret")})
@@ -90,7 +90,7 @@ def test_a_dry_run_says_what_would_be_done_and_changes_nothing(key_file):
     assert (code, "would be discarded and read again" in said) == (0, True)
 
 
-def test_second_factors_open_with_the_new_key_alone(key_file):
+def test_new_key_decrypts_second_factors(key_file):
     user = UserFactory.create(username="maria")
     codes = {"seed": encrypt("canary-seed"), "used_mask": 5}
     factors = [
@@ -105,14 +105,14 @@ def test_second_factors_open_with_the_new_key_alone(key_file):
     assert key_rotation.count_readable_secrets() == (2, [])
 
 
-def test_a_second_factor_that_no_key_opens_is_named():
+def test_unreadable_second_factor_is_named():
     user = UserFactory.create(username="maria")
     Authenticator.objects.create(user=user, type="totp", data={"secret": f"fernet:{Fernet.generate_key().decode()}"})
     assert key_rotation.rotate_stored_secrets().lost == ["second factor of maria"]
     assert key_rotation.count_readable_secrets() == (0, ["second factor of maria"])
 
 
-def test_a_rotation_that_was_stopped_goes_on_where_it_was():
+def test_interrupted_rotation_continues():
     variables = VariableFactory.create_batch(5, project=ProjectFactory.create())
     key_rotation.add_key()
     for variable in variables[:2]:
@@ -122,7 +122,7 @@ def test_a_rotation_that_was_stopped_goes_on_where_it_was():
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_is_written_meanwhile_is_never_overwritten():
+def test_concurrent_write_is_not_overwritten():
     project = ProjectFactory.create()
     variables = VariableFactory.create_batch(20, project=project)
     last: dict[int, str] = {}
@@ -160,7 +160,7 @@ for line in sys.stdin:
 """
 
 
-def test_a_process_that_runs_reads_and_writes_with_a_new_key_at_once(key_file, tmp_path, repository):
+def test_running_process_uses_a_new_key_at_once(key_file, tmp_path, repository):
     child = subprocess.Popen(
         [sys.executable, "-c", _CHILD],
         cwd=repository,
@@ -183,7 +183,7 @@ def test_a_process_that_runs_reads_and_writes_with_a_new_key_at_once(key_file, t
     assert child.returncode == 0
 
 
-def test_old_keys_go_when_nothing_needs_them_any_more(key_file):
+def test_unused_keys_are_removed(key_file):
     variable = VariableFactory.create()
     key_rotation.add_key()
     ran = run("rotate_keys", "--drop-old-keys")
@@ -196,7 +196,7 @@ def test_old_keys_go_when_nothing_needs_them_any_more(key_file):
     assert variable.value.reveal() == PASSWORD
 
 
-def test_no_key_goes_while_another_one_comes(key_file):
+def test_key_is_kept_while_another_is_added(key_file):
     variable = VariableFactory.create()
     key_rotation.add_key()
     age(key_file)
@@ -216,7 +216,7 @@ def test_no_key_goes_while_another_one_comes(key_file):
     assert variable.value.reveal() == PASSWORD
 
 
-def test_no_key_goes_while_a_secret_can_not_be_read(key_file):
+def test_key_is_kept_while_a_secret_is_unreadable(key_file):
     variable = VariableFactory.create(name="LOST")
     ProjectVariable.objects.update(value=EncryptedText("fernet:unreadable"))
     key_rotation.add_key()
@@ -229,7 +229,7 @@ def test_no_key_goes_while_a_secret_can_not_be_read(key_file):
     assert "enter variables again in the admin" in ran.err
 
 
-def test_a_lost_password_is_read_again_from_the_cluster_where_somebody_says_so(key_file):
+def test_lost_password_is_captured_again_on_request(key_file):
     project = provisioned_project()
     key_file.unlink()
     read_encryption_keys(key_file)
@@ -244,7 +244,7 @@ def test_a_lost_password_is_read_again_from_the_cluster_where_somebody_says_so(k
     assert project.events.filter(reason="PasswordGivenUp").exists()
 
 
-def test_keys_of_the_environment_are_changed_there(settings):
+def test_environment_keys_are_not_added_or_removed(settings):
     settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
     VariableFactory.create()
     for option in ("--new-key", "--drop-old-keys"):
@@ -258,7 +258,7 @@ def test_keys_of_the_environment_are_changed_there(settings):
 
 
 @pytest.mark.parametrize("damage", ["", "not a key", None], ids=["empty", "no key", "gone"])
-def test_a_broken_key_file_stops_no_process_that_runs_and_the_doctor_says_so(key_file, damage):
+def test_invalid_key_file_stops_no_running_process(key_file, damage):
     stored = encrypt("text")
     good = key_file.read_text()
     if damage is None:

@@ -1,4 +1,4 @@
-"""The page, the admin's action and the command that ask for a new database password."""
+"""Requests for a new database password by page, bulk action and command."""
 
 import pytest
 from django.db import connection
@@ -22,7 +22,7 @@ def is_asked_for(project: Project) -> bool:
     return DatabaseCluster.objects.get(project=project).rotation_requested_at is not None
 
 
-def test_the_page_says_what_it_means_and_asks(project):
+def test_page_explains_and_asks(project):
     client = log_in("view_project", "provision_project")
     assert page("rotate_password", project.pk) in client.get(page("detail", project.pk)).content.decode()
     assert "data-confirm" in client.get(page("rotate_password", project.pk)).content.decode()
@@ -33,19 +33,19 @@ def test_the_page_says_what_it_means_and_asks(project):
     assert project.events.get(reason="PasswordRotationRequested").actor == "maria"
 
 
-def test_who_may_only_look_finds_no_link(project):
+def test_viewer_gets_no_link(project):
     client = log_in("view_project", "reveal_credentials")
     assert "rotate-password" not in client.get(page("detail", project.pk)).content.decode()
     assert client.post(page("rotate_password", project.pk)).status_code == 403
 
 
-def test_the_link_is_there_before_the_sandbox_is_ready(project, admin):
+def test_link_appears_before_the_sandbox_is_ready(project, admin):
     """The card of the credentials is fetched once they are captured, and not again when the project comes to rest."""
     Project.objects.update(phase=Phase.CREATING, reason=Reason.SANDBOX_NOT_READY)
     assert page("rotate_password", project.pk) in admin.get(page("detail", project.pk)).content.decode()
 
 
-def test_an_adopted_database_takes_a_tick(project, admin):
+def test_adopted_database_needs_a_confirmation(project, admin):
     DatabaseCluster.objects.update(origin=Origin.ADOPTED)
     answer = admin.post(page("rotate_password", project.pk))
     assert "data-unconfirmed" in answer.content.decode()
@@ -59,7 +59,7 @@ def test_an_adopted_database_takes_a_tick(project, admin):
     assert is_asked_for(project)
 
 
-def test_a_database_that_is_adopted_while_the_page_is_answered_takes_a_tick_too(project, admin):
+def test_database_adopted_in_the_meantime_needs_a_confirmation(project, admin):
     adopted: list[int] = []
 
     def adopt(execute, statement, *arguments):
@@ -76,14 +76,14 @@ def test_a_database_that_is_adopted_while_the_page_is_answered_takes_a_tick_too(
     assert not is_asked_for(project)
 
 
-def test_a_project_that_does_not_run_is_told_so(admin):
+def test_project_that_does_not_run_is_refused(admin):
     project = ProjectFactory.create(name="new")
     assert "has to be running" in admin.get(page("rotate_password", project.pk)).content.decode()
     assert any("has to be running" in said for said in messages_of(run_action(admin, "rotate_passwords", project)))
     assert run("rotate_password", "new").code == 1
 
 
-def test_the_command_and_the_action_ask_for_it(project, admin):
+def test_command_and_action_request_a_rotation(project, admin):
     other = provisioned_project(name="bbb")
     ran = run("rotate_password", "aaa")
     assert ran.code == 0, ran.err

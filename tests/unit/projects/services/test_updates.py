@@ -1,4 +1,4 @@
-"""request_update: what a change to a project does to its rows, its queue and its pages, in each state."""
+"""request_update: the effect of a change on rows, queue and pages, in each state."""
 
 import pytest
 from django.urls import reverse
@@ -16,7 +16,7 @@ def reread(project: Project) -> Project:
     return Project.objects.get(pk=project.pk)
 
 
-def test_a_running_project_keeps_its_phase_and_is_followed():
+def test_running_project_keeps_its_phase():
     project = provisioned_project()
     assert request_update(project, actor="ann", change="changed the variable KEY").accepted
     seen = reread(project)
@@ -27,7 +27,7 @@ def test_a_running_project_keeps_its_phase_and_is_followed():
     assert OrmQ.objects.get().task["args"] == (project.pk,)
 
 
-def test_a_change_is_no_request_for_a_database():
+def test_update_requests_no_database():
     project = provisioned_project()
     request_update(project, actor="ann", change="changed the variable KEY")
     seen = reread(project)
@@ -39,7 +39,7 @@ def test_a_change_is_no_request_for_a_database():
 
 
 @pytest.mark.parametrize("state", ["waiting", "failed"])
-def test_a_project_that_waits_or_has_failed_gets_a_pass_and_keeps_its_words(state):
+def test_waiting_or_failed_project_gets_a_pass(state):
     project = ProjectFactory.create(**{state: True})
     request_update(project, actor="ann", change="changed the description")
     seen = reread(project)
@@ -48,7 +48,7 @@ def test_a_project_that_waits_or_has_failed_gets_a_pass_and_keeps_its_words(stat
 
 
 @pytest.mark.parametrize("state", [{}, {"deleted": True}])
-def test_a_project_that_does_not_run_gets_an_event_and_no_pass(state):
+def test_stopped_project_gets_an_event_only(state):
     project = ProjectFactory.create(**state)
     request_update(project, actor="ann", change="changed the description")
     assert project.events.count() == 1
@@ -56,7 +56,7 @@ def test_a_project_that_does_not_run_gets_an_event_and_no_pass(state):
     assert reread(project).wanted_generation == project.wanted_generation
 
 
-def test_a_changed_template_is_an_update_of_each_running_project(admin):
+def test_changed_template_updates_running_projects(admin):
     template = SandboxTemplate.objects.create(name="node", image="example.org/node:22")
     project = provisioned_project(template=template)
     url = reverse("admin:projects_sandboxtemplate_change", args=[template.pk])
