@@ -16,7 +16,7 @@ from projects.services.events import record_event
 from provisioning.kube.client import Kube, connect, disconnect
 from provisioning.kube.errors import KubeError
 from provisioning.kube.kinds import INGRESS, PVC, SECRET, SERVICE, STATEFULSET, cluster_kind
-from provisioning.objects.diff import conceal, drift
+from provisioning.objects.diff import conceal, find_drift
 from provisioning.objects.names import (
     INSTANCE_LABEL,
     PROJECT_ID_LABEL,
@@ -213,7 +213,7 @@ def _find_drifted(listed: Mapping[str, list[Object]], namespace: str) -> set[str
     )
     drifted = set()
     for project in at_rest.filter(applied__namespace=namespace).distinct().prefetch_related("applied"):
-        if any(drift(sent.manifest, live.get((sent.kind, sent.name))) for sent in project.applied.all()):
+        if any(find_drift(sent.manifest, live.get((sent.kind, sent.name))) for sent in project.applied.all()):
             drifted.add(str(project.uid))
     return drifted
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from provisioning.objects.readers import Object
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:
@@ -38,3 +40,12 @@ CLUSTER_GROUP = "apps.kubeblocks.io"
 
 def cluster_kind(api_version: str) -> Kind:
     return Kind(api_version, "clusters", "Cluster")
+
+
+_APPLIED = {kind.name: kind.plural for kind in (SECRET, SERVICE, STATEFULSET, INGRESS, cluster_kind(""))}
+
+
+def kind_of(manifest: Object) -> Kind:
+    """Return the kind of a manifest that the panel applies."""
+    name = str(manifest["kind"])
+    return Kind(str(manifest["apiVersion"]), _APPLIED[name], name)

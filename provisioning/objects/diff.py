@@ -64,7 +64,7 @@ def _digest(value: Any, key: str) -> str:
     return hmac.new(key.encode(), str(value).encode(), "sha256").hexdigest()[:_DIGEST_LENGTH]
 
 
-def drift(applied: Object, live: Object | None) -> list[Difference]:
+def find_drift(applied: Object, live: Object | None) -> list[Difference]:
     """Return each field of `applied` that differs in `live`, in the order of the manifest. Both must be concealed."""
     kind, name = text(applied.get("kind")), text(metadata_of(applied).get("name"))
     if live is None:

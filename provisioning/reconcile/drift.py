@@ -10,9 +10,17 @@ from projects.domain.states import CredentialsSource, DriftPolicy, Level, Phase,
 from projects.models import DatabaseCluster, LastAppliedManifest, Project, Sandbox
 from provisioning.decisions.types import DriftResponse
 from provisioning.kube.errors import RefusedError
-from provisioning.kube.kinds import INGRESS, SECRET, SERVICE, STATEFULSET, cluster_kind
+from provisioning.kube.kinds import INGRESS, SECRET, SERVICE, STATEFULSET, cluster_kind, kind_of
 from provisioning.objects import manifests
-from provisioning.objects.diff import Difference, conceal, drift, only_labels_mendable, refused, summarise, without_echo
+from provisioning.objects.diff import (
+    Difference,
+    conceal,
+    find_drift,
+    only_labels_mendable,
+    refused,
+    summarise,
+    without_echo,
+)
 from provisioning.objects.names import INSTANCE_LABEL
 from provisioning.objects.readers import Object, labels_of, mapping, metadata_of, text, uid_of
 from provisioning.reconcile.context import PassContext
@@ -22,7 +30,6 @@ MENDED = "DriftMended"
 # Drift that was reverted this many times lately is contested: it would come back again.
 _MOST_MENDED = 3
 _CONTESTED_FOR = timedelta(hours=1)
-_PLURALS = {kind.name: kind.plural for kind in (STATEFULSET, SERVICE, SECRET, INGRESS, cluster_kind(""))}
 
 
 def choose_drift_response(project: Project, found: Sequence[Difference], now: datetime) -> DriftResponse:
@@ -67,7 +74,7 @@ def observe_drift(context: PassContext, database: DatabaseCluster) -> tuple[Diff
         if applied.name not in names and applied.kind != INGRESS.name:
             continue
         is_known, live = _observe_applied(context, applied, sandbox, is_complete=is_complete)
-        differences = drift(applied.manifest, live) if is_known else []
+        differences = find_drift(applied.manifest, live) if is_known else []
         if differences and _is_another(applied, live):
             said = "another object has taken its name, and the panel changes only what it created"
             differences = refused(differences, said)
@@ -129,7 +136,7 @@ def _confirm(
         said = f"the API server refuses it ({error.code})." if manifest.get("kind") == "Secret" else str(error)
         return refused(found, said)
     dry_run = conceal({**answer, "kind": manifest.get("kind")}, settings.SECRET_KEY)
-    return without_echo(found, drift(manifest, dry_run))
+    return without_echo(found, find_drift(manifest, dry_run))
 
 
 def _apply_again(
@@ -152,7 +159,7 @@ def _apply_again(
         # Only digests of the values are stored: the values are those of the environment now.
         environment = sandbox_environment(project_environment(context.project), connection)
         manifest = manifests.build_environment_secret(sandbox.name, sandbox.namespace, context.owner, environment)
-    return context.kube.apply(manifest, _PLURALS[str(manifest["kind"])], is_dry_run=is_dry_run)
+    return context.kube.apply(manifest, kind_of(manifest).plural, is_dry_run=is_dry_run)
 
 
 def mend_drift(context: PassContext, connection: Connection, now: datetime) -> None:

@@ -18,8 +18,8 @@ from projects.models import DatabaseCluster, Project
 from projects.services.adoption import Adoptable
 from provisioning.decisions.types import Action, Decision
 from provisioning.kube.errors import RefusedError
-from provisioning.kube.kinds import INGRESS, SECRET, SERVICE, STATEFULSET
-from provisioning.objects.diff import Difference, conceal, describe, drift
+from provisioning.kube.kinds import kind_of
+from provisioning.objects.diff import Difference, conceal, describe, find_drift
 from provisioning.objects.names import INSTANCE_LABEL
 from provisioning.objects.readers import Object, labels_of, metadata_of, text
 from provisioning.reconcile.apply_database import build_cluster, build_cluster_labels, ensure_database
@@ -30,7 +30,6 @@ from provisioning.reconcile.loop import observe_and_decide
 
 # In place of the random part of a name.
 _UNCHOSEN = "x" * 6
-_KINDS = {kind.name: kind for kind in (STATEFULSET, SERVICE, SECRET, INGRESS)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +248,7 @@ def _plan_sandbox(context: PassContext, source: CredentialsSource) -> Iterator[P
         return
     sandbox = ensure_sandbox(context)
     for manifest in build_sandbox(context, sandbox, connection).all:
-        kind = _KINDS[str(manifest["kind"])]
+        kind = kind_of(manifest)
         items = context.kube.list_objects(kind, sandbox.namespace, labels=f"{INSTANCE_LABEL}={sandbox.name}")
         name = text(metadata_of(manifest).get("name"), 253)
         live = next((item for item in items if metadata_of(item).get("name") == name), None)
@@ -263,13 +262,12 @@ def _plan_apply(context: PassContext, manifest: Object, live: Object | None) -> 
     note = ""
     if not name.endswith(_UNCHOSEN) or kind == "Cluster":
         try:
-            plural = _KINDS[kind].plural if kind in _KINDS else "clusters"
-            context.kube.apply(manifest, plural, is_dry_run=True)
+            context.kube.apply(manifest, kind_of(manifest).plural, is_dry_run=True)
         except RefusedError as error:
             note = f"refused: {error.code}" if kind == "Secret" else f"refused: {error}"
     sent = conceal(manifest, settings.SECRET_KEY)
     there: Object = conceal({**live, "kind": kind}, settings.SECRET_KEY) if live is not None else {}
-    changes = [describe(item) for item in drift(sent, there)]
+    changes = [describe(item) for item in find_drift(sent, there)]
     return PlannedObject("apply", f"{kind} {namespace}/{name}", changes, note or ("" if live else "new"))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from provisioning.objects import manifests
-from provisioning.objects.diff import GONE, conceal, drift, only_labels_mendable, without_echo
+from provisioning.objects.diff import GONE, conceal, find_drift, only_labels_mendable, without_echo
 from tests.unit.provisioning.objects.test_manifests import OWNER, SPEC
 
 STATEFULSET = manifests.build_statefulset("s", "ns", OWNER, SPEC, variables=["A"], digest="d")
@@ -67,7 +67,7 @@ ROWS = [
 
 @pytest.mark.parametrize(("applied", "live", "said"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])
 def test_drift(applied, live, said):
-    found = [str(item) for item in drift(applied, live)]
+    found = [str(item) for item in find_drift(applied, live)]
     assert bool(found) == bool(said)
     for sentence in said:
         assert any(sentence in line for line in found), found
@@ -76,13 +76,13 @@ def test_drift(applied, live, said):
 def test_what_others_add_to_a_list_is_theirs():
     live = copy.deepcopy(STATEFULSET)
     live["spec"]["template"]["spec"]["containers"].insert(0, {"name": "sidecar", "image": "proxy"})
-    assert drift(STATEFULSET, live) == []
+    assert find_drift(STATEFULSET, live) == []
 
 
 def test_values_of_secrets_are_neither_kept_nor_shown():
     plain = manifests.build_environment_secret("s", "ns", OWNER, {"A": "hunter2"})
     live = {**plain, "data": {"A": "c3dvcmRmaXNo"}}
-    said = str(drift(conceal(plain, "key"), conceal(live, "key"))) + str(conceal(plain, "key"))
+    said = str(find_drift(conceal(plain, "key"), conceal(live, "key"))) + str(conceal(plain, "key"))
     for value in ("hunter2", plain["data"]["A"], "c3dvcmRmaXNo"):
         assert value not in said
 
@@ -91,7 +91,7 @@ def test_what_an_admission_webhook_writes_otherwise_is_no_drift():
     live = changed(STATEFULSET, *CONTAINER, "image", to="mirror/image")
     live["spec"]["replicas"] = 2
     dry_run = changed(STATEFULSET, *CONTAINER, "image", to="mirror/image")
-    real = without_echo(drift(STATEFULSET, live), drift(STATEFULSET, dry_run))
+    real = without_echo(find_drift(STATEFULSET, live), find_drift(STATEFULSET, dry_run))
     assert [item.path for item in real] == ["spec.replicas"]
 
 
@@ -100,6 +100,6 @@ def test_of_a_cluster_only_labels_are_taken_back():
     applied = manifests.build_cluster(manifests.CLUSTER_V1, name="c", namespace="n", owner=OWNER, spec=spec)
     live = changed(applied, "spec", "terminationPolicy", to="WipeOut")
     live["metadata"]["labels"].pop("app.kubernetes.io/managed-by")
-    label, policy = only_labels_mendable(drift(applied, live))
+    label, policy = only_labels_mendable(find_drift(applied, live))
     assert (label.is_mendable, policy.is_mendable) == (True, False)
     assert "OpsRequest" in policy.obstacle
