@@ -227,9 +227,9 @@ def _decide_sandbox(desired: Desired, observed: Observed, database: Status, now:
     if not is_current and not (observed.sandbox and observed.sandbox.state is State.DELETING):
         applying = Status(Phase.CREATING, Reason.WAITING_FOR_SANDBOX, "Applying the sandbox.")
         return Decision(Action.APPLY_SANDBOX, applying, Requeue.WATCHED, database, applying if sandbox else None)
-    if desired.drift_response.mends and any(item.is_mendable for item in observed.drift):
-        mending = Status(Phase.CREATING, Reason.DRIFTED, f"Reverting {summarise(observed.drift)}.")
-        return Decision(Action.MEND_DRIFT, mending, Requeue.WATCHED, database, mending)
+    if desired.drift_response.reverts and any(item.is_revertible for item in observed.drift):
+        reverting = Status(Phase.CREATING, Reason.DRIFTED, f"Reverting {summarise(observed.drift)}.")
+        return Decision(Action.REVERT_DRIFT, reverting, Requeue.WATCHED, database, reverting)
     status, requeue = _sandbox_status(desired, observed, now)
     if status.phase is not Phase.RUNNING:
         return Decision(None, status, requeue, database, status)
@@ -243,7 +243,7 @@ def _build_drift_status(desired: Desired, observed: Observed) -> Status:
     """The project runs, but its objects differ from what was applied."""
     if desired.drift_response.is_contested:
         why = "The panel reverted this several times, and it changed again. Find out what changes it."
-    elif desired.drift_response.mends:
+    elif desired.drift_response.reverts:
         why = " ".join(dict.fromkeys(item.obstacle for item in observed.drift))
     else:
         why = "The drift policy is Report only."

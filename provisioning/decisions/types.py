@@ -23,7 +23,7 @@ class Action(Enum):
     APPLY_SANDBOX_WITH_DEFAULT = "apply_sandbox_with_default"
     DELETE_OBJECTS = "delete_objects"
     RELEASE_CLUSTER = "release_cluster"
-    MEND_DRIFT = "mend_drift"
+    REVERT_DRIFT = "revert_drift"
     FINISH_DELETION = "finish_deletion"
     FINISH_CANCELLATION = "finish_cancellation"
 
@@ -102,7 +102,7 @@ class DriftResponse:
     """How to respond to drift: revert it, or only report it. `is_contested`: it was reverted several times lately, so
     it is only reported."""
 
-    mends: bool = True
+    reverts: bool = True
     is_contested: bool = False
 
 

@@ -42,7 +42,7 @@ class Difference:
     obstacle: str = ""
 
     @property
-    def is_mendable(self) -> bool:
+    def is_revertible(self) -> bool:
         return not self.obstacle
 
     def __str__(self) -> str:
@@ -153,7 +153,7 @@ def _show_secret(value: Any) -> str:
     return GONE if value is None else "another value"
 
 
-def without_echo(found: list[Difference], after: list[Difference]) -> list[Difference]:
+def keep_revertible(found: list[Difference], after: list[Difference]) -> list[Difference]:
     """Return the differences that applying the manifest again would revert. `after`: those that remain after a dry run
     of that.
 
@@ -163,7 +163,7 @@ def without_echo(found: list[Difference], after: list[Difference]) -> list[Diffe
     return [item for item in found if (item.path, item.live) not in echoed]
 
 
-def only_labels_mendable(found: list[Difference]) -> list[Difference]:
+def mark_unrevertible(found: list[Difference]) -> list[Difference]:
     """Return a Cluster's differences: the panel reverts labels only, because it sends the spec once."""
     obstacle = (
         "The spec of a Cluster is sent once, so the panel can't revert it. Revert it with an OpsRequest or by hand, or "
@@ -172,7 +172,7 @@ def only_labels_mendable(found: list[Difference]) -> list[Difference]:
     return [item if item.path.startswith(_LABELS_PATH) else replace(item, obstacle=obstacle) for item in found]
 
 
-def refused(found: list[Difference], why: str) -> list[Difference]:
+def mark_refused(found: list[Difference], why: str) -> list[Difference]:
     """Return differences that the API server refuses to revert, with its reason."""
     return [replace(item, obstacle=f"It can't be reverted: {why}") for item in found]
 

@@ -14,7 +14,7 @@ from provisioning.reconcile.apply_database import (
 )
 from provisioning.reconcile.apply_sandbox import apply_sandbox, sandbox_connection
 from provisioning.reconcile.context import PassContext
-from provisioning.reconcile.drift import mend_drift
+from provisioning.reconcile.drift import revert_drift
 from provisioning.reconcile.rotate_password import rotate_password
 from provisioning.reconcile.teardown import delete_objects, finish_cancellation, finish_deletion, release_clusters
 
@@ -49,9 +49,9 @@ def apply_action(action: Action, context: PassContext, now: datetime) -> None:
             source = CredentialsSource.DEFAULT if is_default else CredentialsSource.CAPTURED
             if connection := sandbox_connection(context, source):
                 apply_sandbox(context, connection, source, now)
-        case Action.MEND_DRIFT:
+        case Action.REVERT_DRIFT:
             if connection := sandbox_connection(context, CredentialsSource.CAPTURED):
-                mend_drift(context, connection, now)
+                revert_drift(context, connection, now)
         case Action.DELETE_OBJECTS:
             delete_objects(context)
         case Action.RELEASE_CLUSTER:

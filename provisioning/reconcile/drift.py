@@ -16,19 +16,19 @@ from provisioning.objects.diff import (
     Difference,
     conceal,
     find_drift,
-    only_labels_mendable,
-    refused,
+    keep_revertible,
+    mark_refused,
+    mark_unrevertible,
     summarise,
-    without_echo,
 )
 from provisioning.objects.names import INSTANCE_LABEL
 from provisioning.objects.readers import Object, labels_of, mapping, metadata_of, text, uid_of
 from provisioning.reconcile.context import PassContext
 from provisioning.reconcile.observe import project_environment, sandbox_environment
 
-MENDED = "DriftMended"
+REVERTED = "DriftMended"
 # Drift that was reverted this many times lately is contested: it would come back again.
-_MOST_MENDED = 3
+_MOST_REVERTED = 3
 _CONTESTED_FOR = timedelta(hours=1)
 
 
@@ -36,9 +36,9 @@ def choose_drift_response(project: Project, found: Sequence[Difference], now: da
     """Return how to respond to drift: by the project's policy, else by the panel's, unless the drift is contested."""
     policy = DriftPolicy(project.drift_policy or settings.DRIFT_POLICY)
     if policy is DriftPolicy.REPORT or not found:
-        return DriftResponse(mends=policy is DriftPolicy.MEND)
-    lately = project.events.filter(reason=MENDED, by_panel=True, at__gte=now - _CONTESTED_FOR).count()
-    return DriftResponse(mends=lately < _MOST_MENDED, is_contested=lately >= _MOST_MENDED)
+        return DriftResponse(reverts=policy is DriftPolicy.MEND)
+    lately = project.events.filter(reason=REVERTED, by_panel=True, at__gte=now - _CONTESTED_FOR).count()
+    return DriftResponse(reverts=lately < _MOST_REVERTED, is_contested=lately >= _MOST_REVERTED)
 
 
 def is_checkup(project: Project) -> bool:
@@ -77,7 +77,7 @@ def observe_drift(context: PassContext, database: DatabaseCluster) -> tuple[Diff
         differences = find_drift(applied.manifest, live) if is_known else []
         if differences and _is_another(applied, live):
             said = "another object has taken its name, and the panel changes only what it created"
-            differences = refused(differences, said)
+            differences = mark_refused(differences, said)
         elif differences and live is not None:
             differences = _confirm(context, sandbox, connection, applied.manifest, live, differences)
         found += differences
@@ -129,14 +129,14 @@ def _confirm(
 ) -> list[Difference]:
     """Return the differences that are real, each with why the panel can't revert it, if it can't."""
     if manifest.get("kind") == "Cluster":
-        return only_labels_mendable(found)
+        return mark_unrevertible(found)
     try:
         answer = _apply_again(context, sandbox, connection, manifest, live, is_dry_run=True)
     except RefusedError as error:
         said = f"the API server refuses it ({error.code})." if manifest.get("kind") == "Secret" else str(error)
-        return refused(found, said)
+        return mark_refused(found, said)
     dry_run = conceal({**answer, "kind": manifest.get("kind")}, settings.SECRET_KEY)
-    return without_echo(found, find_drift(manifest, dry_run))
+    return keep_revertible(found, find_drift(manifest, dry_run))
 
 
 def _apply_again(
@@ -162,15 +162,15 @@ def _apply_again(
     return context.kube.apply(manifest, kind_of(manifest).plural, is_dry_run=is_dry_run)
 
 
-def mend_drift(context: PassContext, connection: Connection, now: datetime) -> None:
+def revert_drift(context: PassContext, connection: Connection, now: datetime) -> None:
     """Apply again what differs, as it was applied; of a Cluster only its labels."""
     project, sandbox, snapshot = context.project, context.sandbox, context.snapshot
     if sandbox is None:
         return
-    mendable = [item for item in snapshot.drift or () if item.is_mendable]
-    remaining = tuple(item for item in snapshot.drift or () if not item.is_mendable)
+    revertible = [item for item in snapshot.drift or () if item.is_revertible]
+    remaining = tuple(item for item in snapshot.drift or () if not item.is_revertible)
     for applied in project.applied.all():
-        if not any((item.kind, item.name) == (applied.kind, applied.name) for item in mendable):
+        if not any((item.kind, item.name) == (applied.kind, applied.name) for item in revertible):
             continue
         if applied.kind == "Cluster":
             _set_labels(context, applied)
@@ -190,7 +190,7 @@ def mend_drift(context: PassContext, connection: Connection, now: datetime) -> N
     snapshot.drift = remaining
     # The pod may restart, and gets time for that.
     context.set(sandbox, deadline=now + timedelta(seconds=settings.READY_TIMEOUT_S))
-    context.note(MENDED, f"Reverted a change made outside the panel: {summarise(mendable)}.", level=Level.WARNING)
+    context.note(REVERTED, f"Reverted a change made outside the panel: {summarise(revertible)}.", level=Level.WARNING)
     context.store()
 
 

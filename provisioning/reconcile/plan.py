@@ -153,7 +153,7 @@ def _describe_action(action: Action, context: PassContext) -> str:
             return f"apply the sandbox {sandbox}"
         case Action.APPLY_SANDBOX_WITH_DEFAULT:
             return f"apply the sandbox {sandbox} with the default database"
-        case Action.MEND_DRIFT:
+        case Action.REVERT_DRIFT:
             return "revert changes made outside the panel"
         case Action.DELETE_OBJECTS:
             return "delete its objects in the cluster"
@@ -218,7 +218,7 @@ def _plan_objects(context: PassContext, decision: Decision) -> Iterator[PlannedO
             yield from _plan_sandbox(context, CredentialsSource.CAPTURED)
         case Action.APPLY_SANDBOX_WITH_DEFAULT:
             yield from _plan_sandbox(context, CredentialsSource.DEFAULT)
-        case Action.MEND_DRIFT:
+        case Action.REVERT_DRIFT:
             for item in snapshot.drift or ():
                 yield PlannedObject("apply", f"{item.kind} {item.name}", [describe(item)], item.obstacle)
         case Action.DELETE_OBJECTS | Action.RELEASE_CLUSTER:

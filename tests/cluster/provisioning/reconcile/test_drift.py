@@ -20,7 +20,7 @@ from provisioning.objects.manifests import environment_secret_name
 from provisioning.objects.names import ORIGIN_LABEL, PROJECT_ID_LABEL
 from provisioning.reconcile.apply import apply_action
 from provisioning.reconcile.context import build_context
-from provisioning.reconcile.drift import MENDED
+from provisioning.reconcile.drift import REVERTED
 from provisioning.reconcile.lease import claim
 from provisioning.reconcile.loop import observe_and_decide, run_pass
 from tests.support.cluster_objects import CLUSTERS, change
@@ -66,7 +66,7 @@ def test_drift_is_reverted_and_recorded(provisioned):
     checked(provisioned)
     project = follow(provisioned, lambda p: is_running(p) and p.reason == Reason.READY)
     assert project.drift == []
-    event = project.events.get(reason=MENDED)
+    event = project.events.get(reason=REVERTED)
     assert "spec.ports[app].port: applied 3000, now 99" in event.message
     assert "data.PROJECT_NAME: applied a value, now another value" in event.message
     client, name = connect(), project.sandbox.name
@@ -86,7 +86,7 @@ def test_restart_after_an_update_is_no_drift(provisioned):
     run_pass(provisioned.pk)
     project = Project.objects.get(pk=provisioned.pk)
     assert not project.drift
-    assert not project.events.filter(reason__in=[MENDED, Reason.DRIFTED]).exists()
+    assert not project.events.filter(reason__in=[REVERTED, Reason.DRIFTED]).exists()
     assert project.events.filter(reason="SandboxApplied").count() == 2
 
 
@@ -227,7 +227,7 @@ def test_deleted_objects_are_created_again(provisioned):
     client.delete(SECRET, "default", environment_secret_name(name))
     project = checked(provisioned)
     project = follow(project, lambda p: p.reason == Reason.READY)
-    assert f"Service {name} is gone" in project.events.get(reason=MENDED).message
+    assert f"Service {name} is gone" in project.events.get(reason=REVERTED).message
     assert client.get_or_none(SERVICE, "default", name) is not None
 
 
@@ -235,7 +235,7 @@ def test_sandbox_scaled_to_zero_is_scaled_back(provisioned):
     change(STATEFULSET, provisioned.sandbox.name, {"spec": {"replicas": 0}})
     run_pass(provisioned.pk)
     project = follow(provisioned, lambda p: p.reason == Reason.READY)
-    assert "spec.replicas: applied 1, now 0" in project.events.get(reason=MENDED).message
+    assert "spec.replicas: applied 1, now 0" in project.events.get(reason=REVERTED).message
 
 
 def test_repeated_drift_is_only_reported_in_the_end(provisioned):
@@ -243,7 +243,7 @@ def test_repeated_drift_is_only_reported_in_the_end(provisioned):
         ports = [{"name": "app", "port": number, "targetPort": "app"}]
         change(SERVICE, provisioned.sandbox.name, {"spec": {"ports": ports}})
         project = checked(provisioned)
-    assert (project.reason, project.events.filter(reason=MENDED).count()) == (Reason.DRIFTED, 3)
+    assert (project.reason, project.events.filter(reason=REVERTED).count()) == (Reason.DRIFTED, 3)
     assert "reverted this several times" in project.message
 
 

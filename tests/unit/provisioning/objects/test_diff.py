@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from provisioning.objects import manifests
-from provisioning.objects.diff import GONE, conceal, find_drift, only_labels_mendable, without_echo
+from provisioning.objects.diff import GONE, conceal, find_drift, keep_revertible, mark_unrevertible
 from tests.unit.provisioning.objects.test_manifests import OWNER, SPEC
 
 STATEFULSET = manifests.build_statefulset("s", "ns", OWNER, SPEC, variables=["A"], digest="d")
@@ -91,7 +91,7 @@ def test_what_an_admission_webhook_writes_otherwise_is_no_drift():
     live = changed(STATEFULSET, *CONTAINER, "image", to="mirror/image")
     live["spec"]["replicas"] = 2
     dry_run = changed(STATEFULSET, *CONTAINER, "image", to="mirror/image")
-    real = without_echo(find_drift(STATEFULSET, live), find_drift(STATEFULSET, dry_run))
+    real = keep_revertible(find_drift(STATEFULSET, live), find_drift(STATEFULSET, dry_run))
     assert [item.path for item in real] == ["spec.replicas"]
 
 
@@ -100,6 +100,6 @@ def test_of_a_cluster_only_labels_are_taken_back():
     applied = manifests.build_cluster(manifests.CLUSTER_V1, name="c", namespace="n", owner=OWNER, spec=spec)
     live = changed(applied, "spec", "terminationPolicy", to="WipeOut")
     live["metadata"]["labels"].pop("app.kubernetes.io/managed-by")
-    label, policy = only_labels_mendable(find_drift(applied, live))
-    assert (label.is_mendable, policy.is_mendable) == (True, False)
+    label, policy = mark_unrevertible(find_drift(applied, live))
+    assert (label.is_revertible, policy.is_revertible) == (True, False)
     assert "OpsRequest" in policy.obstacle
