@@ -17,7 +17,7 @@ class ProjectsConfig(AppConfig):
         admin_history.connect()
         reauthentication.connect()
         log.connect()
-        # After auth's own receiver, which makes the permissions: this app stands behind auth and django_q.
+        # After auth's own receiver, which creates the permissions: this app is listed after auth and django_q.
         post_migrate.connect(_ensure_groups, sender=self)
 
 

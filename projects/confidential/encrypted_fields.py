@@ -18,7 +18,7 @@ class UndecryptableValueError(Exception):
     def __init__(self) -> None:
         super().__init__(
             "A stored secret can't be decrypted: its key is not among ENCRYPTION_KEYS (or in the key file in "
-            "STATE_DIR). Put the old key back behind the current one; `manage.py rotate_keys` says what to do if it is "
+            "STATE_DIR). Add the old key after the current one; `manage.py rotate_keys` says what to do if it is "
             "lost."
         )
 

@@ -52,7 +52,7 @@ def clean_name(name: str) -> str:
         )
     if not tidy[0].isalnum():
         raise InvalidNameError(
-            "The name has to start with a letter or a digit. Remove what stands before the first one."
+            "The name has to start with a letter or a digit. Remove the characters before the first one."
         )
     kubernetes_name(tidy)
     return tidy

@@ -22,6 +22,6 @@ def parse_ports(text: str) -> dict[str, int]:
                 f"'{one_line(digits, 60)}' is not a port's number. Choose one from 1 to 65535: {name}:3000"
             )
         if name in ports or int(digits) in ports.values():
-            raise ValidationError(f"The port {name}:{digits} stands twice, by its name or its number. Remove one.")
+            raise ValidationError(f"The port {name}:{digits} repeats a name or a number. Remove one of the two.")
         ports[name] = int(digits)
     return ports

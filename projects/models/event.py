@@ -26,7 +26,7 @@ class EventsAreKeptError(Exception):
     """Something tried to change or delete an event."""
 
     def __init__(self) -> None:
-        super().__init__("An event is never changed or deleted: it says what happened.")
+        super().__init__("Events can't be changed or deleted.")
 
 
 class Event(models.Model):

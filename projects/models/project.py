@@ -1,7 +1,7 @@
 """Projects and the variables of their sandboxes: what users ask for, and the schedule of passes."""
 
 import uuid
-from typing import cast
+from typing import TypeVar, cast
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -21,6 +21,8 @@ from projects.models.observation import Observation
 from projects.models.resources import DatabaseCluster, Sandbox
 from projects.models.sandbox_template import SandboxTemplate
 from projects.models.validators import validate_name, validate_namespace
+
+_Resource = TypeVar("_Resource", DatabaseCluster, Sandbox)
 
 
 class ProjectQuerySet(models.QuerySet["Project"]):
@@ -151,11 +153,11 @@ class Project(ProjectLifecycle, Observation):
         """Return why `name` conflicts with this project."""
         if self.phase == Phase.DELETED:
             return (
-                f"'{name}' is '{self.kubernetes_name}' in Kubernetes, which the deleted project '{self.name}' was; "
-                "such a name is never used again. Choose another name."
+                f"'{name}' is '{self.kubernetes_name}' in Kubernetes, as the deleted project '{self.name}' was, and "
+                "names can't be reused. Choose another name."
             )
         if self.name == name:
-            return f"There is a project '{name}' already. Choose another name."
+            return f"The project '{name}' already exists. Choose another name."
         return (
             f"'{name}' is '{self.kubernetes_name}' in Kubernetes, and so is the project '{self.name}'. "
             "Choose another name."
@@ -175,18 +177,17 @@ class Project(ProjectLifecycle, Observation):
     @cached_property
     def database(self) -> "DatabaseCluster | None":
         """The live database, if there is one."""
-        fetched: list[DatabaseCluster] | None = self.__dict__.get("live_databases")
-        if fetched is not None:
-            return next(iter(fetched), None)
-        return self.databases.filter(retired_at=None).first()
+        return self._find_live(self.databases.all(), fetched_as="live_databases")
 
     @cached_property
     def sandbox(self) -> "Sandbox | None":
         """The live sandbox, if there is one."""
-        fetched: list[Sandbox] | None = self.__dict__.get("live_sandboxes")
-        if fetched is not None:
-            return next(iter(fetched), None)
-        return self.sandboxes.filter(retired_at=None).first()
+        return self._find_live(self.sandboxes.all(), fetched_as="live_sandboxes")
+
+    def _find_live(self, rows: "models.QuerySet[_Resource]", *, fetched_as: str) -> "_Resource | None":
+        """Return the row that is not retired. Runs a query unless `with_resources` has fetched it."""
+        fetched: list[_Resource] | None = self.__dict__.get(fetched_as)
+        return rows.filter(retired_at=None).first() if fetched is None else next(iter(fetched), None)
 
     @property
     def is_carried_out(self) -> bool:
@@ -196,18 +197,19 @@ class Project(ProjectLifecycle, Observation):
     @cached_property
     def last_database(self) -> "DatabaseCluster | None":
         """The live database; for a deleted project, its last one."""
-        if self.database is None and self.desired_state == DesiredState.DELETED:
-            last = self.databases.order_by("pk").last()
-            return None if last and last.reason == Reason.CANCELLED else last
-        return self.database
+        return self.database or self._find_last(self.databases.all())
 
     @cached_property
     def last_sandbox(self) -> "Sandbox | None":
         """The live sandbox; for a deleted project, its last one."""
-        if self.sandbox is None and self.desired_state == DesiredState.DELETED:
-            last = self.sandboxes.order_by("pk").last()
-            return None if last and last.reason == Reason.CANCELLED else last
-        return self.sandbox
+        return self.sandbox or self._find_last(self.sandboxes.all())
+
+    def _find_last(self, rows: "models.QuerySet[_Resource]") -> "_Resource | None":
+        """Return the last row of a deleted project, unless it was retired by a cancellation."""
+        if self.desired_state != DesiredState.DELETED:
+            return None
+        last = rows.order_by("pk").last()
+        return None if last and last.reason == Reason.CANCELLED else last
 
     def steps(self) -> list[ReachedStep]:
         """Return every step of the provisioning in order, with when it was reached and how long it took.

@@ -22,8 +22,8 @@ def record_event(
     by_panel: bool = False,
     unsaved: list[Event] | None = None,
 ) -> Event:
-    """Add a line to a project's timeline, `by_panel` where a pass did what it says. What people and clusters said in it
-    is made plain. With `unsaved` it is not stored but put there: the caller stores it with other rows."""
+    """Add an event to a project's timeline; `by_panel` if a pass caused it. Text from people and clusters in it is made
+    plain. With `unsaved` it is not stored but put there: the caller stores it with other rows."""
     spare = (actor, project.name)
     event = Event(
         project=project,

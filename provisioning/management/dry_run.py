@@ -2,6 +2,7 @@
 
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from django.utils import timezone
 
@@ -27,7 +28,10 @@ def add_dry_run_argument(parser: ArgumentParser) -> None:
 
 def print_plans(command: PanelCommand, projects: Iterable[Project], *, as_json: bool) -> None:
     """Print what a pass would do now for each project. Raises CommandError (1)."""
-    planned = [(project, _print_plan(command, project, as_json=as_json)) for project in projects]
+    planned = [
+        (project, _print_plan(command, project, partial(plan, project, timezone.now()), as_json=as_json))
+        for project in projects
+    ]
     _print_obstacles(command, planned)
 
 
@@ -51,16 +55,16 @@ def print_plans_after(
             refusals.append(refusal.message)
             continue
         is_retry, is_rotation = request is Request.RETRY, request is Request.ROTATE_PASSWORD
-        foreseen = _print_plan(
-            command,
+        make_plan = partial(
+            plan,
             project,
-            as_json=as_json,
+            timezone.now(),
             desired=None if is_rotation else POLICY[request].desired or DesiredState(project.desired_state),
             delete_adopted=project.delete_adopted if is_retry else delete_adopted,
             is_retry=is_retry,
             rotates=is_rotation,
         )
-        planned.append((project, foreseen))
+        planned.append((project, _print_plan(command, project, make_plan, as_json=as_json)))
     _print_obstacles(command, planned)
     if refusals:
         raise command_error(FAILED, "\n".join(refusals))
@@ -68,7 +72,7 @@ def print_plans_after(
 
 def _print_obstacles(command: PanelCommand, planned: Iterable[tuple[Project, Plan]]) -> None:
     """Print on stderr what would prevent Clusters that are to be created, as doctor does. Raises CommandError (1)."""
-    creating = [project for project, foreseen in planned if foreseen.action == Action.APPLY_CLUSTER.value]
+    creating = [project for project, first in planned if first.action == Action.APPLY_CLUSTER.value]
     for namespace, project in {project.namespace: project for project in creating}.items():
         try:
             kube = connect()
@@ -86,37 +90,15 @@ def _print_obstacles(command: PanelCommand, planned: Iterable[tuple[Project, Pla
 
 def print_adoption_plan(command: PanelCommand, project: Project, cluster: Adoptable, *, as_json: bool) -> None:
     """Print what a pass would do if the project adopted the Cluster. Raises CommandError (1)."""
-    _print_plan(command, project, as_json=as_json, desired=DesiredState.RUNNING, adopted=cluster)
+    make_plan = partial(plan, project, timezone.now(), desired=DesiredState.RUNNING, adopted=cluster)
+    _print_plan(command, project, make_plan, as_json=as_json)
 
 
-def _print_plan(
-    command: PanelCommand,
-    project: Project,
-    *,
-    as_json: bool,
-    desired: DesiredState | None = None,
-    delete_adopted: bool = False,
-    adopted: Adoptable | None = None,
-    is_retry: bool = False,
-    rotates: bool = False,
-) -> Plan:
+def _print_plan(command: PanelCommand, project: Project, make_plan: Callable[[], Plan], *, as_json: bool) -> Plan:
     try:
-        planned = plan(
-            project,
-            timezone.now(),
-            desired=desired,
-            delete_adopted=delete_adopted,
-            adopted=adopted,
-            is_retry=is_retry,
-            rotates=rotates,
-        )
+        planned = make_plan()
     except (KubeError, UndecidedClusterError) as error:
         raise command_error(FAILED, f"{project.name}: {error}") from None
-    _write(command, project, planned, as_json=as_json)
-    return planned
-
-
-def _write(command: PanelCommand, project: Project, planned: Plan, *, as_json: bool) -> None:
     if planned.adds_project:
         command.say(f"{project.name}: would be added ({project.kubernetes_name} in Kubernetes).")
     if as_json:
@@ -124,3 +106,4 @@ def _write(command: PanelCommand, project: Project, planned: Plan, *, as_json: b
     else:
         command.stdout.write("\n".join(planned.lines()))
     command.stdout.flush()
+    return planned

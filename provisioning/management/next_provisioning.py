@@ -1,4 +1,4 @@
-"""Checks what the next provisioning needs of the cluster, before somebody asks for it."""
+"""Checks of the cluster: whether the next provisioning would find what it needs."""
 
 from collections.abc import Iterator
 from uuid import UUID
@@ -33,7 +33,7 @@ _STORAGE_CLASS = Kind("storage.k8s.io/v1", "storageclasses", "StorageClass")
 _COMPONENT_VERSION = Kind(f"{CLUSTER_GROUP}/v1", "componentversions", "ComponentVersion")
 _CLUSTER_VERSION = Kind(f"{CLUSTER_GROUP}/v1alpha1", "clusterversions", "ClusterVersion")
 _REPOSITORY = Kind("dataprotection.kubeblocks.io/v1alpha1", "backuprepos", "BackupRepo")
-# What is listed in the whole cluster, where the account may.
+# Listed in the whole cluster, if the account has the permission.
 CLUSTER_WIDE = (
     _STORAGE_CLASS,
     Kind(f"{CLUSTER_GROUP}/v1", "clusterdefinitions", "ClusterDefinition"),
@@ -43,22 +43,22 @@ CLUSTER_WIDE = (
 )
 # Certificates and tokens are valid from the second in which they were made.
 _SKEW_WARNED_S, _SKEW_FAILED_S = 5.0, 60.0
-# The name of what is only tried, never made.
+# The owner in manifests that are only sent as dry runs.
 _OWNER = Owner("doctor", UUID(int=0))
 _UNCHOSEN = "x" * 6
 
 
 class _UnreadableError(Exception):
-    """The account may not list a kind."""
+    """The account lacks the permission to list a kind."""
 
 
 def examine_next_provisioning(kube: Kube, cluster: Kind, namespace: str, sandbox: SandboxSpec) -> Iterator[Finding]:
-    """Yield what the provisioning of such a sandbox with its database needs in the namespace. `cluster` is the kind
-    that is served. Raises KubeError."""
+    """Yield findings about what this sandbox and its database would need in the namespace. `cluster`: the kind that is
+    served. Raises KubeError."""
     yield _examine_clock(kube)
     yield _examine_namespace(kube, cluster, namespace)
     yield _examine_quotas(kube, namespace, sandbox)
-    # The embedded cluster brings volumes and one PostgreSQL.
+    # The embedded cluster has its own volumes and one version of PostgreSQL.
     if not settings.EMBEDDED_CLUSTER:
         yield _examine_storage(kube, sandbox)
         yield _examine_version(kube, cluster)
@@ -68,18 +68,18 @@ def examine_next_provisioning(kube: Kube, cluster: Kind, namespace: str, sandbox
 def _examine_clock(kube: Kube) -> Finding:
     skew_s = kube.clock_skew_s()
     if skew_s is None:
-        return ok("clock", "The API server sends no time to compare with.")
+        return ok("clock", "Not checked: the API server sends no time.")
     if abs(skew_s) <= _SKEW_WARNED_S:
-        return ok("clock", "This clock and that of the API server agree.")
+        return ok("clock", "The clocks of the panel and of the API server agree.")
     message = (
-        f"The API server's clock is {abs(skew_s):.0f} s {'ahead of' if skew_s > 0 else 'behind'} this one, so that "
-        "certificates and tokens may count as not valid yet, or as expired. Synchronize both with NTP."
+        f"The API server's clock is {abs(skew_s):.0f} s {'ahead of' if skew_s > 0 else 'behind'} this one, so "
+        "certificates and tokens may be refused as expired or not valid yet. Synchronize both with NTP."
     )
     return (failed if abs(skew_s) > _SKEW_FAILED_S else warning)("clock", message)
 
 
 def _examine_namespace(kube: Kube, cluster: Kind, namespace: str) -> Finding:
-    """Try, as a dry run, what a provisioning writes first: admission, quotas and validation answer as they would."""
+    """Send the first objects of a provisioning as a dry run, through admission, quotas and validation."""
     name = build_database_name(_OWNER.kubernetes_name, _UNCHOSEN)
     manifests = (
         (SECRET, build_environment_secret(name, namespace, _OWNER, {})),
@@ -108,7 +108,7 @@ def _list(kube: Kube, kind: Kind, namespace: str | None = None) -> list[Object]:
     """Return all objects, none if the kind is not served. Raises KubeError and _UnreadableError."""
     if not kube.may("list", kind, namespace or ""):
         raise _UnreadableError(
-            f"Not examined: the panel's account may not list {kind.plural}. docs/deploy.md says how to allow it."
+            f"Not checked: the panel's account may not list {kind.plural}. docs/deploy.md describes how to allow it."
         )
     try:
         return kube.list_objects(kind, namespace)
@@ -137,7 +137,7 @@ def _examine_storage(kube: Kube, sandbox: SandboxSpec) -> Finding:
     wanted = {"DATABASE_STORAGE_CLASS": settings.DATABASE_STORAGE_CLASS, "SANDBOX_STORAGE_CLASS": sandbox.storage_class}
     for setting, name in wanted.items():
         if missing := find_missing_class(classes, name):
-            return failed("storage", f"{missing} Set {setting}, or create the class: volumes would wait for ever.")
+            return failed("storage", f"{missing} Set {setting}, or create the class. Without it, volumes stay Pending.")
     return ok("storage", "The StorageClasses of databases and sandboxes exist.")
 
 
@@ -159,7 +159,7 @@ def _examine_version(kube: Kube, cluster: Kind) -> Finding:
 
 
 def _examine_backups(kube: Kube) -> Finding:
-    """Only information: the panel itself makes no backups."""
+    """For information: the panel itself makes no backups."""
     try:
         return ok("backups", describe_repositories(_list(kube, _REPOSITORY)))
     except (_UnreadableError, KubeError) as error:

@@ -26,7 +26,7 @@ from projects.confidential.redaction import redaction_scope
 from projects.models import Event, Project
 
 FORMAT = "controlpanel-state-1"
-# What each installation makes for itself: sessions, counters, the queue and its results, heartbeats.
+# Left out: sessions, counters, the queue and its results, heartbeats. Each installation has its own.
 _LEFT_OUT = frozenset(
     {
         "auth.Permission",
@@ -40,18 +40,18 @@ _LEFT_OUT_APPS = frozenset({"django_q", "axes"})
 
 
 class StateTransferError(Exception):
-    """The state can't be exported or imported; the text says why and what to do."""
+    """The state can't be exported or imported; the text says why, and what to do."""
 
 
 class _ExactEncoder(DjangoJSONEncoder):
-    """Django's encoder cuts moments to milliseconds."""
+    """Keeps microseconds, which Django's encoder cuts off."""
 
     def default(self, o: Any) -> Any:
         return o.isoformat() if isinstance(o, datetime) else super().default(o)
 
 
 def transferred_models() -> list[type[models.Model]]:
-    """Return the models whose rows are transferred, each behind those that it points to."""
+    """Return the models whose rows are transferred, each after those that it refers to."""
     chosen = {
         config: [
             model
@@ -64,7 +64,7 @@ def transferred_models() -> list[type[models.Model]]:
 
 
 def export_state(stream: IO[str]) -> dict[str, int]:
-    """Write the whole state as it is at one moment; return the number of rows of each model."""
+    """Write a consistent snapshot of the whole state; return the number of rows of each model."""
     counts: dict[str, int] = {}
     with _snapshot():
         header = {"format": FORMAT, "migrations": _applied_migrations(), "next_keys": _next_keys()}
@@ -72,7 +72,7 @@ def export_state(stream: IO[str]) -> dict[str, int]:
         for model in transferred_models():
             rows = model._base_manager.order_by("pk")
             counts[model._meta.label] = rows.count()
-            # One row at a time: a timeline may have millions of lines.
+            # One row at a time: there may be millions of events.
             serializers.serialize(
                 "jsonl",
                 rows.iterator(chunk_size=500),
@@ -92,7 +92,7 @@ def import_state(stream: IO[str], *, is_dry_run: bool = False) -> dict[str, int]
     header = _read_header(stream)
     _require_empty()
     counts: dict[str, int] = dict.fromkeys((model._meta.label for model in transferred_models()), 0)
-    # Texts were masked when they were written; nothing that this process has decrypted is masked in them again.
+    # Texts were masked when they were written; they are not masked again with what this process has decrypted.
     with redaction_scope(), disable_auditlog(), transaction.atomic():
         Group.objects.all().delete()
         try:
@@ -103,7 +103,7 @@ def import_state(stream: IO[str], *, is_dry_run: bool = False) -> dict[str, int]
             connection.check_constraints()
         except (DeserializationError, IntegrityError, KeyError) as error:
             raise StateTransferError(f"The file can't be read: {error}. Export the state again.") from None
-        # The task of a project stays in the old queue, and so does whoever held its lease.
+        # The tasks and leases of projects stay with the old installation.
         unfinished = Project.objects.exclude(next_pass_at=None, queued_at=None, lease_until=None)
         unfinished.update(queued_at=None, lease_token=None, lease_until=None, next_pass_at=timezone.now())
         _raise_next_keys(header["next_keys"])
@@ -113,7 +113,7 @@ def import_state(stream: IO[str], *, is_dry_run: bool = False) -> dict[str, int]
 
 @contextmanager
 def _snapshot() -> Iterator[None]:
-    """Have all queries inside see the same moment, while others go on writing."""
+    """Run all queries inside on one snapshot, while others keep writing."""
     with transaction.atomic():
         if connection.vendor == "postgresql":
             with connection.cursor() as cursor:
@@ -134,12 +134,12 @@ def _read_header(stream: IO[str]) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError):
         is_ours, made_with, next_keys = False, set(), {}
     if not is_ours:
-        raise StateTransferError("The file is no state of a panel. Make one with `manage.py export_state FILE`.")
+        raise StateTransferError("The file is not an export of a panel. Create one with `manage.py export_state FILE`.")
     here = set(_applied_migrations())
     if made_with != here:
         differing = ", ".join(sorted(made_with ^ here)[:3])
         raise StateTransferError(
-            f"The file was made by another version of the panel (migrations that differ: {differing}). Run the same "
+            f"The file was exported by another version of the panel (different migrations: {differing}). Run the same "
             "version on both sides and `manage.py migrate`, then export again."
         )
     return {"next_keys": next_keys}
@@ -149,8 +149,8 @@ def _require_empty() -> None:
     used = [model._meta.verbose_name_plural for model in (Project, Event, User) if model._base_manager.exists()]
     if used:
         raise StateTransferError(
-            f"The database has {' and '.join(map(str, used))} already. Import into a new one: point DATABASE_URL at an "
-            "empty database and run `manage.py migrate` only."
+            f"The database already has {' and '.join(map(str, used))}. Point DATABASE_URL at an empty database, run "
+            "`manage.py migrate`, and import again."
         )
 
 
@@ -168,7 +168,7 @@ def _require_decryptable(row: models.Model) -> None:
 
 
 def _tables() -> dict[str, type[models.Model]]:
-    """Return the tables whose keys are numbers that the database counts."""
+    """Return the tables whose primary keys the database generates."""
     return {
         model._meta.db_table: model
         for model in transferred_models()
@@ -177,7 +177,7 @@ def _tables() -> dict[str, type[models.Model]]:
 
 
 def _next_keys() -> dict[str, int]:
-    """Return the key that each table gives its next row: deleted rows had some that must not come again."""
+    """Return the key that each table gives its next row: keys of deleted rows must not be reused."""
     found = {}
     with connection.cursor() as cursor:
         for table, model in _tables().items():

@@ -184,7 +184,7 @@ def test_invalid_file_is_refused(source, exported, tmp_path, spoil):
 def test_dry_run_stores_nothing(source, exported, tmp_path):
     other = beside(source, tmp_path / "dry")
     done = other.manage("import_state", str(exported), "--dry-run")
-    assert (done.returncode, "Nothing was stored" in done.stdout) == (0, True)
+    assert (done.returncode, "Nothing was changed" in done.stdout) == (0, True)
     assert json.loads(other.run("print(json.dumps(Project.objects.count()))")) == 0
 
 

@@ -1,4 +1,4 @@
-"""`manage.py export_state`: write the panel's whole state to a file, for a database of another kind or place."""
+"""`manage.py export_state FILE`: write the panel's whole state to a file, to import it into another database."""
 
 import os
 from argparse import ArgumentParser
@@ -13,13 +13,13 @@ from provisioning.management.state_transfer import export_state
 class Command(PanelCommand):
     help = (
         "Write projects, users, events, the audit log and everything else that the panel stores to FILE. Secrets stay "
-        "encrypted: take ENCRYPTION_KEYS (or STATE_DIR/encryption_key) and SECRET_KEY along. Stop the panel first."
+        "encrypted: also copy ENCRYPTION_KEYS (or STATE_DIR/encryption_key) and SECRET_KEY. Stop the panel first."
     )
     examples = ("export_state state.jsonl",)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("file", type=Path, help="a file that does not exist yet; only you can read it")
-        parser.add_argument("--running", action="store_true", help="export although the queue or the watcher runs")
+        parser.add_argument("file", type=Path, help="a new file, which only you can read")
+        parser.add_argument("--running", action="store_true", help="export while the queue or the watcher is running")
 
     def handle(self, *args: Any, **options: Any) -> None:
         file: Path = options["file"]
@@ -27,8 +27,8 @@ class Command(PanelCommand):
         if (health.queue.alive or health.watcher.alive) and not options["running"]:
             raise command_error(
                 FAILED,
-                "The panel is running: what changes after the export would be lost. Stop the queue, the watcher and "
-                "the web server first, or pass --running for a copy that nobody goes on with.",
+                "The panel is running, and changes after the export would be lost. Stop the queue, the watcher and the "
+                "web server first, or add --running for a copy that replaces nothing.",
             )
         try:
             handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

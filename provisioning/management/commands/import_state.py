@@ -1,4 +1,4 @@
-"""`manage.py import_state`: read a file of `export_state` into an empty database."""
+"""`manage.py import_state FILE`: import a file of `export_state` into an empty database."""
 
 from argparse import ArgumentParser
 from pathlib import Path
@@ -13,13 +13,13 @@ from provisioning.management.state_transfer import StateTransferError, import_st
 
 class Command(PanelCommand):
     help = (
-        "Read FILE, which export_state has written, into the database of DATABASE_URL: an empty one, prepared with "
-        "`manage.py migrate`. All rows or none. Names and keys of rows stay as they were."
+        "Import a file of export_state into the database of DATABASE_URL, which has to be empty: run `manage.py "
+        "migrate` alone before. All rows are imported, or none. They keep their keys."
     )
     examples = ("import_state state.jsonl --dry-run", "import_state state.jsonl")
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("file", type=Path, help="what export_state has written")
+        parser.add_argument("file", type=Path, help="a file of export_state")
         add_dry_run_argument(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -33,7 +33,7 @@ class Command(PanelCommand):
             raise command_error(FAILED, str(error)) from None
         rows = f"{sum(counts.values())} rows, {counts['projects.Project']} projects"
         if options["dry_run"]:
-            self.stdout.write(f"Would import {rows}. Nothing was stored.")
+            self.stdout.write(f"Would import {rows}. Nothing was changed.")
             return
         record_bulk_action(Project, "StateImported", "state", f"Imported {rows}.")
-        self.stdout.write(f"Imported {rows}. Start the panel; users log in again.")
+        self.stdout.write(f"Imported {rows}. Start the panel. Users have to log in again.")

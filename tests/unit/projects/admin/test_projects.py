@@ -145,7 +145,7 @@ def test_add_form_saves_the_project_and_its_variables(admin):
         ("a\0b", "U+0000"),
         ("漢字", "no letter a-z and no digit"),
         ("TAKEN", "and so is the project &#x27;taken&#x27;"),
-        ("gone", "such a name is never used again"),
+        ("gone", "names can&#x27;t be reused"),
     ],
 )
 def test_invalid_name_shows_an_error(admin, name, error):
@@ -175,7 +175,7 @@ def test_name_taken_between_check_and_insert_shows_an_error(admin):
         response = admin.post(reverse(ADD), {**NO_VARIABLES, "name": "aaa", "owner": ""})
     assert len(inserts) == 1
     assert response.status_code == 200
-    assert "There is a project &#x27;aaa&#x27; already. Choose another name." in response.content.decode()
+    assert "The project &#x27;aaa&#x27; already exists. Choose another name." in response.content.decode()
     assert Project.objects.count() == 1
 
 
