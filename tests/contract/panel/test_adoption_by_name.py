@@ -54,7 +54,7 @@ def labels_of(name):
 
 
 def buttons_of(client, project):
-    return [action.label for action in client.get(page("detail", project.pk)).context["actions"]]
+    return [button.label for button in client.get(page("detail", project.pk)).context["buttons"]]
 
 
 @pytest.mark.parametrize(("suffix", "labelled"), [("", False), ("-agentruntime-abc123", False), ("-db-abcdefgh", True)])
@@ -71,7 +71,7 @@ def test_to_own_a_project_of_its_name_takes_no_cluster_over(cluster, unique_name
         assert not refused.databases.exists()
         assert not refused.sandboxes.exists()
         owner.post(page(press, project.pk))
-    assert buttons_of(owner, follow(project, needs_adoption)) == ["Retry", "Cancel", "Delete"]
+    assert buttons_of(owner, follow(project, needs_adoption)) == ["Retry", "Cancel provisioning", "Delete"]
     owner.post(page("delete", project.pk))
     follow(project, is_deleted)
     assert not {PROJECT_ID_LABEL, ORIGIN_LABEL} & labels_of(theirs).keys()
@@ -82,7 +82,7 @@ def test_who_may_adopt_presses_adopt_and_it_goes_on(cluster, unique_name, owner,
     project = add(owner, unique_name)
     owner.post(page("provision", project.pk))
     refused = follow(project, needs_adoption)
-    assert buttons_of(operator, refused) == ["Adopt", "Retry", "Cancel", "Delete"]
+    assert buttons_of(operator, refused) == ["Adopt", "Retry", "Cancel provisioning", "Delete"]
     # Whoever retries everything that has failed has not chosen this.
     operator.post(page("retry", project.pk))
     follow(project, lambda p: needs_adoption(p) and p.is_carried_out)
@@ -139,7 +139,7 @@ def test_an_owner_deletes_no_adopted_database(cluster, unique_name, owner, opera
     assert "delete_adopted" not in owner.get(page("delete", project.pk)).content.decode()
     refused = owner.post(page("delete", project.pk), {"delete_adopted": "yes"})
     assert refused.status_code == 403
-    assert "the database is released, and stays with its data" in refused.content.decode()
+    assert "delete adopted databases" in refused.content.decode()
     owner.post(page("delete", project.pk))
     follow(project, is_deleted)
     assert PROJECT_ID_LABEL not in labels_of(unique_name)

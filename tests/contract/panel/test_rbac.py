@@ -261,7 +261,7 @@ def test_the_doctor_asks_for_what_its_component_uses(
     settings.PANEL_COMPONENT = "watcher"
     missing = permissions_finding()
     assert missing.verdict is Verdict.FAILED
-    assert missing.message.startswith("The watcher's account may not watch")
+    assert missing.message.startswith("The watcher's account can't watch")
 
 
 @pytest.mark.parametrize(
@@ -282,7 +282,7 @@ def test_a_missing_permission_is_told(
     eventually(lambda: connect().may(verb, kind, place.name), lambda may: not may)
     found = permissions_finding()
     assert found.verdict is Verdict.FAILED
-    assert f"may not {verb} {resource} in namespace {place.name}" in found.message
+    assert f"can't {verb} {resource} in namespace {place.name}" in found.message
     project = follow(start(unique_name), lambda p: p.reason == Reason.CLUSTER_REFUSED, DEADLINE_S)
     assert f'cannot {verb} resource "{resource}"' in project.message
     assert "doctor" in project.message
