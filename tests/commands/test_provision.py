@@ -1,4 +1,4 @@
-"""`manage.py provision`: what is added and asked for, what is refused, and what is said."""
+"""`manage.py provision`: added projects, requests, refusals, waiting and output."""
 
 import json
 import threading
@@ -33,7 +33,7 @@ HOSTILE = {
 
 
 @pytest.mark.django_db
-def test_a_new_project_is_added_and_its_pass_is_queued() -> None:
+def test_new_project_is_added_and_enqueued() -> None:
     ran = run("provision", "Web Shop")
     project = Project.objects.get()
     assert ran.code == 0
@@ -47,7 +47,7 @@ def test_a_new_project_is_added_and_its_pass_is_queued() -> None:
 
 
 @pytest.mark.django_db
-def test_a_name_given_twice_is_one_request() -> None:
+def test_repeated_name_is_one_request() -> None:
     ran = run("provision", "aaa", " aaa ", "--json")
     assert len(ran.lines) == 1
     assert Project.objects.count() == OrmQ.objects.count() == 1
@@ -55,7 +55,7 @@ def test_a_name_given_twice_is_one_request() -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(("name", "said"), HOSTILE.items(), ids=lambda text: repr(text)[:24])
-def test_a_hostile_name_gets_one_sentence_and_nothing_is_requested(name: str, said: str) -> None:
+def test_invalid_name_requests_nothing(name: str, said: str) -> None:
     ran = run("provision", "fine", f" {name}" if name.startswith("-") else name)
     assert ran.code == 2
     assert said in ran.err
@@ -65,7 +65,7 @@ def test_a_hostile_name_gets_one_sentence_and_nothing_is_requested(name: str, sa
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("names", [("A A", "aa"), ("aa", "a.a"), ("taken", "Ta Ken")])
-def test_names_that_are_one_in_kubernetes_are_refused(names: tuple[str, str]) -> None:
+def test_names_with_one_kubernetes_name_are_refused(names: tuple[str, str]) -> None:
     if names[0] == "taken":
         ProjectFactory(name="taken")
         names = (names[1], "another")
@@ -79,7 +79,7 @@ def test_names_that_are_one_in_kubernetes_are_refused(names: tuple[str, str]) ->
 
 
 @pytest.mark.django_db
-def test_the_name_of_a_deleted_project_is_refused() -> None:
+def test_name_of_a_deleted_project_is_refused() -> None:
     ProjectFactory(name="gone", deleted=True)
     ran = run("provision", "gone")
     assert ran.code == 2
@@ -88,7 +88,7 @@ def test_the_name_of_a_deleted_project_is_refused() -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("more", [(), ("--dry-run",)])
-def test_a_refusal_is_not_wrong_usage(more: tuple[str, ...]) -> None:
+def test_refusal_is_not_a_usage_error(more: tuple[str, ...]) -> None:
     ProjectFactory(name="aaa", waiting=True)
     assert run("cancel", "aaa").code == 0
     ran = run("provision", "aaa", *more)
@@ -96,7 +96,7 @@ def test_a_refusal_is_not_wrong_usage(more: tuple[str, ...]) -> None:
 
 
 @pytest.mark.django_db
-def test_json_is_the_promised_line_and_nothing_else_on_stdout() -> None:
+def test_json_is_the_only_line_on_stdout() -> None:
     provisioned_project(name="shop")
     ran = run("provision", "shop", "--json")
     line = json.loads(ran.out)
@@ -133,7 +133,7 @@ def test_json_is_the_promised_line_and_nothing_else_on_stdout() -> None:
 
 
 @pytest.mark.django_db
-def test_default_credentials_are_never_called_captured() -> None:
+def test_default_credentials_are_not_called_captured() -> None:
     project = ProjectFactory(name="late", failed=True)
     DatabaseFactory(project=project)
     SandboxFactory(project=project, credentials="default")
@@ -144,9 +144,7 @@ def test_default_credentials_are_never_called_captured() -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(("is_embedded", "remedy"), [(True, "`make run`"), (False, "`manage.py qcluster`")])
-def test_it_says_that_nothing_works_on_the_queue_and_what_to_start(
-    settings: LazySettings, is_embedded: bool, remedy: str
-) -> None:
+def test_missing_queue_is_reported(settings: LazySettings, is_embedded: bool, remedy: str) -> None:
     settings.EMBEDDED_CLUSTER = is_embedded
     ran = run("provision", "aaa")
     assert ran.err == f"No queue worker is running, so requests wait. Start one with {remedy}.\n"
@@ -202,7 +200,7 @@ def carry_out(project: Project, phase: Phase, reason: Reason, message: str) -> N
 
 
 @pytest.mark.django_db(transaction=True)
-def test_waiting_tells_each_step_once_and_ends_with_0() -> None:
+def test_wait_prints_each_step_once() -> None:
     def bring_up() -> None:
         project = await_project("aaa")
         DatabaseFactory(project=project, applied_at=timezone.now())
@@ -224,7 +222,7 @@ def test_waiting_tells_each_step_once_and_ends_with_0() -> None:
 @pytest.mark.parametrize(
     ("reason", "code"), [(Reason.CLUSTER_REJECTED, 1), (Reason.DEADLINE_EXCEEDED, 3)], ids=["failed", "too late"]
 )
-def test_a_failure_ends_the_wait(reason: Reason, code: int) -> None:
+def test_failure_ends_the_wait(reason: Reason, code: int) -> None:
     with meanwhile(lambda: carry_out(await_project("aaa"), Phase.FAILED, reason, "It did not work.")):
         ran = run("provision", "aaa", "--wait", "--json", "--timeout-s", "20")
     assert ran.code == code
@@ -233,7 +231,7 @@ def test_a_failure_ends_the_wait(reason: Reason, code: int) -> None:
 
 
 @pytest.mark.django_db
-def test_a_wait_that_runs_out_ends_with_3_and_says_where_it_stands() -> None:
+def test_wait_that_times_out_ends_with_3() -> None:
     started_s = time.monotonic()
     ran = run("provision", "aaa", "--wait", "--json", "--timeout-s", "0.5")
     assert ran.code == 3
@@ -243,7 +241,7 @@ def test_a_wait_that_runs_out_ends_with_3_and_says_where_it_stands() -> None:
 
 
 @pytest.mark.django_db
-def test_waiting_for_what_runs_already_is_over_at_once() -> None:
+def test_wait_for_a_running_project_ends_at_once() -> None:
     provisioned_project(name="shop")
     ran = run("provision", "shop", "--wait", "--timeout-s", "5")
     assert ran.code == 0
@@ -265,7 +263,7 @@ def test_streams_and_exit_codes_of_the_program(program: Program) -> None:
         assert "Traceback" not in wrong.err
 
 
-def test_a_panel_without_tables_says_what_to_run(program: Program, tmp_path: str) -> None:
+def test_missing_tables_are_explained(program: Program, tmp_path: str) -> None:
     ran = program("status", STATE_DIR=f"{tmp_path}/empty")
     assert (ran.code, ran.out) == (1, "")
     assert "Run `manage.py migrate`." in ran.err

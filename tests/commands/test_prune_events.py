@@ -1,4 +1,4 @@
-"""Old events of the panel go; what people did stays."""
+"""`manage.py prune_events` deletes old events of the panel, and keeps those of users."""
 
 from datetime import timedelta
 
@@ -15,7 +15,7 @@ from tests.factories import EventFactory, ProjectFactory, UserFactory
 pytestmark = pytest.mark.django_db
 
 
-def test_old_events_of_the_panel_go_and_what_people_did_stays(capsys):
+def test_old_events_of_the_panel_are_deleted(capsys):
     now, project = timezone.now(), ProjectFactory.create()
     old, young = now - timedelta(days=31), now - timedelta(days=29)
     EventFactory.create(project=project, actor="panel", by_panel=True, at=old)
@@ -34,7 +34,7 @@ def test_old_events_of_the_panel_go_and_what_people_did_stays(capsys):
 
 
 @pytest.mark.parametrize(("days", "left"), [(0, 2), (30, 1)])
-def test_the_audit_log_is_kept_for_ever_or_as_long_as_the_owner_says(settings, days, left):
+def test_audit_log_is_pruned_only_if_configured(settings, days, left):
     settings.AUDIT_RETENTION_DAYS = days
     for age in (31, 29):
         record_action(UserFactory.create(), "LoggedIn")
@@ -45,6 +45,6 @@ def test_the_audit_log_is_kept_for_ever_or_as_long_as_the_owner_says(settings, d
     assert LogEntry.objects.count() == left
 
 
-def test_nobody_prunes_everything_by_a_slip():
+def test_zero_days_are_refused():
     with pytest.raises(CommandError, match="from 1 to"):
         call_command("prune_events", "--older-than-days", "0")

@@ -44,11 +44,11 @@ print('lost and enqueued again:', queue.queue_size())
 """
 
 
-def test_a_task_is_sent_only_when_its_transaction_commits(repository: Path, state_dir: Path, redis_url: str):
+def test_task_is_sent_when_its_transaction_commits(repository: Path, state_dir: Path, redis_url: str):
     lines = shell(repository, state_dir, ROLLBACK, REDIS_URL=redis_url).splitlines()
     assert lines == ["after a rollback: 0", "after a commit: 1"]
 
 
-def test_only_a_task_that_no_longer_waits_is_lost(repository: Path, state_dir: Path, redis_url: str):
+def test_waiting_task_is_not_lost(repository: Path, state_dir: Path, redis_url: str):
     lines = shell(repository, state_dir, SWEEPS, REDIS_URL=redis_url).splitlines()
     assert lines == ["waiting: 1", "lost and enqueued again: 1"]

@@ -1,4 +1,4 @@
-"""`manage.py retry`: another try of whatever was asked for, and what is no try at all."""
+"""`manage.py retry`: failed requests start again with a new deadline."""
 
 import json
 import time
@@ -35,7 +35,7 @@ def failed(name: str, desired: DesiredState) -> Project:
         (DesiredState.REGISTERED, Phase.DELETING),
     ],
 )
-def test_what_has_failed_is_tried_again_with_a_new_deadline(desired: DesiredState, phase: Phase) -> None:
+def test_failed_project_gets_a_new_deadline(desired: DesiredState, phase: Phase) -> None:
     heartbeats.beat_queue()
     project = failed("aaa", desired)
     ran = run("retry", "aaa", "--json")
@@ -47,7 +47,7 @@ def test_what_has_failed_is_tried_again_with_a_new_deadline(desired: DesiredStat
     assert since > timezone.now() - timedelta(minutes=1)
 
 
-def test_what_nobody_asked_for_is_refused_and_the_rest_is_tried() -> None:
+def test_project_without_a_request_is_refused() -> None:
     ProjectFactory.create(name="new")
     ProjectFactory.create(name="gone", deleted=True)
     failed("aaa", DesiredState.RUNNING)
@@ -58,7 +58,7 @@ def test_what_nobody_asked_for_is_refused_and_the_rest_is_tried() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_waiting_ends_when_each_is_where_it_was_wanted() -> None:
+def test_wait_ends_when_all_projects_are_as_requested() -> None:
     projects = {failed("up", DesiredState.RUNNING): Phase.RUNNING, failed("down", DesiredState.DELETED): Phase.DELETED}
 
     def work() -> None:

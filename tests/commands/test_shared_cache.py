@@ -1,4 +1,4 @@
-"""What counts wrong codes of the second factor counts for all processes together, from a fresh clone on."""
+"""Caches that processes share: counters of wrong codes, the sidebar's search, the queue's statistics."""
 
 from tests.support.commands import shell
 
@@ -13,19 +13,19 @@ print([answer.status_code for answer in answers], 'Sandbox templates' in answers
 """
 
 
-def test_processes_count_together_once_the_database_is_migrated(repository, state_dir):
+def test_processes_share_counters_in_the_database(repository, state_dir):
     code = "from django.core.cache import cache; print(cache.add('code', [1.5], timeout=60), cache.get('code'))"
     assert shell(repository, state_dir, code) == "True [1.5]\n"
     assert shell(repository, state_dir, code) == "False [1.5]\n"
 
 
-def test_with_redis_they_count_together_there(repository, state_dir, redis_url):
+def test_processes_share_counters_in_redis(repository, state_dir, redis_url):
     code = "from django.core.cache import cache; print(cache.add('code', [1.5], timeout=60), cache.get('code'))"
     assert shell(repository, state_dir, code, REDIS_URL=redis_url) == "True [1.5]\n"
     assert shell(repository, state_dir, code, REDIS_URL=redis_url) == "False [1.5]\n"
 
 
-def test_what_is_looked_for_in_the_sidebar_is_not_kept_among_the_counters(repository, state_dir):
+def test_sidebar_search_is_not_cached_with_the_counters(repository, state_dir):
     held = """
 from django.db import connection
 with connection.cursor() as cursor:
@@ -34,17 +34,17 @@ with connection.cursor() as cursor:
     assert shell(repository, state_dir, SEARCH + held) == "[200, 200] True\n(0,)\n"
 
 
-def test_the_sidebar_is_searched_with_redis_too(repository, state_dir, redis_url):
+def test_sidebar_search_works_with_redis(repository, state_dir, redis_url):
     held = "from django.core.cache import cache; print(cache._cache.get_client().keys())"
     assert shell(repository, state_dir, SEARCH + held, REDIS_URL=redis_url) == "[200, 200] True\n[]\n"
 
 
-def test_the_queue_keeps_what_it_knows_of_its_processes_out_of_the_database(repository, state_dir):
+def test_statistics_of_the_queue_are_not_in_the_database(repository, state_dir):
     code = "from django.core.cache import caches; from django_q.conf import Conf; print(caches[Conf.CACHE].__class__)"
     assert "LocMemCache" in shell(repository, state_dir, code)
 
 
-def test_with_redis_it_is_there_and_holds_no_pickles(repository, state_dir):
+def test_statistics_in_redis_contain_no_pickles(repository, state_dir):
     code = """
 from django.core.cache import caches
 cache = caches['default']

@@ -1,4 +1,4 @@
-"""Two installations on one Redis: each has its own queue and its own counters."""
+"""Two installations on one Redis have separate queues and counters."""
 
 from tests.support.commands import shell
 
@@ -16,7 +16,7 @@ print(get_broker().queue_size(), cache.get('code'), get_broker().list_key)
 """
 
 
-def test_installations_do_not_see_each_others_tasks_and_counters(repository, state_dir, tmp_path, redis_url):
+def test_installations_have_separate_tasks_and_counters(repository, state_dir, tmp_path, redis_url):
     first = shell(repository, state_dir, PUT, REDIS_URL=redis_url).split()
     again = shell(repository, state_dir, LOOK, REDIS_URL=redis_url).split()
     other = shell(repository, tmp_path / "other", LOOK, REDIS_URL=redis_url).split()
@@ -34,7 +34,7 @@ def test_processes_with_one_key_are_one_installation(repository, state_dir, tmp_
     assert key not in first[2]
 
 
-def test_a_name_keeps_installations_with_one_key_apart(repository, state_dir, redis_url):
+def test_name_separates_installations_with_one_key(repository, state_dir, redis_url):
     key = "k" * 50
     shell(repository, state_dir, PUT, REDIS_URL=redis_url, SECRET_KEY=key)
     staging = shell(repository, state_dir, LOOK, REDIS_URL=redis_url, SECRET_KEY=key, INSTALLATION="staging").split()
@@ -42,6 +42,6 @@ def test_a_name_keeps_installations_with_one_key_apart(repository, state_dir, re
     assert staging[2].endswith("controlpanel-staging:q")
 
 
-def test_a_queue_in_the_database_keeps_its_name_when_the_key_changes(repository, state_dir):
+def test_queue_in_the_database_keeps_its_name(repository, state_dir):
     shell(repository, state_dir, PUT, SECRET_KEY="k" * 50)
     assert shell(repository, state_dir, LOOK, SECRET_KEY="l" * 50).split()[0] == "1"

@@ -1,4 +1,4 @@
-"""`manage.py status`, `credentials` and `delete`: what they show, hide, refuse and ask for."""
+"""`manage.py status`, `credentials` and `delete`: output, masking, refusals, confirmation."""
 
 import json
 import os
@@ -20,7 +20,7 @@ URL = Connection("10.0.0.7", 5432, "postgres", "postgres", PASSWORD).url
 
 
 @pytest.mark.django_db
-def test_status_lists_what_is_there_without_the_deleted() -> None:
+def test_status_lists_projects_except_deleted_ones() -> None:
     provisioned_project(name="shop")
     ProjectFactory(name="late", failed=True)
     ProjectFactory(name="gone", deleted=True)
@@ -35,7 +35,7 @@ def test_status_lists_what_is_there_without_the_deleted() -> None:
 
 
 @pytest.mark.django_db
-def test_status_finds_a_project_under_either_name_and_a_deleted_one_by_name() -> None:
+def test_status_finds_projects_by_both_names() -> None:
     ProjectFactory(name="Web Shop", running=True)
     ProjectFactory(name="gone", deleted=True)
     ran = run("status", "webshop", "Web Shop", "gone", "--json")
@@ -46,7 +46,7 @@ def test_status_finds_a_project_under_either_name_and_a_deleted_one_by_name() ->
 
 
 @pytest.mark.django_db
-def test_status_asks_as_few_questions_for_many_projects_as_for_one(django_assert_num_queries: object) -> None:
+def test_number_of_queries_does_not_grow_with_projects(django_assert_num_queries: object) -> None:
     for number in range(12):
         provisioned_project(name=f"p{number}")
     # Three for the projects, one for whether anything works on the queue.
@@ -56,7 +56,7 @@ def test_status_asks_as_few_questions_for_many_projects_as_for_one(django_assert
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("command", ["status", "credentials", "plan"])
-def test_an_unknown_name_ends_with_1_and_a_sentence(command: str) -> None:
+def test_unknown_name_ends_with_1(command: str) -> None:
     ran = run(command, "nobody")
     assert (ran.code, ran.out) == (1, "")
     assert "project nobody" in ran.err
@@ -67,7 +67,7 @@ def test_an_unknown_name_ends_with_1_and_a_sentence(command: str) -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("command", ["delete", "cancel", "forget", "retry", "rotate_password"])
-def test_what_ends_or_changes_a_project_offers_none_to_be_added(command: str) -> None:
+def test_other_commands_do_not_offer_to_add_a_project(command: str) -> None:
     ran = run(command, "nobody")
     assert (ran.code, ran.out) == (1, "")
     assert ran.err == "There is no project nobody. `manage.py status` lists the projects.\n"
@@ -83,7 +83,7 @@ def test_what_ends_or_changes_a_project_offers_none_to_be_added(command: str) ->
         ("forget", {"running": True}, "aaa can be reached"),
     ],
 )
-def test_where_all_is_refused_only_that_is_said(command: str, state: dict[str, bool], said: str) -> None:
+def test_refusal_of_all_names_prints_no_table(command: str, state: dict[str, bool], said: str) -> None:
     ProjectFactory(name="aaa", **state)
     ran = run(command, "aaa")
     assert (ran.code, ran.out) == (1, "")
@@ -91,7 +91,7 @@ def test_where_all_is_refused_only_that_is_said(command: str, state: dict[str, b
 
 
 @pytest.mark.django_db
-def test_status_shows_the_known_ones_beside_an_unknown_name_and_still_ends_with_1() -> None:
+def test_status_shows_known_projects_next_to_an_unknown_name() -> None:
     provisioned_project(name="shop")
     ran = run("status", "no body", "shop", "--json")
     assert ran.code == 1
@@ -104,9 +104,7 @@ def test_status_shows_the_known_ones_beside_an_unknown_name_and_still_ends_with_
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(("is_embedded", "remedy"), [(True, "`make run`"), (False, "`manage.py qcluster`")])
-def test_status_says_on_stderr_that_nothing_works_on_the_queue(
-    settings: LazySettings, is_embedded: bool, remedy: str
-) -> None:
+def test_status_reports_a_missing_queue_on_stderr(settings: LazySettings, is_embedded: bool, remedy: str) -> None:
     settings.EMBEDDED_CLUSTER = is_embedded
     provisioned_project(name="shop")
     ran = run("status", "--json")
@@ -130,7 +128,7 @@ def test_credentials_are_masked_without_reveal(form: str | None) -> None:
 
 
 @pytest.mark.django_db
-def test_a_revealed_url_stands_alone_on_stdout_and_is_an_event() -> None:
+def test_revealed_url_is_the_only_output() -> None:
     project = provisioned_project(name="shop")
     ran = run("credentials", "shop", "--reveal", "--reason", "restore of a dump", "--format", "url")
     assert (ran.code, ran.out, ran.err) == (0, f"{URL}\n", "")
@@ -160,7 +158,7 @@ def test_revealed_env_lines_survive_a_shell() -> None:
 
 
 @pytest.mark.django_db
-def test_revealed_json_has_every_part() -> None:
+def test_revealed_json_is_complete() -> None:
     provisioned_project(name="shop")
     shown = json.loads(run("credentials", "shop", "--reveal", "--reason", "x", "--format", "json").out)
     assert (shown["url"], shown["password"], shown["credentials"]) == (URL, PASSWORD, "captured")
@@ -169,7 +167,7 @@ def test_revealed_json_has_every_part() -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("reason", [[], ["--reason", "  "]])
-def test_a_reveal_needs_a_reason(reason: list[str]) -> None:
+def test_reveal_needs_a_reason(reason: list[str]) -> None:
     provisioned_project(name="shop")
     ran = run("credentials", "shop", "--reveal", *reason)
     assert (ran.code, ran.out) == (2, "")
@@ -178,7 +176,7 @@ def test_a_reveal_needs_a_reason(reason: list[str]) -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("reveal", [[], ["--reveal", "--reason", "x"]])
-def test_default_credentials_are_not_shown_as_the_projects_own(reveal: list[str]) -> None:
+def test_default_credentials_are_marked(reveal: list[str]) -> None:
     project = ProjectFactory(name="late", failed=True)
     DatabaseFactory(project=project)
     SandboxFactory(project=project, credentials="default")
@@ -189,7 +187,7 @@ def test_default_credentials_are_not_shown_as_the_projects_own(reveal: list[str]
 
 
 @pytest.mark.django_db
-def test_a_reason_without_reveal_is_a_wrong_usage() -> None:
+def test_reason_without_reveal_is_a_usage_error() -> None:
     provisioned_project(name="shop")
     ran = run("credentials", "shop", "--reason", "restore")
     assert (ran.code, ran.out) == (2, "")
@@ -198,7 +196,7 @@ def test_a_reason_without_reveal_is_a_wrong_usage() -> None:
 
 
 @pytest.mark.django_db
-def test_a_lost_key_is_a_sentence(settings: pytest.FixtureRequest) -> None:
+def test_missing_key_is_explained(settings: pytest.FixtureRequest) -> None:
     from cryptography.fernet import Fernet
 
     provisioned_project(name="shop")
@@ -209,7 +207,7 @@ def test_a_lost_key_is_a_sentence(settings: pytest.FixtureRequest) -> None:
 
 
 @pytest.mark.django_db
-def test_delete_asks_for_the_deletion_of_all_names_and_only_then() -> None:
+def test_delete_requests_all_names_or_none() -> None:
     for name in ("one", "two"):
         provisioned_project(name=name)
     assert run("delete", "one", "nobody").code == 1
@@ -234,7 +232,7 @@ def on_a_terminal(program: Program, answer: str, *arguments: str) -> tuple[int, 
     return code, shown
 
 
-def test_the_table_on_a_terminal_has_the_reasons_too(program: Program) -> None:
+def test_table_on_a_terminal_has_reasons(program: Program) -> None:
     assert program("provision", "aaa").code == 0
     code, shown = on_a_terminal(program, "", "status")
     assert code == 0
@@ -242,7 +240,7 @@ def test_the_table_on_a_terminal_has_the_reasons_too(program: Program) -> None:
     assert "Requested:" in shown
 
 
-def test_on_a_terminal_there_is_nothing_to_wait_for_where_all_is_refused(program: Program) -> None:
+def test_refusal_of_all_names_does_not_wait(program: Program) -> None:
     assert program("provision", "aaa").code == 0
     code, shown = on_a_terminal(program, "", "rotate_password", "aaa", "--wait")
     assert code == 1
@@ -250,7 +248,7 @@ def test_on_a_terminal_there_is_nothing_to_wait_for_where_all_is_refused(program
     assert "Traceback" not in shown
 
 
-def test_only_a_terminal_is_asked_before_a_deletion(program: Program) -> None:
+def test_deletion_is_confirmed_on_a_terminal_only(program: Program) -> None:
     for name in ("aaa", "bbb"):
         assert program("provision", name).code == 0
     code, shown = on_a_terminal(program, "n\n", "delete", "aaa")
@@ -274,7 +272,7 @@ def test_only_a_terminal_is_asked_before_a_deletion(program: Program) -> None:
 
 
 @pytest.mark.django_db
-def test_deleting_what_is_deleted_is_done() -> None:
+def test_deletion_of_a_deleted_project_succeeds() -> None:
     ProjectFactory(name="gone", deleted=True)
     ran = run("delete", "gone", "--wait", "--timeout-s", "5")
     assert ran.code == 0

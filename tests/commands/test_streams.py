@@ -1,4 +1,4 @@
-"""Commands on terminals that lack characters, and with readers that go away."""
+"""Output of commands on terminals with few characters, and with readers that close the pipe."""
 
 import json
 import subprocess
@@ -30,7 +30,7 @@ def run(state_dir, *arguments, **environment):
 
 
 @pytest.mark.parametrize("locale", LOCALES.values(), ids=LOCALES)
-def test_no_character_ends_a_command(state_dir, locale):
+def test_unsupported_character_ends_no_command(state_dir, locale):
     for arguments in (
         ("status", "no such … “project” 日本 🦀"),
         ("provision", "日本", "--dry-run"),
@@ -43,14 +43,14 @@ def test_no_character_ends_a_command(state_dir, locale):
         assert b"Error" not in ran.stderr
 
 
-def test_a_setting_that_cannot_be_used_is_said_on_any_terminal(state_dir):
+def test_invalid_setting_is_reported_on_any_terminal(state_dir):
     ran = run(state_dir, "check", ALLOWED_HOSTS="https://日本.example", **LOCALES["ascii"])
     assert ran.returncode == 2
     assert ran.stderr.startswith(b"The panel can't start: ALLOWED_HOSTS is 'https://\\u65e5\\u672c.example'")
 
 
 @pytest.mark.parametrize("locale", LOCALES.values(), ids=LOCALES)
-def test_lines_of_json_stay_json(state_dir, locale):
+def test_json_stays_valid(state_dir, locale):
     ran = run(state_dir, "shell", "-v0", "-c", JSON_LINE, **locale)
     encoding = locale.get("PYTHONIOENCODING", "utf-8").partition(":")[0]
     assert json.loads(ran.stdout.decode(encoding)) in ({"text": "é … “日本” 🦀"}, {"text": "é ... “日本” 🦀"})
@@ -68,7 +68,7 @@ JSON_LINE = (
     ids=" ".join,
 )
 @pytest.mark.parametrize("streams", ["2>/dev/null | true", "2>&1 | true", "2>&1 | head -n 1"])
-def test_a_reader_that_goes_away_ends_a_command_in_silence(state_dir, tmp_path, arguments, streams):
+def test_closed_pipe_ends_a_command_silently(state_dir, tmp_path, arguments, streams):
     said = tmp_path / "said"
     command = f"{{ {sys.executable} manage.py {' '.join(arguments)}; echo $? > {tmp_path}/code; }} {streams}"
     ran = subprocess.run(

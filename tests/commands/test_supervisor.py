@@ -1,4 +1,4 @@
-"""The supervisor, with small programs in place of the panel's: started again, ended whole, never the wrong ones."""
+"""The supervisor with small programs: restarts, shutdown, and processes of an earlier supervisor."""
 
 import json
 import os
@@ -32,7 +32,7 @@ def pid_in(path: Path) -> int:
     return int(path.read_text())
 
 
-def test_a_part_that_dies_is_started_again_with_all_that_it_started(
+def test_killed_process_is_restarted_and_its_children_are_ended(
     supervisor: Supervisor, tmp_path: Path, said: list[str]
 ) -> None:
     supervisor.start(shell("sleep 300 & echo $! > child; echo $$ > leader; wait"))
@@ -50,7 +50,7 @@ def test_a_part_that_dies_is_started_again_with_all_that_it_started(
     assert supervisor.uptime_s("part") > 0.0
 
 
-def test_the_pause_before_another_try_grows(supervisor: Supervisor, said: list[str]) -> None:
+def test_pause_before_a_restart_grows(supervisor: Supervisor, said: list[str]) -> None:
     supervisor.start(shell("echo no luck; exit 7"))
     wait_for(lambda: (supervisor.tend(), supervisor.failures_of("part") == 3)[1])
     assert [line.partition("Restarting in ")[2].split(".  ")[0].split(" s.")[0] for line in said] == ["0.5", "1", "2"]
@@ -58,7 +58,7 @@ def test_the_pause_before_another_try_grows(supervisor: Supervisor, said: list[s
     assert supervisor.last_log_line("part") == "no luck"
 
 
-def test_stopping_is_polite_first_and_leaves_nothing(supervisor: Supervisor, tmp_path: Path) -> None:
+def test_stop_sends_sigterm_and_leaves_no_process(supervisor: Supervisor, tmp_path: Path) -> None:
     supervisor.start(shell("trap 'echo bye > goodbye; exit 0' TERM; sleep 300 & echo $! > child; wait"))
     child = pid_in(tmp_path / "child")
     supervisor.stop(("part",))
@@ -67,7 +67,7 @@ def test_stopping_is_polite_first_and_leaves_nothing(supervisor: Supervisor, tmp
     assert not list((tmp_path / "state" / "run").glob("*.json"))
 
 
-def test_who_does_not_want_to_stop_is_killed_in_time(supervisor: Supervisor, tmp_path: Path) -> None:
+def test_process_that_ignores_sigterm_is_killed(supervisor: Supervisor, tmp_path: Path) -> None:
     supervisor.start(shell("trap '' TERM; echo $$ > leader; while :; do sleep 0.1; done", stop_timeout_s=0.5))
     leader = pid_in(tmp_path / "leader")
     started_s = time.monotonic()
@@ -76,7 +76,7 @@ def test_who_does_not_want_to_stop_is_killed_in_time(supervisor: Supervisor, tmp
     assert not is_alive(leader)
 
 
-def test_a_hanging_part_is_restarted_at_once(supervisor: Supervisor, tmp_path: Path, said: list[str]) -> None:
+def test_hanging_process_is_restarted_at_once(supervisor: Supervisor, tmp_path: Path, said: list[str]) -> None:
     supervisor.start(shell("trap '' TERM; echo $$ > leader; while :; do sleep 0.1; done"))
     leader = pid_in(tmp_path / "leader")
     supervisor.restart("part", "The part hangs.")
@@ -85,7 +85,7 @@ def test_a_hanging_part_is_restarted_at_once(supervisor: Supervisor, tmp_path: P
     assert supervisor.uptime_s("part") > 0.0
 
 
-def test_parts_end_when_their_supervisor_is_killed(tmp_path: Path, repository: Path) -> None:
+def test_processes_end_with_a_killed_supervisor(tmp_path: Path, repository: Path) -> None:
     script = (
         "import os, pathlib, time\n"
         "from provisioning.management.supervisor import ManagedProcess, Supervisor\n"
@@ -101,7 +101,7 @@ def test_parts_end_when_their_supervisor_is_killed(tmp_path: Path, repository: P
     wait_for(lambda: not is_alive(leader))
 
 
-def test_what_an_earlier_supervisor_left_is_ended_and_nothing_else(tmp_path: Path, said: list[str]) -> None:
+def test_processes_of_an_earlier_supervisor_are_ended(tmp_path: Path, said: list[str]) -> None:
     """A queue's workers outlive their killed head; a pid may be another program's by now."""
     first = Supervisor(tmp_path / "state", dict(os.environ), tmp_path, said.append)
     first.prepare()
@@ -124,13 +124,13 @@ def test_what_an_earlier_supervisor_left_is_ended_and_nothing_else(tmp_path: Pat
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"pid": "x"}', '{"pid": 1, "started": null, "token": ""}'])
-def test_a_broken_record_ends_nobody(tmp_path: Path, content: str) -> None:
+def test_invalid_record_ends_no_process(tmp_path: Path, content: str) -> None:
     record = tmp_path / "part.json"
     record.write_text(content)
     assert end_leftovers(record, timeout_s=0.1) is False
 
 
-def test_one_supervisor_a_state_directory(tmp_path: Path) -> None:
+def test_state_directory_has_one_supervisor(tmp_path: Path) -> None:
     path = tmp_path / "run" / "up.lock"
     with (
         lock(path, "process 1, port 8000"),
@@ -142,7 +142,7 @@ def test_one_supervisor_a_state_directory(tmp_path: Path) -> None:
         assert path.read_text() == "process 3"
 
 
-def test_a_state_directory_that_is_a_file_is_a_sentence(tmp_path: Path) -> None:
+def test_state_directory_that_is_a_file_is_explained(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("")
     with pytest.raises(SupervisorError, match="Point STATE_DIR at a directory"):
         Supervisor(tmp_path / "state", {}, tmp_path, print).prepare()
@@ -153,7 +153,7 @@ def test_a_state_directory_that_is_a_file_is_a_sentence(tmp_path: Path) -> None:
         pytest.fail("Locked in a directory that is a file.")
 
 
-def test_a_program_that_is_not_there_is_a_sentence(supervisor: Supervisor) -> None:
+def test_missing_program_is_explained(supervisor: Supervisor) -> None:
     with pytest.raises(SupervisorError, match="The part can't be started: /nowhere/program: No such file"):
         supervisor.start(ManagedProcess("part", "part", ("/nowhere/program",)))
 

@@ -1,4 +1,4 @@
-"""What the supervisor's watchdog takes for a queue that hangs, and what it leaves alone."""
+"""The supervisor's watchdog restarts a hanging queue, and no slow one."""
 
 import sys
 from datetime import timedelta
@@ -36,13 +36,13 @@ def give_out_signs_of_life() -> None:
     OrmQ.objects.update(lock=now - timedelta(seconds=20) + timedelta(seconds=Conf.RETRY))
 
 
-def test_a_queue_that_takes_nothing_off_is_started_again(supervisor: Supervisor, said: list[str]) -> None:
+def test_queue_that_takes_no_task_is_restarted(supervisor: Supervisor, said: list[str]) -> None:
     give_out_signs_of_life()
     restart_hanging_queue(supervisor)
     assert said == ["The queue does not acknowledge tasks that its workers have finished. Restarting the queue."]
 
 
-def test_slow_passes_of_all_workers_are_not_cut_short(supervisor: Supervisor, said: list[str]) -> None:
+def test_slow_passes_are_not_interrupted(supervisor: Supervisor, said: list[str]) -> None:
     """Signs of life wait behind them, given out already."""
     give_out_signs_of_life()
     for number in range(settings.Q_CLUSTER["workers"]):

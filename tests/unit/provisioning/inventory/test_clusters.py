@@ -1,4 +1,4 @@
-"""What an inventory reads from a Cluster of either generation, and what it makes of strange ones."""
+"""The inventory of Clusters: facts, obstacles to adoption, owners, invalid objects."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -51,7 +51,7 @@ def test_facts_of_both_generations():
         {"metadata": {"creationTimestamp": "2026-13-45T99:00:00Z"}},
     ],
 )
-def test_a_broken_cluster_is_read_as_far_as_it_goes(broken):
+def test_invalid_cluster_is_read_as_far_as_possible(broken):
     facts = read_facts(broken)
     assert (facts.name, facts.version, facts.created_at, facts.owner) == ("", "", None, None)
 
@@ -68,14 +68,14 @@ def test_a_broken_cluster_is_read_as_far_as_it_goes(broken):
         (with_labels(**{PROJECT_ID_LABEL: "no-uid"}), "has the label of a project, which this panel does not know"),
     ],
 )
-def test_obstacles(cluster, sentence):
+def test_obstacles_to_adoption(cluster, sentence):
     obstacle = explain_obstacle(read_facts(cluster), None)
     assert sentence in obstacle
     assert bool(obstacle) == bool(sentence)
 
 
 @pytest.mark.django_db
-def test_a_claim_counts_for_the_project_and_not_for_a_deleted_one():
+def test_claim_of_a_deleted_project_is_an_obstacle():
     project, gone = ProjectFactory.create(), ProjectFactory.create(name="gone", deleted=True)
     for row, sentence in ((project, ""), (gone, "the label of the project gone, which is deleted")):
         facts = read_facts(with_labels(**{PROJECT_ID_LABEL: str(row.uid)}))
@@ -88,7 +88,7 @@ def test_a_claim_counts_for_the_project_and_not_for_a_deleted_one():
 
 
 @pytest.mark.django_db
-def test_namespaces_of_present_projects_are_looked_into(settings):
+def test_namespaces_of_current_projects_are_listed(settings):
     settings.KUBE_NAMESPACE = "databases"
     ProjectFactory.create(namespace="shop")
     ProjectFactory.create(namespace="old", deleted=True)
@@ -106,7 +106,7 @@ def test_namespaces_of_present_projects_are_looked_into(settings):
         ("pg", {"project.fullstackagent.io/name": ""}, ""),
     ],
 )
-def test_whose_a_cluster_may_be(name, labels, project):
+def test_owner_of_a_cluster(name, labels, project):
     assert guess_project(name, labels) == project
 
 
@@ -120,5 +120,5 @@ def test_whose_a_cluster_may_be(name, labels, project):
         (None, False),
     ],
 )
-def test_half_a_secret_is_not_complete(data, complete):
+def test_completeness_of_a_secret(data, complete):
     assert is_complete({"data": data}) is complete

@@ -1,4 +1,4 @@
-"""Whom the panel trusts, and the certificates that say who it is."""
+"""Trust in the API server's certificate, and client certificates."""
 
 import base64
 
@@ -12,7 +12,7 @@ def data_of(path):
     return base64.b64encode(path.read_bytes()).decode()
 
 
-def test_a_ca_file_may_lie_beside_the_kubeconfig(configure, authority, tmp_path):
+def test_ca_file_is_relative_to_the_kubeconfig(configure, authority, tmp_path):
     (tmp_path / "ca.crt").write_bytes(authority.file.read_bytes())
     configure({"certificate-authority": "ca.crt"})
     assert version() == "v1.36.0"
@@ -23,7 +23,7 @@ def test_inline_ca(configure, authority):
     assert version() == "v1.36.0"
 
 
-def test_a_ca_that_is_renewed_is_trusted_from_the_next_connection_on(configure, api, authority, tmp_path):
+def test_renewed_ca_is_trusted_for_new_connections(configure, api, authority, tmp_path):
     ca = tmp_path / "ca.crt"
     ca.write_bytes(Authority(tmp_path / "old").file.read_bytes())
     configure({"certificate-authority": str(ca)})
@@ -37,18 +37,18 @@ def test_another_ca_is_not_trusted(configure, tmp_path):
     assert "its certificate is not trusted; check the CA" in trouble()
 
 
-def test_without_a_ca_the_systems_are_asked(configure):
+def test_system_cas_are_used_without_a_ca(configure):
     configure({"certificate-authority": None})
     assert "its certificate is not trusted" in trouble()
 
 
 @pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
-def test_not_to_verify_has_to_be_said(configure):
+def test_verification_is_skipped_on_request_only(configure):
     configure({"certificate-authority": None, "insecure-skip-tls-verify": True})
     assert version() == "v1.36.0"
 
 
-def test_an_expired_certificate_is_told_from_an_untrusted_one(authority, configure):
+def test_expired_certificate_is_distinguished_from_an_untrusted_one(authority, configure):
     with api_server(authority.issue("old", "127.0.0.1", until=NOW - DAY)) as stub:
         configure({"server": stub.url})
         assert "its certificate is not valid now" in trouble()
@@ -76,14 +76,14 @@ def test_client_certificates(authority, certificate, configure, form):
         assert stub.seen == [("", "panel")]
 
 
-def test_a_client_certificate_of_another_ca_is_refused(authority, certificate, configure, tmp_path):
+def test_client_certificate_of_another_ca_is_refused(authority, certificate, configure, tmp_path):
     mine, key = Authority(tmp_path / "other", "other-ca").issue("panel")
     with api_server(certificate, authority.file) as stub:
         configure({"server": stub.url}, {"client-certificate": str(mine), "client-key": str(key)})
         assert "client certificate" in trouble()
 
 
-def test_a_key_of_another_certificate_is_told(authority, certificate, configure):
+def test_key_of_another_certificate_is_explained(authority, certificate, configure):
     mine, _ = authority.issue("panel")
     _, other = authority.issue("other")
     with api_server(certificate, authority.file) as stub:

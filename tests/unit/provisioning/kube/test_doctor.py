@@ -1,4 +1,4 @@
-"""Each trouble on the way to the API server has a sentence of its own."""
+"""Each problem on the way to the API server has its own explanation."""
 
 import os
 
@@ -39,7 +39,7 @@ CASES = {
 }
 
 
-def test_the_doctor_tells_all_apart_in_one_sentence_each(db, configure, api, proxy, tmp_path):
+def test_doctor_explains_each_connection_problem(db, configure, api, proxy, tmp_path):
     api.tokens = {"static"}
     said = {}
     with api_server(None) as plain:

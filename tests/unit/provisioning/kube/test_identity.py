@@ -1,4 +1,4 @@
-"""Kubeconfig fields that say who we are, and where: each is honoured or refused in a sentence, none is skipped."""
+"""Kubeconfig fields of server and user: each is honoured or refused with an explanation."""
 
 import base64
 
@@ -18,7 +18,7 @@ DATA = base64.b64encode(b"-----BEGIN CERTIFICATE-----\n").decode()
 
 
 @pytest.mark.parametrize("login", ["token", "tokenFile", "username", "plugin"])
-def test_impersonation_is_sent_whatever_the_log_in(configure, api, tmp_path, login):
+def test_impersonation_works_with_any_login(configure, api, tmp_path, login):
     (tmp_path / "token").write_text("from-a-file")
     ways = {
         "token": {"token": "static"},
@@ -45,13 +45,13 @@ def test_impersonation_is_sent_whatever_the_log_in(configure, api, tmp_path, log
     assert sent["Impersonate-Extra-acme.com%2Fproject"] == ["x"]
 
 
-def test_nobody_is_impersonated_unasked(configure, api):
+def test_no_impersonation_without_the_field(configure, api):
     configure(user={"token": "static", "as": "", "as-groups": []})
     version()
     assert not [name for name in api.headers[0] if name.startswith("Impersonate")]
 
 
-def test_a_client_certificate_may_act_as_somebody_else(authority, certificate, configure):
+def test_client_certificate_can_impersonate(authority, certificate, configure):
     mine, key = authority.issue("panel")
     with api_server(certificate, authority.file) as stub:
         configure({"server": stub.url}, {"client-certificate": str(mine), "client-key": str(key), "as": "jane"})
@@ -61,7 +61,7 @@ def test_a_client_certificate_may_act_as_somebody_else(authority, certificate, c
 
 
 @pytest.mark.parametrize(("password", "sent"), [("pass", "me:pass"), (None, "me:")])
-def test_a_username_is_honoured_with_and_without_a_password(configure, api, password, sent):
+def test_username_works_with_and_without_a_password(configure, api, password, sent):
     configure(user={"username": "me"} | ({"password": password} if password else {}))
     version()
     assert api.authorizations == [f"Basic {base64.b64encode(sent.encode()).decode()}"]
@@ -129,7 +129,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_be_honoured_is_refused_in_a_sentence(configure, api, name):
+def test_unsupported_field_is_refused_with_an_explanation(configure, api, name):
     cluster, user, said = REFUSED[name]
     configure(cluster, user)
     sentence = trouble()
@@ -152,7 +152,7 @@ TOKENS = {
 
 @pytest.mark.parametrize("token", TOKENS.values(), ids=TOKENS)
 @pytest.mark.parametrize("source", ["kubeconfig", "plugin"])
-def test_a_token_that_no_header_can_carry_is_refused_at_loading(configure, api, tmp_path, caplog, source, token):
+def test_invalid_token_is_refused_at_loading(configure, api, tmp_path, caplog, source, token):
     if source == "plugin":
         status = {"token": token}
         credential = {"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": status}
@@ -165,21 +165,21 @@ def test_a_token_that_no_header_can_carry_is_refused_at_loading(configure, api, 
     assert api.seen == []
 
 
-def test_a_token_file_may_end_in_a_line_feed_and_hold_none(configure, api, tmp_path):
+def test_token_file_may_end_in_a_line_feed_only(configure, api, tmp_path):
     (tmp_path / "token").write_text("eyJhbGciOi\nsecret\n")
     configure(user={"tokenFile": "token"})
     assert "holds a line break" in trouble()
     assert api.seen == []
 
 
-def test_a_user_that_does_not_exist_is_not_nobody(configure, api):
+def test_missing_user_is_refused(configure, api):
     path = configure()
     path.write_text(path.read_text().replace("user: me", "user: somebody"))
     assert "it has no user named 'somebody'" in trouble()
     assert api.seen == []
 
 
-def test_two_users_of_one_name_are_refused(configure, api):
+def test_duplicate_user_is_refused(configure, api):
     path = configure()
     content = yaml.safe_load(path.read_text())
     content["users"].append({"name": "me", "user": {"token": "other"}})
@@ -187,7 +187,7 @@ def test_two_users_of_one_name_are_refused(configure, api):
     assert "it has 2 users named 'me'; remove all but one" in trouble()
 
 
-def test_the_first_of_several_files_names_the_context_and_its_user(configure, api, use_cluster, tmp_path):
+def test_first_of_several_files_names_the_context(configure, api, use_cluster, tmp_path):
     first = configure(user={"token": "first"})
     second = tmp_path / "second"
     content = yaml.safe_load(first.read_text())
@@ -203,7 +203,7 @@ def test_the_first_of_several_files_names_the_context_and_its_user(configure, ap
     assert api.authorizations == ["Bearer first", "Bearer other"]
 
 
-def test_a_broken_file_is_not_quoted(configure):
+def test_invalid_file_is_not_quoted(configure):
     path = configure()
     path.write_text("users:\n- name: me\n  user: {token: 'secret-token\n")
     said = trouble()
@@ -211,21 +211,21 @@ def test_a_broken_file_is_not_quoted(configure):
     assert "secret" not in said
 
 
-def test_the_doctor_says_whom_the_panel_acts_as(db, configure):
+def test_doctor_names_the_impersonated_user(db, configure):
     configure(user={"token": "static", "as": "jane"})
     configuration = next(finding for finding in examine() if finding.subject == "configuration")
     assert configuration.verdict is Verdict.OK
     assert "It acts as jane" in configuration.message
 
 
-def test_the_doctor_fails_for_what_is_refused(db, configure):
+def test_doctor_fails_for_a_refused_field(db, configure):
     configure(user={"token": "static", "as-groups": ["admins"]})
     configuration = next(finding for finding in examine() if finding.subject == "configuration")
     assert configuration.verdict is Verdict.FAILED
     assert "without `as`" in configuration.message
 
 
-def test_a_project_says_that_the_login_plugin_failed(db, configure, tmp_path):
+def test_failed_login_plugin_is_reported_on_the_project(db, configure, tmp_path):
     configure(user=plugin(tmp_path, source="import sys; sys.exit(3)"))
     project = add_project("needs-login", actor="tester")
     request_provision(project, actor="tester")

@@ -1,4 +1,4 @@
-"""Login plugins: what they are told, how long they may take, and what is left of them afterwards."""
+"""Login plugins: their input, time limit, processes and credentials."""
 
 import base64
 import json
@@ -42,7 +42,7 @@ def processes_with(mark):
 
 
 @pytest.mark.parametrize("source", HANGS.values(), ids=HANGS)
-def test_a_plugin_that_hangs_is_ended_with_its_children(configure, settings, tmp_path, unique_name, source):
+def test_hanging_plugin_is_killed_with_its_children(configure, settings, tmp_path, unique_name, source):
     settings.KUBE_LOGIN_TIMEOUT_S = 1.0
     mark = f"mark-{tmp_path}"
     configure(user=plugin(tmp_path, mark, source=source))
@@ -53,12 +53,12 @@ def test_a_plugin_that_hangs_is_ended_with_its_children(configure, settings, tmp
     assert processes_with(mark) == []
 
 
-def test_a_plugin_that_prints_without_end_is_ended(configure, tmp_path):
+def test_plugin_with_endless_output_is_killed(configure, tmp_path):
     configure(user=plugin(tmp_path, source="while True: print('x' * 100_000)"))
     assert "output without an end" in trouble()
 
 
-def test_a_child_that_holds_the_output_open_holds_up_nobody(configure, api, tmp_path):
+def test_child_with_open_output_blocks_nothing(configure, api, tmp_path):
     source = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {CHILD!r}, sys.argv[1]])\n{CREDENTIAL}"
     mark = f"mark-{tmp_path}"
     configure(user=plugin(tmp_path, mark, source=source))
@@ -70,7 +70,7 @@ def test_a_child_that_holds_the_output_open_holds_up_nobody(configure, api, tmp_
             left.kill()
 
 
-def test_threads_share_one_run_that_fails(configure, settings, tmp_path):
+def test_threads_share_a_failing_run(configure, settings, tmp_path):
     settings.KUBE_LOGIN_TIMEOUT_S = 1.0
     runs = tmp_path / "runs"
     configure(user=plugin(tmp_path, source=f"open({str(runs)!r}, 'a').write('x'); import time; time.sleep(600)"))
@@ -104,7 +104,7 @@ def test_threads_share_one_run_that_fails(configure, settings, tmp_path):
         ({"command": "."}, "can't be started"),
     ],
 )
-def test_a_plugin_that_is_not_there_is_told(configure, tmp_path, change, said):
+def test_missing_plugin_is_explained(configure, tmp_path, change, said):
     user = plugin(tmp_path)
     user["exec"] |= change
     configure(user=user)
@@ -122,7 +122,7 @@ ANSWERS = {
 
 
 @pytest.mark.parametrize("change", ANSWERS.values(), ids=ANSWERS)
-def test_an_answer_that_is_no_credential_is_refused(configure, tmp_path, change):
+def test_invalid_credential_is_refused(configure, tmp_path, change):
     answer = {
         "apiVersion": "client.authentication.k8s.io/v1",
         "kind": "ExecCredential",
@@ -132,7 +132,7 @@ def test_an_answer_that_is_no_credential_is_refused(configure, tmp_path, change)
     assert "it printed no ExecCredential" in trouble()
 
 
-def test_a_plugin_is_told_of_the_cluster_where_it_wants_to_be(configure, authority, tmp_path):
+def test_plugin_gets_the_cluster_on_request(configure, authority, tmp_path):
     told = tmp_path / "told"
     user = plugin(
         tmp_path, source=f"import os; open({str(told)!r}, 'w').write(os.environ['KUBERNETES_EXEC_INFO'])\n{CREDENTIAL}"
@@ -151,7 +151,7 @@ def test_a_plugin_is_told_of_the_cluster_where_it_wants_to_be(configure, authori
     assert told_of["config"] == {"audience": "panel"}
 
 
-def test_a_plugin_has_no_terminal_and_its_own_variables(configure, api, tmp_path):
+def test_plugin_has_its_variables_and_no_terminal(configure, api, tmp_path):
     source = (
         "import json, os, sys; print(json.dumps({'apiVersion': 'client.authentication.k8s.io/v1', 'kind': "
         "'ExecCredential', 'status': {'token': os.environ['WANTED'] + sys.stdin.read()}}))"
@@ -163,7 +163,7 @@ def test_a_plugin_has_no_terminal_and_its_own_variables(configure, api, tmp_path
     assert api.authorizations == ["Bearer from-the-kubeconfig"]
 
 
-def test_a_new_certificate_of_a_plugin_is_used_for_new_connections(configure, authority, certificate, tmp_path):
+def test_new_certificate_of_a_plugin_is_used_for_new_connections(configure, authority, certificate, tmp_path):
     first, second = authority.issue("first"), authority.issue("second")
     runs = tmp_path / "runs"
     files = [[str(path) for path in pair] for pair in (first, second)]
@@ -210,7 +210,7 @@ def secrets_of(authority, tmp_path):
 
 
 @pytest.mark.parametrize("way", ["token", "token file", "basic", "client key", "plugin"])
-def test_the_panels_own_credentials_are_masked_wherever_they_appear(configure, authority, tmp_path, way):
+def test_credentials_of_the_panel_are_masked(configure, authority, tmp_path, way):
     user, secrets = secrets_of(authority, tmp_path)[way]
     configure(user=user)
     version()
@@ -222,7 +222,7 @@ def test_the_panels_own_credentials_are_masked_wherever_they_appear(configure, a
             assert MASK in masked
 
 
-def test_the_password_of_a_proxy_is_masked(configure, proxy):
+def test_password_of_a_proxy_is_masked(configure, proxy):
     proxy.login = "me:pass-of-proxy-7"
     configure({"server": "https://api.cluster.test:6443", "proxy-url": f"http://me:pass-of-proxy-7@{proxy.address}"})
     version()

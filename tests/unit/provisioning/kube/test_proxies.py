@@ -1,4 +1,4 @@
-"""The way to the API server through a proxy, of the environment or of the kubeconfig."""
+"""Connections to the API server through a proxy of the environment or of the kubeconfig."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from tests.unit.provisioning.kube.tls_servers import api_server, proxy_to
 
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
 @pytest.mark.parametrize("scheme", ["http://", ""])
-def test_the_environments_proxy_is_used(configure, proxy, monkeypatch, variable, scheme):
+def test_proxy_of_the_environment_is_used(configure, proxy, monkeypatch, variable, scheme):
     monkeypatch.setenv(variable, f"{scheme}{proxy.address}")
     configure({"server": f"https://{NAME}:6443"})
     assert version() == "v1.36.0"
@@ -24,7 +24,7 @@ def test_no_proxy_is_honoured(configure, proxy, monkeypatch, exempt):
     assert proxy.connects == []
 
 
-def test_no_proxy_of_the_environment_comes_before_this_machine(configure, monkeypatch):
+def test_loopback_uses_no_proxy_of_the_environment(configure, monkeypatch):
     """As with kubectl: the embedded cluster works on machines whose owner set a proxy and no NO_PROXY."""
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, f"http://{NOWHERE}")
@@ -35,7 +35,7 @@ def test_no_proxy_of_the_environment_comes_before_this_machine(configure, monkey
         assert version() == "v1.36.0"
 
 
-def test_the_kubeconfigs_own_proxy_wins_over_the_environment(configure, proxy, monkeypatch):
+def test_proxy_of_the_kubeconfig_overrides_the_environment(configure, proxy, monkeypatch):
     monkeypatch.setenv("HTTPS_PROXY", f"http://{NOWHERE}")
     monkeypatch.setenv("NO_PROXY", "*")
     configure({"server": f"https://{NAME}:6443", "proxy-url": f"http://{proxy.address}"})
@@ -43,13 +43,13 @@ def test_the_kubeconfigs_own_proxy_wins_over_the_environment(configure, proxy, m
     assert proxy.connects == [f"{NAME}:6443"]
 
 
-def test_a_proxy_is_given_its_user_and_password(configure, proxy):
+def test_proxy_gets_user_and_password(configure, proxy):
     proxy.login = "me:p@ss word"
     configure({"server": f"https://{NAME}:6443", "proxy-url": f"http://me:p%40ss%20word@{proxy.address}"})
     assert version() == "v1.36.0"
 
 
-def test_tls_server_name_and_ca_hold_through_a_proxy(authority, configure):
+def test_tls_server_name_and_ca_apply_through_a_proxy(authority, configure):
     with api_server(authority.issue("tunnelled", "kubernetes.default.svc")) as stub, proxy_to(stub.port) as proxy:
         there = {"server": f"https://{NAME}:6443", "proxy-url": f"http://{proxy.address}"}
         configure(there)
@@ -62,6 +62,6 @@ def test_tls_server_name_and_ca_hold_through_a_proxy(authority, configure):
 
 @pytest.mark.filterwarnings("ignore:SOCKS support in urllib3")
 @pytest.mark.parametrize("address", ["ftp://proxy.test:1", "socks5://proxy.test:1080", "http://"])
-def test_a_proxy_that_cannot_be_used_is_told(configure, address):
+def test_unusable_proxy_is_explained(configure, address):
     configure({"server": f"https://{NAME}:6443", "proxy-url": address})
     assert "can't be used: its address has to be http://HOST:PORT" in trouble()

@@ -1,4 +1,4 @@
-"""The tokens that say who the panel is: of a kubeconfig, of a Pod's account, of a login plugin."""
+"""Tokens of a kubeconfig, of a Pod's service account, and of a login plugin."""
 
 import datetime
 import json
@@ -17,14 +17,14 @@ def impatient(monkeypatch):
     monkeypatch.setattr(config, "REREAD_EVERY_S", 0.0)
 
 
-def test_a_token_file_lies_beside_the_kubeconfig_and_wins(configure, api, tmp_path):
+def test_token_file_overrides_the_token(configure, api, tmp_path):
     (tmp_path / "token").write_text("from-the-file\n")
     configure(user={"tokenFile": "token", "token": "from-the-kubeconfig"})
     assert version() == "v1.36.0"
     assert api.authorizations == ["Bearer from-the-file"]
 
 
-def test_a_renewed_token_file_is_read_anew(configure, api, tmp_path, impatient):
+def test_renewed_token_file_is_read_again(configure, api, tmp_path, impatient):
     (tmp_path / "token").write_text("first")
     configure(user={"tokenFile": "token"})
     version()
@@ -33,7 +33,7 @@ def test_a_renewed_token_file_is_read_anew(configure, api, tmp_path, impatient):
     assert api.authorizations == ["Bearer first", "Bearer second"]
 
 
-def test_a_token_file_is_not_read_for_each_request(configure, api, tmp_path):
+def test_token_file_is_not_read_for_each_request(configure, api, tmp_path):
     (tmp_path / "token").write_text("first")
     configure(user={"tokenFile": "token"})
     version()
@@ -43,7 +43,7 @@ def test_a_token_file_is_not_read_for_each_request(configure, api, tmp_path):
 
 
 @pytest.mark.parametrize("harm", ["removed", "emptied"])
-def test_a_token_file_that_is_being_replaced_keeps_its_last_token(configure, api, tmp_path, impatient, harm):
+def test_removed_or_empty_token_file_keeps_its_last_token(configure, api, tmp_path, impatient, harm):
     file = tmp_path / "token"
     file.write_text("first")
     configure(user={"tokenFile": "token"})
@@ -53,7 +53,7 @@ def test_a_token_file_that_is_being_replaced_keeps_its_last_token(configure, api
     assert api.authorizations == ["Bearer first", "Bearer first"]
 
 
-def test_a_static_token_that_was_replaced_is_read_after_a_401(configure, api):
+def test_replaced_static_token_is_read_after_a_401(configure, api):
     api.tokens = {"new"}
     path = configure(user={"token": "old"})
     assert "token was not accepted" in trouble()
@@ -76,20 +76,20 @@ def in_a_pod(tmp_path, monkeypatch, settings, authority, api, use_cluster):
     return folder
 
 
-def test_in_a_pod_the_renewed_token_is_read_anew(in_a_pod, api, impatient):
+def test_renewed_token_of_a_pod_is_read_again(in_a_pod, api, impatient):
     assert version() == "v1.36.0"
     (in_a_pod / "token").write_text("second\n")
     version()
     assert api.authorizations == ["Bearer first", "Bearer second"]
 
 
-def test_in_a_pod_another_ca_is_not_trusted(in_a_pod, tmp_path):
+def test_another_ca_is_not_trusted_in_a_pod(in_a_pod, tmp_path):
     (in_a_pod / "ca.crt").write_bytes(Authority(tmp_path / "other").file.read_bytes())
     assert "its certificate is not trusted" in trouble()
 
 
 @pytest.mark.parametrize("name", ["token", "ca.crt"])
-def test_in_a_pod_without_an_account(in_a_pod, name):
+def test_pod_without_a_service_account(in_a_pod, name):
     (in_a_pod / name).unlink()
     assert trouble().startswith("The service account of this Pod can't be used: ")
 
@@ -98,7 +98,7 @@ def stamp(moment):
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def test_a_plugins_token_is_used_until_it_runs_out(configure, api, tmp_path):
+def test_token_of_a_plugin_is_used_until_it_expires(configure, api, tmp_path):
     in_an_hour = stamp(NOW + datetime.timedelta(hours=1))
     configure(user=plugin(tmp_path, str(tmp_path / "runs"), in_an_hour))
     version()
@@ -106,7 +106,7 @@ def test_a_plugins_token_is_used_until_it_runs_out(configure, api, tmp_path):
     assert api.authorizations == ["Bearer run-1", "Bearer run-1"]
 
 
-def test_a_plugin_is_asked_again_when_its_token_runs_out(configure, api, tmp_path):
+def test_plugin_runs_again_when_its_token_expires(configure, api, tmp_path):
     soon = stamp(NOW + datetime.timedelta(seconds=30))
     configure(user=plugin(tmp_path, str(tmp_path / "runs"), soon))
     version()
@@ -115,7 +115,7 @@ def test_a_plugin_is_asked_again_when_its_token_runs_out(configure, api, tmp_pat
     assert tokens[0] < tokens[1]
 
 
-def test_a_plugins_client_certificate_is_used(configure, authority, certificate, tmp_path):
+def test_client_certificate_of_a_plugin_is_used(configure, authority, certificate, tmp_path):
     mine, key = authority.issue("by-plugin")
     status = {"clientCertificateData": mine.read_text(), "clientKeyData": key.read_text()}
     credential = {"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": status}
@@ -128,7 +128,7 @@ def test_a_plugins_client_certificate_is_used(configure, authority, certificate,
 @pytest.mark.parametrize(
     "source", ["import sys; sys.exit('secret-of-the-plugin')", "print('secret-of-the-plugin')", "print('{}')"]
 )
-def test_a_plugin_that_fails_is_named_and_not_quoted(configure, tmp_path, source):
+def test_failing_plugin_is_named_but_not_quoted(configure, tmp_path, source):
     configure(user=plugin(tmp_path, source=source))
     said = trouble()
     assert f"its login plugin {sys.executable} gave no credentials" in said

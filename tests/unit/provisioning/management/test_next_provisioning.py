@@ -1,4 +1,4 @@
-"""What doctor and dry runs say of a cluster that can't take the next project, on an embedded API server."""
+"""Checks of doctor and dry runs whether a cluster can take the next project, on an embedded API server."""
 
 import time
 from email.utils import formatdate
@@ -89,14 +89,14 @@ def found():
     return {finding.subject: finding for finding in examine()}
 
 
-def test_a_cluster_that_has_everything_passes(api):
+def test_complete_cluster_passes(api):
     findings = found()
     for subject in ("clock", "namespace", "quota", "storage", "version", "backups"):
         assert findings[subject].verdict is Verdict.OK, findings[subject]
     assert "None of the BackupRepos (s3) is the default" in findings["backups"].message
 
 
-def test_nothing_is_left_behind(api):
+def test_checks_leave_no_object(api):
     found()
     assert api.get("/apis/apps.kubeblocks.io/v1/namespaces/default/clusters").body["items"] == []
     assert api.get("/api/v1/namespaces/default/secrets").body["items"] == []
@@ -153,7 +153,7 @@ MISSING = {
 
 
 @pytest.mark.parametrize("name", MISSING)
-def test_what_the_next_provisioning_lacks_is_a_failure_with_its_remedy(api, settings, name):
+def test_missing_requirement_is_a_failure_with_a_remedy(api, settings, name):
     spoil, subject, said = MISSING[name]
     spoil(api, settings)
     finding = found()[subject]
@@ -161,7 +161,7 @@ def test_what_the_next_provisioning_lacks_is_a_failure_with_its_remedy(api, sett
     assert said in finding.message
 
 
-def test_a_dry_run_of_provision_says_the_same(api, settings):
+def test_dry_run_of_provision_reports_the_same(api, settings):
     ran = run("provision", "new-one", "--dry-run")
     assert ran.code == 0
     assert "No problems found in namespace default (clock, namespace, quota, storage, version, backups)." in ran.err
@@ -174,7 +174,7 @@ def test_a_dry_run_of_provision_says_the_same(api, settings):
     assert len(ran.out.splitlines()) == 2
 
 
-def test_what_the_account_may_not_see_is_said_not_guessed(api, tmp_path, use_cluster):
+def test_unreadable_requirement_is_reported(api, tmp_path, use_cluster):
     kubeconfig = tmp_path / "nobody"
     kubeconfig.write_text(build_kubeconfig(api.access.url, NOBODY_TOKEN))
     use_cluster(kubeconfig)
@@ -204,7 +204,7 @@ def test_clocks_are_compared(api, monkeypatch, ahead_s, verdict, said):
     assert said in clock.message
 
 
-def test_a_server_that_sends_no_time_is_no_failure(use_cluster, tmp_path):
+def test_missing_date_header_is_no_failure(use_cluster, tmp_path):
     with api_server(None) as stub:
         kubeconfig = tmp_path / "stub"
         content = yaml.safe_load(build_kubeconfig(f"http://127.0.0.1:{stub.port}", "token"))
@@ -213,7 +213,7 @@ def test_a_server_that_sends_no_time_is_no_failure(use_cluster, tmp_path):
         assert abs(connect().clock_skew_s() or 0) < 5
 
 
-def test_the_embedded_cluster_needs_no_classes_and_versions(api, settings):
+def test_embedded_cluster_needs_no_classes_and_versions(api, settings):
     settings.EMBEDDED_CLUSTER = True
     assert not {"storage", "version", "backups"} & found().keys()
     assert isinstance(api.server, ApiServer)

@@ -1,4 +1,4 @@
-"""From Secrets to a Connection: every variant that KubeBlocks writes, and nothing from half a Secret."""
+"""From Secrets of KubeBlocks to a Connection, for all variants that KubeBlocks writes."""
 
 import base64
 
@@ -38,13 +38,13 @@ LEGACY = secret(
 )
 
 
-def test_account_secret_has_user_and_password_only_and_the_rest_is_derived():
+def test_account_secret_is_completed_from_the_service():
     assert read([ACCOUNT], service()) == Connection(
         "pg1-postgresql-postgresql.demo.svc", 5432, "postgres", "postgres", "s3cret"
     )
 
 
-def test_existing_clusters_credentials_have_five_fields_and_a_url_and_the_port_is_a_number():
+def test_legacy_secret_has_all_fields():
     found = read([LEGACY])
     assert isinstance(found, Connection)
     assert (found.host, found.database, found.username, found.password) == (
@@ -64,7 +64,7 @@ def test_qualified_host_is_kept():
     assert found.host == "pg1-postgresql.ns.svc"
 
 
-def test_name_of_the_account_secret_decides_before_labels():
+def test_secret_is_chosen_by_name_before_labels():
     labelled = secret(
         "restored-by-hand", {"apps.kubeblocks.io/system-account": "postgres"}, username="u", password="new"
     )
@@ -81,7 +81,7 @@ def test_name_of_the_account_secret_decides_before_labels():
     assert found.password == "older"
 
 
-def test_accounts_of_kubeblocks_itself_are_not_for_applications():
+def test_internal_accounts_of_kubeblocks_are_ignored():
     internal = secret(
         "pg1-postgresql-account-kbadmin", {"apps.kubeblocks.io/system-account": "kbadmin"}, username="a", password="b"
     )
@@ -90,7 +90,7 @@ def test_accounts_of_kubeblocks_itself_are_not_for_applications():
     assert found.reason is Reason.SECRET_MISSING
 
 
-def test_endpoint_annotation_is_where_clients_go():
+def test_endpoint_annotation_is_used():
     for given in ([ACCOUNT], [LEGACY]):
         found = read(given, service(endpoint="127.0.0.1:54321"))
         assert isinstance(found, Connection)
@@ -98,7 +98,7 @@ def test_endpoint_annotation_is_where_clients_go():
 
 
 @pytest.mark.parametrize("endpoint", ["nonsense", "host:port", ":5432", "h:0", "h:99999"])
-def test_a_broken_endpoint_annotation_is_ignored(endpoint):
+def test_invalid_endpoint_annotation_is_ignored(endpoint):
     found = read([ACCOUNT], service(endpoint=endpoint))
     assert isinstance(found, Connection)
     assert (found.host, found.port) == ("pg1-postgresql-postgresql.demo.svc", 5432)
@@ -115,7 +115,7 @@ def test_a_broken_endpoint_annotation_is_ignored(endpoint):
         ({}, "username and password"),
     ],
 )
-def test_half_a_secret_is_no_secret(given, says):
+def test_incomplete_secret_is_missing(given, says):
     found = read([secret("pg1-postgresql-account-postgres", **given)], service())
     assert isinstance(found, Missing)
     assert found.reason is Reason.SECRET_INCOMPLETE
@@ -125,19 +125,19 @@ def test_half_a_secret_is_no_secret(given, says):
 @pytest.mark.parametrize(
     "data", [None, [], "x", {"username": 3, "password": None}, {"username": "%%", "password": "_"}]
 )
-def test_whatever_the_cluster_answers_is_input(data):
+def test_any_secret_and_service_is_handled(data):
     found = read([{"metadata": {"name": "pg1-conn-credential"}, "data": data}], service())
     assert isinstance(found, Missing)
 
 
-def test_no_service_no_credentials():
+def test_missing_service_gives_no_credentials():
     found = read([ACCOUNT], None)
     assert isinstance(found, Missing)
     assert "Service" in found.message
 
 
 @pytest.mark.parametrize("password", ["p@ss:word/?#[]%", "a b", "ünï", "'\"`$(x)", "postgresql://x:y@z/"])
-def test_connection_string_survives_any_password(password):
+def test_connection_string_encodes_any_password(password):
     connection = Connection("db.example", 6432, "my/db", "us@er", password)
     assert parse_url(connection.url) == connection
     assert connection.environment["PGPASSWORD"] == password
@@ -153,13 +153,13 @@ def test_connection_string_form():
     "url",
     ["", "undefined", "mysql://u:p@h/d", "postgresql://h/d", "postgresql://u@h/d", "postgresql://u:p@h", "http://["],
 )
-def test_a_url_that_lacks_a_part_is_refused_without_being_quoted(url):
+def test_incomplete_url_is_refused_without_being_quoted(url):
     with pytest.raises(InvalidConnectionError) as caught:
         parse_url(url)
     assert "undefined" not in str(caught.value)
 
 
-def test_digest_changes_with_each_value_and_tells_nothing_without_the_key():
+def test_digest_depends_on_each_value_and_the_key():
     one, two = {"A": "1", "B": "2"}, {"A": "1", "B": "3"}
     assert environment_digest(one, "k") == environment_digest(dict(reversed(one.items())), "k")
     assert environment_digest(one, "k") != environment_digest(two, "k")

@@ -73,13 +73,13 @@ def test_drift(applied, live, said):
         assert any(sentence in line for line in found), found
 
 
-def test_what_others_add_to_a_list_is_theirs():
+def test_entries_that_others_add_to_a_list_are_no_drift():
     live = copy.deepcopy(STATEFULSET)
     live["spec"]["template"]["spec"]["containers"].insert(0, {"name": "sidecar", "image": "proxy"})
     assert find_drift(STATEFULSET, live) == []
 
 
-def test_values_of_secrets_are_neither_kept_nor_shown():
+def test_values_of_secrets_are_neither_stored_nor_shown():
     plain = manifests.build_environment_secret("s", "ns", OWNER, {"A": "hunter2"})
     live = {**plain, "data": {"A": "c3dvcmRmaXNo"}}
     said = str(find_drift(conceal(plain, "key"), conceal(live, "key"))) + str(conceal(plain, "key"))
@@ -87,7 +87,7 @@ def test_values_of_secrets_are_neither_kept_nor_shown():
         assert value not in said
 
 
-def test_what_an_admission_webhook_writes_otherwise_is_no_drift():
+def test_change_by_an_admission_webhook_is_no_drift():
     live = changed(STATEFULSET, *CONTAINER, "image", to="mirror/image")
     live["spec"]["replicas"] = 2
     dry_run = changed(STATEFULSET, *CONTAINER, "image", to="mirror/image")
@@ -95,7 +95,7 @@ def test_what_an_admission_webhook_writes_otherwise_is_no_drift():
     assert [item.path for item in real] == ["spec.replicas"]
 
 
-def test_of_a_cluster_only_labels_are_taken_back():
+def test_only_labels_of_a_cluster_are_reverted():
     spec = manifests.DatabaseSpec("16.4.0", "", "1", "1Gi", "1Gi")
     applied = manifests.build_cluster(manifests.CLUSTER_V1, name="c", namespace="n", owner=OWNER, spec=spec)
     live = changed(applied, "spec", "terminationPolicy", to="WipeOut")

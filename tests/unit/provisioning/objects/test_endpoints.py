@@ -1,4 +1,4 @@
-"""Which addresses an annotation of a Service may give."""
+"""Addresses that an annotation of a Service may set."""
 
 import pytest
 

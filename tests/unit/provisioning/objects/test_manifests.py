@@ -1,4 +1,4 @@
-"""What is sent to the cluster: both generations of Clusters, and the sandbox as people run it."""
+"""Manifests of Clusters of both generations and of sandboxes."""
 
 import base64
 import uuid
@@ -54,7 +54,7 @@ def statefulset(spec=SPEC, digest="d"):
     return build_statefulset(*WHERE, spec, variables=["PGHOST", "A"], digest=digest)["spec"]
 
 
-def test_the_pods_environment_comes_from_its_secret_only():
+def test_environment_comes_from_the_secret_only():
     env = statefulset()["template"]["spec"]["containers"][0]["env"]
     assert [entry["name"] for entry in env] == ["A", "PGHOST"]
     assert all(set(entry) == {"name", "valueFrom"} for entry in env)
@@ -63,7 +63,7 @@ def test_the_pods_environment_comes_from_its_secret_only():
     assert env[0]["valueFrom"]["secretKeyRef"] == {"name": secret["metadata"]["name"], "key": "A"}
 
 
-def test_the_pod_is_restricted():
+def test_pod_is_restricted():
     pod = statefulset()["template"]["spec"]
     container = pod["containers"][0]
     assert pod["automountServiceAccountToken"] is False
@@ -74,17 +74,17 @@ def test_the_pod_is_restricted():
 
 
 @pytest.mark.parametrize(("path", "probe"), [("", "tcpSocket"), ("/ready", "httpGet")])
-def test_readiness(path, probe):
+def test_readiness_probe(path, probe):
     container = statefulset(replace(SPEC, readiness_path=path))["template"]["spec"]["containers"][0]
     assert container["readinessProbe"][probe]["port"] == "app"
 
 
-def test_the_digest_rolls_the_pod():
+def test_digest_of_the_environment_is_in_the_pod_template():
     assert statefulset(digest="one")["template"] != statefulset(digest="two")["template"]
     assert statefulset(digest="one")["selector"] == statefulset(digest="two")["selector"]
 
 
-def test_service_and_ingresses_a_port_each():
+def test_each_port_has_a_service_port_and_an_ingress():
     ports = build_service(*WHERE, SPEC)["spec"]["ports"]
     assert [(port["name"], port["port"]) for port in ports] == [("app", 3000), ("terminal", 7681)]
     assert build_ingresses(*WHERE, SPEC) == []
@@ -100,20 +100,20 @@ def test_service_and_ingresses_a_port_each():
     assert "annotations" not in build_ingresses(*WHERE, replace(tls, cluster_issuer="letsencrypt"))[0]["metadata"]
 
 
-def test_everything_carries_its_owner():
+def test_every_object_has_owner_labels():
     for item in (statefulset()["template"], build_service(*WHERE, SPEC), build_environment_secret(*WHERE, {})):
         assert item["metadata"]["labels"]["controlpanel.fullstackagent.io/project-id"] == str(OWNER.uid)
         assert item["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "controlpanel"
 
 
-def test_ports_as_people_write_them():
+def test_port_lists_are_parsed():
     assert parse_ports("app:3000, terminal : 7681") == {"app": 3000, "terminal": 7681}
 
 
 @pytest.mark.parametrize(
     "text", ["", "app", "app:", "app:x", "app:0", "app:70000", "App:1", "a--b:1", "a:1,a:2", "a:1,b:1"]
 )
-def test_ports_that_cannot_be(text):
+def test_invalid_ports_are_refused(text):
     with pytest.raises(ValidationError) as caught:
         parse_ports(text)
     assert len(caught.value.messages) == 1
@@ -129,7 +129,7 @@ def test_ports_that_cannot_be(text):
         ("command", "sh -c 'x"),
     ],
 )
-def test_a_template_says_what_is_wrong(field, value):
+def test_invalid_template_is_explained(field, value):
     template = SandboxTemplate(name="t", image="i", **{field: value})
     with pytest.raises(ValidationError) as caught:
         template.full_clean(validate_unique=False)

@@ -1,4 +1,4 @@
-"""Names: derived, unique in form, within KubeBlocks' lengths; and which existing cluster is a project's."""
+"""Kubernetes names of projects and databases, and the choice of a project's existing Cluster."""
 
 import re
 import uuid
@@ -41,7 +41,7 @@ def test_kubernetes_name(name, expected):
     assert len(expected) <= 20
 
 
-def test_legacy_name_is_cut_and_not_trimmed():
+def test_legacy_name_is_cut():
     assert legacy_name("a-very-long-project-name-indeed") == "a-very-long-project-"
     assert legacy_name("проект") == ""
 
@@ -65,30 +65,30 @@ def test_legacy_name_is_cut_and_not_trimmed():
         ("---", "start with a letter or a digit"),
     ],
 )
-def test_hostile_names_get_a_sentence_that_says_what_to_do(name, says):
+def test_invalid_name_is_explained(name, says):
     with pytest.raises(InvalidNameError) as caught:
         clean_name(name)
     assert says in str(caught.value)
     assert str(caught.value).endswith(".")
 
 
-def test_a_name_keeps_its_writing_but_not_its_stray_white_space():
+def test_name_keeps_its_case_without_extra_spaces():
     assert clean_name("  Web   Shop_2.0 ") == "Web Shop_2.0"
 
 
 @pytest.mark.parametrize("project", ["aaa", "a-very-long-project", "exactly-ten-", "abcdefghi-j"])
-def test_database_names_fit_what_kubeblocks_derives_from_them(project):
+def test_database_name_fits_the_limits_of_kubeblocks(project):
     name = build_database_name(project)
     assert len(name) <= 30
     assert re.fullmatch(r"[a-z]([a-z0-9-]*[a-z0-9])?", name)
     assert re.search(r"[^-]-agentruntime-[a-z0-9]{6}$", name)
 
 
-def test_database_name_of_a_short_project_is_the_predecessors():
+def test_database_name_of_a_short_project_has_the_legacy_form():
     assert build_database_name("aaa", "cram74") == "aaa-agentruntime-cram74"
 
 
-def test_names_differ_each_time():
+def test_names_are_unique():
     assert len({build_database_name("aaa") for _ in range(50)}) == 50
     assert len({build_sandbox_name("aaa") for _ in range(50)}) == 50
 
@@ -109,42 +109,42 @@ LEGACY = {LEGACY_PROJECT_LABEL: "aaa"}
 PREFIXED, NAMED = cluster("aaa-agentruntime-cram74"), cluster("aaa")
 
 
-def test_our_label_comes_first():
+def test_label_of_the_panel_is_preferred():
     assert find(NAMED, PREFIXED, cluster("zzz", **LEGACY), cluster("yyy", **OURS)) == "yyy"
 
 
-def test_then_the_predecessors_label():
+def test_legacy_label_comes_second():
     assert find(NAMED, PREFIXED, cluster("aaa-abcdefgh", **LEGACY)) == "aaa-abcdefgh"
 
 
-def test_then_its_name_patterns_in_its_order():
+def test_legacy_name_patterns_come_last():
     assert find(NAMED, PREFIXED) == "aaa-agentruntime-cram74"
     assert find(NAMED, cluster("other")) == "aaa"
     assert find(cluster("raw.name"), raw_name="raw.name") == "raw.name"
 
 
-def test_listing_filters_out_what_is_not_the_projects():
+def test_other_clusters_are_filtered_out():
     assert find(cluster("bazi"), cluster("fullstackagent"), cluster("aaab"), cluster("aaa-x")) is None
 
 
-def test_a_strangers_cluster_is_never_taken():
+def test_cluster_of_another_project_is_not_chosen():
     stranger = {PROJECT_ID_LABEL: str(uuid.uuid4())}
     assert find(cluster("aaa", **stranger), cluster("aaa-agentruntime-cram74", **stranger)) is None
     assert find(NAMED, taken=["aaa"]) is None
 
 
-def test_a_cluster_that_is_being_deleted_does_not_count():
+def test_cluster_being_deleted_is_not_chosen():
     assert find(cluster("aaa", is_deleting=True)) is None
 
 
-def test_two_that_match_alike_are_not_guessed_between():
+def test_equal_matches_are_ambiguous():
     with pytest.raises(AmbiguousClusterError) as caught:
         find(PREFIXED, cluster("aaa-agentruntime-zzzzzz"))
     assert "aaa-agentruntime-cram74, aaa-agentruntime-zzzzzz" in str(caught.value)
     assert "adopt" in str(caught.value)
 
 
-def test_the_sentence_for_an_unknown_project():
+def test_message_for_an_unknown_project():
     assert explain_not_found("aaa", "aaa", ["fullstackagent", "bazi"]) == (
         "No database cluster found for project aaa (k8s name: aaa). Available clusters: bazi, fullstackagent"
     )

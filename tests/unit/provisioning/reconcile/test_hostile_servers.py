@@ -1,4 +1,4 @@
-"""Servers that pretend to be a project's database: none of them gets its password."""
+"""Servers that pretend to be a project's database get no password."""
 
 import contextlib
 import socketserver
@@ -88,7 +88,7 @@ READY = (
         pytest.param(READY, id="asks for nothing"),
     ],
 )
-def test_a_server_that_does_not_use_scram_gets_nothing(impostor, answer):
+def test_server_without_scram_gets_no_password(impostor, answer):
     server = impostor(answer)
     verification, note = verify_connection(connection_to(server))
     assert verification is Verification.REJECTED
@@ -96,14 +96,14 @@ def test_a_server_that_does_not_use_scram_gets_nothing(impostor, answer):
     assert server.received in (b"", b"X\x00\x00\x00\x04")  # at most a good-bye
 
 
-def test_a_scram_server_that_does_not_know_the_password_is_found_out(impostor):
+def test_scram_server_without_the_password_is_detected(impostor):
     server = impostor(authentication(SASL, b"SCRAM-SHA-256\x00\x00"))
     verification, _ = verify_connection(connection_to(server))
     assert verification is not Verification.VERIFIED
     assert PASSWORD.encode() not in server.received
 
 
-def test_md5_is_used_where_the_owner_allows_it(impostor, settings):
+def test_md5_is_used_if_allowed(impostor, settings):
     settings.DATABASE_REQUIRE_AUTH = "scram-sha-256,md5"
     server = impostor(authentication(MD5, b"salt"))
     verify_connection(connection_to(server))
@@ -111,7 +111,7 @@ def test_md5_is_used_where_the_owner_allows_it(impostor, settings):
     assert PASSWORD.encode() not in server.received
 
 
-def test_a_server_without_tls_is_refused_where_tls_is_required(impostor, settings):
+def test_server_without_tls_is_refused_if_tls_is_required(impostor, settings):
     settings.DATABASE_SSLMODE = "require"
     server = impostor(READY)
     verification, note = verify_connection(connection_to(server))
