@@ -68,7 +68,7 @@ def test_demand_of_one_project(resource, amount):
         ({"secrets": "1"}, {}, "leaves 1 of 1 secrets"),
     ],
 )
-def test_a_shortage_is_told_with_its_figures(hard, used, said):
+def test_shortage_is_reported_with_its_figures(hard, used, said):
     (shortage,) = find_shortages([quota(hard, used)], DEMAND)
     assert said in shortage
 
@@ -125,7 +125,7 @@ def component_version(*versions, phase="Available", name="postgresql"):
         ([], "install KubeBlocks' PostgreSQL addon"),
     ],
 )
-def test_versions_that_the_addon_offers(found, said):
+def test_unavailable_version_is_reported(found, said):
     assert said in find_missing_version(found, "16.4.0")
     assert bool(find_missing_version(found, "16.4.0")) == bool(said)
 
@@ -149,7 +149,7 @@ def test_versions_of_older_kubeblocks():
         ([named("mysql")], CLUSTER_V1, "There is no ClusterDefinition postgresql"),
     ],
 )
-def test_the_cluster_definition(found, api_version, said):
+def test_missing_cluster_definition_is_reported(found, api_version, said):
     assert said in find_missing_definition(found, api_version)
     assert bool(find_missing_definition(found, api_version)) == bool(said)
 

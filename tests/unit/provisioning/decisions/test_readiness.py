@@ -1,4 +1,4 @@
-"""What Clusters and StatefulSets say about themselves, and what they must not be believed."""
+"""The readiness of Clusters and StatefulSets, by their status."""
 
 import pytest
 
@@ -41,17 +41,17 @@ def test_cluster(item, state, reason):
     assert seen.message
 
 
-def test_the_sticky_condition_ready_does_not_make_a_database_ready():
+def test_condition_ready_does_not_make_a_database_ready():
     ready = {"type": "Ready", "status": "True", "message": "fine"}
     assert judge_cluster(cluster("Creating", conditions=[ready])).state is State.WAITING
 
 
-def test_the_message_of_a_refused_spec_is_shown():
+def test_message_of_a_rejected_spec_is_shown():
     other = {"type": "ApplyResources", "status": "False", "message": "later"}
     assert "no such version" in judge_cluster(cluster("", conditions=[other, PRECHECK])).message
 
 
-def test_finalizers_of_a_stuck_deletion_are_shown():
+def test_finalizers_of_a_deletion_are_shown():
     seen = judge_cluster(cluster("Deleting", deletionTimestamp="t", finalizers=["cluster.kubeblocks.io/finalizer"]))
     assert "cluster.kubeblocks.io/finalizer" in seen.message
 
@@ -101,7 +101,7 @@ def test_quoted_messages_end_with_one_full_stop(message):
     assert explain_pod({"status": {"containerStatuses": [waiting]}}) == "Unschedulable: 3 Insufficient memory."
 
 
-def test_why_a_pod_waits_in_the_kubelets_words():
+def test_pod_is_explained_with_the_kubelets_message():
     pod = {
         "status": {
             "containerStatuses": [

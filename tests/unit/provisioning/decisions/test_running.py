@@ -1,4 +1,4 @@
-"""The table of decisions: (desired, observed, now) to the next action and to what people are told."""
+"""The table of decisions: from (desired, observed, now) to the next action and the status."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -48,8 +48,8 @@ EXISTING = ExistingDatabase("made-by-hand", Origin.ADOPTED)
 MISSING = Missing(Reason.SECRET_MISSING, "no Secret yet")
 STEPS = [
     ("new", desired(), Observed(ABSENT), Action.APPLY_CLUSTER),
-    ("made, answer lost", desired(), Observed(CREATING), Action.APPLY_CLUSTER),
-    ("not up yet", desired(APPLIED), Observed(CREATING), None),
+    ("created, answer lost", desired(), Observed(CREATING), Action.APPLY_CLUSTER),
+    ("not running yet", desired(APPLIED), Observed(CREATING), None),
     ("labels lost", desired(APPLIED), Observed(replace(CREATING, owner=None)), Action.APPLY_CLUSTER),
     (
         "to adopt",
@@ -57,23 +57,23 @@ STEPS = [
         Observed(replace(RUNNING, owner=None)),
         Action.ADOPT_CLUSTER,
     ),
-    ("vanished before it ran", desired(APPLIED), Observed(ABSENT), Action.REPLACE_DATABASE),
+    ("missing before it ran", desired(APPLIED), Observed(ABSENT), Action.REPLACE_DATABASE),
     ("no Secret", desired(APPLIED), running(MISSING), None),
-    ("Secret there", desired(APPLIED), running(ObservedCredentials.CHANGED), Action.CAPTURE_CREDENTIALS),
+    ("Secret exists", desired(APPLIED), running(ObservedCredentials.CHANGED), Action.CAPTURE_CREDENTIALS),
     ("password changed", desired(VERIFIED, SANDBOX), running(ObservedCredentials.CHANGED), Action.CAPTURE_CREDENTIALS),
     ("no row", desired(None), Observed(ABSENT), Action.ENSURE_DATABASE),
     ("no row, a Cluster exists", desired(None), Observed(ABSENT, existing=EXISTING), Action.ENSURE_DATABASE),
     ("captured, not connected", desired(CAPTURED), running(), None),
     ("connected", desired(CAPTURED), running(verification=Verification.VERIFIED), Action.APPLY_SANDBOX),
     ("verified", desired(VERIFIED), running(), Action.APPLY_SANDBOX),
-    ("not told to verify", desired(CAPTURED, verifies=False), running(), Action.APPLY_SANDBOX),
-    ("out of reach", desired(CAPTURED), running(verification=Verification.UNREACHABLE), Action.APPLY_SANDBOX),
+    ("verification disabled", desired(CAPTURED, verifies=False), running(), Action.APPLY_SANDBOX),
+    ("unreachable", desired(CAPTURED), running(verification=Verification.UNREACHABLE), Action.APPLY_SANDBOX),
     ("refused", desired(CAPTURED), running(verification=Verification.REFUSED, verification_note="why"), None),
     ("rejected", desired(CAPTURED), running(verification=Verification.REJECTED, verification_note="why"), None),
     ("no answer yet", desired(CAPTURED), running(verification=Verification.UNANSWERED, verification_note="why"), None),
-    ("sandbox coming", desired(VERIFIED, SANDBOX), running(sandbox=COMING), None),
-    ("all up", desired(VERIFIED, SANDBOX), running(sandbox=UP), None),
-    ("sandbox gone", desired(VERIFIED, SANDBOX), running(sandbox=replace(ABSENT)), Action.APPLY_SANDBOX),
+    ("sandbox pending", desired(VERIFIED, SANDBOX), running(sandbox=COMING), None),
+    ("complete", desired(VERIFIED, SANDBOX), running(sandbox=UP), None),
+    ("sandbox missing", desired(VERIFIED, SANDBOX), running(sandbox=replace(ABSENT)), Action.APPLY_SANDBOX),
     (
         "environment changed",
         desired(VERIFIED, SANDBOX),
@@ -96,14 +96,14 @@ def test_next_action(intent, observed, action):
     assert decision.project.message
 
 
-def test_no_sandbox_before_the_credentials_are_captured_and_checked():
+def test_sandbox_is_applied_only_with_captured_credentials():
     for _, intent, observed, action in STEPS:
         if action in (Action.APPLY_SANDBOX, Action.APPLY_SANDBOX_WITH_DEFAULT):
             assert intent.database.captured_at
             assert observed.cluster.state is State.READY
 
 
-def test_all_up_is_running_and_settled():
+def test_complete_project_is_running_and_settled():
     decision = decide(desired(VERIFIED, SANDBOX), running(sandbox=UP), NOW)
     assert decision.project.phase is Phase.RUNNING
     assert decision.requeue is Requeue.SETTLED
@@ -111,7 +111,7 @@ def test_all_up_is_running_and_settled():
     assert decision.database.deadline is None
 
 
-def test_a_wait_starts_its_deadline_and_keeps_it():
+def test_wait_keeps_its_first_deadline():
     first = decide(desired(replace(APPLIED, deadline=None)), Observed(CREATING), NOW)
     assert first.project.phase is Phase.WAITING
     assert first.database is not None
@@ -121,7 +121,7 @@ def test_a_wait_starts_its_deadline_and_keeps_it():
     assert second.database.deadline == LATER
 
 
-def test_when_the_deadline_passes_the_last_thing_seen_is_said():
+def test_late_database_is_reported_with_its_last_status():
     decision = decide(desired(replace(APPLIED, deadline=EARLIER)), Observed(CREATING), NOW)
     assert (decision.project.phase, decision.project.reason) == (Phase.FAILED, Reason.DEADLINE_EXCEEDED)
     assert "phase Creating" in decision.project.message
@@ -129,27 +129,27 @@ def test_when_the_deadline_passes_the_last_thing_seen_is_said():
     assert decision.requeue is Requeue.FAILED
 
 
-def test_a_late_database_heals_by_itself():
+def test_late_database_recovers():
     late = replace(APPLIED, deadline=EARLIER)
     assert decide(desired(late), running(ObservedCredentials.CHANGED), NOW).action is Action.CAPTURE_CREDENTIALS
     up = replace(VERIFIED, deadline=EARLIER)
     assert decide(desired(up, SANDBOX), running(sandbox=UP), NOW).project.phase is Phase.RUNNING
 
 
-def test_retry_starts_a_new_deadline():
+def test_retry_restarts_the_deadline():
     decision = decide(desired(replace(APPLIED, deadline=EARLIER), is_new_intent=True), Observed(CREATING), NOW)
     assert decision.project.phase is Phase.WAITING
     assert decision.database is not None
     assert decision.database.deadline == NOW + timedelta(seconds=120)
 
 
-def test_a_failed_phase_is_not_final_before_the_deadline():
+def test_failed_phase_is_not_final_before_the_deadline():
     failed = replace(CREATING, state=State.FAILED, reason=Reason.CLUSTER_FAILED, message="KubeBlocks reports Failed.")
     decision = decide(desired(APPLIED), Observed(failed), NOW)
     assert (decision.project.phase, decision.project.reason) == (Phase.WAITING, Reason.CLUSTER_FAILED)
 
 
-def test_a_database_with_data_that_vanished_is_replaced_only_when_asked():
+def test_missing_database_with_data_is_replaced_only_on_request():
     decision = decide(desired(VERIFIED, SANDBOX), Observed(ABSENT), NOW)
     assert (decision.action, decision.project.reason) == (None, Reason.CLUSTER_MISSING)
     assert decide(desired(VERIFIED, SANDBOX, may_replace=True), Observed(ABSENT), NOW).action is None
@@ -158,8 +158,8 @@ def test_a_database_with_data_that_vanished_is_replaced_only_when_asked():
 
 
 @pytest.mark.parametrize("may_replace", [True, False])
-def test_a_cluster_to_be_adopted_that_does_not_exist_is_not_said_to_be_lost(may_replace):
-    """Nothing else is put in the place of what somebody named; what the panel found by itself it looks for anew."""
+def test_missing_cluster_to_adopt_is_not_reported_as_lost(may_replace):
+    """A Cluster that somebody named is not replaced. One that the panel found is looked for again."""
     named = DesiredDatabase("made-by-hand", Origin.ADOPTED, object_uid="uid")
     decision = decide(desired(named, is_new_intent=True, may_replace=may_replace), Observed(ABSENT), NOW)
     assert (decision.action, decision.project.phase) == (None, Phase.FAILED)
@@ -169,24 +169,24 @@ def test_a_cluster_to_be_adopted_that_does_not_exist_is_not_said_to_be_lost(may_
     assert by_itself.action is Action.REPLACE_DATABASE
 
 
-def test_an_adoption_whose_record_was_lost_is_made_again():
+def test_adoption_without_a_record_is_repeated():
     labelled = DesiredDatabase("made-by-hand", Origin.ADOPTED, object_uid="uid")
     assert decide(desired(labelled), Observed(RUNNING), NOW).action is Action.ADOPT_CLUSTER
 
 
-def test_a_change_of_variables_replaces_no_database():
+def test_changed_variables_replace_no_database():
     decision = decide(desired(VERIFIED, SANDBOX, is_new_intent=True), Observed(ABSENT), NOW)
     assert (decision.action, decision.project.reason) == (None, Reason.CLUSTER_MISSING)
 
 
 @pytest.mark.parametrize("owner", ["stranger", None])
-def test_a_strangers_cluster_is_left_alone(owner):
+def test_cluster_of_another_owner_is_not_touched(owner):
     stranger = replace(RUNNING, owner=owner, uid="other")
     decision = decide(desired(VERIFIED), Observed(stranger, ObservedCredentials.CHANGED), NOW)
     assert (decision.action, decision.project.reason) == (None, Reason.CLUSTER_NOT_OURS)
 
 
-def test_an_unanswered_connection_is_believed_out_of_reach_after_a_while():
+def test_unanswered_connection_counts_as_unreachable_after_a_while():
     observed = running(verification=Verification.UNANSWERED, verification_note="why")
     assert decide(desired(CAPTURED), observed, NOW + timedelta(seconds=15)).action is Action.APPLY_SANDBOX
 
@@ -194,22 +194,22 @@ def test_an_unanswered_connection_is_believed_out_of_reach_after_a_while():
 LATE = replace(APPLIED, deadline=EARLIER)
 
 
-def test_without_the_default_database_a_late_project_has_no_sandbox():
+def test_late_project_without_a_default_database_has_no_sandbox():
     assert decide(desired(LATE), Observed(CREATING, default_digest=""), NOW).action is None
 
 
-def test_a_late_project_may_go_ahead_with_the_default_database():
+def test_late_project_uses_the_default_database():
     intent = desired(LATE, is_default_available=True)
     assert decide(intent, Observed(CREATING, default_digest="d"), NOW).action is Action.APPLY_SANDBOX_WITH_DEFAULT
 
 
-def test_not_before_the_database_is_late():
+def test_default_database_is_not_used_before_the_deadline():
     assert (
         decide(desired(APPLIED, is_default_available=True), Observed(CREATING, default_digest="d"), NOW).action is None
     )
 
 
-def test_default_credentials_are_called_so():
+def test_default_credentials_are_reported():
     sandbox = DesiredSandbox("s", True, CredentialsSource.DEFAULT, "d", LATER)
     observed = Observed(CREATING, default_digest="d", sandbox=replace(UP, environment_digest="d"))
     decision = decide(desired(LATE, sandbox, is_default_available=True), observed, NOW)
@@ -219,19 +219,19 @@ def test_default_credentials_are_called_so():
     assert decision.database.phase is Phase.FAILED
 
 
-def test_captured_credentials_are_never_given_up_for_default_ones():
+def test_captured_credentials_are_never_replaced_by_default_ones():
     intent = desired(LATE, SANDBOX, is_default_available=True)
     assert decide(intent, Observed(CREATING, default_digest="d", sandbox=UP), NOW).action is None
 
 
-def test_a_late_sandbox_says_so():
+def test_late_sandbox_is_reported_with_its_cause():
     intent = desired(VERIFIED, replace(SANDBOX, deadline=EARLIER))
     decision = decide(intent, running(sandbox=COMING, sandbox_note="ImagePullBackOff: x"), NOW)
     assert decision.project.phase is Phase.FAILED
     assert "ImagePullBackOff" in decision.project.message
 
 
-def test_nothing_is_done_for_a_project_that_was_only_registered():
+def test_new_project_needs_no_action():
     decision = decide(Desired("me", DesiredState.REGISTERED, 120), Observed(ABSENT), NOW)
     assert (decision.action, decision.project.phase, decision.requeue) == (None, Phase.NEW, Requeue.NEVER)
 
@@ -256,12 +256,12 @@ def test_deletion_ends_when_nothing_is_left():
     assert (finished.action, finished.project.phase) == (Action.FINISH_DELETION, Phase.DELETED)
 
 
-def test_a_cluster_that_is_kept_is_released_not_deleted():
+def test_kept_cluster_is_released_last():
     assert deleted(KEPT).action is Action.RELEASE_CLUSTER
     assert deleted(KEPT, Remaining("StatefulSet s")).action is Action.DELETE_OBJECTS
 
 
-def test_a_deletion_that_is_stuck_says_what_is_left():
+def test_late_deletion_names_what_is_left():
     decision = deleted(GOING, deletion_deadline=EARLIER)
     assert (decision.project.phase, decision.project.reason) == (Phase.FAILED, Reason.DEADLINE_EXCEEDED)
     assert "Cluster pg1" in decision.project.message

@@ -18,7 +18,7 @@ def test_ca_file_is_relative_to_the_kubeconfig(configure, authority, tmp_path):
     assert version() == "v1.36.0"
 
 
-def test_inline_ca(configure, authority):
+def test_inline_ca_is_used(configure, authority):
     configure({"certificate-authority": None, "certificate-authority-data": data_of(authority.file)})
     assert version() == "v1.36.0"
 
@@ -32,7 +32,7 @@ def test_renewed_ca_is_trusted_for_new_connections(configure, api, authority, tm
     assert version() == "v1.36.0"
 
 
-def test_another_ca_is_not_trusted(configure, tmp_path):
+def test_other_ca_is_not_trusted(configure, tmp_path):
     configure({"certificate-authority": str(Authority(tmp_path / "other").file)})
     assert "its certificate is not trusted; check the CA" in trouble()
 
@@ -54,7 +54,7 @@ def test_expired_certificate_is_distinguished_from_an_untrusted_one(authority, c
         assert "its certificate is not valid now" in trouble()
 
 
-def test_tls_server_name(authority, configure):
+def test_tls_server_name_is_used(authority, configure):
     with api_server(authority.issue("named", "kubernetes.default.svc")) as stub:
         configure({"server": stub.url})
         assert "its certificate is for another name; set tls-server-name" in trouble()
@@ -63,7 +63,7 @@ def test_tls_server_name(authority, configure):
 
 
 @pytest.mark.parametrize("form", ["files", "inline"])
-def test_client_certificates(authority, certificate, configure, form):
+def test_client_certificate_is_used(authority, certificate, configure, form):
     mine, key = authority.issue("panel")
     user = (
         {"client-certificate": str(mine), "client-key": str(key)}

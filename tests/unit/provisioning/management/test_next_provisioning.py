@@ -195,7 +195,7 @@ def test_unreadable_requirement_is_reported(api, tmp_path, use_cluster):
         (4000, Verdict.FAILED, "ahead of this one"),
     ],
 )
-def test_clocks_are_compared(api, monkeypatch, ahead_s, verdict, said):
+def test_clock_difference_is_reported(api, monkeypatch, ahead_s, verdict, said):
     monkeypatch.setattr(
         "aiohttp.web_response.rfc822_formatted_time", lambda: formatdate(time.time() + ahead_s, usegmt=True)
     )

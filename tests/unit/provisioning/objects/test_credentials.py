@@ -144,7 +144,7 @@ def test_connection_string_encodes_any_password(password):
     assert password not in repr(connection)
 
 
-def test_connection_string_form():
+def test_url_has_every_part():
     assert Connection("h", 5432, "postgres", "postgres", "pw").url == "postgresql://postgres:pw@h:5432/postgres"
     assert Connection("::1", 1, "d", "u", "p").url == "postgresql://u:p@[::1]:1/d"
 

@@ -49,12 +49,12 @@ def test_other_hosts_are_not_allowed(allowed, host):
 
 
 @pytest.mark.parametrize("entry", ["*", "*.", "", "http://gateway", "gateway:5432", "10.0.0.0/33", "10.0.0", "a b"])
-def test_entries_that_name_no_host_are_refused(entry):
+def test_invalid_entries_are_refused(entry):
     with pytest.raises(ValueError, match=r"^"):
         EndpointHosts.parse([entry])
 
 
-def test_annotation_for_a_host_that_is_not_listed_is_ignored():
+def test_annotation_with_another_host_is_ignored():
     stolen = annotated("evil.example:5432")
     hosts = EndpointHosts.parse(["gateway.example"])
     assert annotated_endpoint(stolen, hosts) is None
@@ -63,11 +63,11 @@ def test_annotation_for_a_host_that_is_not_listed_is_ignored():
     assert disallowed_endpoint_host(annotated("gateway.example:5432"), hosts) == ""
 
 
-def test_without_listed_hosts_no_annotation_counts():
+def test_every_annotation_is_ignored_without_listed_hosts():
     assert endpoint_of(annotated("127.0.0.1:5432"), "demo") == ("pg1.demo.svc", 5432)
 
 
-def test_annotation_of_a_port_follows_the_same_list():
+def test_annotation_of_a_port_needs_a_listed_host():
     one = {"metadata": {"annotations": {f"{ENDPOINT_ANNOTATION}.app": "evil.example:80"}}}
     assert annotated_endpoint(one, EndpointHosts.parse(["gateway.example"]), "app") is None
     assert annotated_endpoint(one, EndpointHosts.parse(["evil.example"]), "app") == ("evil.example", 80)

@@ -9,6 +9,7 @@ from django_q.conf import Conf
 from django_q.models import OrmQ
 from django_q.tasks import async_task
 
+from projects.domain.states import Reason
 from projects.models import Project
 from projects.services.broker import count_tasks
 from projects.services.provisioning import add_project, request_provision
@@ -21,7 +22,7 @@ from provisioning.queue.sweep import (
     sweep_once,
 )
 from provisioning.reconcile.lease import LEASE, claim
-from tests.factories import provisioned_project
+from tests.factories import ProjectFactory, provisioned_project
 
 pytestmark = pytest.mark.django_db
 
@@ -220,4 +221,23 @@ def test_checks_wait_for_a_short_queue(project):
     request_provision(project, actor="ann")
     Project.objects.update(queued_at=None, next_pass_at=now)
     OrmQ.objects.bulk_create([OrmQ(key="controlpanel", payload="x", lock=now) for _ in range(100)])
+    assert sweep_once(now) == 1
+
+
+def test_check_of_a_settled_project_is_postponed():
+    now = timezone.now()
+    settled, failed = provisioned_project(), ProjectFactory.create(failed=True)
+    Project.objects.update(next_pass_at=now - timedelta(seconds=1), reason=Reason.READY)
+    assert postpone_settled_checks(now) == 1
+    assert sweep_once(now) == 1
+    assert OrmQ.objects.get().task["args"] == (failed.pk,)
+    settled.refresh_from_db()
+    assert settled.next_pass_at > now + timedelta(minutes=1)
+
+
+def test_check_of_a_new_intent_is_not_postponed():
+    now = timezone.now()
+    project = provisioned_project()
+    Project.objects.filter(pk=project.pk).update(next_pass_at=now, reason=Reason.READY, wanted_generation=2)
+    assert postpone_settled_checks(now) == 0
     assert sweep_once(now) == 1
