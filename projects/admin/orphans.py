@@ -9,7 +9,7 @@ from django.urls import URLPattern, path
 
 from projects.admin.found_clusters import InventoryAdmin
 from projects.domain import permissions
-from projects.models import Orphan, OrphanWish
+from projects.models import Orphan, OrphanAction
 from projects.services.orphans import request_orphan
 
 
@@ -25,27 +25,30 @@ class OrphanAdmin(InventoryAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         view = self.guarded_view(self.resolve_view)
-        urls = [path(f"<int:pk>/{wish}/", view, {"wish": wish}, name=f"projects_orphan_{wish}") for wish in OrphanWish]
+        urls = [
+            path(f"<int:pk>/{action}/", view, {"action": action}, name=f"projects_orphan_{action}")
+            for action in OrphanAction
+        ]
         return [*super().get_urls(), *urls]
 
-    def resolve_view(self, request: HttpRequest, pk: int, wish: OrphanWish) -> HttpResponse:
+    def resolve_view(self, request: HttpRequest, pk: int, action: OrphanAction) -> HttpResponse:
         """GET asks for confirmation; a confirmed POST requests the deletion or the release."""
         self.require(self.has_resolve_permission(request))
         orphan = Orphan.objects.select_related("project").filter(pk=pk).first()
         if orphan is None:
             messages.warning(request, "This object was deleted or belongs to a project now.")
             return redirect("admin:projects_orphan_changelist")
-        refusal = orphan.explain_refusal(wish, is_sure=True)
+        refusal = orphan.find_refusal(action, is_sure=True)
         if refusal:
-            messages.warning(request, refusal)
+            messages.warning(request, refusal.message)
             return redirect("admin:projects_orphan_changelist")
         if request.method == "POST" and request.POST.get("confirmed") == "yes":
             is_sure = request.POST.get("is_sure") == "yes"
-            outcome = request_orphan(orphan, wish, actor=request.user.get_username(), is_sure=is_sure)
+            outcome = request_orphan(orphan, action, actor=request.user.get_username(), is_sure=is_sure)
             messages.add_message(request, messages.SUCCESS if outcome.accepted else messages.WARNING, outcome.message)
             if outcome.accepted:
                 return redirect("admin:projects_orphan_changelist")
-        context = {"title": f"{wish.label} {orphan.kind} {orphan.name}", "orphan": orphan, "wish": wish}
+        context = {"title": f"{action.label} {orphan.kind} {orphan.name}", "orphan": orphan, "action": action}
         return self.page(request, "admin/projects/orphan/resolve.html", context)
 
     def list_context(self, request: HttpRequest) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from projects.models.event import Event, EventsAreKeptError
 from projects.models.found_cluster import FoundCluster, Inventory, read_inventory
 from projects.models.last_applied import LastAppliedManifest
 from projects.models.observation import Observation
-from projects.models.orphan import Orphan, OrphanWish
+from projects.models.orphan import Orphan, OrphanAction
 from projects.models.project import Project, ProjectQuerySet, ProjectVariable
 from projects.models.resources import DatabaseCluster, Resource, Sandbox
 from projects.models.sandbox_template import SandboxTemplate
@@ -22,7 +22,7 @@ __all__ = [
     "LastAppliedManifest",
     "Observation",
     "Orphan",
-    "OrphanWish",
+    "OrphanAction",
     "Project",
     "ProjectQuerySet",
     "ProjectVariable",

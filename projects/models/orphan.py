@@ -3,8 +3,10 @@ inventory."""
 
 from django.db import models
 
+from projects.domain.request_policy import Refusal
 
-class OrphanWish(models.TextChoices):
+
+class OrphanAction(models.TextChoices):
     """What a user can request for an orphaned object."""
 
     DELETE = "delete", "Delete"
@@ -29,9 +31,9 @@ class Orphan(models.Model):
     is_releasable = models.BooleanField(default=False)
     created_at = models.DateTimeField("created", null=True)
     seen_at = models.DateTimeField()
-    # A request that isn't done yet, and the error of the last one.
-    wish = models.CharField(max_length=10, blank=True, choices=OrphanWish.choices)
-    wished_by = models.CharField(max_length=150, blank=True)
+    # What was requested and isn't done yet, who requested it, and the error of the last attempt.
+    requested_action = models.CharField(max_length=10, blank=True, choices=OrphanAction.choices)
+    requested_by = models.CharField(max_length=150, blank=True)
     trouble = models.TextField(blank=True)
 
     class Meta:
@@ -43,19 +45,29 @@ class Orphan(models.Model):
     def __str__(self) -> str:
         return f"{self.kind}/{self.namespace}/{self.name}"
 
-    def explain_refusal(self, wish: OrphanWish, *, is_sure: bool) -> str:
-        """Return why this can't be requested; "" if it can. `is_sure`: the user says that no other panel owns it."""
+    def find_refusal(self, action: OrphanAction, *, is_sure: bool) -> Refusal | None:
+        """Return why this can't be requested; None if it can. `is_sure`: the user says that no other panel owns it."""
         if self.is_vanished:
-            return f"{self} is not there. Its project's page says what can be done: Retry, Delete or Forget."
-        if not self.is_deletable and not self.is_releasable:
-            return f"The panel did not make {self}, and never deletes it. Take the project's label off, or delete it."
-        if wish is OrphanWish.DELETE and not self.is_deletable:
-            return f"{self} was adopted, so the panel never deletes it. Release it: only the panel's labels go."
-        if wish is OrphanWish.RELEASE and not self.is_releasable:
-            return f"Only Clusters are released; {self} can be deleted."
-        if self.is_foreign and not is_sure:
-            return (
-                f"{self} has the label of a project that this panel does not know: another panel's? Look there first, "
-                "then say that you are sure that no other panel has it."
+            return Refusal(
+                "Missing", f"{self} is missing in the cluster. Open its project to retry, delete or forget it."
             )
-        return ""
+        if not self.is_deletable and not self.is_releasable:
+            return Refusal(
+                "NotCreatedByPanel",
+                f"The panel did not create {self}, so it can't delete it. Remove the project's label, or delete the "
+                "object yourself.",
+            )
+        if action is OrphanAction.DELETE and not self.is_deletable:
+            return Refusal(
+                "Adopted",
+                f"{self} was adopted, so the panel can't delete it. Release it instead to remove the panel's labels.",
+            )
+        if action is OrphanAction.RELEASE and not self.is_releasable:
+            return Refusal("NotReleasable", f"Only Clusters can be released. Delete {self} instead.")
+        if self.is_foreign and not is_sure:
+            return Refusal(
+                "ConfirmationNeeded",
+                f"{self} has the label of a project that this panel doesn't know, so another panel may own it. Check "
+                "there first, then confirm that no other panel owns it.",
+            )
+        return None

@@ -11,7 +11,7 @@ from django.db.models import F
 
 from projects.audit.log import record_action
 from projects.domain.states import Level, Phase, Reason
-from projects.models import DatabaseCluster, Orphan, OrphanWish, Project, Sandbox
+from projects.models import DatabaseCluster, Orphan, OrphanAction, Project, Sandbox
 from projects.services.events import record_event
 from provisioning.kube.client import Kube, connect, disconnect
 from provisioning.kube.errors import KubeError
@@ -177,8 +177,8 @@ def look_for_orphans(kube: Kube, clusters: Iterable[Object], namespace: str, now
     orphans = {(row.namespace, row.kind, row.name): row for row in found if row is not None}.values()
     with transaction.atomic():
         # A request is for one object: another object of the same name doesn't inherit it.
-        wished = Orphan.objects.filter(namespace=namespace).exclude(wish="")
-        wished.exclude(uid__in=[row.uid for row in orphans if row.uid]).delete()
+        requested = Orphan.objects.filter(namespace=namespace).exclude(requested_action="")
+        requested.exclude(uid__in=[row.uid for row in orphans if row.uid]).delete()
         Orphan.objects.bulk_create(
             orphans,
             update_conflicts=True,
@@ -223,14 +223,14 @@ def _find_drifted(listed: Mapping[str, list[Object]], namespace: str) -> set[str
 
 def end_orphan(pk: int, now: datetime) -> None:
     """Carry out the request for an orphaned object if it is still orphaned. Errors are stored on its row."""
-    orphan = Orphan.objects.select_related("project").filter(pk=pk).exclude(wish="").first()
+    orphan = Orphan.objects.select_related("project").filter(pk=pk).exclude(requested_action="").first()
     if orphan is None:
         return
     try:
         said = _end(orphan, now)
     except KubeError as error:
         disconnect()
-        Orphan.objects.filter(pk=pk).update(wish="", trouble=str(error))
+        Orphan.objects.filter(pk=pk).update(requested_action="", trouble=str(error))
         return
     with transaction.atomic():
         if orphan.project is not None:
@@ -244,7 +244,7 @@ def end_orphan(pk: int, now: datetime) -> None:
                 level=Level.WARNING,
             )
         else:
-            record_action(orphan, "OrphanEnded", by=orphan.wished_by, message=said)
+            record_action(orphan, "OrphanEnded", by=orphan.requested_by, message=said)
         Orphan.objects.filter(pk=pk).delete()
 
 
@@ -259,10 +259,10 @@ def _end(orphan: Orphan, now: datetime) -> str:
     still = judge(orphan.kind, item, known, now) if item is not None else None
     if still is None:
         return f"{orphan} no longer exists or now belongs to a project. It was not changed."
-    if orphan.wish == OrphanWish.DELETE and still.is_deletable:
+    if orphan.requested_action == OrphanAction.DELETE and still.is_deletable:
         kube.delete(kind, orphan.namespace, orphan.name, uid=orphan.uid)
         return f"Requested the deletion of the orphaned object {orphan}."
-    if orphan.wish == OrphanWish.RELEASE and still.is_releasable:
+    if orphan.requested_action == OrphanAction.RELEASE and still.is_releasable:
         disown_cluster(orphan.namespace, orphan.name)
         kube.merge_labels(kind, orphan.namespace, orphan.name, RELEASED_LABELS, uid=orphan.uid)
         return f"Removed the panel's labels from {orphan}. It keeps its data."

@@ -36,7 +36,7 @@ def make_orphan(name: str, **fields: object) -> Orphan:
 
 @pytest.mark.parametrize("width", [400, 1280])
 def test_buttons_of_an_orphan_stay_in_the_window(panel: Page, width: int) -> None:
-    make_orphan("lost-agentruntime-abc123", wish="release", wished_by="maria")
+    make_orphan("lost-agentruntime-abc123", requested_action="release", requested_by="maria")
     make_orphan("other-agentruntime-abc123", labelled_as="11111111-2222-4333-8444-555555555555")
     open_page(panel, "/admin/projects/orphan/", width)
     for row in panel.get_by_role("row").all()[-2:]:
@@ -68,7 +68,8 @@ def test_names_and_labels_of_unmanaged_clusters_fit_one_line(panel: Page) -> Non
 
 @pytest.mark.parametrize("width", [400, 1280])
 def test_no_admin_page_is_wider_than_the_window(panel: Page, width: int) -> None:
-    make_orphan("lost-agentruntime-abc123", wish="release", wished_by="maria", project=ProjectFactory.create())
+    row = {"requested_action": "release", "requested_by": "maria"}
+    make_orphan("lost-agentruntime-abc123", **row, project=ProjectFactory.create())
     for path in (
         f"auth/user/{User.objects.get().pk}/change/",
         "auth/user/",

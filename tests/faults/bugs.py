@@ -294,8 +294,8 @@ BUGS = (
         (
             Edit(
                 orphans.look_for_orphans,
-                "wished.exclude(uid__in=[row.uid for row in orphans if row.uid]).delete()",
-                "wished.none()",
+                "requested.exclude(uid__in=[row.uid for row in orphans if row.uid]).delete()",
+                "requested.none()",
             ),
         ),
     ),

@@ -10,7 +10,7 @@ from django.db import DatabaseError
 from django.db.models import Q
 from django.utils import timezone
 
-from projects.models import Event, Orphan, OrphanWish
+from projects.models import Event, Orphan, OrphanAction
 from projects.services.inventory import request_inventory
 from projects.services.orphans import request_orphan
 from provisioning.objects.names import INSTANCE_LABEL, ORIGIN_LABEL, claim_labels, owner_labels
@@ -28,7 +28,7 @@ class Left:
 
     plural: str
     uid: str
-    wish: OrphanWish
+    action: OrphanAction
 
 
 def _prepare(run: Run) -> dict[str, Left]:
@@ -40,15 +40,15 @@ def _prepare(run: Run) -> dict[str, Left]:
     foreign = uuid.UUID(int=run.rng.getrandbits(128))
     run.strangers.add(str(foreign))
     labels = claim_labels(f"gone{run.number}", foreign)
-    either = run.rng.choice(list(OrphanWish))
+    either = run.rng.choice(list(OrphanAction))
     earlier = run.projects[0]
     left = {
         **_leave(run, f"orphan-{run.number}", either, {**labels, ORIGIN_LABEL: "created"}),
-        **_leave(run, f"orphan-adopted-{run.number}", OrphanWish.RELEASE, {**labels, ORIGIN_LABEL: "adopted"}),
+        **_leave(run, f"orphan-adopted-{run.number}", OrphanAction.RELEASE, {**labels, ORIGIN_LABEL: "adopted"}),
         **_leave(
             run,
             f"earlier-{run.number}",
-            OrphanWish.DELETE,
+            OrphanAction.DELETE,
             {**claim_labels(earlier.kubernetes_name, earlier.uid), ORIGIN_LABEL: "created"},
         ),
     }
@@ -56,16 +56,16 @@ def _prepare(run: Run) -> dict[str, Left]:
     metadata = {"name": name, "labels": {**owner_labels(f"gone{run.number}", foreign), INSTANCE_LABEL: name}}
     made = run.api.create("secrets", {"metadata": metadata})
     assert made is not None
-    left[name] = Left("secrets", made["metadata"]["uid"], OrphanWish.DELETE)
+    left[name] = Left("secrets", made["metadata"]["uid"], OrphanAction.DELETE)
     run.orphans |= {one.uid for one in left.values()}
     run.checks.append(partial(_find_amiss, run, left))
     return left
 
 
-def _leave(run: Run, name: str, wish: OrphanWish, labels: Mapping[str, str]) -> dict[str, Left]:
+def _leave(run: Run, name: str, action: OrphanAction, labels: Mapping[str, str]) -> dict[str, Left]:
     keepsake = run.make_cluster(name, **labels)
     run.kept.discard(keepsake)
-    return {name: Left("clusters", keepsake.uid, wish)}
+    return {name: Left("clusters", keepsake.uid, action)}
 
 
 def _list(run: Run) -> None:
@@ -78,11 +78,11 @@ def _ask(run: Run, left: Mapping[str, Left]) -> None:
     """Request all that the list offers, except for Clusters of other projects."""
     kept = {one.uid for one in run.kept}
     for row in Orphan.objects.filter(is_vanished=False).exclude(uid__in=kept).order_by("pk"):
-        _ask_for(run, row, left[row.name].wish if row.name in left else OrphanWish.DELETE)
+        _ask_for(run, row, left[row.name].action if row.name in left else OrphanAction.DELETE)
 
 
-def _ask_for(run: Run, row: Orphan, wish: OrphanWish) -> None:
-    run.people.ask(lambda project, actor: request_orphan(row, wish, actor=actor, is_sure=True), run.projects[0])
+def _ask_for(run: Run, row: Orphan, action: OrphanAction) -> None:
+    run.people.ask(lambda project, actor: request_orphan(row, action, actor=actor, is_sure=True), run.projects[0])
 
 
 def _find_amiss(run: Run, left: Mapping[str, Left]) -> list[str]:
@@ -97,17 +97,19 @@ def _find_amiss(run: Run, left: Mapping[str, Left]) -> list[str]:
     for name, one in left.items():
         item = run.api.get(one.plural, name)
         is_there = item is not None and item["metadata"]["uid"] == one.uid
-        if one.wish is OrphanWish.DELETE and is_there:
+        if one.action is OrphanAction.DELETE and is_there:
             sentences.append(f"The orphan {name} is still there.")
-        if one.wish is OrphanWish.RELEASE and (item is None or PROJECT_ID in (item["metadata"].get("labels") or {})):
+        if one.action is OrphanAction.RELEASE and (
+            item is None or PROJECT_ID in (item["metadata"].get("labels") or {})
+        ):
             sentences.append(f"The orphan {name} was not released.")
         done = Event.objects.filter(message__contains=f"/{name}").filter(_DONE)
         if done.count() > 1:
             sentences.append(f"The orphan {name} was ended {done.count()} times.")
     if Event.objects.filter(reason="ClusterVanished").exists():
         sentences.append("A Cluster that a project has was ended as an orphan.")
-    if Orphan.objects.exclude(wish="").exists():
-        sentences.append("A wish for an orphan is neither done nor given back.")
+    if Orphan.objects.exclude(requested_action="").exists():
+        sentences.append("A action for an orphan is neither done nor given back.")
     return sentences
 
 

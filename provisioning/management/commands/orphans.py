@@ -5,7 +5,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from projects.models import Orphan, OrphanWish, read_inventory
+from projects.models import Orphan, OrphanAction, read_inventory
 from projects.services.orphans import request_orphan
 from provisioning.inventory.clusters import take_inventory
 from provisioning.management.console import (
@@ -19,7 +19,7 @@ from provisioning.management.console import (
 from provisioning.management.dry_run import add_dry_run_argument
 from provisioning.management.wait import warn_if_queue_stopped
 
-_SHOWN = ("kind", "namespace", "name", "labelled_as", "explanation", "is_vanished", "is_foreign", "wish", "trouble")
+_SHOWN = ("kind", "namespace", "name", "labelled_as", "explanation", "is_vanished", "is_foreign")
 
 
 class Command(PanelCommand):
@@ -62,8 +62,8 @@ class Command(PanelCommand):
         trouble = read_inventory().trouble
         named = delete or release
         if named:
-            wish = OrphanWish.DELETE if delete else OrphanWish.RELEASE
-            orphan = self._end(named, wish, is_meant=yes and not dry_run, is_dry_run=dry_run, is_sure=no_other_panel)
+            action = OrphanAction.DELETE if delete else OrphanAction.RELEASE
+            orphan = self._end(named, action, is_meant=yes and not dry_run, is_dry_run=dry_run, is_sure=no_other_panel)
             if json:
                 self._print_json(orphan)
         else:
@@ -82,9 +82,10 @@ class Command(PanelCommand):
             self.say("There are no orphaned objects.")
 
     def _print_json(self, orphan: Orphan) -> None:
-        self.print_json({name: getattr(orphan, name) for name in _SHOWN})
+        shown = {name: getattr(orphan, name) for name in _SHOWN}
+        self.print_json({**shown, "wish": orphan.requested_action, "trouble": orphan.trouble})
 
-    def _end(self, named: str, wish: OrphanWish, *, is_meant: bool, is_dry_run: bool, is_sure: bool) -> Orphan:
+    def _end(self, named: str, action: OrphanAction, *, is_meant: bool, is_dry_run: bool, is_sure: bool) -> Orphan:
         """Request the end of the object called `named`, or print what would be done; return its row.
 
         Messages go to stderr: stdout has the objects alone. Raises CommandError (1, 2)."""
@@ -93,18 +94,19 @@ class Command(PanelCommand):
             raise command_error(
                 FAILED, f"{named} is not an orphaned object. `manage.py orphans` lists them as KIND/NAMESPACE/NAME."
             )
-        refusal = orphan.explain_refusal(wish, is_sure=is_sure)
+        refusal = orphan.find_refusal(action, is_sure=is_sure)
         if refusal:
-            raise command_error(FAILED, refusal + (" (--no-other-panel)" if orphan.is_foreign and not is_sure else ""))
+            hint = " (--no-other-panel)" if refusal.reason == "ConfirmationNeeded" else ""
+            raise command_error(FAILED, refusal.message + hint)
         if not is_meant:
-            self.say(f"Would {wish} {orphan}. {orphan.explanation}")
+            self.say(f"Would {action} {orphan}. {orphan.explanation}")
             if is_dry_run:
                 return orphan
-            raise command_error(WRONG_USAGE, f"Nothing was changed. To {wish} it, add --yes.")
-        outcome = request_orphan(orphan, wish, actor=actor(), is_sure=is_sure)
+            raise command_error(WRONG_USAGE, f"Nothing was changed. To {action} it, add --yes.")
+        outcome = request_orphan(orphan, action, actor=actor(), is_sure=is_sure)
         if not outcome.accepted:
             raise command_error(FAILED, outcome.message)
         self.say(outcome.message)
         warn_if_queue_stopped(self)
-        orphan.wish, orphan.trouble = wish, ""
+        orphan.requested_action, orphan.trouble = action, ""
         return orphan

@@ -9,7 +9,7 @@ import pytest
 from django.utils import timezone
 
 from projects.domain.states import Phase, Reason
-from projects.models import Orphan, OrphanWish, Project, read_inventory
+from projects.models import Orphan, OrphanAction, Project, read_inventory
 from projects.services.forget import request_forget
 from projects.services.orphans import request_orphan
 from projects.services.provisioning import request_delete
@@ -43,7 +43,7 @@ def test_objects_of_a_forgotten_project_can_be_deleted(provisioned):
     kinds = {row.kind for row in found.values()}
     assert kinds == {"Cluster", "StatefulSet", "Service", "Secret", "PersistentVolumeClaim"}
     for row in found.values():
-        assert request_orphan(row, OrphanWish.DELETE, actor="ann").accepted
+        assert request_orphan(row, OrphanAction.DELETE, actor="ann").accepted
         end_orphan(row.pk, timezone.now())
     end = time.monotonic() + 30.0
     while left := orphans_of(provisioned):
@@ -95,7 +95,7 @@ def test_object_that_a_project_uses_is_not_deleted(provisioned):
         is_deletable=True,
         seen_at=timezone.now(),
     )
-    request_orphan(row, OrphanWish.DELETE, actor="ann")
+    request_orphan(row, OrphanAction.DELETE, actor="ann")
     end_orphan(row.pk, timezone.now())
     cluster = connect().get_or_none(CLUSTERS, "default", provisioned.database.name)
     assert "deletionTimestamp" not in cluster["metadata"]
@@ -115,7 +115,7 @@ def test_cluster_of_another_panel_needs_two_confirmations(cluster, unique_name):
     assert (unsure.code, "--no-other-panel" in unsure.err) == (1, True)
     assert run("orphans", "--delete", named, "--no-other-panel", "--dry-run").code == 0
     assert run("orphans", "--delete", named, "--no-other-panel").code == 2
-    assert not Orphan.objects.exclude(wish="").exists()
+    assert not Orphan.objects.exclude(requested_action="").exists()
     foreseen = run("orphans", "--delete", named, "--no-other-panel", "--dry-run", "--json")
     assert (json.loads(foreseen.out)["name"], json.loads(foreseen.out)["wish"]) == (name, "")
     released = run("orphans", "--release", named, "--no-other-panel", "--yes", "--json")

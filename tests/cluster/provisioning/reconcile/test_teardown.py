@@ -11,7 +11,7 @@ from django.utils import timezone
 from devcluster.controllers.scenarios import NEVER, Scenario
 from projects.confidential.encrypted_fields import EncryptedText
 from projects.domain.states import DesiredState, Origin, Reason
-from projects.models import DatabaseCluster, Orphan, OrphanWish, ProjectVariable
+from projects.models import DatabaseCluster, Orphan, OrphanAction, ProjectVariable
 from projects.services.cancellation import request_cancel
 from projects.services.orphans import request_orphan
 from projects.services.provisioning import add_project, request_delete, request_provision, request_update
@@ -186,7 +186,7 @@ def test_cluster_released_as_an_orphan_is_kept(provisioned, unique_name):
     )
     take_inventory(timezone.now())
     orphan = Orphan.objects.get(name=name)
-    assert request_orphan(orphan, OrphanWish.RELEASE, actor="ann").accepted
+    assert request_orphan(orphan, OrphanAction.RELEASE, actor="ann").accepted
     end_orphan(orphan.pk, timezone.now())
     assert is_released(name)
     request_delete(provisioned, actor="tester")

@@ -29,10 +29,10 @@ def test_deletion_of_an_orphan_is_confirmed_and_enqueued():
     assert 'name="is_sure" value="yes" required' in client.get(address).content.decode()
     client.post(address, {"confirmed": "yes"})
     row.refresh_from_db()
-    assert row.wish == ""
+    assert row.requested_action == ""
     client.post(address, {"confirmed": "yes", "is_sure": "yes"})
     row.refresh_from_db()
-    assert (row.wish, row.wished_by) == ("delete", "maria")
+    assert (row.requested_action, row.requested_by) == ("delete", "maria")
     assert "provisioning.tasks.end_orphan" in [task.task["func"] for task in OrmQ.objects.all()]
     listed = client.get("/admin/projects/orphan/").content.decode()
     assert "Delete requested by maria." in listed

@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 
 from projects.domain.states import DesiredState, Phase, Reason
-from projects.models import Orphan, OrphanWish, Project
+from projects.models import Orphan, OrphanAction, Project
 from provisioning.inventory.orphans import Known, judge
 from provisioning.objects.names import ORIGIN_LABEL, PROJECT_ID_LABEL
 
@@ -50,7 +50,7 @@ JUDGED = [
     ("another panel's, going", cluster_item("x", owner=STRANGER, deletionTimestamp="now"), None, None),
     ("adopted", cluster_item("has", origin="adopted"), FORGOTTEN, ("never deleted from here", False, False)),
     ("labelled by hand", cluster_item("has", origin=""), DELETED, ("never deleted from here", False, False)),
-    ("another panel's?", cluster_item("x", owner=STRANGER), None, ("another panel", True, True)),
+    ("ConfirmationNeeded", cluster_item("x", owner=STRANGER), None, ("another panel", True, True)),
     ("nonsense", {"metadata": {"name": 1, "labels": {PROJECT_ID_LABEL: "x"}}}, None, None),
 ]
 
@@ -69,20 +69,19 @@ def test_orphans_are_told_from_objects_in_use(item, project, expected):
 
 
 @pytest.mark.parametrize(
-    ("fields", "wish", "is_sure", "said"),
+    ("fields", "action", "is_sure", "reason"),
     [
-        ({"is_deletable": True}, OrphanWish.DELETE, False, ""),
-        ({"is_releasable": True}, OrphanWish.RELEASE, False, ""),
-        ({"is_releasable": True}, OrphanWish.DELETE, True, "adopted"),
-        ({"is_deletable": True}, OrphanWish.RELEASE, True, "Only Clusters"),
-        ({"is_deletable": True, "is_foreign": True}, OrphanWish.DELETE, False, "another panel's?"),
-        ({"is_deletable": True, "is_foreign": True}, OrphanWish.DELETE, True, ""),
-        ({}, OrphanWish.DELETE, True, "did not make"),
-        ({}, OrphanWish.RELEASE, True, "did not make"),
-        ({"is_vanished": True, "is_deletable": True}, OrphanWish.DELETE, True, "Retry, Delete or Forget"),
+        ({"is_deletable": True}, OrphanAction.DELETE, False, ""),
+        ({"is_releasable": True}, OrphanAction.RELEASE, False, ""),
+        ({"is_releasable": True}, OrphanAction.DELETE, True, "Adopted"),
+        ({"is_deletable": True}, OrphanAction.RELEASE, True, "NotReleasable"),
+        ({"is_deletable": True, "is_foreign": True}, OrphanAction.DELETE, False, "ConfirmationNeeded"),
+        ({"is_deletable": True, "is_foreign": True}, OrphanAction.DELETE, True, ""),
+        ({}, OrphanAction.DELETE, True, "NotCreatedByPanel"),
+        ({}, OrphanAction.RELEASE, True, "NotCreatedByPanel"),
+        ({"is_vanished": True, "is_deletable": True}, OrphanAction.DELETE, True, "Missing"),
     ],
 )
-def test_requests_that_an_orphan_allows(fields, wish, is_sure, said):
-    refusal = Orphan(kind="Cluster", namespace="n", name="c", **fields).explain_refusal(wish, is_sure=is_sure)
-    assert said in refusal
-    assert bool(refusal) == bool(said)
+def test_requests_that_an_orphan_allows(fields, action, is_sure, reason):
+    refusal = Orphan(kind="Cluster", namespace="n", name="c", **fields).find_refusal(action, is_sure=is_sure)
+    assert (refusal.reason if refusal else "") == reason
