@@ -28,7 +28,7 @@ _OPTIONS = (
 
 
 def split_pins(text: str) -> dict[str, str]:
-    """Return {name: its lines} of a requirements file: a pin goes on while lines end in a backslash."""
+    """Return {name: its lines} of a requirements file: a pin continues while lines end in a backslash."""
     pins, lines = {}, []
     for line in text.splitlines():
         if not line or line.startswith(("#", "-")):

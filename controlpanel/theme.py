@@ -1,4 +1,4 @@
-"""Colours and sidebar of the admin, as django-unfold's settings."""
+"""Colors and sidebar of the admin, as settings of django-unfold."""
 
 from typing import Any
 

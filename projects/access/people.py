@@ -10,7 +10,7 @@ from projects.domain.permissions import Person
 
 def granted_permissions(user: User) -> frozenset[str]:
     """Return the permissions (`app.codename`) that a user has directly and by groups, also while the user is inactive:
-    whoever activates the user gives them back."""
+    activating the user restores them."""
     granted = Permission.objects.filter(Q(user=user) | Q(group__user=user)).select_related("content_type").distinct()
     return frozenset(map(_label, granted))
 

@@ -54,7 +54,7 @@ def current() -> Keyring:
     except ImproperlyConfigured as error:
         if known is None:
             raise
-        logger.error("%s The panel goes on with the keys that it has read before.", error)
+        logger.error("%s The panel continues with the keys that it read before.", error)
         _read = known, mark
         return known
 

@@ -46,7 +46,7 @@ def lock_project(project_id: int) -> Project:
 def project_request(request: Request) -> Callable[[_Write[_Arguments]], _Ask[_Arguments]]:
     """Turn a function that writes a request into one that people's requests call.
 
-    The function is called with the locked row and the time of the request, in a transaction of its own, unless the
+    The function is called with the locked row and the time of the request, in a separate transaction, unless the
     request policy refuses the request. Its callers pass the project alone, which may be older than the row.
     """
 

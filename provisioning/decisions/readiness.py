@@ -60,7 +60,7 @@ def judge_cluster(cluster: Object | None) -> Readiness:
 
     status.phase decides, not the condition `Ready`, which is sticky in 1.0.2. No phase is terminal: Failed and Abnormal
     change back on recovery, so they are failures only once the caller's deadline has passed. An empty phase with a
-    failed `ProvisioningStarted` condition means that KubeBlocks rejected the spec; it retries for ever.
+    failed `ProvisioningStarted` condition means that KubeBlocks rejected the spec; it retries forever.
     """
     if cluster is None:
         return Readiness(State.ABSENT, Reason.CLUSTER_MISSING, "The Cluster does not exist.")

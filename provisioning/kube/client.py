@@ -141,7 +141,7 @@ class Kube:
         if not isinstance(answer, RefusedError):
             return answer
         if answer.code == 401:
-            disconnect()  # the login may have been renewed: the next `connect` reads it anew
+            disconnect()  # the login may have been renewed: the next `connect` rereads it
         raise answer
 
     def _request_named(self, method: str, kind: Kind, namespace: str, name: str, **options: Any) -> Mapping[str, Any]:

@@ -220,7 +220,7 @@ def _follow_plugin(configuration: Any, kubeconfig: Kubeconfig, what: str) -> Non
         credential = login.current()
         if credential.key:
             if kubeconfig.certificate:
-                raise LoginPluginError("its login plugin gave a client certificate, and its user has one of its own")
+                raise LoginPluginError("the login plugin and the kubeconfig both give a client certificate")
             _remember_key(credential.key)
             target.cert_file = _as_file(Material(content=credential.certificate.encode()))
             target.key_file = _as_file(Material(content=credential.key.encode()))
@@ -326,5 +326,5 @@ def _explain_tls(said: str) -> str:
     if "eof occurred" in said:
         return "it broke off TLS without a word; check the client certificate in the kubeconfig"
     if "key_values_mismatch" in said or "pem lib" in said or "no_start_line" in said or "no start line" in said:
-        return "a certificate or key in the kubeconfig can't be used; write it anew"
+        return "a certificate or key in the kubeconfig can't be used; replace it"
     return "TLS failed; check the certificates in the kubeconfig"

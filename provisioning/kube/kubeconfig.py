@@ -1,7 +1,7 @@
 """Kubeconfig files, read as kubectl reads them: which server, and as whom.
 
 The client library ignores what it does not know, impersonation among it. Here every field of the context's cluster and
-user is honoured or refused in a sentence, and no value of a user is ever quoted.
+user is honored or refused with a message. Messages never quote a value of a user.
 """
 
 import base64
@@ -138,7 +138,7 @@ def check_token(token: str, owner: str) -> str:
     if not _TOKEN.fullmatch(token):
         raise KubeconfigError(
             f"the token {owner} holds a line break, a blank or another character that no token has; "
-            "write it on one line, without quotes of its own"
+            "write it on one line, without quotation marks inside it"
         )
     return token
 

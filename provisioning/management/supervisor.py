@@ -191,7 +191,7 @@ class Supervisor:
         process = child.process
         if process is None:
             return
-        # The workers of a queue outlive its main process, and would run beside those of the next one.
+        # The workers of a queue outlive its main process, and would run next to those of its successor.
         _kill_group(process.pid, signal.SIGKILL)
         child.process = None
         (self._run_dir / f"{child.managed.name}.json").unlink(missing_ok=True)

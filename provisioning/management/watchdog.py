@@ -31,7 +31,7 @@ def restart_hanging_queue(supervisor: Supervisor) -> None:
         running_passes = Project.objects.filter(lease_until__gt=now).count()
         is_busy = running_passes >= settings.Q_CLUSTER["workers"]
     except DatabaseError:
-        # A database that is briefly unavailable is no reason to restart the queue.
+        # A database that is briefly unavailable doesn't justify a restart of the queue.
         connection.close()
         return
     max_silence_s = _MAX_SILENCE_S if alive.watcher.alive else _MAX_SILENCE_UNWATCHED_S

@@ -101,7 +101,7 @@ def count_unacknowledged(task: str, now: datetime, since: datetime) -> int:
     """Return how many runs of `task` workers have taken since then without acknowledging them.
 
     A few may wait behind slow passes, as `queue_limit` tasks are taken before a worker is free. If workers are free,
-    the queue's monitor has stopped acknowledging, and every task is repeated for ever: a monitor that is killed while
+    the queue's monitor has stopped acknowledging, and every task is repeated forever: a monitor that is killed while
     it waits for results keeps the lock of their queue, as a killed idle worker does (django-q2, issue 23).
     """
     unacknowledged = list_unacknowledged_tasks(since, now - _ACKNOWLEDGED_WITHIN)

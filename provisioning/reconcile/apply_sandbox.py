@@ -19,7 +19,7 @@ from provisioning.reconcile.sandbox_spec import build_spec
 
 
 def sandbox_connection(context: PassContext, source: CredentialsSource) -> Connection | None:
-    """Return the connection that a sandbox gets: that of its own database, or of the default one where it is allowed.
+    """Return the connection of the project's database, or of the default database where the source says so.
 
     Raises UndecryptableValueError.
     """

@@ -111,7 +111,7 @@ class Command(PanelCommand):
         self.signals += 1
 
     def _print(self, line: str) -> None:
-        # The terminal or the reader may be gone (`make run | head`): the panel goes on.
+        # The terminal or the reader may be gone (`make run | head`): the panel keeps running.
         with contextlib.suppress(OSError, ValueError):
             self.stdout.write(line)
             self.stdout.flush()
