@@ -184,3 +184,36 @@ def test_unknown_groups_and_pages_are_plain_404_pages(api: Rest, path: str) -> N
 def test_the_root_lists_paths(api: Rest) -> None:
     paths = api.get("/").body["paths"]
     assert {"/api", "/api/v1", "/apis", "/apis/apps", "/apis/apps/v1", "/version"} <= set(paths)
+
+
+class TestOpenApi:
+    def test_the_index_names_a_document_for_each_group_version(self, api: Rest) -> None:
+        paths = api.get("/openapi/v3").body["paths"]
+        assert {"api/v1", "apis/apps/v1", "apis/rbac.authorization.k8s.io/v1"} <= paths.keys()
+        assert paths["apis/apps/v1"]["serverRelativeURL"].startswith("/openapi/v3/apis/apps/v1?hash=")
+
+    def test_a_patch_takes_the_parameters_that_kubectl_looks_for(self, api: Rest) -> None:
+        document = api.get("/openapi/v3/apis/apps/v1").body
+        patch = document["paths"]["/apis/apps/v1/namespaces/{namespace}/statefulsets/{name}"]["patch"]
+        kind = {"group": "apps", "version": "v1", "kind": "StatefulSet"}
+        assert (patch["x-kubernetes-action"], patch["x-kubernetes-group-version-kind"]) == ("patch", kind)
+        names = {parameter["name"] for parameter in patch["parameters"] if parameter["in"] == "query"}
+        assert {"dryRun", "fieldManager", "fieldValidation", "force"} <= names
+        assert "application/strategic-merge-patch+json" in patch["requestBody"]["content"]
+
+    def test_schemas_refer_to_each_other(self, api: Rest) -> None:
+        schemas = api.get("/openapi/v3/apis/apps/v1").body["components"]["schemas"]
+        whole = schemas["io.k8s.api.apps.v1.StatefulSet"]
+        kind = {"group": "apps", "version": "v1", "kind": "StatefulSet"}
+        assert whole["x-kubernetes-group-version-kind"] == [kind]
+        (reference,) = whole["properties"]["spec"]["allOf"]
+        assert reference == {"$ref": "#/components/schemas/io.k8s.api.apps.v1.StatefulSetSpec"}
+        spec = schemas["io.k8s.api.apps.v1.StatefulSetSpec"]
+        assert spec["properties"]["replicas"]["type"] == "integer"
+        assert set(spec["required"]) == {"selector", "template"}
+        containers = schemas["io.k8s.api.core.v1.PodSpec"]["properties"]["containers"]
+        assert (containers["x-kubernetes-list-type"], containers["x-kubernetes-list-map-keys"]) == ("map", ["name"])
+        assert containers["x-kubernetes-patch-merge-key"] == "name"
+
+    def test_an_unknown_group_version_is_not_found(self, api: Rest) -> None:
+        assert api.get("/openapi/v3/apis/nothing.example.invalid/v1").status == 404

@@ -9,6 +9,7 @@ import yaml
 from aiohttp import web
 
 from devcluster.apiserver import errors
+from devcluster.apiserver.schema import protobuf
 from devcluster.apiserver.schema.go_values import go_kind
 from devcluster.apiserver.schema.json_text import JsonError, load_json
 
@@ -44,7 +45,7 @@ def media_type_of(request: web.Request) -> str:
 def parse_object(raw: bytes, media_type: str, kind: str = "") -> dict[str, Any]:
     """The body of a create or update.
 
-    415 for protobuf (an embedded server speaks JSON only), 400 when it does not parse.
+    415 for another media type than JSON, YAML and protobuf, 400 when it does not parse.
     """
     if media_type in {"", "application/json", "text/json"}:
         try:
@@ -53,6 +54,11 @@ def parse_object(raw: bytes, media_type: str, kind: str = "") -> dict[str, Any]:
             raise _unrecognized(raw, kind, str(error)) from None
     elif media_type in {"application/yaml", "text/yaml"}:
         parsed = parse_yaml(raw)
+    elif media_type == protobuf.MEDIA_TYPE:
+        try:
+            parsed = protobuf.decode_object(raw)
+        except protobuf.ProtobufError as error:
+            raise errors.bad_request(str(error)) from None
     else:
         raise errors.unsupported_media_type()
     if not isinstance(parsed, dict):

@@ -59,11 +59,12 @@ def _version_order(version: str) -> tuple[int, int, int, str]:
 
 def build_paths(registry: Registry) -> list[str]:
     """What / lists."""
-    paths = {"/api", "/apis", "/healthz", "/livez", "/readyz", "/openapi/v2", "/version"}
+    paths = {"/api", "/apis", "/healthz", "/livez", "/readyz", "/openapi/v2", "/openapi/v3", "/version"}
     for group, versions in group_versions(registry).items():
         if group:
             paths.add(f"/apis/{group}")
-        paths |= {f"/apis/{group}/{version}" if group else f"/api/{version}" for version in versions}
+        served = {f"/apis/{group}/{version}" if group else f"/api/{version}" for version in versions}
+        paths |= served | {f"/openapi/v3{path}" for path in served}
     return sorted(paths)
 
 

@@ -11,7 +11,7 @@ from devcluster.apiserver import errors
 from devcluster.apiserver.auth.rbac import Access, refusal
 from devcluster.apiserver.auth.request_info import is_true
 from devcluster.apiserver.errors import JsonObject
-from devcluster.apiserver.http import bodies, discovery, listing, reviews, subresources, tables, watching
+from devcluster.apiserver.http import bodies, discovery, listing, openapi, reviews, subresources, tables, watching
 from devcluster.apiserver.http.backend import Backend
 from devcluster.apiserver.http.calls import (
     Call,
@@ -58,7 +58,15 @@ class Handlers:
         if path == "/":
             return respond({"paths": discovery.build_paths(registry)})
         if path == "/openapi/v2":
+            # kubectl prefers protobuf, and takes whatever comes for that.
+            check_acceptable(call.request, shapes=())
             return respond({"swagger": "2.0", "info": {"title": "Kubernetes", "version": self._version}, "paths": {}})
+        if path == "/openapi/v3":
+            return respond(openapi.build_index(registry))
+        if path.startswith("/openapi/v3/"):
+            check_acceptable(call.request, shapes=())
+            document = openapi.build_document(registry, path.removeprefix("/openapi/v3/"))
+            return page_not_found_text() if document is None else respond(document)
         if path in {"/api", "/apis"}:
             if (
                 "as=APIGroupDiscoveryList" in call.request.headers.get("Accept", "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ from aiohttp import web
 
 from devcluster.apiserver import errors
 from devcluster.apiserver.auth.identity import Authenticator
+from devcluster.apiserver.auth.request_info import is_true
 from devcluster.apiserver.errors import JsonObject
 from devcluster.apiserver.http import bodies
 from devcluster.apiserver.http.backend import Backend
@@ -24,6 +26,8 @@ from devcluster.apiserver.writes.patching import json_patch, merge_patch
 
 LOG_ANNOTATION = "devcluster/log-file"
 """Set by the stand-in for the kubelet on its Pods: the file that /log shows."""
+LOG_LIMIT = 1024 * 1024
+FOLLOW_EVERY_S = 0.3
 MIN_TOKEN_S, DEFAULT_TOKEN_S, MAX_TOKEN_S = 600, 3600, 2**32
 
 
@@ -45,7 +49,7 @@ async def answer(backend: Backend, call: Call, kind: ResourceType) -> web.Stream
             body = await _read_body(call)
             return respond(_issue_token(backend.authenticator, record, body), 201)
         case "log":
-            return await _answer_log(call, record)
+            return await _answer_log(backend, call, record)
         case "eviction":
             options = build_delete_options(body.get("deleteOptions") or {}, call.query)
             backend.lifecycle.delete(kind, record, options)
@@ -111,10 +115,9 @@ def _issue_token(authenticator: Authenticator, record: Record, body: JsonObject)
     }
 
 
-async def _answer_log(call: Call, record: Record) -> web.Response:
-    """The end of the file that the Pod's annotation names.
-
-    Like the real server an empty text when nothing was written yet.
+async def _answer_log(backend: Backend, call: Call, record: Record) -> web.StreamResponse:
+    """The end of the file that the Pod's annotation names, empty if there is none yet; with `follow`, all that is
+    written to it while the Pod exists.
     """
     pod = record.parse()
     path = (pod["metadata"].get("annotations") or {}).get(LOG_ANNOTATION)
@@ -126,24 +129,56 @@ async def _answer_log(call: Call, record: Record) -> web.Response:
         raise errors.bad_request(
             f'container "{container or names[0]}" in pod "{record.name}" is waiting to start: ContainerCreating'
         )
-    text = await asyncio.to_thread(
+    size, text = await asyncio.to_thread(
         _read_tail, Path(path), call.query.get("tailLines", ""), call.query.get("limitBytes", "")
     )
-    return web.Response(body=text, content_type="text/plain")
+    if not is_true(call.query, "follow"):
+        return web.Response(body=text, content_type="text/plain")
+    return await _follow_log(backend, call, record, Path(path), size, text)
 
 
-def _read_tail(path: Path, tail_lines: str, limit_bytes: str, most: int = 1024 * 1024) -> bytes:
+async def _follow_log(
+    backend: Backend, call: Call, record: Record, path: Path, offset: int, text: bytes
+) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": "text/plain"})
+    response.enable_chunked_encoding()
+    await response.prepare(call.request)
+    with contextlib.suppress(ConnectionError):  # the client has gone
+        while (found := backend.store.get(*record.key)) is not None and found.uid == record.uid:
+            if text:
+                await response.write(text)
+            await asyncio.sleep(FOLLOW_EVERY_S)
+            offset, text = await asyncio.to_thread(_read_from, path, offset)
+        await response.write_eof()
+    return response
+
+
+def _read_from(path: Path, offset: int) -> tuple[int, bytes]:
+    """What was written after `offset`, and where it ends; from the start if the file was replaced."""
     try:
         with path.open("rb") as file:
-            file.seek(0, 2)
-            file.seek(max(file.tell() - most, 0))
+            if file.seek(0, 2) < offset:
+                offset = 0
+            file.seek(offset)
+            text = file.read(LOG_LIMIT)
+            return offset + len(text), text
+    except OSError:
+        return 0, b""
+
+
+def _read_tail(path: Path, tail_lines: str, limit_bytes: str) -> tuple[int, bytes]:
+    """The size of the file, and its end."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(size - LOG_LIMIT, 0))
             text = file.read()
     except OSError:
-        return b""
+        return 0, b""
     if tail_lines.isdigit():
         lines = text.splitlines(keepends=True)
         text = b"".join(lines[-int(tail_lines) :]) if tail_lines != "0" else b""
-    return text[: int(limit_bytes)] if limit_bytes.isdigit() else text
+    return size, text[: int(limit_bytes)] if limit_bytes.isdigit() else text
 
 
 # Scale

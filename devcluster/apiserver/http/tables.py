@@ -40,6 +40,8 @@ def build_table(  # a token that continues a list  # nosec B107
     kind: ResourceType, records: list[Record], revision: str, continue_token: str = "", remaining: int | None = None
 ) -> JsonObject:
     columns = _columns_of(kind)
+    narrow = len(columns)
+    columns += _WIDE.get(kind.table, []) if kind.builtin else []
     metadata: JsonObject = {"resourceVersion": revision}
     if continue_token:
         metadata["continue"] = continue_token
@@ -64,9 +66,9 @@ def build_table(  # a token that continues a list  # nosec B107
             "type": kind_of_cell,
             "format": "name" if name == "Name" else "",
             "description": "",
-            "priority": 0,
+            "priority": 0 if number < narrow else 1,
         }
-        for name, kind_of_cell, _ in columns
+        for number, (name, kind_of_cell, _) in enumerate(columns)
     ]
     return {
         "kind": "Table",
@@ -142,6 +144,42 @@ def _service_ports(body: JsonObject) -> str:
     return ",".join(f"{one['port']}/{one.get('protocol', 'TCP')}" for one in ports) or "<none>"
 
 
+def _node_status(body: JsonObject) -> str:
+    conditions = (body.get("status") or {}).get("conditions") or []
+    ready = [one for one in conditions if one.get("type") == "Ready"]
+    status = "Unknown" if not ready else "Ready" if ready[0].get("status") == "True" else "NotReady"
+    return f"{status},SchedulingDisabled" if (body.get("spec") or {}).get("unschedulable") else status
+
+
+def _quota_usage(prefix: str) -> Callable[[JsonObject], str]:
+    """`pods: 1/5, secrets: 2/9`: the limits of containers in a column of their own, everything else in another."""
+
+    def read(body: JsonObject) -> str:
+        status = body.get("status") or {}
+        hard, used = status.get("hard") or {}, status.get("used") or {}
+        names = sorted(name for name in hard if name.startswith("limits.") == bool(prefix))
+        return ", ".join(f"{name}: {used.get(name, '0')}/{hard[name]}" for name in names)
+
+    return read
+
+
+def _containers(read: Callable[[JsonObject], str]) -> Callable[[JsonObject], str]:
+    return lambda body: ",".join(read(one) for one in body["spec"]["template"]["spec"]["containers"])
+
+
+_WIDE: dict[str, list[Column]] = {
+    "pods": [
+        ("IP", "string", _path("status", "podIP")),
+        ("Node", "string", _path("spec", "nodeName")),
+        ("Nominated Node", "string", _path("status", "nominatedNodeName")),
+        ("Readiness Gates", "string", lambda body: "<none>"),
+    ],
+    "statefulsets.apps": [
+        ("Containers", "string", _containers(lambda one: str(one["name"]))),
+        ("Images", "string", _containers(lambda one: str(one["image"]))),
+    ],
+}
+"""Columns that `-o wide` adds."""
 _BUILTIN: dict[str, list[Column]] = {
     "pods": [
         ("Ready", "string", _pod_ready),
@@ -149,6 +187,9 @@ _BUILTIN: dict[str, list[Column]] = {
         ("Restarts", "integer", _pod_restarts),
     ],
     "statefulsets.apps": [("Ready", "string", _ready)],
+    "nodes": [("Status", "string", _node_status)],
+    "resourcequotas": [("Request", "string", _quota_usage("")), ("Limit", "string", _quota_usage("limits."))],
+    "leases.coordination.k8s.io": [("Holder", "string", _path("spec", "holderIdentity", default=""))],
     "deployments.apps": [
         ("Ready", "string", _ready),
         ("Up-to-date", "integer", _path("status", "updatedReplicas", default=0)),

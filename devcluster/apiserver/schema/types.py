@@ -125,6 +125,11 @@ class TypeTable:
             node.preserve_unknown = True
         return node
 
+    def definition(self, name: str) -> JsonObject | str:
+        """The compact form of a type: the kind of a scalar, or a struct's properties and rules."""
+        found: JsonObject | str = self._definitions[name]
+        return found
+
     def _build(self, spec: JsonObject | str) -> Node:
         if isinstance(spec, str):
             if spec.startswith("#"):
