@@ -20,7 +20,7 @@ from projects.models import FoundCluster, Inventory, Orphan, Project, read_inven
 from projects.pages.forms import ProjectNameField
 from projects.pages.guards import strict_policy
 from projects.pages.layout import layout_context
-from projects.services.adoption import Adoptable, may_adopt, request_adopt, request_adopt_for_new
+from projects.services.adoption import Adoptable, projects_for_adoption, request_adopt, request_adopt_for_new
 from projects.services.inventory import request_inventory
 
 # Opening the page requests a new inventory when the last one is older.
@@ -51,7 +51,7 @@ class AdoptForm(forms.Form):
 
     def __init__(self, *args: Any, cluster: FoundCluster, may_add: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        projects = may_adopt(Adoptable.of(cluster))
+        projects = projects_for_adoption(Adoptable.of(cluster))
         suggested = projects.filter(kubernetes_name=cluster.hint).first() if cluster.hint else None
         choice = self.fields["project"]
         assert isinstance(choice, forms.ModelChoiceField)  # noqa: S101 - declared above  # nosec B101

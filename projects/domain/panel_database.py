@@ -71,15 +71,15 @@ def explain_unusable(error: BaseException | None) -> str:
     for name, sentence in _BY_SQLITE_CODE.items():
         if code == name or code.startswith(f"{name}_"):
             return sentence
-    said = str(error).lower()
+    text = str(error).lower()
     if code == "SQLITE_ERROR":
         # SQLite has one code for a missing table and for a wrong statement.
-        return _SCHEMA if "no such table" in said or "no such column" in said else ""
+        return _SCHEMA if "no such table" in text or "no such column" in text else ""
     if sqlstate:
         return ""
     # Without a code it is the connection: the server is gone, or was never reached.
     if isinstance(error, OperationalError | InterfaceError):
-        return _UNUSABLE if "lock" in said else _UNREACHABLE
+        return _UNUSABLE if "lock" in text else _UNREACHABLE
     return ""
 
 

@@ -34,7 +34,7 @@ class Adoptable:
         return (database.namespace, database.name) == (self.namespace, self.name)
 
 
-def may_adopt(cluster: Adoptable) -> models.QuerySet[Project]:
+def projects_for_adoption(cluster: Adoptable) -> models.QuerySet[Project]:
     """Return the projects that can adopt the Cluster: those in its namespace that have no database yet."""
     projects = Project.objects.present().filter(namespace=cluster.namespace).exclude(desired_state=DesiredState.DELETED)
     if cluster.claimed_by:

@@ -69,7 +69,7 @@ BUGS = (
     Bug(
         "the owner label is ignored",
         "Cluster labelled as a stranger's",
-        (Edit(running._decide_database, "cluster.owner not in (None, desired.uid) or (", "False or ("),),
+        (Edit(running._decide_database, "cluster.owner not in (None, desired.uid) or ", "False or "),),
     ),
     Bug(
         "a Cluster labelled for another project is used",
@@ -77,7 +77,7 @@ BUGS = (
         (
             Edit(names.find_existing_cluster, "project_id_of(cluster.labels) in (None, str(uid))", "True"),
             Edit(observe._find_existing_database, 'labels=f"!{PROJECT_ID_LABEL}"', 'labels=""'),
-            Edit(running._decide_database, "cluster.owner not in (None, desired.uid) or (", "False or ("),
+            Edit(running._decide_database, "cluster.owner not in (None, desired.uid) or ", "False or "),
         ),
     ),
     Bug(
