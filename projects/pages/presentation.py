@@ -108,6 +108,8 @@ def next_action(project: Project, user: Person) -> NextAction | None:
             return NextAction("fix-and-retry", "Fix the problem above, then retry.")
         case Phase.WAITING | Phase.CREATING | Phase.DELETING | Phase.RUNNING if needs_person:
             return NextAction("fix", "Fix the problem above. The panel keeps checking and continues automatically.")
+        case Phase.FAILED if not may_provision and project.reason == Reason.DEADLINE_EXCEEDED:
+            return NextAction("ask", "The owner or an Operator can retry.")
         case Phase.FAILED if not may_provision:
             return NextAction(
                 "ask", "Still monitoring; recovers automatically. The owner or an Operator can restart the timer."
