@@ -307,7 +307,7 @@ class TestRules:
         assert (answer.status, answer.reason) == (409, "Conflict")
         assert "the object has been modified" in answer.message
 
-    def test_an_unknown_field_is_refused(self, api: Rest, path: str) -> None:
+    def test_unknown_field_is_refused(self, api: Rest, path: str) -> None:
         """Apply needs to know the type of each field, whatever fieldValidation says."""
         answer = _apply(api, path, configmap("a", nope=1))
         assert answer.status == 500

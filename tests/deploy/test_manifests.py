@@ -288,7 +288,7 @@ def test_roles_have_no_wildcard_and_no_cluster_scope():
         assert (subject["name"], subject["namespace"]) == (account["name"], account["namespace"])
 
 
-def test_what_doctor_reads_cluster_wide_is_granted_and_no_more():
+def test_doctor_gets_exactly_its_cluster_wide_permissions():
     """The dry runs and the doctor may list these kinds, none of which holds a secret."""
     (role,) = [item for item in EXAMPLE if item["kind"] == "ClusterRole"]
     (binding,) = [item for item in EXAMPLE if item["kind"] == "ClusterRoleBinding"]

@@ -35,7 +35,7 @@ def runs(project: Path) -> bool:
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
-def test_a_python_that_changed_under_the_environment_rebuilds_it(project: Path) -> None:
+def test_changed_python_rebuilds_the_environment(project: Path) -> None:
     assert "Making .venv" in make(project, "setup")
     assert make(project, "setup") == ""
     # Removed: the links of the environment lead nowhere.
@@ -53,7 +53,7 @@ def test_a_python_that_changed_under_the_environment_rebuilds_it(project: Path) 
     assert make(project, "setup") == ""
 
 
-def test_a_link_that_leads_nowhere_is_one_sentence(project: Path) -> None:
+def test_dangling_link_is_explained(project: Path) -> None:
     (project / ".venv").symlink_to("/nonexistent/venv")
     said = make(project, "setup", code=2)
     sentence = ".venv is a link to /nonexistent/venv, which does not exist. Remove the link, then run make again."

@@ -67,7 +67,7 @@ def await_served(port: int) -> None:
     wait_for(lambda: is_served(port), timeout_s=START_TIMEOUT_S, explain=lambda: "The panel is not served.")
 
 
-def test_a_panel_under_nohup_survives_its_terminal_and_its_reader(tmp_path: Path, repository: Path) -> None:
+def test_panel_under_nohup_survives_its_terminal(tmp_path: Path, repository: Path) -> None:
     with up(tmp_path, repository, (signal.SIGHUP, signal.SIGINT), PYTHONIOENCODING="latin-1") as (port, process):
         assert process.stdout is not None
         assert process.stdout.readline()

@@ -88,7 +88,7 @@ def test_apply_on_the_server_side_keeps_owners(kubectl):
     assert 'conflict with "one": .data.k' in other
 
 
-def test_an_unknown_field_is_refused(kubectl):
+def test_unknown_field_is_refused(kubectl):
     body = {**database("odd"), "spec": {**cluster_spec(), "no-such-field": 1}}
     assert 'unknown field "spec.no-such-field"' in apply(kubectl, body, code=1)
 
@@ -168,7 +168,7 @@ def test_objects_that_kubectl_builds_arrive_whole(kubectl):
     assert kubectl("create", "token", "default").count(".") == 2
 
 
-def test_a_quota_refuses_and_is_described(kubectl):
+def test_quota_refuses_and_is_described(kubectl):
     kubectl("create", "namespace", "full")
     kubectl("create", "quota", "none", "-n", "full", "--hard=count/clusters.apps.kubeblocks.io=0")
     wait_for(
@@ -179,7 +179,7 @@ def test_a_quota_refuses_and_is_described(kubectl):
     assert kubectl("delete", "namespace", "full") == 'namespace "full" deleted\n'
 
 
-def test_a_watch_prints_what_comes(kubectl, cluster):
+def test_watch_prints_changes(kubectl, cluster):
     command = ["kubectl", "--kubeconfig", str(cluster.kubeconfig), "get", "configmaps", "--watch-only", "-o", "name"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watching:
         try:

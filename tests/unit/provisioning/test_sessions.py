@@ -24,7 +24,7 @@ def test_only_expired_sessions_are_deleted():
     assert list(Session.objects.values_list("session_key", flat=True)) == ["live"]
 
 
-def test_the_schedule_is_daily_and_exists_once():
+def test_schedule_is_daily_and_exists_once():
     tasks.ensure_schedules()
     tasks.ensure_schedules()
     schedule = Schedule.objects.get(func="provisioning.tasks.clear_sessions")

@@ -39,7 +39,7 @@ def victim(provisioned):
     return provisioned
 
 
-def test_a_relabelled_cluster_is_not_captured_by_another_project(victim, unique_name):
+def test_relabelled_cluster_is_not_captured_by_another_project(victim, unique_name):
     attacker = add_project(f"{unique_name}a", actor="mallory")
     relabel(victim.database.name, attacker)
     request_provision(attacker, actor="mallory", may_adopt=True)
@@ -48,7 +48,7 @@ def test_a_relabelled_cluster_is_not_captured_by_another_project(victim, unique_
     assert attacker.database.connection.password != victim.database.connection.password
 
 
-def test_a_relabelled_cluster_is_not_deleted_with_another_project(victim, unique_name):
+def test_relabelled_cluster_is_not_deleted_with_another_project(victim, unique_name):
     attacker = add_project(f"{unique_name}a", actor="mallory")
     request_provision(attacker, actor="mallory")
     attacker = follow(attacker, is_running)
@@ -59,7 +59,7 @@ def test_a_relabelled_cluster_is_not_deleted_with_another_project(victim, unique
     assert "deletionTimestamp" not in cluster_called(victim.database.name)["metadata"]
 
 
-def test_a_labelled_cluster_without_a_row_needs_somebody_who_may_adopt(cluster, unique_name):
+def test_labelled_cluster_without_a_row_needs_permission_to_adopt(cluster, unique_name):
     owner = add_project(f"{unique_name}o", actor="ada")
     request_provision(owner, actor="ada")
     owner = follow(owner, is_running)
@@ -80,7 +80,7 @@ def test_a_labelled_cluster_without_a_row_needs_somebody_who_may_adopt(cluster, 
     assert cluster_called(name) is not None
 
 
-def test_a_cluster_that_takes_a_name_is_not_the_one_that_had_it(provisioned):
+def test_new_cluster_of_the_same_name_is_another_one(provisioned):
     """Somebody deletes the project's Cluster and makes another under its name, with all of its labels."""
     name, client = provisioned.database.name, connect()
     before = cluster_called(name)
@@ -108,7 +108,7 @@ def test_a_cluster_that_takes_a_name_is_not_the_one_that_had_it(provisioned):
 
 
 @pytest.mark.parametrize("kind", [SECRET, SERVICE, PVC, INGRESS, STATEFULSET], ids=lambda kind: kind.name)
-def test_an_object_with_copied_labels_outlives_the_project(provisioned, unique_name, kind):
+def test_object_with_copied_labels_outlives_the_project(provisioned, unique_name, kind):
     labels = {**owner_labels(provisioned.kubernetes_name, provisioned.uid), INSTANCE_LABEL: provisioned.sandbox.name}
     name = f"{unique_name}-theirs"
     bodies: dict[str, dict[str, Any]] = {
@@ -145,7 +145,7 @@ def test_an_object_with_copied_labels_outlives_the_project(provisioned, unique_n
     client.delete(kind, "default", name)
 
 
-def test_a_service_that_takes_the_sandbox_s_name_outlives_the_project(provisioned):
+def test_service_with_the_sandboxs_name_outlives_the_project(provisioned):
     name, client = provisioned.sandbox.name, connect()
     labels = dict(labels_of(client.get_or_none(SERVICE, "default", name)))
     client.delete(SERVICE, "default", name)
@@ -159,7 +159,7 @@ def test_a_service_that_takes_the_sandbox_s_name_outlives_the_project(provisione
     client.delete(SERVICE, "default", name)
 
 
-def test_helm_objects_with_the_same_instance_label_do_not_hold_up_a_deletion(provisioned):
+def test_helm_objects_with_the_same_label_delay_no_deletion(provisioned):
     client, name = connect(), provisioned.database.name
     for managed_by in ("Helm", "kubeblocks"):
         secret = f"release-{managed_by.lower()}-{provisioned.pk}"
