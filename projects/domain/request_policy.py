@@ -64,7 +64,7 @@ _NAME_NOT_REUSABLE = Refusal(
 _ALREADY_DELETED = Refusal("Deleted", "{name} is already deleted. Nothing that the panel created for it is left.")
 _ALREADY_FORGOTTEN = Refusal(
     "Forgotten",
-    "{name} was already forgotten. Its timeline and the page Orphaned objects list what it left in the cluster.",
+    "{name} was already forgotten. Its events and the page Orphaned objects list what it left in the cluster.",
 )
 _PASSWORD_GONE = Refusal("Deleted", "{name} is deleted, and its password is no longer stored.")
 _ADOPT_FOR_ANOTHER = Refusal("Deleted", "{name} is deleted. Adopt the cluster for another project.")

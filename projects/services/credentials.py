@@ -16,7 +16,7 @@ def reveal_credentials(project: Project, *, actor: str, reason: str) -> Connecti
     """
     reason = one_line(reason, 200)
     if not reason:
-        raise RefusedRequestError("Say why you need the credentials. The reason is recorded in the project's timeline.")
+        raise RefusedRequestError("Enter a reason. It is recorded in the project's events.")
     database = project.database
     connection = database.connection if database else None
     if database is None or connection is None:

@@ -292,10 +292,10 @@ def _explain_discarded(row: DatabaseCluster, lost: Collection[str], actor: str) 
     if row.rotation_begun_at is None:
         return (
             f"{actor} discarded the new password of {row.name}, whose key is lost, before the server had it. The "
-            "rotation is cancelled. Press “Change the password…” to start another one."
+            "rotation is cancelled. Press “Rotate password…” to start another one."
         )
     return (
         f"{actor} discarded the new password of {row.name}, whose key is lost. The server may already have it: the "
-        "panel connects with the password in the Secret. If that is accepted, press “Change the password…” to start "
+        "panel connects with the password in the Secret. If that is accepted, press “Rotate password…” to start "
         "another rotation; if not, set the Secret's password with psql in the database's Pod."
     )

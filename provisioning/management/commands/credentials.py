@@ -20,7 +20,7 @@ from provisioning.management.summary import credentials_of
 class Command(PanelCommand):
     help = (
         "Show the captured credentials of a project's database. The password is masked; --reveal shows it, and records "
-        "the user and the reason in the project's timeline."
+        "the user and the reason in the project's events."
     )
     examples = (
         "credentials shop",
@@ -32,7 +32,7 @@ class Command(PanelCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("name", metavar="NAME")
         parser.add_argument("--reveal", action="store_true", help="show the password; requires --reason")
-        parser.add_argument("--reason", default="", metavar="TEXT", help="why you need it; recorded in the timeline")
+        parser.add_argument("--reason", default="", metavar="TEXT", help="why you need it; recorded in the events")
         parser.add_argument(
             "--format",
             choices=("url", "env", "json"),
@@ -44,7 +44,7 @@ class Command(PanelCommand):
         if reveal and not reason.strip():
             raise command_error(
                 WRONG_USAGE,
-                "Say why you need the credentials with --reason TEXT. It is recorded in the project's timeline.",
+                "Say why you need the credentials with --reason TEXT. It is recorded in the project's events.",
             )
         if reason and not reveal:
             raise command_error(WRONG_USAGE, "--reason works only with --reveal. Add --reveal to see the password.")

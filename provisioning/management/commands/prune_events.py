@@ -41,5 +41,5 @@ class Command(PanelCommand):
         removed = prune_events(days, now)
         message = f"Deleted {removed} events that were older than {days} days."
         if removed:
-            record_bulk_action(Event, "EventsPruned", "timelines", message)
+            record_bulk_action(Event, "EventsPruned", "events", message)
         self.stdout.write(message)
