@@ -1,9 +1,14 @@
-"""System checks of the settings."""
+"""System checks of the settings and of the database."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, register
+from django.core.checks import CheckMessage, Error, Tags, register
+from django.db import DatabaseError
+from django.db.migrations.exceptions import BadMigrationError
+
+from provisioning.schema import explain_unknown, list_unknown_migrations
 
 
 @register
@@ -25,3 +30,18 @@ def check_queue(**_: Any) -> list[CheckMessage]:
             id="provisioning.E001",
         )
     ]
+
+
+@register(Tags.database)
+def check_schema(databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """Check that no newer version has migrated the databases. `migrate` runs this check, and so do Pods that wait for
+    migrations."""
+    found: list[CheckMessage] = []
+    for alias in databases or ():
+        try:
+            unknown = list_unknown_migrations(alias)
+        except (DatabaseError, BadMigrationError):
+            continue  # the command itself says it
+        if unknown:
+            found.append(Error(explain_unknown(unknown), id="provisioning.E002"))
+    return found

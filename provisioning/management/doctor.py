@@ -9,7 +9,6 @@ from django.contrib.auth.models import Group
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connection
 from django.db.migrations.exceptions import BadMigrationError
-from django.db.migrations.executor import MigrationExecutor
 
 from projects.confidential import keyring
 from projects.confidential.encrypted_fields import UndecryptableValueError, decrypt, encrypt
@@ -27,6 +26,7 @@ from provisioning.management.findings import Finding, Verdict, failed, ok, warni
 from provisioning.management.hints import how_to_start
 from provisioning.management.next_provisioning import examine_next_provisioning
 from provisioning.reconcile.sandbox_spec import build_spec
+from provisioning.schema import explain_unknown, list_pending_migrations, list_unknown_migrations
 
 _LEAST_FREE_BYTES = 1_000_000_000
 
@@ -80,16 +80,17 @@ def _examine_encryption() -> Finding:
 
 def _examine_database() -> Finding:
     try:
-        executor = MigrationExecutor(connection)
-        pending = executor.migration_plan(executor.loader.graph.leaf_nodes())
-        if not pending:
+        pending, unknown = list_pending_migrations(), list_unknown_migrations()
+        if not pending and not unknown:
             heartbeats.prove_database_writable()
     except DatabaseError as error:
         return failed("database", explain_database_error(error))
     except BadMigrationError as error:
         return failed("database", f"The migrations can't be read: {error}. Check that the installation is complete.")
+    if unknown:
+        return failed("database", explain_unknown(unknown))
     if pending:
-        names = ", ".join(f"{migration.app_label}.{migration.name}" for migration, _ in pending[:3])
+        names = ", ".join(pending[:3])
         return failed(
             "database", f"{len(pending)} migrations are not applied ({names} …). Run `manage.py migrate` or `make run`."
         )

@@ -20,6 +20,7 @@ from projects.models import Project
 from provisioning.management.console import explain_database_error, explain_invalid
 from provisioning.management.supervisor import ManagedProcess, SupervisorError, process_start_time
 from provisioning.models import ProcessLease
+from provisioning.schema import explain_unknown, list_unknown_migrations
 
 # The name of the project that a first start adds.
 SAMPLE = "demo"
@@ -87,6 +88,8 @@ def prepare_database() -> None:
     from provisioning.tasks import ensure_schedules
 
     try:
+        if unknown := list_unknown_migrations():
+            raise SupervisorError(explain_unknown(unknown))
         call_command("migrate", interactive=False, verbosity=0)
     except DatabaseError as error:
         raise SupervisorError(explain_database_error(error)) from None
