@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.hostile.server import HostileServer, hostile_server, write_kubeconfig
+from tests.hostile.server import HostileServer, hostile_server
+from tests.support.kubeconfig import write_kubeconfig
 
 
 @pytest.fixture(scope="session")
@@ -16,5 +17,5 @@ def _hostile() -> Iterator[HostileServer]:
 @pytest.fixture
 def hostile(_hostile: HostileServer, use_cluster, tmp_path, settings) -> HostileServer:
     settings.KUBE_REQUEST_TIMEOUT_S, _hostile.keeps_open = 0.5, False
-    use_cluster(write_kubeconfig(tmp_path / "kubeconfig", _hostile.url))
+    use_cluster(write_kubeconfig(tmp_path / "kubeconfig", {"server": _hostile.url}, {"token": "canary-token"}))
     return _hostile

@@ -6,10 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
-
-import yaml
 
 # The answer, whole or in parts; it ends where the panel closes the connection.
 Bytes = bytes | Iterable[bytes]
@@ -81,13 +78,3 @@ def http(body: bytes, status: int = 200, headers: str = "") -> bytes:
 
 def http_json(value: Any, status: int = 200) -> bytes:
     return http(json.dumps(value).encode("utf-8", "surrogatepass"), status)
-
-
-def write_kubeconfig(path: Path, url: str) -> Path:
-    named = {
-        "contexts": [{"name": "here", "context": {"cluster": "here", "user": "me"}}],
-        "clusters": [{"name": "here", "cluster": {"server": url}}],
-        "users": [{"name": "me", "user": {"token": "canary-token"}}],
-    }
-    path.write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "Config", "current-context": "here", **named}))
-    return path

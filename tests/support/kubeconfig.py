@@ -1,6 +1,7 @@
-"""Read a kubeconfig as a client of an API server does."""
+"""Write a kubeconfig, and read one as a client of an API server does."""
 
 import base64
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,20 @@ from tests.support.rest import Access
 
 class KubeconfigError(Exception):
     """The kubeconfig can't be used; the text says why."""
+
+
+def write_kubeconfig(path: Path, cluster: Mapping[str, Any], user: Mapping[str, Any]) -> Path:
+    """Write a kubeconfig with one context, of a cluster entry (`{"server": …}`) and a user entry (`{"token": …}`)."""
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "here",
+        "contexts": [{"name": "here", "context": {"cluster": "here", "user": "me"}}],
+        "clusters": [{"name": "here", "cluster": dict(cluster)}],
+        "users": [{"name": "me", "user": dict(user)}],
+    }
+    path.write_text(yaml.safe_dump(config))
+    return path
 
 
 def load_kubeconfig(path: Path, scratch: Path) -> Access:

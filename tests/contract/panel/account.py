@@ -5,6 +5,7 @@ from typing import Any
 
 import yaml
 
+from tests.support.kubeconfig import write_kubeconfig
 from tests.support.rest import Object, Rest
 
 BASE = Path(__file__).resolve().parents[3] / "deploy" / "base"
@@ -51,18 +52,8 @@ def token_of(api: Rest, namespace: str, account: str = QUEUE) -> str:
     return str(answer["status"]["token"])
 
 
-def write_kubeconfig(folder: Path, cluster: Object, token: str) -> Path:
-    """Write a kubeconfig for a cluster entry (`{"server": …}`) whose token stands in a file of its own."""
+def write_account(folder: Path, cluster: Object, token: str) -> Path:
+    """Write a kubeconfig for a cluster entry (`{"server": …}`), with the token in its own file."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "token").write_text(token)
-    path = folder / "kubeconfig"
-    config = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "panel",
-        "contexts": [{"name": "panel", "context": {"cluster": "panel", "user": "panel"}}],
-        "clusters": [{"name": "panel", "cluster": cluster}],
-        "users": [{"name": "panel", "user": {"tokenFile": "token"}}],
-    }
-    path.write_text(yaml.safe_dump(config))
-    return path
+    return write_kubeconfig(folder / "kubeconfig", cluster, {"tokenFile": "token"})

@@ -11,7 +11,7 @@ from provisioning.kube.config import load_access
 from provisioning.kube.kinds import POD
 from tests.contract.conftest import eventually
 from tests.contract.panel import steps
-from tests.contract.panel.account import install, token_of, write_kubeconfig
+from tests.contract.panel.account import install, token_of, write_account
 from tests.contract.panel.clusters import PanelCluster, open_cluster
 from tests.support.kubeconfig import load_kubeconfig
 from tests.support.rest import Access, Rest
@@ -59,7 +59,7 @@ def account_kubeconfig(panel_cluster: PanelCluster, api: Rest, tmp_path_factory:
     authority = cluster.get("certificate-authority")
     if authority:
         cluster["certificate-authority"] = str(panel_cluster.kubeconfig.parent / authority)
-    return write_kubeconfig(tmp_path_factory.mktemp("account"), cluster, token_of(api, panel))
+    return write_account(tmp_path_factory.mktemp("account"), cluster, token_of(api, panel))
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from provisioning.management.findings import Finding, Verdict
 from provisioning.objects.manifests import CLUSTER_V1
 from provisioning.watch.watcher import Watcher
 from tests.contract.conftest import Place, eventually
-from tests.contract.panel.account import QUEUE, WATCHER, WEB, install, token_of, write_kubeconfig
+from tests.contract.panel.account import QUEUE, WATCHER, WEB, install, token_of, write_account
 from tests.contract.panel.recorder import Permission, Recorder, recording
 from tests.support.passes import follow, is_running
 from tests.support.rest import Access, Object, Rest
@@ -87,7 +87,7 @@ def watcher(
     """The watcher's account, and a client that uses it."""
     with recording(access) as recorder:
         use_cluster(
-            write_kubeconfig(tmp_path / "watcher", {"server": recorder.url}, token_of(api, panel_namespace, WATCHER))
+            write_account(tmp_path / "watcher", {"server": recorder.url}, token_of(api, panel_namespace, WATCHER))
         )
         yield Installation(roles[WATCHER], recorder), Kube(load_access())
 
@@ -108,7 +108,7 @@ def installation(
     with recording(access) as recorder:
         settings.KUBE_NAMESPACE, settings.PANEL_COMPONENT = place.name, "queue"
         token = token_of(api, panel_namespace, QUEUE)
-        use_cluster(write_kubeconfig(tmp_path / "queue", {"server": recorder.url}, token))
+        use_cluster(write_account(tmp_path / "queue", {"server": recorder.url}, token))
         # A Role takes a moment until every part of a real server goes by it.
         eventually(lambda: connect().may("list", POD, place.name), bool)
         eventually(lambda: watcher[1].may("watch", SECRET, place.name), bool)

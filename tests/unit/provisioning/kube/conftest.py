@@ -3,10 +3,10 @@
 import sys
 
 import pytest
-import yaml
 
 from provisioning.kube.client import connect
 from provisioning.kube.errors import KubeError
+from tests.support.kubeconfig import write_kubeconfig
 from tests.unit.provisioning.kube.tls_servers import Authority, api_server, proxy_to
 
 NAME = "api.cluster.test"
@@ -53,18 +53,8 @@ def configure(tmp_path, use_cluster, authority, api):
 
     def write(cluster=None, user=None):
         wanted = {"server": api.url, "certificate-authority": str(authority.file), **(cluster or {})}
-        config = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": "here",
-            "contexts": [{"name": "here", "context": {"cluster": "here", "user": "me"}}],
-            "clusters": [
-                {"name": "here", "cluster": {key: value for key, value in wanted.items() if value is not None}}
-            ],
-            "users": [{"name": "me", "user": {"token": "static"} if user is None else user}],
-        }
-        path = tmp_path / "kubeconfig"
-        path.write_text(yaml.safe_dump(config))
+        named = {key: value for key, value in wanted.items() if value is not None}
+        path = write_kubeconfig(tmp_path / "kubeconfig", named, {"token": "static"} if user is None else user)
         use_cluster(path)
         return path
 
