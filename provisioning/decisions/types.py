@@ -58,7 +58,7 @@ class Verification(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What a row is to say. `deadline` is None if nothing is waited for."""
+    """The status to record on a row. `deadline` is None if nothing is waited for."""
 
     phase: Phase
     reason: Reason
@@ -110,7 +110,7 @@ class DriftResponse:
 class Desired:
     """One project's intent, rows and settings.
 
-    `is_new_intent`: no pass has carried out the last request. `may_replace`: that request asked for a database, so a
+    `is_new_intent`: no pass has carried out the last request. `may_replace`: that request included a database, so a
     Cluster that is gone may be replaced. `is_cancelled`: what a request created is to be removed. `is_ended`: no
     deletion or cancellation is in progress.
     """
@@ -186,7 +186,7 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The next action, if there is one, and what the rows are to say until it is done."""
+    """The next action, if there is one, and the status of the rows until it is done."""
 
     action: Action | None
     project: Status

@@ -1,4 +1,4 @@
-"""Effects on a project's sandbox, and the manifests that it is made of."""
+"""Effects on a project's sandbox, and its manifests."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta

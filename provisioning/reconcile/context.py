@@ -134,8 +134,8 @@ class PassContext:
         )
 
     def remember_applied(self, manifests: Iterable[Object], now: datetime, answers: Iterable[Object] = ()) -> None:
-        """Record manifests as they are sent, to find drift later; a Secret's values as keyed digests. The API server's
-        `answers`, in the same order, tell the uids by which the objects are the panel's."""
+        """Record manifests as they are sent, to find drift later, with keyed digests in place of a Secret's values.
+        `answers`: the API server's answers in the same order, for the uids of the objects."""
         self.applied += [
             LastAppliedManifest(
                 project=self.project,

@@ -83,7 +83,7 @@ def _reconcile(lease: Lease) -> PassResult:
 
 
 def observe_and_decide(context: PassContext, now: datetime) -> Decision:
-    """Return the next action, and what the rows are to say. Changes nothing, in the cluster or in the rows.
+    """Return the next action and the status to record. Changes neither the cluster nor the rows.
 
     Raises KubeError, UndecidedClusterError and UndecryptableValueError.
     """

@@ -40,7 +40,7 @@ _POD_PATIENCE = timedelta(seconds=8)
 
 
 def cluster_api(context: PassContext, database: DatabaseCluster) -> Kind:
-    """Return the kind to address a project's Cluster by: the version that it was written with, else one that is served.
+    """Return the kind of a project's Cluster, in the API version that it was written in, else in one that is served.
     Raises KubeError."""
     return cluster_kind(context.kube.cluster_api_version(database.api_version))
 
@@ -135,7 +135,7 @@ def _observe_credentials(
 
 
 def _verify(context: PassContext, connection: Connection) -> None:
-    """Connect, once a pass, unless the settings say otherwise."""
+    """Connect once a pass, unless VERIFY_CONNECTIONS is off."""
     snapshot = context.snapshot
     if settings.VERIFY_CONNECTIONS and snapshot.verified != connection:
         snapshot.verification, snapshot.verification_note = verify_connection(connection)
@@ -225,7 +225,7 @@ def project_environment(project: Project) -> dict[str, str]:
 
 
 def digest_of(variables: Mapping[str, str], connection: Connection, spec: SandboxSpec) -> str:
-    """Return the digest of all that a sandbox is made of: when it changes, the sandbox is restarted."""
+    """Return the digest of a sandbox's environment and spec. The sandbox restarts when it changes."""
     environment = {**sandbox_environment(variables, connection), "": spec.fingerprint}
     return environment_digest(environment, settings.SECRET_KEY)
 

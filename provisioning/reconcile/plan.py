@@ -95,7 +95,7 @@ def plan(
     is_retry: bool = False,
     rotates: bool = False,
 ) -> Plan:
-    """Return the next step of the project's pass, as if a request had been made that is given.
+    """Return the next step of the project's pass, as if the request that the arguments describe had been made.
 
     `desired`: a request for this state, repeated if `is_retry`; `adopted`: its database; `rotates`: a request to rotate
     the password. The project may be unsaved. Raises KubeError, UndecidedClusterError and UndecryptableValueError.

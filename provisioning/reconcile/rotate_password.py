@@ -212,7 +212,7 @@ def _set_password(
     # In a transaction: if the worker stalls after the check of the lease, the server ends the session.
     with session.transaction():
         if not context.lease.has_time_left(timezone.now(), needed):
-            raise _InterruptedError("The rotation took too long for this pass; the next one continues it.")
+            raise _InterruptedError("The rotation took too long for this pass; the next pass continues it.")
         _save(context, database, **values)
         session.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(role, verifier))
 

@@ -75,7 +75,7 @@ def _observe_namespace(
     for item in _list_certificate_secrets(context, sandboxes, namespace):
         _add(remaining, SECRET, namespace, item)
     if doomed_names:
-        # Others use the instance label too, such as Helm; KubeBlocks' own objects also say who manages them.
+        # Helm and others use the instance label as well; the objects of KubeBlocks also have its managed-by label.
         derived = f"{INSTANCE_LABEL} in ({','.join(sorted(doomed_names))}),{MANAGED_BY_LABEL}=kubeblocks"
         for kind in (SECRET, PVC):
             for item in kube.list_objects(kind, namespace, labels=derived):
@@ -161,10 +161,10 @@ def _is_cluster_of(item: Object, rows: Sequence[DatabaseCluster]) -> bool:
 
 
 def _is_ours(kind: Kind, item: Object, sandboxes: set[str], applied: Mapping[tuple[str, str], str]) -> bool:
-    """Whether the panel made an object with the project's label: it is what was last applied under that name, or what
-    Kubernetes made of a sandbox's StatefulSet. Its labels are no proof, since anyone may copy them.
+    """Whether the panel created an object with the project's label: it was applied under this name, or Kubernetes
+    created it for a sandbox's StatefulSet. Labels are no proof, because anyone can copy them.
 
-    `applied` has the uids of what was applied, by kind and name; "" where the uid is unknown.
+    `applied`: the uids of what was applied, by kind and name; "" for an unknown uid.
     """
     name = _name_of(item)
     known = applied.get((kind.name, name))
@@ -173,7 +173,7 @@ def _is_ours(kind: Kind, item: Object, sandboxes: set[str], applied: Mapping[tup
     if kind in (PVC, POD):
         prefix = "home-" if kind is PVC else ""
         return any(re.fullmatch(rf"{prefix}{re.escape(sandbox)}-[0-9]{{1,4}}", name) for sandbox in sandboxes)
-    # Its answer was lost before it could be recorded: only the sandbox's own names, which end in a random part.
+    # The answer was lost before the uid was recorded. Only names with the sandbox's random suffix count then.
     return any(name in (sandbox, f"{sandbox}-env") or name.startswith(f"{sandbox}-") for sandbox in sandboxes) and (
         is_panel_made(labels_of(item), is_cluster=False)
     )

@@ -58,22 +58,23 @@ def verify_connection(connection: Connection) -> tuple[Verification, str]:
 
 
 def explain_authentication(where: str) -> str:
-    """Return what it means that a server wants to authenticate in a way that is not allowed, and what to do."""
+    """Return the message about a server that requires an authentication method that is not allowed."""
     allowed = settings.DATABASE_REQUIRE_AUTH
     return (
-        f"The server at {where} asks for the password in a way that DATABASE_REQUIRE_AUTH ({allowed}) does not allow, "
-        "so it was not sent. If this is not the database, look who changed its Service. If it is: the PostgreSQL addon "
+        f"The server at {where} requires an authentication method that DATABASE_REQUIRE_AUTH ({allowed}) does not "
+        "allow, so the password was not sent. If this is another server, find out who changed the Service. Otherwise: "
+        "the PostgreSQL addon "
         "of KubeBlocks before 1.2 stores md5 hashes for PostgreSQL up to 17; set password_encryption to scram-sha-256 "
         "and set the password again, or allow it with DATABASE_REQUIRE_AUTH=scram-sha-256,md5."
     )
 
 
 def explain_tls(where: str) -> str:
-    """Return what it means that no TLS connection as asked for comes about, and what to do."""
+    """Return the message about a TLS connection that failed."""
     return (
-        f"No connection to {where} with DATABASE_SSLMODE={settings.DATABASE_SSLMODE}: the server has no TLS, or its "
-        "certificate does not fit. Turn TLS on for the Cluster, name the CA in DATABASE_SSLROOTCERT, or choose another "
-        "DATABASE_SSLMODE."
+        f"Can't connect to {where} with DATABASE_SSLMODE={settings.DATABASE_SSLMODE}: the server has no TLS, or its "
+        "certificate is not valid for it. Enable TLS for the Cluster, set its CA in DATABASE_SSLROOTCERT, or choose "
+        "another DATABASE_SSLMODE."
     )
 
 

@@ -51,7 +51,7 @@ def test_missing_namespace_is_reported_once_and_recovers(cluster, unique_name):
         run_pass(project.pk)
     project.refresh_from_db()
     assert (project.phase, project.reason) == (Phase.WAITING, Reason.NAMESPACE_MISSING)
-    assert "Make it" in project.message
+    assert "Create it" in project.message
     assert project.failures == 4
     events = list(project.events.values_list("reason", flat=True))
     assert events.count(Reason.NAMESPACE_MISSING) == 1

@@ -215,7 +215,7 @@ def test_deletion_deletes_certificates_of_its_ingresses(cluster, unique_name, se
     left = {item["metadata"]["name"] for item in client.list_objects(SECRET, "default")}
     assert name not in left
     assert f"{unique_name}-other-tls" in left
-    assert "Kept: backups" in project.events.get(reason="Deleted").message
+    assert "Backups that KubeBlocks made" in project.events.get(reason="Deleted").message
     assert not project.applied.exists()
 
 

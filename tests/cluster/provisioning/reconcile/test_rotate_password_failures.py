@@ -49,7 +49,7 @@ def test_password_set_by_another_person_is_kept(provisioned, cluster):
         session.execute("ALTER ROLE postgres PASSWORD 'th3irs-and-not-ours'")
     write_password(cluster, secret_of(provisioned)["metadata"]["name"], "th3irs-and-not-ours")
     project = follow(provisioned, is_settled)
-    assert "neither the password" in project.events.get(reason="PasswordNotChanged").message
+    assert "neither the current password" in project.events.get(reason="PasswordNotChanged").message
     assert "th3irs-and-not-ours" in assert_one_truth(project)
 
 
