@@ -135,7 +135,7 @@ def test_unreadable_password_in_force_needs_a_person(provisioned, monkeypatch):
     new = begin_change_and_die(provisioned, monkeypatch).password
     DatabaseCluster.objects.filter(project=provisioned).update(pending_password=LOST)
     assert recapture_lost_passwords(actor="maria") == [provisioned.database.name]
-    assert "is not known" in provisioned.events.get(reason="PasswordGivenUp").message
+    assert "may already have it" in provisioned.events.get(reason="PasswordGivenUp").message
     project = follow(provisioned, lambda project: project.reason == Reason.CREDENTIALS_REJECTED)
     assert "psql" in project.message
     assert "does not accept the captured user and password" in project.message
