@@ -1,9 +1,7 @@
-"""The embedded cluster as a whole: API server, KubeBlocks stand-in, StatefulSet controller and kubelet in one event
-loop.
+"""The embedded cluster: API server, KubeBlocks stand-in, StatefulSet controller and kubelet in one event loop.
 
-`run_cluster` serves until told to stop; `EmbeddedCluster` does so in a thread, for tests and benchmarks. Everything
-but the API server itself is a client over HTTP, with an identity of its own, so that requests can be counted by who
-made them.
+`run_cluster` serves until an event is set; `EmbeddedCluster` does so in a thread, for tests and benchmarks. The
+controllers and the kubelet are clients with their own users, so requests can be counted by client.
 """
 
 from __future__ import annotations
@@ -45,17 +43,16 @@ ADMIN = "admin"
 
 
 class ClusterError(Exception):
-    """The embedded cluster cannot start; the text is a sentence for people."""
+    """The embedded cluster can't start. The message says why and what to do."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """How the embedded cluster behaves. Times are seconds.
+    """Options of the embedded cluster. Times are in seconds.
 
-    `port` 0 takes the port of the last time, or any. `running_after_s` and `secret_after_s` count from a Cluster's
-    creation. `postgres` "none": Clusters become Running with nothing behind them. `sandboxes` "simulated": Pods run
-    nothing and are Ready `ready_after_s` after they were seen; "none": nothing runs Pods.
-    `is_ephemeral` removes the databases at the end.
+    `port` 0 takes the last port, or a free one. `running_after_s` and `secret_after_s` count from the creation of a
+    Cluster. `postgres` "none": Clusters become Running without a server. `sandboxes` "simulated": Pods run nothing and
+    become Ready after `ready_after_s`; "none": no Pod is run. `is_ephemeral` removes the databases at the end.
     """
 
     state_dir: Path
@@ -75,19 +72,19 @@ class Options:
 
 @dataclass
 class Running:
-    """A cluster that serves."""
+    """A running cluster."""
 
     server: ApiServer
     url: str
     token: str
     kubeconfig: Path
     authority_file: Path
-    """The certificate that signed the server's."""
+    """The certificate of the authority that signs the server's."""
     client: KubeClient
     problem: str = ""
 
     async def set_scenario(self, name: str, scenario: Scenario | None) -> None:
-        """Set the rule `name` of the KubeBlocks stand-in, or remove it (None)."""
+        """Set the scenario rule `name` of the KubeBlocks stand-in, or remove it (None)."""
         data = {name: scenario.to_yaml() if scenario else None}
         try:
             await self.client.merge_patch(CONFIG_MAPS, CONFIG_MAP, NAMESPACE, {"data": data})
@@ -97,10 +94,10 @@ class Running:
 
 
 def _lock(state_dir: Path) -> IO[str]:
-    """Hold the state directory for this process, until the file is closed."""
+    """Lock the state directory for this process until the file is closed."""
     try:
         state_dir.mkdir(parents=True, exist_ok=True)
-        # Others may pass through to the servers' data, which belongs to another user than root, but not look around.
+        # PostgreSQL runs as another user than root, which has to reach its data but not list this directory.
         state_dir.chmod(0o711)
         handle = (state_dir / "lock").open("a+")
     except OSError as error:
@@ -118,7 +115,7 @@ def _lock(state_dir: Path) -> IO[str]:
 
 
 def _saved_identity(state_dir: Path) -> dict[str, Any]:
-    """What stays the same over restarts: the administrator's token and the last port."""
+    """Return what is kept over restarts: the administrator's token and the last port."""
     path = state_dir / "identity.json"
     try:
         saved = json.loads(path.read_text())
@@ -128,7 +125,7 @@ def _saved_identity(state_dir: Path) -> dict[str, Any]:
 
 
 def build_kubeconfig(url: str, token: str, authority_pem: str = "") -> str:
-    """A kubeconfig for one user; `authority_pem` is what an https server's certificate is checked against."""
+    """Return a kubeconfig for one user. `authority_pem` is the certificate authority of an https server."""
     name = "devcluster"
     cluster = {"server": url}
     if authority_pem:
@@ -175,9 +172,9 @@ async def _start_server(
 async def run_cluster(
     options: Options, *, stop_event: asyncio.Event, on_ready: Callable[[Running], Awaitable[None] | None] | None = None
 ) -> None:
-    """Serve until `stop_event` is set; `on_ready` is called when everything runs and the kubeconfig is written.
+    """Serve until `stop_event` is set. Calls `on_ready` when everything runs and the kubeconfig is written.
 
-    Raises ClusterError with a sentence if it cannot start.
+    Raises ClusterError if the cluster can't start.
     """
     with _lock(options.state_dir):
         identity = _saved_identity(options.state_dir)
@@ -227,7 +224,7 @@ def _stand_in_options(options: Options) -> StandInOptions:
 
 
 class EmbeddedCluster:
-    """An embedded cluster in a thread of its own. `with EmbeddedCluster(Options(state_dir=…)) as cluster: …`."""
+    """An embedded cluster in its own thread: `with EmbeddedCluster(Options(state_dir=…)) as cluster: …`."""
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -239,21 +236,21 @@ class EmbeddedCluster:
         self._errors: list[Exception] = []
 
     def start(self, timeout_s: float = 60.0) -> Self:
-        """Returns when everything serves. ClusterError or TimeoutError otherwise."""
+        """Start the cluster and wait until it serves. Raises ClusterError or TimeoutError."""
         self._is_up.clear()
         self._errors.clear()
         self._thread = threading.Thread(target=self._serve, name="embedded-cluster", daemon=True)
         self._thread.start()
         if not self._is_up.wait(timeout_s):
             self.stop()
-            raise TimeoutError(f"The embedded cluster was not up within {timeout_s} s.")
+            raise TimeoutError(f"The embedded cluster did not start within {timeout_s} s.")
         if self._errors:
             self._thread.join()
             raise self._errors[0]
         return self
 
     def stop(self, timeout_s: float = 60.0) -> None:
-        """Ends everything that it started; the state stays."""
+        """Stop the cluster. The state is kept."""
         if self._loop is not None and self._stop_event is not None:
             with contextlib.suppress(RuntimeError):  # the loop is closed already
                 self._loop.call_soon_threadsafe(self._stop_event.set)
@@ -275,7 +272,7 @@ class EmbeddedCluster:
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(self._main())
-        except Exception as error:  # noqa: BLE001 - carried over to the thread that called start()
+        except Exception as error:  # noqa: BLE001 - start() raises it in its thread
             self._errors.append(error)
         finally:
             self._is_up.set()
@@ -309,7 +306,7 @@ class EmbeddedCluster:
 
     @property
     def authority_file(self) -> Path:
-        """What a client of the cluster trusts: the certificate that signed the server's, in PEM."""
+        """The certificate of the authority that clients have to trust, in PEM."""
         return self.running.authority_file
 
     @property
@@ -318,12 +315,11 @@ class EmbeddedCluster:
 
     @property
     def faults(self) -> Faults:
-        """Fault injection of the API server, see faults.py."""
+        """The faults of the API server; see apiserver/http/faults.py."""
         return self.server.faults
 
     def set_scenario(self, name: str, scenario: Scenario | None) -> None:
-        """Set a rule of the KubeBlocks stand-in, or remove it (None); it applies from the moment this returns, or
-        soon after."""
+        """Set a scenario rule of the KubeBlocks stand-in, or remove it (None). It takes effect shortly afterwards."""
         if self._loop is None:
             raise RuntimeError("The embedded cluster is not running.")
         asyncio.run_coroutine_threadsafe(self.running.set_scenario(name, scenario), self._loop).result(10)

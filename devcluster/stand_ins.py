@@ -1,6 +1,6 @@
-"""All stand-ins together, as clients of whichever API server: the embedded one, or a real kube-apiserver.
+"""Runs the stand-ins as clients of an API server: the embedded one, or a real kube-apiserver.
 
-A real control plane brings its own StatefulSet controller, so `with_statefulsets` is for the embedded server only.
+Set `with_statefulsets` only for the embedded server: a real control plane has its own StatefulSet controller.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ STAND_INS = ("kubeblocks", "statefulsets", "kubelet")
 
 @dataclass(frozen=True)
 class StandInOptions:
-    """How the stand-ins behave; the fields mean what they mean in cluster.Options."""
+    """Options of the stand-ins; see cluster.Options."""
 
     state_dir: Path
     timing: Timing
@@ -42,10 +42,10 @@ async def run_stand_ins(
     stop_event: asyncio.Event,
     on_ready: Callable[[str], Awaitable[None]],
 ) -> None:
-    """Run until `stop_event` is set; then everything that was started has ended.
+    """Run until `stop_event` is set, then end all processes.
 
-    `connect(name)` gives the client of each of STAND_INS. `on_ready(problem)` is called once all have seen what exists;
-    `problem` is a sentence when this machine cannot run PostgreSQL, else empty.
+    `connect(name)` returns the client of each of STAND_INS. `on_ready(problem)` is called after the first list of all
+    resources. `problem` is a sentence if this machine can't run PostgreSQL, else "".
     """
     async with AsyncExitStack() as stack:
         children = Children()
@@ -95,7 +95,7 @@ async def _run_parts(
             await asyncio.wait({stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:
             if task.done():
-                await task  # a part that ends by itself has failed: say why
+                await task  # it has failed: raise its exception
     finally:
         for task in (stopping, readying, *tasks):
             task.cancel()

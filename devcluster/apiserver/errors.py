@@ -1,6 +1,6 @@
 """Errors of the Kubernetes API.
 
-Each becomes a `Status` object with the reason, message and details of the real server (v1.36).
+Each error becomes a `Status` object with the reason, message and details of the real server (v1.36).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ Cause = dict[str, str]
 
 
 class ApiError(Exception):
-    """One failed request. `code` is the HTTP status; the rest fills `Status` of `v1`."""
+    """A refused or failed request. `code` is the HTTP status; the other fields are those of a v1 `Status`."""
 
     def __init__(
         self,
@@ -31,10 +31,10 @@ class ApiError(Exception):
         self.details = details
         self.headers = headers or {}
         self.list_metadata: JsonObject = {}
-        """`metadata` of the Status: a fresh continue token beside a 410."""
+        """`metadata` of the Status, for example a new continue token with a 410."""
 
     def to_status(self) -> JsonObject:
-        """The JSON body of the answer."""
+        """Return the JSON body of the response."""
         status: JsonObject = {
             "kind": "Status",
             "apiVersion": "v1",
@@ -51,12 +51,12 @@ class ApiError(Exception):
 
 
 def qualified(resource: str, group: str) -> str:
-    """`statefulsets` and `apps` → `statefulsets.apps`; core resources stay bare."""
+    """Return `statefulsets.apps` for `statefulsets` and `apps`. Core resources have no suffix."""
     return f"{resource}.{group}" if group else resource
 
 
 def build_details(group: str, kind: str, name: str = "", **more: Any) -> JsonObject:
-    """`details` of a Status; empty parts are left out as the real server does."""
+    """Return the `details` of a Status. Empty fields are left out, as on the real server."""
     details: JsonObject = {}
     if name:
         details["name"] = name
@@ -82,7 +82,7 @@ def forbidden(group: str, resource: str, name: str, why: str) -> ApiError:
 
 
 def page_not_found() -> ApiError:
-    """A path that no resource serves. The real server answers plain text on some of these; see `server`."""
+    """404 for a path that no resource serves. For some paths the real server returns plain text instead."""
     return ApiError(404, "NotFound", "the server could not find the requested resource", details={})
 
 
@@ -102,7 +102,7 @@ def method_not_allowed() -> ApiError:
 
 
 MEDIA_TYPES = "application/json, application/yaml, application/vnd.kubernetes.protobuf"
-"""What the real server offers; protobuf is named in texts only, this server does not speak it."""
+"""Media types in the messages of the real server. This server reads protobuf, but does not write it."""
 
 
 def not_acceptable() -> ApiError:
@@ -111,7 +111,7 @@ def not_acceptable() -> ApiError:
 
 
 def failure(code: int, message: str) -> ApiError:
-    """A Status without reason: what the real server answers when a plain Go error reaches its top."""
+    """Return a Status without reason, which the real server sends for a Go error that is no API error."""
     return ApiError(code, "", message)
 
 
@@ -153,7 +153,7 @@ def unsupported_media_type() -> ApiError:
 
 
 def unsupported_patch_type(accepted: list[str]) -> ApiError:
-    """Custom resources name the types; built-in ones answer the bare text."""
+    """415. The message names the accepted types for custom resources only."""
     message = (
         f"the body of the request was in an unknown format - accepted media types include: {', '.join(accepted)}"
         if accepted
@@ -163,7 +163,7 @@ def unsupported_patch_type(accepted: list[str]) -> ApiError:
 
 
 def invalid(group: str, kind: str, name: str, causes: list[Cause]) -> ApiError:
-    """422 with one cause a field; the message lists them the way `field.ErrorList` does."""
+    """422 with one cause for each field. The message lists the causes as `field.ErrorList` does."""
     texts: list[str] = []
     for cause in causes:
         field = cause.get("field", "")
@@ -185,7 +185,7 @@ def unprocessable_patch() -> ApiError:
 
 
 def invalid_patch(shown: str, why: str) -> ApiError:
-    """A patch whose result does not decode: 422 on the nameless field `patch`."""
+    """422 for a patch whose result does not decode, on the field `patch`."""
     message = f"Invalid value: {quote_value(shown)}: {why}"
     cause = {"reason": "FieldValueInvalid", "message": message, "field": "patch"}
     return ApiError(422, "Invalid", f' "" is invalid: patch: {message}', details={"causes": [cause]})
@@ -246,7 +246,7 @@ def cause_too_long(field: str, detail: str) -> Cause:
 
 
 def quote_value(value: Any) -> str:
-    """A value as `field.Error` prints it: strings in double quotes, JSON for the rest."""
+    """Return a value as `field.Error` prints it: strings in double quotes, other values as JSON."""
     if isinstance(value, (dict, list)):
         return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
     return json.dumps(value, ensure_ascii=False)

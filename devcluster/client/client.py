@@ -1,7 +1,6 @@
-"""A small asynchronous client of any Kubernetes API server: what the stand-ins use to be ordinary controllers.
+"""A small asynchronous client of a Kubernetes API server, for the stand-ins.
 
-It knows paths, verbs, patches and watches, and nothing about the server behind them, so that the same stand-ins run
-against the embedded server and against a real kube-apiserver. Objects are plain dicts, as they come from JSON.
+It works with the embedded server and with a real kube-apiserver. Objects are plain dicts, as parsed from JSON.
 """
 
 from __future__ import annotations
@@ -26,8 +25,7 @@ APPLY_PATCH = "application/apply-patch+yaml"
 
 @dataclass(frozen=True)
 class Resource:
-    """One collection of the API, for example `Resource("apps", "v1", "statefulsets", "StatefulSet")`. The core group
-    is the empty string."""
+    """A resource of the API: `Resource("apps", "v1", "statefulsets", "StatefulSet")`. The core group is ""."""
 
     group: str
     version: str
@@ -40,7 +38,7 @@ class Resource:
         return f"{self.group}/{self.version}" if self.group else self.version
 
     def path(self, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:
-        """The URL path; without a namespace, that of the collection over all namespaces."""
+        """Return the URL path. Without a namespace: the path of the collection over all namespaces."""
         parts = [f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"]
         if self.namespaced and namespace:
             parts.append(f"namespaces/{namespace}")
@@ -61,8 +59,7 @@ ENDPOINT_SLICES = Resource("discovery.k8s.io", "v1", "endpointslices", "Endpoint
 
 
 class ApiError(Exception):
-    """The API server refused. `status` is the HTTP code, `reason` the CamelCase one of the Status object (may be
-    empty)."""
+    """The API server refused a request. `status` is the HTTP code, `reason` that of the Status object, or ""."""
 
     def __init__(self, status: int, reason: str, message: str) -> None:
         super().__init__(f"{status} {reason}: {message}")
@@ -76,7 +73,7 @@ class NotFoundError(ApiError):
 
 
 class ConflictError(ApiError):
-    """409: changed meanwhile, exists already, or a field belongs to another manager (see `reason`)."""
+    """409: a stale resourceVersion, an existing object, or a field of another manager (see `reason`)."""
 
 
 class GoneError(ApiError):
@@ -97,7 +94,7 @@ def _error(status: int, body: bytes) -> ApiError:
 
 @dataclass(frozen=True)
 class Connection:
-    """Where an API server is and how to be let in. `ssl_context` is None for plain HTTP."""
+    """URL and credentials of an API server. `ssl_context` is None for plain HTTP."""
 
     url: str
     token: str = ""
@@ -105,7 +102,7 @@ class Connection:
 
 
 class KubeClient:
-    """One identity's view of one API server. Use as `async with`; safe for any number of tasks of one event loop."""
+    """A client of one API server with one identity. Use it as `async with`; tasks of one event loop can share it."""
 
     def __init__(self, connection: Connection, *, user_agent: str, request_timeout_s: float = 15.0) -> None:
         self.connection = connection
@@ -117,7 +114,7 @@ class KubeClient:
 
     async def __aenter__(self) -> Self:
         connector = aiohttp.TCPConnector(limit=64, ssl=self.connection.ssl_context or True)
-        # trust_env stays off: proxies of the environment must not come between a stand-in and its own API server.
+        # No trust_env: a proxy of the environment can't reach the API server of this process.
         self._session = aiohttp.ClientSession(headers=self.headers, connector=connector, trust_env=False)
         return self
 
@@ -142,7 +139,7 @@ class KubeClient:
         body: object = None,
         content_type: str = "application/json",
     ) -> Object:
-        """One call. Returns the parsed body; raises ApiError (or a subclass), aiohttp.ClientError or TimeoutError."""
+        """Send a request and return the parsed body. Raises ApiError, aiohttp.ClientError or TimeoutError."""
         headers = self.headers if body is None else {**self.headers, "Content-Type": content_type}
         raw = b"" if body is None else orjson.dumps(body)
         status, answer = await self.exchange(method, path, query or {}, headers, raw)
@@ -151,7 +148,7 @@ class KubeClient:
     async def exchange(
         self, method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str], body: bytes
     ) -> tuple[int, bytes]:
-        """Send one request; return the status and the body of the answer."""
+        """Send a request. Return the status and the body of the response."""
         async with self.session.request(
             method, self.connection.url + path, params=query, data=body or None, headers=headers, timeout=self._timeout
         ) as response:
@@ -161,7 +158,7 @@ class KubeClient:
         return await self.request("GET", resource.path(namespace, name))
 
     async def get_or_none(self, resource: Resource, name: str, namespace: str | None = None) -> Object | None:
-        """None only if the API server says that the object is not there; every other failure raises."""
+        """Return the object; None if the API server responds with 404. Other errors are raised."""
         try:
             return await self.get(resource, name, namespace)
         except NotFoundError:
@@ -170,8 +167,8 @@ class KubeClient:
     async def list_all(
         self, resource: Resource, namespace: str | None = None, *, labels: str = "", fields: str = ""
     ) -> tuple[list[Object], str]:
-        """All objects, page by page, and the resourceVersion to watch from. Items get the apiVersion and kind that
-        lists leave out."""
+        """Return all objects, read in pages, and the resourceVersion to watch from. Adds apiVersion and kind, which
+        lists omit."""
         items: list[Object] = []
         token = ""  # none yet  # nosec B105
         while True:
@@ -192,7 +189,7 @@ class KubeClient:
     async def apply(
         self, resource: Resource, body: Object, *, field_manager: str, subresource: str | None = None
     ) -> Object:
-        """Server-side apply with force: the fields in `body` become ours, fields that we no longer send go away."""
+        """Server-side apply with force: take ownership of the fields in `body`, remove owned fields that it omits."""
         metadata = body["metadata"]
         return await self.request(
             "PATCH",
@@ -213,7 +210,7 @@ class KubeClient:
         return await self.request("PATCH", resource.path(namespace, name), body=steps, content_type=JSON_PATCH)
 
     async def patch_status(self, resource: Resource, name: str, namespace: str | None, status: Object) -> Object:
-        """Merge `status` into the object's status; keys with None are removed."""
+        """Merge `status` into the status of the object. None removes a key."""
         return await self.merge_patch(resource, name, namespace, {"status": status}, subresource="status")
 
     async def delete(
@@ -225,8 +222,7 @@ class KubeClient:
         uid: str | None = None,
         grace_period_s: int | None = None,
     ) -> bool:
-        """Ask for deletion; False if the object was not there (or another object has its name by now, when `uid` is
-        given)."""
+        """Delete an object. Return False if it does not exist, or if it has another uid than `uid`."""
         options: Object = {"apiVersion": "v1", "kind": "DeleteOptions"}
         if uid:
             options["preconditions"] = {"uid": uid}
@@ -243,8 +239,7 @@ class KubeClient:
         return True
 
     async def served_version(self, group: str, plural: str, preferred: tuple[str, ...]) -> str | None:
-        """The first of the `preferred` versions in which the API server serves `group/plural`, by its own discovery;
-        None if in none."""
+        """Return the first of the `preferred` versions in which discovery lists the resource; None if there is none."""
         for version in preferred:
             try:
                 found = await self.request("GET", f"/apis/{group}/{version}")
@@ -257,9 +252,9 @@ class KubeClient:
     async def watch(
         self, resource: Resource, *, resource_version: str, labels: str = "", fields: str = "", timeout_s: int = 300
     ) -> AsyncIterator[tuple[str, Object]]:
-        """Events after `resource_version` over all namespaces, as (type, object), until the server ends the stream.
+        """Yield (type, object) of events after `resource_version` in all namespaces, until the server ends the watch.
 
-        Raises GoneError when the version is too old, be it said by the HTTP status or by an ERROR event.
+        Raises GoneError if the version is too old, by the HTTP status or by an ERROR event.
         """
         query = {
             "watch": "1",
@@ -271,7 +266,7 @@ class KubeClient:
             query["labelSelector"] = labels
         if fields:
             query["fieldSelector"] = fields
-        # Bounded in total as well, so that a stream which died without a word is noticed.
+        # A total timeout detects connections that break silently.
         timeout = aiohttp.ClientTimeout(total=timeout_s + 30, sock_connect=10)
         async with self.session.get(self.connection.url + resource.path(), params=query, timeout=timeout) as response:
             if response.status >= 400:
@@ -289,7 +284,7 @@ class KubeClient:
 
 
 def parse_answer(method: str, path: str, status: int, raw: bytes) -> Object:
-    """The body of an answer. Raises ApiError, or a subclass, for an error status and for what is no object."""
+    """Return the body of a response. ApiError for an error status, or if the body is no object."""
     if status >= 400:
         raise _error(status, raw)
     parsed = orjson.loads(raw)

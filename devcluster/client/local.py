@@ -1,7 +1,7 @@
-"""The stand-ins' way to an API server of their own process: the same requests and answers without a socket between.
+"""A client of an API server in the same process, which calls it without a socket.
 
-Half of what a request over the loopback costs is HTTP, and the stand-ins make two of three requests. Watches stay
-connections, and while faults are asked for everything does, so that the stand-ins suffer them like anyone else.
+Two of three requests come from the stand-ins, and HTTP is half of their cost. Watches use a connection. All requests do
+while faults are set, so that the faults affect the stand-ins like other clients.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from devcluster.client.client import Connection, KubeClient
 
 
 class LocalRequest:
-    """What the API server reads of a request."""
+    """The part of aiohttp's Request that the API server reads."""
 
     transport = None
 
@@ -27,12 +27,12 @@ class LocalRequest:
         self.content_length, self.content, self._body = len(body), self, body
 
     async def iter_chunked(self, size: int) -> AsyncIterator[bytes]:
-        """The body, as a stream gives it."""
+        """Yield the body."""
         yield self._body
 
 
 class LocalClient(KubeClient):
-    """A KubeClient of a server in the same event loop."""
+    """A client of a server in the same event loop."""
 
     def __init__(self, server: ApiServer, connection: Connection, *, user_agent: str) -> None:
         super().__init__(connection, user_agent=user_agent)

@@ -1,8 +1,7 @@
-"""What every controller is made of: a cache that follows one kind of object, and a queue that calls a reconcile
-function by key.
+"""Building blocks of controllers: a cache of one resource, and a work queue that calls a reconcile function by key.
 
-Level-triggered: an event only says which key to look at; what to do is decided from the cache, so lost, doubled and
-merged events do no harm.
+Controllers are level-triggered: an event only names a key, and the reconcile function decides by the cache. Lost,
+repeated and merged events do no harm.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ PASSING_ERRORS = (ApiError, aiohttp.ClientError, TimeoutError, OSError, json.JSO
 
 
 class Key(NamedTuple):
-    """Identity of an object within its kind; namespace is empty for cluster-wide kinds."""
+    """Namespace and name of an object. The namespace is "" for cluster-wide kinds."""
 
     namespace: str
     name: str
@@ -39,7 +38,7 @@ def key_of(item: Object) -> Key:
 
 
 class Reflector:
-    """Follows one resource by list+watch and lists again whenever the watch ends, breaks, or is too old."""
+    """Caches one resource by list and watch. Lists again when the watch ends, breaks, or is too old."""
 
     def __init__(
         self,
@@ -51,8 +50,7 @@ class Reflector:
         fields: str = "",
         relist_every_s: int = 300,
     ) -> None:
-        """`on_change(key, old, new)` is called for every difference between cache and server; `new` is None after a
-        deletion."""
+        """`on_change(key, old, new)` is called for every change of the cache; `new` is None after a deletion."""
         self._client = client
         self.resource = resource
         self._on_change = on_change
@@ -69,8 +67,7 @@ class Reflector:
         return iter(list(self._items.values()))
 
     async def run(self) -> None:
-        """Until cancelled. A server that is away, overloaded or without this kind costs patience (at most 5 s between
-        tries), never the loop."""
+        """Run until cancelled. Errors are retried with a growing delay of at most 5 s."""
         delay_s = 0.1
         while True:
             try:
@@ -82,7 +79,7 @@ class Reflector:
             except GoneError:
                 log.debug("The watch of %s is too old; listing again.", self.resource.plural)
             except NotFoundError:
-                log.warning("The API server does not serve %s; looking again in %.1f s.", self.resource.plural, delay_s)
+                log.warning("The API server does not serve %s; trying again in %.1f s.", self.resource.plural, delay_s)
             except PASSING_ERRORS as error:
                 log.info("Watching %s was interrupted (%s); listing again.", self.resource.plural, type(error).__name__)
             except Exception:
@@ -120,19 +117,18 @@ class Reflector:
             self._items[key] = item
         try:
             self._on_change(key, old, item)
-        except Exception:  # one odd object must not end the watch of all others
-            log.exception("A change of %s %s/%s could not be taken in.", self.resource.kind, *key)
+        except Exception:  # one object must not end the watch of the others
+            log.exception("A change of %s %s/%s could not be processed.", self.resource.kind, *key)
 
 
 Reconcile = Callable[[Key], Awaitable[float | None]]
 
 
 class Workqueue:
-    """Calls `reconcile(key)` for keys that were added: never twice at once for one key, up to `workers` keys at a time.
+    """Calls `reconcile(key)` for added keys: `workers` keys concurrently, one call at a time for each key.
 
-    `reconcile` returns None when nothing is left to do, or the seconds after which it wants to look again. If it
-    raises, the key is tried again with a growing delay (0.1 s to 5 s), the traceback is logged once, and the other keys
-    are not affected.
+    `reconcile` returns None, or the seconds after which it is called again. If it raises, the key is retried with a
+    growing delay (0.1 s to 5 s), the traceback is logged once, and other keys are not affected.
     """
 
     def __init__(self, name: str, reconcile: Reconcile, *, workers: int = 16) -> None:
@@ -149,7 +145,7 @@ class Workqueue:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def add(self, key: Key, after_s: float = 0.0) -> None:
-        """Have the key looked at after `after_s` seconds, or sooner if that was wished already."""
+        """Call `reconcile` for the key in `after_s` seconds, or earlier if it is already due earlier."""
         due = asyncio.get_running_loop().time() + after_s
         known = self._wanted.get(key)
         if known is not None and known <= due:
@@ -164,7 +160,7 @@ class Workqueue:
             self.add(key)
 
     async def run(self) -> None:
-        """Until cancelled; cancels what is under way with it."""
+        """Run until cancelled, then cancel running calls."""
         loop = asyncio.get_running_loop()
         try:
             while True:
@@ -180,8 +176,8 @@ class Workqueue:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _start_due(self, now: float) -> float | None:
-        """Start what is due; returns the seconds until the next key is, None if there is none (or no worker is
-        free)."""
+        """Start calls that are due. Return the seconds until the next key is due; None if there is no key or no free
+        worker."""
         postponed: list[tuple[float, int, Key]] = []
         wait_s: float | None = None
         while self._due and len(self._tasks) < self._workers:
@@ -193,7 +189,7 @@ class Workqueue:
             if self._wanted.get(key) != due:
                 continue
             if key in self._active:
-                postponed.append((due, sequence, key))  # looked at again when the run under way ends
+                postponed.append((due, sequence, key))  # called again when the running call ends
                 continue
             del self._wanted[key]
             self._active.add(key)
@@ -216,8 +212,8 @@ class Workqueue:
             self._logged.pop(key, None)
         except PASSING_ERRORS as error:
             again_s = self._backoff_s(key)
-            log.info("%s: %s/%s will be looked at again in %.1f s (%s).", self._name, *key, again_s, error)
-        except Exception as error:  # noqa: BLE001 - a defect in one object must not stop the others
+            log.info("%s: %s/%s is retried in %.1f s (%s).", self._name, *key, again_s, error)
+        except Exception as error:  # noqa: BLE001 - one object must not stop the others
             again_s = self._backoff_s(key)
             self._log_once(key, error)
         finally:
@@ -235,5 +231,5 @@ class Workqueue:
         frames = traceback.extract_tb(error.__traceback__)
         place = (frames[-1].filename, frames[-1].lineno or 0)
         if self._logged.get(key) != place:
-            log.exception("%s: %s/%s could not be reconciled; trying again.", self._name, *key)
+            log.exception("%s: %s/%s could not be reconciled; it is retried.", self._name, *key)
         self._logged[key] = place

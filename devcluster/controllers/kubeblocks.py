@@ -1,8 +1,8 @@
-"""A stand-in for the KubeBlocks operator: Clusters come up over time, with a real PostgreSQL behind each.
+"""A stand-in for the KubeBlocks operator, with a real PostgreSQL server for each Cluster.
 
-A client of any API server that serves the KubeBlocks CRDs. What a Cluster should look like is decided in
-kubeblocks_states.py, the objects are built in kubeblocks_objects.py; here is the order of observe, decide and apply.
-PostgreSQL starts as soon as the Cluster is seen, so that by the time Running is due it usually answers already.
+It is a client of any API server with the KubeBlocks CRDs. kubeblocks_states.py decides the state of a Cluster, and
+kubeblocks_objects.py builds the objects; this module observes, decides and applies. PostgreSQL starts when the Cluster
+is first observed, so that it usually accepts connections before the Cluster has to be Running.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ UPDATE_S = 0.5
 
 @dataclass(frozen=True)
 class Timing:
-    """When a Cluster is Running and its Secret exists, in seconds since creation, unless a scenario says otherwise."""
+    """Default times at which a Cluster becomes Running and gets its Secret, in seconds after its creation."""
 
     running_after_s: float = 4.0
     secret_after_s: float = 2.0
@@ -75,7 +75,7 @@ class Timing:
 
 @dataclass
 class _Memory:
-    """What is remembered of one Cluster between two looks at it; nothing here is needed for correctness."""
+    """State of a Cluster between two reconciliations. It can be lost: it only saves work and measures times."""
 
     first_seen: float
     start: asyncio.Task[None] | None = None
@@ -86,7 +86,7 @@ class _Memory:
 
 
 class KubeBlocksStandIn:
-    """Reconciles Clusters and OpsRequests of one API server. `postgres` None: no servers, Clusters are simulated."""
+    """Reconciles Clusters and OpsRequests. `postgres` None: Clusters have no servers."""
 
     def __init__(self, client: KubeClient, postgres: PostgresServers | None, timing: Timing) -> None:
         self._client = client
@@ -105,7 +105,7 @@ class KubeBlocksStandIn:
         self.ready = asyncio.Event()
 
     async def run(self) -> None:
-        """Until cancelled. `ready` is set once everything that exists has been seen."""
+        """Run until cancelled. Sets `ready` after the first list of all resources."""
         while (version := await self._served_version()) is None:
             await asyncio.sleep(0.5)
         self.resource = Resource(GROUP, version, "clusters", "Cluster")
@@ -126,7 +126,7 @@ class KubeBlocksStandIn:
         return None
 
     async def _forget_others(self) -> None:
-        """Remove the data of servers whose Cluster went away while the stand-in was not there."""
+        """Remove the data of Clusters that were deleted while the stand-in was stopped."""
         if self._postgres is not None:
             keep = {instance_name(cluster) for cluster in self.clusters}
             await self._postgres.remove_except(keep)
@@ -145,7 +145,7 @@ class KubeBlocksStandIn:
             self._memory.pop(old["metadata"]["uid"], None)
 
     def server_exited(self, name: str) -> None:
-        """A PostgreSQL ended by itself: look at its Cluster now."""
+        """Reconcile the Cluster of a PostgreSQL server that ended unexpectedly."""
         if key := self._names.get(name):
             self.queue.add(key)
 
@@ -153,13 +153,13 @@ class KubeBlocksStandIn:
         uid = cluster["metadata"]["uid"]
         memory = self._memory.get(uid)
         if memory is None:
-            # creationTimestamp has whole seconds only: what was just created is counted from now.
+            # creationTimestamp has whole seconds, so the age of a new Cluster counts from now.
             created = datetime.fromisoformat(cluster["metadata"]["creationTimestamp"]).timestamp()
             now = time.time()
             memory = self._memory[uid] = _Memory(first_seen=now if now - created < 2 else created)
         return memory
 
-    # --- one look at one Cluster ---
+    # --- reconciliation of a Cluster ---
 
     async def _reconcile(self, key: Key) -> float | None:
         cluster = self.clusters.get(key)
@@ -180,12 +180,12 @@ class KubeBlocksStandIn:
             await self._write_objects(cluster, memory, is_serving=is_serving)
         if decision.wants_secret:
             await self._write_secret(cluster, scenario.secret)
-        # Decided again: the server may have come up, or gone, meanwhile.
+        # Decide again: the server may have started or stopped since.
         first, observed = decision, self._observe(cluster, memory)
         decision = decide(cluster, observed, scenario)
         await self._write_status(cluster, decision)
         if first.wants_secret != decision.wants_secret:
-            return 0.0  # its moment came while we were writing
+            return 0.0  # it became due while objects were written
         waits = [decision.again_s, memory.updating_until - time.time() if observed.is_updating else None]
         if decision.phase == "Running" and observed.server not in ("answering", "absent"):
             waits.append(0.5)
@@ -247,7 +247,7 @@ class KubeBlocksStandIn:
         self.queue.add(key)
 
     async def _write_back(self, cluster: Object, decision: Decision) -> None:
-        """Add what the operator adds to a Cluster: the finalizer, and what it resolved, which raises the generation."""
+        """Add the finalizer and the resolved fields to a Cluster, which increases the generation."""
         metadata, spec = cluster["metadata"], spec_of(cluster)
         steps: list[Object] = []
         finalizers = metadata.get("finalizers") or []
@@ -272,7 +272,7 @@ class KubeBlocksStandIn:
             cluster["metadata"], cluster["spec"] = fresh["metadata"], spec_of(fresh)
 
     async def _write_objects(self, cluster: Object, memory: _Memory, *, is_serving: bool) -> None:
-        """Services, endpoints and claims, once and whenever something in them changes."""
+        """Apply Services, endpoints and claims if something in them changed."""
         servers = self._servers
         endpoint = f"{LOOPBACK}:{servers.port_of(instance_name(cluster))}" if servers else ""
         claims = build_claims(cluster)
@@ -290,7 +290,7 @@ class KubeBlocksStandIn:
 
     @property
     def _servers(self) -> PostgresServers | None:
-        """None where there are none: not wanted, or not possible on this machine."""
+        """The PostgreSQL servers; None if they are disabled or can't run on this machine."""
         return self._postgres if self._postgres is not None and not self._postgres.unavailable else None
 
     async def _write_claim(self, claim: Object) -> None:
@@ -375,17 +375,17 @@ class KubeBlocksStandIn:
     async def _fresh(self, cluster: Object) -> Object:
         return await self._client.get(self.resource, cluster["metadata"]["name"], cluster["metadata"]["namespace"])
 
-    # --- what OpsRequests need ---
+    # --- for OpsRequests ---
 
     async def begin_restart(self, cluster: Object) -> None:
-        """Stop the server and let the next look start it again; the Cluster is Updating meanwhile."""
+        """Stop the server. The next reconciliation starts it; until then the Cluster is Updating."""
         self._remember(cluster).updating_until = time.time() + UPDATE_S
         if self._postgres is not None:
             await self._postgres.stop(instance_name(cluster))
         self.queue.add(key_of(cluster))
 
     def is_restarting(self, cluster: Object) -> bool:
-        """Whether the server is still on its way back after `begin_restart`."""
+        """Return whether the server has not started again after `begin_restart`."""
         if time.time() < self._remember(cluster).updating_until:
             return True
         servers = self._servers
@@ -393,7 +393,7 @@ class KubeBlocksStandIn:
 
 
 def instance_name(cluster: Object) -> str:
-    """The name of a Cluster's server: of this very Cluster, since a name may come back after a deletion."""
+    """Return the name of the server. It contains the uid, because a new Cluster can have the same name."""
     metadata = cluster["metadata"]
     return f"{metadata['namespace']}_{metadata['name']}_{metadata['uid'][:8]}"
 

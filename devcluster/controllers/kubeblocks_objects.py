@@ -1,6 +1,6 @@
-"""The objects that KubeBlocks makes for a Cluster: account Secret, Services with endpoints, volume claims. Pure.
+"""Builders of the objects of a Cluster: account Secret, Services with endpoints, volume claims. Pure.
 
-Names and labels are those of v0.8.4/v0.9.5 (legacy) and v1.0.2; see kubeblocks_states.is_legacy.
+Names and labels follow KubeBlocks v0.8.4 and v0.9.5 (legacy) and v1.0.2; see kubeblocks_states.is_legacy.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from devcluster.controllers.kubeblocks_states import component_name, component_o
 from devcluster.controllers.scenarios import SecretVariant
 
 ACCOUNT = "postgres"
-# Ours, not KubeBlocks': where the database is really reached from this machine, since there is no cluster network.
+# Not in KubeBlocks: the address of the database on this machine, which has no cluster network.
 ENDPOINT_ANNOTATION = "controlpanel.fullstackagent.io/endpoint"
-# Ours: which variant of a Secret was last written, so that a password that someone changed is left alone.
+# Not in KubeBlocks: the last written variant of a Secret, so that a changed password is not overwritten.
 VARIANT_ANNOTATION = "kubeblocks-stand-in/variant"
 PORTS = (("tcp-postgresql", 5432), ("tcp-pgbouncer", 6432))
 
 
 def common_labels(cluster: Object) -> dict[str, str]:
-    """The labels that everything of a Cluster carries."""
+    """Return the labels of all objects of a Cluster."""
     return {"app.kubernetes.io/managed-by": "kubeblocks", "app.kubernetes.io/instance": cluster["metadata"]["name"]}
 
 
@@ -53,13 +53,13 @@ def secret_name(cluster: Object) -> str:
 
 
 def service_name(cluster: Object) -> str:
-    """The Service that selects the primary."""
+    """Return the name of the Service that selects the primary."""
     name, component = cluster["metadata"]["name"], component_name(cluster)
     return f"{name}-{component}" if is_legacy(cluster) else f"{name}-{component}-{component}"
 
 
 def build_secret(cluster: Object, password: str, variant: SecretVariant) -> Object:
-    """The superuser's Secret. Legacy ones hold where the server is as well (a bare host name), current ones do not."""
+    """Return the Secret of the superuser. Legacy Secrets also contain the host and port of the server."""
     values = {"username": ACCOUNT, "password": password}
     name = secret_name(cluster)
     if name.endswith("-conn-credential"):
@@ -71,7 +71,7 @@ def build_secret(cluster: Object, password: str, variant: SecretVariant) -> Obje
         labels = {**_component_labels(cluster), key or "apps.kubeblocks.io/system-account": ACCOUNT}
     match variant:
         case "empty-password":
-            values["password"] = ""  # a fault that is asked for  # nosec B105
+            values["password"] = ""  # a requested fault  # nosec B105
         case "half":
             values = {"username": ACCOUNT}
         case "undefined":
@@ -86,8 +86,7 @@ def build_secret(cluster: Object, password: str, variant: SecretVariant) -> Obje
 
 
 def build_services(cluster: Object, endpoint: str) -> list[Object]:
-    """The primary's Service, annotated with `endpoint` (host:port on this machine, "" for none), and the headless
-    one."""
+    """Return the Service of the primary, annotated with `endpoint` (host:port, "" for none), and the headless one."""
     selector = _component_labels(cluster)
     ports = [{"name": name, "port": port, "targetPort": name, "protocol": "TCP"} for name, port in PORTS]
     annotations = {ENDPOINT_ANNOTATION: endpoint} if endpoint else {}
@@ -115,8 +114,9 @@ def build_services(cluster: Object, endpoint: str) -> list[Object]:
 
 
 def build_endpoints(cluster: Object, *, is_serving: bool) -> Object:
-    """The EndpointSlice of the primary's Service: one made-up pod address (a real API server refuses loopback), or
-    none."""
+    """Return the EndpointSlice of the primary's Service, with one invented Pod address if `is_serving`.
+
+    A real API server refuses loopback addresses."""
     number = zlib.crc32(cluster["metadata"]["uid"].encode())
     address = f"10.244.{number >> 8 & 255}.{number & 255 or 1}"
     name = service_name(cluster)
@@ -134,7 +134,7 @@ def build_endpoints(cluster: Object, *, is_serving: bool) -> Object:
 
 
 def build_claims(cluster: Object) -> list[Object]:
-    """One volume claim a replica and template, named as the workload would: `data-{cluster}-{component}-0`."""
+    """Return one volume claim for each replica and template, such as `data-{cluster}-{component}-0`."""
     component, name = component_of(cluster), cluster["metadata"]["name"]
     claims: list[Object] = []
     for template in component.get("volumeClaimTemplates") or []:

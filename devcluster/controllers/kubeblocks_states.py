@@ -1,7 +1,6 @@
-"""What a KubeBlocks Cluster should look like at a given moment. Pure: the clock, the scenario and the server's state
-come in.
+"""Decides the state of a Cluster by its age, its scenario and the state of its server. Pure.
 
-Follows KubeBlocks v0.8.4, v0.9.5 (v1alpha1) and v1.0.2 (v1): phases, condition types and reasons are theirs.
+Phases, condition types and reasons follow KubeBlocks v0.8.4, v0.9.5 (v1alpha1) and v1.0.2 (v1).
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ LEGACY_VERSIONS = (
     "postgresql-14.7.2",
     "postgresql-14.8.0",
 )
-# How long a server may be away before its Cluster says so: the stand-in restarts it meanwhile, as kubelet would.
+# A server that ended is restarted, as by the kubelet. The Cluster fails only after this time.
 DOWN_TOLERANCE_S = 2.0
 
 ServerState = Literal["absent", "starting", "answering", "failed"]
@@ -35,11 +34,10 @@ ServerState = Literal["absent", "starting", "answering", "failed"]
 
 @dataclass(frozen=True)
 class Observed:
-    """What the stand-in knows of one Cluster besides the object itself.
+    """The observed state of a Cluster besides its object.
 
-    `age_s` and `running_after_s`, `secret_after_s` are seconds since creation; `server_error` is a sentence when the
-    server is "failed"; `down_s` is how long it has not been answering; `is_updating` while a restart or a change is
-    rolling.
+    `age_s`, `running_after_s` and `secret_after_s` are seconds after creation. `server_error` is a sentence if the
+    server is "failed". `down_s` is the time for which it has not answered. `is_updating` is set during a restart.
     """
 
     age_s: float
@@ -53,8 +51,7 @@ class Observed:
 
 @dataclass(frozen=True)
 class Decision:
-    """What to bring about. `phase` is "" while KubeBlocks would not have set one; `again_s` when time alone changes
-    this."""
+    """The desired state. `phase` is "" if KubeBlocks sets none; `again_s` is the time until the next decision."""
 
     phase: str
     conditions: dict[str, tuple[bool, str, str]]
@@ -65,18 +62,17 @@ class Decision:
 
 
 def spec_of(cluster: Object) -> Object:
-    """The spec, {} if the Cluster has none: the schema requires no spec."""
+    """Return the spec; {} if the Cluster has none, which the schema allows."""
     return cluster.get("spec") or {}
 
 
 def is_legacy(cluster: Object) -> bool:
-    """Whether the Cluster is written in the style up to 0.9 that KubeBlocks answers with a `-conn-credential`
-    Secret."""
+    """Return whether the Cluster has the format of KubeBlocks 0.9 and earlier, with a `-conn-credential` Secret."""
     return bool(spec_of(cluster).get("clusterDefinitionRef"))
 
 
 def component_of(cluster: Object) -> Object:
-    """The first component's spec, {} if there is none."""
+    """Return the spec of the first component; {} if there is none."""
     components = spec_of(cluster).get("componentSpecs") or [{}]
     return components[0] if isinstance(components[0], dict) else {}
 
@@ -86,7 +82,7 @@ def component_name(cluster: Object) -> str:
 
 
 def refusal_of(cluster: Object) -> str:
-    """Why KubeBlocks would not start on this spec (the message of PreCheckFailed), empty if it would."""
+    """Return why KubeBlocks would refuse the spec, as in PreCheckFailed; "" if it would accept it."""
     spec, component = spec_of(cluster), component_of(cluster)
     if not component:
         return "cluster must have at least one component"
@@ -120,7 +116,7 @@ def wants_stop(cluster: Object) -> bool:
 
 
 def decide(cluster: Object, observed: Observed, scenario: Scenario) -> Decision:
-    """The whole behaviour over time of a Cluster that is not being deleted."""
+    """Return the desired state of a Cluster that is not being deleted."""
     refusal = refusal_of(cluster)
     if scenario.stuck == STUCK_EMPTY:
         refusal = refusal or scenario.message or 'ClusterDefinition.apps.kubeblocks.io "postgresql" not found'
@@ -148,7 +144,7 @@ def decide(cluster: Object, observed: Observed, scenario: Scenario) -> Decision:
 
 
 def _phase(cluster: Object, observed: Observed, scenario: Scenario, before: str, *, is_due: bool) -> tuple[str, str]:
-    """The phase, and what to say about it where there is something to say."""
+    """Return the phase, and a message or ""."""
     if scenario.stuck:
         return scenario.stuck, scenario.message or f"The cluster is held in phase {scenario.stuck} by a scenario."
     if scenario.fail is not None and observed.age_s >= scenario.fail.after_s:
@@ -171,7 +167,7 @@ def _phase(cluster: Object, observed: Observed, scenario: Scenario, before: str,
 
 
 def _conditions(cluster: Object, phase: str, message: str) -> dict[str, tuple[bool, str, str]]:
-    """Type → (status, reason, message)."""
+    """Return (status, reason, message) by condition type."""
     name = cluster["metadata"]["name"]
     conditions = {
         "ProvisioningStarted": (
@@ -193,7 +189,7 @@ def _conditions(cluster: Object, phase: str, message: str) -> dict[str, tuple[bo
 
 
 def build_status(cluster: Object, decision: Decision, now: str) -> Object:
-    """The status object, in the shape of the API version of `cluster`; conditions keep their transition times."""
+    """Return the status in the format of the Cluster's API version. Unchanged conditions keep their times."""
     metadata, old = cluster["metadata"], cluster.get("status") or {}
     known = {condition["type"]: condition for condition in old.get("conditions") or []}
     conditions = []
@@ -215,7 +211,7 @@ def build_status(cluster: Object, decision: Decision, now: str) -> Object:
         component: Object = {"phase": decision.phase}
         if cluster["apiVersion"].endswith("/v1"):
             if decision.phase == "Abnormal":
-                component["phase"] = "Failed"  # v1 knows no abnormal component
+                component["phase"] = "Failed"  # v1 has no phase Abnormal for components
             component |= {"observedGeneration": metadata["generation"], "upToDate": decision.phase != "Updating"}
         else:
             component["podsReady"] = decision.phase == "Running"

@@ -1,8 +1,7 @@
 """OpsRequests of the KubeBlocks stand-in: Start, Stop, Restart, and changes of resources, replicas and volumes.
 
-Phases run Pending, Creating, Running, Succeed; a request that cannot be done is accepted and then Failed, as
-KubeBlocks does it. A request in the wrong phase of its Cluster fails at once, unless `preConditionDeadlineSeconds`
-gives it time.
+Phases are Pending, Creating, Running and Succeed. As in KubeBlocks, an impossible request is accepted and then Failed.
+A request in the wrong phase of its Cluster fails after `preConditionDeadlineSeconds`.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from devcluster.client.reflector import PASSING_ERRORS, Key, Reflector, Workqueu
 GROUPS = ("operations.kubeblocks.io", "apps.kubeblocks.io")
 TERMINAL = ("Succeed", "Failed", "Cancelled", "Aborted")
 REPLICAS_ANNOTATION = "kubeblocks-stand-in/replicas-before-stop"
-# The phases of the Cluster in which a type may begin.
+# Phases of the Cluster in which a request of the type can start.
 ALLOWED = {
     "Start": ("Stopped",),
     "Stop": ("Running", "Failed", "Abnormal", "Updating"),
@@ -32,7 +31,7 @@ RESTARTING = ("Restart", "VerticalScaling")
 
 
 class ClusterSide(Protocol):
-    """What requests need of the part that looks after Clusters."""
+    """The part of the KubeBlocks stand-in that OpsRequests use."""
 
     resource: Resource
 
@@ -42,7 +41,7 @@ class ClusterSide(Protocol):
 
 
 class OpsRequests:
-    """Reconciles OpsRequests, in whichever of the two groups the API server serves them."""
+    """Reconciles OpsRequests of the group that the API server serves."""
 
     def __init__(self, client: KubeClient, clusters: ClusterSide) -> None:
         self._client = client
@@ -52,7 +51,7 @@ class OpsRequests:
         self._requests: Reflector | None = None
 
     async def run(self) -> None:
-        """Until cancelled; waits for as long as the API server serves no OpsRequests."""
+        """Run until cancelled. Waits until the API server serves OpsRequests."""
         while (group := await self._served_group()) is None:
             await asyncio.sleep(2)
         self._resource = Resource(group, "v1alpha1", "opsrequests", "OpsRequest")
@@ -111,8 +110,7 @@ class OpsRequests:
         return await self._set_phase(request, "Running", "")
 
     async def _perform(self, spec: Object, kind: str, cluster: Object) -> None:
-        """Bring the change about by the Cluster's spec. KeyError, TypeError or ValueError if the request makes no
-        sense."""
+        """Apply the request to the spec of the Cluster. KeyError, TypeError or ValueError if that is impossible."""
         if kind == "Restart":
             await self._clusters.begin_restart(cluster)
             return
@@ -192,7 +190,7 @@ def _wanted_replicas(component: Object, change: Object) -> int:
 
 
 def _set_stopped(cluster: Object, component: Object, *, is_stopped: bool) -> Object:
-    """Change the component; returns annotations. 1.0 has a field for it, 0.8 and 0.9 scale to nothing and remember."""
+    """Stop or start the component; return annotations. 1.0 has a field for it; 0.8 and 0.9 scale to 0 replicas."""
     if cluster["apiVersion"].endswith("/v1"):
         component.pop("stop", None)
         if is_stopped:

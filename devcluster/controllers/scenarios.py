@@ -1,9 +1,8 @@
-"""Failure modes on request: rules that make the KubeBlocks stand-in late, wrong or stuck for the Clusters that they
-match.
+"""Scenarios: rules that make the KubeBlocks stand-in slow, wrong or stuck for matching Clusters.
 
-The rules stand in a ConfigMap, so that they work on any API server: `kube-system/kubeblocks-stand-in`, one key a
-rule, each value YAML with the fields of Scenario. The first rule (by key, in alphabetical order) whose `match` fits a
-Cluster applies to it, and whatever a rule has spoiled heals when the rule changes or goes away. Example:
+The ConfigMap `kube-system/kubeblocks-stand-in` contains one rule for each key, in YAML with the fields of Scenario. The
+first matching rule, in alphabetical order of keys, applies to a Cluster. A Cluster recovers when its rule is changed or
+removed. Example:
 
     slow: |
       match: "late-*"            # a glob on the Cluster's name, or on namespace/name
@@ -35,7 +34,7 @@ STUCK_EMPTY = "empty"
 
 @dataclass(frozen=True)
 class Failure:
-    """From `after_s` after creation on, the Cluster is in `phase` and its condition says `message`."""
+    """`after_s` after its creation, the Cluster enters `phase` with a condition that has `message`."""
 
     after_s: float = 0.0
     phase: Literal["Failed", "Abnormal"] = "Failed"
@@ -44,12 +43,11 @@ class Failure:
 
 @dataclass(frozen=True)
 class Scenario:
-    """How the stand-in treats the Clusters that match. Times are seconds since creation; NEVER (YAML: null) means not
-    at all.
+    """A rule for matching Clusters. Times are seconds after creation; NEVER (YAML: null) means not at all.
 
-    `running_after_s` and `secret_after_s` left out keep the embedded cluster's own. `stuck` holds the Cluster in a
-    phase ("empty": in none, with the condition ProvisioningStarted=False); `no_endpoints`: phase Running with nothing
-    behind the Service; `slow_delete_s`: how long a deletion takes at least.
+    `running_after_s` and `secret_after_s` default to the options of the embedded cluster. `stuck` keeps the Cluster in
+    a phase ("empty": in none, with the condition ProvisioningStarted=False). `no_endpoints`: phase Running without a
+    server. `slow_delete_s` is the minimum duration of a deletion.
     """
 
     match: str = "*"
@@ -66,7 +64,7 @@ class Scenario:
         return fnmatch.fnmatchcase(name, self.match) or fnmatch.fnmatchcase(f"{namespace}/{name}", self.match)
 
     def to_yaml(self) -> str:
-        """The value for the ConfigMap; `parse_scenario` reads it back."""
+        """Return the value in the ConfigMap, which `parse_scenario` reads."""
         defaults = asdict(Scenario())
         values = {key: value for key, value in asdict(self).items() if key == "match" or value != defaults[key]}
         for key in ("running_after_s", "secret_after_s"):
@@ -103,7 +101,7 @@ def _failure(value: Any) -> Failure:
 
 
 def parse_scenario(text: str) -> Scenario:
-    """One rule from its YAML. Raises ValueError with a sentence that names the field."""
+    """Return a rule from its YAML. ValueError names the invalid field."""
     try:
         raw = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -133,14 +131,14 @@ def parse_scenario(text: str) -> Scenario:
 
 @dataclass(frozen=True)
 class Scenarios:
-    """All rules, and what was wrong with those that could not be read (rule name → sentence)."""
+    """The rules, and error messages of invalid rules by name."""
 
     rules: Mapping[str, Scenario] = field(default_factory=dict)
     errors: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_config_map(cls, config_map: Mapping[str, Any] | None) -> Scenarios:
-        """Never raises: a rule that cannot be read is left out, and reported in `errors`."""
+        """Return the rules of a ConfigMap. Invalid rules are skipped and reported in `errors`."""
         rules: dict[str, Scenario] = {}
         errors: dict[str, str] = {}
         for name, text in sorted(((config_map or {}).get("data") or {}).items()):
@@ -151,5 +149,5 @@ class Scenarios:
         return cls(rules, errors)
 
     def of(self, namespace: str, name: str) -> Scenario:
-        """The rule for one Cluster; the default one (no failures) where none fits."""
+        """Return the rule for a Cluster, or the default without failures."""
         return next((rule for rule in self.rules.values() if rule.fits(namespace, name)), DEFAULT)

@@ -1,9 +1,8 @@
-"""A stand-in for kube-controller-manager's StatefulSet controller, for the embedded server only.
+"""The StatefulSet controller of the embedded cluster.
 
-Follows apps/v1 as of Kubernetes 1.36: ordered or parallel Pods, rolling updates from the highest ordinal down,
-OnDelete and partitions, volume claims with their retention policy, the whole status. With OrderedReady a Pod that is
-not ready blocks everything after it, an update of its own template included, as it does in a real cluster: the Pod
-must be deleted by hand, or the StatefulSet use `podManagementPolicy: Parallel`.
+It follows Kubernetes 1.36: ordered or parallel Pods, rolling updates from the highest ordinal, OnDelete and partitions,
+volume claims with their retention policy, and the status. As in a real cluster, with OrderedReady a Pod that is not
+ready blocks later Pods and its own update, until it is deleted or `podManagementPolicy` is Parallel.
 """
 
 from __future__ import annotations
@@ -19,18 +18,18 @@ from devcluster.client.client import CLAIMS, PODS, STATEFUL_SETS, ConflictError,
 from devcluster.client.reflector import Key, Reflector, Workqueue, key_of
 
 REVISION_LABEL = "controller-revision-hash"
-_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # Kubernetes' own: no vowels, so no words
+_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # the alphabet of Kubernetes, without vowels
 
 
 def revision_of(stateful_set: Object) -> str:
-    """The name of the revision that the template stands for: the same for the same template."""
+    """Return the name of the revision, a hash of the template."""
     text = json.dumps(stateful_set["spec"]["template"], sort_keys=True)
     digest = hashlib.sha256(text.encode()).digest()
     return f"{stateful_set['metadata']['name']}-{''.join(_ALPHABET[byte % len(_ALPHABET)] for byte in digest[:10])}"
 
 
 def owner_uid(item: Object) -> str:
-    """The uid of the StatefulSet that controls the object, empty if none does."""
+    """Return the uid of the controlling StatefulSet; "" if there is none."""
     for owner in item["metadata"].get("ownerReferences") or []:
         if owner.get("controller") and owner.get("kind") == "StatefulSet":
             return str(owner["uid"])
@@ -50,7 +49,7 @@ def _owner(stateful_set: Object, *, is_controller: bool) -> Object:
 
 
 def build_pod(stateful_set: Object, ordinal: int, revision: str) -> Object:
-    """The Pod with this ordinal, from the template."""
+    """Return the Pod with the ordinal."""
     spec, name = stateful_set["spec"], f"{stateful_set['metadata']['name']}-{ordinal}"
     template = copy.deepcopy(spec["template"])
     metadata = template.get("metadata") or {}
@@ -78,7 +77,7 @@ def build_pod(stateful_set: Object, ordinal: int, revision: str) -> Object:
 
 
 def build_claims(stateful_set: Object, ordinal: int) -> list[Object]:
-    """The claims of one Pod; they go with the StatefulSet only where its retention policy says so."""
+    """Return the claims of a Pod. The retention policy decides whether the StatefulSet owns them."""
     metadata, spec = stateful_set["metadata"], stateful_set["spec"]
     policy = spec.get("persistentVolumeClaimRetentionPolicy") or {}
     owners = [_owner(stateful_set, is_controller=False)] if policy.get("whenDeleted") == "Delete" else []
@@ -98,7 +97,7 @@ def build_claims(stateful_set: Object, ordinal: int) -> list[Object]:
 
 
 class StatefulSetController:
-    """Reconciles every StatefulSet of one API server."""
+    """Reconciles all StatefulSets of an API server."""
 
     def __init__(self, client: KubeClient) -> None:
         self._client = client
@@ -109,7 +108,7 @@ class StatefulSetController:
         self.ready = asyncio.Event()
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Run until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._pods.run())
             await self._pods.synced.wait()
@@ -133,7 +132,7 @@ class StatefulSetController:
     async def _reconcile(self, key: Key) -> float | None:
         stateful_set = self._sets.get(key)
         if stateful_set is None or stateful_set["metadata"].get("deletionTimestamp"):
-            return None  # the garbage collector removes what it owns
+            return None  # garbage collection removes its Pods
         revision = revision_of(stateful_set)
         pods = self._pods_of(stateful_set)
         await self._step(stateful_set, pods, revision)
@@ -149,7 +148,7 @@ class StatefulSetController:
         return found
 
     async def _step(self, stateful_set: Object, pods: dict[int, Object], revision: str) -> None:
-        """As far as the present Pods allow; what changes then wakes the queue again."""
+        """Create, delete or update Pods as far as their state allows. Changes of Pods trigger the next call."""
         spec = stateful_set["spec"]
         replicas = spec.get("replicas", 1)
         is_ordered = spec.get("podManagementPolicy", "OrderedReady") == "OrderedReady"
@@ -190,7 +189,7 @@ class StatefulSetController:
                 capacity = claim["spec"].get("resources", {}).get("requests", {})
                 bound = {"phase": "Bound", "accessModes": claim["spec"].get("accessModes", []), "capacity": capacity}
                 await self._client.patch_status(CLAIMS, claim["metadata"]["name"], namespace, bound)
-        # A Pod of that name may still be going, or be there already while our cache is late: its event wakes us.
+        # The old Pod still exists, or the cache is stale: the event of the Pod triggers the next call.
         with contextlib.suppress(ConflictError):
             await self._client.create(PODS, build_pod(stateful_set, ordinal, revision), namespace)
 

@@ -1,9 +1,9 @@
-"""A stand-in for kubelet and the scheduler: runs the panel's Pods as local processes, or pretends to.
+"""A stand-in for the kubelet and the scheduler: runs the panel's Pods as local processes, or simulates them.
 
-Only Pods with the label `app.kubernetes.io/managed-by: controlpanel` are touched. What runs is sandbox_app.py,
-whatever the image says, with exactly the environment of the Pod and a port on 127.0.0.1. Services that select such a
-Pod get annotations that say where each of their ports is really reached. Simulated Pods run nothing, become Ready
-after a moment, and are annotated as simulated.
+It runs only Pods with the label `app.kubernetes.io/managed-by: controlpanel`. The process is sandbox_app.py, whatever
+image the Pod names, with exactly the environment of the Pod and a port on 127.0.0.1. Services that select such a Pod
+get annotations with the address of each port. Simulated Pods run nothing, become Ready after a delay, and are annotated
+as simulated.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ log = logging.getLogger(__name__)
 SELECTOR = "app.kubernetes.io/managed-by=controlpanel"
 ENDPOINT_ANNOTATION = "controlpanel.fullstackagent.io/endpoint."
 SIMULATED_ANNOTATION = "devcluster/simulated"
-# The embedded API server answers a Pod's `log` from the file that this names.
+# The embedded API server reads the log of a Pod from this file.
 LOG_ANNOTATION = "devcluster/log-file"
 PORTS = range(11000, 21000)
 SOURCE_ROOT = Path(__file__).resolve().parents[2]
-# kubelet waits 10 s to 5 min before a restart; shorter here, where people watch.
+# The real kubelet waits 10 s to 5 min before a restart.
 FIRST_BACK_OFF_S, MAX_BACK_OFF_S = 2.0, 30.0
 
 Mode = Literal["process", "simulated"]
@@ -48,7 +48,7 @@ Mode = Literal["process", "simulated"]
 
 @dataclass
 class _Run:
-    """One Pod (by uid) on this node."""
+    """A Pod on this node, identified by its uid."""
 
     uid: str
     folder: Path
@@ -67,7 +67,7 @@ class _Run:
 
 
 class Kubelet:
-    """Runs the Pods of one API server; `state_dir` holds a folder with home and log for each."""
+    """Runs the Pods of an API server. `state_dir` contains a directory with home and log of each Pod."""
 
     def __init__(
         self, client: KubeClient, children: Children, state_dir: Path, *, mode: Mode, ready_after_s: float
@@ -87,7 +87,7 @@ class Kubelet:
         self.ready = asyncio.Event()
 
     async def run(self) -> None:
-        """Until cancelled; the processes are ended by `Children.close()` or by `close()`."""
+        """Run until cancelled. `close()` or `Children.close()` end the processes."""
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
         await self._end_strays()
         async with aiohttp.ClientSession(trust_env=False) as self._probe_session, asyncio.TaskGroup() as group:
@@ -123,7 +123,7 @@ class Kubelet:
     def _service_changed(self, key: Key, old: Object | None, new: Object | None) -> None:
         self._service_queue.add(key)
 
-    # --- one look at one Pod ---
+    # --- reconciliation of a Pod ---
 
     async def _reconcile(self, key: Key) -> float | None:
         pod, run = self._pods.get(key), self._runs.get(key)
@@ -148,7 +148,7 @@ class Kubelet:
         return again_s
 
     def _adopt(self, pod: Object) -> _Run:
-        """A Pod that is new, or one from before this kubelet started: its restarts go on counting."""
+        """Return the state of a Pod that is new to this kubelet. The restart count continues after a restart."""
         run = _Run(pod["metadata"]["uid"], self._root / _folder_name(pod))
         statuses = (pod.get("status") or {}).get("containerStatuses") or []
         if statuses and self._mode == "process":
@@ -159,7 +159,7 @@ class Kubelet:
         return run
 
     async def _bind(self, pod: Object) -> None:
-        """Give the Pod to this node, as the scheduler would."""
+        """Bind the Pod to this node, as the scheduler does."""
         if pod["spec"].get("nodeName"):
             return
         namespace, name = key_of(pod)
@@ -168,9 +168,9 @@ class Kubelet:
         try:
             await self._client.request("POST", PODS.path(namespace, name, "binding"), body=body)
         except NotFoundError:
-            log.debug("Pod %s/%s was gone before it was bound.", namespace, name)
+            log.debug("Pod %s/%s was deleted before it was bound.", namespace, name)
         except ApiError as error:
-            if error.status != 409:  # bound already: our cache is late
+            if error.status != 409:  # already bound: the cache is stale
                 raise
 
     async def _simulate(self, key: Key, pod: Object, run: _Run) -> float | None:
@@ -228,7 +228,7 @@ class Kubelet:
         home = run.folder / "home"
         home.mkdir(parents=True, exist_ok=True)
         run.port = self._port(run)
-        # What an image would set, then the Pod's own.
+        # Variables that an image sets, then those of the Pod.
         image = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(home), "LANG": "C.UTF-8"}
         child = self._children.start(
             [sys.executable, "-m", "devcluster.node.sandbox_app", "--listen", f"{LOOPBACK}:{run.port}"],
@@ -253,7 +253,7 @@ class Kubelet:
         self._wake_services(key.namespace)
 
     def _port(self, run: _Run) -> int:
-        """The port that this Pod had before, if it is free."""
+        """Return the last port of the Pod if it is free, or another free port."""
         note = run.folder / "port"
         with contextlib.suppress(OSError, ValueError):
             if is_free(port := int(note.read_text())):
@@ -263,7 +263,7 @@ class Kubelet:
         return port
 
     def _exited(self, key: Key, run: _Run, child: Child, policy: str) -> None:
-        if run.child is not child:  # _stop() takes it away first
+        if run.child is not child:  # _stop() has already removed it
             return
         run.child, run.is_ready, run.last_exit, run.last_finished_at = None, False, child.exited.result(), _now()
         if run.probing is not None:
@@ -290,7 +290,7 @@ class Kubelet:
         await asyncio.to_thread(shutil.rmtree, run.folder, ignore_errors=True)
         self._wake_services(key.namespace)
 
-    # --- what is told ---
+    # --- status and annotations ---
 
     def _view(self, run: _Run) -> ContainerView:
         left_s = max(run.due_at - time.time(), 0)
@@ -345,7 +345,7 @@ class Kubelet:
         return None
 
     def _address(self, namespace: str, selector: dict[str, str]) -> str | None:
-        """Where the first running Pod with these labels listens, ready ones first; None if none runs."""
+        """Return the address of a running Pod with these labels, ready ones first; None if there is none."""
         found: list[tuple[bool, str, int]] = []
         for key, run in self._runs.items():
             pod = self._pods.get(key)

@@ -1,6 +1,6 @@
-"""The environment of a container, from its Pod, as kubelet makes it: envFrom, then env, with `$(NAME)` expanded.
+"""The environment of a container as the kubelet builds it: envFrom, then env, with `$(NAME)` expanded.
 
-Messages for what is missing are kubelet's own, since the panel shows them.
+Messages about missing sources are those of the kubelet, because the panel shows them.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ _NAME = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*\Z")
 
 
 class MissingSourceError(Exception):
-    """A container cannot be created: CreateContainerConfigError with this message."""
+    """A source is missing: the container waits with CreateContainerConfigError and this message."""
 
 
 def expand(value: str, known: Mapping[str, str]) -> str:
-    """`$(NAME)` becomes the value of a variable that is known already, else stays; `$$` becomes `$`."""
+    """Replace `$(NAME)` by the value of an earlier variable, if there is one, and `$$` by `$`."""
 
     def replace(match: re.Match[str]) -> str:
         name = match.group(1)
@@ -33,8 +33,7 @@ def expand(value: str, known: Mapping[str, str]) -> str:
 
 
 def decoded(item: Object, kind: str) -> dict[str, str]:
-    """The data of a Secret or a ConfigMap as text; bytes that are not UTF-8 cannot be in an environment and are
-    replaced."""
+    """Return the data of a Secret or ConfigMap as text. Bytes that are not UTF-8 are replaced."""
     data = item.get("data") or {}
     if kind == "ConfigMap":
         return {key: str(value) for key, value in data.items()}
@@ -42,7 +41,7 @@ def decoded(item: Object, kind: str) -> dict[str, str]:
 
 
 def field_of(pod: Object, path: str) -> str:
-    """The value of a fieldRef; MissingSourceError if this kubelet does not know the path."""
+    """Return the value of a fieldRef. MissingSourceError for an unsupported path."""
     metadata, spec, status = pod["metadata"], pod["spec"], pod.get("status") or {}
     if match := re.fullmatch(r"metadata\.(labels|annotations)\['([^']+)'\]", path):
         return str((metadata.get(match.group(1)) or {}).get(match.group(2), ""))
@@ -61,10 +60,9 @@ def field_of(pod: Object, path: str) -> str:
 
 
 async def resolve_environment(pod: Object, container: Object, fetch: Fetch) -> dict[str, str]:
-    """All variables of the container. `fetch(kind, namespace, name)` gets a Secret or ConfigMap, None if it is not
-    there.
+    """Return all variables of the container. `fetch(kind, namespace, name)` returns a Secret or ConfigMap, or None.
 
-    Raises MissingSourceError when something that is not optional is missing.
+    Raises MissingSourceError if a required source is missing.
     """
     namespace = pod["metadata"]["namespace"]
     result: dict[str, str] = {}
@@ -87,7 +85,7 @@ async def resolve_environment(pod: Object, container: Object, fetch: Fetch) -> d
 
 
 async def _value(pod: Object, variable: Object, known: Mapping[str, str], fetch: Fetch) -> str | None:
-    """None for something optional that is missing."""
+    """Return the value of a variable; None if an optional source is missing."""
     source = variable.get("valueFrom")
     if not source:
         return expand(str(variable.get("value") or ""), known)

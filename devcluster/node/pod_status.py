@@ -1,4 +1,4 @@
-"""The status of a Pod as kubelet reports it. Pure."""
+"""The status of a Pod as the kubelet reports it. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ POD_IP = "127.0.0.1"
 
 @dataclass(frozen=True)
 class ContainerView:
-    """What a Pod's containers are doing. `reason` and `message` belong to waiting; times are RFC 3339."""
+    """The state of a Pod's containers. `reason` and `message` are set for waiting; times are RFC 3339."""
 
     state: Literal["waiting", "running", "ended"]
     is_ready: bool = False
@@ -26,7 +26,7 @@ class ContainerView:
 
 
 def build_status(pod: Object, view: ContainerView, now: str) -> Object:
-    """Phase, conditions and containerStatuses; condition times stay where the condition does."""
+    """Return phase, conditions and containerStatuses. Unchanged conditions keep their times."""
     old = pod.get("status") or {}
     names = [container["name"] for container in pod["spec"]["containers"]]
     unready = f"containers with unready status: [{' '.join(names)}]"

@@ -10,7 +10,7 @@ LOOPBACK = "127.0.0.1"
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on the port now."""
+    """Return whether a server can listen on the port."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -21,9 +21,9 @@ def is_free(port: int) -> bool:
 
 
 def choose_port(ports: range, taken: Collection[int]) -> int:
-    """A free port of the range that is not in `taken`; OSError when 1,000 tries found none.
+    """Return a random free port of the range that is not in `taken`. OSError after 1,000 attempts.
 
-    At random, so that several embedded clusters on one machine seldom try the same port at the same time.
+    Random ports make collisions between embedded clusters on one machine unlikely.
     """
     for _ in range(1000):
         port = ports.start + secrets.randbelow(len(ports))

@@ -1,9 +1,8 @@
-"""Real PostgreSQL servers on this machine, one for each database of the embedded cluster.
+"""PostgreSQL servers on this machine, one for each database of the embedded cluster.
 
-Each listens on 127.0.0.1 with a port and a password of its own (scram-sha-256; no socket, no trust). One data
-directory is made by initdb and copied for each database, which takes 0.1 s instead of 1.2 s. Made for development:
-`fsync=off` risks the data when the *machine* crashes, not when the programs do, and 16 MB of shared buffers and 20
-connections are enough for a sandbox.
+Each server listens on 127.0.0.1 with its own port and password (scram-sha-256, no Unix socket). A data directory is
+created by initdb once and copied for each database, which takes 0.1 s instead of 1.2 s. Settings are for development:
+with `fsync=off` a crash of the machine can lose data, and there are 16 MB of shared buffers and 20 connections.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ log = logging.getLogger(__name__)
 STARTS_AT_ONCE = 3
 READY_TIMEOUT_S = 30.0
 STOP_GRACE_S = 2.0
-# Below the range from which Linux takes the ports of outgoing connections, so that those do not get in the way.
+# Below the ephemeral ports of Linux, so that outgoing connections do not occupy them.
 PORTS = range(21000, 31000)
 TEMPORARY_PREFIX = "controlpanel-postgres-"
 OWNER_NOTE = "state-directory"
@@ -71,10 +70,10 @@ class _Instance:
 
 
 class PostgresServers:
-    """All servers of one embedded cluster, by instance name (letters, digits, `-`, `_` and `.`)."""
+    """The servers of an embedded cluster, by instance name (letters, digits, `-`, `_` and `.`)."""
 
     def __init__(self, state_dir: Path, children: Children, *, on_exit: Callable[[str], None]) -> None:
-        """`on_exit(name)` is called when a server ends that nobody asked to stop."""
+        """`on_exit(name)` is called when a server ends unexpectedly."""
         self._state_dir = state_dir
         self._children = children
         self._on_exit = on_exit
@@ -87,10 +86,9 @@ class PostgresServers:
         self.unavailable = ""
 
     async def open(self) -> None:
-        """Find binaries, make the template, and end servers that a killed run left behind.
+        """Find binaries, create the template, and end servers of a previous run that was killed.
 
-        Where this machine cannot run PostgreSQL, `unavailable` holds a sentence that says why, and every start raises
-        it.
+        If this machine can't run PostgreSQL, `unavailable` is a sentence that says why, and every start raises it.
         """
         try:
             self._binaries = await asyncio.to_thread(find_binaries, self._run_as)
@@ -102,7 +100,7 @@ class PostgresServers:
             log.warning("%s", error)
 
     def _reachable_root(self) -> Path:
-        """A directory for the data that the servers' user can reach, remembered in the state directory."""
+        """Return a directory for data that the servers' user can reach. Its path is kept in the state directory."""
         wanted = self._state_dir / "postgres"
         note = self._state_dir / "postgres-location"
         if note.exists():
@@ -113,14 +111,14 @@ class PostgresServers:
         wanted.mkdir(mode=0o711, parents=True, exist_ok=True)
         if self._run_as.run(["test", "-x", str(wanted)]).returncode == 0:
             return wanted
-        # The state directory lies below a directory that only we may enter, such as /root.
+        # The state directory is below a directory that only its owner can enter, such as /root.
         elsewhere = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX))
         elsewhere.chmod(0o711)
         (elsewhere / OWNER_NOTE).write_text(str(self._state_dir))
         if self._run_as.run(["test", "-x", str(elsewhere)]).returncode != 0:
             raise PostgresUnavailableError(
                 f"PostgreSQL must not run as root, and user id {self._run_as.uid} can reach neither {wanted} nor "
-                f"{elsewhere}. Choose a state directory that all users may pass through."
+                f"{elsewhere}. Choose a state directory that all users can enter."
             )
         note.write_text(f"{elsewhere}\n")
         return elsewhere
@@ -130,18 +128,18 @@ class PostgresServers:
             with contextlib.suppress(OSError, ValueError, IndexError):
                 pid = int(pid_file.read_text().splitlines()[0])
                 if await end_stray(pid, belongs_to=str(pid_file.parent), number=signal.SIGQUIT):
-                    log.info("Ended a PostgreSQL that an earlier run left behind (process %d).", pid)
+                    log.info("Ended a PostgreSQL server of a previous run (process %d).", pid)
 
     def port_of(self, name: str) -> int:
-        """The port on which the instance listens, or will; makes the instance known if it is not."""
+        """Return the port of the instance. Adds the instance if it is unknown."""
         return self._instance(name).port
 
     def password_of(self, name: str) -> str:
-        """The password that the instance was or will be created with."""
+        """Return the password of the instance. Adds the instance if it is unknown."""
         return self._instance(name).password
 
     def is_answering(self, name: str) -> bool:
-        """Whether the server takes connections now."""
+        """Return whether the server accepts connections."""
         instance = self._instances.get(name)
         return instance is not None and instance.is_running and instance.is_answering
 
@@ -168,9 +166,9 @@ class PostgresServers:
         return choose_port(PORTS, {instance.port for instance in self._instances.values()})
 
     async def ensure_running(self, name: str) -> None:
-        """Create the instance's data if need be and start it; returns once it takes connections.
+        """Create the data of the instance if necessary, start it, and wait until it accepts connections.
 
-        Raises PostgresUnavailableError or OSError, with the last lines of its log, when it does not come up.
+        Raises PostgresUnavailableError or OSError, with the end of its log, if it does not start.
         """
         instance = self._instance(name)
         async with instance.lock:
@@ -226,14 +224,14 @@ class PostgresServers:
         child.exited.add_done_callback(lambda _: self._exited(instance, child))
 
     def _exited(self, instance: _Instance, child: Child) -> None:
-        if instance.child is child:  # stop() takes it away first
+        if instance.child is child:  # stop() has already removed it
             instance.child = None
             instance.is_answering = False
-            log.warning("PostgreSQL of %s ended by itself.", instance.name)
+            log.warning("The PostgreSQL server of %s ended unexpectedly.", instance.name)
             self._on_exit(instance.name)
 
     async def stop(self, name: str) -> None:
-        """Fast shutdown; the data stays. Nothing happens if it is not running."""
+        """Stop the server with a fast shutdown, if it runs. The data is kept."""
         instance = self._instances.get(name)
         if instance is not None:
             async with instance.lock:
@@ -249,7 +247,7 @@ class PostgresServers:
             await child.stop(signal.SIGQUIT, grace_s=STOP_GRACE_S)
 
     async def remove(self, name: str) -> None:
-        """Stop the server and delete its data for good. Nothing happens if there is none."""
+        """Stop the server and delete its data, if there is any."""
         if self.unavailable or self._binaries is None:
             return
         instance = self._instances.get(name)
@@ -268,17 +266,17 @@ class PostgresServers:
                 await self.remove(note.parent.name)
 
     def discard(self) -> None:
-        """Delete all data, of servers that were stopped before."""
+        """Delete all data. The servers have to be stopped."""
         if self._root != self._state_dir:
             shutil.rmtree(self._root, ignore_errors=True)
 
     async def close(self) -> None:
-        """Stop all servers, at once."""
+        """Stop all servers concurrently."""
         await asyncio.gather(*(self.stop(name) for name in list(self._instances)))
 
 
 def _remove_forsaken() -> None:
-    """Remove data that was put into the system's temporary directory for a state directory that is gone."""
+    """Remove data in the system's temporary directory whose state directory no longer exists."""
     for note in Path(tempfile.gettempdir()).glob(f"{TEMPORARY_PREFIX}*/{OWNER_NOTE}"):
         with contextlib.suppress(OSError):
             if note.stat().st_uid == os.geteuid() and not Path(note.read_text()).exists():
@@ -286,7 +284,7 @@ def _remove_forsaken() -> None:
 
 
 def _says_ready(data: Path) -> bool:
-    """Whether the postmaster has written "ready" as the eighth line of its lock file, as pg_ctl reads it."""
+    """Return whether the eighth line of the postmaster's lock file is "ready", as pg_ctl does."""
     try:
         lines = (data / "postmaster.pid").read_text().splitlines()
     except OSError:
@@ -295,7 +293,7 @@ def _says_ready(data: Path) -> bool:
 
 
 def _new_password() -> str:
-    """Sixteen letters and digits, at least one of each kind, as KubeBlocks' addon asks for (without symbols)."""
+    """Return a password of sixteen letters and digits, with at least one of each kind, as KubeBlocks' addon does."""
     alphabet = string.ascii_letters + string.digits
     while True:
         password = "".join(secrets.choice(alphabet) for _ in range(16))
@@ -304,7 +302,7 @@ def _new_password() -> str:
 
 
 def _scram_verifier(password: str, iterations: int = 4096) -> str:
-    """What PostgreSQL stores for a password (RFC 5803), so that the password itself is in no statement."""
+    """Return the SCRAM verifier of a password (RFC 5803), so that no statement contains the password."""
     salt = secrets.token_bytes(16)
     salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, iterations)
     client_key = hmac.digest(salted, b"Client Key", "sha256")

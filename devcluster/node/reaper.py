@@ -1,9 +1,9 @@
-"""Ends the embedded cluster's child processes when the cluster itself is gone, however it went (kill -9 included).
+"""Ends the child processes of the embedded cluster when the cluster has ended, also after kill -9.
 
-Runs as a process of its own, by path, with the standard library only. Reads lines on standard input: `+PID SIGNAL` to
-take a child under watch, `-PID` to forget one. The end of the input means that the parent is gone: every child still
-listed gets its signal, and SIGKILL if it is there GRACE_S later. Works on every Unix and, unlike PR_SET_PDEATHSIG,
-needs no code between fork and exec and does not depend on the thread that started the child.
+It is a separate process that uses only the standard library. It reads lines from standard input: `+PID SIGNAL` adds a
+child, `-PID` removes one. At the end of the input, the parent has ended: every child gets its signal, and SIGKILL after
+GRACE_S. Unlike PR_SET_PDEATHSIG, this works on every Unix, needs no code between fork and exec, and does not depend on
+the thread that started the child.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def _signal(pid: int, number: int) -> bool:
 
 
 def watch() -> None:
-    """Until standard input ends; then end the children."""
+    """Read until standard input ends, then end the children."""
     children: dict[int, int] = {}
     for line in sys.stdin:
         pid_text, _, signal_text = line[1:].strip().partition(" ")
@@ -44,7 +44,7 @@ def watch() -> None:
 
 
 if __name__ == "__main__":
-    # The terminal's Ctrl-C and a supervisor's SIGTERM are for the parent, whose end this process waits for.
+    # Ctrl-C and a supervisor's SIGTERM are for the parent. This process waits until the parent has ended.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     watch()

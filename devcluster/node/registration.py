@@ -1,4 +1,4 @@
-"""The one node of the embedded cluster: its Node object and the lease by which a controller manager sees it alive."""
+"""The node of the embedded cluster: its Node object and its heartbeat Lease."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LEASE_NAMESPACE = "kube-node-lease"
 
 
 class Node:
-    """Keeps the node registered and ready, until cancelled."""
+    """Keeps the node registered and ready."""
 
     def __init__(self, client: KubeClient) -> None:
         self._client = client
@@ -28,9 +28,9 @@ class Node:
             try:
                 await self._beat()
             except PASSING_ERRORS as error:
-                log.info("The node could not report (%s); trying again.", error)
+                log.info("The heartbeat of the node failed (%s); trying again.", error)
             except Exception:
-                log.exception("The node could not report; trying again.")
+                log.exception("The heartbeat of the node failed; trying again.")
             await asyncio.sleep(HEARTBEAT_S)
 
     async def _beat(self) -> None:

@@ -1,9 +1,9 @@
-"""What runs in a sandbox of the embedded cluster: a small web server that proves its DATABASE_URL by using it.
+"""The application in sandboxes of the embedded cluster: a web server that uses its DATABASE_URL.
 
-`/` shows what the database answered, `/healthz` is 200 when `SELECT 1` works (503 with the reason otherwise), `/env`
-lists the names of the environment variables. The password is shown nowhere. Started as `python -m
-devcluster.node.sandbox_app --listen HOST:PORT`, with the environment of the Pod; ends with code 2 and a
-sentence when there is no usable DATABASE_URL.
+`/` shows facts about the database, `/healthz` is 200 if `SELECT 1` succeeds and 503 with the reason otherwise, and
+`/env` lists the names of environment variables. No page shows the password. It is started as `python -m
+devcluster.node.sandbox_app --listen HOST:PORT` with the environment of the Pod. The exit code is 2 if DATABASE_URL is
+missing or invalid.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from urllib.parse import unquote, urlsplit
 
 import psycopg
 
-# The connection behind /healthz is kept, since a new one costs the server a process, but not for ever: new
-# credentials count.
+# /healthz keeps its connection, because a new one needs a server process. It reconnects from time to time, so that
+# changed credentials are noticed.
 HEALTH_CONNECTION_S = 30.0
 CONNECT_TIMEOUT_S = 3
 CREATE = """CREATE TABLE IF NOT EXISTS sandbox_visits (
@@ -31,7 +31,7 @@ READ = "SELECT id, count(*) OVER () FROM sandbox_visits ORDER BY id DESC LIMIT 1
 
 
 class Database:
-    """The database that DATABASE_URL names. ValueError with a sentence if it names none."""
+    """The database of a DATABASE_URL. ValueError if the URL is invalid."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
@@ -48,12 +48,12 @@ class Database:
         return psycopg.connect(self._url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S)
 
     def without_password(self, error: Exception) -> str:
-        """The error as one line for people."""
+        """Return the message of an error in one line, without the password."""
         text = " ".join(str(error).split()) or type(error).__name__
         return text.replace(self._password, "***") if self._password else text
 
     def check(self) -> None:
-        """Run `SELECT 1`; psycopg.Error if that fails."""
+        """Run `SELECT 1`. Raises psycopg.Error."""
         with self._lock:
             if self._kept is not None and time.monotonic() - self._kept_since > HEALTH_CONNECTION_S:
                 self._kept.close()
@@ -69,8 +69,9 @@ class Database:
                 raise
 
     def visit(self, project: str) -> dict[str, str]:
-        """Connect anew, write a row of our own table and read it back; what the server said about itself.
-        psycopg.Error."""
+        """Connect, write a row to the application's own table and read it. Return facts about the server.
+
+        Raises psycopg.Error."""
         started = time.monotonic()
         with self._connect() as connection:
             about = connection.execute(
@@ -121,7 +122,7 @@ PAGE = """<!doctype html>
 
 
 def render(project: str, facts: dict[str, str], error: str) -> str:
-    """The page: `facts` as a table, or `error` where there are none."""
+    """Return the page with the table of `facts`, or with `error`."""
     if error:
         lead = f'<strong class="bad">The database does not answer:</strong> {html.escape(error)}'
     else:

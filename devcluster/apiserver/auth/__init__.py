@@ -1,4 +1,4 @@
-"""Who sends a request and what they may do: tokens, RBAC rules, and what a URL asks for in the terms of RBAC.
+"""Authentication and authorization: tokens, RBAC rules, and the verb and resource that a URL stands for.
 
 May import `storage`, `schema` and `errors`.
 """

@@ -1,4 +1,4 @@
-"""Who asks: tokens and the users behind them."""
+"""Authentication: bearer tokens and the users that they belong to."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def service_account_identity(namespace: str, name: str) -> Identity:
 
 
 class Authenticator:
-    """Fixed tokens, and signed tokens of ServiceAccounts (shaped like JWTs, HS256 by a key of this state directory)."""
+    """Accepts fixed tokens, and JWTs of ServiceAccounts signed with the key of this state directory (HS256)."""
 
     def __init__(self, store: Store, tokens: Mapping[str, Identity]) -> None:
         self._store = store
@@ -45,7 +45,7 @@ class Authenticator:
         self._key = b""
 
     def identify(self, authorization: str) -> Identity | None:
-        """The header's value → who it is; None when it names nobody."""
+        """Return the user of an Authorization header; None if the token is not valid."""
         scheme, _, token = authorization.partition(" ")
         token = token.strip()
         if scheme.lower() != "bearer" or not token:
@@ -58,7 +58,7 @@ class Authenticator:
         return self._identify_service_account(token)
 
     def issue(self, namespace: str, name: str, uid: str, audiences: list[str], expires_in_s: int) -> tuple[str, int]:
-        """A token for a ServiceAccount and the moment (Unix seconds) when it expires."""
+        """Return a token for a ServiceAccount, and the time at which it expires in Unix seconds."""
         now = int(time.time())
         expires_at = now + expires_in_s
         claims = {

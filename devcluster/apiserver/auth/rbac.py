@@ -1,4 +1,4 @@
-"""Authorization by the Role, ClusterRole and binding objects in the store, with the real server's refusals."""
+"""Authorization by the Roles, ClusterRoles and bindings in the store, with the messages of the real server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _GROUP = "rbac.authorization.k8s.io"
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """One question: may this user do that? Either a resource (with group and so on) or a path."""
+    """What a request wants to do: a verb on a resource, or a verb on a path that is no resource."""
 
     verb: str
     group: str = ""
@@ -38,14 +38,14 @@ def access_of(info: RequestInfo) -> Access:
 
 
 class Authorizer:
-    """Parsed rules are kept per stored version of an object."""
+    """Evaluates RBAC rules. Caches parsed rules for each stored version of an object."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._parsed: dict[str, tuple[int, JsonObject]] = {}
 
     def check(self, identity: Identity, info: RequestInfo) -> None:
-        """ApiError 403 unless some rule allows it."""
+        """Raise ApiError 403 unless a rule allows the access."""
         access = access_of(info)
         if not self.allows(identity, access):
             raise refusal(identity, access)
@@ -56,7 +56,7 @@ class Authorizer:
         return any(_rule_allows(rule, access) for rule, _ in self.grants_for(identity, access.namespace))
 
     def reason(self, identity: Identity, access: Access) -> str | None:
-        """Why it is allowed, as access reviews say it; None when it is not."""
+        """Return why the access is allowed, in the words of access reviews; None if it is not allowed."""
         if identity.is_master:
             return ""
         return next(
@@ -64,7 +64,7 @@ class Authorizer:
         )
 
     def check_grants(self, kind: ResourceType, body: JsonObject, identity: Identity, namespace: str) -> None:
-        """Nobody writes a Role with rights that they do not hold: 403."""
+        """Raise ApiError 403 if a Role or binding grants rights that the user does not hold."""
         if identity.is_master or kind.group != _GROUP or kind.plural not in {"roles", "clusterroles"}:
             return
         rules = body.get("rules") if isinstance(body, dict) else None
@@ -86,12 +86,12 @@ class Authorizer:
             )
 
     def rules_for(self, identity: Identity, namespace: str) -> Iterator[JsonObject]:
-        """All rules that hold for this user in this namespace ("" for the whole cluster)."""
+        """Yield every rule that applies to the user in the namespace; "" stands for the whole cluster."""
         for rule, _ in self.grants_for(identity, namespace):
             yield rule
 
     def grants_for(self, identity: Identity, namespace: str) -> Iterator[tuple[JsonObject, str]]:
-        """The same with the binding that gives each."""
+        """Yield every such rule with the binding that grants it."""
         for record in self._store.records(f"clusterrolebindings.{_GROUP}"):
             yield from self._bound_rules(record, identity, "")
         if namespace:
@@ -167,7 +167,7 @@ def _rule_allows(rule: JsonObject, access: Access) -> bool:
 
 
 def _accesses_of(rule: JsonObject, namespace: str) -> Iterator[Access]:
-    """Every single right that a rule gives."""
+    """Yield every combination of verb and resource that a rule grants."""
     for verb in rule.get("verbs") or ():
         for path in rule.get("nonResourceURLs") or ():
             yield Access(verb, path=path)
@@ -184,7 +184,7 @@ def _path_matches(pattern: str, path: str) -> bool:
 
 
 def refusal(identity: Identity, access: Access) -> errors.ApiError:
-    """403 in the words of the real server."""
+    """Return the 403 of the real server."""
     if access.path:
         return errors.ApiError(
             403, "Forbidden", f'forbidden: User "{identity.user}" cannot {access.verb} path "{access.path}"', details={}

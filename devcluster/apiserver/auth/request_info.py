@@ -1,4 +1,4 @@
-"""What a request asks for, read from its method and path the way the real server does (RequestInfo)."""
+"""Parse the method and path of a request into a verb and a resource, as RequestInfo does in Kubernetes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _METHOD_VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "GET": "ge
 
 @dataclass(frozen=True, slots=True)
 class RequestInfo:
-    """`is_resource` is False for /version, discovery and unknown paths; then only verb and path mean something."""
+    """`is_resource` is False for /version, discovery and unknown paths. Then only `verb` and `path` are set."""
 
     verb: str
     path: str
@@ -23,11 +23,11 @@ class RequestInfo:
     namespace: str = ""
     name: str = ""
     rest: tuple[str, ...] = ()
-    """What follows the subresource (`proxy` paths)."""
+    """The path after the subresource, for `proxy`."""
 
 
 def parse_request(method: str, path: str, query: Mapping[str, str]) -> RequestInfo:
-    """`path` is the raw, still encoded path of the URL."""
+    """Return what the request asks for. `path` is the percent-encoded path of the URL."""
     verb = _METHOD_VERBS.get(method, method.lower())
     parts = [unquote(part) for part in path.strip("/").split("/")] if path.strip("/") else []
     plain = RequestInfo(verb, path)
@@ -42,7 +42,7 @@ def parse_request(method: str, path: str, query: Mapping[str, str]) -> RequestIn
     if len(parts) < 2:
         return plain
     version, parts = parts[0], parts[1:]
-    if parts[0] == "watch" and len(parts) > 1:  # the old form of watches, still served
+    if parts[0] == "watch" and len(parts) > 1:  # the deprecated form of watches, still served
         verb, parts = "watch", parts[1:]
     namespace = ""
     if parts[0] == "namespaces" and len(parts) > 1:
@@ -63,5 +63,5 @@ def parse_request(method: str, path: str, query: Mapping[str, str]) -> RequestIn
 
 
 def is_true(query: Mapping[str, str], name: str) -> bool:
-    """A boolean query parameter as the real server reads it: anything but `false` and `0` is true, even nothing."""
+    """Return a boolean query parameter. As on the real server, every value but `false` and `0` is true, "" too."""
     return name in query and query[name].lower() not in {"false", "0"}

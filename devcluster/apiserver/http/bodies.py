@@ -1,4 +1,4 @@
-"""Request bodies: size, media type, JSON or YAML."""
+"""Request bodies: size limit, media types, and parsing of JSON, YAML and protobuf."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PATCH_TYPES = (
 
 
 async def read_bytes(request: web.Request) -> bytes:
-    """413 beyond 3 MiB, as the real server limits resource requests."""
+    """Return the body. ApiError 413 beyond 3 MiB, the limit of the real server."""
     if request.content_length is not None and request.content_length > BODY_LIMIT:
         raise errors.too_large(BODY_LIMIT)
     chunks: list[bytes] = []
@@ -43,9 +43,9 @@ def media_type_of(request: web.Request) -> str:
 
 
 def parse_object(raw: bytes, media_type: str, kind: str = "") -> dict[str, Any]:
-    """The body of a create or update.
+    """Return the body of a create or update.
 
-    415 for another media type than JSON, YAML and protobuf, 400 when it does not parse.
+    ApiError 415 for a media type other than JSON, YAML and protobuf; 400 if the body does not parse.
     """
     if media_type in {"", "application/json", "text/json"}:
         try:
@@ -72,9 +72,9 @@ def parse_object(raw: bytes, media_type: str, kind: str = "") -> dict[str, Any]:
 
 
 def _unrecognized(raw: bytes, kind: str, why: str) -> errors.ApiError:
-    """The decoder's own words; it shows the body as text when it looks like an object, else in hex.
+    """400 with the message of Go's decoder, which quotes the body: as text if it begins with `{`, else in hex.
 
-    Long bodies are cut: they may hold Secrets.
+    Long bodies are cut, since they may contain Secrets.
     """
     start = raw[:_SHOWN_BYTES]
     shown = "<empty>" if not raw else start.decode("utf-8", "replace") if raw[:1] == b"{" else start.hex()
@@ -86,7 +86,7 @@ def _unrecognized(raw: bytes, kind: str, why: str) -> errors.ApiError:
 
 
 def parse_patch(raw: bytes) -> Any:
-    """The JSON of a patch; 400 when it does not parse."""
+    """Return the JSON of a patch. ApiError 400 if it does not parse."""
     try:
         return load_json(raw)
     except JsonError as error:
@@ -112,7 +112,7 @@ def parse_yaml(raw: bytes) -> Any:
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """SafeLoader that leaves dates as text, as JSON has none."""
+    """SafeLoader that keeps dates as text, because JSON has no dates."""
 
 
 _PlainLoader.yaml_implicit_resolvers = {

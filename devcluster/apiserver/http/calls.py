@@ -1,4 +1,4 @@
-"""One request on its way, and what answers are made of: options, media types, bodies."""
+"""The context of one request, and helpers for query options, media types and responses."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from devcluster.apiserver.writes.options import WriteOptions
 
 @dataclass(slots=True)
 class Call:
-    """One request on its way."""
+    """A parsed and authenticated request."""
 
     request: web.Request
     info: RequestInfo
     identity: Identity
     query: Mapping[str, str]
     fault: Fault | None = None
-    """stale-list, truncated-watch or watch-gone: the handler does these itself."""
+    """A fault that the handler carries out: stale-list, truncated-watch or watch-gone."""
 
 
 def respond(body: Any, status: int = 200, warnings: list[str] | None = None) -> web.Response:
@@ -43,7 +43,7 @@ def respond(body: Any, status: int = 200, warnings: list[str] | None = None) -> 
 
 
 def build_delete_options(body: JsonObject, query: Mapping[str, str]) -> DeleteOptions:
-    """`query` is empty where there is a body; 400/422 for values that are none."""
+    """Return the options of a deletion. A body replaces the query. ApiError 400 or 422 for invalid values."""
     propagation = body.get("propagationPolicy", query.get("propagationPolicy"))
     causes: list[errors.Cause] = []
     if is_true(query, "orphanDependents") or body.get("orphanDependents") is not None:
@@ -83,7 +83,7 @@ _PLAIN_MEDIA = "only the following media types are accepted: " + errors.MEDIA_TY
 
 
 def check_acceptable(request: web.Request, *, shapes: tuple[str, ...] = _SHAPES) -> None:
-    """406 when no offer of the header can be met; `shapes`: what may stand in `as=`."""
+    """Raise ApiError 406 if the server can send no media type of the header. `shapes` are the accepted `as=` values."""
     accept = request.headers.get("Accept", "")
     if not accept:
         return
@@ -100,7 +100,7 @@ def check_acceptable(request: web.Request, *, shapes: tuple[str, ...] = _SHAPES)
 
 
 def wants_yaml(accept: str) -> bool:
-    """Whether the client asks for YAML before JSON."""
+    """Whether the Accept header names YAML before JSON."""
     for part in accept.split(","):
         media = part.partition(";")[0].strip().lower()
         if media == "application/yaml":
@@ -111,7 +111,7 @@ def wants_yaml(accept: str) -> bool:
 
 
 def page_not_found_text() -> web.Response:
-    """Unknown resources get plain text from the real server's router."""
+    """404 in plain text, as the real server's router sends it for unknown resources."""
     return web.Response(status=404, text="404 page not found\n", content_type="text/plain")
 
 
@@ -126,7 +126,7 @@ def parse_fault_body(raw: bytes) -> JsonObject:
 
 
 def build_write_options(call: Call) -> WriteOptions:
-    """Query parameters of a write; 422 for values that are none."""
+    """Return the options of a write from its query parameters. ApiError 422 for invalid values."""
     query = call.query
     explicit = query.get("fieldManager", "")
     agent = call.request.headers.get("User-Agent", "").partition("/")[0].strip()

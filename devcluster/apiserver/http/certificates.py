@@ -1,6 +1,6 @@
-"""The certificate that the API server presents, signed by its own authority; both are kept in a directory.
+"""The TLS certificate of the API server and the certificate authority that signs it, kept in one directory.
 
-The authority lasts ten years and the certificate one, as kubeadm has them. Every file is for its owner only.
+The authority is valid for ten years and the certificate for one, as with kubeadm. Only the owner can read the files.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 AUTHORITY_DAYS, CERTIFICATE_DAYS = 3650, 365
 RENEW_AUTHORITY_DAYS, RENEW_CERTIFICATE_DAYS = 400, 90
-"""Renewal comes this long before the end. An authority must outlive the certificates that it signs."""
+"""Days before expiry at which a certificate is replaced. An authority must outlive the certificates it signs."""
 _SKEW = timedelta(minutes=5)
 _NAMES = ("localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc")
 _ADDRESSES = ("127.0.0.1", "::1")
@@ -38,7 +38,7 @@ class Identity:
 
     @property
     def pem(self) -> bytes:
-        """The certificate alone."""
+        """The certificate in PEM, without the key."""
         return self.certificate.public_bytes(serialization.Encoding.PEM)
 
     def lasts(self, now: datetime, days: int) -> bool:
@@ -55,12 +55,13 @@ class Certificates:
 
     @property
     def authority_pem(self) -> str:
-        """What clients trust; for the kubeconfig."""
+        """The certificate of the authority in PEM, for clients and the kubeconfig."""
         return self.authority_file.read_text()
 
     def build_context(self, now: datetime) -> ssl.SSLContext:
-        """The server's TLS settings, with certificates that are valid for months from `now`. OSError if the directory
-        can't be written."""
+        """Return the server's TLS settings. Creates the certificates, and replaces those that expire soon.
+
+        OSError if the directory can't be written."""
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         authority = self._read("ca")
         if authority is None or not authority.lasts(now, RENEW_AUTHORITY_DAYS):
@@ -70,13 +71,13 @@ class Certificates:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_alpn_protocols(["http/1.1"])
-        context.num_tickets = 0  # clients keep their connections and resume none
+        context.num_tickets = 0  # no session tickets: clients keep connections open and never resume a session
         self._load(context)
         self._context = context
         return context
 
     def renew(self, now: datetime) -> bool:
-        """Replace the certificate if it ends soon; new connections get the new one. Answers whether it did."""
+        """Replace the certificate if it expires soon, for new connections. Return whether it was replaced."""
         authority = self._read("ca")
         if self._context is None or authority is None or not self._ensure_certificate(authority, now):
             return False
@@ -94,17 +95,17 @@ class Certificates:
         return True
 
     def _read(self, name: str) -> Identity | None:
-        """None if a file is missing, damaged, or the two do not belong together."""
+        """Return a certificate and its key; None if a file is missing or damaged, or if they do not match."""
         try:
             certificate = x509.load_pem_x509_certificate((self._directory / f"{name}.crt").read_bytes())
             key = serialization.load_pem_private_key((self._directory / f"{name}.key").read_bytes(), None)
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError) as error:
-            log.warning("The certificate %s can't be read (%s); a new one is made.", name, type(error).__name__)
+            log.warning("The certificate %s can't be read (%s); a new one is created.", name, type(error).__name__)
             return None
         if not isinstance(key, ec.EllipticCurvePrivateKey) or certificate.public_key() != key.public_key():
-            log.warning("The certificate %s and its key do not belong together; new ones are made.", name)
+            log.warning("The certificate %s does not match its key; new ones are created.", name)
             return None
         return Identity(certificate, key)
 
@@ -117,7 +118,7 @@ class Certificates:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Replace the file in one step; only its owner may read it."""
+    """Replace the file atomically. Only its owner can read it."""
     draft = path.with_name(f"{path.name}.draft")
     draft.unlink(missing_ok=True)
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:

@@ -1,4 +1,4 @@
-"""Discovery documents: /version, /api, /apis, one list of resources a group version, and the aggregated form."""
+"""Discovery documents: /version, /api, /apis, the resources of each group version, and aggregated discovery."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryLi
 
 
 def build_version(kubernetes_version: str) -> JsonObject:
-    """`v1.36.2` → the answer of /version."""
+    """Return the response of /version for a version such as `v1.36.2`."""
     major, minor, *_ = kubernetes_version.lstrip("v").split(".")
     return {
         "major": major,
@@ -37,7 +37,7 @@ def build_core_versions(address: str) -> JsonObject:
 
 
 def group_versions(registry: Registry) -> dict[str, list[str]]:
-    """Group → versions, the preferred one first. Core is the empty group."""
+    """Return the versions of each group, the preferred one first. The core group is ""."""
     groups: dict[str, list[str]] = {}
     for one in registry.types():
         versions = groups.setdefault(one.group, [])
@@ -47,7 +47,7 @@ def group_versions(registry: Registry) -> dict[str, list[str]]:
 
 
 def _version_order(version: str) -> tuple[int, int, int, str]:
-    """v2 before v1 before v1beta2 before v1beta1 before v1alpha1, as Kubernetes ranks versions."""
+    """Sort key of a version: v2, v1, v1beta2, v1beta1, v1alpha1, as Kubernetes orders them."""
     digits = version.lstrip("v")
     for rank, stage in ((1, "beta"), (2, "alpha")):
         if stage in digits:
@@ -58,7 +58,7 @@ def _version_order(version: str) -> tuple[int, int, int, str]:
 
 
 def build_paths(registry: Registry) -> list[str]:
-    """What / lists."""
+    """Return the paths that the root path lists."""
     paths = {"/api", "/apis", "/healthz", "/livez", "/readyz", "/openapi/v2", "/openapi/v3", "/version"}
     for group, versions in group_versions(registry).items():
         if group:
@@ -79,7 +79,7 @@ def build_groups(registry: Registry) -> JsonObject:
 
 
 def build_resource_list(registry: Registry, group: str, version: str) -> JsonObject | None:
-    """None when nothing of this group version is served."""
+    """Return the resources of a group version; None if it is not served."""
     served = sorted(
         (one for one in registry.types() if one.group == group and one.version == version), key=lambda one: one.plural
     )
@@ -122,7 +122,7 @@ def _resource_entries(kind: ResourceType) -> list[JsonObject]:
 
 
 def build_aggregated(registry: Registry, *, core: bool) -> JsonObject:
-    """apidiscovery.k8s.io/v2: everything in one answer; `core` for /api, else for /apis."""
+    """Return aggregated discovery (apidiscovery.k8s.io/v2) for /api if `core`, else for /apis."""
     items: list[JsonObject] = []
     for group, versions in group_versions(registry).items():
         if (group == "") != core:

@@ -1,4 +1,4 @@
-"""Faults on request: what an API server does to its clients on a bad day, by rules that tests and people set."""
+"""Fault injection: rules that make the API server fail requests, delay them, or break connections."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ FaultKind = Literal[
     "delay",
 ]
 """
-status           answer `status` (429 with Retry-After, 500, 503 …) without any effect
-timeout-before   no answer for `seconds`, no effect, then a 504
-timeout-after    the effect happens, no answer for `seconds`, then a 504
-reset-before     the connection breaks, no effect
-reset-after      the effect happens, the connection breaks
-slow-body        the answer arrives in pieces over `seconds`
-truncated-watch  a watch breaks in the middle of an event
-stale-list       a list answers what it answered when the rule was added
-watch-gone       a watch answers an ERROR event 410 Expired at once
-delay            everything works, `seconds` later
+status           no effect; the response is `status` (429 with Retry-After, 500, 503 …)
+timeout-before   no effect; 504 after `seconds`
+timeout-after    the request takes effect; 504 after `seconds`
+reset-before     no effect; the connection is reset
+reset-after      the request takes effect; the connection is reset
+slow-body        the response arrives in pieces over `seconds`
+truncated-watch  a watch ends in the middle of an event
+stale-list       a list returns the state at the time at which the rule was added
+watch-gone       a watch sends an ERROR event 410 Expired and ends
+delay            the request is handled `seconds` later
 """
 
 
@@ -43,9 +43,9 @@ _ONLY_VERB = {"stale-list": "list", "truncated-watch": "watch", "watch-gone": "w
 
 @dataclass(slots=True)
 class Fault:
-    """Empty fields match everything. Without `count` the rule stays.
+    """A rule. Empty fields match every request. A rule with `count` ends after that many requests.
 
-    `probability` is drawn per request from the seeded generator.
+    A seeded random generator draws `probability` for each request.
     """
 
     kind: FaultKind
@@ -53,7 +53,7 @@ class Fault:
     resource: str = ""
     namespace: str = ""
     name: str = ""
-    """A glob such as `aaa-*`; compared with the name in the URL, empty for lists and creates."""
+    """A glob such as `aaa-*`, matched against the name in the URL. Lists and creates have no name in the URL."""
     user: str = ""
     status: int = 500
     seconds: float = 1.0
@@ -77,14 +77,14 @@ class Fault:
 
 @dataclass(slots=True)
 class Faults:
-    """The rules of one server. In-process: `server.faults.add("status", status=503, verb="list", count=2)`."""
+    """The rules of one server. Example: `server.faults.add("status", status=503, verb="list", count=2)`."""
 
     seed: int = 0
     latency_s: float = 0.0
-    """Added to every resource request."""
+    """Delay of every resource request."""
     rules: list[Fault] = field(default_factory=list)
     revision: int = 0
-    """Of the store when the newest stale-list rule was added; kept by the server."""
+    """Revision of the store when the newest stale-list rule was added. The server sets it."""
     _random: random.Random = field(init=False)
     _ids: Any = field(init=False)
 
@@ -93,7 +93,7 @@ class Faults:
         self._ids = itertools.count(1)
 
     def add(self, kind: FaultKind, **conditions: Any) -> Fault:
-        """ValueError or TypeError for a kind or a condition that does not exist."""
+        """Add a rule. ValueError or TypeError for an unknown kind or field."""
         if kind not in get_args(FaultKind):
             raise ValueError(f"There is no fault {kind!r}; known: {', '.join(get_args(FaultKind))}.")
         fault = Fault(kind, **{**conditions, "id": next(self._ids), "hits": 0})
@@ -111,7 +111,7 @@ class Faults:
         self.latency_s = 0.0
 
     def draw(self, info: RequestInfo, user: str) -> Fault | None:
-        """The first rule that strikes this request; counts it."""
+        """Return the first rule that applies to the request, and count the hit."""
         for fault in self.rules:
             if not fault.matches(info, user):
                 continue
@@ -128,7 +128,7 @@ class Faults:
 
 
 class RequestCounts:
-    """How often each user used each verb on each resource; benches read it to count API requests."""
+    """Number of requests by user, verb and resource. The benchmarks read it."""
 
     def __init__(self) -> None:
         self._counts: Counter[tuple[str, str, str]] = Counter()

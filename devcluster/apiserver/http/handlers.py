@@ -1,4 +1,4 @@
-"""Answers to requests: plain paths, resources, and the embedded server's own /devcluster paths."""
+"""Request handlers: paths without resources, resources, and the /devcluster paths of the embedded server."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Handlers:
         self._version = kubernetes_version
         self.address = ""
 
-    # Plain paths
+    # Paths without resources
 
     async def answer_plain(self, call: Call) -> web.StreamResponse:
         path = call.info.path.rstrip("/") or "/"
@@ -50,7 +50,7 @@ class Handlers:
             if path == "/version" or (path.startswith("/api") and not roots):
                 raise errors.method_not_allowed()
             if not roots:
-                return page_not_found_text()  # the roots of discovery answer any method as they answer GET
+                return page_not_found_text()  # discovery roots treat every method as GET
         registry = self._backend.registry
         parts = path.strip("/").split("/")
         if path == "/version":
@@ -58,7 +58,7 @@ class Handlers:
         if path == "/":
             return respond({"paths": discovery.build_paths(registry)})
         if path == "/openapi/v2":
-            # kubectl prefers protobuf, and takes whatever comes for that.
+            # Not JSON for protobuf: kubectl would parse it as protobuf.
             check_acceptable(call.request, shapes=())
             return respond({"swagger": "2.0", "info": {"title": "Kubernetes", "version": self._version}, "paths": {}})
         if path == "/openapi/v3":
@@ -226,7 +226,7 @@ class Handlers:
             try:
                 await response.write(lines)
             except ConnectionError:
-                return response  # whoever watched has gone
+                return response  # the client disconnected
         with contextlib.suppress(ConnectionError):
             await response.write_eof()
         return response
@@ -280,7 +280,7 @@ class Handlers:
         return await self._respond_written(call, kind, written, options)
 
     def _check_may_create(self, call: Call, target: Target) -> None:
-        """An apply of what is missing takes the right to create it."""
+        """Raise ApiError 403 if an apply would create the object and the user may not create it."""
         if self._backend.store.get(target.kind.table, target.namespace, target.name) is not None:
             return
         info = call.info
@@ -344,7 +344,7 @@ class Handlers:
         body: JsonObject = {}
         if raw.strip() not in (b"", b"null"):
             body = bodies.parse_object(raw, bodies.media_type_of(call.request))
-        # A body replaces the query altogether: `?dryRun=All` with a body of `{}` deletes for good.
+        # A body replaces the query: `?dryRun=All` with a body of `{}` is no dry run.
         return build_delete_options(body, {} if raw.strip() else call.query)
 
     async def _respond_written(
@@ -368,7 +368,7 @@ class Handlers:
     # The embedded server's own paths
 
     async def answer_devcluster(self, call: Call) -> web.StreamResponse:
-        """Faults and counts over HTTP, for system:masters only."""
+        """Manage faults and read request counts. Requires the group system:masters."""
         if not call.identity.is_master:
             raise errors.forbidden("", "", "", "only members of system:masters may use /devcluster paths")
         return await subresources.answer_devcluster(self._backend, call)
@@ -390,7 +390,7 @@ _ANSWERS_OBJECT = frozenset(
 
 
 def _list_item(record: Record, kind: ResourceType) -> bytes:
-    """Items of built-in lists carry no kind and apiVersion."""
+    """Return an item of a list. Items of built-in kinds have no kind and apiVersion."""
     if not kind.builtin:
         return listing.show_plain(record, kind)
     prefix = b'{"apiVersion":"%s","kind":"%s",' % (kind.api_version.encode(), kind.kind.encode())

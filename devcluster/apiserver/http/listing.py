@@ -1,4 +1,4 @@
-"""Lists: selectors, pages that stay consistent, and the shapes in which objects are shown (plain, metadata only)."""
+"""Lists: selectors, consistent pages, and the representations of objects (whole, or metadata only)."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _ZERO_FIELDS = {
 
 
 def build_filter(kind: ResourceType, namespace: str | None, name: str, query: Mapping[str, str]) -> Filter:
-    """Selectors of the query; 400 when they do not parse or name a field that this kind does not offer."""
+    """Return the selectors of the query. ApiError 400 if one does not parse or names an unsupported field."""
     labels = parse_label_selector(query.get("labelSelector", ""))
     supported = frozenset((*_COMMON_FIELDS, *_FIELDS.get(kind.table, ()), *kind.selectable_fields))
     fields = parse_field_selector(query.get("fieldSelector", ""), supported, custom=not kind.builtin)
@@ -74,7 +74,7 @@ def _read_field(record: Record, field: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What a list found: its records, the revision it stands for, and how to go on."""
+    """One page of a list: its records, its revision, and the token of the next page."""
 
     records: list[Record]
     revision: int
@@ -85,9 +85,9 @@ class Page:
 def select_page(
     store: Store, kind: ResourceType, chosen: Filter, query: Mapping[str, str], stale_at: int | None = None
 ) -> Page:
-    """One page. Tokens hold the revision and the last key, so that pages of one list are consistent.
+    """Return one page. Tokens contain the revision and the last key, so all pages show the same revision.
 
-    410 when that revision is forgotten.
+    ApiError 410 if the history no longer has that revision.
     """
     limit = _read_limit(query)
     token = query.get("continue", "")
@@ -117,7 +117,7 @@ def select_page(
 
 
 def read_number(query: Mapping[str, str], name: str) -> int:
-    """An int64 of the query, 0 when it is not given; 400 when it is none."""
+    """Return an int64 of the query, 0 if it is not given. ApiError 400 if it is no number."""
     text = query.get(name, "0")
     try:
         number = int(text)
@@ -148,7 +148,7 @@ def bad_version(text: str) -> str:
 
 
 def check_reached(store: Store, wanted: int) -> None:
-    """504 for a resourceVersion of the future."""
+    """Raise ApiError 504 for a resourceVersion that the store has not reached."""
     if wanted <= store.revision:
         return
     raise errors.ApiError(
@@ -163,7 +163,7 @@ def check_reached(store: Store, wanted: int) -> None:
 
 
 def check_list_options(query: Mapping[str, str], *, watch: bool) -> None:
-    """422 for combinations that make no sense."""
+    """Raise ApiError 422 for options that exclude each other."""
     match, version = query.get("resourceVersionMatch", ""), query.get("resourceVersion", "")
     for name in ("limit", "timeoutSeconds"):
         read_number(query, name)
@@ -219,7 +219,7 @@ def _decode_token(token: str) -> tuple[int, tuple[str, str]]:
 
 
 def _expired_token(store: Store, after: tuple[str, str] | None) -> errors.ApiError:
-    """410 with a token that goes on from the same key in a newer snapshot, as the real server offers."""
+    """Return a 410 with a token that continues after the same key at the current revision."""
     error = errors.expired(
         "The provided continue parameter is too old to display a consistent list result. You can start a new "
         "list without "
@@ -235,7 +235,7 @@ def _expired_token(store: Store, after: tuple[str, str] | None) -> errors.ApiErr
 
 
 def show_plain(record: Record, kind: ResourceType) -> bytes:
-    """The object in the version of the request."""
+    """Return the object in the API version of the request."""
     if kind.builtin or kind.version == kind.storage_version:
         return record.raw
     body = record.parse()

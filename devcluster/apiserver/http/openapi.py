@@ -1,7 +1,7 @@
-"""OpenAPI v3: the schemas of every group version, and the operations by which kubectl learns what the server can do.
+"""OpenAPI v3: schemas and operations of every group version, from which kubectl reads the features of the server.
 
-Schemas have no descriptions: builtin_types.json keeps facts only. OpenAPI v2, which kubectl asks for as protobuf, is
-not served.
+Schemas have no descriptions, because builtin_types.json contains no texts. OpenAPI v2 is not served: kubectl requests
+it as protobuf.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _PATCH_TYPES = (
 
 
 def build_index(registry: Registry) -> JsonObject:
-    """The answer of /openapi/v3: where the document of each group version is. The hash changes with the document."""
+    """Return the index at /openapi/v3: the URL of each document, with a hash that changes with the document."""
     served: dict[str, list[JsonObject]] = {}
     for kind in registry.types():
         own = {"plural": kind.plural, "schema": None if kind.builtin else kind.schema.rules}
@@ -56,7 +56,7 @@ def build_index(registry: Registry) -> JsonObject:
 
 
 def build_document(registry: Registry, path: str) -> JsonObject | None:
-    """The document of `api/v1` or `apis/GROUP/VERSION`; None if nothing of that is served."""
+    """Return the document of `api/v1` or `apis/GROUP/VERSION`; None if it is not served."""
     kinds = [kind for kind in registry.types() if _path_of(kind) == path]
     if not kinds:
         return None
@@ -85,7 +85,7 @@ def _public_name(name: str) -> str:
 
 
 def _name_of(kind: ResourceType) -> str:
-    """The schema's name; a custom resource's is its group backwards, its version and its kind."""
+    """Return the name of the schema. For a custom resource: the reversed group, the version and the kind."""
     if kind.builtin:
         return _public_name(kind.type_name)
     return ".".join([*reversed(kind.group.split(".")), kind.version, kind.kind])
@@ -135,7 +135,7 @@ def _gvk(kind: ResourceType) -> JsonObject:
 
 
 def _add_type(schemas: JsonObject, name: str) -> str:
-    """Add a built-in type and all that it refers to; answers its public name."""
+    """Add a built-in type and the types it refers to. Return its public name."""
     public = _public_name(name)
     if public in schemas:
         return public
@@ -144,7 +144,7 @@ def _add_type(schemas: JsonObject, name: str) -> str:
         schemas[public] = _SCALARS[definition]
         return public
     schema: JsonObject = {"type": "object"}
-    schemas[public] = schema  # before its parts: types may contain themselves
+    schemas[public] = schema  # before its properties: types may refer to themselves
     properties = {prop: _build(schemas, spec) for prop, spec in definition.get("properties", {}).items()}
     if properties:
         schema["properties"] = properties

@@ -1,7 +1,4 @@
-"""Questions about access.
-
-SelfSubjectAccessReview, SelfSubjectRulesReview, SubjectAccessReview, TokenReview, SelfSubjectReview.
-"""
+"""Reviews: SubjectAccessReview, SelfSubjectAccessReview, SelfSubjectRulesReview, SelfSubjectReview, TokenReview."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ from devcluster.apiserver.writes import admission
 def answer(
     kind: ResourceType, body: JsonObject, identity: Identity, authenticator: Authenticator, authorizer: Authorizer
 ) -> JsonObject:
-    """The review with its status; nothing is stored."""
+    """Return the review with its status. Nothing is stored."""
     admission.check_type(body, kind)
     spec = body.get("spec") or {}
     metadata = body.get("metadata") or {}

@@ -1,8 +1,7 @@
 """The embedded Kubernetes API server: start, stop, and the path of one request.
 
-A request is authenticated, authorized, struck by a fault if one is set, and answered; whatever goes wrong becomes a
-Status object, never the end of
-the server. No line of this package logs request bodies or tokens, since Secrets pass through here.
+A request is authenticated, authorized, subjected to a fault if one is set, and handled. Every exception becomes a
+Status object. The package logs no request bodies, tokens or texts of exceptions, because these can contain Secrets.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ RENEWAL_CHECK_S = 3600.0
 
 
 class ApiServer:
-    """One server over one state directory. `start` and `stop` belong to the loop that serves it."""
+    """An API server with one state directory. Call `start` and `stop` in the event loop that serves it."""
 
     def __init__(
         self,
@@ -99,7 +98,7 @@ class ApiServer:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> int:
-        """Serve; answers the port. OSError when it is taken, sqlite3.Error when the state directory is broken."""
+        """Start serving and return the port. OSError if it is in use, sqlite3.Error if the state is damaged."""
         self._state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.store.open()
         try:
@@ -131,7 +130,7 @@ class ApiServer:
         return self._bound_port(runner)
 
     async def stop(self) -> None:
-        """Ends open watches and requests within about a second; everything answered so far is on disk."""
+        """End open watches and requests within about a second. Every completed request is on disk."""
         self.store.drop_subscriptions()
         for task in self._tasks:
             task.cancel()
@@ -145,7 +144,7 @@ class ApiServer:
         self.store.close()
 
     def drop_watches(self, resource: str | None = None) -> int:
-        """Break open watches now (`pods`, `clusters.apps.kubeblocks.io`, or all); answers how many."""
+        """End the open watches of a resource (`pods`, `clusters.apps.kubeblocks.io`) or of all. Return their number."""
         return self.store.drop_subscriptions(resource)
 
     def _build_application(self) -> web.Application:
@@ -160,7 +159,7 @@ class ApiServer:
     # One request
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        """Answer one request; everything that goes wrong becomes a Status, as on a real server."""
+        """Handle one request. Every exception becomes a Status, as on a real server."""
         try:
             return await self._dispatch(request)
         except errors.ApiError as error:
@@ -204,7 +203,7 @@ class ApiServer:
         return response
 
     def _impersonate(self, request: web.Request, identity: Identity, info: RequestInfo) -> Identity:
-        """Act as someone else; 403 unless the right to impersonate is held."""
+        """Return the impersonated user. ApiError 403 unless the user has the right to impersonate."""
         user = request.headers["Impersonate-User"]
         wanted = [Access("impersonate", "", "users", "", user)]
         groups = tuple(request.headers.getall("Impersonate-Group", []))
@@ -247,7 +246,7 @@ class ApiServer:
 
 
 async def _close_connections(runner: web.AppRunner) -> None:
-    """End requests, then the connections, without waiting for the clients' part of the end of TLS."""
+    """End requests, then abort the connections: clients with idle connections never answer the end of TLS."""
     transports = [one.transport for one in runner.server.connections] if runner.server else []
     await runner.cleanup()
     for transport in transports:
@@ -299,7 +298,7 @@ def _fault_error(fault: Fault, info: RequestInfo) -> errors.ApiError:
 
 
 def _too_many_requests(fault: Fault) -> web.Response:
-    """Priority and fairness answers plain text, not a Status."""
+    """429 in plain text, as priority and fairness sends it."""
     return web.Response(
         status=429,
         text="Too many requests, please try again later.\n",
@@ -321,7 +320,7 @@ def _timeout_error() -> errors.ApiError:
 
 
 def _reset(request: web.Request) -> web.Response:
-    """Break the connection without an answer."""
+    """Reset the connection without a response."""
     if request.transport is not None:
         request.transport.abort()
     raise ConnectionResetError

@@ -1,4 +1,4 @@
-"""Subresources that are not plain objects (scale, token, log, eviction, binding) and the /devcluster paths."""
+"""Subresources with their own behavior (scale, token, log, eviction, binding), and the /devcluster paths."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from devcluster.apiserver.writes.options import Patch, Target, WriteOptions
 from devcluster.apiserver.writes.patching import json_patch, merge_patch
 
 LOG_ANNOTATION = "devcluster/log-file"
-"""Set by the stand-in for the kubelet on its Pods: the file that /log shows."""
+"""Annotation of Pods by the kubelet stand-in: the path of the log file."""
 LOG_LIMIT = 1024 * 1024
 FOLLOW_EVERY_S = 0.3
 MIN_TOKEN_S, DEFAULT_TOKEN_S, MAX_TOKEN_S = 600, 3600, 2**32
@@ -116,8 +116,8 @@ def _issue_token(authenticator: Authenticator, record: Record, body: JsonObject)
 
 
 async def _answer_log(backend: Backend, call: Call, record: Record) -> web.StreamResponse:
-    """The end of the file that the Pod's annotation names, empty if there is none yet; with `follow`, all that is
-    written to it while the Pod exists.
+    """Return the end of the Pod's log file, empty if there is none yet. With `follow`, stream what is added to it until
+    the Pod is gone.
     """
     pod = record.parse()
     path = (pod["metadata"].get("annotations") or {}).get(LOG_ANNOTATION)
@@ -143,7 +143,7 @@ async def _follow_log(
     response = web.StreamResponse(headers={"Content-Type": "text/plain"})
     response.enable_chunked_encoding()
     await response.prepare(call.request)
-    with contextlib.suppress(ConnectionError):  # the client has gone
+    with contextlib.suppress(ConnectionError):  # the client disconnected
         while (found := backend.store.get(*record.key)) is not None and found.uid == record.uid:
             if text:
                 await response.write(text)
@@ -154,7 +154,7 @@ async def _follow_log(
 
 
 def _read_from(path: Path, offset: int) -> tuple[int, bytes]:
-    """What was written after `offset`, and where it ends; from the start if the file was replaced."""
+    """Return the new offset and what was written after `offset`; from the start if the file was replaced."""
     try:
         with path.open("rb") as file:
             if file.seek(0, 2) < offset:
@@ -167,7 +167,7 @@ def _read_from(path: Path, offset: int) -> tuple[int, bytes]:
 
 
 def _read_tail(path: Path, tail_lines: str, limit_bytes: str) -> tuple[int, bytes]:
-    """The size of the file, and its end."""
+    """Return the size of the file, and the end of its text."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, 2)
@@ -256,7 +256,7 @@ def _scale_of(body: JsonObject) -> JsonObject:
 
 
 async def answer_devcluster(backend: Backend, call: Call) -> web.StreamResponse:
-    """GET, POST and DELETE of faults; GET and DELETE of request counts; POST of compaction and dropped watches."""
+    """Handle GET, POST and DELETE of faults, and GET and DELETE of request counts."""
     path, method = call.info.path.rstrip("/"), call.request.method
     match method, path:
         case "GET", "/devcluster/faults":

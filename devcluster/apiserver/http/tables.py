@@ -1,4 +1,4 @@
-"""The shapes a client may ask for by its Accept header: plain, metadata only, or the table that kubectl prints."""
+"""Representations that a client selects by its Accept header: whole objects, metadata, or the table of kubectl."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Column = tuple[str, str, Callable[[JsonObject], Any]]
 
 
 def wanted_style(accept: str) -> str:
-    """`plain`, `table` or `metadata`; the first of the header that this server knows."""
+    """Return `plain`, `table` or `metadata`: the first supported representation in the header."""
     for part in accept.split(","):
         parameters = part.replace(" ", "").split(";")
         if "as=Table" in parameters:
@@ -36,7 +36,7 @@ def shower(style: str, kind: ResourceType) -> Show:
     return lambda record: listing.show_plain(record, kind)
 
 
-def build_table(  # a token that continues a list  # nosec B107
+def build_table(  # a continue token  # nosec B107
     kind: ResourceType, records: list[Record], revision: str, continue_token: str = "", remaining: int | None = None
 ) -> JsonObject:
     columns = _columns_of(kind)
@@ -97,7 +97,7 @@ def _path(*names: str, default: Any = "<none>") -> Callable[[JsonObject], Any]:
 
 
 def age_of(text: str | None) -> str:
-    """`2026-01-01T00:00:00Z` → `5m`, the way kubectl shows ages."""
+    """Return the age of a timestamp as kubectl prints it, such as `5m`."""
     if not text:
         return "<unknown>"
     seconds = max(int((datetime.now(UTC) - datetime.fromisoformat(text.replace("Z", "+00:00"))).total_seconds()), 0)
@@ -152,7 +152,7 @@ def _node_status(body: JsonObject) -> str:
 
 
 def _quota_usage(prefix: str) -> Callable[[JsonObject], str]:
-    """`pods: 1/5, secrets: 2/9`: the limits of containers in a column of their own, everything else in another."""
+    """Return a reader of used and hard amounts, such as `pods: 1/5, secrets: 2/9`, of `limits.…` or of all others."""
 
     def read(body: JsonObject) -> str:
         status = body.get("status") or {}
@@ -179,7 +179,7 @@ _WIDE: dict[str, list[Column]] = {
         ("Images", "string", _containers(lambda one: str(one["image"]))),
     ],
 }
-"""Columns that `-o wide` adds."""
+"""Columns that only `kubectl get -o wide` prints."""
 _BUILTIN: dict[str, list[Column]] = {
     "pods": [
         ("Ready", "string", _pod_ready),

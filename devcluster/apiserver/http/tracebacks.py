@@ -1,10 +1,10 @@
-"""Tracebacks for the log that show where an exception was raised, without its text: it may quote a Secret."""
+"""Tracebacks for the log without the texts of exceptions, which can contain Secrets."""
 
 from __future__ import annotations
 
 
 def without_text(error: BaseException) -> Exception:
-    """Return an exception that prints the types and frames of `error` and of what caused it, and no message."""
+    """Return an exception whose traceback shows the types and frames of `error` and its causes, without messages."""
     shown: Exception = type(type(error).__qualname__, (Exception,), {"__module__": type(error).__module__})()
     shown.__traceback__ = error.__traceback__
     if error.__cause__ is not None:

@@ -1,4 +1,4 @@
-"""Watches: replay from a resourceVersion, live events, bookmarks, 410 when the history no longer reaches back."""
+"""Watches: replay from a resourceVersion, live events, bookmarks, and 410 for versions before the history."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from devcluster.apiserver.storage.store import Store
 
 BOOKMARK_INTERVAL_S = 60.0
 MIN_TIMEOUT_S = 1800.0
-"""Without timeoutSeconds a watch ends after half an hour to an hour, as on the real server."""
+"""Range of the duration of a watch without timeoutSeconds, as on the real server."""
 
 Show = Callable[[Record], bytes]
-"""A record as this client wants to see it (version, Table, metadata only)."""
+"""Serializes a record in the representation that the client selected."""
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which objects a list or watch shows."""
+    """The objects that a list or watch selects."""
 
     namespace: str | None
     labels: LabelSelector
@@ -51,7 +51,7 @@ class WatchRequest:
     timeout_s: float | None
     show: Show
     gone: bool = False
-    """A fault: answer 410 at once."""
+    """Fault: send 410 and end."""
 
 
 def event_line(kind: str, raw: bytes) -> bytes:
@@ -73,7 +73,7 @@ def bookmark(kind: ResourceType, revision: int, *, initial_end: bool = False) ->
 
 
 async def stream(store: Store, request: WatchRequest) -> AsyncIterator[bytes]:
-    """Event lines until the timeout, a drop, or an ERROR. Lines of one loop turn come joined."""
+    """Yield event lines until the timeout, a dropped connection or an ERROR. Events of one loop turn are joined."""
     table = request.kind.table
     ends_at = time.monotonic() + (
         request.timeout_s if request.timeout_s else MIN_TIMEOUT_S * random.uniform(1.0, 2.0)  # noqa: S311 - a load  # nosec B311
@@ -124,7 +124,7 @@ async def stream(store: Store, request: WatchRequest) -> AsyncIterator[bytes]:
 
 
 def _line_of(change: Change, request: WatchRequest) -> bytes | None:
-    """An object that leaves the selector is DELETED for this watcher, one that enters it ADDED."""
+    """Return the event for this watcher. An object that stops matching is DELETED, one that starts matching ADDED."""
     shows = request.filter.shows
     now = change.kind != "DELETED" and shows(change.record)
     before = change.previous is not None and shows(change.previous)
@@ -138,7 +138,7 @@ def _line_of(change: Change, request: WatchRequest) -> bytes | None:
 
 
 def _with_revision(change: Change) -> Record:
-    """The version that was shown last, with the revision of the change that hid it."""
+    """Return the last version that matched, with the revision of the change."""
     previous = change.previous
     if previous is None:
         return change.record

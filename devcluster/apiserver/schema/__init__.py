@@ -1,4 +1,4 @@
-"""What objects look like: served resources, their types, defaults and decoding; quantities and selectors. Pure.
+"""The object model: served resources, their types, defaults and decoding; quantities and selectors. Pure.
 
 May import `errors`.
 """

@@ -1,8 +1,7 @@
-"""From JSON to a typed object: wrong JSON types are a 400, unknown fields are dropped with a warning or refused.
+"""Decode JSON into typed objects: wrong JSON types are a 400, unknown fields are dropped with a warning or refused.
 
-Built-in kinds are decoded as Go structs are (nulls vanish); custom resources are pruned by their schema and get its
-defaults, and their values
-are judged later (422, `validation.custom_resources`).
+Built-in kinds are decoded like Go structs: nulls are dropped. Custom resources are pruned by their schema and get its
+defaults; `validation.custom_resources` checks their values later (422).
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ _EMBEDDED = {
         )
     },
 }  # fmt: skip
-"""Go structs that a field belongs to without showing in JSON: (owner, field) to the embedded struct."""
+"""Embedded Go structs, which JSON does not show: (owner, field) → struct."""
 _NAMED_TYPES = {
     ("PersistentVolumeClaimSpec", "accessModes"): "[]v1.PersistentVolumeAccessMode",
     ("PersistentVolumeClaimSpec", "volumeMode"): "v1.PersistentVolumeMode",
@@ -89,18 +88,18 @@ _POINTERS = {
     "reportingInstance", "reclaimPolicy", "volumeBindingMode", "completionMode", "managedBy", "timeZone",
     "setHostnameAsFQDN", "service", "timestamp", "protocol", "serviceName",
 }  # fmt: skip
-"""Optional texts that stay when they are empty: pointers in Go."""
+"""Optional strings that are pointers in Go: empty ones are kept."""
 _DROPPED_ZEROS = {
     "hostNetwork", "hostPID", "hostIPC", "stdin", "stdinOnce", "tty", "paused", "publishNotReadyAddresses", "readOnly",
     "hostPort", "initialDelaySeconds", "minReadySeconds",
 }  # fmt: skip
-"""Optional numbers and booleans that are not stored when they are zero: no pointers in Go."""
+"""Optional numbers and booleans that are no pointers in Go: zeros are dropped."""
 
 
 class DecodeError(Exception):
-    """The text of Go's decoder, without the prefix that names the kind. `strict`.
+    """The message of Go's decoder, without the prefix that names the kind.
 
-    Only unknown or repeated fields are wrong.
+    `strict`: only unknown or repeated fields are wrong.
     """
 
     def __init__(self, text: str, *, strict: bool = False, types: tuple[str, str] = ("", "")) -> None:
@@ -108,18 +107,18 @@ class DecodeError(Exception):
         self.text = text
         self.strict = strict
         self.types = types
-        """JSON type given and Go type wanted, of a mismatch."""
+        """For a mismatch: the given JSON type and the expected Go type."""
 
 
 class Decoder:
-    """One walk over one body; collects the unknown and repeated fields on the way."""
+    """Decodes one body and collects its unknown and repeated fields."""
 
     def __init__(self, *, defaults: bool = True) -> None:
         self.complaints: list[str] = []
         self._defaults = defaults
 
     def builtin(self, value: Any, node: Node, path: str, owner: str) -> Any:
-        """`owner` is the Go struct that holds the field, for error texts."""
+        """Decode one value of a built-in kind. `owner` is the Go struct that contains the field, for messages."""
         match node.kind:
             case "any":
                 return value
@@ -159,7 +158,7 @@ class Decoder:
         return decoded
 
     def custom(self, value: Any, node: Node, path: str) -> Any:
-        """Prune and default one value of a custom resource. Values of a wrong type pass: validation names them."""
+        """Prune one value of a custom resource and set defaults. Wrong types pass; validation reports them."""
         if isinstance(value, dict) and node.kind == "object":
             return self._custom_object(value, node, path)
         if isinstance(value, list) and node.kind == "array" and node.items is not None:
@@ -195,11 +194,11 @@ class Decoder:
 def decode_object(
     body: JsonObject, kind: ResourceType, mode: str, warnings: list[str], *, defaults: bool = True
 ) -> JsonObject:
-    """Answers the typed object; DecodeError when it has none.
+    """Return the typed object. DecodeError if the body does not fit the type.
 
-    `mode` is fieldValidation: Strict refuses unknown and repeated fields, Warn adds to `warnings`, Ignore is silent.
-    `defaults`: fill in those of
-    a custom resource's schema (an applied configuration owns only what it says).
+    `mode` is fieldValidation: Strict refuses unknown and repeated fields, Warn adds to `warnings`, Ignore drops them.
+    `defaults`: set the defaults of a custom resource's schema. False for an applied configuration, which owns only the
+    fields that it names.
     """
     decoder = Decoder(defaults=defaults)
     body.setdefault("metadata", {})
@@ -221,7 +220,7 @@ def decode_object(
 
 
 def decode_request(body: JsonObject, kind: ResourceType, mode: str, warnings: list[str]) -> JsonObject:
-    """`decode_object` for bodies of POST and PUT: errors are a 400 that names the kind."""
+    """`decode_object` for bodies of POST and PUT. ApiError 400 that names the kind."""
     try:
         return decode_object(body, kind, mode, warnings)
     except DecodeError as error:
@@ -245,10 +244,7 @@ def drop_empty_metadata(metadata: JsonObject) -> None:
 
 
 def omit_empty(body: JsonObject, node: Node) -> None:
-    """Drop empty optional lists and maps of a built-in object, as Go's omitempty does when it is stored.
-
-    Empty structs stay.
-    """
+    """Drop empty optional lists and maps of a built-in object, as Go's omitempty does. Keeps empty structs."""
     for name in [*body]:
         child, value = node.properties.get(name), body[name]
         if child is None:
@@ -340,17 +336,17 @@ def _mismatch(value: Any, owner: str, path: str, wanted: str) -> DecodeError:
 
 
 def _plain(path: str) -> str:
-    """A path without the embedded Go structs, which only the texts of wrong types show."""
+    """Return a path without embedded Go structs, which only messages about wrong types contain."""
     return re.sub("\0[^\0]*\0", "", path)
 
 
 def _zero_of(node: Node) -> Any:
-    """Go's zero value, which a null item becomes; a new one each time, as defaults are filled in later."""
+    """Return a new zero value of Go, which replaces a null item. Defaults are set in it later."""
     return copy.copy(_GO_ZERO.get(node.kind))
 
 
 def _check_base64(text: str) -> str:
-    """Line breaks are ignored, as Go does; they are not stored."""
+    """Return the base64 text without line breaks, which Go ignores."""
     joined = text.replace("\n", "").replace("\r", "")
     try:
         base64.b64decode(joined, validate=True)
@@ -364,7 +360,7 @@ def _check_base64(text: str) -> str:
 
 
 def _bytes_of(value: list[Any], owner: str, path: str) -> str:
-    """Go reads a list of numbers as bytes."""
+    """Return the base64 text of a list of numbers, which Go accepts for bytes."""
     for one in value:
         if isinstance(one, bool) or not isinstance(one, int) or not 0 <= one < 256:
             raise _mismatch(one, owner, path, "uint8")
@@ -376,7 +372,7 @@ _MICROS = re.compile(r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}(Z|[+-]\d{2}:\
 
 
 def _check_time(text: str, path: str) -> str:
-    """RFC 3339; leases and events count microseconds and insist on six digits."""
+    """Check an RFC 3339 time. Leases and events require microseconds with six digits."""
     micro = path.rpartition(".")[2] in _MICRO_TIMES
     form, layout = (_MICROS, "2006-01-02T15:04:05.000000Z07:00") if micro else (_SECONDS, "2006-01-02T15:04:05Z07:00")
     if form.match(text):

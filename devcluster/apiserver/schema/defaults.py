@@ -1,4 +1,4 @@
-"""What the server fills in or takes away: defaults of built-in kinds, status on create, spec or status on update."""
+"""Defaults of built-in kinds, and the status with which objects are created."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from devcluster.apiserver.schema.resources import ResourceType
 
 
 def reset_for_create(kind: ResourceType, body: JsonObject) -> None:
-    """A created object starts without the status its author wrote, and with the one the server gives."""
+    """Replace the status in the body of a create by the initial status of the kind."""
     if kind.has_status:
         body.pop("status", None)
     if not kind.builtin:
@@ -59,14 +59,14 @@ def reset_for_create(kind: ResourceType, body: JsonObject) -> None:
 
 
 def _protect(body: JsonObject, finalizer: str) -> None:
-    """Storage is not removed while something uses it; the lifecycle takes the finalizer away."""
+    """Add a protection finalizer, which garbage collection removes when nothing uses the storage."""
     finalizers = body["metadata"].setdefault("finalizers", [])
     if finalizer not in finalizers:
         finalizers.append(finalizer)
 
 
 def _established(body: JsonObject) -> JsonObject:
-    """A definition is served as soon as it is written."""
+    """Return the status of a CustomResourceDefinition that is served."""
     spec, now = body.get("spec") or {}, body["metadata"].get("creationTimestamp")
     conditions = [
         {"type": kind, "status": "True", "lastTransitionTime": now, "reason": reason, "message": message}
@@ -84,7 +84,7 @@ def _established(body: JsonObject) -> JsonObject:
 
 
 def fill_defaults(kind: ResourceType, body: JsonObject) -> None:
-    """Defaults of built-in kinds; custom resources got theirs while decoding."""
+    """Set the defaults of a built-in kind. Custom resources get theirs while they are decoded."""
     if not kind.builtin:
         return
     spec = kind.node.properties.get("spec")

@@ -1,10 +1,10 @@
-"""Writes `protobuf_fields.json`: the field numbers by which clients send built-in objects as protobuf.
+"""Generate `protobuf_fields.json`, the field numbers of built-in objects in protobuf.
 
     python -m devcluster.apiserver.schema.generate_protobuf DIRECTORY …
 
-The directories are those of the Go modules k8s.io/api and k8s.io/apimachinery (Apache-2.0), as `go list -m -f
-'{{.Dir}}'` prints them. `generated.proto` has the numbers and types, `types.go` the JSON names, and which fields are
-pointers or inlined. Only these facts are kept.
+The directories are those of the Go modules k8s.io/api and k8s.io/apimachinery (Apache-2.0), which `go list -m -f
+'{{.Dir}}' MODULE` prints. `generated.proto` has the numbers and types; `types.go` has the JSON names, and says which
+fields are pointers or inlined.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class GoField:
 
 
 def short_name(reference: str) -> str:
-    """`k8s.io.api.core.v1.Pod` → `core.v1.Pod`, as builtin_types.json calls it."""
+    """Return the name in builtin_types.json: `core.v1.Pod` for `k8s.io.api.core.v1.Pod`."""
     for prefix in ("k8s.io.api.", "k8s.io.apimachinery.pkg.apis."):
         if reference.startswith(prefix):
             return reference.removeprefix(prefix)
@@ -47,7 +47,7 @@ def short_name(reference: str) -> str:
 
 
 def read_go_fields(directory: Path) -> dict[tuple[str, str], GoField]:
-    """(struct, field number) → what its tag says."""
+    """Return the tag of each field by struct and field number."""
     found: dict[tuple[str, str], GoField] = {}
     for path in directory.glob("*.go"):
         if path.name.endswith(("_test.go", ".pb.go")):
@@ -60,7 +60,7 @@ def read_go_fields(directory: Path) -> dict[tuple[str, str], GoField]:
 
 
 def read_package(proto: Path) -> dict[str, dict[str, str]]:
-    """Message → number → field, in the form that `protobuf.py` reads."""
+    """Return the fields of each message by number, in the format that `protobuf.py` reads."""
     text = proto.read_text()
     package = _PACKAGE.search(text)
     if package is None:
@@ -86,7 +86,7 @@ def read_package(proto: Path) -> dict[str, dict[str, str]]:
 
 
 def keep_reachable(messages: dict[str, dict[str, str]], types: dict[str, object]) -> dict[str, dict[str, str]]:
-    """Messages of the packages that the server serves, and what they refer to."""
+    """Return the messages of the served packages, and the messages that these refer to."""
     packages = {name.rpartition(".")[0] for name in types if ".v" in name}
     wanted = [name for name in messages if name.rpartition(".")[0] in packages]
     kept: dict[str, dict[str, str]] = {}

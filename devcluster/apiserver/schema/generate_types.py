@@ -1,10 +1,9 @@
-"""Writes `builtin_types.json`: field names, types, list keys and verbs of the built-in API, from Kubernetes' own
-OpenAPI document.
+"""Generate `builtin_types.json`, the built-in API, from the OpenAPI document of Kubernetes.
 
     python -m devcluster.apiserver.schema.generate_types api/openapi-spec/swagger.json
 
-The document comes with the Go module k8s.io/kubernetes (Apache-2.0). Only facts are kept (names, types, required,
-merge keys), no texts.
+The document is part of the Go module k8s.io/kubernetes (Apache-2.0). The table has field names, types, required fields,
+list keys and verbs, but no descriptions.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ _VERB_NAMES = {"post": "create", "put": "update"}
 
 
 def short_name(reference: str) -> str:
-    """`io.k8s.api.apps.v1.StatefulSet` → `apps.v1.StatefulSet`; long prefixes say nothing."""
+    """Return `apps.v1.StatefulSet` for `io.k8s.api.apps.v1.StatefulSet`."""
     for prefix in ("io.k8s.api.", "io.k8s.apimachinery.pkg.apis.", "io.k8s.apiextensions-apiserver.pkg.apis."):
         if reference.startswith(prefix):
             return reference.removeprefix(prefix)
@@ -40,7 +39,7 @@ def short_name(reference: str) -> str:
 
 
 def build_tables(swagger: dict[str, Any]) -> dict[str, Any]:
-    """{"resources": [...], "types": {...}} of every stable (v1, v2) group version."""
+    """Return {"resources": [...], "types": {...}} of every stable (v1, v2) group version."""
     resources = _collect_resources(swagger)
     types: dict[str, Any] = {}
     wanted = [one["type"] for one in resources.values()]

@@ -1,4 +1,4 @@
-"""JSON values as Go names and prints them in error messages."""
+"""Names and texts of JSON values in the error messages of Go."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def go_kind(value: Any) -> str:
-    """What Go's decoder calls a JSON value in its errors."""
+    """Return the name of a JSON value's type in errors of Go's decoder."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -17,7 +17,7 @@ def go_kind(value: Any) -> str:
 
 
 def go_text(value: Any) -> str:
-    """A value as Go's %v prints it: `map[data:map[k:1]]`."""
+    """Return a value as Go's %v prints it, such as `map[data:map[k:1]]`."""
     if isinstance(value, dict):
         return "map[" + " ".join(f"{name}:{go_text(one)}" for name, one in sorted(value.items())) + "]"
     if isinstance(value, list):

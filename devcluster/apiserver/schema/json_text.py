@@ -1,4 +1,4 @@
-"""JSON as Go decodes it: no NaN, repeated keys noticed, syntax errors in the words of encoding/json."""
+"""Parse JSON as Go does: no NaN, repeated keys are marked, and syntax errors have the messages of encoding/json."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 
 class JsonError(ValueError):
-    """The text is not JSON; the message is close to what Go's decoder says."""
+    """The text is not JSON. The message resembles that of Go's decoder."""
 
 
 class Repeated(dict[str, Any]):
-    """A JSON object that names a key more than once; the last value won."""
+    """A JSON object with a repeated key. The last value is kept."""
 
     repeated: tuple[str, ...] = ()
 

@@ -11,17 +11,17 @@ _IMAGE = re.compile(
     r"^([A-Za-z0-9.-]+(:\d+)?/)?[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*"
     r"(:[\w][\w.-]{0,127})?(@[A-Za-z0-9+._-]+:[0-9a-fA-F]+)?$"
 )
-"""An image reference; one that is none counts as tagged."""
+"""An image reference. A text that is no reference counts as tagged."""
 
 
 def set_default(target: JsonObject, name: str, value: Any) -> None:
-    """Fill an absent or empty field; False and 0 stay what they are."""
+    """Set a field that is absent or empty. False and 0 are kept."""
     if target.get(name) in (None, ""):
         target[name] = value
 
 
 def fill_pod_spec(spec: JsonObject) -> None:
-    """Changes `spec`, a Pod's or a template's. The account's own defaults (token volume) are left to admission."""
+    """Set the defaults in the spec of a Pod or template. Admission adds the token volume of the ServiceAccount."""
     set_default(spec, "dnsPolicy", "ClusterFirst")
     set_default(spec, "restartPolicy", "Always")
     spec.setdefault("securityContext", {})
@@ -106,7 +106,7 @@ def _fill_volume(volume: JsonObject) -> None:
 
 
 def pod_qos(spec: JsonObject) -> str:
-    """Guaranteed, Burstable or BestEffort, by requests and limits of cpu and memory."""
+    """Return Guaranteed, Burstable or BestEffort, by the requests and limits of CPU and memory."""
     containers = [*(spec.get("containers") or ()), *(spec.get("initContainers") or ())]
     requested = limited = False
     guaranteed = bool(containers)

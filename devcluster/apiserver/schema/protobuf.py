@@ -1,7 +1,7 @@
-"""Built-in objects that clients send as protobuf (`application/vnd.kubernetes.protobuf`), turned into JSON.
+"""Decode built-in objects that clients send as protobuf (`application/vnd.kubernetes.protobuf`).
 
-kubectl does so for every object that it builds itself, such as access reviews and `kubectl create secret`. Answers
-are JSON, which clients accept besides. What Go leaves out of JSON when it is empty is left out here too.
+kubectl sends the objects that it builds itself as protobuf, such as access reviews and `kubectl create secret`.
+Responses are JSON, which these clients accept too. Empty fields are dropped where Go's JSON has omitempty.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _MAX_DEPTH = 100
 
 
 class ProtobufError(ValueError):
-    """The bytes are no object in the protobuf of Kubernetes; the text quotes none of them."""
+    """The bytes are no object in the protobuf format of Kubernetes. The message does not quote them."""
 
 
 class Field(NamedTuple):
-    """One field of a message. `container` is "" for one value, "[]" for a list, "{}" for a map by text."""
+    """A field of a message. `container` is "" for a single value, "[]" for a list, "{}" for a map with string keys."""
 
     name: str
     kind: str
@@ -56,7 +56,7 @@ def _read_field(text: str) -> Field:
 
 
 def decode_object(raw: bytes) -> JsonObject:
-    """The object in its envelope, with apiVersion and kind. Raises ProtobufError."""
+    """Return the object, with apiVersion and kind. ProtobufError if it can't be decoded."""
     if not raw.startswith(_MAGIC):
         raise ProtobufError("provided data does not appear to be a protobuf message, expected prefix 6b 38 73 00")
     envelope = {number: value for number, value in _read_wire(raw[len(_MAGIC) :]) if isinstance(value, bytes)}
@@ -70,7 +70,7 @@ def decode_object(raw: bytes) -> JsonObject:
 
 
 def _message_of(api_version: str, kind: str) -> str | None:
-    """Options of requests are known in every group."""
+    """Return the name of a message; None if it is unknown. Request options belong to every group."""
     group, _, version = api_version.rpartition("/")
     package = group.partition(".")[0] or "core"
     for name in (f"{package}.{version}.{kind}", f"meta.v1.{kind}"):
@@ -80,7 +80,7 @@ def _message_of(api_version: str, kind: str) -> str | None:
 
 
 def _read_wire(data: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Field numbers with their raw values: numbers for varints, bytes for everything else."""
+    """Yield field numbers and raw values: integers for varints, bytes for everything else."""
     at = 0
     while at < len(data):
         key, at = _read_varint(data, at)

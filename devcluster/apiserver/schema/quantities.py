@@ -1,4 +1,4 @@
-"""Kubernetes quantities (`500m`, `1.5Gi`, `1e3`): syntax, value and canonical text, as resource.Quantity has them."""
+"""Kubernetes quantities (`500m`, `1.5Gi`, `1e3`): syntax, value and canonical text of resource.Quantity."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class QuantityError(ValueError):
 
 
 def value_of(text: str) -> Fraction:
-    """The exact value; QuantityError when the text is none."""
+    """Return the exact value. QuantityError if the text is no quantity."""
     found = _FORM.match(text)
     if found is None or not text:
         raise QuantityError(SUFFIX_TEXT if text and _LOOSE_FORM.match(text) else ERROR_TEXT)
@@ -41,7 +41,7 @@ def _suffix_of(text: str) -> str:
 
 
 def _write(value: Fraction, suffix: str) -> str:
-    """The canonical text of a value, in the format (binary, decimal or exponent) that `suffix` belongs to."""
+    """Return the canonical text of a value in the format of `suffix`: binary, decimal or exponent."""
     sign, magnitude = ("-", -value) if value < 0 else ("", value)
     if magnitude == 0:
         return "0"
@@ -68,23 +68,23 @@ def _canonical_text(text: str) -> str:
 
 
 def canonical(value: str | int | float) -> str:
-    """The text that the server stores: `1000m` → `1`, `1024Mi` → `1Gi`, 0.5 → `500m`."""
+    """Return the text that the server stores: `1` for `1000m`, `1Gi` for `1024Mi`, `500m` for 0.5."""
     return _canonical_text(value.strip() if isinstance(value, str) else repr(value))
 
 
 def add(left: str, right: str) -> str:
-    """The sum, in the format of `left`; in that of `right` if `left` is zero."""
+    """Return the sum in the format of `left`, or in that of `right` if `left` is zero."""
     value = value_of(left)
     return _write(value + value_of(right), _suffix_of(left if value else right))
 
 
 def subtract(left: str, right: str) -> str:
-    """The difference, in the format of `left`; in that of `right` if `left` is zero."""
+    """Return the difference in the format of `left`, or in that of `right` if `left` is zero."""
     value = value_of(left)
     return _write(value - value_of(right), _suffix_of(left if value else right))
 
 
 def round_up(text: str) -> str:
-    """The next whole number."""
+    """Return the quantity rounded up to an integer."""
     value = value_of(text)
     return _write(Fraction(-(-value.numerator // value.denominator)), _suffix_of(text))

@@ -1,4 +1,4 @@
-"""Which resources are served: the built-in ones and those that CustomResourceDefinitions add."""
+"""The registry of served resources: built-in ones and those of CustomResourceDefinitions."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ _DEPRECATED = {
 
 @dataclass(slots=True)
 class ResourceType:
-    """One resource in one version, as the server serves it."""
+    """A served resource in one API version."""
 
     group: str
     version: str
@@ -91,7 +91,7 @@ class ResourceType:
     namespaced: bool
     verbs: tuple[str, ...]
     subresources: dict[str, JsonObject] = field(default_factory=dict)
-    """Name → kind, group, version and verbs of its body."""
+    """Kind, group, version and verbs of each subresource, by name."""
     list_kind: str = ""
     singular: str = ""
     short_names: list[str] = field(default_factory=list)
@@ -99,7 +99,7 @@ class ResourceType:
     builtin: bool = True
     type_name: str = ""
     schema: Node = field(default_factory=lambda: ANY)
-    """Custom resources only; built-in ones have theirs by `type_name`."""
+    """For custom resources only. `type_name` names the type of a built-in resource."""
     selectable_fields: tuple[str, ...] = ()
     printer_columns: list[JsonObject] = field(default_factory=list)
     storage_version: str = ""
@@ -111,7 +111,7 @@ class ResourceType:
 
     @property
     def table(self) -> str:
-        """Key of its objects in the store, the same for all versions."""
+        """Key of the objects in the store, the same for all versions."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
     @property
@@ -166,7 +166,7 @@ def builtin_resources() -> tuple[ResourceType, ...]:
 
 
 def build_custom_resources(definition: JsonObject) -> list[ResourceType]:
-    """The served versions of one CustomResourceDefinition (apiextensions.k8s.io/v1)."""
+    """Return the served versions of a CustomResourceDefinition (apiextensions.k8s.io/v1)."""
     spec = definition["spec"]
     names = spec["names"]
     storage = next((one["name"] for one in spec["versions"] if one.get("storage")), spec["versions"][0]["name"])
@@ -218,7 +218,7 @@ def build_custom_resources(definition: JsonObject) -> list[ResourceType]:
 
 
 def _add_object_fields(node: Node) -> None:
-    """apiVersion, kind and metadata have the server's own types, whatever the schema says."""
+    """Set the types of apiVersion, kind and metadata, which a schema can't change."""
     metadata = builtin_types().node("meta.v1.ObjectMeta")
     node.properties["apiVersion"] = Node("string")
     node.properties["kind"] = Node("string")
@@ -226,7 +226,7 @@ def _add_object_fields(node: Node) -> None:
 
 
 class Registry:
-    """Lookup of served resources by their URL."""
+    """Finds served resources by URL, kind or table."""
 
     def __init__(self) -> None:
         self._types: dict[tuple[str, str, str], ResourceType] = {}
@@ -241,7 +241,7 @@ class Registry:
         return list(self._types.values())
 
     def by_table(self, table: str) -> ResourceType | None:
-        """The storage version of the resource, or any served one."""
+        """Return the storage version of the resource, or another served version."""
         plural, _, group = table.partition(".")
         found = [one for one in self._types.values() if one.plural == plural and one.group == group]
         return next((one for one in found if one.version == one.storage_version), found[0] if found else None)
@@ -254,7 +254,7 @@ class Registry:
         return None
 
     def install(self, definition: JsonObject) -> None:
-        """Serve a CustomResourceDefinition, or its new form."""
+        """Serve a CustomResourceDefinition, or its new version."""
         name = definition["metadata"]["name"]
         self.uninstall(name)
         served = build_custom_resources(definition)

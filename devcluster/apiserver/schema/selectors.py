@@ -13,7 +13,7 @@ _DNS_SUBDOMAIN = re.compile(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9
 
 
 def is_qualified_name(text: str) -> bool:
-    """A label key: an optional DNS prefix of at most 253 characters and a name of at most 63."""
+    """Return whether the text is a label key: an optional DNS prefix (253 characters) and a name (63 characters)."""
     prefix, slash, name = text.rpartition("/")
     if slash and (len(prefix) > 253 or not _DNS_SUBDOMAIN.match(prefix)):
         return False
@@ -57,7 +57,7 @@ _TOKEN = re.compile(r"\s*(?:(?P<word>[^\s,=!<>()]+)|(?P<operator>==|!=|=|!|<|>|\
 
 
 class _Lexer:
-    """Tokens of a label selector, one ahead."""
+    """Tokenizer of label selectors with one token of lookahead."""
 
     def __init__(self, text: str) -> None:
         self._text = text.rstrip()
@@ -67,7 +67,7 @@ class _Lexer:
         self.advance()
 
     def advance(self) -> str:
-        """Answers the current token and goes on to the next; "" at the end."""
+        """Return the current token and advance; "" at the end."""
         taken = self.current
         found = _TOKEN.match(self._text, self._at)
         if found is None:
@@ -79,7 +79,7 @@ class _Lexer:
 
 
 def parse_label_selector(text: str) -> LabelSelector:
-    """`a=b,c in (d,e),!f` → requirements; a syntax error is a 400 in the words of the real parser."""
+    """Parse a label selector such as `a=b,c in (d,e),!f`. ApiError 400 with the message of the real parser."""
     lexer = _Lexer(text)
     requirements: list[Requirement] = []
     while lexer.current:
@@ -176,7 +176,7 @@ FieldSelector = tuple[FieldRequirement, ...]
 
 
 def parse_field_selector(text: str, supported: frozenset[str], *, custom: bool = False) -> FieldSelector:
-    """`metadata.name=a,status.phase!=Running`; a field that the kind does not offer is a 400, as on the real server."""
+    """Parse a field selector such as `status.phase!=Running`. ApiError 400 for an unsupported field."""
     requirements: list[FieldRequirement] = []
     for clause in _split_unescaped(text):
         if not clause:
@@ -200,5 +200,5 @@ def _split_unescaped(text: str) -> list[str]:
 
 
 def fields_match(selector: FieldSelector, read_field: Callable[[str], str]) -> bool:
-    """`read_field` answers the text of a field, empty when it is not set."""
+    """Return whether all requirements match. `read_field` returns the text of a field, "" if it is not set."""
     return all((read_field(one.field) == one.value) == one.equal for one in selector)

@@ -1,4 +1,4 @@
-"""Whether an applied configuration fits its type: apply refuses what it cannot place, before any other rule looks."""
+"""Type check of applied configurations: server-side apply refuses them before any other validation."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _EXPECTED = {
 
 
 def first_fault(value: Any, node: Node, path: str, *, secret: bool = False) -> str | None:
-    """The first misfit in the words of structured-merge-diff (`.data.k: expected string, got …`).
+    """Return the first type error with the message of structured-merge-diff (`.data.k: expected string, got …`).
 
-    None when all fits. `secret`: name no values.
+    None if there is none. `secret`: the message contains no values.
     """
     if value is None or node.kind == "any":
         return None
@@ -89,7 +89,7 @@ def _array_fault(value: Any, node: Node, path: str, secret: bool) -> str | None:
         if node.list_type == "map" and isinstance(one, dict):
             keys = {key: one[key] for key in node.map_keys if key in one}
             if not keys and node.items is not None and node.items.rules is None:
-                continue  # built-in: the key is an empty text, which validation refuses in its own words
+                continue  # the key is "" for built-in kinds, and validation refuses it
             if not keys:
                 missing = node.map_keys[0] if node.map_keys else ""
                 return (

@@ -1,8 +1,7 @@
-"""Types of objects: one `Node` tree for built-in kinds (compact table) and for custom resources (openAPIV3Schema).
+"""Types of objects: a tree of `Node` for built-in kinds (compact table) and for custom resources (openAPIV3Schema).
 
-A node says what JSON a field may hold, how lists and maps merge (server-side apply, strategic merge), and, for custom
-resources, which values are
-valid. It knows nothing of requests; validation and server-side apply walk it.
+A node defines the JSON type of a field, how lists and maps merge (server-side apply, strategic merge), and, for custom
+resources, which values are valid. Decoding, validation and server-side apply walk the tree.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ NodeKind = Literal[
 
 @dataclass(slots=True)
 class Node:
-    """`properties` of a struct, `additional` of a map (both may stand), `items` of a list; the rest is policy."""
+    """A type: `properties` of a struct, `additional` of a map (a type can have both), `items` of a list."""
 
     kind: NodeKind
     properties: dict[str, Node] = field(default_factory=dict)
@@ -29,9 +28,9 @@ class Node:
     list_type: Literal["atomic", "set", "map"] = "atomic"
     map_keys: tuple[str, ...] = ()
     atomic: bool = False
-    """A struct or map that apply owns as a whole."""
+    """Server-side apply owns the struct or map as a whole."""
     merge_key: str = ""
-    """Strategic merge: lists of objects merge by this key; "" replaces. Lists of scalars merge when `merge` is set."""
+    """Strategic merge: key by which lists of objects merge, "" to replace them. `merge`: lists of scalars merge."""
     merge: bool = False
     preserve_unknown: bool = False
     embedded: bool = False
@@ -39,10 +38,10 @@ class Node:
     default: Any = None
     has_default: bool = False
     rules: JsonObject | None = None
-    """The raw OpenAPI schema of a custom resource, for value rules (enum, pattern, minimum, CEL …)."""
+    """The OpenAPI schema of a custom resource, for value rules (enum, pattern, minimum, CEL …)."""
     int_bits: int = 64
     type_name: str = ""
-    """Go's name of a built-in struct, for error texts."""
+    """Name of a built-in struct in Go, for messages."""
 
     @property
     def is_struct(self) -> bool:
@@ -57,7 +56,7 @@ ANY = Node("any", preserve_unknown=True)
 
 
 def build_from_openapi(schema: JsonObject) -> Node:
-    """An openAPIV3Schema (structural, as CRDs need it) → Node. Unknown keywords are kept in `rules`."""
+    """Return the type of a structural openAPIV3Schema. `rules` keeps all keywords."""
     if schema.get("x-kubernetes-int-or-string"):
         return Node("int-or-string", rules=schema, nullable=bool(schema.get("nullable")), **_default_of(schema))
     kind = schema.get("type", "")
@@ -97,7 +96,7 @@ def _default_of(schema: JsonObject) -> dict[str, Any]:
 
 
 class TypeTable:
-    """Built-in types by their short names, made into Nodes on first use. The table's form is `generate_types.py`'s."""
+    """Built-in types by short name, built on first use. `generate_types.py` defines the format of the table."""
 
     def __init__(self, definitions: JsonObject) -> None:
         self._definitions = definitions
@@ -118,7 +117,7 @@ class TypeTable:
             atomic=bool(definition.get("atomic")),
             type_name=name.rpartition(".")[2],
         )
-        self._nodes[name] = node  # before its children: types may contain themselves
+        self._nodes[name] = node  # before its properties: types may refer to themselves
         for prop, spec in definition.get("properties", {}).items():
             node.properties[prop] = self._build(spec)
         if not node.properties:
@@ -126,7 +125,7 @@ class TypeTable:
         return node
 
     def definition(self, name: str) -> JsonObject | str:
-        """The compact form of a type: the kind of a scalar, or a struct's properties and rules."""
+        """Return the entry of the table: the kind of a scalar, or the properties and rules of a struct."""
         found: JsonObject | str = self._definitions[name]
         return found
 

@@ -1,4 +1,4 @@
-"""Versions of objects in memory and in SQLite, and the history that watches and consistent pages read.
+"""Storage: objects in memory and in SQLite, and a history for watches and consistent pages.
 
 May import `schema` and `errors`.
 """

@@ -1,4 +1,4 @@
-"""What the store holds and tells: versions of objects, their changes, and those who listen."""
+"""Records of the store: versions of objects, changes, and subscriptions to changes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from devcluster.apiserver.errors import JsonObject
 from devcluster.apiserver.schema.selectors import LabelSelector
 
 QUEUE_LIMIT = 20_000
-"""Events that a watcher may lag behind before it is cut off."""
+"""Number of events after which a slow watcher is disconnected."""
 _NO_LABELS: dict[str, str] = {}
 
 Key = tuple[str, str, str]
@@ -24,7 +24,7 @@ Key = tuple[str, str, str]
 
 
 class CompactedError(Exception):
-    """The history no longer reaches back to the revision that was asked for."""
+    """The history no longer contains the requested revision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +48,13 @@ class Record:
         return self.key[2]
 
     def parse(self) -> JsonObject:
-        """A fresh copy of the object, free to change."""
+        """Return a new copy of the object."""
         return parse(self.raw)
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One event of the history: ADDED, MODIFIED or DELETED, with the version before it."""
+    """An event of the history: ADDED, MODIFIED or DELETED, with the previous version."""
 
     revision: int
     kind: str
@@ -71,13 +71,13 @@ class Table:
     history: deque[Change] = field(default_factory=deque)
     subscriptions: set[Subscription] = field(default_factory=set)
     compacted: int = 2
-    """The newest revision that the history has forgotten; the very first ones belong to the birth of the cluster."""
+    """The newest revision that the history no longer contains."""
     sorted_records: list[Record] | None = None
     by_label: dict[str, dict[str, dict[Key, Record]]] = field(default_factory=dict)
-    """Label key, value, object: lists by label are asked for far more often than anything is written."""
+    """Index by label key, value and object, because lists by label are more frequent than writes."""
 
     def labelled(self, selector: LabelSelector) -> Iterable[Record] | None:
-        """Return the fewest objects that a clause of the selector leaves; None where no clause narrows it down."""
+        """Return the smallest set of objects that one clause selects; None if no clause uses the index."""
         fewest: list[dict[Key, Record]] | None = None
         for requirement in selector:
             if requirement.operator not in {"=", "in"}:
@@ -105,9 +105,9 @@ class Table:
 
 
 class Subscription:
-    """The changes of one resource from now on, in order.
+    """The changes of one resource after the subscription, in order.
 
-    `closed` is set when the watcher fell too far behind or was dropped.
+    `closed` is set if the watcher was too slow or was disconnected.
     """
 
     def __init__(self) -> None:
@@ -127,7 +127,7 @@ class Subscription:
         self._wake.set()
 
     async def take(self, timeout_s: float) -> list[Change]:
-        """Whatever is there, at once; waits up to `timeout_s` for the first; empty on timeout or when closed."""
+        """Return all pending changes. Waits up to `timeout_s` for the first; empty after a timeout or when closed."""
         if not self._changes and not self.closed:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(timeout_s):
@@ -139,11 +139,11 @@ class Subscription:
 
 
 def parse(raw: bytes) -> JsonObject:
-    """The object of JSON that `dump` has written."""
+    """Return the object from JSON that `dump` wrote."""
     try:
         parsed: JsonObject = orjson.loads(raw)
     except orjson.JSONDecodeError:
-        # Half of a surrogate pair, which is no UTF-8.
+        # Half of a surrogate pair, which UTF-8 can't encode.
         parsed = json.loads(raw.decode("utf-8", "surrogatepass"))
     return parsed
 

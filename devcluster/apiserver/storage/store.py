@@ -1,9 +1,7 @@
-"""Objects of the embedded API server: JSON bytes in memory, SQLite on disk, a bounded history for watches and
-consistent pages.
+"""The object store of the embedded API server: JSON in memory, SQLite on disk, and a bounded history for watches.
 
-Objects are held as serialized JSON, since thousands of parsed objects would cost ten times the memory, and parsed on
-demand. Every change takes
-the next revision of one counter, as etcd does. Writes of one turn of the event loop are committed together
+Objects are kept as serialized JSON and parsed on demand, because parsed objects need ten times the memory. Every change
+gets the next revision of one counter, as in etcd. Writes of one turn of the event loop share a transaction
 (`committed`).
 """
 
@@ -32,9 +30,9 @@ from devcluster.apiserver.storage.records import (
 )
 
 HISTORY_BYTES = 8 * 1024 * 1024
-"""How much replaced JSON the history may hold; watches and pages older than that get 410."""
+"""Maximum size of the history. Older watches and pages get a 410."""
 HISTORY_AGE_S = 300.0
-"""etcd is compacted every five minutes on a real control plane."""
+"""Maximum age of the history. A real control plane compacts etcd every five minutes."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS objects (
@@ -47,7 +45,7 @@ CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WI
 
 
 class Store:
-    """Single-threaded: every method belongs to the event loop of the server."""
+    """The store. Not thread-safe: call every method in the event loop of the server."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -60,16 +58,16 @@ class Store:
         self._flush: asyncio.Future[None] | None = None
         self.revision = 1
         self.observers: list[Callable[[Change], None]] = []
-        """Called with every change, in the turn of the event loop that makes it."""
+        """Called with every change, in the same turn of the event loop."""
         self.uids: dict[str, Key] = {}
         self.dependents: dict[str, set[Key]] = {}
 
     # Opening and closing
 
     def open(self) -> None:
-        """Load everything; sqlite3.Error or OSError when the directory is not usable."""
+        """Load all objects. sqlite3.Error or OSError if the directory can't be used."""
         database = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
-        self._path.chmod(0o600)  # it holds Secrets
+        self._path.chmod(0o600)  # contains Secrets
         database.execute("PRAGMA journal_mode=WAL")
         database.execute("PRAGMA synchronous=NORMAL")
         database.executescript(_SCHEMA)
@@ -109,7 +107,7 @@ class Store:
         return table
 
     def resources(self) -> list[str]:
-        """Keys of the resources that hold objects."""
+        """Return the keys of resources that have objects."""
         return [resource for resource, table in self._tables.items() if table.by_namespace]
 
     def get(self, resource: str, namespace: str, name: str) -> Record | None:
@@ -120,9 +118,9 @@ class Store:
         return None if key is None else self.get(*key)
 
     def records(self, resource: str, namespace: str | None = None, labels: LabelSelector = ()) -> list[Record]:
-        """In the order of their keys, as etcd lists them. None: of all namespaces.
+        """Return the records in the order of their keys, as etcd does; of all namespaces if `namespace` is None.
 
-        `labels` may narrow it down; who asks still has to apply its selector.
+        `labels` is a hint that reduces the result. The caller still has to apply its selector.
         """
         table = self.table(resource)
         labelled = table.labelled(labels)
@@ -140,7 +138,7 @@ class Store:
     def records_at(
         self, resource: str, namespace: str | None, revision: int, labels: LabelSelector = ()
     ) -> list[Record]:
-        """The list as it was at `revision`, by undoing the history; CompactedError when that ends before.
+        """Return the records at an earlier revision, by undoing the history. CompactedError if it is too old.
 
         `labels` as for `records`.
         """
@@ -161,7 +159,7 @@ class Store:
         return sorted(kept, key=lambda record: record.key)
 
     def changes_since(self, resource: str, revision: int) -> list[Change]:
-        """Everything after `revision`; CompactedError when some of it is forgotten."""
+        """Return the changes after `revision`. CompactedError if the history no longer has all of them."""
         table = self.table(resource)
         if revision < table.compacted:
             raise CompactedError
@@ -184,7 +182,7 @@ class Store:
             table.subscriptions.discard(subscription)
 
     def drop_subscriptions(self, resource: str | None = None) -> int:
-        """End open watches, of one resource or of all; answers how many."""
+        """End the open watches of one resource or of all. Return their number."""
         tables = [self.table(resource)] if resource else list(self._tables.values())
         subscriptions = [subscription for table in tables for subscription in table.subscriptions]
         for subscription in subscriptions:
@@ -194,7 +192,7 @@ class Store:
     # Writing
 
     def put(self, resource: str, body: JsonObject) -> Record:
-        """Create or replace; sets `metadata.resourceVersion`. The caller has checked preconditions."""
+        """Create or replace an object and set its resourceVersion. The caller checks preconditions."""
         self.revision += 1
         metadata = body["metadata"]
         metadata["resourceVersion"] = str(self.revision)
@@ -207,7 +205,7 @@ class Store:
         return record
 
     def remove(self, key: Key) -> Record | None:
-        """Delete; answers the last version, with the revision of the deletion, as its DELETED event shows it."""
+        """Delete an object. Return its last version with the revision of the deletion, as in the DELETED event."""
         previous = self.get(*key)
         if previous is None:
             return None
@@ -221,7 +219,7 @@ class Store:
         return record
 
     async def committed(self) -> None:
-        """Returns when every change so far is in the database file. Callers of the same loop turn share one commit."""
+        """Wait until all changes are in the database file. Callers of one loop turn share a transaction."""
         if not self._pending and self._flush is None:
             return
         if self._flush is None:
@@ -319,6 +317,6 @@ class Store:
         self._history_bytes -= len(change.record.raw)
 
     def compact(self) -> None:
-        """Forget the whole history, as an etcd compaction does: older watches and pages get 410."""
+        """Drop the history, as a compaction of etcd does. Older watches and pages get a 410."""
         while self._history:
             self._forget_oldest()

@@ -1,4 +1,4 @@
-"""Value rules: the causes of a 422 for a decoded object. Pure, a module a group of kinds; custom resources and CEL too.
+"""Validation: the causes of a 422 for a decoded object, with one module for each group of kinds, and CEL. Pure.
 
 May import `schema` and `errors`.
 """

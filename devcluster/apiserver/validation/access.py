@@ -1,4 +1,4 @@
-"""Value rules of roles and bindings."""
+"""Validation of roles and bindings."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""The part of CEL (Common Expression Language) that validation rules of CustomResourceDefinitions use.
+"""An interpreter for the subset of CEL (Common Expression Language) that rules of CustomResourceDefinitions use.
 
-Literals, operators, field and index access, `has`, the macros all, exists, exists_one, filter and map, and string and
-size functions. What is beyond
-raises CelUnsupportedError, so that a rule can be left out with a warning instead of being judged wrongly.
+Supports literals, operators, field and index access, `has`, the macros all, exists, exists_one, filter and map, and
+string and size functions. Other expressions raise CelUnsupportedError, and the rule is skipped with a warning.
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ Node = Callable[[Scope], Value]
 
 
 class CelError(Exception):
-    """The expression fails on this value (no such key, wrong types): the real server refuses the object then."""
+    """The expression fails on a value, for example because a key is missing. The real server refuses the object."""
 
 
 class CelUnsupportedError(Exception):
-    """The expression uses something that this interpreter does not know."""
+    """The expression uses a feature that this interpreter does not support."""
 
 
 _TOKEN = re.compile(
@@ -42,7 +41,7 @@ _MACROS = {"all", "exists", "exists_one", "filter", "map"}
 
 @lru_cache(maxsize=512)
 def compile_rule(text: str) -> Node:
-    """The rule as a function of its variables (`self`, `oldSelf`); CelUnsupportedError when it does not parse."""
+    """Return the rule as a function of `self` and `oldSelf`. CelUnsupportedError if it does not parse."""
     parser = _Parser(_tokenize(text))
     node = parser.ternary()
     if parser.peek() != ("end", ""):
@@ -201,7 +200,7 @@ def _variable(name: str) -> Node:
 
 
 def _unescape(name: str) -> str:
-    """Property names that CEL cannot write: `__dash__` and the like."""
+    """Return the property name for an escaped one, such as `__dash__`."""
     for escaped, plain in (("__dash__", "-"), ("__dot__", "."), ("__slash__", "/"), ("__underscores__", "__")):
         name = name.replace(escaped, plain)
     return name[2:-2] if name.startswith("__") and name.endswith("__") else name
@@ -287,7 +286,7 @@ def _combine(operator: str, left: Node, right: Node) -> Node:
 
 
 def _either(left: Node, right: Node, scope: Scope, *, stop: bool) -> bool:
-    """`||` and `&&` forgive an error on one side when the other decides, as CEL does."""
+    """Evaluate `||` or `&&`, which ignore an error on one side if the other side decides."""
     try:
         if _bool(left(scope)) is stop:
             return stop

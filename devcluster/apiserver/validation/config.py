@@ -1,4 +1,4 @@
-"""Value rules of ConfigMaps, Secrets, claims, quotas, leases and events."""
+"""Validation of ConfigMaps, Secrets, claims, quotas, leases and events."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def check_claim_spec(spec: JsonObject, field: str) -> list[Cause]:
 
 
 def check_claim_update(body: JsonObject, live: JsonObject) -> list[Cause]:
-    """Only a bound claim may grow; the volume's name may be set once."""
+    """Return the causes of an update. Only a bound claim may grow, and volumeName may be set once."""
     new, old = dict(body.get("spec") or {}), dict(live.get("spec") or {})
     if not old.get("volumeName"):
         new.pop("volumeName", None)

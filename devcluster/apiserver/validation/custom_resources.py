@@ -1,7 +1,4 @@
-"""Custom resources against their openAPIV3Schema, in the words of the real server.
-
-And CustomResourceDefinitions themselves.
-"""
+"""Validation of custom resources against their openAPIV3Schema, and of CustomResourceDefinitions."""
 
 from __future__ import annotations
 
@@ -31,7 +28,7 @@ logger = logging.getLogger(__name__)
 _BLOCKING = {
     "FieldValueNotSupported", "FieldValueRequired", "FieldValueTooLong", "FieldValueTooMany", "FieldValueTypeInvalid",
 }  # fmt: skip
-"""Faults of shape: CEL rules would stumble over such values."""
+"""Causes after which CEL rules are not evaluated."""
 _UNCHECKED = (
     "some validation rules were not checked because the object was invalid; "
     "correct the existing errors to complete validation"
@@ -39,9 +36,9 @@ _UNCHECKED = (
 
 
 def check_custom(kind: ResourceType, body: JsonObject, live: JsonObject | None) -> list[Cause]:
-    """`live` is the object before an update, for rules that compare.
+    """Return the causes. `live` is the object before an update, for transition rules.
 
-    CEL rules run only on objects whose shape is right.
+    CEL rules are evaluated only if types and required fields are correct.
     """
     causes: list[Cause] = []
     for name, child in kind.schema.properties.items():
@@ -181,7 +178,7 @@ def _check_string(value: str, rules: JsonObject, path: str, causes: list[Cause])
 
 @lru_cache(maxsize=256)
 def _compiled(pattern: str) -> re.Pattern[str]:
-    # Go's `$` never matches before a trailing newline, Python's does.
+    # In Go, `$` does not match before a trailing newline.
     return re.compile(re.sub(r"(?<!\\)\$$", r"\\Z", pattern))
 
 
@@ -234,7 +231,7 @@ def _json_type(value: Any) -> str:
 
 
 def _check_cel(value: Any, old: Any, node: Node, path: str, causes: list[Cause]) -> None:
-    """`old` is the same value before the update, None where there is none."""
+    """Return the causes of CEL rules. `old` is the value before the update; None if there was none."""
     for rule in (node.rules or {}).get("x-kubernetes-validations") or ():
         cause = _judge(rule, value, old, path)
         if cause is not None:
@@ -253,7 +250,7 @@ def _check_cel(value: Any, old: Any, node: Node, path: str, causes: list[Cause])
 
 
 def _correlate(item: Any, old: Any, node: Node) -> Any:
-    """The item before the update: only lists with keys know which one that is."""
+    """Return the item before the update. Only lists with keys can identify it."""
     if node.list_type != "map" or not isinstance(old, list) or not isinstance(item, dict):
         return None
     for one in old:

@@ -1,4 +1,4 @@
-"""Value rules of environment variables."""
+"""Validation of environment variables."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Syntax rules for names, labels and ports, with the texts of k8s.io/apimachinery/pkg/util/validation.
-
-Each answers the faults it finds.
-"""
+"""Syntax of names, labels and ports, with the messages of k8s.io/apimachinery/pkg/util/validation."""
 
 from __future__ import annotations
 
@@ -69,7 +66,7 @@ def longer_than(limit: int) -> str:
 
 
 def label_faults(text: str) -> list[str]:
-    """RFC 1123 label: Services, containers, namespaces."""
+    """Return the faults of an RFC 1123 label: names of Services, containers and namespaces."""
     faults = [longer_than(63)] if len(text) > 63 else []
     if _LABEL.match(text):
         return faults
@@ -77,7 +74,7 @@ def label_faults(text: str) -> list[str]:
 
 
 def subdomain_faults(text: str) -> list[str]:
-    """RFC 1123 subdomain: most object names."""
+    """Return the faults of an RFC 1123 subdomain: most object names."""
     faults = [longer_than(253)] if len(text) > 253 else []
     return faults if _SUBDOMAIN.match(text) else [*faults, SUBDOMAIN_TEXT]
 
@@ -87,7 +84,7 @@ def wildcard_faults(text: str) -> list[str]:
 
 
 def path_segment_faults(text: str) -> list[str]:
-    """RBAC names: anything that can stand in a URL path."""
+    """Return the faults of a path segment: names of RBAC objects."""
     if text in {".", ".."}:
         return [f"may not be '{text}'"]
     return [f"may not contain '{bad}'" for bad in _PATH_SEGMENT_BAD if bad in text]
@@ -131,7 +128,7 @@ def config_key_faults(text: str) -> list[str]:
 
 
 def port_name_faults(text: str) -> list[str]:
-    """IANA service names."""
+    """Return the faults of an IANA service name."""
     faults = ["must be no more than 15 characters"] if len(text) > 15 else []
     if not _PORT_NAME.match(text):
         faults.append("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)")
@@ -165,7 +162,7 @@ def check_labels(labels: JsonObject | None, field: str) -> list[Cause]:
 
 
 def check_label_selector(selector: JsonObject | None, field: str) -> list[Cause]:
-    """matchLabels and matchExpressions of a metav1.LabelSelector."""
+    """Return the causes for matchLabels and matchExpressions of a metav1.LabelSelector."""
     if not selector:
         return []
     causes = check_labels(selector.get("matchLabels"), f"{field}.matchLabels")
@@ -191,7 +188,7 @@ def check_label_selector(selector: JsonObject | None, field: str) -> list[Cause]
 
 
 def selector_matches(selector: JsonObject | None, labels: JsonObject | None) -> bool:
-    """Whether a metav1.LabelSelector picks these labels."""
+    """Return whether a metav1.LabelSelector selects these labels."""
     given = labels or {}
     for name, value in ((selector or {}).get("matchLabels") or {}).items():
         if given.get(name) != value:

@@ -1,4 +1,4 @@
-"""Value rules of Services, Ingresses and NetworkPolicies."""
+"""Validation of Services, Ingresses and NetworkPolicies."""
 
 from __future__ import annotations
 

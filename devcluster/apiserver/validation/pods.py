@@ -1,4 +1,4 @@
-"""Value rules of Pods and Pod templates."""
+"""Validation of Pods and Pod templates."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def check_pod(body: JsonObject) -> list[Cause]:
 
 
 def check_pod_update(body: JsonObject, live: JsonObject) -> list[Cause]:
-    """Little of a Pod's spec may change: images, deadlines (down), tolerations (added)."""
+    """Return the causes of an update. Only images, shorter deadlines and added tolerations may change."""
     new, old = _fixed_part(body.get("spec") or {}), _fixed_part(live.get("spec") or {})
     if new != old:
         return [
@@ -70,7 +70,7 @@ def _fixed_part(spec: JsonObject) -> JsonObject:
 
 
 def check_pod_spec(spec: JsonObject, field: str, claims: tuple[str, ...] = ()) -> list[Cause]:
-    """`claims`: volumes that a StatefulSet's volumeClaimTemplates add."""
+    """Return the causes for a Pod's spec. `claims`: volumes from a StatefulSet's volumeClaimTemplates."""
     own = [one for one in spec.get("volumes") or [] if not one.get("name") or one["name"] not in claims]
     claimed = [{"name": one, "persistentVolumeClaim": {"claimName": one}} for one in claims]
     causes, volumes = _check_volumes([*claimed, *own], f"{field}.volumes")
@@ -110,7 +110,7 @@ def check_pod_spec(spec: JsonObject, field: str, claims: tuple[str, ...] = ()) -
 
 
 def _check_ids(context: JsonObject, field: str) -> list[Cause]:
-    """What the security contexts of Pods and containers share."""
+    """Return the causes for the fields that security contexts of Pods and containers share."""
     causes = [
         cause_invalid(f"{field}.{name}", context[name], f"must be between 0 and {_MAX_ID}, inclusive")
         for name in ("runAsUser", "runAsGroup", "fsGroup")

@@ -1,6 +1,6 @@
-"""Value rules of objects: causes of a 422.
+"""Entry points of validation: the causes of a 422 for creates and updates of any kind.
 
-Metadata here, kinds in the modules named after them, custom resources in `custom_resources`.
+This module checks metadata. Other modules check the built-in kinds; `custom_resources` checks custom resources.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from devcluster.apiserver.validation import access, config, custom_resources, na
 _TOTAL_ANNOTATION_BYTES = 256 * 1024
 _STANDARD_FINALIZERS = {"kubernetes", "orphan", "foregroundDeletion"}
 _FREELY_NAMED = {"events", "poddisruptionbudgets.policy"}
-"""Kinds whose names the real server does not look at."""
+"""Kinds whose names the real server does not validate."""
 _LABEL_NAMED = {"namespaces", "services", "statefulsets.apps"}
 
 _CREATE: dict[str, Callable[[JsonObject], list[Cause]]] = {
@@ -70,7 +70,7 @@ _STATUS: dict[str, Callable[[JsonObject], list[Cause]]] = {
 
 
 def validate_create(kind: ResourceType, body: JsonObject) -> list[Cause]:
-    """Causes of refusal; empty when the object may be created."""
+    """Return the causes of a refused create; empty if the object is valid."""
     causes = _check_metadata(kind, body["metadata"])
     if not kind.builtin:
         return causes + custom_resources.check_custom(kind, body, None)
@@ -79,7 +79,7 @@ def validate_create(kind: ResourceType, body: JsonObject) -> list[Cause]:
 
 
 def validate_update(kind: ResourceType, body: JsonObject, live: JsonObject, subresource: str) -> list[Cause]:
-    """`body` is the whole object as it would be written over `live`."""
+    """Return the causes of a refused update of `live` to `body`, the complete new object."""
     causes = _check_metadata_update(body["metadata"], live["metadata"])
     if not kind.builtin:
         return causes + custom_resources.check_custom(kind, body, live)
@@ -178,7 +178,7 @@ def _check_metadata_update(new: JsonObject, old: JsonObject) -> list[Cause]:
                     f"[]string{{{', '.join(_go(one) for one in added)}}}",
                 )
             )
-    return causes * 2  # the real server looks twice
+    return causes * 2  # the real server reports it twice
 
 
 def _go(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Value rules of StatefulSets, Deployments, Jobs and their relatives."""
+"""Validation of StatefulSets, Deployments, DaemonSets, Jobs and PodDisruptionBudgets."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _check_template(
             cause_invalid("spec.template.metadata.labels", labels, "`selector` does not match template `labels`")
         )
     if labels:
-        causes += names.check_labels(labels, "spec.template.labels") * 2  # the real server looks twice
+        causes += names.check_labels(labels, "spec.template.labels") * 2  # the real server reports it twice
     pod = template.get("spec") or {}
     if not pod:
         causes.append(cause_required("spec.template.spec.containers"))
@@ -246,7 +246,7 @@ def check_disruption_budget(body: JsonObject) -> list[Cause]:
 
 
 def _check_share(share: int | str, field: str) -> list[Cause]:
-    """A number of Pods or a percentage of them."""
+    """Return the causes for a number or percentage of Pods."""
     if isinstance(share, int):
         return [cause_invalid(field, share, _NOT_NEGATIVE)] if share < 0 else []
     if not re.fullmatch("[0-9]+%", share):

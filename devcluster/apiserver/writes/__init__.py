@@ -1,4 +1,4 @@
-"""Create, update, patch, apply and delete, free of HTTP: admission, server-side apply, finalizers, garbage collection.
+"""Write operations, independent of HTTP: admission, patches, server-side apply, quotas, deletion, garbage collection.
 
 May import `storage`, `validation`, `schema` and `errors`.
 """

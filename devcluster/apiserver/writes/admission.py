@@ -1,7 +1,4 @@
-"""What happens to a body between the wire and the rules.
-
-Type checks, unknown fields, allocation of addresses, checks against other objects.
-"""
+"""Admission: checks of a body before validation, values from other objects, and allocation of addresses."""
 
 from __future__ import annotations
 
@@ -19,14 +16,14 @@ from devcluster.apiserver.validation.network import NODE_PORTS
 from devcluster.apiserver.writes.options import WriteOptions
 
 NAME_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
-"""What generated names end in: no vowels, so that they spell nothing."""
+"""Characters of generated names. There are no vowels, so that names contain no words."""
 _TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a path  # nosec B105
 _REDACTED = "<secret contents redacted>"
 _SCHEME = 'in scheme "pkg/runtime/scheme.go:111"'
 
 
 def check_type(body: JsonObject, kind: ResourceType) -> None:
-    """kind and apiVersion of the body against the URL's. Built-in kinds may leave them out: the URL decides."""
+    """Check kind and apiVersion against the URL. Built-in kinds may omit them."""
     for name, value in (("kind", kind.kind), ("apiVersion", kind.api_version)):
         if body.get(name):
             continue
@@ -64,7 +61,7 @@ def _is_builtin_kind(api_version: str, kind: str) -> bool:
 
 
 def check_patched(changed: JsonObject, live: JsonObject, kind: ResourceType) -> None:
-    """A patch may not rename an object (400) or change its type (422 on the field `patch`)."""
+    """Check that a patch changes neither the name (400) nor the type (422 on the field `patch`)."""
     for name in ("apiVersion", "kind"):
         changed.setdefault(name, live[name])
     try:
@@ -93,7 +90,7 @@ def check_patched(changed: JsonObject, live: JsonObject, kind: ResourceType) -> 
 
 
 def check_apply(config: Any, name: str, namespace: str, kind: ResourceType) -> None:
-    """400 for a configuration of another type, name or namespace."""
+    """Raise ApiError 400 for an applied configuration of another type, name or namespace."""
     if config is None:
         config = {}
     if not isinstance(config, dict):
@@ -121,9 +118,9 @@ def check_apply(config: Any, name: str, namespace: str, kind: ResourceType) -> N
 
 
 def decode(body: JsonObject, kind: ResourceType, options: WriteOptions) -> JsonObject:
-    """A body of POST or PUT.
+    """Decode the body of a POST or PUT.
 
-    Types checked (400), unknown fields dropped and warned of (or refused, with `fieldValidation=Strict`).
+    ApiError 400 for wrong types. Unknown fields are dropped with a warning, or refused by `fieldValidation=Strict`.
     """
     return decoding.decode_request(body, kind, options.field_validation, options.warnings)
 
@@ -131,7 +128,7 @@ def decode(body: JsonObject, kind: ResourceType, options: WriteOptions) -> JsonO
 def decode_patched(
     changed: JsonObject, kind: ResourceType, options: WriteOptions, patch: Any, *, strategic: bool
 ) -> JsonObject:
-    """The result of a patch: what does not decode is a 422 on the field `patch`. Secrets are never quoted."""
+    """Decode the result of a patch. ApiError 422 on the field `patch`, which never quotes Secrets."""
     try:
         return decoding.decode_object(changed, kind, options.field_validation, options.warnings)
     except decoding.DecodeError as error:
@@ -148,12 +145,12 @@ def decode_patched(
 
 
 def decode_applied(config: JsonObject, kind: ResourceType, options: WriteOptions) -> JsonObject:
-    """An applied configuration, without defaults. Apply needs a type for every field.
+    """Decode an applied configuration, without defaults.
 
-    What does not fit is a 500, as on the real server.
+    ApiError 500 for a field that does not fit its type, as on the real server.
     """
     metadata = config.get("metadata") or {}
-    version = f"{kind.group}/{kind.version}"  # the core group shows as an empty name before the slash
+    version = f"{kind.group}/{kind.version}"  # the core group is "" before the slash
     fault = type_check.first_fault(config, kind.node, "", secret=kind.builtin and kind.table == "secrets")
     if fault is not None:
         place = f"{metadata.get('namespace', '')}/{metadata.get('name', '')}"
@@ -177,14 +174,14 @@ _GO_NAMES = {
 
 
 def intent_of(body: JsonObject) -> JsonObject:
-    """What `metadata.generation` counts: everything but metadata and status."""
+    """Return the fields whose changes increase `metadata.generation`: all but metadata and status."""
     return {name: value for name, value in body.items() if name not in {"metadata", "status", "apiVersion", "kind"}}
 
 
 def fill_from_others(kind: ResourceType, body: JsonObject, store: Store) -> None:
-    """What admission takes from other objects: a Pod's ServiceAccount.
+    """Set what admission derives from other objects: the ServiceAccount of a Pod.
 
-    403 when the Pod names one that does not exist.
+    ApiError 403 if the ServiceAccount does not exist.
     """
     if kind.table != "pods" or not kind.builtin:
         return
@@ -208,7 +205,7 @@ def fill_from_others(kind: ResourceType, body: JsonObject, store: Store) -> None
 
 
 def _mount_account_token(spec: JsonObject) -> None:
-    """The projected token volume that admission gives to every container, unless the Pod declines it."""
+    """Mount the projected token volume into every container, unless the Pod opts out."""
     if spec.get("automountServiceAccountToken") is False:
         return
     name = "kube-api-access-" + "".join(secrets.choice(NAME_ALPHABET) for _ in range(5))
@@ -233,7 +230,7 @@ def _mount_account_token(spec: JsonObject) -> None:
 
 
 class ServiceAddresses:
-    """Cluster addresses of Services, 10.96.0.0/16. Taken ones are read off the store once, then remembered."""
+    """Allocates cluster IPs (10.96.0.0/16) and node ports of Services. Reads the store once."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -242,7 +239,7 @@ class ServiceAddresses:
         self._next = 0
 
     def take(self) -> str:
-        """A free address; it stays taken even when the write then fails, which only costs a number."""
+        """Return a free cluster IP. If the write fails, it stays allocated until a restart."""
         if self._next == 0:
             self._rebuild()
         for _ in range(_ADDRESSES):
@@ -265,7 +262,7 @@ class ServiceAddresses:
         self._next = 10
 
     def _take_port(self) -> int:
-        """A free port of the nodes."""
+        """Return a free node port."""
         if self._next == 0:
             self._rebuild()
         for _ in range(10_000):
@@ -276,7 +273,7 @@ class ServiceAddresses:
         raise errors.internal_error("failed to allocate a nodePort: range is full")
 
     def allocate(self, kind: ResourceType, body: JsonObject) -> None:
-        """Give a new Service its address, unless it asks for one or for none."""
+        """Allocate the cluster IP and node ports of a new Service."""
         if not kind.builtin or kind.table != "services":
             return
         spec = body["spec"]
@@ -290,7 +287,7 @@ class ServiceAddresses:
         self.allocate_ports(spec)
 
     def allocate_ports(self, spec: JsonObject) -> None:
-        """Ports of the nodes for Services that are reached from outside."""
+        """Allocate the node ports of a Service of type NodePort or LoadBalancer."""
         if spec.get("type") not in {"NodePort", "LoadBalancer"} or spec.get("allocateLoadBalancerNodePorts") is False:
             return
         for port in spec.get("ports") or ():

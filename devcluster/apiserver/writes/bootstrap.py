@@ -1,4 +1,4 @@
-"""What a fresh cluster holds: system namespaces, the kubernetes Service, default roles, CRDs of KubeBlocks."""
+"""The initial objects of a cluster: system namespaces, the kubernetes Service, default roles, CRDs of KubeBlocks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _OPTIONS = WriteOptions("system:apiserver", "kube-apiserver")
 
 
 def crd_paths(crd_dir: Path | None, kubeblocks: str) -> list[Path]:
-    """Files to install: those of `crd_dir`, or this package's reduced ones for that KubeBlocks release."""
+    """Return the files of `crd_dir`, or the reduced ones of this package for the KubeBlocks release."""
     directory = crd_dir if crd_dir is not None else _CRDS / kubeblocks
     return sorted([*directory.glob("*.yaml"), *directory.glob("*.yml")])
 
@@ -33,7 +33,7 @@ def _kind(registry: Registry, group: str, version: str, plural: str) -> Resource
 
 
 def install_crds(operations: Operations, registry: Registry, paths: list[Path]) -> None:
-    """Create or update the definitions; those already in the store are served again."""
+    """Create or update the definitions, and serve those that are in the store."""
     kind = _kind(registry, "apiextensions.k8s.io", "v1", "customresourcedefinitions")
     for record in operations.store.records(kind.table):
         registry.install(record.parse())

@@ -1,4 +1,4 @@
-"""Endings, as far as a request brings them about: deletion with finalizers and grace, and what hangs on a write."""
+"""Deletion with finalizers and grace periods, and the work that writes leave to garbage collection."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from devcluster.apiserver.storage.store import Store
 
 SYSTEM_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 NAMESPACE_DELAY_S = 0.5
-"""A namespace is Terminating for a while before it is emptied; seconds on a real cluster."""
+"""Delay before a terminating namespace is emptied. It takes seconds on a real cluster."""
 _PROTECTED = frozenset(SYSTEM_NAMESPACES[:3])
 
 
 @dataclass(frozen=True, slots=True)
 class DeleteOptions:
-    """Body or query of a DELETE."""
+    """The options of a DELETE."""
 
     propagation: str = ""
-    """Background, Foreground, Orphan, or empty for the default (Background)."""
+    """Background, Foreground, Orphan, or "" for the default (Background)."""
     grace_period_s: int | None = None
     uid: str = ""
     resource_version: str = ""
@@ -33,7 +33,7 @@ class DeleteOptions:
 
 
 class Lifecycle:
-    """Deletes at once what may go at once; the rest is `work`, which wakes a Collector."""
+    """Deletes objects immediately if possible. Otherwise adds them to `work` and wakes the Collector."""
 
     def __init__(self, store: Store, registry: Registry) -> None:
         self.store = store
@@ -41,12 +41,12 @@ class Lifecycle:
         self.work: deque[Key | str] = deque()
         self.wake = asyncio.Event()
         self.create_in_namespace: Callable[[str, str, JsonObject], None] = lambda plural, namespace, body: None
-        """Set by Operations: creates one of the objects that every namespace gets."""
+        """Creates an object that every namespace gets. Operations sets it."""
 
-    # Asked by writes
+    # For writes
 
     def populate_namespace(self, namespace: str) -> None:
-        """The default ServiceAccount and the cluster's CA, as the controller manager gives them to a new namespace."""
+        """Create the default ServiceAccount and the CA ConfigMap of a new namespace, as the controller manager does."""
         self.create_in_namespace("serviceaccounts", namespace, {"metadata": {"name": "default"}})
         note = (
             "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints "
@@ -64,7 +64,7 @@ class Lifecycle:
         )
 
     def check_namespace(self, kind: ResourceType, namespace: str, name: str) -> None:
-        """404 when the namespace does not exist, 403 when it is going away."""
+        """Raise ApiError 404 if the namespace does not exist, 403 if it is being deleted."""
         record = self.store.get("namespaces", "", namespace)
         if record is None:
             raise errors.not_found("", "namespaces", namespace)
@@ -88,14 +88,14 @@ class Lifecycle:
             raise error
 
     def is_released(self, kind: ResourceType, body: JsonObject) -> bool:
-        """A deleted object whose last finalizer is gone, and whose grace is over."""
+        """Return whether a deleted object has no finalizers left and no grace period."""
         metadata = body["metadata"]
         if metadata.get("finalizers") or metadata.get("deletionGracePeriodSeconds"):
             return False
         return not (kind.table == "namespaces" and (body.get("spec") or {}).get("finalizers"))
 
     def note_written(self, kind: ResourceType, body: JsonObject) -> None:
-        """Every write passes here, since it may have added an owner that is gone or released a dependent."""
+        """Note a write, which may have added a deleted owner or removed a finalizer."""
         metadata = body["metadata"]
         if kind.table == "customresourcedefinitions.apiextensions.k8s.io":
             self.registry.install(body)
@@ -109,7 +109,7 @@ class Lifecycle:
     # Deleting
 
     def delete(self, kind: ResourceType, record: Record, options: DeleteOptions) -> tuple[JsonObject, bool]:
-        """Answers the object as it stands and whether it is gone."""
+        """Return the object and whether it was removed."""
         body = record.parse()
         metadata = body["metadata"]
         self._check_preconditions(kind, record, metadata, options)
@@ -118,7 +118,7 @@ class Lifecycle:
         finalizers = list(metadata.get("finalizers") or ())
         wanted = {"Foreground": "foregroundDeletion", "Orphan": "orphan"}.get(options.propagation, "")
         if not options.propagation and kind.table == "jobs.batch" and "orphan" not in finalizers:
-            wanted = "orphan"  # Jobs alone leave their Pods behind by default
+            wanted = "orphan"  # only Jobs orphan their Pods by default
         if options.propagation:
             finalizers = [one for one in finalizers if one not in {"foregroundDeletion", "orphan"}]
         if wanted and wanted not in finalizers:
@@ -169,7 +169,7 @@ class Lifecycle:
 
     @staticmethod
     def _precondition_failed(kind: ResourceType, record: Record, why: str) -> errors.ApiError:
-        """Unlike other conflicts this one names the kind."""
+        """Return a 409 that names the kind, unlike other conflicts."""
         what = f"{kind.kind}.{kind.group}" if kind.group else kind.kind
         return errors.ApiError(
             409,
@@ -179,7 +179,7 @@ class Lifecycle:
         )
 
     def _grace_of(self, kind: ResourceType, body: JsonObject, options: DeleteOptions) -> int:
-        """Only Pods have grace; one that no kubelet has taken goes at once."""
+        """Return the grace period in seconds. Only Pods on a node have one."""
         if kind.table != "pods":
             return 0
         if not (body.get("spec") or {}).get("nodeName") or (body.get("status") or {}).get("phase") in {
@@ -193,7 +193,7 @@ class Lifecycle:
         return int(grace)
 
     def finish_deletion(self, record: Record, body: JsonObject | None = None) -> JsonObject:
-        """Remove the object and wake what depends on it. Answers its last form."""
+        """Remove the object and queue its dependents. Return its last version."""
         final = self.store.remove(record.key)
         if record.key[0] == "customresourcedefinitions.apiextensions.k8s.io":
             self._drop_custom_objects(record)
@@ -235,12 +235,12 @@ class Lifecycle:
         self._push_later(record.key, NAMESPACE_DELAY_S)
         return body
 
-    # Left to the collector
+    # For the Collector
 
     def _push_later(self, work: Key, delay_s: float) -> None:
         try:
             asyncio.get_running_loop().call_later(delay_s, self.push, work)
-        except RuntimeError:  # no loop yet: the collector looks at everything when it starts
+        except RuntimeError:  # no loop yet: the Collector checks all objects when it starts
             self.push(work)
 
     def push(self, work: Key | str) -> None:

@@ -1,4 +1,4 @@
-"""What goes in the background: garbage collection by ownerReferences, finalizers of the server, emptied namespaces."""
+"""Garbage collection by ownerReferences, finalizers of the server, and deletion of namespaces."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PROTECTION = {
 
 
 class Collector:
-    """Does the work that requests leave to it, as the controller manager would."""
+    """Processes the work that writes queue, as the controller manager does."""
 
     def __init__(self, lifecycle: Lifecycle) -> None:
         self.lifecycle = lifecycle
@@ -27,7 +27,7 @@ class Collector:
         self.registry = lifecycle.registry
 
     async def collect_forever(self) -> None:
-        """Runs until cancelled. One object that cannot be collected is logged and never stops the rest."""
+        """Run until cancelled. An object that fails is logged and does not affect the others."""
         for resource in self.store.resources():
             for record in list(self.store.records(resource)):
                 if record.deleting or any(owner not in self.store.uids for owner in record.owners):
@@ -50,7 +50,7 @@ class Collector:
             try:
                 await self.store.committed()
             except Exception:
-                logger.exception("the changes of garbage collection could not be saved yet")
+                logger.exception("changes of garbage collection could not be saved; trying again with the next change")
 
     def _collect(self, work: Key | str) -> None:
         if isinstance(work, str):
@@ -69,7 +69,7 @@ class Collector:
             self._collect_dependent(work)
 
     def _collect_dependent(self, key: Key) -> None:
-        """Delete an object none of whose owners lives; drop the references to those that do not when another does."""
+        """Delete an object without existing owners. If one exists, remove the references to the others."""
         record = self.store.get(*key)
         kind = self.registry.by_table(key[0])
         if record is None or kind is None or record.deleting:
@@ -88,7 +88,7 @@ class Collector:
         self.lifecycle.delete(kind, record, DeleteOptions("Background", uid=record.uid))
 
     def _owner_lives(self, owner: JsonObject, dependent: Record) -> bool:
-        """Same uid, and in the dependent's namespace or cluster-wide: other owners count as absent."""
+        """Return whether the owner exists, with the same uid, cluster-wide or in the namespace of the dependent."""
         found = self.store.get_by_uid(owner.get("uid", ""))
         return found is not None and found.namespace in ("", dependent.namespace)
 
@@ -112,7 +112,7 @@ class Collector:
             self.lifecycle.finish_deletion(record)
 
     def _is_mounted(self, record: Record) -> bool:
-        """Whether a Pod uses this claim, or this volume is bound to a claim."""
+        """Return whether a Pod uses the claim, or the volume is bound to a claim."""
         if record.key[0] == "persistentvolumes":
             return (record.parse().get("status") or {}).get("phase") == "Bound"
         for pod in self.store.records("pods", record.namespace):
@@ -137,7 +137,7 @@ class Collector:
             self.store.put(key[0], body)
 
     def _blocking_dependents(self, record: Record) -> bool:
-        """Foreground: dependents are deleted first; those with blockOwnerDeletion hold the owner back."""
+        """Delete the dependents of an object in foreground deletion. Return whether one blocks its deletion."""
         blocked = False
         for key in list(self.store.dependents.get(record.uid, ())):
             dependent = self.store.get(*key)

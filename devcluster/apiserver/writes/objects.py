@@ -1,4 +1,4 @@
-"""Small truths about whole objects: names, namespaces, versions, sameness."""
+"""Helpers for whole objects: metadata, generated names, API versions, equality."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ def now_text() -> str:
 
 
 def present(body: JsonObject, kind: ResourceType) -> JsonObject:
-    """A stored object in the version of the request; all versions share their fields (conversion strategy None)."""
+    """Return a stored object in the API version of the request. Versions have the same fields (conversion None)."""
     body["apiVersion"] = kind.api_version
     body["kind"] = kind.kind
     return body
 
 
 def metadata_of(body: JsonObject, kind: ResourceType) -> JsonObject:
-    """The metadata, made where it is missing.
+    """Return the metadata; adds it if it is missing.
 
-    400 in the decoder's words when it, or the name in it, has a wrong type.
+    ApiError 400 with the decoder's message if the metadata or the name has a wrong type.
     """
     metadata = body.get("metadata")
     if metadata is None:
@@ -68,7 +68,7 @@ def generate_name(base: str) -> str:
 
 
 def is_same(one: JsonObject, other: JsonObject) -> bool:
-    """Equal but for the times of managedFields: such a write is a no-op and keeps its resourceVersion."""
+    """Return whether two objects differ only in times of managedFields. Such a write keeps the resourceVersion."""
     if one == other:
         return True
 

@@ -1,4 +1,4 @@
-"""Create, read, update, patch and delete: the rules of the generic registry, free of HTTP."""
+"""Create, read, update and patch objects, as the generic registry of Kubernetes does."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Written:
 
 
 class Operations:
-    """All methods are synchronous: one request changes the store in one turn of the event loop."""
+    """Writes to the store. Methods are synchronous: a write is one turn of the event loop."""
 
     def __init__(self, store: Store, registry: Registry, lifecycle: Lifecycle) -> None:
         self.store = store
@@ -53,7 +53,7 @@ class Operations:
     def create(
         self, kind: ResourceType, namespace: str, body: JsonObject, options: WriteOptions, name: str = ""
     ) -> Written:
-        """`name` is the one of the URL where a PUT or an apply creates."""
+        """Create an object. `name` is the name in the URL of a PUT or an apply."""
         admission.check_type(body, kind)
         metadata = metadata_of(body, kind)
         match_namespace(metadata, kind, namespace)
@@ -102,7 +102,7 @@ class Operations:
         return Written(body, created=True)
 
     def _create_in_namespace(self, plural: str, namespace: str, body: JsonObject) -> None:
-        """What the controller manager puts into each namespace; a collision means that it is there already."""
+        """Create an object of a namespace unless it exists, as the controller manager does."""
         kind = self.registry.find("", "v1", plural)
         if kind is None or self.store.get(plural, namespace, body["metadata"]["name"]) is not None:
             return
@@ -226,7 +226,7 @@ class Operations:
         patched: bool = False,
         applied: bool = False,
     ) -> Written:
-        """Write `body` over `record`; both are complete objects of the same version."""
+        """Replace `record` by `body`. Both are complete objects of the same API version."""
         kind = target.kind
         live = present(record.parse(), kind)
         old, new = live["metadata"], metadata_of(body, kind)
@@ -285,7 +285,7 @@ class Operations:
         return Written(changed)
 
     def _check_preconditions(self, target: Target, old: JsonObject, new: JsonObject, *, patched: bool) -> None:
-        """A PUT with another uid conflicts, a patch may not change it; a resourceVersion must be the current one."""
+        """Check uid, deletionTimestamp and resourceVersion of an update against the stored object."""
         kind, name = target.kind, target.name
         uid = new.get("uid")
         if patched:

@@ -1,4 +1,4 @@
-"""What a write asks for: the object it is about, its options, and the body of a patch."""
+"""Parameters of writes: the object, the options, and the body of a patch."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class WriteOptions:
     field_validation: str = "Warn"
     force: bool = False
     warnings: list[str] = field(default_factory=list)
-    """Filled on the way; answered as `Warning: 299` headers."""
+    """Warnings that the write adds. The response has them as `Warning: 299` headers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """Media type without parameters and the decoded body."""
+    """The media type without parameters, and the decoded body."""
 
     media_type: str
     body: Any
@@ -32,7 +32,7 @@ class Patch:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One object's address."""
+    """The address of an object."""
 
     kind: ResourceType
     namespace: str

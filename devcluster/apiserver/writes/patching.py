@@ -13,7 +13,7 @@ MAX_JSON_PATCH_OPERATIONS = 10_000
 
 
 def merge_patch(target: Any, patch: Any) -> Any:
-    """RFC 7386; null removes. Neither argument is changed."""
+    """Return the result of a JSON Merge Patch (RFC 7386). Changes neither argument."""
     if not isinstance(patch, dict):
         return copy.deepcopy(patch)
     result = dict(target) if isinstance(target, dict) else {}
@@ -26,9 +26,9 @@ def merge_patch(target: Any, patch: Any) -> Any:
 
 
 def json_patch(target: JsonObject, operations: Any) -> JsonObject:
-    """RFC 6902. A malformed patch is a 400.
+    """Return the result of a JSON Patch (RFC 6902).
 
-    One that does not fit the object a 422 without reason details, as on the real server.
+    ApiError 400 for a malformed patch; 422 without details if it does not fit the object, as on the real server.
     """
     if operations is None:
         return copy.deepcopy(target)
@@ -54,7 +54,7 @@ def json_patch(target: JsonObject, operations: Any) -> JsonObject:
 
 
 def _unprocessable(why: str) -> ApiError:
-    """The real server names no detail; `why` is for whoever reads this code."""
+    """Return a 422. The real server gives no details, so `why` only documents the cause in this code."""
     del why
     return unprocessable_patch()
 
@@ -171,9 +171,9 @@ _DIRECTIVES = ("$patch", "$retainKeys")
 
 
 def strategic_merge(target: Any, patch: JsonObject, node: Node | None) -> JsonObject:
-    """Merge by the type's own rules.
+    """Return the result of a strategic merge patch.
 
-    Lists with a merge key merge by it, `$patch`, `$deleteFromPrimitiveList`, `$setElementOrder`, `$retainKeys`.
+    Supports merge keys of lists, `$patch`, `$deleteFromPrimitiveList`, `$setElementOrder` and `$retainKeys`.
     """
     current: JsonObject = dict(target) if isinstance(target, dict) else {}
     directive = patch.get("$patch")

@@ -1,7 +1,7 @@
-"""ResourceQuotas: the admission check of a write, and the controller that keeps `status.used` right.
+"""ResourceQuotas: the admission check, and the controller that calculates `status.used`.
 
-As in Kubernetes, admission reads `status.hard` and `status.used`, so that a quota limits nothing until the controller
-has filled them in.
+As in Kubernetes, admission reads `status.hard` and `status.used`. A quota has no effect until the controller has set
+them.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ logger = logging.getLogger(__name__)
 QUOTAS = "resourcequotas"
 RESYNC_S = 300.0
 _CHARGED_ON_UPDATE = frozenset({("services", ""), ("persistentvolumeclaims", ""), ("pods", "resize")})
-"""Resource and subresource of the updates that may use more than before."""
+"""Resource and subresource of the updates that can increase usage."""
 
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """What one write adds to one quota."""
+    """The effect of a write on a quota."""
 
     quota: Key
     used: Amounts
@@ -40,7 +40,7 @@ class Charge:
 def check(
     store: Store, kind: ResourceType, body: JsonObject, live: JsonObject | None = None, subresource: str = ""
 ) -> list[Charge]:
-    """What a create (`live` is None) or an update charges; ApiError 403 if a quota leaves no room for it."""
+    """Return the charges of a create (`live` is None) or update. ApiError 403 if a quota would be exceeded."""
     namespace = body["metadata"].get("namespace", "")
     table = kind.table
     if not namespace or not (quotas := store.records(QUOTAS, namespace)) or table in quota_usage.NOT_COUNTED:
@@ -84,7 +84,7 @@ def check(
 
 
 class QuotaController:
-    """Recalculates quotas whose limits changed, or in whose namespace something that they count changed or went."""
+    """Recalculates quotas after a change of their limits, or of an object in their namespace that they count."""
 
     def __init__(self, store: Store, registry: Registry, write_status: Callable[[Record, JsonObject], None]) -> None:
         """`write_status(quota, status)` replaces the status of a ResourceQuota."""
@@ -109,7 +109,7 @@ class QuotaController:
         self._wake.set()
 
     async def run_forever(self) -> None:
-        """Runs until cancelled. A quota that can't be calculated is logged and stops no other."""
+        """Run until cancelled. A quota that fails is logged and does not affect the others."""
         while True:
             for quota in self._store.records(QUOTAS):
                 self._due.add(quota.key)
@@ -120,10 +120,10 @@ class QuotaController:
                 try:
                     await self._store.committed()
                 except Exception:
-                    logger.exception("the usage of quotas could not be saved yet")
+                    logger.exception("the usage of quotas could not be saved; trying again with the next change")
 
     async def _is_woken(self, until: float) -> bool:
-        """Wait for work; False when the next full round is due."""
+        """Wait for work. Return False if the next full resync is due."""
         try:
             async with asyncio.timeout_at(until):
                 await self._wake.wait()
@@ -156,7 +156,7 @@ class QuotaController:
             self._write_status(record, {name: amounts for name, amounts in wanted.items() if amounts})
 
     def _count(self, quota: JsonObject, hard: Amounts, namespace: str) -> Amounts:
-        """The usage of each resource in `hard` that objects of a served resource use up."""
+        """Return the usage of each resource in `hard` that is tracked for a served resource."""
         now = quota_usage.utc_now()
         used: Amounts = {}
         for table in sorted({kind.table for kind in self._registry.types() if kind.namespaced}):

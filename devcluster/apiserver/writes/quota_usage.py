@@ -1,6 +1,6 @@
-"""What one object uses of a ResourceQuota, after k8s.io/kubernetes pkg/quota/v1/evaluator (v1.36). Pure.
+"""Usage of ResourceQuotas by one object, after k8s.io/kubernetes pkg/quota/v1/evaluator (v1.36). Pure.
 
-Amounts map a quota's resource name (`pods`, `requests.cpu`, `count/clusters.apps.kubeblocks.io`) to a quantity's text.
+Amounts are quantities by resource name: `pods`, `requests.cpu`, `count/clusters.apps.kubeblocks.io`.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ Amounts = dict[str, str]
 NOT_COUNTED = frozenset({"events", "events.events.k8s.io", "bindings"})
 """Resources that quotas ignore."""
 _PLAIN_COUNTS = frozenset({"configmaps", "resourcequotas", "replicationcontrollers", "secrets"})
-"""Besides `count/…`, these have a name of their own in quotas."""
+"""Resources that quotas count by their plain name as well as by `count/…`."""
 _COMPUTE = ("cpu", "memory", "ephemeral-storage")
 _CONSTRAINED = frozenset({"cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory"})
 _STORAGE_CLASS = ".storageclass.storage.k8s.io/"
 
 
 def count_name(table: str) -> str:
-    """The name of the object count of a resource: `count/secrets`, `count/jobs.batch`."""
+    """Return the resource name of an object count, such as `count/secrets` or `count/jobs.batch`."""
     return f"count/{table}"
 
 
 def is_tracked(name: str, table: str) -> bool:
-    """Whether objects of the resource `table` use up the quota's resource `name`."""
+    """Return whether objects of the resource `table` count towards the quota's resource `name`."""
     if table in NOT_COUNTED:
         return False
     if name == count_name(table):
@@ -56,7 +56,7 @@ def is_tracked(name: str, table: str) -> bool:
 
 
 def usage_of(table: str, body: JsonObject, now: datetime) -> Amounts:
-    """What the object uses up, whatever quotas there are."""
+    """Return everything that the object uses."""
     used = {count_name(table): "1"}
     if table == "pods":
         if _is_charged(body, now):
@@ -71,7 +71,7 @@ def usage_of(table: str, body: JsonObject, now: datetime) -> Amounts:
 
 
 def is_counted_whole(table: str) -> bool:
-    """Whether every object of the resource uses the same, so that counting them is enough."""
+    """Return whether usage is the number of objects, so that their content does not matter."""
     return table not in {"pods", "services", "persistentvolumeclaims"}
 
 
@@ -84,13 +84,13 @@ def total(amounts: Iterable[Amounts]) -> Amounts:
 
 
 def difference(new: Amounts, old: Amounts) -> Amounts:
-    """What `new` uses more than `old`; less counts as nothing."""
+    """Return the increases from `old` to `new`."""
     grown = {name: subtract(amount, old.get(name, "0")) for name, amount in new.items()}
     return {name: amount for name, amount in grown.items() if value_of(amount) > 0}
 
 
 def describe(amounts: Amounts) -> str:
-    """`limits.cpu=1,pods=2`, as refusals show it."""
+    """Return the amounts as in messages: `limits.cpu=1,pods=2`."""
     return ",".join(f"{name}={amounts[name]}" for name in sorted(amounts))
 
 
@@ -98,7 +98,7 @@ def describe(amounts: Amounts) -> str:
 
 
 def _is_charged(pod: JsonObject, now: datetime) -> bool:
-    """Pods that have ended, or that outlive their own deletion, are only counted by `count/pods`."""
+    """Return whether compute resources and `pods` count the Pod. They ignore ended Pods and overdue deletions."""
     if (pod.get("status") or {}).get("phase") in {"Failed", "Succeeded"}:
         return False
     metadata = pod["metadata"]
@@ -109,7 +109,7 @@ def _is_charged(pod: JsonObject, now: datetime) -> bool:
 
 
 def pod_resources(pod: JsonObject, kind: str) -> Amounts:
-    """The `requests` or `limits` of the whole Pod: containers together, init containers one after the other."""
+    """Return the `requests` or `limits` of a Pod: the sum of containers, or the largest init container."""
     spec = pod.get("spec") or {}
     result = total(_resources(container, kind) for container in spec.get("containers") or ())
     sidecars: Amounts = {}
@@ -159,7 +159,7 @@ def _pod_usage(requests: Amounts, limits: Amounts) -> Amounts:
 
 
 def missing_constraints(pod: JsonObject, names: Iterable[str]) -> str:
-    """A quota on compute resources requires each container to name an amount. The refusal, empty if all do."""
+    """Return which containers do not set a resource that a quota limits, as in messages; "" if all set them."""
     required = _CONSTRAINED.intersection(names)
     missing: dict[str, set[str]] = {}
     spec = pod.get("spec") or {}
@@ -172,7 +172,7 @@ def missing_constraints(pod: JsonObject, names: Iterable[str]) -> str:
 
 
 def matches_scopes(quota: JsonObject, table: str, body: JsonObject) -> bool:
-    """Whether every scope of the quota selects the object. Scopes select Pods only."""
+    """Return whether every scope of the quota selects the object. Scopes select only Pods."""
     spec = quota.get("spec") or {}
     selectors = [{"scopeName": name, "operator": "Exists"} for name in spec.get("scopes") or ()]
     selectors += (spec.get("scopeSelector") or {}).get("matchExpressions") or []

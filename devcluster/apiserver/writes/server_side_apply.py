@@ -1,8 +1,7 @@
-"""Field ownership (`metadata.managedFields`) and server-side apply, after the rules of structured-merge-diff v6.
+"""Field ownership (`metadata.managedFields`) and server-side apply, after structured-merge-diff v6.
 
-A set of fields is a dict from path to value: paths are tuples of `fieldsV1` elements (`f:spec`, `k:{"name":"app"}`,
-`v:"x"`), values tell whether a
-field changed. A path to a list item or a map entry is a member of its own beside its children.
+Fields are a dict of path → value. A path is a tuple of `fieldsV1` elements (`f:spec`, `k:{"name":"app"}`, `v:"x"`);
+values are compared to find changes. List items and map entries have a path in addition to those of their fields.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ Path = tuple[str, ...]
 Fields = set[Path]
 
 _PRESENT = object()
-"""Value of a path that stands for the presence of a container."""
+"""Value of a path that represents the existence of a list item, map or struct."""
 _UNOWNED_META = {
     "name", "namespace", "creationTimestamp", "selfLink", "uid", "clusterName", "generation", "managedFields",
     "resourceVersion",
@@ -29,7 +28,7 @@ _UNOWNED_META = {
 
 @dataclass(slots=True)
 class ManagedEntry:
-    """One manager's fields; the first four identify it."""
+    """The fields of one manager. The first four attributes identify the entry."""
 
     manager: str
     operation: str
@@ -51,10 +50,7 @@ class ManagedEntry:
 
 
 def key_element(item: JsonObject, node: Node) -> str:
-    """The path element of an item of a list map.
-
-    Keys with a default (a port's protocol) are filled in as the server does before.
-    """
+    """Return the path element of an item of a list with keys. A port without protocol has the default, TCP."""
     keys: JsonObject = {}
     for name in node.map_keys:
         value = item.get(name)
@@ -66,9 +62,9 @@ def key_element(item: JsonObject, node: Node) -> str:
 
 
 def collect_fields(body: JsonObject, node: Node, *, containers: bool = False) -> dict[Path, Any]:
-    """All owned paths of an object with their values. `containers`.
+    """Return the paths of an object with their values.
 
-    Also the presence of maps, which updates own and applies do not.
+    `containers`: include the existence of maps, which updates own and applies do not.
     """
     found: dict[Path, Any] = {}
     for name, value in body.items():
@@ -112,7 +108,7 @@ def _collect(value: Any, node: Node, path: Path, found: dict[Path, Any], contain
 
 @lru_cache(maxsize=2048)
 def to_fields_v1(fields: frozenset[Path]) -> JsonObject:
-    """The nested form of a set of fields, for reading only: the same few sets come with every object of a kind."""
+    """Return the nested form of a set of fields. Cached, so callers must not change it."""
     root: JsonObject = {}
     for path in sorted(fields):
         level = root
@@ -183,7 +179,7 @@ def write_entries(body: JsonObject, entries: list[ManagedEntry]) -> None:
 def record_update(
     live: JsonObject, changed: JsonObject, node: Node, *, manager: str, api_version: str, subresource: str, now: str
 ) -> None:
-    """After a create, update or patch: what changed belongs to `manager` now. Writes `changed`'s managedFields."""
+    """Record a create, update or patch in managedFields: `manager` owns the changed fields."""
     before, after = collect_fields(live, node, containers=True), collect_fields(changed, node, containers=True)
     touched = {path for path, value in after.items() if path not in before or before[path] != value}
     removed = before.keys() - after.keys()
@@ -213,11 +209,10 @@ def apply_configuration(
     now: str,
     ignored: tuple[str, ...],
 ) -> JsonObject:
-    """Merge an applied configuration into the live object; answers the new object with its managedFields.
+    """Merge an applied configuration into the live object. Return the new object with its managedFields.
 
-    `ignored` are top-level fields that this request may not set (`status` on the main resource). ApiError 409 with a
-    cause a field when another
-    manager owns what would change and `force` is off.
+    `ignored` are top-level fields that the request can't set, such as `status` on the main resource. ApiError 409 with
+    one cause for each changed field that another manager owns, unless `force` is set.
     """
     applied = {name: value for name, value in config.items() if name not in ignored}
     wanted = collect_fields(applied, node).keys()
@@ -265,7 +260,7 @@ def conflict_error(conflicts: list[tuple[ManagedEntry, Path]]) -> ApiError:
 
 
 def path_text(path: Path) -> str:
-    """`.spec.containers[name="app"].image`, as messages show it."""
+    """Return the path as in messages: `.spec.containers[name="app"].image`."""
     text = ""
     for element in path:
         kind, _, rest = element.partition(":")
@@ -280,7 +275,7 @@ def path_text(path: Path) -> str:
 
 
 def merge_typed(live: Any, config: Any, node: Node) -> Any:
-    """Right wins; maps and keyed lists unite, sets unite, everything else is replaced."""
+    """Return `config` merged over `live`. Maps, lists with keys and sets are merged; other values are replaced."""
     if isinstance(live, dict) and isinstance(config, dict) and not node.atomic:
         merged = dict(live)
         for name, value in config.items():
@@ -308,21 +303,22 @@ def _merge_lists(live: list[Any], config: list[Any], node: Node) -> list[Any]:
 
 
 def _prune(merged: JsonObject, dropped: Fields, owners: list[ManagedEntry], node: Node) -> None:
-    """Remove what this manager no longer applies, unless one of `owners` has it or a part of it. A struct of which
-    nobody has a part any more goes as a whole, with the defaults in it."""
-    # A configuration always names its object, although no entry records that.
+    """Remove the fields that the manager no longer applies, unless one of `owners` owns them or a part of them.
+
+    A struct without owned fields is removed with its defaults."""
+    # A configuration always contains metadata.name, which no entry records.
     kept: Fields = {("f:metadata",)}
     for entry in owners:
         for path in entry.fields:
             kept.update(path[:length] for length in range(1, len(path) + 1))
     left = {path[:length] for path in dropped for length in range(1, len(path)) if _is_property(path[:length], node)}
-    for path in sorted(dropped | left, key=len):  # whole items first: without its key an item could not be found again
+    for path in sorted(dropped | left, key=len):  # items before their fields: an item can't be found without its key
         if path not in kept:
             _remove_path(merged, path, node)
 
 
 def _is_property(path: Path, node: Node) -> bool:
-    """Whether the path ends at a field that the schema names, and not at a map's entry or a list's item."""
+    """Return whether the path ends at a property of a struct, not at a map entry or list item."""
     for element in path[:-1]:
         kind, _, text = element.partition(":")
         node = (node.child(text) if kind == "f" else node.items) or ANY
@@ -331,7 +327,7 @@ def _is_property(path: Path, node: Node) -> bool:
 
 
 def _remove_path(container: Any, path: Path, node: Node) -> None:
-    """Copies on the way down: merged objects share parts with the live one."""
+    """Remove a path. Copies containers, because the merged object shares parts with the live one."""
     element, rest = path[0], path[1:]
     kind, _, text = element.partition(":")
     if kind == "f":
@@ -344,7 +340,7 @@ def _remove_path(container: Any, path: Path, node: Node) -> None:
         child = node.child(text) or ANY
         _remove_path(container[text], rest, child)
         if not container[text] and (child.kind == "array" or child.additional is not None):
-            del container[text]  # a list or map whose last entry went
+            del container[text]  # a list or map without entries
         return
     if not isinstance(container, list):
         return

@@ -1,4 +1,4 @@
-"""Which parts of an update count: spec or status, and what the server keeps although the body leaves it out."""
+"""Merge of updates: which fields a resource or its /status can change, and which fields the server keeps."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from devcluster.apiserver.schema.resources import ResourceType
 
 
 def merge_for_update(kind: ResourceType, live: JsonObject, body: JsonObject, subresource: str) -> JsonObject:
-    """The object to write: everything but status for the main resource, only status for `/status`."""
+    """Return the object to store. The main resource can't change status; `/status` changes only status."""
     if subresource == "finalize":
         changed = dict(live)
         changed["metadata"] = dict(body["metadata"])
@@ -40,8 +40,9 @@ def merge_for_update(kind: ResourceType, live: JsonObject, body: JsonObject, sub
 
 
 def _metadata_on_status(kind: ResourceType, live: JsonObject, body: JsonObject) -> JsonObject:
-    """Built-in strategies let labels and annotations through on /status (not those of apps, networking, policy),
-    finalizers for Pods not.
+    """Return the metadata after an update of /status.
+
+    Labels and annotations can change, except in the groups apps, networking and policy; finalizers can't for Pods.
     """
     metadata = dict(body["metadata"])
     old = live["metadata"]
@@ -54,7 +55,7 @@ def _metadata_on_status(kind: ResourceType, live: JsonObject, body: JsonObject) 
 
 
 def _keep_addresses(old: JsonObject, new: JsonObject) -> JsonObject:
-    """A Service that leaves out what the server gave it keeps it; the two forms of its address follow each other."""
+    """Return the Service with the addresses and node ports that the body omits."""
     if "ExternalName" in {new.get("type"), old.get("type")} and new.get("type", "ClusterIP") != old.get("type"):
         return new
     if not new.get("clusterIP") and not new.get("clusterIPs"):

@@ -1,4 +1,4 @@
-"""Warnings that go with an accepted object: values that are allowed and make no sense."""
+"""Warnings about accepted objects with questionable values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _TEMPLATED = {"statefulsets.apps", "deployments.apps", "replicasets.apps", "daem
 
 
 def advise(kind: ResourceType, body: JsonObject) -> list[str]:
-    """Fractions of bytes in claims and containers, in the words of the real server's warnings."""
+    """Return warnings about fractions of bytes in claims and containers."""
     if not kind.builtin:
         return []
     spec = body.get("spec") or {}
