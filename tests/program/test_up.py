@@ -292,7 +292,7 @@ def test_invalid_database_file_is_one_sentence(tmp_path: Path, repository: Path)
     (tmp_path / "panel.sqlite3").write_bytes(os.urandom(8192))
     ran = up(repository, tmp_path, PORT=str(free_port()))
     assert ran.code == 1
-    assert ran.err.splitlines()[0].startswith("The panel's database can't be used: file is not a database.")
+    assert ran.err.splitlines()[0].startswith("The panel's database is damaged, or its disk has errors.")
     assert "Traceback" not in ran.err
 
 
