@@ -117,9 +117,10 @@ kube-assets: setup-dev ## Build a real control plane (etcd, kube-apiserver, kube
 test-contract: test-contract-embedded test-contract-real ## The contract on the embedded cluster, then on a real API server
 
 test-contract-embedded: setup-dev
-	env -u KUBEBUILDER_ASSETS -u CONTRACT_KUBECONFIG $(CONTRACT) $(PYTEST_ARGS)
+	env -u KUBEBUILDER_ASSETS -u CONTRACT_KUBECONFIG $(CONTRACT) $(WORKERS) $(PYTEST_ARGS)
 
-# CONTRACT_KUBECONFIG or KUBEBUILDER_ASSETS name the server; without them it is what kube-assets built.
+# In one process, for there may be one server only: CONTRACT_KUBECONFIG or KUBEBUILDER_ASSETS name it, else it is the
+# one that kube-assets built.
 test-contract-real: setup-dev
 	@if [ -n "$${CONTRACT_KUBECONFIG:-}$${KUBEBUILDER_ASSETS:-}" ]; then \
 		$(CONTRACT) $(PYTEST_ARGS); \
