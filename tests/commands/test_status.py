@@ -29,7 +29,7 @@ def test_status_lists_projects_except_deleted_ones() -> None:
     assert [line.split()[0] for line in ran.lines] == ["PROJECT", "late", "shop"]
     assert ran.lines[0].split() == ["PROJECT", "PHASE", "REASON", "DATABASE", "SANDBOX", "MESSAGE"]
     assert [line.split()[2] for line in ran.lines[1:]] == ["DeadlineExceeded", "Ready"]
-    assert "The database was not running within 120 s" in ran.lines[1]
+    assert "The database was not ready within 120 s" in ran.lines[1]
     assert "10.0.0.7:5432" in ran.lines[2]
     assert [json.loads(line)["project"] for line in run("status", "--json").lines] == ["late", "shop"]
 

@@ -10,6 +10,9 @@ def encoded(**values: str) -> dict[str, str]:
     return {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
 
 
+CLUSTER_UID = "0a1b2c3d-0000-4000-8000-000000000001"
+
+
 def labels(uid: str = UID) -> dict[str, str]:
     return {
         "app.kubernetes.io/managed-by": "controlpanel",
@@ -26,7 +29,7 @@ def cluster(name: str = "web", uid: str = UID, phase: str = "Running") -> dict[s
         "metadata": {
             "name": name,
             "namespace": "default",
-            "uid": "0a1b2c3d-0000-4000-8000-000000000001",
+            "uid": CLUSTER_UID,
             "resourceVersion": "7",
             "generation": 1,
             "labels": labels(uid),

@@ -55,11 +55,13 @@ def arrange(situation: str) -> Project:
     match situation:
         case "new":
             project = ProjectFactory.create()
-            request_provision(project, actor="tester")
+            # The server has a Cluster with the project's labels: a new project adopts it.
+            request_provision(project, actor="tester", may_adopt=True)
         case "waiting":
             project = DatabaseFactory.create().project
         case _:
             project = provisioned_project()
+            project.databases.update(object_uid=answers.CLUSTER_UID)
             if situation == "deleting":
                 request_delete(project, actor="tester")
     return project

@@ -260,7 +260,7 @@ def test_port_in_use_is_one_sentence(tmp_path: Path, repository: Path) -> None:
         port = other.getsockname()[1]
         ran = up(repository, tmp_path / "state", PORT=str(port))
     assert (ran.code, ran.out) == (1, "")
-    assert ran.err == f"Port {port} is in use by another program. Stop that, or choose another: PORT={port + 1}\n"
+    assert ran.err == f"Port {port} is in use by another program. Stop it, or choose another: PORT={port + 1}\n"
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "-1"])

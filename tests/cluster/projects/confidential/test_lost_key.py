@@ -20,7 +20,7 @@ def test_pass_without_the_key_reports_it_until_the_key_is_back(cluster, settings
     request_provision(project, actor="tester")
     settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
     project = follow(project, lambda project: project.reason == Reason.KEY_MISSING)
-    assert "Put the old key back" in project.message
+    assert "Add the old key" in project.message
     action = next_action(project, User.objects.create_user("ann"))
     assert action is not None
     assert action.code in ("fix", "fix-and-retry")

@@ -126,7 +126,7 @@ def test_unreadable_new_password_is_dropped_before_it_is_set(provisioned):
     assert recapture_lost_passwords(actor="maria") == [provisioned.database.name]
     said = provisioned.events.get(reason="PasswordGivenUp")
     assert "before the server had it" in said.message
-    assert "Change the password" in said.message
+    assert "Rotate password" in said.message
     assert assert_one_truth(follow(provisioned, is_settled)) == old
 
 

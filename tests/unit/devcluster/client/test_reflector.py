@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -18,6 +19,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run_until(queue: Workqueue, keys: list[Key], event: asyncio.Event) -> None:
+    """Run the queue until the event, in a thread: browser tests leave a running loop in the main one."""
+
     async def run() -> None:
         task = asyncio.create_task(queue.run())
         queue.add_all(keys)
@@ -25,7 +28,8 @@ def run_until(queue: Workqueue, keys: list[Key], event: asyncio.Event) -> None:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
-    asyncio.run(run())
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(lambda: asyncio.run(run())).result()
 
 
 @pytest.mark.usefixtures("quick")
