@@ -1,7 +1,9 @@
 """An interpreter for the subset of CEL (Common Expression Language) that rules of CustomResourceDefinitions use.
 
-Supports literals, operators, field and index access, `has`, the macros all, exists, exists_one, filter and map, and
-string and size functions. Other expressions raise CelUnsupportedError, and the rule is skipped with a warning.
+Supports literals, operators, field and index access (also optional, `.?`), `has`, the macros all, exists, exists_one,
+filter and map, and the functions in cel_functions.py. Other expressions raise CelUnsupportedError, and the rule is
+skipped with a warning. tests/contract/crds/rules.yaml holds the interpreter against a real API server;
+docs/decisions/0007-cel-interpreter.md says why this is no library.
 """
 
 from __future__ import annotations
@@ -12,13 +14,11 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
+from devcluster.apiserver.validation.cel_functions import FUNCTIONS, NAMESPACES, CelError, Optional
+
 Value = Any
 Scope = Mapping[str, Value]
 Node = Callable[[Scope], Value]
-
-
-class CelError(Exception):
-    """The expression fails on a value, for example because a key is missing. The real server refuses the object."""
 
 
 class CelUnsupportedError(Exception):
@@ -31,12 +31,13 @@ _TOKEN = re.compile(
     | (?P<raw>r"[^"]*"|r'[^']*')
     | (?P<string>"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')
     | (?P<name>[A-Za-z_][A-Za-z0-9_]*)
-    | (?P<operator>\|\||&&|==|!=|<=|>=|[-+*/%<>!?:.,()\[\]{}])
+    | (?P<operator>\|\||&&|==|!=|<=|>=|\.\?|[-+*/%<>!?:.,()\[\]{}])
     )""",
     re.VERBOSE,
 )
 _LEVELS = (("||",), ("&&",), ("==", "!=", "<", "<=", ">", ">=", "in"), ("+", "-"), ("*", "/", "%"))
 _MACROS = {"all", "exists", "exists_one", "filter", "map"}
+_INTEGERS = range(-(2**63), 2**63)
 
 
 @lru_cache(maxsize=512)
@@ -121,6 +122,8 @@ class _Parser:
             if self._accept("."):
                 name = self._take()[1]
                 node = self._method(node, name) if self._accept("(") else _field(node, name)
+            elif self._accept(".?"):
+                node = _optional_field(node, self._take()[1])
             elif self._accept("["):
                 index = self.ternary()
                 self._expect("]")
@@ -133,10 +136,11 @@ class _Parser:
             variable = self._take()[1]
             self._expect(",")
             body = self.ternary()
+            if name == "map" and self._accept(","):
+                target, body = _macro("filter", target, variable, body), self.ternary()
             self._expect(")")
             return _macro(name, target, variable, body)
-        arguments = self._arguments(")")
-        return _call(name, [target, *arguments])
+        return _call(FUNCTIONS, name, [target, *self._arguments(")")])
 
     def _arguments(self, closing: str) -> list[Node]:
         arguments: list[Node] = []
@@ -169,19 +173,35 @@ class _Parser:
         if text == "[":
             items = self._arguments("]")
             return lambda scope: [item(scope) for item in items]
+        if text == "{":
+            return self._map()
         raise CelUnsupportedError(f"unexpected {text!r}")
+
+    def _map(self) -> Node:
+        pairs: list[tuple[Node, Node]] = []
+        while not self._accept("}"):
+            key = self.ternary()
+            self._expect(":")
+            pairs.append((key, self.ternary()))
+            if self.peek()[1] != "}":
+                self._expect(",")
+        return lambda scope: {key(scope): value(scope) for key, value in pairs}
 
     def _name(self, text: str) -> Node:
         if text in {"true", "false", "null"}:
             constant = {"true": True, "false": False, "null": None}[text]
             return lambda scope: constant
+        if text in NAMESPACES and self._accept("."):
+            name = self._take()[1]
+            self._expect("(")
+            return _call(NAMESPACES[text], name, self._arguments(")"))
         if not self._accept("("):
             return _variable(text)
         if text == "has":
             target = self._postfix(self._primary())
             self._expect(")")
             return _has(target)
-        return _call(text, self._arguments(")"))
+        return _call(FUNCTIONS, text, self._arguments(")"))
 
 
 def _bool(value: Value) -> bool:
@@ -216,6 +236,18 @@ def _field(target: Node, name: str) -> Node:
         return value[key]
 
     read.presence = (target, key)  # type: ignore[attr-defined]
+    return read
+
+
+def _optional_field(target: Node, name: str) -> Node:
+    key = _unescape(name)
+
+    def read(scope: Scope) -> Value:
+        value = target(scope)
+        if isinstance(value, Optional):
+            value = value.value
+        return Optional(value.get(key) if isinstance(value, dict) else None)
+
     return read
 
 
@@ -314,51 +346,38 @@ def _operate(operator: str, one: Value, other: Value) -> Value:
         case "in":
             return one in other
         case "+":
-            return one + other
+            return _bounded(one + other)
         case "-":
-            return one - other
+            return _bounded(one - other)
         case "*":
-            return one * other
+            return _bounded(one * other)
         case "/":
-            return int(one / other) if isinstance(one, int) and isinstance(other, int) else one / other
+            return _bounded(_quotient(one, other)) if isinstance(one, int) and isinstance(other, int) else one / other
         case _:
-            return one - other * int(one / other)
+            return one - other * _quotient(one, other)
 
 
-_FUNCTIONS: dict[str, Callable[..., Value]] = {
-    "size": len,
-    "startsWith": str.startswith,
-    "endsWith": str.endswith,
-    "contains": lambda text, part: part in text,
-    "matches": lambda text, pattern: re.search(pattern, text) is not None,
-    "lowerAscii": str.lower,
-    "upperAscii": str.upper,
-    "trim": str.strip,
-    "split": lambda text, separator: text.split(separator),
-    "join": lambda items, separator="": separator.join(items),
-    "replace": lambda text, old, new: text.replace(old, new),
-    "indexOf": lambda text, part: text.find(part),
-    "string": lambda value: {True: "true", False: "false"}[value] if isinstance(value, bool) else str(value),
-    "int": int,
-    "double": float,
-    "bool": bool,
-    "isSorted": lambda items: items == sorted(items),
-    "sum": sum,
-    "min": min,
-    "max": max,
-    "sets_contains": lambda items, part: all(one in items for one in part),
-}
+def _quotient(one: int, other: int) -> int:
+    """Return the quotient rounded toward zero, exact for 64-bit numbers."""
+    quotient = abs(one) // abs(other)
+    return quotient if (one < 0) == (other < 0) else -quotient
 
 
-def _call(name: str, arguments: list[Node]) -> Node:
-    function = _FUNCTIONS.get(name)
+def _bounded(value: Value) -> Value:
+    if isinstance(value, int) and value not in _INTEGERS:
+        raise CelError("integer overflow")
+    return value
+
+
+def _call(functions: Mapping[str, Callable[..., Value]], name: str, arguments: list[Node]) -> Node:
+    function = functions.get(name)
     if function is None:
         raise CelUnsupportedError(f"unknown function {name!r}")
 
     def run(scope: Scope) -> Value:
         try:
             return function(*(argument(scope) for argument in arguments))
-        except (TypeError, ValueError, AttributeError, re.error) as error:
+        except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError, re.error) as error:
             raise CelError(f"{name}: {error}") from None
 
     return run

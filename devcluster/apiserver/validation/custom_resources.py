@@ -21,6 +21,7 @@ from devcluster.apiserver.errors import (
 from devcluster.apiserver.schema.resources import ResourceType
 from devcluster.apiserver.schema.types import Node
 from devcluster.apiserver.validation import cel
+from devcluster.apiserver.validation.cel_functions import CelError
 from devcluster.apiserver.validation.names import label_faults
 
 logger = logging.getLogger(__name__)
@@ -273,7 +274,7 @@ def _judge(rule: JsonObject, value: Any, old: Any, path: str) -> Cause | None:
     except cel.CelUnsupportedError as error:
         logger.warning("a validation rule at %s is not checked: %s", path or "the object", error)
         return None
-    except cel.CelError as error:
+    except CelError as error:
         message = f"rule evaluation error: {error}"
     shown = _json_type(value) if isinstance(value, (dict, list)) else value
     cause = cause_invalid(path, shown, message)

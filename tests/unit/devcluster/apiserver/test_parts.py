@@ -10,7 +10,7 @@ from devcluster.apiserver.errors import ApiError
 from devcluster.apiserver.schema.quantities import QuantityError, canonical
 from devcluster.apiserver.schema.resources import builtin_types
 from devcluster.apiserver.schema.selectors import labels_match, parse_label_selector
-from devcluster.apiserver.validation import cel
+from devcluster.apiserver.validation import cel, cel_functions
 from devcluster.apiserver.writes.patching import json_patch, merge_patch, strategic_merge
 from devcluster.apiserver.writes.server_side_apply import (
     apply_configuration,
@@ -74,7 +74,7 @@ def test_rules_are_evaluated(rule: str, value: Any, expected: bool) -> None:
 
 
 def test_rule_about_a_missing_field_is_an_error() -> None:
-    with pytest.raises(cel.CelError):
+    with pytest.raises(cel_functions.CelError):
         cel.compile_rule("self.a == 1")({"self": {}})
 
 
