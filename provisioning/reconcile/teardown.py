@@ -174,9 +174,8 @@ def _is_ours(kind: Kind, item: Object, sandboxes: set[str], applied: Mapping[tup
         prefix = "home-" if kind is PVC else ""
         return any(re.fullmatch(rf"{prefix}{re.escape(sandbox)}-[0-9]{{1,4}}", name) for sandbox in sandboxes)
     # The answer was lost before the uid was recorded. Only names with the sandbox's random suffix count then.
-    return any(name in (sandbox, f"{sandbox}-env") or name.startswith(f"{sandbox}-") for sandbox in sandboxes) and (
-        is_panel_made(labels_of(item), is_cluster=False)
-    )
+    is_named_by_panel = any(name == sandbox or name.startswith(f"{sandbox}-") for sandbox in sandboxes)
+    return is_named_by_panel and is_panel_made(labels_of(item), is_cluster=False)
 
 
 def _name_of(item: Object) -> str:
