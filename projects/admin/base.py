@@ -21,6 +21,7 @@ from unfold.contrib.filters.admin import (
 )
 from unfold.decorators import display as unfold_display
 
+from projects.admin.versions import VersionedAdmin
 from projects.domain import permissions
 from projects.domain.states import CredentialsSource, Phase
 from projects.models import DatabaseCluster, Event, Observation, Sandbox
@@ -159,7 +160,7 @@ def _other_lookups(model_admin: Any) -> tuple[str, ...]:
     return tuple(model_admin.other_lookups)
 
 
-class PanelModelAdmin(_AnyAdmin):
+class PanelModelAdmin(VersionedAdmin, _AnyAdmin):
     """Base of all ModelAdmins of the panel."""
 
     # Lookups besides the filters, for links of the panel.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import PermissionDenied
-from django.db import IntegrityError, models, transaction
+from django.db import IntegrityError, models
 from django.db.models.functions import Lower
 from django.forms import BaseModelFormSet, ModelForm
 from django.http import HttpRequest, HttpResponse
@@ -188,20 +188,6 @@ class ProjectAdmin(PanelModelAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> Any:
-        if request.method != "POST":
-            return self._show_or_save(request, object_id, form_url, extra_context)
-        with transaction.atomic():
-            # The project's row is locked first, as requests and passes do, and checked as they left it.
-            rows = Project.objects.select_for_update().filter(pk=object_id) if _is_key(object_id) else ()
-            for project in rows:
-                is_ended = project.desired_state == DesiredState.DELETED
-                if is_ended and permissions.may(request.user, "change_project", project):
-                    raise PermissionDenied(f"{project.name} is deleted or being deleted. It can't be changed any more.")
-            return self._show_or_save(request, object_id, form_url, extra_context)
-
-    def _show_or_save(
-        self, request: HttpRequest, object_id: str | None, form_url: str, extra_context: dict[str, Any] | None
-    ) -> Any:
         context = dict(extra_context or {})
         if _is_key(object_id) and self.get_queryset(request).filter(pk=object_id).exists():
             project = get_project(int(object_id))
@@ -211,6 +197,14 @@ class ProjectAdmin(PanelModelAdmin):
         except IntegrityError:
             # Another request took the name between the check and the insert. The check finds it now.
             return super().changeform_view(request, object_id, form_url, context)
+
+    def lock_row(self, request: HttpRequest, object_id: str) -> Project | None:
+        """Raise PermissionDenied for a project that has ended since its form was opened."""
+        project: Project | None = super().lock_row(request, object_id)
+        is_ended = project is not None and project.desired_state == DesiredState.DELETED
+        if is_ended and permissions.may(request.user, "change_project", project):
+            raise PermissionDenied(f"{project} is deleted or being deleted. It can't be changed any more.")
+        return project
 
     def save_model(self, request: HttpRequest, obj: Project, form: ModelForm[Project], change: bool) -> None:
         actor = request.user.get_username()

@@ -72,3 +72,20 @@ def test_form_with_errors_comes_before_the_status(panel: Page) -> None:
     expect(panel.locator("[name=description]")).to_be_in_viewport()
     expect(panel.locator("#project-status")).to_have_count(1)
     expect(panel.locator("#credentials")).to_have_count(1)
+
+
+def test_form_that_another_user_overtook_is_saved_by_choice(panel: Page) -> None:
+    project = provisioned_project(name="aaa", description="old")
+    open_form(panel, project)
+    Project.objects.update(description="theirs")
+    panel.locator("[name=description]").fill("mine")
+    save(panel)
+    shown = panel.locator("[data-differences] tbody tr")
+    expect(shown.get_by_role("cell")).to_have_text(["theirs", "mine"])
+    expect(panel.locator("[data-differences]")).to_be_in_viewport()
+    save(panel)
+    expect(shown).to_have_count(1)
+    panel.get_by_label("Replace the stored values with mine").check()
+    save(panel)
+    expect(panel.get_by_text("changed successfully")).to_be_visible()
+    assert Project.objects.get().description == "mine"

@@ -1,5 +1,7 @@
 """Helpers of the tests of pages."""
 
+from typing import Any
+
 from django.test import Client
 from django.urls import reverse
 
@@ -18,3 +20,15 @@ def log_in(*permissions: str, is_staff: bool = True) -> Client:
 def page(name: str, *args: int) -> str:
     """Return the address of one of the panel's pages."""
     return reverse(f"projects:{name}", args=args)
+
+
+def opened(client: Client, url: str) -> dict[str, str]:
+    """Open an admin's form, and return the version that it carries. Empty if the user can't save it."""
+    context = client.get(url).context or {}
+    version = getattr(context["adminform"].form, "carried_version", "") if "adminform" in context else ""
+    return {"_version": version} if version else {}
+
+
+def edit(client: Client, url: str, data: dict[str, Any], **options: Any) -> Any:
+    """Open an admin's form and save it with this data."""
+    return client.post(url, {**opened(client, url), **data}, **options)

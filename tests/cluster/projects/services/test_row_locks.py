@@ -21,6 +21,7 @@ from projects.models import Project, ProjectVariable
 from projects.services.forget import request_forget
 from tests.factories import UserFactory, VariableFactory, provisioned_project
 from tests.faults.postgres import shared
+from tests.support.pages import opened
 from tests.unit.projects.admin.test_projects import variable_rows
 
 on_postgresql = pytest.mark.skipif(connection.vendor != "postgresql", reason="Run by test_on_postgresql.")
@@ -74,8 +75,10 @@ def post(project: Project, data: dict[str, str], around: Callable[..., object]) 
     """Save the admin's form, each statement of it inside `around`; return the status of the answer."""
     client = Client(raise_request_exception=False)
     client.force_login(UserFactory.create(is_superuser=True))
+    url = reverse("admin:projects_project_change", args=[project.pk])
+    data = {**opened(client, url), **data}
     with connection.execute_wrapper(around):
-        return client.post(reverse("admin:projects_project_change", args=[project.pk]), data).status_code
+        return client.post(url, data).status_code
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from projects.domain.permissions import may
 from projects.domain.states import DesiredState
 from projects.models import Event, Project
 from tests.factories import EventFactory, ProjectFactory, UserFactory, provisioned_project
-from tests.support.pages import page
+from tests.support.pages import edit, page
 
 pytestmark = pytest.mark.django_db
 
@@ -88,7 +88,7 @@ def test_administrator_can_not_create_or_edit_superusers():
     assert client.post(reverse("admin:auth_user_delete", args=[superuser.pk]), {"post": "yes"}).status_code == 403
     own = {"username": administrator.username, "is_active": "on", "is_staff": "on", "is_superuser": "on"}
     joined = {"date_joined_0": "2026-01-01", "date_joined_1": "00:00:00"}
-    answer = client.post(reverse("admin:auth_user_change", args=[administrator.pk]), {**own, **joined})
+    answer = edit(client, reverse("admin:auth_user_change", args=[administrator.pk]), {**own, **joined})
     assert answer.status_code == 302
     administrator.refresh_from_db()
     assert not administrator.is_superuser
@@ -178,11 +178,11 @@ def test_owner_edits_but_can_not_give_away_a_project(owner):
     stranger = UserFactory.create()
     variables = {f"variables-{key}": value for key, value in (("TOTAL_FORMS", 0), ("INITIAL_FORMS", 0))}
     data = {"description": "Mine.", "owner": stranger.pk, "namespace": "kube-system", **variables}
-    assert client.post(reverse(CHANGE, args=[mine.pk]), data).status_code == 302
+    assert edit(client, reverse(CHANGE, args=[mine.pk]), data).status_code == 302
     mine.refresh_from_db()
     assert (mine.description, mine.owner, mine.namespace) == ("Mine.", owner, "default")
     # The admin redirects to its index page for rows that the user can't see.
-    assert client.post(reverse(CHANGE, args=[others.pk]), data).status_code == 403
+    assert edit(client, reverse(CHANGE, args=[others.pk]), data).status_code == 403
     for name in ("change", "history"):
         answer = client.get(reverse(f"admin:projects_project_{name}", args=[others.pk]))
         assert answer.headers["Location"] == reverse("admin:index")

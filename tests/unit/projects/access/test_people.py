@@ -6,6 +6,7 @@ from django.test import Client
 from django.urls import reverse
 
 from tests.factories import UserFactory
+from tests.support.pages import edit
 
 pytestmark = pytest.mark.django_db
 
@@ -41,7 +42,7 @@ def change(client: Client, user: User, **fields: object):
         "date_joined_1": "00:00:00",
         **fields,
     }
-    return client.post(reverse("admin:auth_user_change", args=[user.pk]), data)
+    return edit(client, reverse("admin:auth_user_change", args=[user.pk]), data)
 
 
 @pytest.mark.parametrize("groups", [["Administrator"], ["Credentials"], ["Viewer", "Operator"]])
@@ -98,8 +99,10 @@ def test_group_gets_only_permissions_of_its_editor():
     mine = Group.objects.create(name="mine")
     editor.groups.add(mine)
     reveal = Permission.objects.get(codename="reveal_credentials")
-    client_of(editor).post(
-        reverse("admin:auth_group_change", args=[mine.pk]), {"name": "mine", "permissions": [reveal.pk]}
+    edit(
+        client_of(editor),
+        reverse("admin:auth_group_change", args=[mine.pk]),
+        {"name": "mine", "permissions": [reveal.pk]},
     )
     client_of(editor).post(reverse("admin:auth_group_add"), {"name": "new", "permissions": [reveal.pk]})
     assert not Group.objects.filter(name__in=["mine", "new"], permissions=reveal).exists()
@@ -110,7 +113,7 @@ def test_group_with_more_permissions_can_not_be_edited_or_deleted():
     strong = Group.objects.create(name="strong")
     strong.permissions.add(Permission.objects.get(codename="reveal_credentials"))
     client = client_of(editor)
-    renamed = client.post(reverse("admin:auth_group_change", args=[strong.pk]), {"name": "weak", "permissions": []})
+    renamed = edit(client, reverse("admin:auth_group_change", args=[strong.pk]), {"name": "weak", "permissions": []})
     assert renamed.status_code == 403
     assert client.post(reverse("admin:auth_group_delete", args=[strong.pk]), {"post": "yes"}).status_code == 403
     strong.refresh_from_db()

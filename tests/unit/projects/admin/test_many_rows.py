@@ -11,6 +11,7 @@ from projects.domain.limits import MOST_FORMS
 from projects.domain.states import DesiredState, Phase
 from projects.models import Project, ProjectVariable
 from tests.factories import ProjectFactory
+from tests.support.pages import edit
 
 pytestmark = pytest.mark.django_db
 LIST = "admin:projects_project_changelist"
@@ -87,4 +88,4 @@ def test_form_with_the_most_variables_is_accepted(root):
         data |= {f"variables-{index}-id": row.pk, f"variables-{index}-project": project.pk}
         data |= {f"variables-{index}-name": row.name, f"variables-{index}-value": "", f"variables-{index}-DELETE": ""}
     assert len(data) > 1000
-    assert root.post(reverse("admin:projects_project_change", args=[project.pk]), data).status_code == 302
+    assert edit(root, reverse("admin:projects_project_change", args=[project.pk]), data).status_code == 302

@@ -23,7 +23,7 @@ from tests.factories import (
     provisioned_project,
 )
 from tests.support.html import links_of, texts_of
-from tests.support.pages import log_in
+from tests.support.pages import edit, log_in
 
 pytestmark = pytest.mark.django_db
 
@@ -66,7 +66,7 @@ def test_default_database_needs_its_own_permission(may_share):
     client = log_in("view_project", "change_project", *(["allow_default_database"] if may_share else []))
     assert ('name="default_database_allowed"' in change_page(client, project)) is may_share
     data = {**NO_VARIABLES, "owner": "", "description": "", "namespace": "default", "default_database_allowed": "on"}
-    assert client.post(reverse("admin:projects_project_change", args=[project.pk]), data).status_code == 302
+    assert edit(client, reverse("admin:projects_project_change", args=[project.pk]), data).status_code == 302
     project.refresh_from_db()
     assert project.default_database_allowed is may_share
 

@@ -22,6 +22,7 @@ from tests.factories import (
     VariableFactory,
     provisioned_project,
 )
+from tests.support.pages import edit
 
 pytestmark = pytest.mark.django_db
 
@@ -183,7 +184,7 @@ def test_stale_namespace_of_a_provisioned_project_gets_a_warning(admin):
     project = ProjectFactory.create(name="aaa")
     data = {**NO_VARIABLES, "namespace": "other", "owner": "", "description": "changed"}
     Project.objects.filter(pk=project.pk).update(desired_state=DesiredState.RUNNING)
-    page = admin.post(reverse(CHANGE, args=[project.pk]), data, follow=True)
+    page = edit(admin, reverse(CHANGE, args=[project.pk]), data, follow=True)
     project.refresh_from_db()
     assert (project.namespace, project.description) == ("default", "changed")
     assert "aaa was provisioned in the meantime. Its namespace stays default." in page.content.decode()
@@ -194,7 +195,7 @@ def test_project_deleted_in_the_meantime_is_not_changed(admin, phase):
     project = ProjectFactory.create(name="aaa", running=True)
     data = {**variable_rows(project, (None, "TOKEN", PASSWORD)), "description": "changed"}
     Project.objects.filter(pk=project.pk).update(desired_state=DesiredState.DELETED, phase=phase)
-    page = admin.post(reverse(CHANGE, args=[project.pk]), data)
+    page = edit(admin, reverse(CHANGE, args=[project.pk]), data)
     assert page.status_code == 403
     assert "aaa is deleted or being deleted." in page.content.decode()
     project.refresh_from_db()
@@ -205,7 +206,7 @@ def test_project_deleted_in_the_meantime_is_not_changed(admin, phase):
 def test_name_is_fixed_and_namespace_too_once_provisioned(admin):
     project = ProjectFactory.create(name="aaa", running=True)
     data = {**NO_VARIABLES, "name": "other", "namespace": "other", "owner": "", "description": "changed"}
-    assert admin.post(reverse(CHANGE, args=[project.pk]), data).status_code == 302
+    assert edit(admin, reverse(CHANGE, args=[project.pk]), data).status_code == 302
     project.refresh_from_db()
     assert (project.name, project.namespace, project.description) == ("aaa", "default", "changed")
 
@@ -219,7 +220,7 @@ def test_empty_variable_value_keeps_the_stored_one(admin):
     assert "KEPT" in body
     assert "canary" not in body
 
-    response = admin.post(url, variable_rows(project, (kept, "KEPT", ""), (replaced, "REPLACED", "new value")))
+    response = edit(admin, url, variable_rows(project, (kept, "KEPT", ""), (replaced, "REPLACED", "new value")))
     assert response.status_code == 302
     kept.refresh_from_db()
     replaced.refresh_from_db()
@@ -235,7 +236,7 @@ def test_event_says_which_variables_were_added_changed_and_removed(admin):
     old = VariableFactory.create(project=project, name="OLD")
     data = variable_rows(project, (old, "OLD", ""), (None, "ONE", "1"), (None, "TWO", "2"))
     url = reverse(CHANGE, args=[project.pk])
-    assert admin.post(url, {**data, "variables-0-DELETE": "on", "description": "other"}).status_code == 302
+    assert edit(admin, url, {**data, "variables-0-DELETE": "on", "description": "other"}).status_code == 302
     event = project.events.get()
     assert event.message == "root changed description; added variables ONE, TWO; removed variable OLD."
 
@@ -243,7 +244,7 @@ def test_event_says_which_variables_were_added_changed_and_removed(admin):
 def test_saving_without_changes_enqueues_nothing(admin):
     project = ProjectFactory.create(running=True)
     variable = VariableFactory.create(project=project, name="KEPT")
-    admin.post(reverse(CHANGE, args=[project.pk]), variable_rows(project, (variable, "KEPT", "")))
+    edit(admin, reverse(CHANGE, args=[project.pk]), variable_rows(project, (variable, "KEPT", "")))
     assert not OrmQ.objects.exists()
     assert not Event.objects.exists()
 
@@ -253,7 +254,7 @@ def test_saving_without_changes_enqueues_nothing(admin):
 )
 def test_invalid_variable_name_shows_an_error(admin, name, error):
     project = ProjectFactory.create()
-    response = admin.post(reverse(CHANGE, args=[project.pk]), variable_rows(project, (None, name, PASSWORD)))
+    response = edit(admin, reverse(CHANGE, args=[project.pk]), variable_rows(project, (None, name, PASSWORD)))
     assert response.status_code == 200
     assert error in response.content.decode()
     assert "canary" not in response.content.decode()
@@ -263,8 +264,8 @@ def test_duplicate_variable_name_shows_an_error(admin):
     project = ProjectFactory.create()
     first = VariableFactory.create(project=project, name="FIRST")
     second = VariableFactory.create(project=project, name="SECOND")
-    response = admin.post(
-        reverse(CHANGE, args=[project.pk]), variable_rows(project, (first, "SECOND", ""), (second, "SECOND", ""))
+    response = edit(
+        admin, reverse(CHANGE, args=[project.pk]), variable_rows(project, (first, "SECOND", ""), (second, "SECOND", ""))
     )
     assert response.status_code == 200
     assert "duplicate" in response.content.decode()
@@ -300,7 +301,7 @@ def test_records_are_read_only(admin, model):
     assert row is not None
     url = reverse(f"admin:projects_{model}_change", args=[row.pk])
     assert admin.get(url).status_code == 200
-    assert admin.post(url, {"name": "other"}).status_code == 403
+    assert edit(admin, url, {"name": "other"}).status_code == 403
     assert admin.post(reverse(f"admin:projects_{model}_delete", args=[row.pk]), {"post": "yes"}).status_code == 403
     assert admin.get(reverse(f"admin:projects_{model}_add")).status_code == 403
 
@@ -362,7 +363,7 @@ def test_deleted_project_is_read_only(admin):
     project = ProjectFactory.create(deleted=True, name="aaa")
     url = reverse(CHANGE, args=[project.pk])
     assert admin.get(url).status_code == 200
-    assert admin.post(url, {**NO_VARIABLES, "description": "changed"}).status_code == 403
+    assert edit(admin, url, {**NO_VARIABLES, "description": "changed"}).status_code == 403
 
 
 def test_staff_without_permission_see_no_row_and_anonymous_users_log_in():

@@ -7,7 +7,7 @@ from django_q.models import OrmQ
 
 from projects.models import Project, SandboxTemplate
 from tests.factories import ProjectFactory, UserFactory
-from tests.support.pages import log_in, page
+from tests.support.pages import edit, log_in, page
 
 pytestmark = pytest.mark.django_db
 
@@ -85,9 +85,9 @@ def test_change_enqueues_a_pass_for_running_projects(admin: Client, template: Sa
     ProjectFactory.create(template=template)
     ProjectFactory.create(running=True)
     url = reverse(CHANGE, args=[template.pk])
-    admin.post(url, {**VALUES, "description": "Only words"})
+    edit(admin, url, {**VALUES, "description": "Only words"})
     assert not OrmQ.objects.exists()
-    admin.post(url, {**VALUES, "image": "example.org/node:24"})
+    edit(admin, url, {**VALUES, "image": "example.org/node:24"})
     assert [task.task["args"] for task in OrmQ.objects.all()] == [(running.pk,)]
 
 

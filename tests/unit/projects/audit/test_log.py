@@ -21,7 +21,7 @@ from projects.services.events import record_event
 from projects.services.provisioning import add_project
 from tests.factories import PASSWORD, ProjectFactory, UserFactory, VariableFactory, provisioned_project
 from tests.support.commands import run
-from tests.support.pages import page
+from tests.support.pages import edit, page
 
 pytestmark = pytest.mark.django_db
 
@@ -50,7 +50,8 @@ def said() -> list[tuple[Any, ...]]:
 def test_change_has_user_address_and_old_value(root):
     project = ProjectFactory.create(name="aaa", description="old")
     LogEntry.objects.all().delete()
-    root.post(
+    edit(
+        root,
         reverse("admin:projects_project_change", args=[project.pk]),
         {**NO_VARIABLES, "namespace": "default", "description": "new"},
     )
@@ -144,7 +145,7 @@ def test_values_are_json_of_the_row_only(root):
 def test_unchanged_user_is_not_logged(root):
     maria = UserFactory.create(username="maria")
     LogEntry.objects.all().delete()
-    answer = root.post(reverse("admin:auth_user_change", args=[maria.pk]), {"username": "maria", "is_staff": "on"})
+    answer = edit(root, reverse("admin:auth_user_change", args=[maria.pk]), {"username": "maria", "is_staff": "on"})
     assert answer.status_code == 302
     assert [(line["what"], line["changes"]) for line in lines()] == [("Updated", {"is_active": [True, False]})]
 
@@ -152,7 +153,8 @@ def test_unchanged_user_is_not_logged(root):
 def test_list_describes_changes_and_has_filters(root):
     project = provisioned_project(name="aaa")
     root.post(page("credentials", project.pk), {"reason": "connecting psql"})
-    root.post(
+    edit(
+        root,
         reverse("admin:projects_project_change", args=[project.pk]),
         {**NO_VARIABLES, "description": "", "default_database_allowed": "on", "drift_policy": "report"},
     )

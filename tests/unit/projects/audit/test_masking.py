@@ -15,7 +15,7 @@ from projects.confidential.redaction import MASK, redact, redact_all, redaction_
 from projects.models import Event
 from projects.services.events import record_event
 from tests.factories import ProjectFactory, provisioned_project
-from tests.support.pages import page
+from tests.support.pages import edit, page
 
 pytestmark = pytest.mark.django_db
 
@@ -41,7 +41,7 @@ def set_variable(client: Client, project, value: str) -> None:
         "variables-0-project": str(project.pk),
         "variables-0-id": "",
     }
-    answer = client.post(reverse("admin:projects_project_change", args=[project.pk]), data)
+    answer = edit(client, reverse("admin:projects_project_change", args=[project.pk]), data)
     assert answer.status_code == 302
 
 
@@ -87,7 +87,7 @@ def test_edited_description_confirms_no_guess():
     set_variable(client, ProjectFactory.create(name="theirs"), GUESSED)
     mine = ProjectFactory.create(name="mine")
     data = {"namespace": "default", "description": GUESSED, "variables-TOTAL_FORMS": 0, "variables-INITIAL_FORMS": 0}
-    client.post(reverse("admin:projects_project_change", args=[mine.pk]), data)
+    edit(client, reverse("admin:projects_project_change", args=[mine.pk]), data)
     changes = next(line["changes"] for line in exported() if line["what"] == "Updated" and line["name"] == "mine")
     assert changes["description"] == ["", GUESSED]
 

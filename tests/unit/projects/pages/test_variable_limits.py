@@ -8,6 +8,7 @@ from django.urls import reverse
 from projects.domain.limits import MAX_VARIABLE_BYTES, MAX_VARIABLES_BYTES
 from projects.models import ProjectVariable
 from tests.factories import ProjectFactory
+from tests.support.pages import edit
 
 pytestmark = pytest.mark.django_db
 
@@ -28,7 +29,7 @@ def save(values: list[str], kept: list[ProjectVariable] = []):  # noqa: B006 - n
     for index, (pk, name, value) in enumerate(rows):
         data |= {f"variables-{index}-id": pk, f"variables-{index}-project": str(project.pk)}
         data |= {f"variables-{index}-name": name, f"variables-{index}-value": value}
-    return client.post(reverse("admin:projects_project_change", args=[project.pk]), data)
+    return edit(client, reverse("admin:projects_project_change", args=[project.pk]), data)
 
 
 def test_value_at_the_limit_is_saved():

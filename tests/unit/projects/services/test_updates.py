@@ -8,6 +8,7 @@ from projects.domain.states import Phase, Reason
 from projects.models import Project, SandboxTemplate
 from projects.services.provisioning import request_provision, request_update
 from tests.factories import ProjectFactory, provisioned_project
+from tests.support.pages import edit
 
 pytestmark = pytest.mark.django_db
 
@@ -61,6 +62,6 @@ def test_changed_template_updates_running_projects(admin):
     project = provisioned_project(template=template)
     url = reverse("admin:projects_sandboxtemplate_change", args=[template.pk])
     values = {"name": "node", "ports": "app:3000", "cpu": "500m", "memory": "512Mi", "storage": "10Gi"}
-    admin.post(url, {**values, "image": "example.org/node:24"})
+    edit(admin, url, {**values, "image": "example.org/node:24"})
     assert not reread(project).is_carried_out
     assert project.events.get().message == "root changed the template node."
