@@ -44,6 +44,9 @@ class Reason(models.TextChoices):
     CLUSTER_MISSING = "ClusterMissing"
     CLUSTER_DELETING = "ClusterDeleting"
     CLUSTER_FAILED = "ClusterFailed"
+    DATABASE_STOPPED = "DatabaseStopped"
+    OPERATOR_NOT_RUNNING = "OperatorNotRunning"
+    DELETION_BLOCKED = "DeletionBlocked"
     CLUSTER_NOT_OURS = "ClusterNotOurs"
     CLUSTER_AMBIGUOUS = "ClusterAmbiguous"
     ADOPTION_NEEDED = "AdoptionNeeded"
@@ -60,9 +63,15 @@ class Reason(models.TextChoices):
     READY = "Ready"
     CLUSTER_UNREACHABLE = "ApiServerUnreachable"
     CLUSTER_REFUSED = "ApiServerRefused"
+    API_SERVER_FAILED = "ApiServerFailed"
+    QUOTA_EXCEEDED = "QuotaExceeded"
+    ADMISSION_DENIED = "AdmissionDenied"
+    WEBHOOK_FAILED = "WebhookFailed"
+    CONFLICT = "Conflict"
     LOGIN_FAILED = "LoginPluginFailed", "Login plugin failed"
     KUBEBLOCKS_MISSING = "KubeBlocksMissing", "KubeBlocks missing"
     NAMESPACE_MISSING = "NamespaceMissing"
+    NAMESPACE_TERMINATING = "NamespaceTerminating"
     INTERNAL_ERROR = "InternalError"
     KEY_MISSING = "EncryptionKeyMissing"
     PASSWORD_NOT_CHANGED = "PasswordNotChanged"  # noqa: S105 - a reason, not a password  # nosec B105
@@ -76,7 +85,15 @@ class Reason(models.TextChoices):
     @classmethod
     def out_of_reach(cls) -> frozenset["Reason"]:
         """Reasons of a failed pass with which nothing in the cluster can be read or deleted."""
-        return frozenset({cls.CLUSTER_UNREACHABLE, cls.CLUSTER_REFUSED, cls.LOGIN_FAILED, cls.DEADLINE_EXCEEDED})
+        return frozenset(
+            {
+                cls.CLUSTER_UNREACHABLE,
+                cls.CLUSTER_REFUSED,
+                cls.API_SERVER_FAILED,
+                cls.LOGIN_FAILED,
+                cls.DEADLINE_EXCEEDED,
+            }
+        )
 
     @classmethod
     def needs_person(cls) -> frozenset["Reason"]:
@@ -84,6 +101,13 @@ class Reason(models.TextChoices):
         return frozenset(
             {
                 cls.NAMESPACE_MISSING,
+                cls.NAMESPACE_TERMINATING,
+                cls.QUOTA_EXCEEDED,
+                cls.ADMISSION_DENIED,
+                cls.WEBHOOK_FAILED,
+                cls.DATABASE_STOPPED,
+                cls.OPERATOR_NOT_RUNNING,
+                cls.DELETION_BLOCKED,
                 cls.KUBEBLOCKS_MISSING,
                 cls.CLUSTER_REFUSED,
                 cls.LOGIN_FAILED,

@@ -31,6 +31,7 @@ from provisioning.objects.names import (
     project_id_of,
 )
 from provisioning.objects.readers import Object, labels_of, mapping, metadata_of, objects, text, uid_of
+from provisioning.objects.refusals import Cause
 
 logger = logging.getLogger(__name__)
 
@@ -193,7 +194,7 @@ def _look(now: datetime) -> str:
             if error.code == 401:
                 disconnect()
             # The panel may have lost the permission for a namespace in which it has nothing.
-            if namespace in expected or error.code != 403:
+            if namespace in expected or error.cause is not Cause.NO_PERMISSION:
                 troubles.append(f"{namespace}: {error}")
         except KubeError as error:
             disconnect()

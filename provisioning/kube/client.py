@@ -24,6 +24,7 @@ from provisioning.kube.errors import (
     RefusedError,
     UnreachableError,
     WatchExpiredError,
+    build_page_refusal,
     build_refusal,
 )
 from provisioning.kube.kinds import CLUSTER_GROUP, Kind
@@ -37,6 +38,7 @@ from provisioning.kube.responses import (
     read_lines,
 )
 from provisioning.objects.readers import mapping, metadata_of, number, objects, text
+from provisioning.objects.refusals import Cause, explain_cause, judge_status
 
 FIELD_MANAGER = "controlpanel"
 _PAGE_SIZE = 500
@@ -44,6 +46,7 @@ _MOST_PAGES = 400
 # A request of a pass must end well within the pass's lease.
 _CONNECT_TIMEOUT_S = 3.0
 _DISCOVERY_VALID_S = 300.0
+_VERSION_PATH = "/version"
 _Answer = TypeVar("_Answer")
 
 
@@ -135,14 +138,28 @@ class Kube:
         def ask() -> Mapping[str, Any] | RefusedError:
             response = self._open(method, path, **options)
             body = read_body(response, within_s=settings.KUBE_REQUEST_TIMEOUT_S)
-            return parse(body) if response.status < 300 else build_refusal(response.status, body, response.headers)
+            if response.status >= 300:
+                return build_refusal(response.status, body, response.headers, path)
+            return parse(body)
 
         answer = self._exchange(ask)
         if not isinstance(answer, RefusedError):
             return answer
         if answer.code == 401:
             disconnect()  # the login may have been renewed: the next `connect` rereads it
+        if answer.cause is Cause.UNSERVED and answer.reason != "NotFound" and not self._is_api_server(path):
+            # Go's page for an unknown path, which proxies written in Go send as well.
+            answer = build_page_refusal(answer.code, Cause.NOT_API_SERVER, f"no such path as {path}", path)
         raise answer
+
+    def _is_api_server(self, path: str) -> bool:
+        """Whether an API server sent the answer for `path`: it has a version as well. Raises UnreachableError."""
+        if path == _VERSION_PATH:
+            return False
+        try:
+            return bool(self.version())
+        except RefusedError as error:
+            return error.cause is not Cause.NOT_API_SERVER
 
     def _request_named(self, method: str, kind: Kind, namespace: str, name: str, **options: Any) -> Mapping[str, Any]:
         """Return the object of that name from the response. Raises KubeError."""
@@ -159,7 +176,7 @@ class Kube:
         try:
             return self._request_named("GET", kind, namespace, name)
         except RefusedError as error:
-            if error.code == 404 and error.reason == "NotFound":
+            if error.cause is Cause.NOT_FOUND:
                 return None
             raise
 
@@ -207,8 +224,9 @@ class Kube:
         )
         try:
             if response.status >= 300:
-                refusal = build_refusal(response.status, response.read(LONGEST_REFUSAL), response.headers)
-                raise WatchExpiredError(str(refusal)) if refusal.code == 410 else refusal
+                path = kind.path(namespace)
+                refusal = build_refusal(response.status, response.read(LONGEST_REFUSAL), response.headers, path)
+                raise WatchExpiredError(str(refusal)) if refusal.cause is Cause.EXPIRED else refusal
             for line in read_lines(response, within_s=longest_s):
                 if line.strip():
                     yield _watch_event(parse(line, "a watch event"))
@@ -267,7 +285,7 @@ class Kube:
         try:
             self._request("DELETE", kind.path(namespace, name), body=body)
         except RefusedError as error:
-            if error.code == 404:
+            if error.cause is Cause.NOT_FOUND:
                 return False
             raise
         return True
@@ -275,7 +293,7 @@ class Kube:
     # --- discovery ---------------------------------------------------------------------------------------------
 
     def version(self) -> str:
-        return text(self._request("GET", "/version").get("gitVersion"))
+        return text(self._request("GET", _VERSION_PATH).get("gitVersion"))
 
     def clock_skew_s(self) -> float | None:
         """Return by how many seconds the API server's clock is ahead of this one, to about a second; None if it sends
@@ -283,7 +301,7 @@ class Kube:
 
         def ask() -> tuple[str, float]:
             sent_at_s = time.time()
-            response = self._open("GET", "/version")
+            response = self._open("GET", _VERSION_PATH)
             read_body(response, within_s=settings.KUBE_REQUEST_TIMEOUT_S)
             return response.headers.get("Date", ""), (sent_at_s + time.time()) / 2
 
@@ -301,16 +319,17 @@ class Kube:
         The result is cached for some minutes, because KubeBlocks may be upgraded. Raises RefusedError 404 if none is
         served.
         """
+        path = f"/apis/{CLUSTER_GROUP}"
         asked_at, served = self._served
         if not served or time.monotonic() - asked_at > _DISCOVERY_VALID_S:
-            group = self._request("GET", f"/apis/{CLUSTER_GROUP}")
+            group = self._request("GET", path)
             served = tuple(text(version.get("groupVersion")) for version in objects(group.get("versions")))
             self._served = (time.monotonic(), served)
         for version in (written, f"{CLUSTER_GROUP}/v1", f"{CLUSTER_GROUP}/v1alpha1"):
             if version and version in served:
                 return version
         message = f"The API server serves no version of {CLUSTER_GROUP} that the panel supports."
-        raise RefusedError(404, "NotFound", message)
+        raise RefusedError(404, "NotFound", message, cause=Cause.UNSERVED, path=path)
 
     def may(self, verb: str, kind: Kind, namespace: str) -> bool:
         """Whether the API server allows this account to `verb` objects of `kind`. Raises KubeError."""
@@ -337,9 +356,12 @@ def _watch_event(event: Mapping[str, Any]) -> WatchEvent:
     kind, item = text(event.get("type")), mapping(event.get("object"))
     if kind == "ERROR":
         message = redact(text(item.get("message"))) or "no message"
-        if number(item.get("code")) == 410:
+        code = number(item.get("code"))
+        cause = judge_status(code, item)
+        if cause is Cause.EXPIRED:
             raise WatchExpiredError(f"The watch has expired: {message}")
-        raise RefusedError(number(item.get("code")), text(item.get("reason")), f"The watch failed: {message}")
+        hint = explain_cause(cause, message)
+        raise RefusedError(code, text(item.get("reason")), f"The watch failed: {message}.", cause=cause, hint=hint)
     return WatchEvent(kind, item)
 
 

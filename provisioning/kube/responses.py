@@ -8,8 +8,9 @@ from typing import Any
 
 import urllib3
 
-from projects.confidential.redaction import one_line
-from provisioning.objects.readers import Object, mapping, metadata_of, text
+from projects.confidential.redaction import one_line, redact
+from provisioning.objects.readers import MOST_LISTED, Object, mapping, metadata_of, objects, text
+from provisioning.objects.refusals import is_status
 
 # etcd stores objects of up to 1.5 MiB; a page of 500 Clusters takes a few MiB.
 LONGEST_ANSWER = 64 * 1024 * 1024
@@ -100,12 +101,25 @@ def items_of(page: Object) -> list[Object]:
     return items
 
 
-def read_refusal(body: bytes) -> Mapping[str, Any]:
-    """Return the Status of an error response; for any other body, a Status whose message is its beginning."""
+def read_refusal(body: bytes) -> Object | None:
+    """Return the Status of an error response; None for any other body, such as a proxy's page."""
     try:
-        return mapping(parse(body))
+        answer = parse(body)
     except NonsenseError:
-        return {"message": one_line(body.decode("utf-8", "replace"), _LONGEST_QUOTE)}
+        return None
+    return answer if is_status(answer) else None
+
+
+def read_quote(body: bytes) -> str:
+    """Return the beginning of a body as one line."""
+    return one_line(body.decode("utf-8", "replace"), _LONGEST_QUOTE)
+
+
+def read_causes(status: Object) -> str:
+    """Return the causes of a Status as one line, for a Status without a message."""
+    causes = objects(mapping(status.get("details")).get("causes"))[:MOST_LISTED]
+    parts = [": ".join(filter(None, (text(one.get("field")), text(one.get("message"))))) for one in causes]
+    return redact("; ".join(filter(None, parts)))
 
 
 def read_retry_after(header: str) -> float | None:

@@ -19,12 +19,13 @@ from projects.services.key_rotation import count_readable_secrets
 from provisioning import heartbeats
 from provisioning.kube.client import Kube, connect, disconnect
 from provisioning.kube.errors import KubeError, NotConfiguredError, RefusedError, UnreachableError
-from provisioning.kube.kinds import Kind, cluster_kind
+from provisioning.kube.kinds import CLUSTER_GROUP, Kind, cluster_kind
 from provisioning.kube.permissions import needed_permissions
 from provisioning.management.console import explain_database_error
 from provisioning.management.findings import Finding, Verdict, failed, ok, warning
 from provisioning.management.hints import how_to_start
 from provisioning.management.next_provisioning import examine_next_provisioning
+from provisioning.objects.refusals import Cause
 from provisioning.reconcile.sandbox_spec import build_spec
 from provisioning.schema import explain_unknown, list_pending_migrations, list_unknown_migrations
 
@@ -159,7 +160,7 @@ def _examine_cluster() -> Iterator[Finding]:
     except NotConfiguredError as error:
         yield failed("configuration", str(error))
     except RefusedError as error:
-        if error.code == 404:
+        if error.cause is Cause.UNSERVED and CLUSTER_GROUP in error.path:
             yield failed(
                 "kubeblocks",
                 "The API server does not serve apps.kubeblocks.io (v1 or v1alpha1). Install KubeBlocks.",

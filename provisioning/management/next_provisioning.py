@@ -27,6 +27,7 @@ from provisioning.objects.manifests import (
 )
 from provisioning.objects.names import build_database_name
 from provisioning.objects.readers import Object
+from provisioning.objects.refusals import Cause
 from provisioning.reconcile.apply_database import build_database_spec
 
 _STORAGE_CLASS = Kind("storage.k8s.io/v1", "storageclasses", "StorageClass")
@@ -94,7 +95,7 @@ def _examine_namespace(kube: Kube, cluster: Kind, namespace: str) -> Finding:
         try:
             kube.apply(manifest, kind.plural, is_dry_run=True)
         except RefusedError as error:
-            if error.code == 404 and 'namespaces "' in str(error):
+            if error.cause is Cause.NAMESPACE_MISSING:
                 return failed(
                     "namespace",
                     f"The namespace {namespace} does not exist. Create it (`kubectl create namespace {namespace}`), or "
@@ -113,7 +114,7 @@ def _list(kube: Kube, kind: Kind, namespace: str | None = None) -> list[Object]:
     try:
         return kube.list_objects(kind, namespace)
     except RefusedError as error:
-        if error.code == 404:
+        if error.cause is Cause.UNSERVED:
             return []
         raise
 

@@ -67,7 +67,7 @@ def apply_sandbox(context: PassContext, connection: Connection, source: Credenti
         answers.append(kube.apply(made.secret, "secrets"))
     except RefusedError as error:
         # The API server may quote the Secret in its message.
-        raise RefusedError(error.code, error.reason, f"The API server refused the Secret of {sandbox.name}.") from None
+        raise error.without_quote(f"The API server refused the Secret of {sandbox.name}.") from None
     answers.append(kube.apply(made.service, "services"))
     answers += [kube.apply(ingress, "ingresses") for ingress in made.ingresses]
     if is_restart:

@@ -181,7 +181,7 @@ def revert_drift(context: PassContext, connection: Connection, now: datetime) ->
             if applied.kind != SECRET.name:
                 raise
             # The API server may quote the Secret in its message.
-            raise RefusedError(error.code, error.reason, f"The API server refused the Secret {applied.name}.") from None
+            raise error.without_quote(f"The API server refused the Secret {applied.name}.") from None
         if applied.kind == STATEFULSET.name:
             snapshot.statefulset = answer
         if applied.object_uid != uid_of(answer):

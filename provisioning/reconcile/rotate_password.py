@@ -249,7 +249,7 @@ def _write_secret(context: PassContext, secret: Object, password: str) -> None:
         context.kube.merge(SECRET, namespace, name, {"metadata": seen, "data": data})
     except RefusedError as error:
         said = f"The API server refused the new password in the Secret {name} ({error.code} {error.reason})."
-        raise RefusedError(error.code, error.reason, said, error.retry_after_s) from None
+        raise error.without_quote(said) from None
 
 
 def _finish(context: PassContext, database: DatabaseCluster, note: str, now: datetime) -> None:

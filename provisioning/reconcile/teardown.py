@@ -26,6 +26,7 @@ from provisioning.objects.names import (
     project_id_of,
 )
 from provisioning.objects.readers import Object, created_at, labels_of, metadata_of, text, uid_of
+from provisioning.objects.refusals import Cause
 from provisioning.reconcile.context import PassContext, Snapshot
 from provisioning.reconcile.rotate_password import finish_rotation
 
@@ -115,7 +116,7 @@ def _observe_clusters(
             else:
                 doomed_names.discard(name)  # another's by now: it is not waited for
     except RefusedError as error:
-        if error.code != 404:
+        if error.cause is not Cause.UNSERVED:
             raise
         return doomed_names  # without KubeBlocks there are no Clusters
     for item in clusters:
@@ -236,7 +237,7 @@ def _delete_observed(kube: Kube, kind: Kind, namespace: str, name: str, uid: str
         kube.delete(kind, namespace, name, uid=uid)
     except RefusedError as error:
         # 409: the name belongs to another object by now. The next pass observes whose it is.
-        if error.code != 409:
+        if error.cause is not Cause.CONFLICT:
             raise
 
 

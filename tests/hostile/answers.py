@@ -130,3 +130,20 @@ def pod() -> dict[str, Any]:
 
 def listing(kind: str, *items: Any) -> dict[str, Any]:
     return {"kind": f"{kind}List", "apiVersion": "v1", "metadata": {"resourceVersion": "9"}, "items": list(items)}
+
+
+def not_found(plural: str, name: str) -> dict[str, Any]:
+    return refusal(404, "NotFound", f'{plural} "{name}" not found', name=name, kind=plural)
+
+
+def refusal(code: int, reason: str, message: str, **details: Any) -> dict[str, Any]:
+    return {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Failure",
+        "message": message,
+        "reason": reason,
+        "details": details,
+        "code": code,
+    }

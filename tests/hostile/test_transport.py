@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provisioning.kube.client import _watch_event, connect
-from provisioning.kube.errors import KubeError, RefusedError
+from provisioning.kube.errors import KubeError, RefusedError, build_refusal
 from provisioning.kube.kinds import cluster_kind
 from provisioning.kube.responses import (
     LONGEST_ANSWER,
@@ -22,10 +22,9 @@ from provisioning.kube.responses import (
     items_of,
     parse,
     read_lines,
-    read_refusal,
     read_retry_after,
 )
-from provisioning.objects.readers import text
+from provisioning.objects.refusals import Cause
 from tests.hostile import answers
 from tests.hostile.server import http, http_json
 from tests.hostile.strategies import MEGABYTE, examples, json_values, texts
@@ -180,7 +179,7 @@ def test_connections_are_reused(hostile):
     before, hostile.keeps_open = hostile.connections, True
     for _ in range(5):
         assert get() == answers.cluster()
-    hostile.respond = lambda *_: http_json({"reason": "NotFound"}, 404)
+    hostile.respond = lambda *_: http_json(answers.not_found("clusters", "web"), 404)
     assert get() is None
     assert get() is None
     assert hostile.connections == before + 1
@@ -243,7 +242,7 @@ def test_any_bytes_are_an_object_or_an_error(body):
         for check in (items_of, lambda value: check_named(value, "web")):
             with suppress(NonsenseError):
                 check(answer)
-    assert text(read_refusal(body).get("message")).isprintable()
+    assert str(build_refusal(500, body, {})).isprintable()
 
 
 @examples(80)
@@ -254,8 +253,42 @@ def test_retry_after_is_a_short_wait_or_none(header):
 
 
 def test_megabyte_of_text_is_cut(hostile):
-    hostile.respond = lambda *_: http_json({"message": MEGABYTE, "reason": MEGABYTE}, 500)
+    hostile.respond = lambda *_: http_json(answers.refusal(500, MEGABYTE, MEGABYTE), 500)
     with pytest.raises(RefusedError) as caught:
         get()
     assert len(str(caught.value)) < 1000
     assert len(caught.value.reason) <= 100
+
+
+PAGE = "404 page not found\n"
+STRANGERS = {
+    "nginx-404": (404, "<html><head><title>404 Not Found</title></head></html>"),
+    "go-proxy-404": (404, PAGE),
+    "kong-404": (404, '{"message": "no Route matched with those values"}'),
+    "look-alike-404": (404, '{"reason": "NotFound", "message": "clusters not found"}'),
+    "html-403": (403, "<html>Access denied by the firewall</html>"),
+    "html-500": (500, "<html>Internal error</html>"),
+    "gateway-502": (502, "<html>502 Bad Gateway</html>"),
+    "gateway-504": (504, "upstream request timeout"),
+}
+
+
+@pytest.mark.parametrize("call", [get, list_all, watch_all, lambda: connect().delete(LISTS, "default", "web")])
+@pytest.mark.parametrize(("status", "body"), STRANGERS.values(), ids=STRANGERS)
+def test_answer_of_a_proxy_says_nothing_of_the_cluster(hostile, status, body, call):
+    hostile.respond = lambda *_: http(body.encode(), status)
+    with pytest.raises(RefusedError) as caught:
+        call()
+    if call is not watch_all or body != PAGE:
+        assert caught.value.cause is Cause.NOT_API_SERVER
+        assert f"Something other than the API server answered {status}" in str(caught.value)
+
+
+def test_unknown_path_of_an_api_server_is_told_from_that_of_a_proxy(hostile):
+    def respond(method: str, path: str, body: bytes):
+        return http_json({"gitVersion": "v1.36.0"}) if path == "/version" else http(PAGE.encode(), 404)
+
+    hostile.respond = respond
+    with pytest.raises(RefusedError) as caught:
+        connect().cluster_api_version()
+    assert caught.value.cause is Cause.UNSERVED

@@ -47,7 +47,7 @@ class World:
             item["metadata"]["deletionTimestamp"] = "2026-11-22T15:42:25Z"
         if named:
             is_there = item is not None and item["metadata"]["name"] == parts[-1]
-            return item if is_there else {"kind": "Status", "code": 404, "reason": "NotFound", "message": "no such one"}
+            return item if is_there else answers.not_found(plural, parts[-1])
         selector = parse_qs(address.query).get("labelSelector", [""])[0]
         is_ours = "project-id" in selector and not selector.startswith("!")
         is_labelled = plural in ("clusters", "statefulsets")

@@ -286,7 +286,9 @@ def _fault_error(fault: Fault, info: RequestInfo) -> errors.ApiError:
         case 401:
             return errors.unauthorized()
         case 403:
-            return errors.forbidden(info.group, info.resource, info.name, "a fault was requested")
+            wish = f'cannot {info.verb} resource "{info.resource}" in API group "{info.group}"'
+            why = f'User "" {wish}: a fault was requested'
+            return errors.forbidden(info.group, info.resource, info.name, why)
         case 404:
             return errors.not_found(info.group, info.resource, info.name)
         case 409:

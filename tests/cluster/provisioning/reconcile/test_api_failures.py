@@ -10,6 +10,8 @@ from projects.models import DatabaseCluster, Project
 from projects.services.provisioning import add_project, request_provision
 from provisioning import heartbeats, tasks
 from provisioning.inventory.adoption import list_clusters
+from provisioning.kube.client import connect
+from provisioning.kube.kinds import Kind
 from provisioning.reconcile.loop import run_pass
 from tests.support.cluster_objects import make_namespace, start
 from tests.support.passes import follow, is_running
@@ -20,7 +22,7 @@ pytestmark = pytest.mark.django_db
 def test_temporary_api_error_is_reported_and_recovers(cluster, unique_name):
     fault = cluster.faults.add("status", status=503, resource="clusters", user="admin")
     project = follow(start(unique_name), lambda p: p.failures > 0)
-    assert (project.phase, project.reason) == (Phase.WAITING, Reason.CLUSTER_UNREACHABLE)
+    assert (project.phase, project.reason) == (Phase.WAITING, Reason.API_SERVER_FAILED)
     assert "503" in project.message
     assert project.next_pass_at > timezone.now() - timedelta(seconds=1)
     cluster.faults.remove(fault.id)
@@ -57,6 +59,36 @@ def test_missing_namespace_is_reported_once_and_recovers(cluster, unique_name):
     assert events.count(Reason.NAMESPACE_MISSING) == 1
     make_namespace(namespace)
     follow(project, is_running)
+
+
+def test_full_quota_is_no_missing_permission(cluster, unique_name):
+    namespace = f"small-{unique_name}"
+    make_namespace(namespace)
+    quota = Kind("v1", "resourcequotas", "ResourceQuota")
+    body = {"metadata": {"name": "small"}, "spec": {"hard": {"count/clusters.apps.kubeblocks.io": "0"}}}
+    connect()._request("POST", quota.path(namespace), body={"apiVersion": "v1", "kind": "ResourceQuota", **body})
+    project = add_project(unique_name, actor="tester", namespace=namespace)
+    request_provision(project, actor="tester")
+    project = follow(project, lambda p: p.reason == Reason.QUOTA_EXCEEDED)
+    assert "exceeded quota: small" in project.message
+    assert "permission" not in project.message
+    connect().delete(quota, namespace, "small")
+    follow(project, is_running)
+
+
+def test_namespace_that_is_being_deleted_is_named(cluster, unique_name):
+    namespace = f"going-{unique_name}"
+    make_namespace(namespace)
+    held = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "held", "finalizers": ["example.com/wait"]}}
+    config_maps = Kind("v1", "configmaps", "ConfigMap")
+    connect()._request("POST", config_maps.path(namespace), body=held)
+    connect()._request("DELETE", f"/api/v1/namespaces/{namespace}")
+    project = add_project(unique_name, actor="tester", namespace=namespace)
+    request_provision(project, actor="tester")
+    project = follow(project, lambda p: p.failures > 0)
+    assert project.reason == Reason.NAMESPACE_TERMINATING
+    assert "permission" not in project.message
+    connect().merge(config_maps, namespace, "held", {"metadata": {"finalizers": None}})
 
 
 def test_failure_after_the_deadline_is_reported_once(cluster, unique_name):

@@ -101,7 +101,7 @@ def test_long_text_is_searched_quickly(unit):
 
 
 def refused(message: str) -> str:
-    return json.dumps({"message": message})
+    return json.dumps({"kind": "Status", "apiVersion": "v1", "message": message})
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.hostile import answers
+
 NOW = datetime.datetime.now(datetime.UTC)
 DAY = datetime.timedelta(days=1)
 
@@ -103,7 +105,8 @@ def api_server(certificate: tuple[Path, Path] | None, client_authority: Path | N
             stub.seen.append((authorization, self._common_name()))
             stub.headers.append({name: self.headers.get_all(name, []) for name in self.headers})
             is_welcome = stub.tokens is None or authorization.removeprefix("Bearer ") in stub.tokens
-            status, body = (200, {"gitVersion": "v1.36.0"}) if is_welcome else (401, {"message": "Unauthorized"})
+            refused = 401, answers.refusal(401, "Unauthorized", "Unauthorized")
+            status, body = (200, {"gitVersion": "v1.36.0"}) if is_welcome else refused
             content = json.dumps(body).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(content)))
