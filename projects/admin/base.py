@@ -82,7 +82,7 @@ def lower_first(label: object) -> str:
 
 
 def phase_label(row: Observation) -> tuple[str, str]:
-    """Return the phase as (colour key, text) for a label column."""
+    """Return the phase as (color key, text) for a label column."""
     return row.phase, row.get_phase_display()
 
 

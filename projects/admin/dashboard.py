@@ -36,8 +36,8 @@ def add_dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, An
     list_url = reverse("projects:list")
     context |= {
         "tiles": [
-            (label, count, colour if count else "default", f"{list_url}{query}")
-            for label, phases, colour, query in (
+            (label, count, color if count else "default", f"{list_url}{query}")
+            for label, phases, color, query in (
                 ("Running", (Phase.RUNNING,), "success", f"?phase={Phase.RUNNING}"),
                 ("In progress", tuple(Phase.in_progress()), "info", f"?phase={UNSETTLED}"),
                 ("Failed", (Phase.FAILED,), "danger", f"?phase={Phase.FAILED}"),

@@ -34,7 +34,7 @@ from projects.domain.states import CredentialsSource, DesiredState, Phase
 from projects.models import Project, ProjectVariable
 from projects.pages.context import get_project, project_context
 from projects.pages.forms import ProjectAdminForm, VariableForm, VariableFormSet
-from projects.pages.presentation import PHASE_COLOURS, can_delete_adopted, deletion_effects
+from projects.pages.presentation import PHASE_COLORS, can_delete_adopted, deletion_effects
 from projects.services.cancellation import request_cancel
 from projects.services.events import record_event
 from projects.services.password_rotation import request_password_rotation
@@ -243,7 +243,7 @@ class ProjectAdmin(PanelModelAdmin):
     def name_shown(self, project: Project) -> list[str]:
         return [project.name, f"{project.namespace}/{project.kubernetes_name}"]
 
-    @column("Phase", ordering="phase", label=PHASE_COLOURS)
+    @column("Phase", ordering="phase", label=PHASE_COLORS)
     def phase_shown(self, project: Project) -> tuple[str, str]:
         return phase_label(project)
 

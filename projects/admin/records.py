@@ -16,7 +16,7 @@ from projects.admin.base import (
 )
 from projects.domain.states import CredentialsSource
 from projects.models import DatabaseCluster, Event, Sandbox
-from projects.pages.presentation import CREDENTIALS_COLOURS, LEVEL_COLOURS, PHASE_COLOURS, linkable_urls
+from projects.pages.presentation import CREDENTIALS_COLORS, LEVEL_COLORS, PHASE_COLORS, linkable_urls
 from projects.templatetags.panel import ago, reason_label
 
 
@@ -27,7 +27,7 @@ class ResourceAdmin(RecordAdmin):
     list_select_related = ("project",)
     search_fields = ("name", "project__name", "project__kubernetes_name")
 
-    @column("Phase", ordering="phase", label=PHASE_COLOURS)
+    @column("Phase", ordering="phase", label=PHASE_COLORS)
     def phase_shown(self, row: DatabaseCluster | Sandbox) -> tuple[str, str]:
         return phase_label(row)
 
@@ -81,7 +81,7 @@ class DatabaseClusterAdmin(ResourceAdmin):
     def origin_shown(self, row: DatabaseCluster) -> str:
         return row.origin.capitalize()
 
-    @column("Credentials", label=CREDENTIALS_COLOURS)
+    @column("Credentials", label=CREDENTIALS_COLORS)
     def credentials_shown(self, row: DatabaseCluster) -> tuple[str, str]:
         return _credentials_of(row).value, self.credentials_text(row)
 
@@ -122,7 +122,7 @@ class SandboxAdmin(ResourceAdmin):
         ("In the cluster", {"fields": ("wanted_generation", "observed_generation")}),
     )
 
-    @column("Credentials", ordering="credentials", label=CREDENTIALS_COLOURS)
+    @column("Credentials", ordering="credentials", label=CREDENTIALS_COLORS)
     def credentials_shown(self, row: Sandbox) -> tuple[str, str]:
         return row.credentials, row.get_credentials_display()
 
@@ -150,7 +150,7 @@ class EventAdmin(RecordAdmin):
     def at_shown(self, event: Event) -> SafeString:
         return ago(event.at)
 
-    @column("Level", ordering="level", label=LEVEL_COLOURS)
+    @column("Level", ordering="level", label=LEVEL_COLORS)
     def level_shown(self, event: Event) -> tuple[str, str]:
         return event.level, event.get_level_display()
 

@@ -19,8 +19,8 @@ class PanelRequest(HttpRequest):
 def layout_context(request: HttpRequest) -> dict[str, Any]:
     """Return the context of the admin's layout.
 
-    Without the theme's colours: the theme writes them into an inline style, which the pages' policy forbids. The pages
-    load `colours.css` instead.
+    Without the theme's colors: the theme writes them into an inline style, which the pages' policy forbids. The pages
+    load `colors.css` instead.
     """
     return {**admin.site.each_context(request), "colors": None}
 

@@ -1,4 +1,4 @@
-"""How a project is shown: colours, the current wait, the steps, the next action, what a deletion does."""
+"""How a project is shown: colors, the current wait, the steps, the next action, what a deletion does."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,8 +11,8 @@ from projects.domain.progress import ReachedStep
 from projects.domain.states import CredentialsSource, DesiredState, Level, Origin, Phase, Reason
 from projects.models import DatabaseCluster, Event, Project, Sandbox
 
-# Label colours of the admin's theme.
-PHASE_COLOURS: dict[str, str] = {
+# Label colors of the admin's theme.
+PHASE_COLORS: dict[str, str] = {
     Phase.NEW: "default",
     Phase.WAITING: "info",
     Phase.CREATING: "info",
@@ -21,10 +21,10 @@ PHASE_COLOURS: dict[str, str] = {
     Phase.DELETING: "warning",
     Phase.DELETED: "default",
 }
-LEVEL_COLOURS: dict[str, str] = {Level.INFO: "info", Level.WARNING: "warning", Level.ERROR: "danger"}
+LEVEL_COLORS: dict[str, str] = {Level.INFO: "info", Level.WARNING: "warning", Level.ERROR: "danger"}
 # A deletion is a warning in the timeline also where the panel carries it out.
 _LEVELS_BY_REASON: dict[str, str] = {Reason.DELETING: Level.WARNING}
-CREDENTIALS_COLOURS: dict[str, str] = {
+CREDENTIALS_COLORS: dict[str, str] = {
     CredentialsSource.NONE: "default",
     CredentialsSource.CAPTURED: "success",
     CredentialsSource.DEFAULT: "warning",
@@ -188,7 +188,7 @@ def step_lines(project: Project) -> list[StepLine]:
 
 
 def event_level(event: Event) -> str:
-    """Return the level that colours an event in a timeline."""
+    """Return the level that colors an event in a timeline."""
     return _LEVELS_BY_REASON.get(event.reason, event.level)
 
 

@@ -18,7 +18,7 @@ from django.utils.safestring import SafeString
 
 from projects.audit.log import describe_entry
 from projects.pages import panel_health
-from projects.pages.presentation import PHASE_COLOURS
+from projects.pages.presentation import PHASE_COLORS
 
 register = template.Library()
 
@@ -71,8 +71,8 @@ def duration(seconds: float | None) -> str:
 
 
 @register.filter
-def phase_colour(phase: str) -> str:
-    return PHASE_COLOURS.get(phase, "default")
+def phase_color(phase: str) -> str:
+    return PHASE_COLORS.get(phase, "default")
 
 
 # Where words longer than this can break.

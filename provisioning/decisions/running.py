@@ -23,7 +23,7 @@ from provisioning.decisions.types import (
     Verification,
 )
 from provisioning.objects.credentials import Missing
-from provisioning.objects.diff import summarise
+from provisioning.objects.diff import summarize
 
 # A database that neither answers nor refuses for this long is probably behind a network policy that excludes the panel.
 UNANSWERED_GRACE = timedelta(seconds=15)
@@ -114,7 +114,7 @@ def _decide_database(desired: Desired, database: DesiredDatabase, observed: Obse
     # A label is no proof: the row names the Cluster by its uid as soon as an answer has told it.
     if cluster.owner not in (None, desired.uid) or database.object_uid not in ("", cluster.uid):
         message = (
-            f"The Cluster {database.name} is not this project's: somebody else created or labelled it. "
+            f"The Cluster {database.name} is not this project's: somebody else created or labeled it. "
             "Remove the Cluster or its label, or delete this project and add another one."
         )
         return _DatabaseStep(None, Status(Phase.FAILED, Reason.CLUSTER_NOT_OURS, message), Requeue.FAILED)
@@ -228,7 +228,7 @@ def _decide_sandbox(desired: Desired, observed: Observed, database: Status, now:
         applying = Status(Phase.CREATING, Reason.WAITING_FOR_SANDBOX, "Applying the sandbox.")
         return Decision(Action.APPLY_SANDBOX, applying, Requeue.WATCHED, database, applying if sandbox else None)
     if desired.drift_response.reverts and any(item.is_revertible for item in observed.drift):
-        reverting = Status(Phase.CREATING, Reason.DRIFTED, f"Reverting {summarise(observed.drift)}.")
+        reverting = Status(Phase.CREATING, Reason.DRIFTED, f"Reverting {summarize(observed.drift)}.")
         return Decision(Action.REVERT_DRIFT, reverting, Requeue.WATCHED, database, reverting)
     status, requeue = _sandbox_status(desired, observed, now)
     if status.phase is not Phase.RUNNING:
@@ -248,7 +248,7 @@ def _build_drift_status(desired: Desired, observed: Observed) -> Status:
     else:
         why = "The drift policy is Report only."
     return Status(
-        Phase.RUNNING, Reason.DRIFTED, f"Running, but changed outside the panel: {summarise(observed.drift)}. {why}"
+        Phase.RUNNING, Reason.DRIFTED, f"Running, but changed outside the panel: {summarize(observed.drift)}. {why}"
     )
 
 

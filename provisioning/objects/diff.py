@@ -177,7 +177,7 @@ def mark_refused(found: list[Difference], why: str) -> list[Difference]:
     return [replace(item, obstacle=f"It can't be reverted: {why}") for item in found]
 
 
-def summarise(found: Sequence[Difference], most: int = 4) -> str:
+def summarize(found: Sequence[Difference], most: int = 4) -> str:
     """Return the differences as one line."""
     shown = "; ".join(str(item) for item in found[:most])
     return shown + (f"; and {len(found) - most} more" if len(found) > most else "")

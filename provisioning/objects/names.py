@@ -144,7 +144,7 @@ def find_existing_cluster(
 
     The rules, in order: the object's uid in `known_uids` (of the project's own rows), the panel's own label, the
     predecessor's label, a name that starts with `{project}-agentruntime-`, the project's Kubernetes name, its raw name.
-    Only the first is proof. A Cluster is ignored if it is being deleted, has another engine, is labelled as another
+    Only the first is proof. A Cluster is ignored if it is being deleted, has another engine, is labeled as another
     project's, or is in `taken` (names and uids that other rows hold).
 
     Raises AmbiguousClusterError if the first rule that matches matches twice.

@@ -19,7 +19,7 @@ from provisioning.objects.diff import (
     keep_revertible,
     mark_refused,
     mark_unrevertible,
-    summarise,
+    summarize,
 )
 from provisioning.objects.names import INSTANCE_LABEL
 from provisioning.objects.readers import Object, labels_of, mapping, metadata_of, text, uid_of
@@ -190,7 +190,7 @@ def revert_drift(context: PassContext, connection: Connection, now: datetime) ->
     snapshot.drift = remaining
     # The pod may restart, and gets time for that.
     context.set(sandbox, deadline=now + timedelta(seconds=settings.READY_TIMEOUT_S))
-    context.note(REVERTED, f"Reverted a change made outside the panel: {summarise(revertible)}.", level=Level.WARNING)
+    context.note(REVERTED, f"Reverted a change made outside the panel: {summarize(revertible)}.", level=Level.WARNING)
     context.store()
 
 

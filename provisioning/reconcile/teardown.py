@@ -98,9 +98,9 @@ def _observe_clusters(
     doomed_names = {name for name, of_name in rows.items() if not _is_kept(project, {}, of_name)}
     try:
         kind = cluster_kind(kube.cluster_api_version())
-        labelled = kube.list_objects(kind, namespace, labels=f"{PROJECT_ID_LABEL}={project.uid}")
+        labeled = kube.list_objects(kind, namespace, labels=f"{PROJECT_ID_LABEL}={project.uid}")
         clusters = []
-        for item in labelled:
+        for item in labeled:
             if _is_cluster_of(item, rows.get(_name_of(item), [])):
                 clusters.append(item)
             else:

@@ -56,7 +56,7 @@ class WatchedKind:
     relay: Callable[[Object], None] = lambda item: None
 
 
-def _labelled_owners(items: Iterable[Object]) -> set[str]:
+def _labeled_owners(items: Iterable[Object]) -> set[str]:
     return {str(uid) for uid in (as_uid(project_id_of(labels_of(item))) for item in items) if uid}
 
 
@@ -96,7 +96,7 @@ WATCHED_KINDS = (
         PROJECT_ID_LABEL,
         _cluster_fingerprint,
         State.WAITING.value,
-        _labelled_owners,
+        _labeled_owners,
         _name,
         STATUS_RELAY.take,
     ),
@@ -115,7 +115,7 @@ WATCHED_KINDS = (
         PROJECT_ID_LABEL,
         _sandbox_fingerprint,
         State.WAITING.value,
-        _labelled_owners,
+        _labeled_owners,
     ),
 )
 
@@ -229,7 +229,7 @@ class Stream:
         for items in pages:
             found = {_name(item): self.watched.fingerprint(item) for item in items}
             now |= found
-            ready |= _labelled_owners(item for item in items if found[_name(item)].startswith(State.READY.value))
+            ready |= _labeled_owners(item for item in items if found[_name(item)].startswith(State.READY.value))
             if before is not None:
                 unseen = self.watched.unseen
                 self._notify([item for item in items if before.get(_name(item), unseen) != found[_name(item)]])

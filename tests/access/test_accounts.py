@@ -217,7 +217,7 @@ def code_of(secret: str) -> str:
     return str(format_hotp_value(hotp_value(secret, counter)))
 
 
-def enrol(client: Client) -> str:
+def enroll(client: Client) -> str:
     """Set up an authenticator app and return its secret."""
     url = reverse("mfa_activate_totp")
     assert client.get(url).headers["Location"].startswith(reverse("account_reauthenticate"))
@@ -231,7 +231,7 @@ def test_user_with_a_second_factor_needs_its_code(maria, settings):
     switch_on(settings, second_factor="optional")
     client = Client()
     assert log_in(client).headers["Location"] == "/projects/"
-    secret = enrol(client)
+    secret = enroll(client)
     stored = Authenticator.objects.get(user=maria, type="totp").data["secret"]
     assert secret not in stored
     assert decrypt(stored) == secret
@@ -272,7 +272,7 @@ def test_required_second_factor_has_to_be_set_up_first(maria, settings):
         assert client.get(url).headers["Location"] == reverse("mfa_activate_totp")
     fragment = client.get(page("list"), headers={"HX-Request": "true"})
     assert fragment.headers["HX-Redirect"] == reverse("mfa_activate_totp")
-    enrol(client)
+    enroll(client)
     assert client.get(page("list")).status_code == HTTPStatus.OK
     client.post(reverse("mfa_deactivate_totp"))
     assert Authenticator.objects.filter(user=maria, type="totp").exists()
@@ -302,7 +302,7 @@ def test_wrong_codes_are_limited(maria, settings):
     switch_on(settings, second_factor="optional")
     client = Client()
     log_in(client)
-    secret = enrol(client)
+    secret = enroll(client)
     cache.clear()
     guesser = Client()
     log_in(guesser)
@@ -369,7 +369,7 @@ def test_account_pages_are_the_panels_own(provider, maria, settings):
     switch_on(settings, issuer=provider.url, second_factor="optional")
     client = Client()
     log_in(client)
-    enrol(client)
+    enroll(client)
     for name in sorted(OPEN | CLOSED):
         args = ["oidc"] if name.startswith("openid") else []
         page_of = client.get(reverse(name, args=args), follow=True)

@@ -84,8 +84,8 @@ CONTRAST = """each => {
     const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
     const backs = [];
     for (let at = each; at; at = at.parentElement) backs.unshift(getComputedStyle(at).backgroundColor);
-    const shine = colour => {
-        canvas.fillStyle = colour;
+    const shine = color => {
+        canvas.fillStyle = color;
         canvas.fillRect(0, 0, 1, 1);
         const parts = [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3).map(part => {
             const share = part / 255;

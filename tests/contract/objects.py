@@ -12,7 +12,7 @@ def configmap(name: str, **extra: object) -> Object:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, **extra}
 
 
-def labelled(name: str, **labels: str) -> Object:
+def labeled(name: str, **labels: str) -> Object:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "labels": labels}}
 
 

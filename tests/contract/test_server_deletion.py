@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.contract.conftest import Place, eventually, gone
-from tests.contract.objects import configmap, labelled, pod, statefulset
+from tests.contract.objects import configmap, labeled, pod, statefulset
 from tests.support.rest import Cause, Object, Rest, refusal
 
 HOLD = "contract.invalid/hold"
@@ -252,8 +252,8 @@ class TestCollections:
         assert api.get(place.core("secrets")).names == []
 
     def test_by_label(self, api: Rest, maps: str) -> None:
-        api.create(maps, labelled("a", x="1"))
-        api.create(maps, labelled("b", x="2"))
+        api.create(maps, labeled("a", x="1"))
+        api.create(maps, labeled("b", x="2"))
         answer = api.delete(maps, labelSelector="x=1")
         assert answer.names == ["a"]
         assert [api.get(f"{maps}/{name}").status for name in "ab"] == [404, 200]

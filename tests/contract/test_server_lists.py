@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.contract.conftest import Place
-from tests.contract.objects import configmap, labelled, pod
+from tests.contract.objects import configmap, labeled, pod
 from tests.support.rest import Rest, refusal
 
 SCOPED = "contract"
@@ -17,7 +17,7 @@ def five(api: Rest, place: Place) -> str:
     """c0 to c4, with labels n and parity; returns their collection's path."""
     path = place.core("secrets")
     for number in range(5):
-        body = labelled(f"c{number}", n=str(number), parity="odd" if number % 2 else "even", **{SCOPED: "yes"})
+        body = labeled(f"c{number}", n=str(number), parity="odd" if number % 2 else "even", **{SCOPED: "yes"})
         api.create(path, {"metadata": body["metadata"]})
     return path
 

@@ -68,11 +68,11 @@ BUGS = (
     ),
     Bug(
         "the owner label is ignored",
-        "Cluster labelled as a stranger's",
+        "Cluster labeled as a stranger's",
         (Edit(running._decide_database, "cluster.owner not in (None, desired.uid) or ", "False or "),),
     ),
     Bug(
-        "a Cluster labelled for another project is used",
+        "a Cluster labeled for another project is used",
         "a stranger's label on a Cluster of the project's name",
         (
             Edit(names.find_existing_cluster, "project_id_of(cluster.labels) in (None, str(uid))", "True"),
@@ -147,7 +147,7 @@ BUGS = (
         seed=2,
     ),
     Bug(
-        "a Cluster labelled by hand is deleted with the project",
+        "a Cluster labeled by hand is deleted with the project",
         "Cluster made from the manifest of a project's",
         (Edit(teardown._is_kept, "return Origin.CREATED not in origins", "return False"),),
     ),

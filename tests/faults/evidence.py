@@ -51,7 +51,7 @@ class Evidence:
     """Rows with their children, tasks of the queue, objects by plural name, and all text that was written.
 
     `queued` counts the waiting tasks of each project. `texts` maps a place to its text; `secrets` are passwords that
-    may occur in none of them. `strangers` are project ids on objects that another panel labelled, `orphans` the uids of
+    may occur in none of them. `strangers` are project ids on objects that another panel labeled, `orphans` the uids of
     objects that a run left without rows.
     """
 

@@ -47,7 +47,7 @@ def check_settled(evidence: Evidence) -> list[str]:
     ]
 
 
-# --- objects, read for themselves: the panel's own judgement is what is being checked --------------------------------
+# --- objects, read for themselves: the panel's own judgment is what is being checked --------------------------------
 
 
 def _name(item: Json) -> str:
@@ -126,7 +126,7 @@ def _every_object_has_a_row(evidence: Evidence) -> Iterator[str]:
             if not uid or uid in evidence.strangers or _was_left(evidence, item):
                 continue
             if uid not in uids:
-                yield f"{plural}/{_name(item)} is labelled as of the project {uid}, which has no row."
+                yield f"{plural}/{_name(item)} is labeled as of the project {uid}, which has no row."
             elif _name(item) not in {row.name for row in rows.get(uids[uid].pk, ())}:
                 yield f"{plural}/{_name(item)} of {uids[uid].name} has no row."
 
@@ -339,9 +339,9 @@ def _amiss(
         yield f"the Cluster {database.name} is gone or going"
         return
     if _label(cluster, _PROJECT_ID) != str(project.uid):
-        yield f"the Cluster {database.name} is not labelled as its own"
+        yield f"the Cluster {database.name} is not labeled as its own"
     elif _label(cluster, _ORIGIN) != database.origin:
-        yield f"the Cluster {database.name} is labelled {_label(cluster, _ORIGIN)!r}, its row says {database.origin}"
+        yield f"the Cluster {database.name} is labeled {_label(cluster, _ORIGIN)!r}, its row says {database.origin}"
     if (cluster.get("status") or {}).get("phase") != "Running":
         yield f"the Cluster {database.name} is not Running"
     secret = _find(evidence, "secrets", database.namespace, f"{database.name}-postgresql-account-postgres")

@@ -61,8 +61,8 @@ def service_deleted(run: Run) -> None:
     _in_pass_or_now(run, lambda: _delete_one(run, "services"))
 
 
-@kind("Cluster labelled as a stranger's")
-def relabelled(run: Run) -> EndFault | None:
+@kind("Cluster labeled as a stranger's")
+def relabeled(run: Run) -> EndFault | None:
     """Another panel puts its label on the Cluster, permanently or for a while."""
     item, stranger = _any(run, "clusters"), str(uuid.UUID(int=run.rng.getrandbits(128)))
     if item is None:
@@ -83,7 +83,7 @@ def relabelled(run: Run) -> EndFault | None:
 
 
 @kind("labels taken off a Cluster")
-def unlabelled(run: Run) -> None:
+def unlabeled(run: Run) -> None:
     item = _any(run, "clusters")
     if item is not None:
         labels = dict.fromkeys(item["metadata"]["labels"])

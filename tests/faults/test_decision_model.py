@@ -296,7 +296,7 @@ class DecisionModel(RuleBasedStateMachine):
         self.ask(DesiredState.REGISTERED, Phase.DELETING)
 
     @precondition(lambda self: any(not one.was_there_before for one in self.clusters.values()))
-    @rule(what=st.sampled_from(["gone", "going", "failed", "unlabelled", "stranger", "empty", "changed"]))
+    @rule(what=st.sampled_from(["gone", "going", "failed", "unlabeled", "stranger", "empty", "changed"]))
     def somebody_touches_the_cluster(self, what: str) -> None:
         name, cluster = next((n, c) for n, c in self.clusters.items() if not c.was_there_before)
         match what:
@@ -306,7 +306,7 @@ class DecisionModel(RuleBasedStateMachine):
                 cluster.is_deleting = True
             case "failed":
                 cluster.phase = "Failed"
-            case "unlabelled":
+            case "unlabeled":
                 cluster.owner = None if cluster.owner == UID else cluster.owner
             case "stranger":
                 cluster.owner = STRANGER

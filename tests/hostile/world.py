@@ -50,6 +50,6 @@ class World:
             return item if is_there else answers.not_found(plural, parts[-1])
         selector = parse_qs(address.query).get("labelSelector", [""])[0]
         is_ours = "project-id" in selector and not selector.startswith("!")
-        is_labelled = plural in ("clusters", "statefulsets")
-        matches = item is not None and (not selector.startswith("!") if is_labelled else not is_ours)
+        is_labeled = plural in ("clusters", "statefulsets")
+        matches = item is not None and (not selector.startswith("!") if is_labeled else not is_ours)
         return answers.listing(_KINDS.get(plural, "Thing"), *([item] if matches else []))

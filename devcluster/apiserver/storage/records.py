@@ -76,7 +76,7 @@ class Table:
     by_label: dict[str, dict[str, dict[Key, Record]]] = field(default_factory=dict)
     """Index by label key, value and object, because lists by label are more frequent than writes."""
 
-    def labelled(self, selector: LabelSelector) -> Iterable[Record] | None:
+    def labeled(self, selector: LabelSelector) -> Iterable[Record] | None:
         """Return the smallest set of objects that one clause selects; None if no clause uses the index."""
         fewest: list[dict[Key, Record]] | None = None
         for requirement in selector:

@@ -123,9 +123,9 @@ class Store:
         `labels` is a hint that reduces the result. The caller still has to apply its selector.
         """
         table = self.table(resource)
-        labelled = table.labelled(labels)
-        if labelled is not None:
-            chosen = [record for record in labelled if namespace is None or record.namespace == namespace]
+        labeled = table.labeled(labels)
+        if labeled is not None:
+            chosen = [record for record in labeled if namespace is None or record.namespace == namespace]
             return sorted(chosen, key=lambda record: record.key)
         if namespace is not None:
             inside = table.by_namespace.get(namespace, {})

@@ -34,7 +34,7 @@ class Command(RequestCommand):
         if options["yes"] or not (sys.stdin.isatty() and self.stderr.isatty()):
             return
         for project in projects:
-            self.say(_summarise(project, with_adopted=options["with_adopted_database"]))
+            self.say(_summarize(project, with_adopted=options["with_adopted_database"]))
         self.stderr.write("Delete? [y/N] ", lambda text: text, ending="")
         self.stderr.flush()
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
@@ -46,7 +46,7 @@ class Command(RequestCommand):
         return replace(outcome, accepted=True)
 
 
-def _summarise(project: Project, *, with_adopted: bool) -> str:
+def _summarize(project: Project, *, with_adopted: bool) -> str:
     database = project.database
     if database is None:
         fate = "It has no database."

@@ -8,7 +8,7 @@ from provisioning.management.console import FAILED, PanelCommand, add_json_argum
 from provisioning.management.doctor import examine
 from provisioning.management.findings import Verdict
 
-_COLOURS = {Verdict.OK: "SUCCESS", Verdict.WARNING: "WARNING", Verdict.FAILED: "ERROR"}
+_COLORS = {Verdict.OK: "SUCCESS", Verdict.WARNING: "WARNING", Verdict.FAILED: "ERROR"}
 
 
 class Command(PanelCommand):
@@ -29,7 +29,7 @@ class Command(PanelCommand):
             if json:
                 self.print_json({"check": finding.subject, "result": finding.verdict.value, "message": finding.message})
             else:
-                paint = getattr(self.style, _COLOURS[finding.verdict])
+                paint = getattr(self.style, _COLORS[finding.verdict])
                 self.stdout.write(f"{paint(f'{finding.verdict.value:<8}')} {finding.subject:<14} {finding.message}")
             self.stdout.flush()
         if has_failed:

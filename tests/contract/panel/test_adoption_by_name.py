@@ -57,10 +57,10 @@ def buttons_of(client, project):
     return [button.label for button in client.get(page("detail", project.pk)).context["buttons"]]
 
 
-@pytest.mark.parametrize(("suffix", "labelled"), [("", False), ("-agentruntime-abc123", False), ("-db-abcdefgh", True)])
-def test_to_own_a_project_of_its_name_takes_no_cluster_over(cluster, unique_name, owner, suffix, labelled):
+@pytest.mark.parametrize(("suffix", "labeled"), [("", False), ("-agentruntime-abc123", False), ("-db-abcdefgh", True)])
+def test_to_own_a_project_of_its_name_takes_no_cluster_over(cluster, unique_name, owner, suffix, labeled):
     theirs = f"{unique_name}{suffix}"
-    apply_foreign_cluster(theirs, {LEGACY_PROJECT_LABEL: unique_name} if labelled else {})
+    apply_foreign_cluster(theirs, {LEGACY_PROJECT_LABEL: unique_name} if labeled else {})
     project = add(owner, unique_name)
     owner.post(page("provision", project.pk))
     for press in ("retry", "provision", "retry"):

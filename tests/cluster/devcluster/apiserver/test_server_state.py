@@ -190,7 +190,7 @@ class TestFaults:
         assert [one["kind"] for one in api.send("GET", FAULTS)["faults"]] == ["delay"]
         assert api.call("DELETE", f"{FAULTS}/{first}").status == 404
 
-    @pytest.mark.parametrize("body", ["nope", "[]", {"kind": "earthquake"}, {"kind": "status", "colour": "red"}, {}])
+    @pytest.mark.parametrize("body", ["nope", "[]", {"kind": "earthquake"}, {"kind": "status", "color": "red"}, {}])
     def test_invalid_fault_is_400(self, api: ServerApi, body: object) -> None:
         assert api.call("POST", FAULTS, body).status == 400
         assert api.send("GET", FAULTS)["faults"] == []

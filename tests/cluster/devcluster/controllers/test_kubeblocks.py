@@ -43,12 +43,12 @@ def test_cluster_becomes_running_with_working_credentials(api):
 
 
 def test_secret_has_the_labels_of_kubeblocks(api):
-    api.create_cluster("labelled")
-    api.wait_phase("labelled", "Running")
-    labels = api.get(CORE, "secrets", "labelled-postgresql-account-postgres")["metadata"]["labels"]
+    api.create_cluster("labeled")
+    api.wait_phase("labeled", "Running")
+    labels = api.get(CORE, "secrets", "labeled-postgresql-account-postgres")["metadata"]["labels"]
     assert labels == {
         "app.kubernetes.io/managed-by": "kubeblocks",
-        "app.kubernetes.io/instance": "labelled",
+        "app.kubernetes.io/instance": "labeled",
         "apps.kubeblocks.io/component-name": "postgresql",
         "apps.kubeblocks.io/system-account": "postgres",
     }

@@ -79,7 +79,7 @@ def test_drift_is_reverted_and_recorded(provisioned):
 
 
 def test_restart_after_an_update_is_no_drift(provisioned):
-    ProjectVariable.objects.create(project=provisioned, name="COLOUR", value=EncryptedText.of("blue"))
+    ProjectVariable.objects.create(project=provisioned, name="COLOR", value=EncryptedText.of("blue"))
     assert request_update(provisioned, actor="tester", change="changed variables").accepted
     before = provisioned.sandbox.environment_digest
     follow(provisioned, lambda p: is_running(p) and p.sandbox.environment_digest != before)

@@ -1,4 +1,4 @@
-"""Objects that somebody labelled as a project's are neither captured nor deleted, changed or released with it."""
+"""Objects that somebody labeled as a project's are neither captured nor deleted, changed or released with it."""
 
 from typing import Any
 
@@ -39,7 +39,7 @@ def victim(provisioned):
     return provisioned
 
 
-def test_relabelled_cluster_is_not_captured_by_another_project(victim, unique_name):
+def test_relabeled_cluster_is_not_captured_by_another_project(victim, unique_name):
     attacker = add_project(f"{unique_name}a", actor="mallory")
     relabel(victim.database.name, attacker)
     request_provision(attacker, actor="mallory", may_adopt=True)
@@ -48,7 +48,7 @@ def test_relabelled_cluster_is_not_captured_by_another_project(victim, unique_na
     assert attacker.database.connection.password != victim.database.connection.password
 
 
-def test_relabelled_cluster_is_not_deleted_with_another_project(victim, unique_name):
+def test_relabeled_cluster_is_not_deleted_with_another_project(victim, unique_name):
     attacker = add_project(f"{unique_name}a", actor="mallory")
     request_provision(attacker, actor="mallory")
     attacker = follow(attacker, is_running)
@@ -59,7 +59,7 @@ def test_relabelled_cluster_is_not_deleted_with_another_project(victim, unique_n
     assert "deletionTimestamp" not in cluster_called(victim.database.name)["metadata"]
 
 
-def test_labelled_cluster_without_a_row_needs_permission_to_adopt(cluster, unique_name):
+def test_labeled_cluster_without_a_row_needs_permission_to_adopt(cluster, unique_name):
     owner = add_project(f"{unique_name}o", actor="ada")
     request_provision(owner, actor="ada")
     owner = follow(owner, is_running)

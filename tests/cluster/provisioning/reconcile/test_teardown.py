@@ -64,7 +64,7 @@ def is_there(kind: Kind, name: str) -> bool:
 
 
 @pytest.mark.parametrize("deletes_adopted", [False, True])
-def test_cluster_labelled_by_hand_is_left_alone(provisioned, unique_name, deletes_adopted):
+def test_cluster_labeled_by_hand_is_left_alone(provisioned, unique_name, deletes_adopted):
     """The project's label and no row: anyone who may write Clusters can put it on somebody else's."""
     theirs, ours = f"{unique_name}-theirs", provisioned.database.name
     apply_theirs(theirs, **{PROJECT_ID_LABEL: str(provisioned.uid)})
@@ -76,7 +76,7 @@ def test_cluster_labelled_by_hand_is_left_alone(provisioned, unique_name, delete
     assert not project.events.filter(reason="ClusterReleased").exists()
 
 
-def test_only_the_adopted_one_of_two_labelled_clusters_is_released(cluster, unique_name):
+def test_only_the_adopted_one_of_two_labeled_clusters_is_released(cluster, unique_name):
     """The way out of `ClusterAmbiguous` is to adopt one of them: the other one keeps the label."""
     project = start(unique_name)
     names = [f"{unique_name}-one", f"{unique_name}-two"]
@@ -99,7 +99,7 @@ def test_cluster_without_its_origin_label_is_deleted(provisioned):
     assert cluster_called(name) is None
 
 
-def test_secret_labelled_by_hand_is_kept_and_named(provisioned, unique_name):
+def test_secret_labeled_by_hand_is_kept_and_named(provisioned, unique_name):
     """The orphans' page says that it is not the panel's to delete: a deletion goes by the same rule."""
     name, uid = f"{unique_name}-notes", str(provisioned.uid)
     apply_secret(name, **{PROJECT_ID_LABEL: uid})
@@ -132,8 +132,8 @@ def test_object_with_another_managed_by_label_is_deleted(provisioned, kind):
 # --- "also delete adopted databases" is about the one that people were shown -----------------------------------------
 
 
-@pytest.mark.parametrize("is_labelled", [False, True])
-def test_first_choice_of_an_adoption_is_released(cluster, unique_name, is_labelled):
+@pytest.mark.parametrize("is_labeled", [False, True])
+def test_first_choice_of_an_adoption_is_released(cluster, unique_name, is_labeled):
     """A pass has no time to take it over, or labels it and can't store that any more: people choose another one."""
     first, chosen = f"{unique_name}-first", f"{unique_name}-chosen"
     apply_theirs(first)
@@ -144,16 +144,16 @@ def test_first_choice_of_an_adoption_is_released(cluster, unique_name, is_labell
     assert lease is not None
     context = build_context(lease)
     assert observe_and_decide(context, timezone.now()).action is Action.ADOPT_CLUSTER
-    if is_labelled:
+    if is_labeled:
         apply_action(Action.ADOPT_CLUSTER, context, timezone.now())
     assert request_adopt(project, chosen, actor="tester").accepted
-    if is_labelled:
+    if is_labeled:
         with pytest.raises(LeaseLostError):
             context.store()
     release(lease, next_pass_at=None, now=timezone.now())
     project = follow(project, is_running)
     assert project.database.name == chosen
-    assert (project_id_of(labels_of(cluster_called(first))) is not None) == is_labelled
+    assert (project_id_of(labels_of(cluster_called(first))) is not None) == is_labeled
     request_delete(project, actor="tester", delete_adopted=True)
     follow(project, is_deleted)
     assert is_released(first)
@@ -246,7 +246,7 @@ def test_migration_finds_certificates_of_existing_sandboxes(provisioned):
     assert provisioned.sandbox.certificates == [own]
 
 
-def test_adopted_cluster_labelled_by_hand_is_kept(cluster, unique_name):
+def test_adopted_cluster_labeled_by_hand_is_kept(cluster, unique_name):
     project = add_project(unique_name, actor="tester")
     name = f"{unique_name}-theirs"
     apply_theirs(name, **{PROJECT_ID_LABEL: str(project.uid)})
@@ -258,7 +258,7 @@ def test_adopted_cluster_labelled_by_hand_is_kept(cluster, unique_name):
     assert cluster_called(name) is not None
 
 
-def test_cluster_labelled_for_another_project_outlives_the_deletion(provisioned):
+def test_cluster_labeled_for_another_project_outlives_the_deletion(provisioned):
     database = provisioned.database
     connect().merge_labels(CLUSTERS, "default", database.name, {PROJECT_ID_LABEL: STRANGER}, uid=database.object_uid)
     project = follow(provisioned, lambda p: p.reason == Reason.CLUSTER_NOT_OURS)

@@ -110,7 +110,7 @@ def test_rule_survives_serialization(scenario):
     [
         ("{[", "not YAML"),
         ("- a list", "not a mapping"),
-        ("match: x\ncolour: red", "unknown fields: colour"),
+        ("match: x\ncolor: red", "unknown fields: color"),
         ("running_after_s: soon", "running_after_s must be a number of seconds, not 'soon'"),
         ("running_after_s: -1", "must be a number"),
         ("running_after_s: .nan", "must be a number"),

@@ -214,10 +214,10 @@ def test_dates_have_one_format_with_time_zone(admin):
 
 
 def test_failed_tile_is_red_only_with_failures(admin):
-    def colours() -> dict[str, str]:
+    def colors() -> dict[str, str]:
         tiles = admin.get(reverse("admin:index")).context["tiles"]
-        return {label: colour for label, _, colour, _ in tiles}
+        return {label: color for label, _, color, _ in tiles}
 
-    assert colours()["Failed"] == "default"
+    assert colors()["Failed"] == "default"
     ProjectFactory.create(failed=True)
-    assert colours()["Failed"] == "danger"
+    assert colors()["Failed"] == "danger"

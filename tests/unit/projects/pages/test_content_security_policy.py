@@ -44,8 +44,8 @@ def test_fragment_has_the_policy_of_its_page(admin):
     assert directives(admin.get(page("list"), headers={"HX-Request": "true"}))["style-src"] == "'self'"
 
 
-def test_colours_css_matches_the_theme(rf):
-    css = (Path(__file__).parents[4] / "projects/static/projects/colours.css").read_text()
-    colours = admin.site._get_colors("COLORS", rf.get("/"))  # type: ignore[attr-defined]
-    expected = {f"--color-{name}-{weight}: {value};" for name, of in colours.items() for weight, value in of.items()}
+def test_colors_css_matches_the_theme(rf):
+    css = (Path(__file__).parents[4] / "projects/static/projects/colors.css").read_text()
+    colors = admin.site._get_colors("COLORS", rf.get("/"))  # type: ignore[attr-defined]
+    expected = {f"--color-{name}-{weight}: {value};" for name, of in colors.items() for weight, value in of.items()}
     assert set(re.findall(r"--color[^;]+;", css)) == expected

@@ -1,4 +1,4 @@
-"""The status a page shows: deleted projects, the next action, refusals, filters, labels and colours."""
+"""The status a page shows: deleted projects, the next action, refusals, filters, labels and colors."""
 
 import re
 from datetime import timedelta
@@ -207,10 +207,10 @@ def test_overview_links_to_projects_in_progress():
     assert tiles["In progress"] == page("list") + "?phase=unsettled"
 
 
-# --- Labels and colours ----------------------------------------------------------------------------------------
+# --- Labels and colors ----------------------------------------------------------------------------------------
 
 
-def test_events_of_one_reason_have_one_colour():
+def test_events_of_one_reason_have_one_color():
     project = ProjectFactory.create()
     asked = EventFactory.create(project=project, reason=Reason.DELETING, level=Level.WARNING)
     done = EventFactory.create(project=project, reason=Reason.DELETING, level=Level.INFO)

@@ -170,8 +170,8 @@ def test_missing_cluster_to_adopt_is_not_reported_as_lost(may_replace):
 
 
 def test_adoption_without_a_record_is_repeated():
-    labelled = DesiredDatabase("made-by-hand", Origin.ADOPTED, object_uid="uid")
-    assert decide(desired(labelled), Observed(RUNNING), NOW).action is Action.ADOPT_CLUSTER
+    labeled = DesiredDatabase("made-by-hand", Origin.ADOPTED, object_uid="uid")
+    assert decide(desired(labeled), Observed(RUNNING), NOW).action is Action.ADOPT_CLUSTER
 
 
 def test_changed_variables_replace_no_database():

@@ -49,7 +49,7 @@ JUDGED = [
     ),
     ("another panel's, going", cluster_item("x", owner=STRANGER, deletionTimestamp="now"), None, None),
     ("adopted", cluster_item("has", origin="adopted"), FORGOTTEN, ("never deleted from here", False, False)),
-    ("labelled by hand", cluster_item("has", origin=""), DELETED, ("never deleted from here", False, False)),
+    ("labeled by hand", cluster_item("has", origin=""), DELETED, ("never deleted from here", False, False)),
     ("ConfirmationNeeded", cluster_item("x", owner=STRANGER), None, ("another panel", True, True)),
     ("nonsense", {"metadata": {"name": 1, "labels": {PROJECT_ID_LABEL: "x"}}}, None, None),
 ]

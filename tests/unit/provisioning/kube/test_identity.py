@@ -1,4 +1,4 @@
-"""Kubeconfig fields of server and user: each is honoured or refused with an explanation."""
+"""Kubeconfig fields of server and user: each is honored or refused with an explanation."""
 
 import base64
 

@@ -50,7 +50,7 @@ def test_proxy_gets_user_and_password(configure, proxy):
 
 
 def test_tls_server_name_and_ca_apply_through_a_proxy(authority, configure):
-    with api_server(authority.issue("tunnelled", "kubernetes.default.svc")) as stub, proxy_to(stub.port) as proxy:
+    with api_server(authority.issue("tunneled", "kubernetes.default.svc")) as stub, proxy_to(stub.port) as proxy:
         there = {"server": f"https://{NAME}:6443", "proxy-url": f"http://{proxy.address}"}
         configure(there)
         assert "its certificate is for another name" in trouble()

@@ -65,15 +65,15 @@ def test_qualified_host_is_kept():
 
 
 def test_secret_is_chosen_by_name_before_labels():
-    labelled = secret(
+    labeled = secret(
         "restored-by-hand", {"apps.kubeblocks.io/system-account": "postgres"}, username="u", password="new"
     )
     older = secret("whatever", {"account.kubeblocks.io/name": "postgres"}, username="u", password="older")
-    for others in ([ACCOUNT, LEGACY, labelled, older], [labelled, ACCOUNT]):
+    for others in ([ACCOUNT, LEGACY, labeled, older], [labeled, ACCOUNT]):
         found = read(others, service())
         assert isinstance(found, Connection)
         assert found.password == "s3cret"
-    found = read([LEGACY, labelled, older], service())
+    found = read([LEGACY, labeled, older], service())
     assert isinstance(found, Connection)
     assert found.password == "new"
     found = read([LEGACY, older], service())
