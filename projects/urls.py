@@ -2,11 +2,12 @@
 
 from django.urls import path
 
-from projects.pages import credentials, detail, list, requests
+from projects.pages import credentials, detail, list, requests, warnings
 
 app_name = "projects"
 urlpatterns = [
     path("", list.project_list, name="list"),
+    path("warnings/", warnings.warnings, name="warnings"),
     path("add/", requests.add, name="add"),
     path("<int:pk>/", detail.project_detail, name="detail"),
     path("<int:pk>/status/", detail.project_status, name="status"),

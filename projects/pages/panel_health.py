@@ -1,5 +1,7 @@
 """Warnings about the panel's own processes, for the banner on every page."""
 
+import hashlib
+from collections.abc import Iterable
 from typing import Protocol
 
 from django.conf import settings
@@ -40,3 +42,8 @@ def panel_warnings() -> list[str]:
         return []
     health: PanelHealth = import_string(path)()
     return [part.message for part in (health.queue, health.watcher) if not part.alive or part.is_degraded]
+
+
+def warnings_version(warnings: Iterable[str]) -> str:
+    """Return a digest of the banner: equal digests, equal banners."""
+    return hashlib.sha256("\n".join(warnings).encode()).hexdigest()[:16]

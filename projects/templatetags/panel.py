@@ -110,6 +110,11 @@ def panel_warnings() -> list[str]:
 
 
 @register.filter
+def warnings_version(warnings: list[str]) -> str:
+    return panel_health.warnings_version(warnings)
+
+
+@register.filter
 def whole_duration(seconds: float) -> str:
     """Return a duration without fractions: `120 s`, `10 min`."""
     return f"{seconds:.0f} s" if seconds <= 300 or seconds % 60 else f"{seconds / 60:.0f} min"

@@ -4,6 +4,7 @@ It doesn't use the client's typed models: they take 18 times as long as `json.lo
 field.
 """
 
+import contextlib
 import json
 import threading
 import time
@@ -67,6 +68,7 @@ class Kube:
         self._pool = open_pool(self._configuration)
         self._certificate = self._configuration.cert_file
         self._served: tuple[float, tuple[str, ...]] = (0.0, ())
+        self._watches: set[urllib3.BaseHTTPResponse] = set()
 
     @property
     def host(self) -> str:
@@ -100,7 +102,6 @@ class Kube:
         query: Mapping[str, str] | None = None,
         body: Any = None,
         content_type: str = "application/json",
-        read_timeout_s: float | None = None,
     ) -> urllib3.BaseHTTPResponse:
         """Send a request and return the response with its body unread. Raises urllib3 errors, OSError and
         NotConfiguredError."""
@@ -110,7 +111,7 @@ class Kube:
             self.host + path + (f"?{urlencode(query)}" if query else ""),
             body=None if body is None else json.dumps(body).encode(),
             headers=headers,
-            timeout=urllib3.Timeout(connect=_CONNECT_TIMEOUT_S, read=read_timeout_s or settings.KUBE_REQUEST_TIMEOUT_S),
+            timeout=urllib3.Timeout(connect=_CONNECT_TIMEOUT_S, read=settings.KUBE_REQUEST_TIMEOUT_S),
             preload_content=False,
             retries=False,
         )
@@ -219,9 +220,11 @@ class Kube:
         }
         # The server ends the watch. A connection that stays silent, or open, for longer isn't trusted.
         longest_s = timeout_s + 15
-        response = self._exchange(
-            lambda: self._open("GET", kind.path(namespace), query=query, read_timeout_s=longest_s)
-        )
+        response = self._exchange(lambda: self._open("GET", kind.path(namespace), query=query))
+        # The headers come at once, the first event perhaps only after minutes.
+        if response.connection is not None and (sock := getattr(response.connection, "sock", None)):
+            sock.settimeout(longest_s)
+        self._watches.add(response)
         try:
             if response.status >= 300:
                 path = kind.path(namespace)
@@ -233,8 +236,15 @@ class Kube:
         except (NonsenseError, urllib3.exceptions.HTTPError, OSError) as error:
             raise self._unreachable(error) from None
         finally:
+            self._watches.discard(response)
             response.close()
             response.release_conn()
+
+    def end_watches(self) -> None:
+        """End all watches of this client, also those whose thread is waiting for an event."""
+        for response in tuple(self._watches):
+            with contextlib.suppress(OSError, RuntimeError, ValueError):  # it has ended already
+                response.shutdown()
 
     # --- writing -----------------------------------------------------------------------------------------------
 

@@ -159,6 +159,7 @@ class Stream:
         self.error = ""
         self.is_in_step = False
         self.stats = StreamStats()
+        self._kube: Kube | None = None
         self._fingerprints: dict[str, str] | None = None
 
     def run(self) -> None:
@@ -183,8 +184,8 @@ class Stream:
             connection.close()
 
     def _follow(self) -> None:
-        """List, then watch until the next list is due."""
-        kube = self._connect()
+        """List, then watch until the next list is due or the stream is interrupted."""
+        kube = self._kube = self._connect()
         kind = self.watched.kind(kube)
         version = ""
 
@@ -198,7 +199,7 @@ class Stream:
         self.is_in_step, self.error = True, ""
         self.stats.note(is_event=False, took_s=0.0)
         relist_at = time.monotonic() + RELIST_EVERY_S
-        while not self.stop.is_set() and time.monotonic() < relist_at:
+        while self.is_in_step and not self.stop.is_set() and time.monotonic() < relist_at:
             events = kube.watch(
                 kind,
                 self.namespace,
@@ -214,6 +215,13 @@ class Stream:
                 self.stats.note(is_event=is_event, took_s=time.monotonic() - began)
                 if self.stop.is_set():
                     return
+
+    def interrupt(self, error: str) -> None:
+        """End the watch of a server that doesn't answer. The stream lists again as soon as it does."""
+        if self.is_in_step:
+            self.is_in_step, self.error = False, error
+            if self._kube is not None:
+                self._kube.end_watches()
 
     def awaits(self, name: str) -> bool:
         """Whether the object is not ready or not known yet: its next change enqueues a pass, which reads everything."""

@@ -23,6 +23,7 @@ from provisioning.kube.client import Kube, connect
 from provisioning.queue.sweep import postpone_settled_checks, sweep_once
 from provisioning.reconcile.record import LONGEST_SETTLED_FACTOR
 from provisioning.tasks import beat, path_of
+from provisioning.watch.server_probe import ServerProbe
 from provisioning.watch.streams import (
     CLUSTERS,
     RELIST_EVERY_S,
@@ -47,6 +48,9 @@ class Watcher:
         self._stop, self._connect = stop, connect
         self._token = uuid.uuid4()
         self._streams: dict[tuple[str, str], tuple[Stream, threading.Thread]] = {}
+        self._probe: ServerProbe | None = None
+        self._probe_stop = threading.Event()
+        self._was_in_step = False
         self._since: datetime | None = None
         self._postpone_from = 0.0
 
@@ -58,7 +62,8 @@ class Watcher:
             while not self._stop.is_set():
                 tick = time.monotonic()
                 try:
-                    if tick >= next_renewal:
+                    self._interrupt_silent()
+                    if tick >= next_renewal or self._was_in_step != self._is_in_step():
                         self._lead_or_stand_by()
                         next_renewal = tick + (_RENEW_EVERY_S if self._is_in_step() else 0.5)
                     if self._streams and tick >= next_relay:
@@ -91,6 +96,7 @@ class Watcher:
 
     def _lead_or_stand_by(self) -> None:
         now, is_in_step = timezone.now(), self._is_in_step()
+        self._was_in_step = is_in_step
         self._since = (self._since or now) if is_in_step else None
         details: dict[str, object] = {
             "in_step": is_in_step,
@@ -109,6 +115,9 @@ class Watcher:
         if not self._streams:
             # Each settled project is checked once for what changed while nobody watched, settings included.
             self._postpone_from = time.monotonic() + LONGEST_SETTLED_FACTOR * settings.SETTLED_POLL_S
+            self._probe_stop = threading.Event()
+            self._probe = ServerProbe(self._probe_stop, self._connect)
+            threading.Thread(target=self._probe.run, name="probe-server", daemon=True).start()
             logger.info("The watcher leads.")
         present = Project.objects.present().exclude(desired_state=DesiredState.REGISTERED).order_by()
         namespaces = set(present.values_list("namespace", flat=True).distinct()) | {settings.KUBE_NAMESPACE}
@@ -125,11 +134,19 @@ class Watcher:
                 self._streams[key] = (stream, thread)
                 thread.start()
 
+    def _interrupt_silent(self) -> None:
+        """Interrupt all streams if the API server doesn't answer at all: none of them may notice for minutes."""
+        if self._probe is not None and (silence := self._probe.silence()):
+            for stream, _ in self._streams.values():
+                stream.interrupt(silence)
+
     def _end_streams(self) -> None:
         # Daemon threads: one that waits for its next event ends with its connection or with the process.
         for stream, _ in self._streams.values():
             stream.stop.set()
         self._streams.clear()
+        self._probe_stop.set()
+        self._probe = None
 
     def _is_in_step(self) -> bool:
         return bool(self._streams) and all(stream.is_in_step for stream, _ in self._streams.values())

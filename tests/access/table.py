@@ -126,6 +126,7 @@ ADDRESSES: dict[str, tuple[Request, ...]] = {
     "projects:add": (get(OPERATES), post(OPERATES, name="new")),
     "projects:detail": (get(SEES_IT, unseen=404),),
     "projects:status": (get(SEES_IT, unseen=404),),
+    "projects:warnings": (get(ALL_STAFF),),
     "projects:credentials": (get(SEES_IT, unseen=404), post(REVEALS, 200, unseen=404, reason="to test")),
     "projects:provision": (post(ACTS_ON_IT, unseen=404),),
     "projects:retry": (post(ACTS_ON_IT, unseen=404),),

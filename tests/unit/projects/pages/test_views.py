@@ -1,5 +1,6 @@
 """The HTMX pages: access, requests, the add form, the list."""
 
+import re
 import threading
 from typing import Any
 
@@ -332,7 +333,20 @@ def test_missing_component_is_reported_on_every_page(settings):
     settings.PANEL_HEALTH = "tests.support.health.read_without_watcher"
     project = ProjectFactory.create()
     client = log_in("view_project")
-    for url in (page("list"), page("detail", project.pk), reverse("admin:index")):
-        assert "The watcher is not running." in client.get(url).content.decode(), url
+    change = reverse("admin:projects_project_change", args=[project.pk])
+    lists = [reverse(f"admin:projects_{name}_changelist") for name in ("project", "databasecluster", "event")]
+    for url in (page("list"), page("detail", project.pk), reverse("admin:index"), change, *lists):
+        assert client.get(url).content.decode().count("The watcher is not running.") == 1, url
     settings.PANEL_HEALTH = "tests.support.health.read_all_well"
     assert "The watcher is not running." not in client.get(page("list")).content.decode()
+
+
+def test_open_page_learns_of_a_missing_component(settings):
+    client = log_in("view_project")
+    settings.PANEL_HEALTH = "tests.support.health.read_all_well"
+    shown = client.get(reverse("admin:projects_project_changelist")).content.decode()
+    refresh = re.search(r'hx-get="(/projects/warnings/[^"]+)"', shown)
+    assert refresh is not None
+    assert client.get(refresh[1], headers=HTMX).status_code == 204
+    settings.PANEL_HEALTH = "tests.support.health.read_without_watcher"
+    assert "The watcher is not running." in client.get(refresh[1], headers=HTMX).content.decode()
