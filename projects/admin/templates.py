@@ -7,11 +7,12 @@ from django.db.models import Count, ProtectedError, Q, QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
-from unfold.widgets import UnfoldAdminTextareaWidget
+from unfold.widgets import UnfoldAdminExpandableTextareaWidget, UnfoldAdminTextareaWidget
 
 from projects.admin.base import PanelModelAdmin, column
 from projects.domain.states import DesiredState, Phase
 from projects.models import SandboxTemplate
+from projects.pages.forms import LinesField
 from projects.services.provisioning import request_update
 
 
@@ -37,8 +38,13 @@ class SandboxTemplateAdmin(PanelModelAdmin):
     def get_form(
         self, request: HttpRequest, obj: SandboxTemplate | None = None, change: bool = False, **kwargs: Any
     ) -> Any:
-        widgets = {"description": UnfoldAdminTextareaWidget(attrs={"rows": 3})}
-        return super().get_form(request, obj, change=change, **{**kwargs, "widgets": widgets})
+        # A script in the command may have line breaks, which a one-line input would drop.
+        widgets = {
+            "description": UnfoldAdminTextareaWidget(attrs={"rows": 3}),
+            "command": UnfoldAdminExpandableTextareaWidget(),
+        }
+        options = {"widgets": widgets, "field_classes": {"command": LinesField}}
+        return super().get_form(request, obj, change=change, **{**kwargs, **options})
 
     def save_model(
         self, request: HttpRequest, obj: SandboxTemplate, form: ModelForm[SandboxTemplate], change: bool

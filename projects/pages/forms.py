@@ -7,6 +7,7 @@ from django.core.exceptions import ValidationError
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.widgets import (
+    UnfoldAdminExpandableTextareaWidget,
     UnfoldAdminPasswordWidget,
     UnfoldAdminSelectWidget,
     UnfoldAdminTextareaWidget,
@@ -21,9 +22,9 @@ from projects.models import Project, ProjectVariable
 if TYPE_CHECKING:
     ProjectModelForm = forms.ModelForm[Project]
     VariableModelForm = forms.ModelForm[ProjectVariable]
-    PasswordWidget = forms.PasswordInput
+    ExpandableTextarea = forms.Textarea
 else:
-    PasswordWidget = UnfoldAdminPasswordWidget
+    ExpandableTextarea = UnfoldAdminExpandableTextareaWidget
     ProjectModelForm = VariableModelForm = forms.ModelForm
 
 NAME_HELP = "Up to 60 letters, digits, spaces, hyphens, underscores and dots. The name can't be changed later."
@@ -90,15 +91,32 @@ class _LostValue(str):
     """An empty value of a field that had one before the form was shown again with errors."""
 
 
-class SecretWidget(PasswordWidget):
-    """A password input whose value is never sent back to the browser.
+class LinesField(forms.CharField):
+    """A text field that keeps white space and line breaks. Browsers send each line break as CR LF; it is stored as LF,
+    as it was entered."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{**options, "strip": False})
+
+    def to_python(self, value: Any) -> str:
+        return str(super().to_python(value) or "").replace("\r\n", "\n")
+
+
+class SecretWidget(ExpandableTextarea):
+    """A text area that shows dots (panel.css) and whose value is never sent back to the browser. A password input would
+    lose the line breaks of a pasted key.
 
     When a form is shown again with errors, a hint says to enter the value again, and a hidden field remembers that
     there was one.
     """
 
+    def __init__(self, attrs: dict[str, Any] | None = None) -> None:
+        # No spelling service and no password manager gets the value.
+        quiet = {"autocomplete": "off", "autocapitalize": "off", "autocorrect": "off", "spellcheck": "false"}
+        super().__init__({**quiet, "class": "panel-secret", **(attrs or {})})
+
     def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
-        field = super().render(name, value, attrs, renderer)
+        field = super().render(name, "", attrs, renderer)
         # Only a form with errors has a value here; stored values are never a field's initial value.
         if not value and not isinstance(value, _LostValue):
             return field
@@ -113,11 +131,7 @@ class SecretWidget(PasswordWidget):
 class VariableForm(VariableModelForm):
     """A variable. Its stored value is never sent to the browser: an empty field keeps it, a new value replaces it."""
 
-    value = forms.CharField(
-        required=False,
-        strip=False,
-        widget=SecretWidget(attrs={"autocomplete": "new-password"}),
-    )
+    value = LinesField(required=False, widget=SecretWidget)
 
     class Meta:
         model = ProjectVariable

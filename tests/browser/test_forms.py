@@ -89,3 +89,17 @@ def test_form_that_another_user_overtook_is_saved_by_choice(panel: Page) -> None
     save(panel)
     expect(panel.get_by_text("changed successfully")).to_be_visible()
     assert Project.objects.get().description == "mine"
+
+
+def test_pasted_lines_reach_the_variable(panel: Page) -> None:
+    project, lines = provisioned_project(name="aaa"), "-----BEGIN KEY-----\n  abc\n-----END KEY-----\n"
+    open_form(panel, project)
+    panel.get_by_role("link", name="Add another variable").click()
+    panel.locator("[name=variables-0-name]").fill("KEY")
+    value = panel.locator("[name=variables-0-value]")
+    value.focus()
+    panel.keyboard.insert_text(lines)
+    assert value.evaluate("field => getComputedStyle(field).webkitTextSecurity") == "disc"
+    save(panel)
+    expect(panel.get_by_text("changed successfully")).to_be_visible()
+    assert project.variables.get().value.reveal() == lines

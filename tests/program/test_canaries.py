@@ -5,6 +5,7 @@ directory (database, queue, logs), a dump of the database, all pages and all out
 """
 
 import contextlib
+import html
 import re
 import sqlite3
 import time
@@ -202,7 +203,8 @@ def test_no_secret_appears_anywhere(panel: Panel, cluster: EmbeddedCluster) -> N
     first = reveal(panel)
     # A variable from the admin's form, and a database password with special characters.
     form = loud.get(f"/admin/projects/project/{project}/change/").text
-    fields = dict(re.findall(r'<input type="hidden" name="(variables-[A-Z_]+)" value="(\d+)"', form))
+    hidden = re.findall(r'<input type="hidden" name="(variables-[A-Z_]+|_version)" value="([^"]*)"', form)
+    fields = {name: html.unescape(value) for name, value in hidden}
     loud.post(
         f"/admin/projects/project/{project}/change/",
         **{**fields, "variables-TOTAL_FORMS": "1", "variables-0-name": "TOKEN_OF", "variables-0-value": VARIABLE},

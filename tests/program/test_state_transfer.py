@@ -29,7 +29,8 @@ from tests.factories import *
 for number, phase in enumerate(Phase.values):
     project = provisioned_project(name=f"p{number}")
     Project.objects.filter(pk=project.pk).update(phase=phase)
-    ProjectVariable.objects.create(project=project, name="TOKEN", value=EncryptedText.of(f"kEy-{number}-ü"))
+    value = EncryptedText.of(f"kEy-{number}-ü\\n\\r\\n lines \\n")
+    ProjectVariable.objects.create(project=project, name="TOKEN", value=value)
     record_event(project, actor="ada", reason="Changed", message="ada changed the description.")
 ada = User.objects.create_superuser("ada", password="Tr0ub4dor-3x")
 ada.groups.add(Group.objects.get(name="Operator"))
