@@ -10,7 +10,6 @@ import os
 import re
 import shlex
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
@@ -18,16 +17,15 @@ import environ
 from django.core.exceptions import ImproperlyConfigured, ValidationError
 
 from projects.confidential.redaction import one_line, remember
-from projects.domain.connection import Connection, InvalidConnectionError, parse_url
 from projects.domain.kubernetes_values import DOMAIN, IMAGE, QUANTITY, READINESS_PATH
 from projects.domain.ports import parse_ports
 from provisioning.objects.endpoints import EndpointHosts
 
-_YES, _NO = ("true", "on", "ok", "y", "yes", "1"), ("false", "off", "n", "no", "0")
+YES, NO = ("true", "on", "ok", "y", "yes", "1"), ("false", "off", "n", "no", "0")
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 # A reference such as $(NAME) that Kubernetes or Compose left in place because the variable doesn't exist.
-_REFERENCE = re.compile(r"\$(\(\w+\)|\{\w+\})", re.ASCII)
+REFERENCE = re.compile(r"\$(\(\w+\)|\{\w+\})", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 # Hosts as Django compares them: without a port; a leading dot includes all subdomains.
 _HOST = re.compile(r"\.?([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]*[a-z0-9])?", re.IGNORECASE)
@@ -52,7 +50,7 @@ def given(env: environ.Env, name: str, *, is_multiline: bool = False) -> str | N
         raise ImproperlyConfigured(f"{name} is not valid UTF-8.") from None
     if _CONTROL.search(value.replace("\n", "").replace("\t", "") if is_multiline else value):
         raise ImproperlyConfigured(f"{name} contains a line break or another control character. Write it on one line.")
-    if _REFERENCE.fullmatch(value):
+    if REFERENCE.fullmatch(value):
         raise ImproperlyConfigured(
             f"{name} is an unresolved reference to another variable. Set that variable, or write the value itself."
         )
@@ -125,9 +123,9 @@ def seconds(env: environ.Env, name: str, *, default: float, most: float = 1_000_
 def yes_or_no(env: environ.Env, name: str, *, default: bool) -> bool:
     """Return the variable as a bool. Raises ImproperlyConfigured: HTTPS=ture must not mean false."""
     value = text(env, name, default=str(default))
-    if value.lower() not in (*_YES, *_NO):
+    if value.lower() not in (*YES, *NO):
         raise _refuse(name, value, "true or false")
-    return value.lower() in _YES
+    return value.lower() in YES
 
 
 def log_level(env: environ.Env, name: str) -> str:
@@ -246,105 +244,6 @@ def bearer_token(env: environ.Env, name: str) -> str:
         )
     remember(value, keep=True)
     return value
-
-
-def database(env: environ.Env, name: str) -> dict[str, Any] | None:
-    """Return the variable, a URL, as Django's database settings; None if it is not set.
-
-    Raises ImproperlyConfigured without quoting the value: it may contain a password.
-    """
-    url = secret(env, name)
-    if url is None:
-        return None
-    unreadable = ImproperlyConfigured(f"{name} can't be read. Write it as postgresql://user:password@host:5432/name.")
-    if _REFERENCE.search(url):
-        raise unreadable
-    # The parser decodes a plus as a space, which is right only after the question mark.
-    login, at, rest = url.rpartition("@")
-    rest, mark, options = rest.partition("?")
-    url = login.replace("+", "%2B") + at + rest.replace("+", "%2B") + mark + options
-    try:
-        found: dict[str, Any] = env.db_url_config(url)
-    except Exception:  # noqa: BLE001 - the parser raises many kinds of errors
-        raise unreadable from None
-    engine = str(found.get("ENGINE")).rpartition(".")[2]
-    if engine not in ("postgresql", "sqlite3") or not found.get("NAME"):
-        raise unreadable
-    if engine == "sqlite3" and (found["NAME"] == ":memory:" or found.get("HOST")):
-        raise ImproperlyConfigured(
-            f"{name} doesn't name a file. Write it as sqlite:////absolute/path/of/panel.sqlite3."
-        )
-    remember(str(found.get("PASSWORD") or ""), keep=True)
-    if unknown := sorted(_unknown_options(found, engine)):
-        names = ", ".join(one_line(option, 40) for option in unknown[:5])
-        raise ImproperlyConfigured(f"{name} has unsupported parameters: {names}. Remove them.")
-    return found
-
-
-def _unknown_options(found: dict[str, Any], engine: str) -> set[str]:
-    """Return the query parameters that the panel can't pass to its database. Converts boolean parameters in place."""
-    import psycopg  # imported here since it takes 0.1 s, which most commands can save
-
-    # A transaction per request would delay intents until the response.
-    unknown = {option.lower() for option in ("ATOMIC_REQUESTS", "AUTOCOMMIT") if option in found}
-    for option in ("DISABLE_SERVER_SIDE_CURSORS", "CONN_HEALTH_CHECKS"):
-        word = str(found.get(option, "false")).lower()
-        if word not in (*_YES, *_NO):
-            unknown.add(option.lower())
-        elif option in found:
-            found[option] = word in _YES
-    age_s = found.get("CONN_MAX_AGE", 0)
-    if age_s is not None and not (isinstance(age_s, int) and age_s >= 0):
-        unknown.add("conn_max_age")
-    known = {"timeout"} if engine == "sqlite3" else {"isolation_level", "server_side_binding", "assume_role"}
-    for option, value in found.get("OPTIONS", {}).items():
-        if option in known:
-            continue
-        try:
-            if engine == "sqlite3":
-                raise psycopg.ProgrammingError
-            psycopg.conninfo.make_conninfo("", **{option: value})
-        except psycopg.Error:
-            unknown.add(option)
-    return unknown
-
-
-def fallback_database(env: environ.Env, name: str) -> Connection | None:
-    """Return the variable, a URL, as a connection; None if it is not set. Raises ImproperlyConfigured."""
-    url = given(env, name)
-    if not url:
-        return None
-    try:
-        if _REFERENCE.search(url):
-            raise InvalidConnectionError("The database URL contains an unresolved reference.")
-        if urlsplit(url).query:
-            raise InvalidConnectionError("The database URL has parameters. Set TLS with DATABASE_SSLMODE instead.")
-        found = parse_url(url)
-    except ValueError as error:
-        reason = str(error) if isinstance(error, InvalidConnectionError) else "The database URL can't be parsed."
-        raise ImproperlyConfigured(f"{name} is invalid. {reason}") from None
-    remember(found.password, keep=True)
-    return found
-
-
-def redis_url(env: environ.Env, name: str) -> str:
-    """Return the variable, a URL, or "". Raises ImproperlyConfigured without quoting the value: it may contain a
-    password."""
-    url = text(env, name, default="")
-    if not url:
-        return ""
-    from redis.connection import parse_url as parse_redis_url  # imported only if needed
-
-    parse: Any = parse_redis_url
-    is_plain = re.match(r"(rediss?|unix)://.", url) and not _REFERENCE.search(url) and not re.search(r"\s", url)
-    try:
-        options: dict[str, Any] | None = parse(url) if is_plain else None
-    except (ValueError, TypeError):
-        options = None
-    if options is None:
-        raise ImproperlyConfigured(f"{name} can't be read. Write it as redis://:password@host:6379/0.")
-    remember(str(options.get("password") or ""), keep=True)
-    return url
 
 
 def installation_name(env: environ.Env, name: str, *, key: str) -> str:

@@ -12,17 +12,16 @@ from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
 from django.core.exceptions import ImproperlyConfigured
 
 from controlpanel import theme
+from controlpanel.database_urls import database, fallback_database, redis_url
 from controlpanel.environment import (
     SSL_MODES,
     authentication_methods,
     bearer_token,
     choice,
     command,
-    database,
     directory,
     encryption_keys,
     endpoint_hosts,
-    fallback_database,
     file_path,
     host_names,
     http_path,
@@ -36,7 +35,6 @@ from controlpanel.environment import (
     origins,
     ports,
     quantity,
-    redis_url,
     refuse_sub_path,
     seconds,
     secret,

@@ -9,7 +9,7 @@ from auditlog.models import LogEntry
 from django.contrib import admin
 from django.core.exceptions import FieldDoesNotExist, PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
@@ -173,17 +173,8 @@ class AuditAdmin(PanelRecordAdmin):
             described["message"] or capfirst(", ".join(lower_first(_label(entry, name)) for name in changed)) or "–"
         )
 
-    def render_change_form(
-        self,
-        request: HttpRequest,
-        context: dict[str, Any],
-        add: bool = False,
-        change: bool = False,
-        form_url: str = "",
-        obj: LogEntry | None = None,
-    ) -> HttpResponse:
-        context["subtitle"] = display_name(obj)
-        return super().render_change_form(request, context, add, change, form_url, obj)
+    def change_form_context(self, row: LogEntry) -> dict[str, Any]:
+        return {"subtitle": display_name(row)}
 
 
 def _label(entry: LogEntry, name: str) -> str:

@@ -172,6 +172,17 @@ class PanelModelAdmin(VersionedAdmin, _AnyAdmin):
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
         return lookup in self.other_lookups or super().lookup_allowed(lookup, value, request)
 
+    def change_form_context(self, row: Any) -> dict[str, Any]:
+        """Return template variables of a row's page that override Django's."""
+        return {}
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        if kwargs.get("obj") is not None:
+            context |= self.change_form_context(kwargs["obj"])
+        return super().render_change_form(request, context, *args, **kwargs)
+
 
 class ReadOnlyAdmin(PanelModelAdmin):
     """A model that nobody changes in the admin."""
@@ -200,18 +211,9 @@ class RecordAdmin(ReadOnlyAdmin):
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return obj is None or permissions.may(request.user, "view_project", obj.project)
 
-    def render_change_form(
-        self,
-        request: HttpRequest,
-        context: dict[str, Any],
-        add: bool = False,
-        change: bool = False,
-        form_url: str = "",
-        obj: Any = None,
-    ) -> HttpResponse:
+    def change_form_context(self, row: Any) -> dict[str, Any]:
         """Hide the History button: rows that no form saves have no history."""
-        context["show_history"] = False
-        return super().render_change_form(request, context, add, change, form_url, obj)
+        return {"show_history": False}
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
         return permissions.visible(super().get_queryset(request), request.user, owner="project__owner")

@@ -6,7 +6,7 @@ from datetime import datetime
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, models, transaction
 
-from projects.domain.request_policy import Refusal, Request, find_refusal
+from projects.domain.request_policy import Refusal, Request, find_refusal, is_allowed
 from projects.domain.states import DesiredState, Origin, Phase, Reason
 from projects.models import DatabaseCluster, FoundCluster, Project
 from projects.services.intent import RequestEvent, project_request, save_intent
@@ -35,14 +35,17 @@ class Adoptable:
 
 
 def projects_for_adoption(cluster: Adoptable) -> models.QuerySet[Project]:
-    """Return the projects that can adopt the Cluster: those in its namespace that have no database yet."""
-    projects = Project.objects.present().filter(namespace=cluster.namespace).exclude(desired_state=DesiredState.DELETED)
+    """Return the projects that can adopt the Cluster: those in its namespace that accept the request and have no
+    database yet."""
+    projects = Project.objects.present().filter(namespace=cluster.namespace)
     if cluster.claimed_by:
         projects = projects.filter(uid=cluster.claimed_by)
     has_database = DatabaseCluster.objects.filter(project=models.OuterRef("pk"), retired_at=None).exclude(
         applied_at=None, origin=Origin.ADOPTED
     )
-    return projects.exclude(models.Exists(has_database))
+    # Stages are derived in Python only, so the rows are asked one by one.
+    accepting = [row.pk for row in projects.exclude(models.Exists(has_database)) if is_allowed(Request.ADOPT, row)]
+    return Project.objects.filter(pk__in=accepting)
 
 
 def request_adopt(project: Project, cluster: Adoptable, *, actor: str) -> Outcome:

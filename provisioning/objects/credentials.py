@@ -111,7 +111,7 @@ def endpoint_of(service: Object | None, namespace: str, hosts: EndpointHosts = N
     name with its PostgreSQL port (5432, or the one that isn't the pooler's). None without a Service."""
     if service is None:
         return None
-    endpoint = annotated_endpoint(service, hosts)
+    endpoint = annotated_endpoint(service, hosts).allowed
     if endpoint is not None:
         return endpoint
     ports = objects(mapping(service.get("spec")).get("ports"))
@@ -159,7 +159,7 @@ def read_connection(
         )
     endpoint = endpoint_of(service, namespace, hosts)
     host, port = _read(data, "host"), _read(data, "port")
-    if host and annotated_endpoint(service, hosts) is None:
+    if host and annotated_endpoint(service, hosts).allowed is None:
         endpoint = qualify_host(host.strip(), namespace), read_port(port) or DEFAULT_PORT
     if endpoint is None:
         return Missing(Reason.SECRET_INCOMPLETE, "The database is running, but its Service does not exist yet.")

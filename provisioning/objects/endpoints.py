@@ -7,6 +7,7 @@ import ipaddress
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from provisioning.objects.names import ENDPOINT_ANNOTATION
 from provisioning.objects.readers import Object, annotations_of
@@ -82,15 +83,18 @@ def read_endpoint(annotation: str) -> tuple[str, int] | None:
     return (host, port) if port and is_host(host) else None
 
 
-def annotated_endpoint(service: Object | None, hosts: EndpointHosts, port_name: str = "") -> tuple[str, int] | None:
-    """Return the (host, port) of a Service's annotation, for the port of this name if it has several; None without an
-    annotation, or for a host that isn't allowed."""
+class AnnotatedEndpoint(NamedTuple):
+    """What a Service's endpoint annotation says. `allowed`: its (host, port), None without a usable annotation;
+    `refused_host`: its host, if that isn't allowed, else ""."""
+
+    allowed: tuple[str, int] | None = None
+    refused_host: str = ""
+
+
+def annotated_endpoint(service: Object | None, hosts: EndpointHosts, port_name: str = "") -> AnnotatedEndpoint:
+    """Read a Service's annotation; for the port of this name if the Service has several."""
     name = f"{ENDPOINT_ANNOTATION}.{port_name}" if port_name else ENDPOINT_ANNOTATION
     endpoint = read_endpoint(annotations_of(service).get(name, ""))
-    return endpoint if endpoint is not None and hosts.allows(endpoint[0]) else None
-
-
-def disallowed_endpoint_host(service: Object | None, hosts: EndpointHosts) -> str:
-    """Return the host that a Service's annotation names and that isn't allowed; "" if there is none."""
-    endpoint = read_endpoint(annotations_of(service).get(ENDPOINT_ANNOTATION, ""))
-    return endpoint[0] if endpoint is not None and not hosts.allows(endpoint[0]) else ""
+    if endpoint is None:
+        return AnnotatedEndpoint()
+    return AnnotatedEndpoint(endpoint) if hosts.allows(endpoint[0]) else AnnotatedEndpoint(refused_host=endpoint[0])

@@ -12,7 +12,7 @@ from provisioning.decisions.readiness import judge_cluster
 from provisioning.decisions.types import ExistingDatabase
 from provisioning.objects import manifests
 from provisioning.objects.credentials import Missing
-from provisioning.objects.endpoints import disallowed_endpoint_host
+from provisioning.objects.endpoints import annotated_endpoint
 from provisioning.objects.names import ORIGIN_LABEL, build_database_name, claim_labels
 from provisioning.objects.readers import text, uid_of
 from provisioning.reconcile.context import PassContext
@@ -152,7 +152,7 @@ def capture_credentials(context: PassContext, database: DatabaseCluster, now: da
         if is_first
         else f"The credentials of {database.name} changed in its Secret. Captured the new ones."
     )
-    ignored = disallowed_endpoint_host(context.snapshot.service, settings.ENDPOINT_HOSTS)
+    ignored = annotated_endpoint(context.snapshot.service, settings.ENDPOINT_HOSTS).refused_host
     if ignored:
         what += f" Its Service's endpoint annotation names {ignored}, which ENDPOINT_HOSTS does not allow: ignored."
     context.set(

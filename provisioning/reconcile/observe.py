@@ -246,7 +246,7 @@ def observe_urls(context: PassContext, sandbox: Sandbox) -> dict[str, str]:
         snapshot.is_sandbox_service_known = True
     urls = {}
     for port, number in spec.ports.items():
-        endpoint = annotated_endpoint(snapshot.sandbox_service, settings.ENDPOINT_HOSTS, port)
+        endpoint = annotated_endpoint(snapshot.sandbox_service, settings.ENDPOINT_HOSTS, port).allowed
         host, shown = endpoint or (f"{sandbox.name}.{sandbox.namespace}.svc", number)
         urls[port] = f"http://{f'[{host}]' if ':' in host else host}:{shown}/"
     return urls

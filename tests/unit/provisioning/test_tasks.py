@@ -9,24 +9,11 @@ from django_q.brokers import get_broker
 from django_q.models import OrmQ, Schedule
 
 from projects.models import Project
-from projects.services.provisioning import add_project
 from provisioning import heartbeats, tasks
 from tests.factories import ProjectFactory
+from tests.support.queue import pass_of, queued_calls
 
 pytestmark = pytest.mark.django_db
-
-
-def queued_calls():
-    return [(row.task["func"], row.task["args"]) for row in OrmQ.objects.order_by("pk")]
-
-
-def pass_of(project):
-    return ("provisioning.tasks.reconcile_project", (project.pk,))
-
-
-@pytest.fixture
-def project():
-    return add_project("aaa", actor="tester")
 
 
 def test_queue_sweeps_repeatedly_without_a_watcher(project):

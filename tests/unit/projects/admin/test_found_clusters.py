@@ -12,6 +12,7 @@ from django_q.models import OrmQ
 from projects.domain.states import DesiredState, Origin, Phase
 from projects.models import DatabaseCluster, FoundCluster, Inventory, Project, read_inventory
 from projects.services.adoption import Adoptable, request_adopt
+from projects.services.cancellation import request_cancel
 from projects.services.inventory import request_inventory
 from tests.factories import DatabaseFactory, ProjectFactory
 from tests.support.pages import HTMX, log_in
@@ -194,6 +195,8 @@ def test_form_offers_only_projects_that_can_adopt():
     ProjectFactory.create(name="elsewhere", namespace="elsewhere")
     ProjectFactory.create(name="gone", deleted=True)
     DatabaseFactory.create(project__name="has-one")
+    cancelled = DatabaseFactory.create(project__name="cancelled", applied_at=None, origin=Origin.ADOPTED).project
+    assert request_cancel(cancelled, actor="ann").accepted
     # The Cluster may exist although the row doesn't say so: the response of an apply can get lost.
     DatabaseFactory.create(project__name="being-made", applied_at=None)
     not_there = DatabaseFactory.create(project__name="not-there", applied_at=None, origin=Origin.ADOPTED).project

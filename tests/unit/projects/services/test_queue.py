@@ -5,22 +5,10 @@ from django.db import transaction
 from django_q.models import OrmQ
 
 from projects.domain.states import DesiredState
-from projects.services.provisioning import add_project, request_provision
+from projects.services.provisioning import request_provision
+from tests.support.queue import pass_of, queued_calls
 
 pytestmark = pytest.mark.django_db
-
-
-def queued_calls():
-    return [(row.task["func"], row.task["args"]) for row in OrmQ.objects.order_by("pk")]
-
-
-def pass_of(project):
-    return ("provisioning.tasks.reconcile_project", (project.pk,))
-
-
-@pytest.fixture
-def project():
-    return add_project("aaa", actor="tester")
 
 
 def test_repeated_request_enqueues_one_task(project):

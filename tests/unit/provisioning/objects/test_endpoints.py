@@ -3,7 +3,7 @@
 import pytest
 
 from provisioning.objects.credentials import endpoint_of
-from provisioning.objects.endpoints import EndpointHosts, annotated_endpoint, disallowed_endpoint_host
+from provisioning.objects.endpoints import AnnotatedEndpoint, EndpointHosts, annotated_endpoint
 from provisioning.objects.names import ENDPOINT_ANNOTATION
 
 
@@ -57,10 +57,9 @@ def test_invalid_entries_are_refused(entry):
 def test_annotation_with_another_host_is_ignored():
     stolen = annotated("evil.example:5432")
     hosts = EndpointHosts.parse(["gateway.example"])
-    assert annotated_endpoint(stolen, hosts) is None
+    assert annotated_endpoint(stolen, hosts) == AnnotatedEndpoint(None, "evil.example")
     assert endpoint_of(stolen, "demo", hosts) == ("pg1.demo.svc", 5432)
-    assert disallowed_endpoint_host(stolen, hosts) == "evil.example"
-    assert disallowed_endpoint_host(annotated("gateway.example:5432"), hosts) == ""
+    assert annotated_endpoint(annotated("gateway.example:5432"), hosts).refused_host == ""
 
 
 def test_every_annotation_is_ignored_without_listed_hosts():
@@ -69,5 +68,5 @@ def test_every_annotation_is_ignored_without_listed_hosts():
 
 def test_annotation_of_a_port_needs_a_listed_host():
     one = {"metadata": {"annotations": {f"{ENDPOINT_ANNOTATION}.app": "evil.example:80"}}}
-    assert annotated_endpoint(one, EndpointHosts.parse(["gateway.example"]), "app") is None
-    assert annotated_endpoint(one, EndpointHosts.parse(["evil.example"]), "app") == ("evil.example", 80)
+    assert annotated_endpoint(one, EndpointHosts.parse(["gateway.example"]), "app").allowed is None
+    assert annotated_endpoint(one, EndpointHosts.parse(["evil.example"]), "app").allowed == ("evil.example", 80)

@@ -23,16 +23,9 @@ from provisioning.queue.sweep import (
 )
 from provisioning.reconcile.lease import LEASE, claim
 from tests.factories import ProjectFactory, provisioned_project
+from tests.support.queue import pass_of, queued_calls
 
 pytestmark = pytest.mark.django_db
-
-
-def queued_calls():
-    return [(row.task["func"], row.task["args"]) for row in OrmQ.objects.order_by("pk")]
-
-
-def pass_of(project):
-    return ("provisioning.tasks.reconcile_project", (project.pk,))
 
 
 def record_heartbeat(at):
@@ -43,11 +36,6 @@ def record_heartbeat(at):
 def let_worker_take_all(at):
     """Let a worker take every task at this time: django-q keeps the rows, locked for `retry`."""
     OrmQ.objects.update(lock=at + timedelta(seconds=Conf.RETRY))
-
-
-@pytest.fixture
-def project():
-    return add_project("aaa", actor="tester")
 
 
 def test_sweep_enqueues_only_due_passes(project):

@@ -9,28 +9,16 @@ from django_q.conf import Conf
 from django_q.models import OrmQ
 
 from projects.domain.states import Phase
-from projects.services.provisioning import add_project, request_delete, request_provision
+from projects.services.provisioning import request_delete, request_provision
 from provisioning.reconcile.lease import LEASE, LeaseLostError, claim, release
+from tests.support.queue import pass_of, queued_calls
 
 pytestmark = pytest.mark.django_db
-
-
-def queued_calls():
-    return [(row.task["func"], row.task["args"]) for row in OrmQ.objects.order_by("pk")]
-
-
-def pass_of(project):
-    return ("provisioning.tasks.reconcile_project", (project.pk,))
 
 
 def taken(at):
     """Every task was given to a worker at that time: django-q keeps the row, locked for as long as it may take."""
     OrmQ.objects.update(lock=at + timedelta(seconds=Conf.RETRY))
-
-
-@pytest.fixture
-def project():
-    return add_project("aaa", actor="tester")
 
 
 def test_one_pass_holds_the_lease(project):
