@@ -123,6 +123,8 @@ DATABASE_STORAGE_CLASS = object_name(env, "DATABASE_STORAGE_CLASS")
 DEFAULT_DATABASE: Connection | None = fallback_database(env, "DEFAULT_DATABASE_URL")
 # Turn off only where the panel can't reach any database: each check would wait for its timeout.
 VERIFY_CONNECTIONS = yes_or_no(env, "VERIFY_CONNECTIONS", default=True)
+# Seconds between two proofs of captured credentials that were verified; 0 proves them on request only.
+VERIFY_INTERVAL_S = whole_number(env, "VERIFY_INTERVAL_S", default=86_400, least=0)
 # How the panel and its sandboxes authenticate to databases. Servers that require another method are refused.
 DATABASE_REQUIRE_AUTH = authentication_methods(env, "DATABASE_REQUIRE_AUTH", default=["scram-sha-256"])
 DATABASE_SSLMODE = choice(env, "DATABASE_SSLMODE", default="prefer", allowed=SSL_MODES)

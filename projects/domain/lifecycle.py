@@ -31,6 +31,8 @@ class LiveDatabase(Protocol):
 
     @property
     def has_credentials(self) -> bool: ...
+    @property
+    def has_replaced_secret(self) -> bool: ...
 
 
 class ProjectLifecycle:

@@ -20,6 +20,9 @@ class Request(Enum):
     CANCEL = "cancel"
     ADOPT = "adopt"
     ROTATE_PASSWORD = "rotate_password"  # noqa: S105 - a request, not a password  # nosec B105
+    VERIFY = "verify"
+    RESTORE_SECRET = "restore_secret"  # noqa: S105 - a request, not a password  # nosec B105
+    USE_SECRET = "use_secret"  # noqa: S105 - a request, not a password  # nosec B105
     DELETE = "delete"
     FORGET = "forget"
 
@@ -105,6 +108,15 @@ _NO_CREDENTIALS = Refusal(
     "{name} has no credentials of its own yet, so there is no password to rotate. Ask the panel's owner to change the "
     "password of the default database.",
 )
+_NOTHING_TO_VERIFY = Refusal(
+    "NoCredentials",
+    "{name} has no captured credentials, so there is nothing to verify. Press Provision or Retry first.",
+)
+_PASSWORD_NOT_USED = Refusal("Deleting", "{name} is being removed, so its password is not needed any more.")
+_SECRET_IN_ORDER = Refusal(
+    "SecretInOrder",
+    "The Secret of {name} has the password that the panel uses, as far as is known. Press Verify to look again.",
+)
 _WITHIN_REACH = Refusal(
     "WithinReach",
     "{name} can be reached, so its objects can be deleted. Press Delete instead. Forget is for deletions that don't "
@@ -116,6 +128,14 @@ def _check_credentials(project: ProjectLifecycle) -> Refusal | None:
     return None if project.database is not None and project.database.has_credentials else _NO_CREDENTIALS
 
 
+def _check_verifiable(project: ProjectLifecycle) -> Refusal | None:
+    return None if project.database is not None and project.database.has_credentials else _NOTHING_TO_VERIFY
+
+
+def _check_replaced(project: ProjectLifecycle) -> Refusal | None:
+    return None if project.database is not None and project.database.has_replaced_secret else _SECRET_IN_ORDER
+
+
 def _check_reach(project: ProjectLifecycle) -> Refusal | None:
     return None if project.is_being_removed or project.is_out_of_reach else _WITHIN_REACH
 
@@ -123,6 +143,21 @@ def _check_reach(project: ProjectLifecycle) -> Refusal | None:
 # --- The table -------------------------------------------------------------------------------------------------------
 
 _EXISTING = (Stage.NEW, Stage.PROVISIONING, Stage.RUNNING, Stage.DOWN, Stage.CANCELLING, Stage.DELETING)
+
+# The stages in which a project uses the credentials of its database.
+_IN_USE = (Stage.PROVISIONING, Stage.RUNNING, Stage.DOWN)
+
+
+def _without_password(new: Refusal) -> Mapping[Stage, Refusal]:
+    """Return the refusals of requests about captured credentials. `new`: that of a project without any."""
+    return {
+        Stage.NEW: new,
+        Stage.CANCELLING: _PASSWORD_NOT_USED,
+        Stage.DELETING: _PASSWORD_NOT_USED,
+        Stage.DELETED: _PASSWORD_GONE,
+        Stage.FORGOTTEN: _PASSWORD_GONE,
+    }
+
 
 POLICY: Mapping[Request, Rule] = {
     Request.PROVISION: Rule(
@@ -178,6 +213,9 @@ POLICY: Mapping[Request, Rule] = {
         },
         check=_check_credentials,
     ),
+    Request.VERIFY: Rule(accepted=_IN_USE, refused=_without_password(_NOTHING_TO_VERIFY), check=_check_verifiable),
+    Request.RESTORE_SECRET: Rule(accepted=_IN_USE, refused=_without_password(_SECRET_IN_ORDER), check=_check_replaced),
+    Request.USE_SECRET: Rule(accepted=_IN_USE, refused=_without_password(_SECRET_IN_ORDER), check=_check_replaced),
     Request.DELETE: Rule(
         accepted=_EXISTING,
         refused={Stage.DELETED: _ALREADY_DELETED, Stage.FORGOTTEN: _ALREADY_FORGOTTEN},

@@ -54,6 +54,7 @@ class Reason(models.TextChoices):
     SECRET_INCOMPLETE = "SecretIncomplete"  # noqa: S105 - a reason, not a password  # nosec B105
     CONNECTION_REFUSED = "ConnectionRefused"
     CREDENTIALS_REJECTED = "CredentialsRejected"
+    SECRET_REPLACED = "SecretReplaced"  # noqa: S105 - a reason, not a password  # nosec B105
     CAPTURED = "CredentialsCaptured"
     WAITING_FOR_SANDBOX = "WaitingForSandbox"
     SANDBOX_NOT_READY = "SandboxNotReady"
@@ -116,6 +117,7 @@ class Reason(models.TextChoices):
                 cls.CLUSTER_AMBIGUOUS,
                 cls.ADOPTION_NEEDED,
                 cls.CREDENTIALS_REJECTED,
+                cls.SECRET_REPLACED,
                 cls.KEY_MISSING,
             }
         )
@@ -134,6 +136,13 @@ class CredentialsSource(models.TextChoices):
     NONE = "none", "None"
     CAPTURED = "captured", "Captured"
     DEFAULT = "default", "Default credentials"
+
+
+class ReplacementChoice(models.TextChoices):
+    """What a user has chosen for a Secret whose password replaced a proved one."""
+
+    RESTORE = "restore", "Write the proved password back"
+    USE = "use", "Use the Secret's password"
 
 
 class Step(models.TextChoices):

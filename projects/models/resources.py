@@ -4,7 +4,7 @@ from django.db import models
 
 from projects.confidential.encrypted_fields import EncryptedText, EncryptedTextField, RedactedTextField
 from projects.domain.connection import Connection
-from projects.domain.states import CredentialsSource, Origin
+from projects.domain.states import CredentialsSource, Origin, ReplacementChoice
 from projects.models.observation import Observation
 
 
@@ -48,7 +48,16 @@ class DatabaseCluster(Resource):
     rotation_begun_at = models.DateTimeField(null=True, editable=False)
     running_at = models.DateTimeField(null=True)
     captured_at = models.DateTimeField(null=True)
+    # The Secret that the credentials were read from.
+    secret_uid = models.CharField(max_length=64, blank=True, editable=False)
+    # Since when every connection with the captured credentials has succeeded; None if the last one failed.
     verified_at = models.DateTimeField(null=True)
+    # When a connection with the captured password last succeeded. Kept when a later one fails.
+    proved_at = models.DateTimeField("last verified at", null=True)
+    verification_requested_at = models.DateTimeField(null=True, editable=False)
+    # Since when the Secret has a password that replaced a proved one and is not proved, and what a user chose to do.
+    secret_replaced_at = models.DateTimeField(null=True, editable=False)
+    replacement_choice = models.CharField(max_length=10, blank=True, choices=ReplacementChoice.choices, editable=False)
 
     class Meta:
         verbose_name = "database"
@@ -84,7 +93,14 @@ class DatabaseCluster(Resource):
 
     @property
     def is_verified(self) -> bool:
-        return self.verified_at is not None
+        """Whether the last connection with the captured credentials succeeded. Never during a change of the password:
+        the server may have either."""
+        return self.verified_at is not None and self.rotation_begun_at is None
+
+    @property
+    def has_replaced_secret(self) -> bool:
+        """Whether its Secret has a password that replaced a proved one and is not proved."""
+        return self.secret_replaced_at is not None
 
 
 class Sandbox(Resource):

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from projects.domain.states import CredentialsSource, DesiredState, Origin, Phase, Reason
+from projects.domain.states import CredentialsSource, DesiredState, Origin, Phase, Reason, ReplacementChoice
+from provisioning.decisions.proofs import explain_replaced
 from provisioning.decisions.readiness import State, explain_deadline, is_past
 from provisioning.decisions.removal import decide_removal
 from provisioning.decisions.types import (
@@ -28,9 +29,9 @@ from provisioning.objects.diff import summarize
 # A database that neither answers nor refuses for this long is probably behind a network policy that excludes the panel.
 UNANSWERED_GRACE = timedelta(seconds=15)
 _MEND_REJECTED = (
-    "They come from the database's Secret: probably the password was changed in only one of the two places. Set the "
-    "Secret's password with psql in the database's Pod, or put the current one into the Secret. The panel retries "
-    "automatically."
+    "They come from the database's Secret: probably the password was changed in only one of the two places. The "
+    "sandbox's open connections continue; it can't open new ones. Set the Secret's password with psql in the "
+    "database's Pod, or put the current one into the Secret. The panel retries automatically."
 )
 
 
@@ -186,6 +187,8 @@ def _decide_credentials(
     match observed.credentials:
         case ObservedCredentials.CHANGED:
             return _DatabaseStep(Action.CAPTURE_CREDENTIALS, creating)
+        case ObservedCredentials.REPLACED:
+            return _decide_replaced(desired, database, observed, now)
         case Missing() as missing:
             if database.captured_at is None:
                 return wait(missing.reason, missing.message, Requeue.WATCHED)
@@ -193,7 +196,8 @@ def _decide_credentials(
             pass
         case _:
             assert_never(observed.credentials)
-    if database.is_verified or not desired.verifies:
+    is_known = database.is_verified and observed.verification is None
+    if is_known or not desired.verifies:
         return _DatabaseStep(None, running)
     match observed.verification:
         case Verification.VERIFIED | Verification.UNREACHABLE:
@@ -210,6 +214,28 @@ def _decide_credentials(
             return wait(Reason.CONNECTION_REFUSED, "The credentials are not verified yet.", Requeue.POLL)
         case _:
             assert_never(observed.verification)
+
+
+def _decide_replaced(desired: Desired, database: DesiredDatabase, observed: Observed, now: datetime) -> _DatabaseStep:
+    """The Secret's password replaced a proved one: it is captured once it is proved, or if a user chooses it."""
+    message = explain_replaced(
+        database.name, observed.verification, observed.captured_verification, observed.verification_note
+    )
+    waiting = Status(Phase.RUNNING, Reason.SECRET_REPLACED, message)
+    match observed.verification, database.replacement_choice:
+        case (Verification.VERIFIED, _):
+            return _DatabaseStep(Action.CAPTURE_CREDENTIALS, waiting)
+        case (_, ReplacementChoice.RESTORE):
+            return _DatabaseStep(Action.RESTORE_SECRET, waiting)
+        case (_, ReplacementChoice.USE):
+            return _DatabaseStep(Action.USE_SECRET, waiting)
+        case (Verification.REJECTED, _) if observed.captured_verification is Verification.REJECTED:
+            return _wait_for_database(desired, database, Reason.CREDENTIALS_REJECTED, message, Requeue.POLL, now)
+        case (Verification.REFUSED, _):
+            note = observed.verification_note
+            return _wait_for_database(desired, database, Reason.CONNECTION_REFUSED, note, Requeue.POLL, now)
+        case _:
+            return _DatabaseStep(None, waiting)
 
 
 def _decide_sandbox(desired: Desired, observed: Observed, database: Status, now: datetime) -> Decision:
@@ -233,6 +259,8 @@ def _decide_sandbox(desired: Desired, observed: Observed, database: Status, now:
     status, requeue = _sandbox_status(desired, observed, now)
     if status.phase is not Phase.RUNNING:
         return Decision(None, status, requeue, database, status)
+    if database.reason is Reason.SECRET_REPLACED:
+        return Decision(None, database, Requeue.FAILED, database, status)
     if observed.drift:
         return Decision(None, _build_drift_status(desired, observed), Requeue.SETTLED, database, status)
     project = Status(Phase.RUNNING, Reason.READY, "Database and sandbox running.")

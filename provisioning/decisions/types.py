@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
-from projects.domain.states import CredentialsSource, DesiredState, Origin, Phase, Reason
+from projects.domain.states import CredentialsSource, DesiredState, Origin, Phase, Reason, ReplacementChoice
 from provisioning.decisions.readiness import Readiness
 from provisioning.objects.credentials import Missing
 from provisioning.objects.diff import Difference
@@ -18,6 +18,8 @@ class Action(Enum):
     ADOPT_CLUSTER = "adopt_cluster"
     REPLACE_DATABASE = "replace_database"
     CAPTURE_CREDENTIALS = "capture_credentials"
+    RESTORE_SECRET = "restore_secret"  # noqa: S105 - an action, not a password  # nosec B105
+    USE_SECRET = "use_secret"  # noqa: S105 - an action, not a password  # nosec B105
     ROTATE_PASSWORD = "rotate_password"  # noqa: S105 - an action, not a password  # nosec B105
     APPLY_SANDBOX = "apply_sandbox"
     APPLY_SANDBOX_WITH_DEFAULT = "apply_sandbox_with_default"
@@ -43,6 +45,7 @@ class ObservedCredentials(Enum):
     """How the credentials in the Cluster's Secrets compare with the captured ones."""
 
     CHANGED = "changed"
+    REPLACED = "replaced"  # another password took the place of a proved one: it is not used before it is proved
     SAME = "same"
 
 
@@ -83,6 +86,7 @@ class DesiredDatabase:
     captured_at: datetime | None = None
     is_verified: bool = False
     is_rotating: bool = False
+    replacement_choice: ReplacementChoice | None = None
     deadline: datetime | None = None
 
 
@@ -167,7 +171,9 @@ CREDENTIALS_UNREAD = Missing(Reason.CLUSTER_NOT_RUNNING, "The database is not ru
 class Observed:
     """What a pass has observed so far.
 
-    `existing`: only where the project has no database row. `verification`: None if the panel did not connect.
+    `existing`: only where the project has no database row. `verification`: of the credentials in the Secret, else of
+    the captured ones; None if the panel did not connect. `captured_verification`: of the captured ones, where the
+    Secret's replaced them.
     `digest` and `default_digest`: of the sandbox's environment with the captured and with the default credentials.
     """
 
@@ -176,6 +182,7 @@ class Observed:
     existing: ExistingDatabase | None = None
     verification: Verification | None = None
     verification_note: str = ""
+    captured_verification: Verification | None = None
     sandbox: Readiness | None = None
     sandbox_note: str = ""
     digest: str = ""

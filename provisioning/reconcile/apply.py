@@ -15,6 +15,7 @@ from provisioning.reconcile.apply_database import (
 from provisioning.reconcile.apply_sandbox import apply_sandbox, sandbox_connection
 from provisioning.reconcile.context import PassContext
 from provisioning.reconcile.drift import revert_drift
+from provisioning.reconcile.replaced_secret import restore_secret, use_secret
 from provisioning.reconcile.rotate_password import rotate_password
 from provisioning.reconcile.teardown import delete_objects, finish_cancellation, finish_deletion, release_clusters
 
@@ -23,6 +24,8 @@ _DATABASE_EFFECTS = {
     Action.ADOPT_CLUSTER: adopt_cluster,
     Action.REPLACE_DATABASE: replace_database,
     Action.CAPTURE_CREDENTIALS: capture_credentials,
+    Action.RESTORE_SECRET: restore_secret,
+    Action.USE_SECRET: use_secret,
     Action.ROTATE_PASSWORD: rotate_password,
 }
 
@@ -40,6 +43,8 @@ def apply_action(action: Action, context: PassContext, now: datetime) -> None:
             | Action.ADOPT_CLUSTER
             | Action.REPLACE_DATABASE
             | Action.CAPTURE_CREDENTIALS
+            | Action.RESTORE_SECRET
+            | Action.USE_SECRET
             | Action.ROTATE_PASSWORD
         ):
             if context.database is not None:

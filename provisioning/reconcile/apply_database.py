@@ -147,6 +147,7 @@ def capture_credentials(context: PassContext, database: DatabaseCluster, now: da
     if isinstance(found, Missing):
         return
     is_first = database.captured_at is None
+    is_same_password = not is_first and bool(database.password) and database.password.reveal() == found.password
     what = (
         f"Captured the credentials of {database.name} from its Secret."
         if is_first
@@ -163,9 +164,14 @@ def capture_credentials(context: PassContext, database: DatabaseCluster, now: da
         username=found.username,
         password=EncryptedText.of(found.password),
         captured_at=now,
+        secret_uid=context.snapshot.secret_uid,
+        secret_replaced_at=None,
+        replacement_choice="",
         verified_at=None,
+        proved_at=database.proved_at if is_same_password else None,
         verification_note="",
     )
+    context.snapshot.credentials = None
     context.note(
         "CredentialsCaptured",
         what,

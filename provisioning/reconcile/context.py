@@ -13,7 +13,7 @@ from projects.domain.connection import Connection
 from projects.domain.states import Level, Origin
 from projects.models import DatabaseCluster, Event, LastAppliedManifest, Project, Sandbox
 from projects.services.events import record_event
-from provisioning.decisions.types import ExistingDatabase, Remaining, Verification
+from provisioning.decisions.types import ExistingDatabase, ObservedCredentials, Remaining, Verification
 from provisioning.kube.client import Kube, connect
 from provisioning.kube.kinds import Kind
 from provisioning.objects.diff import Difference, conceal
@@ -23,6 +23,19 @@ from provisioning.reconcile.lease import Lease
 
 # The actor of the events that passes write.
 PANEL = "panel"
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """The outcome of connecting with credentials, a sentence about it, and when."""
+
+    verification: Verification
+    note: str
+    at: datetime
+
+    @property
+    def is_verified(self) -> bool:
+        return self.verification is Verification.VERIFIED
 
 
 @dataclass
@@ -39,11 +52,11 @@ class Snapshot:
     existing: ExistingDatabase | None = None
     secrets: list[Object] | None = None
     service: Object | None = None
-    # The outcome of connecting as `verified`, and when.
-    verification: Verification | None = None
-    verification_note: str = ""
-    verified: Connection | None = None
-    verified_at: datetime | None = None
+    # How the Secret's credentials compare with the captured ones; None if they were not compared.
+    credentials: ObservedCredentials | None = None
+    secret_uid: str = ""
+    # The outcomes of connecting, each made once a pass.
+    proofs: dict[Connection, Proof] = field(default_factory=dict)
     statefulset: Object | None = None
     is_statefulset_known: bool = False
     sandbox_note: str = ""
@@ -72,8 +85,8 @@ class Snapshot:
 
     def forget_credentials(self) -> None:
         """Read the Secrets again, and connect again, when the credentials are next needed."""
-        self.secrets, self.service = None, None
-        self.verification, self.verified = None, None
+        self.secrets, self.service, self.credentials = None, None, None
+        self.proofs = {}
 
 
 @dataclass

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from django.conf import settings
 
-from projects.domain.states import CredentialsSource, DesiredState, Origin, Reason
+from projects.domain.states import CredentialsSource, DesiredState, Origin, Reason, ReplacementChoice
 from projects.models import DatabaseCluster, Sandbox
 from provisioning.decisions.types import Desired, DesiredDatabase, DesiredSandbox
 from provisioning.reconcile.context import PassContext
@@ -43,6 +43,7 @@ def _build_database(row: DatabaseCluster) -> DesiredDatabase:
         captured_at=row.captured_at,
         is_verified=row.is_verified,
         is_rotating=row.rotation_requested_at is not None,
+        replacement_choice=ReplacementChoice(row.replacement_choice) if row.replacement_choice else None,
         deadline=row.deadline,
     )
 

@@ -11,12 +11,14 @@ from projects.domain.connection import Connection
 from projects.domain.states import Origin, Phase, Reason
 from projects.models import DatabaseCluster, Project, Sandbox
 from provisioning import heartbeats
+from provisioning.decisions.proofs import compare_credentials, is_proof_due
 from provisioning.decisions.readiness import Readiness, State, explain_pod, judge_cluster, judge_sandbox
 from provisioning.decisions.types import CREDENTIALS_UNREAD, ExistingDatabase, Observed, ObservedCredentials
 from provisioning.kube.kinds import POD, SECRET, SERVICE, STATEFULSET, Kind, cluster_kind
 from provisioning.models import ClusterChange
 from provisioning.objects.credentials import (
     Missing,
+    choose_secret,
     component_of,
     environment_digest,
     read_connection,
@@ -31,7 +33,8 @@ from provisioning.objects.names import (
     find_existing_cluster,
     read_existing_cluster,
 )
-from provisioning.reconcile.context import PassContext
+from provisioning.objects.readers import uid_of
+from provisioning.reconcile.context import PassContext, Proof
 from provisioning.reconcile.sandbox_spec import build_spec
 from provisioning.reconcile.verify import verify_connection
 
@@ -97,18 +100,27 @@ def observe_running(context: PassContext, database: DatabaseCluster, now: dateti
     cluster = judge_cluster(snapshot.cluster) if snapshot.is_cluster_known else _as_captured(project, database)
     captured = database.connection
     credentials: ObservedCredentials | Missing = CREDENTIALS_UNREAD
+    in_force = captured
     if is_unchanged:
         credentials = ObservedCredentials.SAME
     elif cluster.state is State.READY:
-        credentials = _observe_credentials(context, database, captured, cluster)
+        found = observe_connection(context, database)
+        credentials = compare_with_secret(context, database, captured, found)
+        in_force = captured if isinstance(found, Missing) else found
     _observe_sandbox(context, now)
+    is_ours = cluster.owner == str(project.uid) and database.applied_at is not None
+    if credentials is not CREDENTIALS_UNREAD and is_ours:
+        _prove(context, database, captured, in_force, now)
+    proof = snapshot.proofs.get(in_force) if in_force else None
+    captured_proof = snapshot.proofs.get(captured) if captured else None
     variables = project_environment(project)
     default, spec = default_connection(project), build_spec(project, sandbox)
     return Observed(
         cluster=cluster,
         credentials=credentials,
-        verification=snapshot.verification,
-        verification_note=snapshot.verification_note,
+        verification=proof.verification if proof else None,
+        verification_note=proof.note if proof else "",
+        captured_verification=captured_proof.verification if captured_proof else None,
         sandbox=judge_sandbox(snapshot.statefulset) if snapshot.is_statefulset_known else None,
         sandbox_note=snapshot.sandbox_note,
         digest=digest_of(variables, captured, spec) if captured else "",
@@ -116,30 +128,63 @@ def observe_running(context: PassContext, database: DatabaseCluster, now: dateti
     )
 
 
-def _observe_credentials(
-    context: PassContext, database: DatabaseCluster, captured: Connection | None, cluster: Readiness
+def compare_with_secret(
+    context: PassContext, database: DatabaseCluster, captured: Connection | None, found: Connection | Missing
 ) -> ObservedCredentials | Missing:
-    """Compare the credentials in the Cluster's Secrets with the captured ones, and connect with what is in force.
-
-    The panel connects only to a database that is the project's, and whose password is not being changed.
-    """
-    found = observe_connection(context, database)
-    in_force = captured if isinstance(found, Missing) else found
-    is_ours = cluster.owner == str(context.project.uid) and database.applied_at is not None
-    is_known = database.is_verified and in_force == captured
-    if in_force is not None and is_ours and not is_known and database.rotation_requested_at is None:
-        _verify(context, in_force)
-    if isinstance(found, Missing):
-        return found
-    return ObservedCredentials.SAME if found == captured else ObservedCredentials.CHANGED
-
-
-def _verify(context: PassContext, connection: Connection) -> None:
-    """Connect once a pass, unless VERIFY_CONNECTIONS is off."""
+    """Compare the credentials in the Cluster's Secrets with the captured ones."""
     snapshot = context.snapshot
-    if settings.VERIFY_CONNECTIONS and snapshot.verified != connection:
-        snapshot.verification, snapshot.verification_note = verify_connection(connection)
-        snapshot.verified, snapshot.verified_at = connection, timezone.now()
+    if isinstance(found, Missing):
+        snapshot.credentials = None
+        return found
+    secret = choose_secret(snapshot.secrets or [], database.name, component_of(snapshot.cluster))
+    snapshot.secret_uid = uid_of(secret)
+    snapshot.credentials = compare_credentials(
+        found,
+        captured,
+        was_proved=database.proved_at is not None,
+        is_other_secret=database.secret_uid not in ("", snapshot.secret_uid),
+        verifies=settings.VERIFY_CONNECTIONS,
+    )
+    return snapshot.credentials
+
+
+def _prove(
+    context: PassContext,
+    database: DatabaseCluster,
+    captured: Connection | None,
+    in_force: Connection | None,
+    now: datetime,
+) -> None:
+    """Connect with the credentials in force unless they are proved, and with the captured ones where the Secret has
+    others that fail. Never while the password is being changed, or if VERIFY_CONNECTIONS is off."""
+    if not settings.VERIFY_CONNECTIONS or database.rotation_requested_at is not None or in_force is None:
+        return
+    snapshot = context.snapshot
+    is_known = database.is_verified and in_force == captured and not _wants_proof(context, database, now)
+    if not is_known:
+        _connect_once(context, in_force)
+        is_kept = captured is not None and snapshot.credentials is ObservedCredentials.REPLACED
+        if is_kept and captured and not snapshot.proofs[in_force].is_verified:
+            _connect_once(context, captured)
+
+
+def _connect_once(context: PassContext, connection: Connection) -> None:
+    proofs = context.snapshot.proofs
+    if connection not in proofs:
+        proofs[connection] = Proof(*verify_connection(connection), timezone.now())
+
+
+def _wants_proof(context: PassContext, database: DatabaseCluster, now: datetime) -> bool:
+    """Whether verified credentials are to be proved again: a user asked, the time has come, or the sandbox turns
+    unready."""
+    sandbox, statefulset = context.sandbox, context.snapshot.statefulset
+    was_ready = sandbox is not None and sandbox.phase == Phase.RUNNING and sandbox.ready_at is not None
+    is_turning = was_ready and context.snapshot.is_statefulset_known
+    return (
+        database.verification_requested_at is not None
+        or is_proof_due(str(context.project.uid), database.proved_at, now, settings.VERIFY_INTERVAL_S)
+        or (is_turning and judge_sandbox(statefulset).state is not State.READY)
+    )
 
 
 def _observe_sandbox(context: PassContext, now: datetime) -> None:

@@ -147,6 +147,10 @@ def _describe_action(action: Action, context: PassContext) -> str:
             return f"replace the Cluster {database}, which is gone, by a new one"
         case Action.CAPTURE_CREDENTIALS:
             return f"capture the credentials of {database}"
+        case Action.RESTORE_SECRET:
+            return f"write the verified password of {database} back to its Secret"
+        case Action.USE_SECRET:
+            return f"use the password in the Secret of {database}, which is not verified"
         case Action.ROTATE_PASSWORD:
             return f"rotate the password of {database}"
         case Action.APPLY_SANDBOX:

@@ -12,9 +12,9 @@ from projects.models import DatabaseCluster, Project
 from projects.services.events import record_event
 from provisioning import heartbeats
 from provisioning.decisions.readiness import State, explain_deadline, is_past, judge_cluster, judge_sandbox
-from provisioning.decisions.types import Decision, Requeue, Verification
+from provisioning.decisions.types import Decision, ObservedCredentials, Requeue
 from provisioning.objects.diff import describe
-from provisioning.reconcile.context import PANEL, PassContext
+from provisioning.reconcile.context import PANEL, PassContext, Proof
 from provisioning.reconcile.failures import PassFailure
 from provisioning.reconcile.lease import LEASE, Lease
 from provisioning.reconcile.observe import observe_urls
@@ -42,6 +42,9 @@ def record(context: PassContext, decision: Decision, now: datetime) -> PassResul
     """
     project, before = context.project, Phase(context.project.phase)
     note_progress(context, decision, now)
+    if context.database is not None:
+        # One proof for each request. Credentials that are not verified are proved by every pass.
+        context.set(context.database, verification_requested_at=None)
     values: dict[str, object] = {
         "phase": decision.project.phase,
         "reason": decision.project.reason,
@@ -92,8 +95,8 @@ def note_progress(context: PassContext, decision: Decision, now: datetime) -> No
         )
         if cluster.state is State.READY and database.running_at is None:
             context.set(database, running_at=now)
-    if database is not None and snapshot.verified is not None and snapshot.verified == database.connection:
-        _note_verification(context, database)
+    if database is not None:
+        _note_credentials(context, database, decision, now)
     if sandbox is not None and snapshot.statefulset is not None:
         rolled = judge_sandbox(snapshot.statefulset)
         context.set(sandbox, wanted_generation=rolled.generation, observed_generation=rolled.observed_generation)
@@ -102,18 +105,39 @@ def note_progress(context: PassContext, decision: Decision, now: datetime) -> No
             context.set(sandbox, ready_at=sandbox.ready_at or now)
 
 
-def _note_verification(context: PassContext, database: DatabaseCluster) -> None:
-    """Set the outcome of connecting with the captured credentials, with an event when it changes."""
-    snapshot, before = context.snapshot, database.verification_note
-    is_verified = snapshot.verification is Verification.VERIFIED
-    verified_at = snapshot.verified_at if is_verified else None
-    context.set(database, verified_at=verified_at, verification_note=snapshot.verification_note)
-    if before != snapshot.verification_note:
+def _note_credentials(context: PassContext, database: DatabaseCluster, decision: Decision, now: datetime) -> None:
+    """Set what was found out about the credentials, with an event for each change."""
+    snapshot = context.snapshot
+    proof = snapshot.proofs.get(database.connection) if snapshot.proofs and database.connection else None
+    if proof is not None:
+        _note_verification(context, database, proof)
+    is_replaced = snapshot.credentials is ObservedCredentials.REPLACED
+    if is_replaced and not database.has_replaced_secret and decision.database is not None:
         context.note(
-            "ConnectionVerified" if is_verified else "ConnectionNotVerified",
-            snapshot.verification_note,
+            Reason.SECRET_REPLACED,
+            decision.database.message,
             resource=f"Cluster {database.name}",
-            level=Level.INFO if is_verified else Level.WARNING,
+            level=Level.WARNING,
+        )
+    if snapshot.credentials is not None:
+        context.set(database, secret_replaced_at=(database.secret_replaced_at or now) if is_replaced else None)
+    if snapshot.credentials is ObservedCredentials.SAME:
+        context.set(database, secret_uid=snapshot.secret_uid, replacement_choice="")
+
+
+def _note_verification(context: PassContext, database: DatabaseCluster, proof: Proof) -> None:
+    """Set the outcome of connecting with the captured credentials, with an event when it changes."""
+    if proof.is_verified:
+        context.set(database, verified_at=database.verified_at or proof.at, proved_at=proof.at)
+    else:
+        context.set(database, verified_at=None)
+    if proof.note != database.verification_note:
+        context.set(database, verification_note=proof.note)
+        context.note(
+            "ConnectionVerified" if proof.is_verified else "ConnectionNotVerified",
+            proof.note,
+            resource=f"Cluster {database.name}",
+            level=Level.INFO if proof.is_verified else Level.WARNING,
         )
 
 

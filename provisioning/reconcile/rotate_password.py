@@ -4,10 +4,9 @@ Each step first checks what is done already (which password the server accepts, 
 be interrupted anywhere and repeated. The new password is stored, encrypted, before the server gets it.
 """
 
-import base64
 import secrets
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -24,20 +23,30 @@ from projects.domain.states import Level
 from projects.models import DatabaseCluster
 from provisioning.decisions.readiness import is_past
 from provisioning.decisions.types import Verification
-from provisioning.kube.errors import RefusedError
-from provisioning.kube.kinds import SECRET
-from provisioning.objects.credentials import ACCOUNT, Missing, choose_secret, component_of, holds
-from provisioning.objects.readers import Object, mapping, metadata_of, objects, text
+from provisioning.objects.credentials import Missing, choose_secret, component_of, holds
+from provisioning.objects.readers import Object
+from provisioning.objects.secret_writes import explain_source, find_source
 from provisioning.reconcile.context import PassContext
 from provisioning.reconcile.observe import observe_connection
+from provisioning.reconcile.secret_writes import (
+    UnwritableError,
+    prove_sandbox_restart,
+    prove_writable,
+    write_password,
+)
 from provisioning.reconcile.verify import LONGEST_PROOF, open_session, verify_connection
 
 _LENGTH = 32
 _ALPHABET = string.ascii_letters + string.digits
+# The user of replicas in the PostgreSQL addon of KubeBlocks (PGUSER_STANDBY).
+_REPLICAS_ROLE = "standby"
+_IN_PROGRESS = "The password is being changed."
 # More steps than a rotation takes.
 _MOST_STEPS = 6
 # The server ends a session that is idle for longer between the check of the lease and the statement that follows.
 _MOST_IDLE_MS = 2000
+# A server that loses a confirmed commit would have the old password after the panel has dropped it.
+_SESSION_OPTIONS = {"idle_in_transaction_session_timeout": _MOST_IDLE_MS, "synchronous_commit": "on"}
 # The longest time to set a password: idle, the statement, its answer.
 _SETTING = timedelta(milliseconds=_MOST_IDLE_MS, seconds=4)
 # The longest time to set a password, verify it, and set the old one again.
@@ -56,7 +65,8 @@ class RotationDelayedError(Exception):
 
 
 class _InterruptedError(Exception):
-    """Whether the server has the new password is unknown. The message says why and holds no secret."""
+    """The step can't be completed now: whether the server has the new password may be unknown. The message says why and
+    holds no secret."""
 
 
 def rotate_password(context: PassContext, database: DatabaseCluster, now: datetime) -> None:
@@ -66,16 +76,22 @@ def rotate_password(context: PassContext, database: DatabaseCluster, now: dateti
     if current is None:
         _abandon(context, database, "the panel does not know the current password")
         return
+    source = find_source(context.snapshot.cluster)
+    if source and database.rotation_begun_at is None:
+        _abandon(context, database, explain_source(source, context.snapshot.cluster, database.name))
+        return
     if not database.pending_password:
-        elsewhere = _find_source(context.snapshot.cluster)
-        if elsewhere:
-            _abandon(context, database, f"KubeBlocks takes it from the Secret {elsewhere}. Change it there")
-            return
         _save(context, database, pending_password=EncryptedText.of(_new_password()))
     pending = replace(current, password=database.pending_password.reveal())
     note = _change_on_server(context, database, current, pending, now)
-    if note:
+    if not note:
+        return
+    try:
         _write_secrets(context, database, current, pending)
+    except UnwritableError as error:
+        # Proved before the change, and no longer true; or begun by a version that did not prove it.
+        _revert(context, database, current, pending, str(error))
+    else:
         _finish(context, database, note, now)
 
 
@@ -97,19 +113,6 @@ def _new_password() -> str:
     return "".join(secrets.choice(_ALPHABET) for _ in range(_LENGTH))
 
 
-def _find_source(cluster: Mapping[str, Any] | None) -> str:
-    """Return the Secret from which KubeBlocks takes the password by the Cluster's spec; "" for none.
-
-    KubeBlocks 1.0 keeps the password in an existing account's Secret, unless the account has such a `secretRef`: then
-    it restores the referenced password.
-    """
-    for component in objects(mapping(mapping(cluster).get("spec")).get("componentSpecs")):
-        for account in objects(component.get("systemAccounts")):
-            if account.get("name") == ACCOUNT and account.get("secretRef"):
-                return text(mapping(account.get("secretRef")).get("name")) or "that its spec names"
-    return ""
-
-
 # --- The server ------------------------------------------------------------------------------------------------
 
 
@@ -121,7 +124,11 @@ def _change_on_server(
     verification, note = verify_connection(current)
     if verification is Verification.VERIFIED:
         try:
+            _prove_later_steps(context, database, current, pending)
             verification, note = _alter(context, database, current, pending, now)
+        except UnwritableError as error:
+            _abandon(context, database, str(error))
+            return ""
         except _InterruptedError as error:
             note = str(error)
         else:
@@ -162,6 +169,25 @@ def _is_another_in_force(
     return verify_connection(found)[0] is Verification.VERIFIED
 
 
+def _prove_later_steps(
+    context: PassContext, database: DatabaseCluster, current: Connection, pending: Connection
+) -> None:
+    """Prove, by dry runs, that what follows the change on the server can succeed. Raises KubeError, _InterruptedError,
+    UnwritableError."""
+    for secret in _find_secrets(context, database, current, pending):
+        prove_writable(context, secret, current.username, pending.password)
+    prove_sandbox_restart(context, pending)
+
+
+def _find_roles(session: psycopg.Connection[Any], login: Connection) -> list[str]:
+    """Return the roles whose password is changed together: the user, and the role of the replicas if it has the same
+    password, as KubeBlocks' PostgreSQL addon sets it up (PGPASSWORD_STANDBY). Raises psycopg.Error."""
+    query = "SELECT 1 FROM pg_roles WHERE rolname = %s AND rolcanlogin AND rolreplication"
+    is_candidate = login.username != _REPLICAS_ROLE and session.execute(query, [_REPLICAS_ROLE]).fetchone()
+    is_shared = is_candidate and verify_connection(replace(login, username=_REPLICAS_ROLE))[0] is Verification.VERIFIED
+    return [login.username, _REPLICAS_ROLE] if is_shared else [login.username]
+
+
 def _alter(
     context: PassContext, database: DatabaseCluster, current: Connection, pending: Connection, now: datetime
 ) -> tuple[Verification, str]:
@@ -172,11 +198,14 @@ def _alter(
     """
     where = f"{current.host}:{current.port}"
     try:
-        # A server that loses a confirmed commit would have the old password after the panel has dropped it.
-        options = {"idle_in_transaction_session_timeout": _MOST_IDLE_MS, "synchronous_commit": "on"}
-        with open_session(current, autocommit=True, options=options) as session:
+        with open_session(current, autocommit=True, options=_SESSION_OPTIONS) as session:
             try:
-                _set_password(context, database, session, pending, _CHANGE, rotation_begun_at=now)
+                roles = _find_roles(session, current)
+                # Rolled back: proves that the server lets this role change the passwords.
+                with session.transaction(force_rollback=True):
+                    _execute_change(session, roles, pending)
+                begun = {"rotation_begun_at": now, "verified_at": None, "verification_note": _IN_PROGRESS}
+                _set_password(context, database, session, roles, pending, _CHANGE, **begun)
             except psycopg.Error as error:
                 if session.broken:
                     raise
@@ -186,7 +215,7 @@ def _alter(
                 )
             verification, note = verify_connection(pending)
             if verification is not Verification.VERIFIED:
-                _set_password(context, database, session, current, _SETTING)
+                _set_password(context, database, session, roles, current, _SETTING)
             return verification, note
     except psycopg.Error as error:
         raise _InterruptedError(
@@ -198,58 +227,93 @@ def _set_password(
     context: PassContext,
     database: DatabaseCluster,
     session: psycopg.Connection[Any],
+    roles: Sequence[str],
     wanted: Connection,
     needed: timedelta,
     **values: object,
 ) -> None:
-    """Write `values` to the row and set the password, if the lease lasts as long as `needed`.
-
-    The statement has the verifier that the server stores, not the password, as statements are logged. Raises
-    LeaseLostError, _InterruptedError.
-    """
-    stored = session.pgconn.encrypt_password(wanted.password.encode(), wanted.username.encode())
-    role, verifier = sql.Identifier(wanted.username), sql.Literal(stored.decode())
+    """Write `values` to the row and set the password of the roles, if the lease lasts as long as `needed`. Raises
+    LeaseLostError, _InterruptedError, psycopg.Error."""
     # In a transaction: if the worker stalls after the check of the lease, the server ends the session.
     with session.transaction():
         if not context.lease.has_time_left(timezone.now(), needed):
             raise _InterruptedError("The rotation took too long for this pass; the next pass continues it.")
         _save(context, database, **values)
-        session.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(role, verifier))
+        _execute_change(session, roles, wanted)
+
+
+def _execute_change(session: psycopg.Connection[Any], roles: Sequence[str], wanted: Connection) -> None:
+    """Set the password of the roles. The statement has the verifier that the server stores, not the password, as
+    statements are logged. Raises psycopg.Error."""
+    for role in roles:
+        stored = session.pgconn.encrypt_password(wanted.password.encode(), role.encode())
+        change = sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), sql.Literal(stored.decode()))
+        session.execute(change)
 
 
 # --- The Secrets and the row -----------------------------------------------------------------------------------
 
 
-def _write_secrets(context: PassContext, database: DatabaseCluster, current: Connection, pending: Connection) -> None:
-    """Write the new password to the Secret with the credentials, and to each Secret of the Cluster with the old one.
-    Raises KubeError, RotationDelayedError."""
+def _find_secrets(
+    context: PassContext, database: DatabaseCluster, current: Connection, pending: Connection
+) -> list[Object]:
+    """Return the Secrets that need the new password: the one with the credentials, and each of the Cluster with the old
+    password. Raises KubeError, _InterruptedError."""
     snapshot = context.snapshot
     snapshot.secrets = None
     found = observe_connection(context, database)
     source = choose_secret(snapshot.secrets or [], database.name, component_of(snapshot.cluster))
     if source is None or isinstance(found, Missing):
-        why = found.message if isinstance(found, Missing) else "The Secret does not exist."
-        raise RotationDelayedError(f"{database.name} has its new password, but no Secret has it yet. {why}")
+        raise _InterruptedError(found.message if isinstance(found, Missing) else "The Secret does not exist.")
     secrets_read: Sequence[Object] = snapshot.secrets or []
-    for secret in secrets_read:
-        is_meant = secret is source and found.username == current.username and found.password != pending.password
-        if is_meant or holds(secret, current.username, current.password):
-            _write_secret(context, secret, pending.password)
-    snapshot.secrets = None
+    return [
+        secret
+        for secret in secrets_read
+        if (secret is source and found.username == current.username and found.password != pending.password)
+        or holds(secret, current.username, current.password)
+    ]
 
 
-def _write_secret(context: PassContext, secret: Object, password: str) -> None:
-    """Set the password in a Secret that has not changed since it was read. Raises KubeError without the password."""
-    metadata = metadata_of(secret)
-    namespace, name = text(metadata.get("namespace")), text(metadata.get("name"))
-    seen = {"uid": metadata.get("uid"), "resourceVersion": metadata.get("resourceVersion")}
-    data = {"password": base64.b64encode(password.encode()).decode()}
-    context.lease.write()
+def _write_secrets(context: PassContext, database: DatabaseCluster, current: Connection, pending: Connection) -> None:
+    """Write the new password to the Secrets. Raises KubeError, RotationDelayedError, UnwritableError."""
     try:
-        context.kube.merge(SECRET, namespace, name, {"metadata": seen, "data": data})
-    except RefusedError as error:
-        said = f"The API server refused the new password in the Secret {name} ({error.code} {error.reason})."
-        raise error.without_quote(said) from None
+        doomed = _find_secrets(context, database, current, pending)
+    except _InterruptedError as error:
+        raise RotationDelayedError(f"{database.name} has its new password, but no Secret has it yet. {error}") from None
+    for secret in doomed:
+        prove_writable(context, secret, current.username, pending.password)
+    for secret in doomed:
+        write_password(context, secret, pending.password)
+    context.snapshot.secrets = None
+
+
+def _revert(
+    context: PassContext, database: DatabaseCluster, current: Connection, pending: Connection, obstacle: str
+) -> None:
+    """No Secret can take the new password, which the server has: set the old one again, and abandon the rotation.
+
+    Raises KubeError, and RotationDelayedError where that is impossible now.
+    """
+    stuck = RotationDelayedError(
+        f"The server of {database.name} has its new password, which can't be written: {obstacle}. Until then, only the "
+        "panel knows the new password, and other clients can't log in. The panel retries automatically."
+    )
+    are_some_written = any(
+        holds(secret, pending.username, pending.password) for secret in context.snapshot.secrets or []
+    )
+    if current.password == pending.password or are_some_written:
+        raise stuck
+    try:
+        with open_session(pending, autocommit=True, options=_SESSION_OPTIONS) as session:
+            roles = _find_roles(session, pending)
+            _set_password(context, database, session, roles, current, _SETTING + LONGEST_PROOF)
+            verification, _ = verify_connection(current)
+            if verification is not Verification.VERIFIED:
+                _set_password(context, database, session, roles, pending, _SETTING)
+                raise stuck
+    except (psycopg.Error, _InterruptedError):
+        raise stuck from None
+    _abandon(context, database, f"{obstacle}. The previous password is in force again")
 
 
 def _finish(context: PassContext, database: DatabaseCluster, note: str, now: datetime) -> None:
@@ -257,7 +321,8 @@ def _finish(context: PassContext, database: DatabaseCluster, note: str, now: dat
     context.note(
         "PasswordRotated",
         f"Rotated the password of {database.name}: verified by a connection and written to its Secret. The sandbox "
-        "restarts with it.",
+        "restarts with it. Restart the database's Pods (OpsRequest of type Restart) before you use its connection "
+        "pooler (port 6432), metrics or replicas: they read the password when they start.",
         resource=f"database {database.name}",
     )
     _save(
@@ -269,6 +334,9 @@ def _finish(context: PassContext, database: DatabaseCluster, note: str, now: dat
         rotation_begun_at=None,
         captured_at=now,
         verified_at=now,
+        proved_at=now,
+        secret_replaced_at=None,
+        replacement_choice="",
         verification_note=note,
     )
 

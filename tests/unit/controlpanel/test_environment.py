@@ -117,6 +117,7 @@ TAKEN = {
     "TIME_ZONE": ("Europe/Berlin", ("TIME_ZONE", "Europe/Berlin")),
     "TRUSTED_PROXIES": ("2", ("TRUSTED_PROXIES", 2)),
     "VERIFY_CONNECTIONS": ("off", ("VERIFY_CONNECTIONS", False)),
+    "VERIFY_INTERVAL_S": ("0", ("VERIFY_INTERVAL_S", 0)),
     "WATCHED_POLL_S": ("10", ("WATCHED_POLL_S", 10.0)),
 }
 WITH = {"OIDC_CLIENT_ID": {"OIDC_ISSUER": "https://login.example.com"}, "OIDC_ISSUER": {"OIDC_CLIENT_ID": "panel"}}

@@ -69,7 +69,7 @@ class KilledError(BaseException):
 def kill_after_effect(patch, number):
     """Kill the pass right behind the n-th thing that it does to the server or to the cluster."""
     effects = iter(range(1, number))
-    for name in ("_set_password", "_write_secret"):
+    for name in ("_set_password", "write_password"):
         original = getattr(rotate_password, name)
 
         def killed(*args, _original=original, **options):

@@ -11,8 +11,8 @@ from projects.models import DatabaseCluster, Project
 from projects.services.key_rotation import recapture_lost_passwords
 from projects.services.password_rotation import request_password_rotation
 from projects.services.provisioning import request_delete
+from provisioning.objects.secret_writes import find_source
 from provisioning.reconcile.loop import run_pass
-from provisioning.reconcile.rotate_password import _find_source
 from tests.cluster.provisioning.reconcile.password_changes import (
     assert_one_truth,
     begin_change_and_die,
@@ -91,9 +91,9 @@ def test_third_password_ends_a_started_rotation(provisioned, cluster, monkeypatc
 
 def test_password_from_another_secret_is_recognized():
     spec = {"componentSpecs": [{"systemAccounts": [{"name": "postgres", "secretRef": {"name": "theirs"}}]}]}
-    assert _find_source({"spec": spec}) == "theirs"
-    assert _find_source({"spec": {"componentSpecs": [{"systemAccounts": [{"name": "x"}]}]}}) == ""
-    assert _find_source(None) == ""
+    assert find_source({"spec": spec}) == "theirs"
+    assert find_source({"spec": {"componentSpecs": [{"systemAccounts": [{"name": "x"}]}]}}) == ""
+    assert find_source(None) == ""
 
 
 def test_adopted_database_is_released_with_its_password(provisioned, monkeypatch):

@@ -15,6 +15,8 @@ from projects.services.cancellation import request_cancel
 from projects.services.forget import request_forget
 from projects.services.password_rotation import request_password_rotation
 from projects.services.provisioning import request_delete, request_provision, request_retry
+from projects.services.replaced_secret import request_restore_secret, request_use_secret
+from projects.services.verification import request_verification
 from tests.factories import DatabaseFactory, ProjectFactory, UserFactory
 from tests.support.commands import run
 from tests.support.pages import HTMX, log_in, page
@@ -42,6 +44,9 @@ SERVICES = {
     Request.CANCEL: request_cancel,
     Request.ADOPT: lambda project, *, actor: request_adopt(project, FREE_CLUSTER, actor=actor),
     Request.ROTATE_PASSWORD: request_password_rotation,
+    Request.VERIFY: request_verification,
+    Request.RESTORE_SECRET: request_restore_secret,
+    Request.USE_SECRET: request_use_secret,
     Request.DELETE: request_delete,
     Request.FORGET: request_forget,
 }
@@ -147,6 +152,17 @@ def test_rotation_needs_captured_credentials():
     assert find_refusal(Request.ROTATE_PASSWORD, project).reason == "NoCredentials"
     DatabaseFactory.create(project=project, captured=True)
     assert is_allowed(Request.ROTATE_PASSWORD, Project.objects.get(pk=project.pk))
+
+
+def test_choice_needs_a_replaced_secret():
+    project = ProjectFactory.create(running=True)
+    database = DatabaseFactory.create(project=project, captured=True)
+    for request in (Request.RESTORE_SECRET, Request.USE_SECRET):
+        assert find_refusal(request, Project.objects.get(pk=project.pk)).reason == "SecretInOrder"
+    database.secret_replaced_at = timezone.now()
+    database.save()
+    for request in (Request.RESTORE_SECRET, Request.USE_SECRET):
+        assert is_allowed(request, Project.objects.get(pk=project.pk))
 
 
 def test_commands_print_the_same_messages():
