@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-import yaml
 from aiohttp import web
 
 from devcluster.apiserver import errors
 from devcluster.apiserver.schema import protobuf
 from devcluster.apiserver.schema.go_values import go_kind
 from devcluster.apiserver.schema.json_text import JsonError, load_json
+from devcluster.apiserver.schema.yaml_text import YamlError, load_yaml
 
+_NO_KIND = "couldn't get version/kind; json parse error: "
 _SHOWN_BYTES = 30
 BODY_LIMIT = 3 * 1024 * 1024
 PATCH_TYPES = (
@@ -51,9 +51,12 @@ def parse_object(raw: bytes, media_type: str, kind: str = "") -> dict[str, Any]:
         try:
             parsed = load_json(raw)
         except JsonError as error:
-            raise _unrecognized(raw, kind, str(error)) from None
+            raise _unrecognized(raw, kind, f"{_NO_KIND}{error}") from None
     elif media_type in {"application/yaml", "text/yaml"}:
-        parsed = parse_yaml(raw)
+        try:
+            parsed = load_yaml(raw)
+        except YamlError as error:
+            raise _unrecognized(raw, kind, str(error)) from None
     elif media_type == protobuf.MEDIA_TYPE:
         try:
             parsed = protobuf.decode_object(raw)
@@ -63,10 +66,14 @@ def parse_object(raw: bytes, media_type: str, kind: str = "") -> dict[str, Any]:
         raise errors.unsupported_media_type()
     if not isinstance(parsed, dict):
         into = 'struct { APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }'
-        raise _unrecognized(raw, kind, f"json: cannot unmarshal {go_kind(parsed)} into Go value of type {into}")
+        raise _unrecognized(
+            raw, kind, f"{_NO_KIND}json: cannot unmarshal {go_kind(parsed)} into Go value of type {into}"
+        )
     for name in ("apiVersion", "kind"):
         if parsed.get(name) is not None and not isinstance(parsed[name], str):
-            why = f"json: cannot unmarshal {go_kind(parsed[name])} into Go struct field .{name} of type string"
+            why = (
+                f"{_NO_KIND}json: cannot unmarshal {go_kind(parsed[name])} into Go struct field .{name} of type string"
+            )
             raise _unrecognized(raw, kind, why)
     return parsed
 
@@ -82,7 +89,7 @@ def _unrecognized(raw: bytes, kind: str, why: str) -> errors.ApiError:
         shown += " ..."
     prefix = f"the object provided is unrecognized (must be of type {kind}): " if kind else ""
     suffix = f" ({shown})" if kind else ""
-    return errors.bad_request(f"{prefix}couldn't get version/kind; json parse error: {why}{suffix}")
+    return errors.bad_request(f"{prefix}{why}{suffix}")
 
 
 def parse_patch(raw: bytes) -> Any:
@@ -97,25 +104,12 @@ def parse_json(raw: bytes) -> Any:
     try:
         return load_json(raw)
     except JsonError as error:
-        raise errors.bad_request(f"couldn't get version/kind; json parse error: {error}") from None
+        raise errors.bad_request(f"{_NO_KIND}{error}") from None
 
 
 def parse_yaml(raw: bytes) -> Any:
+    """Return the YAML of an apply. ApiError 400 if it does not parse."""
     try:
-        return json.loads(raw)
-    except (ValueError, RecursionError):
-        pass
-    try:
-        return yaml.load(raw, Loader=_PlainLoader)  # noqa: S506 - a SafeLoader with less  # nosec B506
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise errors.bad_request(f"error decoding YAML: {error}") from None
-
-
-class _PlainLoader(yaml.SafeLoader):
-    """SafeLoader that keeps dates as text, because JSON has no dates."""
-
-
-_PlainLoader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
+        return load_yaml(raw)
+    except YamlError as error:
+        raise errors.bad_request(f"error decoding YAML: error converting YAML to JSON: {error}") from None

@@ -15,6 +15,7 @@ from devcluster.apiserver.auth.request_info import RequestInfo, is_true
 from devcluster.apiserver.errors import JsonObject
 from devcluster.apiserver.http import listing
 from devcluster.apiserver.http.faults import Fault
+from devcluster.apiserver.schema.json_text import replace_surrogates
 from devcluster.apiserver.storage.records import dump
 from devcluster.apiserver.writes.deletion import DeleteOptions
 from devcluster.apiserver.writes.options import WriteOptions
@@ -125,11 +126,18 @@ def parse_fault_body(raw: bytes) -> JsonObject:
     return body
 
 
+def default_manager(request: web.Request) -> str:
+    """Return the manager of the fields that a request without `fieldManager` writes: the program of its User-Agent, as
+    far as it is printable, up to 128 bytes."""
+    program = replace_surrogates(request.headers.get("User-Agent", "").partition("/")[0])
+    printable = "".join(character for character in program if character.isprintable())
+    return printable.encode()[:128].decode(errors="ignore") or "unknown"
+
+
 def build_write_options(call: Call) -> WriteOptions:
     """Return the options of a write from its query parameters. ApiError 422 for invalid values."""
     query = call.query
     explicit = query.get("fieldManager", "")
-    agent = call.request.headers.get("User-Agent", "").partition("/")[0].strip()
     validation = query.get("fieldValidation", "") or "Warn"
     causes: list[errors.Cause] = []
     dry_run = query.get("dryRun")
@@ -151,7 +159,7 @@ def build_write_options(call: Call) -> WriteOptions:
         raise errors.invalid("meta.k8s.io", what, "", causes)
     return WriteOptions(
         user=call.identity.user,
-        field_manager=explicit or agent or "unknown",
+        field_manager=explicit or default_manager(call.request),
         explicit_manager=explicit,
         dry_run=dry_run == "All",
         field_validation=validation,

@@ -17,7 +17,7 @@ from devcluster.apiserver.auth.request_info import is_true
 from devcluster.apiserver.errors import JsonObject
 from devcluster.apiserver.http import bodies
 from devcluster.apiserver.http.backend import Backend
-from devcluster.apiserver.http.calls import Call, build_delete_options, parse_fault_body, respond
+from devcluster.apiserver.http.calls import Call, build_delete_options, default_manager, parse_fault_body, respond
 from devcluster.apiserver.schema.go_values import go_kind
 from devcluster.apiserver.schema.resources import ResourceType
 from devcluster.apiserver.storage.records import Record
@@ -224,8 +224,7 @@ async def _answer_scale(backend: Backend, call: Call, kind: ResourceType, record
             record.name,
             [errors.cause_invalid("spec.replicas", replicas, "must be greater than or equal to 0")],
         )
-    agent = call.request.headers.get("User-Agent", "").partition("/")[0]
-    manager = call.query.get("fieldManager") or agent or "unknown"
+    manager = call.query.get("fieldManager") or default_manager(call.request)
     options = WriteOptions(call.identity.user, manager, dry_run=call.query.get("dryRun") == "All")
     target = Target(kind, record.namespace, record.name)
     written = backend.operations.patch(

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from devcluster.apiserver.errors import JsonObject
+from devcluster.apiserver.schema.json_text import replace_surrogates
 
 MEDIA_TYPE = "application/vnd.kubernetes.protobuf"
 _MAGIC = b"k8s\x00"
@@ -176,10 +177,7 @@ def _bytes(value: int | bytes) -> bytes:
 
 
 def _text(value: bytes) -> str:
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        raise ProtobufError("invalid UTF-8 in a string") from None
+    return replace_surrogates(value.decode("utf-8", "surrogateescape"))
 
 
 def _signed(value: int | bytes) -> int:
