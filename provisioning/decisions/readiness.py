@@ -135,23 +135,6 @@ def judge_sandbox(statefulset: Object | None, wanted_replicas: int = 1) -> Readi
     )
 
 
-def explain_pod(pod: Object | None) -> str:
-    """Return why a pod is not ready as a sentence with kubelet's message; "" if unknown.
-
-    The cause is a waiting or terminated container, or a pod that can't be scheduled.
-    """
-    status = mapping(mapping(pod).get("status"))
-    for container in objects(status.get("containerStatuses")):
-        state = mapping(container.get("state"))
-        waiting, terminated = mapping(state.get("waiting")), mapping(state.get("terminated"))
-        for detail in (waiting, terminated):
-            if text(detail.get("reason")) and text(detail.get("reason")) != "ContainerCreating":
-                cause = ": ".join(part for part in (text(detail.get("reason")), text(detail.get("message"))) if part)
-                return f"{cause.rstrip('.')}."
-    condition = failed_condition(status)
-    return f"{condition}." if condition.startswith("PodScheduled") else ""
-
-
 def explain_deadline(waited_s: int, what: str, last_seen: str) -> str:
     """Return the message of a wait that timed out. `last_seen`: the last message before, a sentence."""
     return (

@@ -184,15 +184,19 @@ class Kube:
     def list_page(self, kind: Kind, namespace: str | None, query: Mapping[str, str]) -> Mapping[str, Any]:
         return self._request("GET", kind.path(namespace), query=query)
 
-    def list_objects(self, kind: Kind, namespace: str | None, *, labels: str = "") -> list[Mapping[str, Any]]:
-        """Return all objects of a kind that match the label selector. Raises KubeError."""
-        return [item for items, _ in self.list_pages(kind, namespace, labels=labels) for item in items]
+    def list_objects(
+        self, kind: Kind, namespace: str | None, *, labels: str = "", fields: str = ""
+    ) -> list[Mapping[str, Any]]:
+        """Return all objects of a kind that match the label selector and the field selector. Raises KubeError."""
+        pages = self.list_pages(kind, namespace, labels=labels, fields=fields)
+        return [item for items, _ in pages for item in items]
 
     def list_pages(
-        self, kind: Kind, namespace: str | None, *, labels: str = ""
+        self, kind: Kind, namespace: str | None, *, labels: str = "", fields: str = ""
     ) -> Iterator[tuple[list[Mapping[str, Any]], str]]:
         """Yield the objects page by page, each page with the resource version to watch from. Raises KubeError."""
-        query = {"limit": str(_PAGE_SIZE), **({"labelSelector": labels} if labels else {})}
+        selectors = {"labelSelector": labels, "fieldSelector": fields}
+        query = {"limit": str(_PAGE_SIZE), **{name: value for name, value in selectors.items() if value}}
         for _ in range(_MOST_PAGES):
             page = self.list_page(kind, namespace, query)
             try:

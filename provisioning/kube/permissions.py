@@ -1,6 +1,6 @@
 """Verbs that the panel uses in the namespaces of its projects. deploy/base/role.yaml grants exactly these."""
 
-from provisioning.kube.kinds import INGRESS, POD, PVC, RESOURCE_QUOTA, SECRET, SERVICE, STATEFULSET, Kind
+from provisioning.kube.kinds import EVENT, INGRESS, POD, PVC, RESOURCE_QUOTA, SECRET, SERVICE, STATEFULSET, Kind
 
 Permissions = dict[Kind, frozenset[str]]
 
@@ -22,6 +22,7 @@ def needed_permissions(cluster: Kind, component: str = "") -> Permissions:
         INGRESS: _APPLIED - {"get"},
         PVC: frozenset({"delete", "list"}),
         POD: frozenset({"list"}),
+        EVENT: frozenset({"list"}),
         RESOURCE_QUOTA: frozenset({"list"}),
     }
     watcher: Permissions = dict.fromkeys((cluster, SECRET, STATEFULSET), _WATCHED)

@@ -1,7 +1,7 @@
 """Reads values from Kubernetes objects, which may be missing, mistyped, huge or hostile. Pure."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from projects.confidential.redaction import one_line
@@ -56,9 +56,15 @@ def annotations_of(item: Object | None) -> dict[str, str]:
     return {str(key): text(value, _LONGEST_ANNOTATION) for key, value in annotations.items()}
 
 
+def moment(value: Any) -> datetime | None:
+    """Return a time of the API server, in UTC; None for anything else."""
+    try:
+        at = datetime.fromisoformat(text(value))
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
 def created_at(item: Object | None) -> datetime | None:
     """Return the creation time that the API server set; None if it is missing or unreadable."""
-    try:
-        return datetime.fromisoformat(text(metadata_of(item).get("creationTimestamp")))
-    except ValueError:
-        return None
+    return moment(metadata_of(item).get("creationTimestamp"))

@@ -48,6 +48,8 @@ class Snapshot:
 
     cluster: Object | None = None
     is_cluster_known: bool = False
+    # Why the Cluster is late; None: not looked at.
+    database_note: str | None = None
     # The Cluster that a project without a database row already has.
     existing: ExistingDatabase | None = None
     secrets: list[Object] | None = None
@@ -81,6 +83,7 @@ class Snapshot:
 
     def forget_cluster(self) -> None:
         self.cluster, self.is_cluster_known, self.existing = None, False, None
+        self.database_note = None
         self.forget_credentials()
 
     def forget_credentials(self) -> None:

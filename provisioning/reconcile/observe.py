@@ -1,7 +1,8 @@
 """Observing a running project: its Cluster, credentials and sandbox, each read once a pass, when it is needed."""
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import datetime
 
 from django.conf import settings
 from django.db.models import Q
@@ -12,9 +13,9 @@ from projects.domain.states import Origin, Phase, Reason
 from projects.models import DatabaseCluster, Project, Sandbox
 from provisioning import heartbeats
 from provisioning.decisions.proofs import compare_credentials, is_proof_due
-from provisioning.decisions.readiness import Readiness, State, explain_pod, judge_cluster, judge_sandbox
+from provisioning.decisions.readiness import Readiness, State, judge_cluster, judge_sandbox
 from provisioning.decisions.types import CREDENTIALS_UNREAD, ExistingDatabase, Observed, ObservedCredentials
-from provisioning.kube.kinds import POD, SECRET, SERVICE, STATEFULSET, Kind, cluster_kind
+from provisioning.kube.kinds import SECRET, SERVICE, STATEFULSET, Kind, cluster_kind
 from provisioning.models import ClusterChange
 from provisioning.objects.credentials import (
     Missing,
@@ -35,11 +36,9 @@ from provisioning.objects.names import (
 )
 from provisioning.objects.readers import uid_of
 from provisioning.reconcile.context import PassContext, Proof
+from provisioning.reconcile.diagnose import explain_database, explain_sandbox
 from provisioning.reconcile.sandbox_spec import build_spec
 from provisioning.reconcile.verify import verify_connection
-
-# A pod that takes longer than usual is asked why it is not ready.
-_POD_PATIENCE = timedelta(seconds=8)
 
 
 def cluster_api(context: PassContext, database: DatabaseCluster) -> Kind:
@@ -98,6 +97,10 @@ def observe_running(context: PassContext, database: DatabaseCluster, now: dateti
         snapshot.cluster = context.kube.get_or_none(cluster_api(context, database), database.namespace, database.name)
         snapshot.is_cluster_known = True
     cluster = judge_cluster(snapshot.cluster) if snapshot.is_cluster_known else _as_captured(project, database)
+    if snapshot.database_note is None:
+        snapshot.database_note = explain_database(context, database, cluster, now)
+    if snapshot.database_note:
+        cluster = replace(cluster, message=f"{cluster.message} {snapshot.database_note}")
     captured = database.connection
     credentials: ObservedCredentials | Missing = CREDENTIALS_UNREAD
     in_force = captured
@@ -193,9 +196,8 @@ def _observe_sandbox(context: PassContext, now: datetime) -> None:
         return
     snapshot.statefulset = context.kube.get_or_none(STATEFULSET, sandbox.namespace, sandbox.name)
     snapshot.is_statefulset_known = True
-    if judge_sandbox(snapshot.statefulset).state is State.WAITING and now - sandbox.applied_at > _POD_PATIENCE:
-        pods = context.kube.list_objects(POD, sandbox.namespace, labels=f"{INSTANCE_LABEL}={sandbox.name}")
-        snapshot.sandbox_note = next((note for note in map(explain_pod, pods) if note), "")
+    if judge_sandbox(snapshot.statefulset).state is State.WAITING:
+        snapshot.sandbox_note = explain_sandbox(context, sandbox, now)
 
 
 def is_just_captured(project: Project, database: DatabaseCluster, now: datetime) -> bool:

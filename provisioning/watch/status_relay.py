@@ -68,6 +68,8 @@ def _write(namespace: str, names: list[str], phase: str, message: str) -> list[s
             project__lease_until=None,
             project__observed_generation=F("project__wanted_generation"),
         )
+        # A pass that found out why the database is late said the same and more.
+        waiting = waiting.exclude(message__startswith=f"{message} ")
         found = list(waiting.values_list("pk", "name", "project_id"))
         if found:
             DatabaseCluster.objects.filter(pk__in=[pk for pk, _, _ in found]).update(

@@ -128,6 +128,49 @@ def pod() -> dict[str, Any]:
     }
 
 
+def pods() -> list[dict[str, Any]]:
+    """Pods in trouble, with every part that is read."""
+    ended = {"reason": "OOMKilled", "exitCode": 137, "message": "gone", "finishedAt": "2026-11-22T15:42:25Z"}
+    running = {"name": "app", "ready": True, "restartCount": 2, "state": {"running": {}}, "lastState": {}}
+    lost = {
+        "metadata": {"name": "web-0", "deletionTimestamp": "2026-11-22T15:42:25Z", "finalizers": ["a/b"]},
+        "spec": {"nodeName": "node-1", "readinessGates": []},
+        "status": {
+            "phase": "Running",
+            "containerStatuses": [running],
+            "conditions": [{"type": "Ready", "status": "False"}],
+        },
+    }
+    restarted = {
+        "metadata": {"name": "web-1", "labels": {"kubeblocks.io/role": "primary"}},
+        "status": {
+            "initContainerStatuses": [{"name": "init", "state": {"terminated": {"exitCode": 1, "reason": "Error"}}}],
+            "containerStatuses": [{**running, "ready": False, "lastState": {"terminated": ended}}],
+        },
+    }
+    evicted = {"status": {"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."}}
+    return [pod(), lost, restarted, evicted]
+
+
+def claim() -> dict[str, Any]:
+    return {
+        "metadata": {"name": "data-web-0"},
+        "spec": {"storageClassName": "fast"},
+        "status": {"phase": "Pending"},
+    }
+
+
+def event() -> dict[str, Any]:
+    return {
+        "metadata": {"name": "web-0.1", "creationTimestamp": "2026-11-22T15:42:25Z"},
+        "type": "Warning",
+        "reason": "FailedCreate",
+        "message": 'create Pod web-0 failed error: pods "web-0" is forbidden: exceeded quota: small',
+        "lastTimestamp": "2026-11-22T15:42:26Z",
+        "series": {"lastObservedTime": "2026-11-22T15:42:27.000001Z"},
+    }
+
+
 def listing(kind: str, *items: Any) -> dict[str, Any]:
     return {"kind": f"{kind}List", "apiVersion": "v1", "metadata": {"resourceVersion": "9"}, "items": list(items)}
 

@@ -1,6 +1,7 @@
 """Pure functions that judge a cluster's objects, with any object: each result can be stored and shown."""
 
 import shlex
+from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from hypothesis import given
@@ -8,7 +9,15 @@ from hypothesis import strategies as st
 
 from projects.confidential.redaction import one_line
 from projects.domain.connection import Connection, parse_url
-from provisioning.decisions.readiness import Readiness, explain_pod, judge_cluster, judge_sandbox
+from provisioning.decisions.pods import (
+    explain_claim,
+    explain_missing_role,
+    explain_pod,
+    find_culprit,
+    find_unbound_claim,
+    latest_warning,
+)
+from provisioning.decisions.readiness import Readiness, judge_cluster, judge_sandbox
 from provisioning.inventory.clusters import explain_obstacle, read_facts
 from provisioning.objects.credentials import (
     Missing,
@@ -33,6 +42,7 @@ ANYTHING = json_values().filter(lambda value: isinstance(value, dict)) | mutated
     answers.statefulset(),
     answers.pod(),
 )
+NOW = datetime(2026, 11, 29, 12, 0, tzinfo=UTC)
 CLUSTERS = mutated(answers.cluster(), answers.cluster(phase="Failed"), answers.deleting_cluster()) | ANYTHING
 
 
@@ -80,7 +90,24 @@ def test_any_cluster_is_judged(cluster):
 @given(mutated(answers.statefulset()) | ANYTHING, mutated(answers.pod()) | ANYTHING)
 def test_any_sandbox_is_judged(statefulset, pod):
     assert_storable(judge_sandbox(statefulset))
-    assert_presentable(explain_pod(pod), 1100)
+    assert_presentable(explain_pod(pod, NOW), 2000)
+
+
+@examples(120)
+@given(
+    st.lists(mutated(*answers.pods()) | ANYTHING, max_size=3),
+    st.lists(mutated(answers.claim()) | ANYTHING, max_size=2),
+    st.lists(mutated(answers.event()) | ANYTHING, max_size=3),
+)
+def test_any_late_workload_is_explained(pods, claims, events):
+    found = find_culprit(pods, NOW)
+    assert_presentable(found.name, 253)
+    assert_presentable(found.why, 2000)
+    assert_presentable(explain_missing_role(pods), 1000)
+    warning = latest_warning(events)
+    assert_presentable(warning, 1500)
+    claim = find_unbound_claim(claims)
+    assert_presentable(explain_claim(claim or {}, warning), 2500)
 
 
 @examples(80)

@@ -3,7 +3,8 @@
 import pytest
 
 from projects.domain.states import Reason
-from provisioning.decisions.readiness import State, explain_pod, judge_cluster, judge_sandbox
+from provisioning.decisions.pods import explain_pod
+from provisioning.decisions.readiness import State, judge_cluster, judge_sandbox
 
 
 def cluster(phase=None, *, generation=2, observed=2, conditions=(), **metadata):
@@ -97,19 +98,5 @@ def test_quoted_messages_end_with_one_full_stop(message):
     condition = {"type": "ReplicasReady", "status": "False", "message": message}
     judged = judge_cluster({"status": {"phase": "Failed", "conditions": [condition]}})
     assert judged.message.endswith("3 Insufficient memory.")
-    waiting = {"state": {"waiting": {"reason": "Unschedulable", "message": message}}}
-    assert explain_pod({"status": {"containerStatuses": [waiting]}}) == "Unschedulable: 3 Insufficient memory."
-
-
-def test_pod_is_explained_with_the_kubelets_message():
-    pod = {
-        "status": {
-            "containerStatuses": [
-                {"state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}},
-            ]
-        }
-    }
-    assert explain_pod(pod) == "ImagePullBackOff: no such image."
-    unscheduled = {"type": "PodScheduled", "status": "False", "message": "0/1 nodes are available"}
-    assert "0/1 nodes" in explain_pod({"status": {"conditions": [unscheduled]}})
-    assert explain_pod(None) == ""
+    waiting = {"state": {"waiting": {"reason": "CreateContainerError", "message": message}}}
+    assert explain_pod({"status": {"containerStatuses": [waiting]}}) == "CreateContainerError: 3 Insufficient memory."
