@@ -163,6 +163,15 @@ def namespace(env: environ.Env, name: str) -> str:
     return _matching(env, name, default="default", pattern=_NAMESPACE, wanted=wanted)
 
 
+def namespaces(env: environ.Env, name: str) -> list[str]:
+    """Return the variable as names of namespaces; [] if it is not set. Raises ImproperlyConfigured."""
+    found = comma_list(env, name, default=[])
+    for entry in found:
+        if not re.fullmatch(_NAMESPACE, entry):
+            raise _refuse(name, entry, "names of namespaces: up to 63 lower-case letters, digits and hyphens")
+    return found
+
+
 def quantity(env: environ.Env, name: str, *, default: str) -> str:
     """Return the variable as a Kubernetes quantity. Raises ImproperlyConfigured."""
     wanted = "a Kubernetes quantity, such as 500m, 0.5, 512Mi or 10Gi"

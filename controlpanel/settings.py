@@ -31,6 +31,7 @@ from controlpanel.environment import (
     log_level,
     mapping,
     namespace,
+    namespaces,
     object_name,
     origins,
     ports,
@@ -92,6 +93,7 @@ EMBEDDED_CLUSTER_INSTALLED = importlib.util.find_spec("devcluster") is not None
 EMBEDDED_STATE_DIR = STATE_DIR / "devcluster"
 EMBEDDED_KUBECONFIG = EMBEDDED_STATE_DIR / "kubeconfig"
 KUBE_NAMESPACE = namespace(env, "KUBE_NAMESPACE")
+ALLOWED_NAMESPACES = namespaces(env, "ALLOWED_NAMESPACES")
 KUBE_REQUEST_TIMEOUT_S = seconds(env, "KUBE_REQUEST_TIMEOUT_S", default=8.0)
 # A pass waits for the plugin, so the limit is well below the timeout of a task.
 KUBE_LOGIN_TIMEOUT_S = seconds(env, "KUBE_LOGIN_TIMEOUT_S", default=15.0, most=45)

@@ -39,6 +39,7 @@ class ProjectLifecycle:
     """Questions that requests, passes and pages ask about a project's stage. Base class of the Project model."""
 
     name: str
+    namespace: str
     desired_state: str
     phase: str
     reason: str

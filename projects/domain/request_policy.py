@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from projects.domain.lifecycle import ProjectLifecycle, Stage
+from projects.domain.namespaces import explain_forbidden
 from projects.domain.states import DesiredState
 
 
@@ -124,7 +125,15 @@ _WITHIN_REACH = Refusal(
 )
 
 
+def _check_namespace(project: ProjectLifecycle) -> Refusal | None:
+    """Refuse what creates or changes objects in a namespace that isn't allowed, or no longer."""
+    forbidden = "" if project.is_being_removed else explain_forbidden(project.namespace)
+    return Refusal("NamespaceNotAllowed", f"{{name}}: {forbidden} Press Delete to delete it.") if forbidden else None
+
+
 def _check_credentials(project: ProjectLifecycle) -> Refusal | None:
+    if refusal := _check_namespace(project):
+        return refusal
     return None if project.database is not None and project.database.has_credentials else _NO_CREDENTIALS
 
 
@@ -133,6 +142,8 @@ def _check_verifiable(project: ProjectLifecycle) -> Refusal | None:
 
 
 def _check_replaced(project: ProjectLifecycle) -> Refusal | None:
+    if refusal := _check_namespace(project):
+        return refusal
     return None if project.database is not None and project.database.has_replaced_secret else _SECRET_IN_ORDER
 
 
@@ -168,6 +179,7 @@ POLICY: Mapping[Request, Rule] = {
             Stage.DELETED: _NAME_NOT_REUSABLE,
             Stage.FORGOTTEN: _NAME_NOT_REUSABLE,
         },
+        check=_check_namespace,
         desired=DesiredState.RUNNING,
     ),
     Request.RETRY: Rule(
@@ -177,6 +189,7 @@ POLICY: Mapping[Request, Rule] = {
             Stage.DELETED: _NAME_NOT_REUSABLE,
             Stage.FORGOTTEN: _NAME_NOT_REUSABLE,
         },
+        check=_check_namespace,
     ),
     Request.CANCEL: Rule(
         accepted=(Stage.PROVISIONING, Stage.CANCELLING),
@@ -198,6 +211,7 @@ POLICY: Mapping[Request, Rule] = {
             Stage.DELETED: _ADOPT_FOR_ANOTHER,
             Stage.FORGOTTEN: _ADOPT_FOR_ANOTHER,
         },
+        check=_check_namespace,
         desired=DesiredState.RUNNING,
     ),
     Request.ROTATE_PASSWORD: Rule(

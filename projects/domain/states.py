@@ -73,6 +73,7 @@ class Reason(models.TextChoices):
     KUBEBLOCKS_MISSING = "KubeBlocksMissing", "KubeBlocks missing"
     NAMESPACE_MISSING = "NamespaceMissing"
     NAMESPACE_TERMINATING = "NamespaceTerminating"
+    NAMESPACE_NOT_ALLOWED = "NamespaceNotAllowed"
     INTERNAL_ERROR = "InternalError"
     KEY_MISSING = "EncryptionKeyMissing"
     PASSWORD_NOT_CHANGED = "PasswordNotChanged"  # noqa: S105 - a reason, not a password  # nosec B105
@@ -103,6 +104,7 @@ class Reason(models.TextChoices):
             {
                 cls.NAMESPACE_MISSING,
                 cls.NAMESPACE_TERMINATING,
+                cls.NAMESPACE_NOT_ALLOWED,
                 cls.QUOTA_EXCEEDED,
                 cls.ADMISSION_DENIED,
                 cls.WEBHOOK_FAILED,

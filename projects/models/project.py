@@ -15,6 +15,7 @@ from projects.confidential.encrypted_fields import EncryptedText, EncryptedTextF
 from projects.domain import naming, permissions
 from projects.domain.connection import ENVIRONMENT_NAMES
 from projects.domain.lifecycle import ProjectLifecycle
+from projects.domain.namespaces import allowed_namespaces, explain_forbidden
 from projects.domain.progress import ReachedStep, reached_steps
 from projects.domain.states import DesiredState, DriftPolicy, Phase, Reason
 from projects.models.observation import Observation
@@ -29,6 +30,11 @@ class ProjectQuerySet(models.QuerySet["Project"]):
     def present(self) -> "ProjectQuerySet":
         """Return projects that aren't deleted. Rows of deleted projects are kept, so that their names aren't reused."""
         return self.exclude(phase=Phase.DELETED)
+
+    def forbidden_namespaces(self) -> list[str]:
+        """Return the namespaces of projects that aren't deleted in which nothing may be provisioned, sorted."""
+        used = self.present().exclude(namespace__in=("", *allowed_namespaces())).order_by()
+        return sorted(set(used.values_list("namespace", flat=True)))
 
     def visible_to(self, user: permissions.Person) -> "ProjectQuerySet":
         """Return the projects that the user may see: see `permissions.visible`."""
@@ -148,6 +154,10 @@ class Project(ProjectLifecycle, Observation):
                 raise ValidationError({"name": taken.explain_taken(self.name)})
         if not self.namespace:
             self.namespace = settings.KUBE_NAMESPACE
+        forbidden = explain_forbidden(self.namespace)
+        # A project that is already there can still be edited.
+        if forbidden and not Project.objects.filter(pk=self.pk, namespace=self.namespace).exists():
+            raise ValidationError({"namespace": forbidden})
 
     def explain_taken(self, name: str) -> str:
         """Return why `name` conflicts with this project."""

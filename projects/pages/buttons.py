@@ -39,7 +39,7 @@ def available_buttons(project: Project, user: Person) -> list[Button]:
     is_on_time = is_progressing(project, timezone.now())
     if may(user, "provision_project", project):
         if project.desired_state == DesiredState.RUNNING and project.phase == Phase.RUNNING:
-            buttons.append(CHECK)
+            buttons += [CHECK] if is_allowed(Request.PROVISION, project) else []
         elif project.reason == Reason.ADOPTION_NEEDED and may_adopt(user) and is_allowed(Request.PROVISION, project):
             buttons += [ADOPT, RETRY]
         elif is_allowed(Request.RETRY, project):

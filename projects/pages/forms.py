@@ -17,6 +17,7 @@ from unfold.widgets import (
 from projects.confidential.encrypted_fields import EncryptedText
 from projects.domain import naming
 from projects.domain.limits import MAX_VARIABLE_BYTES, MAX_VARIABLES_BYTES
+from projects.domain.namespaces import allowed_namespaces
 from projects.models import Project, ProjectVariable
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ else:
 
 NAME_HELP = "Up to 60 letters, digits, spaces, hyphens, underscores and dots. The name can't be changed later."
 ENTER_AGAIN = "Enter the value again. Values aren't kept when a form has errors."
-NAMESPACE_HELP = "Kubernetes namespace for the project's objects. Leave empty for the default."
 
 
 class ProjectNameField(forms.CharField):
@@ -49,6 +49,15 @@ class ProjectNameField(forms.CharField):
             raise ValidationError(str(error), code="invalid_name") from None
 
 
+def _describe_namespaces(form: forms.BaseForm) -> None:
+    """Say in the help of the field `namespace`, if the form has one, which namespaces are allowed."""
+    if "namespace" in form.fields:
+        form.fields["namespace"].help_text = (
+            "Kubernetes namespace for the project's objects. Leave empty for the default. Allowed: "
+            f"{', '.join(allowed_namespaces())}."
+        )
+
+
 class ProjectAdminForm(ProjectModelForm):
     """The admin's form. An empty namespace becomes KUBE_NAMESPACE."""
 
@@ -57,7 +66,10 @@ class ProjectAdminForm(ProjectModelForm):
         fields = ("name", "owner", "description", "namespace", "template", "drift_policy", "default_database_allowed")
         field_classes = {"name": ProjectNameField}
         widgets = {"description": UnfoldAdminTextareaWidget(attrs={"rows": 3})}
-        help_texts = {"namespace": NAMESPACE_HELP}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        _describe_namespaces(self)
 
 
 class AddProjectForm(ProjectModelForm):
@@ -75,11 +87,11 @@ class AddProjectForm(ProjectModelForm):
         }
         help_texts = {
             "description": "What the project is for. Optional.",
-            "namespace": NAMESPACE_HELP,
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        _describe_namespaces(self)
         template = self.fields["template"]
         if isinstance(template, forms.ModelChoiceField):
             template.empty_label = "Default template"

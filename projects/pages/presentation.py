@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from projects.domain.permissions import Person, may, may_delete_adopted
 from projects.domain.progress import ReachedStep
+from projects.domain.request_policy import Request, find_refusal
 from projects.domain.states import CredentialsSource, DesiredState, Level, Origin, Phase, Reason
 from projects.models import DatabaseCluster, Event, Project, Sandbox
 
@@ -95,6 +96,8 @@ def next_action(project: Project, user: Person) -> NextAction | None:
     """Return what the user can do about the project, or who else can; None where the status says it all."""
     needs_person = project.reason in Reason.needs_person()
     may_provision = may(user, "provision_project", project)
+    if (refusal := find_refusal(Request.PROVISION, project)) and refusal.reason == Reason.NAMESPACE_NOT_ALLOWED:
+        return NextAction("delete", refusal.message)
     match project.phase:
         case Phase.WAITING | Phase.CREATING if is_progressing(project, timezone.now()) and _may_recover(project):
             return NextAction("none", "Waiting in case it recovers. This page updates automatically.")

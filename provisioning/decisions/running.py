@@ -48,11 +48,21 @@ def decide(desired: Desired, observed: Observed, now: datetime) -> Decision:
             )
             return Decision(None, status, Requeue.NEVER)
         case DesiredState.RUNNING:
-            return _decide_running(desired, observed, now)
+            return _hold_back(desired, _decide_running(desired, observed, now))
         case DesiredState.DELETED:
             return decide_removal(desired, observed, now)
         case _:
             assert_never(desired.state)
+
+
+def _hold_back(desired: Desired, decision: Decision) -> Decision:
+    """Keep the objects of a project as they are where nothing may be created or changed."""
+    if not desired.forbidden or decision.action in (None, Action.CAPTURE_CREDENTIALS):
+        return decision
+    message = (
+        f"{desired.forbidden} The project's objects are kept as they are. Delete the project, or allow the namespace."
+    )
+    return Decision(None, Status(Phase.FAILED, Reason.NAMESPACE_NOT_ALLOWED, message), Requeue.FAILED)
 
 
 # --- running ---------------------------------------------------------------------------------------------------

@@ -114,14 +114,16 @@ class DriftResponse:
 class Desired:
     """One project's intent, rows and settings.
 
-    `is_new_intent`: no pass has carried out the last request. `may_replace`: that request included a database, so a
-    Cluster that is gone may be replaced. `is_cancelled`: what a request created is to be removed. `is_ended`: no
-    deletion or cancellation is in progress.
+    `forbidden`: why nothing may be created or changed in the project's namespace; "" if it may. `is_new_intent`: no
+    pass has carried out the last request. `may_replace`: that request included a database, so a Cluster that is gone
+    may be replaced. `is_cancelled`: what a request created is to be removed. `is_ended`: no deletion or cancellation is
+    in progress.
     """
 
     uid: str
     state: DesiredState
     timeout_s: int
+    forbidden: str = ""
     is_new_intent: bool = False
     may_replace: bool = False
     database: DesiredDatabase | None = None

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
+from projects.domain.namespaces import allowed_namespaces
 from projects.domain.states import DesiredState, Phase, Reason
 from projects.models import DatabaseCluster, FoundCluster, Inventory, Orphan, Project, Sandbox
 from projects.services.inventory import request_inventory
@@ -164,9 +164,9 @@ def take_inventory(now: datetime) -> None:
 
 
 def watched_namespaces() -> list[str]:
-    """Return the namespaces of existing projects and that of new projects."""
+    """Return the namespaces of existing projects and those that new ones may be in."""
     present = Project.objects.present().order_by().values_list("namespace", flat=True).distinct()
-    return sorted({*present, settings.KUBE_NAMESPACE} - {""})
+    return sorted({*present, *allowed_namespaces()} - {""})
 
 
 def _look(now: datetime) -> str:

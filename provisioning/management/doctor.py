@@ -14,6 +14,7 @@ from projects.confidential import keyring
 from projects.confidential.encrypted_fields import UndecryptableValueError, decrypt, encrypt
 from projects.confidential.key_files import read_encryption_keys
 from projects.confidential.redaction import one_line
+from projects.domain.namespaces import allowed_namespaces
 from projects.models import Project
 from projects.services.key_rotation import count_readable_secrets
 from provisioning import heartbeats
@@ -41,6 +42,7 @@ def examine() -> Iterator[Finding]:
     if database.verdict is not Verdict.FAILED:
         yield from _examine_groups()
         yield _examine_stored_secrets()
+        yield from _examine_namespaces_in_use()
         yield from _examine_processes()
     if settings.PANEL_COMPONENT == "web":
         elsewhere = "not examined, because the web server makes no request to it. Run doctor in a Pod of the queue."
@@ -182,11 +184,22 @@ def _examine_permissions(kube: Kube, cluster: Kind) -> Finding:
         for verb in sorted(verbs)
     ]
     account = f"The {settings.PANEL_COMPONENT}'s account" if settings.PANEL_COMPONENT else "The panel's account"
-    missing = [f"{verb} {kind.plural}" for verb, kind in needed if not kube.may(verb, kind, settings.KUBE_NAMESPACE)]
-    if missing:
-        return failed(
-            "permissions",
-            f"{account} can't {', '.join(missing)} in namespace {settings.KUBE_NAMESPACE}. Add these permissions to "
-            "its Role.",
+    missing = {
+        namespace: [f"{verb} {kind.plural}" for verb, kind in needed if not kube.may(verb, kind, namespace)]
+        for namespace in allowed_namespaces()
+    }
+    if any(missing.values()):
+        lacking = "; ".join(f"{', '.join(of)} in namespace {namespace}" for namespace, of in missing.items() if of)
+        remedy = "Add these permissions to its Role there, or remove the namespace from ALLOWED_NAMESPACES."
+        return failed("permissions", f"{account} can't {lacking}. {remedy}")
+    return ok("permissions", f"{account} has all {len(needed)} permissions that it uses in {', '.join(missing)}.")
+
+
+def _examine_namespaces_in_use() -> Iterator[Finding]:
+    """Name the namespaces in which projects are and no longer may be."""
+    if namespaces := Project.objects.forbidden_namespaces():
+        yield warning(
+            "namespaces",
+            f"Projects are in namespaces that are not allowed: {', '.join(namespaces)}. They can be looked at and "
+            "deleted, and nothing is provisioned there. Add the namespaces to ALLOWED_NAMESPACES to keep them.",
         )
-    return ok("permissions", f"{account} has all {len(needed)} permissions that it uses.")

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from django.conf import settings
 
+from projects.domain.namespaces import explain_forbidden
 from projects.domain.states import CredentialsSource, DesiredState, Origin, Reason, ReplacementChoice
 from projects.models import DatabaseCluster, Sandbox
 from provisioning.decisions.types import Desired, DesiredDatabase, DesiredSandbox
@@ -19,6 +20,7 @@ def build_desired(context: PassContext, now: datetime) -> Desired:
         uid=str(project.uid),
         state=DesiredState(project.desired_state),
         timeout_s=settings.READY_TIMEOUT_S,
+        forbidden=explain_forbidden(project.namespace),
         is_new_intent=project.observed_generation < project.wanted_generation,
         may_replace=project.observed_generation < project.asked_generation,
         database=_build_database(database) if database else None,

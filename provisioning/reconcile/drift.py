@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 
 from projects.domain.connection import Connection
+from projects.domain.namespaces import explain_forbidden
 from projects.domain.states import CredentialsSource, DriftPolicy, Level, Phase, Reason
 from projects.models import DatabaseCluster, LastAppliedManifest, Project, Sandbox
 from provisioning.decisions.types import DriftResponse
@@ -35,6 +36,8 @@ _CONTESTED_FOR = timedelta(hours=1)
 def choose_drift_response(project: Project, found: Sequence[Difference], now: datetime) -> DriftResponse:
     """Return how to respond to drift: by the project's policy, else by the panel's, unless the drift is contested."""
     policy = DriftPolicy(project.drift_policy or settings.DRIFT_POLICY)
+    if explain_forbidden(project.namespace):
+        return DriftResponse(reverts=False)
     if policy is DriftPolicy.REPORT or not found:
         return DriftResponse(reverts=policy is DriftPolicy.MEND)
     lately = project.events.filter(reason=REVERTED, by_panel=True, at__gte=now - _CONTESTED_FOR).count()

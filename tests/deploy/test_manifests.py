@@ -272,6 +272,22 @@ def test_single_account_needs_both_roles():
     assert needed_permissions(cluster_kind(CLUSTER_V1), "web") == {}
 
 
+def test_roles_of_a_further_namespace_differ_in_the_namespace_only(repository):
+    text = (repository / "deploy/base/role.yaml").read_text()
+    assert (
+        "sed 's/namespace: databases/namespace: team-a/' deploy/base/role.yaml"
+        in (repository / "docs/deploy.md").read_text()
+    )
+    for base, further in zip(
+        yaml.safe_load_all(text),
+        yaml.safe_load_all(text.replace("namespace: databases", "namespace: team-a")),
+        strict=True,
+    ):
+        assert further["metadata"].pop("namespace") == "team-a"
+        assert base["metadata"].pop("namespace") == "databases"
+        assert further == base
+
+
 def test_roles_have_no_wildcard_and_no_cluster_scope():
     assert not any("*" in grant for component in ("queue", "watcher") for grant in granted(component))
     assert not [item for item in BASE if item["kind"] in ("ClusterRole", "ClusterRoleBinding")]

@@ -36,4 +36,7 @@ class Command(PanelCommand):
             self.stdout.write(f"Would import {rows}. Nothing was changed.")
             return
         record_bulk_action(Project, "StateImported", "state", f"Imported {rows}.")
+        if namespaces := Project.objects.forbidden_namespaces():
+            names = ", ".join(namespaces)
+            self.say(f"ALLOWED_NAMESPACES doesn't allow {names}: nothing is provisioned or changed there.")
         self.stdout.write(f"Imported {rows}. Start the panel. Users have to log in again.")

@@ -70,6 +70,7 @@ TAKEN = {
     "KUBECONFIG": ("$HOME/.kube/config", ("KUBECONFIG", "$HOME/.kube/config")),
     "KUBE_CONTEXT": ("$USER@here", ("KUBE_CONTEXT", "$USER@here")),
     "KUBE_LOGIN_TIMEOUT_S": ("2.5", ("KUBE_LOGIN_TIMEOUT_S", 2.5)),
+    "ALLOWED_NAMESPACES": ("team-a , team-b", ("ALLOWED_NAMESPACES", ["team-a", "team-b"])),
     "KUBE_NAMESPACE": ("databases", ("KUBE_NAMESPACE", "databases")),
     "KUBE_REQUEST_TIMEOUT_S": ("20", ("KUBE_REQUEST_TIMEOUT_S", 20.0)),
     "LOGIN_ATTEMPTS": ("3", ("AXES_FAILURE_LIMIT", 3)),
@@ -123,6 +124,7 @@ TAKEN = {
 WITH = {"OIDC_CLIENT_ID": {"OIDC_ISSUER": "https://login.example.com"}, "OIDC_ISSUER": {"OIDC_CLIENT_ID": "panel"}}
 # Where nothing is a value, and means what the default means: none.
 MAY_BE_EMPTY = {
+    "ALLOWED_NAMESPACES",
     "CSRF_TRUSTED_ORIGINS",
     "DATABASE_SSLROOTCERT",
     "DATABASE_STORAGE_CLASS",

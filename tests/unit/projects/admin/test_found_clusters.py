@@ -145,7 +145,8 @@ def test_existing_project_adopts():
     assert not FoundCluster.objects.exists()
 
 
-def test_new_project_adopts_in_the_namespace_of_the_cluster():
+def test_new_project_adopts_in_the_namespace_of_the_cluster(settings):
+    settings.ALLOWED_NAMESPACES = ["elsewhere"]
     cluster = found(namespace="elsewhere")
     adopt(log_in(*MAY_ADOPT, "add_project"), cluster, name="Web Shop")
     project = Project.objects.get()

@@ -265,3 +265,31 @@ def test_late_deletion_names_what_is_left():
     decision = deleted(GOING, deletion_deadline=EARLIER)
     assert (decision.project.phase, decision.project.reason) == (Phase.FAILED, Reason.DEADLINE_EXCEEDED)
     assert "Cluster pg1" in decision.project.message
+
+
+@pytest.mark.parametrize(
+    ("rows", "observed"),
+    [
+        ({"database": None}, Observed(ABSENT)),
+        ({"database": NEW}, Observed(ABSENT)),
+        ({"database": replace(APPLIED, origin=Origin.ADOPTED)}, Observed(replace(RUNNING, owner=None))),
+        ({"database": APPLIED}, Observed(ABSENT)),
+        ({"database": replace(VERIFIED, is_rotating=True)}, running()),
+        ({"database": VERIFIED}, running()),
+        ({"database": VERIFIED, "sandbox": SANDBOX}, running(sandbox=replace(UP, environment_digest="old"))),
+    ],
+)
+def test_nothing_is_created_or_changed_in_a_forbidden_namespace(rows, observed):
+    assert decide(desired(**rows), observed, NOW).action is not None
+    decision = decide(desired(**rows, forbidden="Not allowed."), observed, NOW)
+    assert decision.action is None
+    assert (decision.project.phase, decision.project.reason) == (Phase.FAILED, Reason.NAMESPACE_NOT_ALLOWED)
+    assert decision.project.message.startswith("Not allowed. ")
+
+
+def test_running_project_of_a_forbidden_namespace_is_still_observed():
+    seen = running(sandbox=UP)
+    decision = decide(desired(VERIFIED, SANDBOX, forbidden="Not allowed."), seen, NOW)
+    assert (decision.action, decision.project.phase) == (None, Phase.RUNNING)
+    credentials = running(ObservedCredentials.CHANGED, sandbox=UP)
+    assert decide(desired(VERIFIED, SANDBOX, forbidden="x"), credentials, NOW).action is Action.CAPTURE_CREDENTIALS

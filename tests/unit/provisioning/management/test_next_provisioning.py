@@ -11,6 +11,7 @@ from devcluster.cluster import build_kubeconfig
 from provisioning.kube.client import connect
 from provisioning.management.doctor import examine
 from provisioning.management.findings import Verdict
+from tests.factories import ProjectFactory
 from tests.support.api_server import ADMIN_TOKEN, NOBODY_TOKEN, running
 from tests.support.commands import run
 from tests.unit.provisioning.kube.tls_servers import api_server
@@ -184,6 +185,27 @@ def test_unreadable_requirement_is_reported(api, tmp_path, use_cluster):
         assert "may not list" in findings[subject].message
     assert findings["namespace"].verdict is Verdict.FAILED
     assert "would be refused" in findings["namespace"].message
+
+
+def test_each_allowed_namespace_without_permissions_is_named(api, tmp_path, use_cluster, settings):
+    settings.ALLOWED_NAMESPACES = ["team-a"]
+    assert found()["permissions"].message.endswith("permissions that it uses in default, team-a.")
+    kubeconfig = tmp_path / "nobody"
+    kubeconfig.write_text(build_kubeconfig(api.access.url, NOBODY_TOKEN))
+    use_cluster(kubeconfig)
+    permissions = found()["permissions"]
+    assert permissions.verdict is Verdict.FAILED
+    for namespace in ("default", "team-a"):
+        assert f"in namespace {namespace}" in permissions.message
+
+
+def test_projects_in_a_namespace_that_is_not_allowed_are_reported(api):
+    assert "namespaces" not in found()
+    ProjectFactory.create(namespace="former")
+    ProjectFactory.create(namespace="gone", deleted=True)
+    finding = found()["namespaces"]
+    assert finding.verdict is Verdict.WARNING
+    assert "not allowed: former. They" in finding.message
 
 
 @pytest.mark.parametrize(
