@@ -9,7 +9,8 @@ from typing import Any
 from bench.api import CLUSTERS, STATEFULSETS, Api, FirstSeen
 from bench.figures import Result, percentile
 from bench.processes import Backend, BenchError, Cluster, Panel
-from devcluster.controllers.kubeblocks_states import Observed, build_status, decide
+from devcluster.controllers.kubeblocks.states import Observed, decide
+from devcluster.controllers.kubeblocks.status import next_status
 from devcluster.controllers.scenarios import DEFAULT, NEVER
 
 _WRITERS = 4
@@ -26,10 +27,14 @@ class _Moments:
 
 
 def _running_status(cluster: dict[str, Any]) -> dict[str, Any]:
-    """Return the status that the KubeBlocks stand-in writes for a running database."""
+    """Return the status that the KubeBlocks stand-in writes when a database that is being created is running."""
     seen = {"apiVersion": "apps.kubeblocks.io/v1", "kind": "Cluster", **cluster}
     decision = decide(seen, Observed(1.0, "answering", 0.0, NEVER), DEFAULT)
-    return build_status(seen, decision, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    status = next_status(seen, decision, now, first_generation=1)
+    if status is None or status["phase"] != "Running":
+        raise BenchError(f"The Cluster {cluster['metadata']['name']} is not being created.")
+    return status
 
 
 def _write_all(api: Api, clusters: list[dict[str, Any]], spread_s: float) -> dict[str, float]:

@@ -32,7 +32,7 @@ from devcluster.apiserver.http.faults import Faults
 from devcluster.apiserver.http.server import ApiServer, KubeblocksVersion
 from devcluster.client.client import CONFIG_MAPS, Connection, KubeClient, NotFoundError
 from devcluster.client.local import LocalClient
-from devcluster.controllers.kubeblocks import Timing
+from devcluster.controllers.kubeblocks.operator import Timing
 from devcluster.controllers.scenarios import CONFIG_MAP, NAMESPACE, Scenario
 from devcluster.node.ports import LOOPBACK, is_free
 from devcluster.stand_ins import STAND_INS, StandInOptions, run_stand_ins

@@ -53,6 +53,8 @@ SERVICES = Resource("", "v1", "services", "Service")
 CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap")
 CLAIMS = Resource("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim")
 NODES = Resource("", "v1", "nodes", "Node", namespaced=False)
+EVENTS = Resource("", "v1", "events", "Event")
+STORAGE_CLASSES = Resource("storage.k8s.io", "v1", "storageclasses", "StorageClass", namespaced=False)
 LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 STATEFUL_SETS = Resource("apps", "v1", "statefulsets", "StatefulSet")
 ENDPOINT_SLICES = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
@@ -212,6 +214,13 @@ class KubeClient:
     async def patch_status(self, resource: Resource, name: str, namespace: str | None, status: Object) -> Object:
         """Merge `status` into the status of the object. None removes a key."""
         return await self.merge_patch(resource, name, namespace, {"status": status}, subresource="status")
+
+    async def replace_status(self, resource: Resource, name: str, namespace: str | None, status: Object) -> Object:
+        """Replace the whole status of the object."""
+        steps = [{"op": "add", "path": "/status", "value": status}]
+        return await self.request(
+            "PATCH", resource.path(namespace, name, "status"), body=steps, content_type=JSON_PATCH
+        )
 
     async def delete(
         self,

@@ -34,11 +34,11 @@ STUCK_EMPTY = "empty"
 
 @dataclass(frozen=True)
 class Failure:
-    """`after_s` after its creation, the Cluster enters `phase` with a condition that has `message`."""
+    """`after_s` after its creation, the Cluster enters `phase`. `message` replaces the one of the condition Ready."""
 
     after_s: float = 0.0
     phase: Literal["Failed", "Abnormal"] = "Failed"
-    message: str = "The pods of component postgresql are not ready: back-off restarting failed container."
+    message: str = ""
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,7 @@ class _Instance:
     folder: Path
     port: int
     password: str
+    is_known: bool = False
     child: Child | None = None
     is_answering: bool = False
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -66,7 +67,7 @@ class _Instance:
     def save(self) -> None:
         path = self.folder / "instance.json"
         path.touch(mode=0o600)
-        path.write_text(json.dumps({"port": self.port, "password": self.password}))
+        path.write_text(json.dumps({"port": self.port, "password": self.password, "is_known": self.is_known}))
 
 
 class PostgresServers:
@@ -135,8 +136,19 @@ class PostgresServers:
         return self._instance(name).port
 
     def password_of(self, name: str) -> str:
-        """Return the password of the instance. Adds the instance if it is unknown."""
+        """Return the password with which the data of the instance is made. Adds the instance if it is unknown."""
         return self._instance(name).password
+
+    def is_known(self, name: str) -> bool:
+        """Return whether a Secret has been given the password of the instance."""
+        return self._instance(name).is_known
+
+    def make_known(self, name: str, *, is_known: bool = True) -> None:
+        """Note whether a Secret has the password of the instance, over restarts of the cluster."""
+        instance = self._instance(name)
+        if instance.is_known != is_known:
+            instance.is_known = is_known
+            instance.save()
 
     def is_answering(self, name: str) -> bool:
         """Return whether the server accepts connections."""
@@ -156,18 +168,19 @@ class PostgresServers:
         folder.mkdir(mode=0o711, exist_ok=True)
         try:
             saved = json.loads((folder / "instance.json").read_text())
-            return _Instance(name, folder, int(saved["port"]), str(saved["password"]))
+            return _Instance(name, folder, int(saved["port"]), str(saved["password"]), bool(saved.get("is_known")))
         except (OSError, ValueError, KeyError):
-            instance = _Instance(name, folder, self._free_port(), _new_password())
+            instance = _Instance(name, folder, self._free_port(), new_password())
             instance.save()
             return instance
 
     def _free_port(self) -> int:
         return choose_port(PORTS, {instance.port for instance in self._instances.values()})
 
-    async def ensure_running(self, name: str) -> None:
+    async def ensure_running(self, name: str, password: str = "") -> None:
         """Create the data of the instance if necessary, start it, and wait until it accepts connections.
 
+        New data gets `password` ("": the one of the instance). Data that exists keeps its own.
         Raises PostgresUnavailableError or OSError, with the end of its log, if it does not start.
         """
         instance = self._instance(name)
@@ -175,6 +188,9 @@ class PostgresServers:
             if self.is_answering(name):
                 return
             async with self._starts:
+                if password and password != instance.password and not instance.data.exists():
+                    instance.password = password
+                    instance.save()
                 await asyncio.to_thread(self._ensure_data, instance)
                 await self._start(instance)
 
@@ -292,13 +308,11 @@ def _says_ready(data: Path) -> bool:
     return len(lines) >= 8 and lines[7].strip() == "ready"
 
 
-def _new_password() -> str:
-    """Return a password of sixteen letters and digits, with at least one of each kind, as KubeBlocks' addon does."""
-    alphabet = string.ascii_letters + string.digits
-    while True:
-        password = "".join(secrets.choice(alphabet) for _ in range(16))
-        if any(c.isdigit() for c in password) and any(c.islower() for c in password) and password != password.lower():
-            return password
+def new_password() -> str:
+    """Return a password of ten characters, five of them digits, without symbols, as KubeBlocks' addon does."""
+    digits = [secrets.choice(string.digits) for _ in range(5)]
+    letters = [secrets.choice(string.ascii_letters) for _ in range(5)]
+    return "".join(sorted(digits + letters, key=lambda _: secrets.randbits(32)))
 
 
 def _scram_verifier(password: str, iterations: int = 4096) -> str:

@@ -120,8 +120,9 @@ def change_password(url: str, new: str) -> None:
 
 
 def account_secret(database: str) -> str:
-    found = connect().list_objects(SECRET, "default", labels=f"app.kubernetes.io/instance={database}")
-    return str(found[0]["metadata"]["name"])
+    labels = f"app.kubernetes.io/instance={database},apps.kubeblocks.io/system-account=postgres"
+    (found,) = connect().list_objects(SECRET, "default", labels=labels)
+    return str(found["metadata"]["name"])
 
 
 def reveal(panel: Panel) -> str:

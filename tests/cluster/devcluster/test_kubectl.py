@@ -106,7 +106,7 @@ def test_describe_shows_status_and_conditions(kubectl):
     kubectl("wait", "--for=condition=Ready", "cluster/described", "--timeout=30s")
     text = kubectl("describe", "cluster", "described")
     assert "Phase:                Running" in text
-    assert "AllReplicasReady" in text
+    assert "cluster described is ready" in text
 
 
 def test_edit_changes_a_field(kubectl):

@@ -13,7 +13,7 @@ from typing import Protocol
 from devcluster.apiserver.http.server import KubeblocksVersion
 from devcluster.client.client import CONFIG_MAPS, Connection, KubeClient, NotFoundError
 from devcluster.cluster import EmbeddedCluster, Options
-from devcluster.controllers.kubeblocks import Timing
+from devcluster.controllers.kubeblocks.operator import Timing
 from devcluster.controllers.scenarios import CONFIG_MAP, NAMESPACE, Scenario
 from devcluster.stand_ins import StandInOptions, run_stand_ins
 from tests.contract.controlplane import ControlPlane

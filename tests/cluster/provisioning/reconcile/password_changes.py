@@ -36,9 +36,9 @@ def connects(url: str) -> bool:
 
 
 def secret_of(project: Project) -> Object:
-    """KubeBlocks' Secret."""
-    labels = f"app.kubernetes.io/instance={project.database.name},app.kubernetes.io/managed-by=kubeblocks"
-    (secret,) = connect().list_objects(SECRET, "default", labels=labels)
+    """KubeBlocks' Secret of the superuser."""
+    secret = connect().get_or_none(SECRET, "default", f"{project.database.name}-postgresql-account-postgres")
+    assert secret is not None
     return secret
 
 

@@ -74,7 +74,7 @@ def test_cluster_of_the_same_name_is_adopted(unique_name):
         in run("provision", unique_name, "--dry-run").out
     )
     assert not Project.objects.exists()
-    assert not connect().get_or_none(CLUSTERS, "default", unique_name)["metadata"].get("labels")
+    assert PROJECT_ID_LABEL not in connect().get_or_none(CLUSTERS, "default", unique_name)["metadata"]["labels"]
     connect().delete(CLUSTERS, "default", unique_name)
 
 
@@ -129,7 +129,7 @@ def test_adoption_is_planned(unique_name):
     missing = run("adopt", unique_name, "--cluster", "no-such", "--dry-run")
     assert (missing.code, "There is no cluster no-such" in missing.err) == (1, True)
     assert not Project.objects.filter(name=unique_name).exists()
-    assert not connect().get_or_none(CLUSTERS, "default", name)["metadata"].get("labels")
+    assert PROJECT_ID_LABEL not in connect().get_or_none(CLUSTERS, "default", name)["metadata"]["labels"]
     connect().delete(CLUSTERS, "default", name)
 
 

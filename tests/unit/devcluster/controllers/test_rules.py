@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from devcluster.controllers.kubeblocks_objects import build_secret, build_services
-from devcluster.controllers.kubeblocks_states import Observed, build_status, decide
+from devcluster.controllers.kubeblocks.objects import Owners, build_secret, build_service
+from devcluster.controllers.kubeblocks.states import Observed, decide, refusal_of
+from devcluster.controllers.kubeblocks.status import next_status
 from devcluster.controllers.scenarios import DEFAULT, NEVER, Failure, Scenario, Scenarios, parse_scenario
 from devcluster.node.pod_environment import MissingSourceError, expand, resolve_environment
 from tests.support.standin_api import cluster_spec
@@ -37,9 +38,15 @@ STOPPED = {"component": {"stop": True}}
         (a_cluster("Creating"), seen(60, "starting"), DEFAULT, "Creating"),
         (a_cluster("Creating"), seen(60, "failed", server_error="no disk"), DEFAULT, "Creating"),
         (a_cluster("Running"), seen(60, "starting", down_s=1), DEFAULT, "Running"),
-        (a_cluster("Running"), seen(60, "starting", down_s=3), DEFAULT, "Failed"),
+        (a_cluster("Running"), seen(60, "starting", down_s=3), DEFAULT, "Updating"),
+        (a_cluster("Running"), seen(60, "failed", down_s=3, server_error="no disk"), DEFAULT, "Updating"),
+        (a_cluster("Running"), seen(60, "failed", down_s=11, server_error="no disk"), DEFAULT, "Failed"),
+        (a_cluster("Creating"), seen(60, "failed", down_s=11, server_error="no disk"), DEFAULT, "Failed"),
+        (a_cluster("Creating"), seen(60, is_bound=False), DEFAULT, "Creating"),
+        (a_cluster("Creating", component={"replicas": 0}), seen(60), DEFAULT, "Creating"),
         (a_cluster("Failed"), seen(60), DEFAULT, "Running"),
         (a_cluster("Running"), seen(60, is_updating=True), DEFAULT, "Updating"),
+        (a_cluster("Creating"), seen(60, is_updating=True), DEFAULT, "Running"),
         (a_cluster("Running", **STOPPED), seen(60), DEFAULT, "Stopping"),
         (a_cluster("Stopping", **STOPPED), seen(60, "absent"), DEFAULT, "Stopped"),
         (a_cluster("Stopped"), seen(60, "starting"), DEFAULT, "Updating"),
@@ -66,17 +73,72 @@ def test_time_of_the_next_change_is_known(age_s, scenario, again_s):
     assert decided == (None if again_s is None else pytest.approx(again_s, abs=0.01))
 
 
+def statuses(cluster: dict[str, Any], observed: Observed, scenario: Scenario = DEFAULT, day: int = 1) -> list[Any]:
+    """Write every status that is to be written; return them."""
+    written = []
+    while status := next_status(
+        cluster, decide(cluster, observed, scenario), f"2026-01-{day:02}T00:00:00Z", first_generation=1
+    ):
+        cluster["status"] = status
+        written.append(status)
+        assert len(written) < 12, "it never ends"
+    return written
+
+
 def test_conditions_keep_the_time_of_their_last_transition():
-    cluster = a_cluster("Creating")
-    cluster["status"] = build_status(cluster, decide(cluster, seen(1), DEFAULT), "2026-01-01T00:00:00Z")
-    status = build_status(cluster, decide(cluster, seen(5), DEFAULT), "2026-01-02T00:00:00Z")
-    times = {condition["type"]: condition["lastTransitionTime"][:10] for condition in status["conditions"]}
-    assert times == {
-        "ProvisioningStarted": "2026-01-01",
-        "ApplyResources": "2026-01-01",
-        "ReplicasReady": "2026-01-02",
-        "Ready": "2026-01-02",
-    }
+    cluster = a_cluster()
+    statuses(cluster, seen(1))
+    statuses(cluster, seen(5), day=2)
+    times = {one["type"]: one["lastTransitionTime"][:10] for one in cluster["status"]["conditions"]}
+    assert times == {"ProvisioningStarted": "2026-01-01", "ApplyResources": "2026-01-01", "Ready": "2026-01-02"}
+
+
+def test_ready_stays_until_a_component_fails():
+    cluster = a_cluster()
+
+    def ready(observed: Observed, scenario: Scenario = DEFAULT) -> str:
+        statuses(cluster, observed, scenario)
+        conditions = {one["type"]: str(one["status"]) for one in cluster["status"]["conditions"]}
+        return conditions["Ready"]
+
+    assert ready(seen()) == "True"
+    assert ready(seen(server="starting", down_s=3)) == "True"
+    assert ready(seen(server="failed", down_s=30)) == "False"
+    assert ready(seen(server="starting", down_s=30)) == "False"
+    assert ready(seen()) == "True"
+
+
+def test_recovery_passes_through_updating():
+    cluster = a_cluster()
+    statuses(cluster, seen(), Scenario(fail=Failure()))
+    assert cluster["status"]["phase"] == "Failed"
+    assert [status["phase"] for status in statuses(cluster, seen())] == ["Updating", "Running"]
+
+
+def test_change_of_the_spec_is_not_up_to_date_at_first():
+    cluster = a_cluster()
+    statuses(cluster, seen())
+    cluster["metadata"]["generation"] = 3
+    windows = [
+        (status["phase"], status["observedGeneration"], status["components"]["postgresql"].get("upToDate"))
+        for status in statuses(cluster, seen(is_updating=True))
+    ]
+    assert windows == [("Running", 2, None), ("Running", 3, None), ("Updating", 3, None), ("Updating", 3, True)]
+    assert [status["phase"] for status in statuses(cluster, seen())] == ["Running"]
+
+
+@pytest.mark.parametrize(
+    ("component", "refusal"),
+    [
+        ({"componentDef": "postgresql-16-1.0.2"}, ""),
+        ({"componentDef": "postgresql-16"}, ""),
+        ({"componentDef": "postgresql-15"}, '"postgresql-15" and serviceVersion "16.4.0"'),
+        ({"componentDef": "mysql", "serviceVersion": ""}, '"mysql" and serviceVersion ""'),
+    ],
+)
+def test_component_definition_has_to_match_the_version(component, refusal):
+    assert refusal in refusal_of(a_cluster(component=component))
+    assert bool(refusal_of(a_cluster(component=component))) == bool(refusal)
 
 
 def test_names_of_both_generations():
@@ -87,9 +149,9 @@ def test_names_of_both_generations():
         "componentSpecs": [{"name": "postgresql", "componentDefRef": "postgresql"}],
     }
     current["kind"] = "Cluster"
-    names = [build_secret(c, "x", "full")["metadata"]["name"] for c in (current, legacy)]
+    names = [build_secret(Owners(c), "x")["metadata"]["name"] for c in (current, legacy)]
     assert names == ["pg-postgresql-account-postgres", "pg-conn-credential"]
-    services = [build_services(c, "")[0]["metadata"]["name"] for c in (current, legacy)]
+    services = [build_service(Owners(c), "")["metadata"]["name"] for c in (current, legacy)]
     assert services == ["pg-postgresql-postgresql", "pg-postgresql"]
 
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from devcluster.client.client import KubeClient, NotFoundError, Object, Resource
-from devcluster.client.reflector import PASSING_ERRORS, Key, Reflector, Workqueue
+from devcluster.client.reflector import PASSING_ERRORS, Key, Reflector, Workqueue, key_of
 
 GROUPS = ("operations.kubeblocks.io", "apps.kubeblocks.io")
 TERMINAL = ("Succeed", "Failed", "Cancelled", "Aborted")
@@ -47,18 +47,23 @@ class OpsRequests:
         self._client = client
         self._clusters = clusters
         self._queue = Workqueue("opsrequests", self._reconcile, workers=8)
-        self._resource = Resource(GROUPS[0], "v1alpha1", "opsrequests", "OpsRequest")
+        self.resource = Resource(GROUPS[0], "v1alpha1", "opsrequests", "OpsRequest")
         self._requests: Reflector | None = None
 
     async def run(self) -> None:
         """Run until cancelled. Waits until the API server serves OpsRequests."""
         while (group := await self._served_group()) is None:
             await asyncio.sleep(2)
-        self._resource = Resource(group, "v1alpha1", "opsrequests", "OpsRequest")
-        self._requests = Reflector(self._client, self._resource, on_change=lambda key, old, new: self._queue.add(key))
+        self.resource = Resource(group, "v1alpha1", "opsrequests", "OpsRequest")
+        self._requests = Reflector(self._client, self.resource, on_change=lambda key, old, new: self._queue.add(key))
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._requests.run())
             tasks.create_task(self._queue.run())
+
+    def of(self, cluster: Key) -> list[Object]:
+        """Return the OpsRequests of a Cluster."""
+        found = self._requests or ()
+        return [item for item in found if key_of(item).namespace == cluster.namespace and _target(item) == cluster.name]
 
     async def _served_group(self) -> str | None:
         with contextlib.suppress(*PASSING_ERRORS):
@@ -74,8 +79,7 @@ class OpsRequests:
         phase = (request.get("status") or {}).get("phase") or ""
         if phase in TERMINAL:
             return None
-        spec = request.get("spec") or {}
-        name = spec.get("clusterName") or spec.get("clusterRef") or ""
+        name = _target(request)
         try:
             cluster = await self._client.get(self._clusters.resource, name, key.namespace) if name else None
         except NotFoundError:
@@ -168,8 +172,14 @@ class OpsRequests:
             }
             status["conditions"] = [*(old.get("conditions") or []), condition]
         metadata = request["metadata"]
-        await self._client.patch_status(self._resource, metadata["name"], metadata["namespace"], status)
+        await self._client.patch_status(self.resource, metadata["name"], metadata["namespace"], status)
         return None
+
+
+def _target(request: Object) -> str:
+    """Return the name of the Cluster that the request is for."""
+    spec = request.get("spec") or {}
+    return str(spec.get("clusterName") or spec.get("clusterRef") or "")
 
 
 def _component(items: list[Object], name: str) -> Object:
