@@ -52,6 +52,7 @@ class Bug:
 
 _ABSENT = "except UnreachableError:\n        return None\n    except RefusedError as error:"
 _HELD = "Project.objects.filter(pk=self.project_id, lease_token=self.token, wanted_generation=self.generation)"
+_OTHERS = "others = DatabaseCluster.objects.filter(retired_at=None, object_uid=uid).exclude(project=rows[0].project_id)"
 _BY_NAME = "kube.delete(kind, orphan.namespace, orphan.name)"
 
 BUGS = (
@@ -84,6 +85,19 @@ BUGS = (
         "a request without the permission adopts a Cluster by name",
         "tasks doubled",
         (Edit(observe._find_existing_database, "not project.adopts_by_name", "False"),),
+    ),
+    Bug(
+        "a label proves whose a Cluster is",
+        "one project's label on another's Cluster",
+        (
+            Edit(teardown._is_cluster_of, "if uid not in known and (known or not is_answer_lost):", "if False:"),
+            Edit(teardown._is_cluster_of, _OTHERS, "others = DatabaseCluster.objects.none()"),
+        ),
+    ),
+    Bug(
+        "a Cluster that another project holds is adopted",
+        "one project's label on another's Cluster",
+        (Edit(observe._find_existing_database, "taken=taken,", "taken=(),"),),
     ),
     Bug(
         "an empty password is accepted",

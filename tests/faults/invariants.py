@@ -195,7 +195,7 @@ def _nothing_is_made_up(evidence: Evidence) -> Iterator[str]:
             yield f"{project.name} says Running, and its sandbox was never ready."
         if project.phase == Phase.DELETED and project.next_pass_at is None and not _is_forgotten(project):
             for plural in evidence.objects:
-                if left := [_name(item) for item in _of(evidence, plural, project)]:
+                if left := [_name(one) for one in _of(evidence, plural, project) if not _was_left(evidence, one)]:
                     yield f"{project.name} is deleted, nobody looks again, and there is {plural}/{', '.join(left)}."
 
 

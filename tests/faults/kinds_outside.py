@@ -3,8 +3,8 @@
 import uuid
 from dataclasses import replace
 
-from projects.domain.states import Phase
-from projects.models import Project
+from projects.domain.states import Origin, Phase
+from projects.models import DatabaseCluster, Project
 from tests.faults.evidence import Keepsake
 from tests.faults.kinds import kind
 from tests.faults.operator import secret_name
@@ -80,6 +80,35 @@ def relabeled(run: Run) -> EndFault | None:
             run.api.patch("clusters", name, {"metadata": {"labels": {PROJECT_ID: owner}}})
 
     return give_back
+
+
+@kind("one project's label on another's Cluster")
+def claimed(run: Run) -> None:
+    """Someone who may write Clusters labels the Cluster of one project as another's. Its owner requests a database, or
+    the deletion of everything that has the label.
+    """
+    run.is_busy, run.ends = False, False
+    victim, thief = run.projects[:2]
+    for project in (victim, thief):
+        run.people.provision(project)
+    run.settle()
+    row = DatabaseCluster.objects.filter(project=victim, retired_at=None, origin=Origin.CREATED).first()
+    item = run.api.get("clusters", row.name) if row and row.object_uid else None
+    if row is None or item is None:
+        return
+    run.api.patch("clusters", row.name, {"metadata": {"labels": {PROJECT_ID: str(thief.uid)}}})
+    run.kept.add(Keepsake(run.namespace, row.name, row.object_uid, str(thief.uid)))
+    run.orphans.add(row.object_uid)
+    if run.rng.random() < 0.5:
+        _delete_cluster_of(run, thief)
+    request = run.people.delete if run.rng.random() < 0.6 else run.people.provision
+    _in_pass_or_now(run, lambda: request(thief))
+
+
+def _delete_cluster_of(run: Run, project: Project) -> None:
+    """The project looks for another Cluster then."""
+    if row := DatabaseCluster.objects.filter(project=project, retired_at=None).first():
+        run.api.delete("clusters", row.name)
 
 
 @kind("labels taken off a Cluster")
