@@ -15,6 +15,7 @@ from typing import Any
 from django.db import connection
 
 from projects.confidential.encrypted_fields import EncryptedText
+from projects.confidential.redaction import redact
 from projects.models import DatabaseCluster
 from projects.services.queue import enqueue_pass
 from provisioning.decisions import removal, running
@@ -98,6 +99,11 @@ BUGS = (
         "a Cluster that another project holds is adopted",
         "one project's label on another's Cluster",
         (Edit(observe._find_existing_database, "taken=taken,", "taken=(),"),),
+    ),
+    Bug(
+        "a project's variables are masked in other projects' records",
+        "a variable whose value is a word of the log",
+        (Edit(redact, "held=_held.get()", "held=None"),),
     ),
     Bug(
         "an empty password is accepted",

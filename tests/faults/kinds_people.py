@@ -2,7 +2,8 @@
 
 from functools import partial
 
-from projects.models import Project
+from projects.confidential.redaction import MASK
+from projects.models import Event, Project
 from tests.faults.kinds import kind
 from tests.faults.run import EndFault, Run
 
@@ -135,3 +136,21 @@ def password_out_of_reach(run: Run) -> None:
     run.settle()
     for project in run.projects:
         run.people.change_password(project)
+
+
+@kind("a variable whose value is a word of the log")
+def word_of_the_log(run: Run) -> None:
+    """A user gives variables the values that stand in the records of other projects, to hide them there."""
+    tenant = run.projects[0]
+    for word in ("agentruntime", "StatefulSet", "Provisioning"):
+        run.people.change_variable(tenant, word)
+        run.people.provision(tenant)
+        run.settle()
+
+    def find_masked() -> list[str]:
+        events = Event.objects.exclude(project=tenant).filter(message__contains=MASK)
+        return [
+            f"A variable of {tenant.name} masks an event of {event.project.name}: {event.message}" for event in events
+        ]
+
+    run.checks.append(find_masked)

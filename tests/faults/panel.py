@@ -21,6 +21,7 @@ from django_q.signing import SignedPackage
 from django_q.tasks import async_task
 
 from projects.confidential.encrypted_fields import EncryptedText
+from projects.confidential.redaction import redaction_scope
 from projects.domain.states import Phase
 from projects.models import Project, ProjectVariable
 from projects.services.cancellation import request_cancel
@@ -163,7 +164,6 @@ class People:
         self._rng = rng
         self.said: list[str] = []
         self.secrets: set[str] = set()
-        self._numbers = 0
 
     @property
     def buttons(self) -> list[Callable[[Project], object]]:
@@ -185,7 +185,8 @@ class People:
     def ask(self, request: Callable[..., Outcome], project: Project, **options: object) -> Outcome | None:
         """Make one request; return None if the panel's database failed (the page shows an error)."""
         try:
-            outcome = request(project, actor=self._rng.choice(["ann", "bob"]), **options)
+            with redaction_scope():
+                outcome = request(project, actor=self._rng.choice(["ann", "bob"]), **options)
         except (DatabaseError, KubeError) as error:
             self.said.append(f"Server error: {error}")
             return None
@@ -217,11 +218,11 @@ class People:
     def adopt(self, project: Project, cluster: str) -> Outcome | None:
         return self.ask(lambda project, actor: request_adopt(project, cluster, actor=actor), project)
 
-    def change_variable(self, project: Project) -> Outcome | None:
-        """Give the project another secret value, as the form does."""
-        self._numbers += 1
-        value = f"variable/{self._rng.getrandbits(64):016x}"
-        self.secrets.add(value)
+    def change_variable(self, project: Project, value: str = "") -> Outcome | None:
+        """Give the project another value, as the form does: `value`, or a secret one."""
+        if not value:
+            value = f"variable/{self._rng.getrandbits(64):016x}"
+            self.secrets.add(value)
 
         def change(project: Project, actor: str) -> Outcome:
             with transaction.atomic():
