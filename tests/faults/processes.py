@@ -9,6 +9,7 @@ import argparse
 import json
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from tests.faults.stage import Stage, await_true, staged
@@ -55,6 +56,7 @@ def _play(stage: Stage, numbers: range, names: list[str], seed: int) -> None:
     stage.cluster.faults.clear()
     _check(stage, pks)
     stage.violations += find_wrong_passwords(pks)
+    _keep_evidence(stage, before)
     for life in lives:
         request_delete(life.project, actor="bob")
     told = f"runs {numbers.start} to {numbers.stop - 1} ({', '.join(names)}), seed {seed}"
@@ -76,14 +78,11 @@ def _tell(row: Any) -> str:
 
 def _check(stage: Stage, pks: list[int]) -> None:
     """Compare these projects with the cluster. Others may still change."""
-    from tests.faults.api import Api
     from tests.faults.evidence import gather
     from tests.faults.invariants import check_settled
     from tests.faults.operator import password_of
-    from tests.support.standin_api import administrator_of
 
-    api = Api(administrator_of(stage.cluster).access, stage.cluster.server.store, "default")
-    evidence = gather(lambda plural: api.list_while_busy(plural))
+    evidence = gather(_api(stage).list_while_busy)
     evidence.projects = [project for project in evidence.projects if project.pk in pks]
     uids = {str(project.uid) for project in evidence.projects}
     for plural, items in evidence.objects.items():
@@ -100,6 +99,24 @@ def _check(stage: Stage, pks: list[int]) -> None:
     stage.violations += check_settled(evidence)
 
 
+def _api(stage: Stage) -> Any:
+    from tests.faults.api import Api
+    from tests.support.standin_api import administrator_of
+
+    return Api(administrator_of(stage.cluster).access, stage.cluster.server.store, "default")
+
+
+def _keep_evidence(stage: Stage, before: int) -> None:
+    """Keep what led to the violations after the first `before` of them."""
+    from tests.faults.evidence import PATHS
+    from tests.faults.report import keep
+
+    if stage.report is not None and len(stage.violations) > before:
+        api = _api(stage)
+        objects = [item for plural in PATHS for item in api.list_while_busy(plural)]
+        keep(stage.report, stage.violations[before:], objects, stage.said)
+
+
 def _owner(item: Any) -> str:
     label = "controlpanel.fullstackagent.io/project-id"
     return str((item["metadata"].get("labels") or {}).get(label, ""))
@@ -111,6 +128,7 @@ def _check_end(stage: Stage) -> None:
     from projects.models import Project
     from tests.faults.evidence import read_database
 
+    before = len(stage.violations)
     if not await_true(lambda: not Project.objects.exclude(phase=Phase.DELETED).exists(), _SETTLED_WITHIN_S):
         left = list(Project.objects.exclude(phase=Phase.DELETED).values_list("name", "phase", "message"))
         stage.violations.append(f"At the end, not everything is deleted: {left}")
@@ -120,6 +138,7 @@ def _check_end(stage: Stage) -> None:
     for where, text in texts.items():
         if any(password in text for password in stage.passwords):
             stage.violations.append(f"A password stands in {where}.")
+    _keep_evidence(stage, before)
 
 
 def main() -> int:
@@ -128,11 +147,13 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", action="append", metavar="KIND")
     parser.add_argument("--planted", default="", metavar="BUG", help="a bug of bugs.py: ends when it is noticed")
+    parser.add_argument("--report", type=Path, help="a file that keeps the evidence of violations")
     options = parser.parse_args()
     started_at_s = time.monotonic()
     names = options.only or [name for name in KINDS if name not in (*RARE, ON_POSTGRES)]
     is_on_postgres = ON_POSTGRES in names
     with staged(options.seed, is_on_postgres=is_on_postgres, planted=options.planted) as stage:
+        stage.report = options.report
         plan = [names[number % len(names)] for number in range(options.runs)]
         if not options.only:
             plan[-1:] = RARE

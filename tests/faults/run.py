@@ -24,11 +24,12 @@ from projects.models import DatabaseCluster, Event, Project, Sandbox
 from projects.services.queue import enqueue_pass
 from provisioning.kube.client import disconnect
 from tests.faults.api import Api
-from tests.faults.evidence import Evidence, Keepsake, gather, read_database
+from tests.faults.evidence import Evidence, Json, Keepsake, gather, read_database
 from tests.faults.interruptions import Clock, Gate
 from tests.faults.invariants import check_always, check_settled
 from tests.faults.operator import Operator
 from tests.faults.panel import People, Sweeper, Watcher, Worker
+from tests.faults.report import keep
 from tests.support.api_server import ADMIN_TOKEN, ServerApi
 from tests.support.rest import Object
 
@@ -89,11 +90,14 @@ class Run:
     ends: bool | None = None
     most_tasks: int = 3
     may_have_internal_errors: bool = False
+    # A file that keeps the evidence of violations.
+    report: Path | None = None
 
     def __post_init__(self) -> None:
         # Seeded by a string: unlike hash(), that is the same in every process.
         self.rng = random.Random(f"{self.kind.name} {self.seed}")
         self.clock, self.gate, self.log = Clock(), Gate(), LogLines()
+        self._kept_violations = 0
         self.namespace = f"run-{self.number}"
         self.api = Api(self.server.access, self.server.server.store, self.namespace)
         # What a fault has set up is removed at the end of the run, in reverse order.
@@ -322,11 +326,18 @@ class Run:
             sentences = [str(error)]
         for sentence in sentences:
             self.note(when, sentence)
+        self._keep_evidence([item for items in evidence.objects.values() for item in items])
 
     def note(self, when: str, sentence: str) -> None:
         said = f"{self.kind.name}, seed {self.seed}, {when}: {sentence}"
         if said not in self.violations:
             self.violations.append(said)
+
+    def _keep_evidence(self, objects: list[Json]) -> None:
+        """Keep what led to the violations that are new since the last call."""
+        if self.report is not None and len(self.violations) > self._kept_violations:
+            keep(self.report, self.violations[self._kept_violations :], objects, "\n".join(self.log.lines))
+        self._kept_violations = len(self.violations)
 
     def _gather(self) -> Evidence:
         outage, self.gate.outage = self.gate.outage, ""

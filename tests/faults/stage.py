@@ -41,6 +41,8 @@ class Stage:
     were_ready: set[str] = field(default_factory=set)
     slowest_mend_s: float = 0.0
     said_in_the_end: str = ""
+    # A file that keeps the evidence of violations.
+    report: Path | None = None
     # Steps of the projects that strikes were meant for, and of all unsettled projects.
     struck: Counter[str] = field(default_factory=Counter)
     struck_beside: Counter[str] = field(default_factory=Counter)

@@ -5,7 +5,9 @@ from django.db import connection
 
 from projects.domain.states import Phase
 from projects.models import Event, Project
+from tests.faults.bugs import BUGS, planted
 from tests.faults.kinds import all_kinds
+from tests.faults.report import new_report
 from tests.faults.run import ImpossibleError
 
 # Some kinds of each module; `make faults` runs all of them many times.
@@ -69,3 +71,17 @@ def test_run_is_repeatable(make_run):
 def test_listed_kinds_exist():
     assert len(all_kinds()) > 60
     assert set(KINDS) <= set(all_kinds())
+
+
+def test_violation_is_kept_with_its_evidence(make_run, tmp_path):
+    run = make_run("tasks lost", 1)
+    run.report = new_report(tmp_path / "evidence")
+    bug = next(bug for bug in BUGS if bug.name == "a status has no message")
+    with planted(bug):
+        violations = run.play()
+    kept = run.report.read_text()
+    assert violations
+    assert violations[0] in kept
+    for part in ("Rows of Project\n", "Rows of Sandbox", "Events", "Objects", "Log", "agentruntime"):
+        assert part in kept
+    assert not any(secret in kept for secret in run.operator.passwords | run.people.secrets)
