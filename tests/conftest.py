@@ -15,7 +15,7 @@ from devcluster.controllers.scenarios import CONFIG_MAP, NAMESPACE
 from projects.models import Project
 from projects.services import queue as scheduling
 from projects.services.provisioning import add_project, request_provision
-from provisioning import heartbeats
+from provisioning import heartbeats, proxy_reports
 from provisioning.kube.client import disconnect
 from tests.support.passes import follow, is_running
 
@@ -61,6 +61,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileSche
 def forget_other_databases(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test has its own database rows, so a process must not remember those of another test."""
     monkeypatch.setattr(heartbeats, "_beaten_at", None)
+    monkeypatch.setattr(proxy_reports, "_counter", proxy_reports.Counter())
     scheduling.pk_of.cache_clear()
 
 

@@ -9,6 +9,7 @@ from django.contrib.auth.models import Group
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connection
 from django.db.migrations.exceptions import BadMigrationError
+from django.utils import timezone
 
 from projects.confidential import keyring
 from projects.confidential.encrypted_fields import UndecryptableValueError, decrypt, encrypt
@@ -27,6 +28,7 @@ from provisioning.management.findings import Finding, Verdict, failed, ok, warni
 from provisioning.management.hints import how_to_start
 from provisioning.management.next_provisioning import examine_next_provisioning
 from provisioning.objects.refusals import Cause
+from provisioning.proxy_reports import read_unreadable
 from provisioning.reconcile.sandbox_spec import build_spec
 from provisioning.schema import explain_unknown, list_pending_migrations, list_unknown_migrations
 
@@ -44,6 +46,7 @@ def examine() -> Iterator[Finding]:
         yield _examine_stored_secrets()
         yield from _examine_namespaces_in_use()
         yield from _examine_processes()
+        yield from _examine_proxies()
     if settings.PANEL_COMPONENT == "web":
         elsewhere = "not examined, because the web server makes no request to it. Run doctor in a Pod of the queue."
         yield ok("api server", f"The API server was {elsewhere}")
@@ -136,6 +139,21 @@ def _examine_processes() -> Iterator[Finding]:
         )
     # Only a warning: without a watcher, requests are still carried out.
     yield Finding("watcher", Verdict.OK if alive.watcher.alive else Verdict.WARNING, watcher)
+
+
+def _examine_proxies() -> Iterator[Finding]:
+    """Say what the web server couldn't read of X-Forwarded-For."""
+    now = timezone.now()
+    found = read_unreadable(now)
+    if found is not None:
+        ago_s = (now - found.at).total_seconds()
+        yield warning(
+            "proxies",
+            f"At least {found.count} requests within a day had an X-Forwarded-For without the client's address. The "
+            f"last one was {ago_s:.0f} s ago, from {found.remote}, with {found.entry!r}. Log-in limits and the audit "
+            f"log then have the proxy's address. TRUSTED_PROXIES is {settings.TRUSTED_PROXIES}: check that this many "
+            "proxies append IP addresses.",
+        )
 
 
 def _last_heartbeat(component: heartbeats.ComponentHealth) -> str:
