@@ -109,7 +109,7 @@ test-deploy: setup-dev ## Check image and manifests, offline
 	@$(BIN)/python -m pytest --ds=tests.settings tests/deploy $(PYTEST_ARGS)
 
 ##@ Compare the embedded cluster with a real one (devcluster/docs/contract.md)
-.PHONY: kube-assets test-contract test-contract-embedded test-contract-real replay-contract
+.PHONY: kube-assets test-contract test-contract-embedded test-contract-real replay-contract compare-servers
 
 kube-assets: setup-dev ## Build a real control plane (etcd, kube-apiserver, kube-controller-manager) in the cache, once
 	@$(ASSETS)
@@ -132,6 +132,9 @@ test-contract-real: setup-dev
 
 replay-contract: kube-assets ## Send invalid requests to the embedded cluster and a real one, and print each difference
 	@KUBEBUILDER_ASSETS="$${KUBEBUILDER_ASSETS:-$$($(ASSETS) --print-directory)}" $(BIN)/python -m tests.contract.replay $(ARGS)
+
+compare-servers: kube-assets ## Send random sequences of requests to both, and print each kind of difference (ARGS='--sequences 2000 --seed 1')
+	@KUBEBUILDER_ASSETS="$${KUBEBUILDER_ASSETS:-$$($(ASSETS) --print-directory)}" nice -n 10 $(BIN)/python -m tests.contract.differential $(ARGS)
 
 ##@ Measure, and inject faults
 .PHONY: bench faults

@@ -39,8 +39,10 @@ class ControlPlane:
     After the start: `url`, `ca_file`, `admin_token` (group system:masters) and `kubeconfig` for other programs.
     """
 
-    def __init__(self, assets: Path) -> None:
+    def __init__(self, assets: Path, controllers: Sequence[str] = ("*",)) -> None:
+        """`controllers` are the names of the controllers to run, as kube-controller-manager spells them."""
         self.assets = assets
+        self._controllers = controllers
         self.admin_token = secrets.token_urlsafe(24)
         self.has_controllers = _is_executable(assets / "kube-controller-manager")
         self._children: list[subprocess.Popen[bytes]] = []
@@ -108,7 +110,7 @@ class ControlPlane:
         self._spawn("kube-apiserver", _apiserver_arguments(self.directory, certificates, self.port, etcd_port))
         self._wait_until_ready()
         if self.has_controllers:
-            arguments = _controllers_arguments(self.directory, certificates, controllers_port)
+            arguments = _controllers_arguments(self.directory, certificates, controllers_port, self._controllers)
             self._spawn("kube-controller-manager", arguments)
             self._wait_for("/api/v1/namespaces/default/serviceaccounts/default", "the controllers' first work")
 
@@ -214,8 +216,11 @@ def _apiserver_arguments(directory: Path, certificates: Certificates, port: int,
     ]
 
 
-def _controllers_arguments(directory: Path, certificates: Certificates, port: int) -> list[str]:
+def _controllers_arguments(
+    directory: Path, certificates: Certificates, port: int, controllers: Sequence[str]
+) -> list[str]:
     return [
+        f"--controllers={','.join(controllers)}",
         f"--kubeconfig={directory / 'kubeconfig'}",
         "--bind-address=127.0.0.1",
         f"--secure-port={port}",

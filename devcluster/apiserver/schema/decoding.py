@@ -243,24 +243,26 @@ def drop_empty_metadata(metadata: JsonObject) -> None:
             del metadata[name]
 
 
-def omit_empty(body: JsonObject, node: Node) -> None:
-    """Drop empty optional lists and maps of a built-in object, as Go's omitempty does. Keeps empty structs."""
-    for name in [*body]:
-        child, value = node.properties.get(name), body[name]
+def omit_empty(body: JsonObject, node: Node) -> JsonObject:
+    """Return a built-in object without its empty optional lists and maps, as Go's omitempty does. Keeps structs."""
+    kept: JsonObject = {}
+    for name, value in body.items():
+        child = node.properties.get(name)
         if child is None:
+            kept[name] = value
+        elif not isinstance(value, (dict, list)):
+            if value or value is None or not _is_dropped(name, value, node):
+                kept[name] = value
+        elif not value and name not in node.required and (child.kind == "array" or child.additional is not None):
             continue
-        if not isinstance(value, (dict, list)):
-            if not value and value is not None and _is_dropped(name, value, node):
-                del body[name]
-            continue
-        if not value and name not in node.required and (child.kind == "array" or child.additional is not None):
-            del body[name]
         elif isinstance(value, dict) and child.properties:
-            omit_empty(value, child)
+            kept[name] = omit_empty(value, child)
         elif isinstance(value, list) and child.items is not None and child.items.properties:
-            for one in value:
-                if isinstance(one, dict):
-                    omit_empty(one, child.items)
+            items = child.items
+            kept[name] = [omit_empty(one, items) if isinstance(one, dict) else one for one in value]
+        else:
+            kept[name] = value
+    return kept
 
 
 def _is_dropped(name: str, zero: Any, node: Node) -> bool:
@@ -361,10 +363,11 @@ def _check_base64(text: str) -> str:
 
 def _bytes_of(value: list[Any], owner: str, path: str) -> str:
     """Return the base64 text of a list of numbers, which Go accepts for bytes."""
-    for one in value:
+    numbers = [0 if one is None else one for one in value]
+    for one in numbers:
         if isinstance(one, bool) or not isinstance(one, int) or not 0 <= one < 256:
             raise _mismatch(one, owner, path, "uint8")
-    return base64.b64encode(bytes(value)).decode()
+    return base64.b64encode(bytes(numbers)).decode()
 
 
 _SECONDS = re.compile(r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:\d{2})$")

@@ -36,6 +36,7 @@ def reset_for_create(kind: ResourceType, body: JsonObject) -> None:
             _protect(body, "kubernetes.io/pv-protection")
         case "services":
             body["status"] = {"loadBalancer": {}}
+            fill_service_addresses(body["spec"])
         case "ingresses.networking.k8s.io":
             body["status"] = {"loadBalancer": {}}
         case "statefulsets.apps":
@@ -107,15 +108,6 @@ def _secret(body: JsonObject) -> None:
         body["data"] = data
     if not body.get("type"):
         body["type"] = "Opaque"
-    for name in ("data", "immutable"):
-        if name in body and not body[name]:
-            del body[name]
-
-
-def _config_map(body: JsonObject) -> None:
-    for name in ("data", "binaryData"):
-        if name in body and not body[name]:
-            del body[name]
 
 
 def _service(body: JsonObject) -> None:
@@ -130,19 +122,25 @@ def _service(body: JsonObject) -> None:
             del port["nodePort"]
     if spec["type"] != "ExternalName":
         set_default(spec, "internalTrafficPolicy", "Cluster")
-        headless_without_selector = spec.get("clusterIP") == "None" and not spec.get("selector")
-        set_default(spec, "ipFamilyPolicy", "RequireDualStack" if headless_without_selector else "SingleStack")
-        set_default(spec, "ipFamilies", ["IPv4", "IPv6"] if headless_without_selector else ["IPv4"])
-        if spec.get("clusterIP") and not spec.get("clusterIPs"):
-            spec["clusterIPs"] = [spec["clusterIP"]]
-        elif spec.get("clusterIPs") and not spec.get("clusterIP"):
-            spec["clusterIP"] = spec["clusterIPs"][0]
     if spec.get("sessionAffinity") == "ClientIP":
         set_default(spec.setdefault("sessionAffinityConfig", {}).setdefault("clientIP", {}), "timeoutSeconds", 10_800)
     if spec["type"] in {"NodePort", "LoadBalancer"}:
         set_default(spec, "externalTrafficPolicy", "Cluster")
     if spec["type"] == "LoadBalancer":
         set_default(spec, "allocateLoadBalancerNodePorts", True)
+
+
+def fill_service_addresses(spec: JsonObject) -> None:
+    """Set the IP families of a Service, and clusterIP from clusterIPs or the reverse, as its storage does."""
+    if spec.get("type") == "ExternalName":
+        return
+    headless_without_selector = spec.get("clusterIP") == "None" and not spec.get("selector")
+    set_default(spec, "ipFamilyPolicy", "RequireDualStack" if headless_without_selector else "SingleStack")
+    set_default(spec, "ipFamilies", ["IPv4", "IPv6"] if headless_without_selector else ["IPv4"])
+    if spec.get("clusterIP") and not spec.get("clusterIPs"):
+        spec["clusterIPs"] = [spec["clusterIP"]]
+    elif spec.get("clusterIPs") and not spec.get("clusterIP"):
+        spec["clusterIP"] = spec["clusterIPs"][0]
 
 
 def _pod(body: JsonObject) -> None:
@@ -352,7 +350,6 @@ def _custom_definition(body: JsonObject) -> None:
 
 _DEFAULTS: dict[str, Callable[[JsonObject], None]] = {
     "secrets": _secret,
-    "configmaps": _config_map,
     "services": _service,
     "pods": _pod,
     "statefulsets.apps": _stateful_set,

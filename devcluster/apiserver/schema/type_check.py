@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from devcluster.apiserver.schema.go_values import go_text
+from devcluster.apiserver.schema.typed_values import UntypedError, element_text, item_element
 from devcluster.apiserver.schema.types import Node
 
 _EXPECTED = {
@@ -86,28 +86,15 @@ def _array_fault(value: Any, node: Node, path: str, secret: bool) -> str | None:
     seen: set[str] = set()
     for index, one in enumerate(value):
         where = f"{path}[{index}]"
-        if node.list_type == "map" and isinstance(one, dict):
-            keys = {key: one[key] for key in node.map_keys if key in one}
-            if not keys and node.items is not None and node.items.rules is None:
-                continue  # the key is "" for built-in kinds, and validation refuses it
-            if not keys:
-                missing = node.map_keys[0] if node.map_keys else ""
-                return (
-                    f"{path}: element {index}: associative list with keys has an element that omits key field "
-                    f'"{missing}" (and doesn\'t have default value)'
-                )
-            if "protocol" in node.map_keys:
-                keys.setdefault("protocol", "TCP")
-            where = f"{path}[" + ",".join(f"{key}={json.dumps(keys[key])}" for key in sorted(keys)) + "]"
-            identity = json.dumps(keys, sort_keys=True)
-            if identity in seen:
-                return f"{path}: duplicate entries for key {where.removeprefix(path)}"
-            seen.add(identity)
-        elif node.list_type == "set":
-            identity = json.dumps(one, sort_keys=True)
-            if identity in seen:
-                return f"{path}: duplicate entries for key [={identity}]"
-            seen.add(identity)
+        if node.list_type != "atomic":
+            try:
+                element = item_element(one, node)
+            except UntypedError as error:
+                return f"{path}: element {index}: {error}"
+            where = f"{path}{element_text(element)}"
+            if element in seen:
+                return f"{path}: duplicate entries for key {element_text(element)}"
+            seen.add(element)
         if node.items is not None:
             fault = first_fault(one, node.items, where, secret=secret)
             if fault is not None:

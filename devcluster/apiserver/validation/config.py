@@ -50,12 +50,13 @@ def check_config_map_update(body: JsonObject, live: JsonObject) -> list[Cause]:
     causes: list[Cause] = []
     if not body.get("immutable"):
         causes.append(cause_forbidden("immutable", "field is immutable when `immutable` is set"))
-    causes += [
-        cause_forbidden(name, "field is immutable when `immutable` is set")
-        for name in ("data", "binaryData")
-        if body.get(name) != live.get(name)
-    ]
-    return causes
+    # An empty `binaryData` is a change, an empty `data` is the default.
+    is_changed = {
+        "data": (body.get("data") or {}) != (live.get("data") or {}),
+        "binaryData": body.get("binaryData") != live.get("binaryData"),
+    }
+    detail = "field is immutable when `immutable` is set"
+    return causes + [cause_forbidden(name, detail) for name, changed in is_changed.items() if changed]
 
 
 def check_secret(body: JsonObject) -> list[Cause]:
@@ -77,7 +78,9 @@ def check_secret(body: JsonObject) -> list[Cause]:
             if not data.get("ssh-privatekey"):
                 causes.append(cause_required("data[ssh-privatekey]"))
         case "kubernetes.io/dockerconfigjson":
-            causes += _check_docker_config(data)
+            causes += _check_docker_config(data, ".dockerconfigjson")
+        case "kubernetes.io/dockercfg":
+            causes += _check_docker_config(data, ".dockercfg")
         case "kubernetes.io/service-account-token":
             annotation = "kubernetes.io/service-account.name"
             if not (body["metadata"].get("annotations") or {}).get(annotation):
@@ -87,8 +90,7 @@ def check_secret(body: JsonObject) -> list[Cause]:
     return causes
 
 
-def _check_docker_config(data: JsonObject) -> list[Cause]:
-    key = ".dockerconfigjson"
+def _check_docker_config(data: JsonObject, key: str) -> list[Cause]:
     if key not in data:
         return [cause_required(f"data[{key}]")]
     try:

@@ -22,6 +22,8 @@ _TOTAL_ANNOTATION_BYTES = 256 * 1024
 _STANDARD_FINALIZERS = {"kubernetes", "orphan", "foregroundDeletion"}
 _FREELY_NAMED = {"events", "poddisruptionbudgets.policy"}
 """Kinds whose names the real server does not validate."""
+_CHECKED_ONCE = {"deployments.apps", "networkpolicies.networking.k8s.io", "resourcequotas"}
+"""Kinds whose own checks of an update don't include those of a create's metadata."""
 _LABEL_NAMED = {"namespaces", "services", "statefulsets.apps"}
 
 _CREATE: dict[str, Callable[[JsonObject], list[Cause]]] = {
@@ -80,7 +82,7 @@ def validate_create(kind: ResourceType, body: JsonObject) -> list[Cause]:
 
 def validate_update(kind: ResourceType, body: JsonObject, live: JsonObject, subresource: str) -> list[Cause]:
     """Return the causes of a refused update of `live` to `body`, the complete new object."""
-    causes = _check_metadata_update(body["metadata"], live["metadata"])
+    causes = _check_metadata_update(kind, body["metadata"], live["metadata"], subresource)
     if not kind.builtin:
         return causes + custom_resources.check_custom(kind, body, live)
     if subresource:
@@ -123,6 +125,10 @@ def _name_faults(kind: ResourceType, name: str) -> list[str]:
 
 
 def _check_shared_metadata(metadata: JsonObject) -> list[Cause]:
+    return _check_annotations(metadata) + _check_owners(metadata) + _check_finalizers(metadata)
+
+
+def _check_annotations(metadata: JsonObject) -> list[Cause]:
     causes: list[Cause] = []
     size = 0
     for key, value in (metadata.get("annotations") or {}).items():
@@ -130,6 +136,11 @@ def _check_shared_metadata(metadata: JsonObject) -> list[Cause]:
         size += len(key.encode()) + len(value.encode("utf-8", "surrogatepass"))
     if size > _TOTAL_ANNOTATION_BYTES:
         causes.append(cause_too_long("metadata.annotations", f"may not be more than {_TOTAL_ANNOTATION_BYTES} bytes"))
+    return causes
+
+
+def _check_owners(metadata: JsonObject) -> list[Cause]:
+    causes: list[Cause] = []
     controllers = 0
     for owner in metadata.get("ownerReferences") or ():
         for field in ("apiVersion", "kind", "name", "uid"):
@@ -150,6 +161,11 @@ def _check_shared_metadata(metadata: JsonObject) -> list[Cause]:
                 ),
             )
         )
+    return causes
+
+
+def _check_finalizers(metadata: JsonObject) -> list[Cause]:
+    causes: list[Cause] = []
     for index, finalizer in enumerate(metadata.get("finalizers") or ()):
         causes += [
             cause_invalid("metadata.finalizers", finalizer, fault) for fault in names.qualified_faults(finalizer)
@@ -165,20 +181,22 @@ def _check_shared_metadata(metadata: JsonObject) -> list[Cause]:
     return causes
 
 
-def _check_metadata_update(new: JsonObject, old: JsonObject) -> list[Cause]:
-    causes = names.check_labels(new.get("labels"), "metadata.labels") if new.get("labels") != old.get("labels") else []
-    causes += _check_shared_metadata({name: value for name, value in new.items() if old.get(name) != value})
-    if "deletionTimestamp" in old:
-        added = [one for one in new.get("finalizers") or () if one not in (old.get("finalizers") or ())]
-        if added:
-            causes.append(
-                cause_forbidden(
-                    "metadata.finalizers",
-                    f"no new finalizers can be added if the object is being deleted, found new finalizers "
-                    f"[]string{{{', '.join(_go(one) for one in added)}}}",
-                )
+def _check_metadata_update(kind: ResourceType, new: JsonObject, old: JsonObject, subresource: str) -> list[Cause]:
+    """Return the causes as often as the real server reports them: each of its layers checks metadata again."""
+    common = names.check_labels(new.get("labels"), "metadata.labels") + _check_annotations(new) + _check_owners(new)
+    full = common + _check_finalizers(new)
+    added = [one for one in new.get("finalizers") or () if one not in (old.get("finalizers") or ())]
+    update = list(common)
+    if "deletionTimestamp" in old and added:
+        update.append(
+            cause_forbidden(
+                "metadata.finalizers",
+                f"no new finalizers can be added if the object is being deleted, found new finalizers "
+                f"[]string{{{', '.join(_go(one) for one in added)}}}",
             )
-    return causes * 2  # the real server reports it twice
+        )
+    again = full if kind.builtin and not subresource and kind.table not in _CHECKED_ONCE else []
+    return full + update * 2 + again
 
 
 def _go(text: str) -> str:

@@ -125,6 +125,14 @@ def decode(body: JsonObject, kind: ResourceType, options: WriteOptions) -> JsonO
     return decoding.decode_request(body, kind, options.field_validation, options.warnings)
 
 
+def decode_merged(merged: JsonObject, kind: ResourceType) -> JsonObject:
+    """Decode the result of an apply. ApiError 500 for values that the type check of the configuration lets through."""
+    try:
+        return decoding.decode_object(merged, kind, "Ignore", [])
+    except decoding.DecodeError as error:
+        raise errors.failure(500, f"failed to convert new object to proper version: {error.text}") from None
+
+
 def decode_patched(
     changed: JsonObject, kind: ResourceType, options: WriteOptions, patch: Any, *, strategic: bool
 ) -> JsonObject:
@@ -144,11 +152,8 @@ def decode_patched(
         raise errors.invalid_patch(shown, text) from None
 
 
-def decode_applied(config: JsonObject, kind: ResourceType, options: WriteOptions) -> JsonObject:
-    """Decode an applied configuration, without defaults.
-
-    ApiError 500 for a field that does not fit its type, as on the real server.
-    """
+def check_applied_types(config: JsonObject, kind: ResourceType) -> None:
+    """Check an applied configuration. ApiError 500 for a field that does not fit its type, as on the real server."""
     metadata = config.get("metadata") or {}
     version = f"{kind.group}/{kind.version}"  # the core group is "" before the slash
     fault = type_check.first_fault(config, kind.node, "", secret=kind.builtin and kind.table == "secrets")
@@ -157,11 +162,6 @@ def decode_applied(config: JsonObject, kind: ResourceType, options: WriteOptions
         raise errors.failure(
             500, f"failed to create typed patch object ({place}; {version}, Kind={kind.kind}): {fault}"
         )
-    try:
-        return decoding.decode_object(config, kind, options.field_validation, options.warnings, defaults=False)
-    except decoding.DecodeError as error:
-        prefix = f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: '
-        raise errors.bad_request(prefix + error.text) from None
 
 
 _GO_NAMES = {

@@ -124,28 +124,32 @@ class Lifecycle:
         if wanted and wanted not in finalizers:
             finalizers.append(wanted)
         grace_s = self._grace_of(kind, body, options)
-        if options.dry_run:
-            return body, not finalizers
         if kind.table == "namespaces":
-            return self._terminate_namespace(record, body), False
-        changed = finalizers != (metadata.get("finalizers") or [])
+            return (body if options.dry_run else self._terminate_namespace(record, body)), False
         if not finalizers and grace_s == 0:
-            return self.finish_deletion(record, body), True
-        if "deletionTimestamp" in metadata:
-            shorter = grace_s < (metadata.get("deletionGracePeriodSeconds") or 0)
-            if not changed and not shorter:
-                return body, False
-        metadata["finalizers"] = finalizers
-        if not finalizers:
-            del metadata["finalizers"]
-        if "deletionTimestamp" not in metadata and kind.has_generation and "generation" in metadata:
-            metadata["generation"] += 1
-        if "deletionTimestamp" not in metadata or grace_s < (metadata.get("deletionGracePeriodSeconds") or 0):
-            metadata["deletionTimestamp"] = _time_text(grace_s)
-            metadata["deletionGracePeriodSeconds"] = grace_s
+            return (body if options.dry_run else self.finish_deletion(record)), True
+        if not self._mark_deleted(kind, metadata, finalizers, grace_s) or options.dry_run:
+            return body, False
         self.store.put(record.key[0], body)
         self.push(record.key)
         return body, False
+
+    @staticmethod
+    def _mark_deleted(kind: ResourceType, metadata: JsonObject, finalizers: list[str], grace_s: int) -> bool:
+        """Set the finalizers and the time of deletion. Return whether that changes anything."""
+        is_shorter = grace_s < (metadata.get("deletionGracePeriodSeconds") or 0)
+        is_first = "deletionTimestamp" not in metadata
+        if not is_first and not is_shorter and finalizers == (metadata.get("finalizers") or []):
+            return False
+        metadata["finalizers"] = finalizers
+        if not finalizers:
+            del metadata["finalizers"]
+        if is_first and kind.has_generation and "generation" in metadata:
+            metadata["generation"] += 1
+        if is_first or is_shorter:
+            metadata["deletionTimestamp"] = _time_text(grace_s)
+            metadata["deletionGracePeriodSeconds"] = grace_s
+        return True
 
     def _check_preconditions(
         self, kind: ResourceType, record: Record, metadata: JsonObject, options: DeleteOptions

@@ -13,11 +13,12 @@ from devcluster.apiserver.schema.resources import Registry, ResourceType
 from devcluster.apiserver.storage.records import Record
 from devcluster.apiserver.storage.store import Store
 from devcluster.apiserver.validation import validate
-from devcluster.apiserver.writes import admission, quota, server_side_apply, warnings
+from devcluster.apiserver.writes import admission, ownership, quota, warnings
 from devcluster.apiserver.writes.deletion import Lifecycle
 from devcluster.apiserver.writes.objects import generate_name, is_same, match_namespace, metadata_of, now_text, present
 from devcluster.apiserver.writes.options import Patch, Target, WriteOptions
-from devcluster.apiserver.writes.patching import json_patch, merge_patch, strategic_merge
+from devcluster.apiserver.writes.patching import json_patch, merge_patch
+from devcluster.apiserver.writes.strategic_merge import strategic_merge
 from devcluster.apiserver.writes.update_merge import merge_for_update
 
 
@@ -51,9 +52,19 @@ class Operations:
     # Writing
 
     def create(
-        self, kind: ResourceType, namespace: str, body: JsonObject, options: WriteOptions, name: str = ""
+        self,
+        kind: ResourceType,
+        namespace: str,
+        body: JsonObject,
+        options: WriteOptions,
+        name: str = "",
+        *,
+        applied: bool = False,
     ) -> Written:
-        """Create an object. `name` is the name in the URL of a PUT or an apply."""
+        """Create an object. `name` is the name in the URL of a PUT or an apply.
+
+        `applied`: the body is the result of an apply, with its managedFields.
+        """
         admission.check_type(body, kind)
         metadata = metadata_of(body, kind)
         match_namespace(metadata, kind, namespace)
@@ -69,7 +80,7 @@ class Operations:
         metadata["name"] = manual_name or generate_name(generate)
         if namespace or kind.namespaced:
             self.lifecycle.check_namespace(kind, namespace, metadata["name"])
-        body = self._prepare_create(kind, body, options)
+        body = self._prepare_create(kind, body, options, applied=applied)
         for _ in range(tries - 1):
             if self.store.get(kind.table, namespace, body["metadata"]["name"]) is None:
                 break
@@ -83,16 +94,6 @@ class Operations:
                 error.message = f"object is being deleted: {error.message}"
             raise error
         self.addresses.allocate(kind, body)
-        if "managedFields" not in metadata:
-            server_side_apply.record_update(
-                {"metadata": {}},
-                body,
-                kind.node,
-                manager=options.field_manager,
-                api_version=kind.api_version,
-                subresource="",
-                now=metadata["creationTimestamp"],
-            )
         if options.dry_run:
             return Written(body, created=True)
         self._put(kind, body)
@@ -108,27 +109,28 @@ class Operations:
             return
         self.create(kind, namespace, body, WriteOptions("system:kube-controller-manager", "kube-controller-manager"))
 
-    def _prepare_create(self, kind: ResourceType, body: JsonObject, options: WriteOptions) -> JsonObject:
+    def _prepare_create(
+        self, kind: ResourceType, body: JsonObject, options: WriteOptions, *, applied: bool
+    ) -> JsonObject:
+        """Return the object to store. What the server itself sets below has no owner in managedFields."""
         metadata = body["metadata"]
         for name in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion", "generation"):
             metadata.pop(name, None)
-        if not (options.explicit_manager and "managedFields" in metadata):
-            metadata.pop("managedFields", None)
         metadata["uid"] = str(uuid.uuid4())
         metadata["creationTimestamp"] = now_text()
         if kind.has_generation:
             metadata["generation"] = 1
-        body = admission.decode(body, kind, options)
+        body = admission.decode_merged(body, kind) if applied else admission.decode(body, kind, options)
+        defaults.fill_defaults(kind, body)
+        if not applied:
+            ownership.record_update(ownership.empty_object(kind), body, kind, _manager(kind, "", options))
         defaults.reset_for_create(kind, body)
         admission.fill_from_others(kind, body, self.store)
-        defaults.fill_defaults(kind, body)
         causes = validate.validate_create(kind, body)
         if causes:
             raise errors.invalid(kind.group, kind.kind, body["metadata"].get("name", ""), causes)
         options.warnings.extend(warnings.advise(kind, body))
-        if kind.builtin:
-            decoding.omit_empty(body, kind.node)
-        return body
+        return decoding.omit_empty(body, kind.node) if kind.builtin else body
 
     def update(self, target: Target, body: JsonObject, options: WriteOptions) -> Written:
         kind = target.kind
@@ -175,7 +177,6 @@ class Operations:
     def _apply(self, target: Target, record: Record | None, config: JsonObject, options: WriteOptions) -> Written:
         kind = target.kind
         admission.check_apply(config, target.name, target.namespace, kind)
-        now = now_text()
         if record is None and target.subresource:
             raise errors.not_found(kind.group, kind.plural, target.name)
         live = None if record is None else present(record.parse(), kind)
@@ -187,32 +188,23 @@ class Operations:
                 target.name,
                 f"uid mismatch: the provided object specified uid {uid}, and no existing object was found",
             )
-        config = admission.decode_applied(config, kind, options)
-        if target.subresource == "status":
-            ignored: tuple[str, ...] = tuple(
-                name for name in config if name not in {"apiVersion", "kind", "metadata", "status"}
-            )
-        else:
-            ignored = ("status",) if kind.has_status else ()
+        admission.check_applied_types(config, kind)
         config_metadata = config.setdefault("metadata", {})
         config_metadata.setdefault("name", target.name)
         if kind.namespaced:
             config_metadata.setdefault("namespace", target.namespace)
         version = config_metadata.get("resourceVersion")
-        merged = server_side_apply.apply_configuration(
+        merged = ownership.apply_configuration(
             live,
             config,
             kind.node,
-            manager=options.explicit_manager,
-            api_version=kind.api_version,
-            subresource=target.subresource,
+            _manager(kind, target.subresource, options, options.explicit_manager),
+            empty=ownership.empty_object(kind),
             force=options.force,
-            now=now,
-            ignored=ignored,
         )
         if record is None or live is None:
             merged["apiVersion"], merged["kind"] = kind.api_version, kind.kind
-            return self.create(kind, target.namespace, merged, options, name=target.name)
+            return self.create(kind, target.namespace, merged, options, name=target.name, applied=True)
         merged["metadata"]["resourceVersion"] = version or live["metadata"]["resourceVersion"]
         return self._replace(target, record, merged, options, patched=True, applied=True)
 
@@ -231,6 +223,11 @@ class Operations:
         live = present(record.parse(), kind)
         old, new = live["metadata"], metadata_of(body, kind)
         self._check_preconditions(target, old, new, patched=patched)
+        if applied:
+            body = admission.decode_merged(body, kind)
+        defaults.fill_defaults(kind, body)
+        if not applied:
+            ownership.record_update(live, body, kind, _manager(kind, target.subresource, options))
         changed = merge_for_update(kind, live, body, target.subresource)
         metadata = changed["metadata"]
         for name in (
@@ -246,34 +243,17 @@ class Operations:
                 metadata[name] = old[name]
         metadata["resourceVersion"] = old["resourceVersion"]
         if kind.table == "services" and kind.builtin:
-            self.addresses.allocate_ports(changed.get("spec") or {})
-        if applied and not kind.builtin:
-            changed = decoding.decode_object(changed, kind, "Ignore", [])
-            metadata = changed["metadata"]
+            defaults.fill_service_addresses(changed["spec"])
+            self.addresses.allocate_ports(changed["spec"])
         decoding.drop_empty_metadata(metadata)
-        defaults.fill_defaults(kind, changed)
         self._set_generation(kind, live, changed)
         causes = validate.validate_update(kind, changed, live, target.subresource)
         if causes:
             raise errors.invalid(kind.group, kind.kind, target.name, causes)
         charges = quota.check(self.store, kind, changed, live, target.subresource)
         if kind.builtin:
-            decoding.omit_empty(changed, kind.node)
-        if not applied:
-            given = metadata.pop("managedFields", None)
-            source = live if given != [{}] else {**live, "metadata": {**old, "managedFields": []}}
-            if given == [{}]:
-                metadata.pop("managedFields", None)
-            else:
-                server_side_apply.record_update(
-                    source,
-                    changed,
-                    kind.node,
-                    manager=options.field_manager,
-                    api_version=kind.api_version,
-                    subresource=target.subresource,
-                    now=now_text(),
-                )
+            changed = decoding.omit_empty(changed, kind.node)
+            metadata = changed["metadata"]
         if is_same(changed, live):
             return Written(live)
         if options.dry_run:
@@ -354,3 +334,9 @@ class Operations:
         else:
             self.store.put(kind.table, body)
         self.lifecycle.note_written(kind, body)
+
+
+def _manager(kind: ResourceType, subresource: str, options: WriteOptions, name: str = "") -> ownership.Manager:
+    """Return the manager of a write; `name` replaces the one of its options."""
+    reset = ownership.reset_fields(kind, subresource)
+    return ownership.Manager(name or options.field_manager, kind.api_version, subresource, now_text(), reset)

@@ -1,13 +1,12 @@
-"""JSON Patch (RFC 6902), JSON Merge Patch (RFC 7386) and strategic merge patch."""
+"""JSON Patch (RFC 6902) and JSON Merge Patch (RFC 7386)."""
 
 from __future__ import annotations
 
 import copy
 from typing import Any
 
-from devcluster.apiserver.errors import ApiError, JsonObject, bad_request, failure, unprocessable_patch
-from devcluster.apiserver.schema.go_values import go_kind, go_text
-from devcluster.apiserver.schema.types import Node
+from devcluster.apiserver.errors import ApiError, JsonObject, bad_request, unprocessable_patch
+from devcluster.apiserver.schema.go_values import go_kind
 
 MAX_JSON_PATCH_OPERATIONS = 10_000
 
@@ -136,8 +135,10 @@ def _index(parent: list[Any], key: str, last: int) -> int:
 def _write_child(parent: Any, key: str, value: Any) -> None:
     if isinstance(parent, list):
         parent[_index(parent, key, len(parent) - 1)] = value
-    else:
+    elif isinstance(parent, dict):
         parent[key] = value
+    else:
+        raise _unprocessable("the parent is neither a list nor an object")
 
 
 def _add(document: Any, path: str, value: Any) -> Any:
@@ -163,91 +164,3 @@ def _remove(document: Any, path: str) -> tuple[Any, Any]:
     else:
         del parent[key]
     return document, value
-
-
-# Strategic merge patch
-
-_DIRECTIVES = ("$patch", "$retainKeys")
-
-
-def strategic_merge(target: Any, patch: JsonObject, node: Node | None) -> JsonObject:
-    """Return the result of a strategic merge patch.
-
-    Supports merge keys of lists, `$patch`, `$deleteFromPrimitiveList`, `$setElementOrder` and `$retainKeys`.
-    """
-    current: JsonObject = dict(target) if isinstance(target, dict) else {}
-    directive = patch.get("$patch")
-    if directive == "replace":
-        return {name: copy.deepcopy(value) for name, value in patch.items() if name != "$patch"}
-    if directive == "delete":
-        return {}
-    if directive not in (None, "merge"):
-        raise failure(500, f"unknown patch type: {directive} in map: {go_text(patch)}")
-    retained = patch.get("$retainKeys")
-    if isinstance(retained, list):
-        current = {name: value for name, value in current.items() if name in retained}
-    for name, value in patch.items():
-        if name in _DIRECTIVES or name.startswith("$setElementOrder/"):
-            continue
-        if name.startswith("$deleteFromPrimitiveList/"):
-            field = name.partition("/")[2]
-            kept = [one for one in current.get(field) or [] if one not in value]
-            current[field] = kept
-            continue
-        if value is None:
-            current.pop(name, None)
-            continue
-        child = node.child(name) if node is not None else None
-        current[name] = _merge_value(current.get(name), value, child)
-    for name, order in patch.items():
-        if name.startswith("$setElementOrder/"):
-            _reorder(current, name.partition("/")[2], order, node)
-    return current
-
-
-def _merge_value(current: Any, value: Any, node: Node | None) -> Any:
-    if isinstance(value, dict):
-        return strategic_merge(current, value, node)
-    if isinstance(value, list) and node is not None and node.kind == "array" and node.merge:
-        if node.merge_key:
-            return _merge_list(current if isinstance(current, list) else [], value, node)
-        merged = list(current) if isinstance(current, list) else []
-        return merged + [one for one in value if one not in merged]
-    return copy.deepcopy(value)
-
-
-def _merge_list(current: list[Any], patch: list[Any], node: Node) -> list[Any]:
-    key = node.merge_key
-    if any(isinstance(one, dict) and one.get("$patch") == "replace" for one in patch):
-        return [copy.deepcopy(one) for one in patch if not (isinstance(one, dict) and one.get("$patch") == "replace")]
-    result = list(current)
-    for item in patch:
-        if not isinstance(item, dict) or key not in item:
-            raise failure(500, f"map: {go_text(item)} does not contain declared merge key: {key}")
-        index = next((i for i, one in enumerate(result) if isinstance(one, dict) and one.get(key) == item[key]), None)
-        if item.get("$patch") == "delete":
-            if index is not None:
-                del result[index]
-        elif index is None:
-            result.append(strategic_merge({}, item, node.items))
-        else:
-            result[index] = strategic_merge(result[index], item, node.items)
-    return result
-
-
-def _reorder(current: JsonObject, name: str, order: Any, node: Node | None) -> None:
-    items = current.get(name)
-    child = node.child(name) if node is not None else None
-    if not isinstance(items, list) or not isinstance(order, list) or child is None:
-        return
-    key = child.merge_key
-
-    def identity(item: Any) -> Any:
-        return item.get(key) if key and isinstance(item, dict) else item
-
-    places = {repr(identity(one)): position for position, one in enumerate(order)}
-    listed = sorted(
-        (item for item in items if repr(identity(item)) in places), key=lambda item: places[repr(identity(item))]
-    )
-    rest = [item for item in items if repr(identity(item)) not in places]
-    current[name] = listed + rest

@@ -19,8 +19,7 @@ def merge_for_update(kind: ResourceType, live: JsonObject, body: JsonObject, sub
     if subresource == "status":
         changed = dict(live)
         changed["metadata"] = dict(live["metadata"]) if not kind.builtin else _metadata_on_status(kind, live, body)
-        if "managedFields" in body["metadata"]:
-            changed["metadata"]["managedFields"] = body["metadata"]["managedFields"]
+        _copy_or_drop(changed["metadata"], body["metadata"], "managedFields")
         _copy_or_drop(changed, body, "status")
         return changed
     changed = dict(body)

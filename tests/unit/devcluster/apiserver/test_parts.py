@@ -10,15 +10,17 @@ from devcluster.apiserver.errors import ApiError
 from devcluster.apiserver.schema.quantities import QuantityError, canonical
 from devcluster.apiserver.schema.resources import builtin_types
 from devcluster.apiserver.schema.selectors import labels_match, parse_label_selector
+from devcluster.apiserver.schema.typed_values import empty_object, field_set
 from devcluster.apiserver.validation import cel, cel_functions
-from devcluster.apiserver.writes.patching import json_patch, merge_patch, strategic_merge
-from devcluster.apiserver.writes.server_side_apply import (
+from devcluster.apiserver.writes.ownership import (
+    Manager,
     apply_configuration,
-    collect_fields,
     from_fields_v1,
     path_text,
     to_fields_v1,
 )
+from devcluster.apiserver.writes.patching import json_patch, merge_patch
+from devcluster.apiserver.writes.strategic_merge import strategic_merge
 
 STATEFUL_SET = builtin_types().node("apps.v1.StatefulSet")
 
@@ -129,12 +131,9 @@ def _apply(live: dict[str, Any] | None, config: dict[str, Any], manager: str, *,
         live,
         config,
         STATEFUL_SET,
-        manager=manager,
-        api_version="apps/v1",
-        subresource="",
+        Manager(manager, "apps/v1", "", "2026-01-01T00:00:00Z", frozenset({("f:status",)})),
+        empty=empty_object(STATEFUL_SET),
         force=force,
-        now="2026-01-01T00:00:00Z",
-        ignored=("status",),
     )
 
 
@@ -144,7 +143,7 @@ def _env(body: dict[str, Any]) -> list[Any]:
 
 
 def test_field_sets_survive_serialization() -> None:
-    fields = set(collect_fields(_stateful_set("A", "B"), STATEFUL_SET))
+    fields = field_set(_stateful_set("A", "B"), STATEFUL_SET)
     assert from_fields_v1(to_fields_v1(frozenset(fields))) == fields
 
 

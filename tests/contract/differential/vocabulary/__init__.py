@@ -1,0 +1,11 @@
+"""The kinds of the differential test, each with a valid object and with values for its fields, right and wrong ones."""
+
+from tests.contract.differential.vocabulary.core import CORE_KINDS
+from tests.contract.differential.vocabulary.fields import Field, Kind
+
+KINDS: dict[str, Kind] = {kind.plural: kind for kind in CORE_KINDS}
+
+SUBJECTS = ("configmaps", "secrets", "serviceaccounts")
+"""Kinds that sequences are about. The others appear as companions only."""
+
+__all__ = ["KINDS", "SUBJECTS", "Field", "Kind"]
