@@ -5,7 +5,6 @@ field.
 """
 
 import contextlib
-import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +17,7 @@ import urllib3
 from django.conf import settings
 
 from projects.confidential.redaction import redact
+from provisioning.kube.bodies import encode_body
 from provisioning.kube.config import Access, AccessError, LoginError, explain_unreachable, load_access, open_pool
 from provisioning.kube.errors import (
     LoginFailedError,
@@ -109,7 +109,7 @@ class Kube:
         return self._pool.request(
             method,
             self.host + path + (f"?{urlencode(query)}" if query else ""),
-            body=None if body is None else json.dumps(body).encode(),
+            body=None if body is None else encode_body(body),
             headers=headers,
             timeout=urllib3.Timeout(connect=_CONNECT_TIMEOUT_S, read=settings.KUBE_REQUEST_TIMEOUT_S),
             preload_content=False,

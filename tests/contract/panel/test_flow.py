@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shlex
 from datetime import timedelta
 
 import psycopg
@@ -14,7 +15,7 @@ from devcluster.controllers.scenarios import NEVER, Scenario
 from projects.confidential.encrypted_fields import EncryptedText
 from projects.domain.connection import Connection
 from projects.domain.states import CredentialsSource, Phase, Reason, Step
-from projects.models import DatabaseCluster, Event, Project, ProjectVariable, Sandbox
+from projects.models import DatabaseCluster, Event, Project, ProjectVariable, Sandbox, SandboxTemplate
 from projects.services.provisioning import request_delete, request_provision, request_retry
 from provisioning.inventory.adoption import explain_unknown, list_clusters
 from provisioning.kube.kinds import POD, PVC, SECRET, SERVICE, STATEFULSET
@@ -113,6 +114,16 @@ def test_every_step_is_recorded_in_order(provisioned):
     times = [step.at for step in steps]
     assert None not in times
     assert times == sorted(times)
+
+
+@pytest.mark.parametrize("text", ["😀", "\x7f"])
+def test_command_of_a_sandbox_may_have_any_text(cluster, unique_name, text):
+    template = SandboxTemplate.objects.create(
+        name="any text", image="example/app:1", command=shlex.join(["serve", text])
+    )
+    project = follow(start(unique_name, template=template), lambda row: row.sandbox and row.sandbox.applied_at)
+    statefulset = steps.administrator.get_or_none(STATEFULSET, "default", project.sandbox.name)
+    assert statefulset["spec"]["template"]["spec"]["containers"][0]["command"] == ["serve", text]
 
 
 def test_the_sandboxes_password_is_in_no_pod_template(provisioned):
