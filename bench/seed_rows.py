@@ -81,6 +81,7 @@ def _database(project: Project, password: EncryptedText) -> DatabaseCluster:
         running_at=at,
         captured_at=at,
         verified_at=at,
+        proved_at=at,
     )
 
 

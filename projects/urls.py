@@ -17,5 +17,8 @@ urlpatterns = [
     path("<int:pk>/cancel/", requests.cancel, name="cancel"),
     path("<int:pk>/forget/", requests.forget, name="forget"),
     path("<int:pk>/rotate-password/", requests.rotate_password, name="rotate_password"),
+    path("<int:pk>/verify/", requests.verify, name="verify"),
+    path("<int:pk>/restore-secret/", requests.restore_secret, name="restore_secret"),
+    path("<int:pk>/use-secret/", requests.use_secret, name="use_secret"),
     path("<int:pk>/delete/", requests.delete, name="delete"),
 ]

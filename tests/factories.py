@@ -121,6 +121,7 @@ class DatabaseFactory(DjangoModelFactory[DatabaseCluster]):
             running_at=LazyAttribute(lambda database: database.requested_at + timedelta(seconds=12)),
             captured_at=LazyAttribute(lambda database: database.requested_at + timedelta(seconds=12.2)),
             verified_at=LazyAttribute(lambda database: database.requested_at + timedelta(seconds=12.3)),
+            proved_at=LazyAttribute(lambda database: database.verified_at),
         )
 
 

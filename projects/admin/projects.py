@@ -39,6 +39,8 @@ from projects.services.cancellation import request_cancel
 from projects.services.events import record_event
 from projects.services.password_rotation import request_password_rotation
 from projects.services.provisioning import request_delete, request_provision, request_retry, request_update
+from projects.services.replaced_secret import request_restore_secret
+from projects.services.verification import request_verification
 from projects.templatetags.panel import ago, reason_label
 
 if TYPE_CHECKING:
@@ -114,7 +116,9 @@ class ProjectAdmin(PanelModelAdmin):
         "provision_selected",
         "retry_selected",
         "cancel_selected",
+        "verify_selected",
         "rotate_passwords",
+        "restore_secrets",
         "delete_selected_projects",
     )
     list_before_template = "admin/projects/project/_live_view.html"
@@ -291,6 +295,14 @@ class ProjectAdmin(PanelModelAdmin):
     @admin.action(description="Cancel provisioning of selected projects", permissions=["provision"])
     def cancel_selected(self, request: HttpRequest, queryset: models.QuerySet[Project]) -> None:
         request_each(request, queryset, "provision_project", request_cancel)
+
+    @admin.action(description="Verify database credentials of selected projects", permissions=["provision"])
+    def verify_selected(self, request: HttpRequest, queryset: models.QuerySet[Project]) -> None:
+        request_each(request, queryset, "provision_project", request_verification)
+
+    @admin.action(description="Write verified passwords back to Secrets", permissions=["provision"])
+    def restore_secrets(self, request: HttpRequest, queryset: models.QuerySet[Project]) -> None:
+        request_each(request, queryset, "provision_project", request_restore_secret)
 
     @admin.action(description="Rotate database passwords of selected projects", permissions=["provision"])
     def rotate_passwords(self, request: HttpRequest, queryset: models.QuerySet[Project]) -> None:

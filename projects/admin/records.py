@@ -3,6 +3,7 @@
 from typing import Any, ClassVar
 
 from django.contrib import admin
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -15,6 +16,7 @@ from projects.admin.base import (
     phase_label,
 )
 from projects.domain.states import CredentialsSource
+from projects.domain.verification import describe_proof
 from projects.models import DatabaseCluster, Event, Sandbox
 from projects.pages.presentation import CREDENTIALS_COLORS, LEVEL_COLORS, PHASE_COLORS, linkable_urls
 from projects.templatetags.panel import ago, reason_label
@@ -65,7 +67,7 @@ class DatabaseClusterAdmin(ResourceAdmin):
                     "database",
                     "username",
                     "credentials_text",
-                    "verified_at",
+                    "proof_text",
                     "verification_note",
                 )
             },
@@ -76,6 +78,10 @@ class DatabaseClusterAdmin(ResourceAdmin):
         ),
         ("In the cluster", {"fields": ("api_shown", "uid_shown", "wanted_generation", "observed_generation")}),
     )
+
+    @column("Verification")
+    def proof_text(self, row: DatabaseCluster) -> str:
+        return describe_proof(row, timezone.now())
 
     @column("Origin", ordering="origin")
     def origin_shown(self, row: DatabaseCluster) -> str:

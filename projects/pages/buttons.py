@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from django.conf import settings
 from django.utils import timezone
 
 from projects.domain.permissions import Person, may, may_adopt
@@ -29,6 +30,9 @@ CHECK = Button("provision", "Check again", "refresh")
 RETRY = Button("retry", "Retry", "refresh")
 RETRY_FAILED = Button("retry", "Retry", "refresh", is_primary=True)
 CANCEL = Button("cancel", "Cancel provisioning", "undo")
+VERIFY = Button("verify", "Verify", "verified_user")
+RESTORE_SECRET = Button("restore_secret", "Write the password back", "settings_backup_restore", asks_first=True)
+USE_SECRET = Button("use_secret", "Use the Secret's password", "key", asks_first=True)
 DELETE = Button("delete", "Delete", "delete", asks_first=True)
 FORGET = Button("forget", "Forget", "link_off", asks_first=True)
 
@@ -55,3 +59,16 @@ def available_buttons(project: Project, user: Person) -> list[Button]:
         if not is_on_time and is_allowed(Request.FORGET, project):
             buttons.append(FORGET)
     return buttons
+
+
+def credential_buttons(project: Project, user: Person) -> list[Button]:
+    """Return the buttons beside the database's connection: those that its state allows and that the user has the
+    permission for."""
+    if not may(user, "provision_project", project):
+        return []
+    offered = ((Request.VERIFY, VERIFY), (Request.RESTORE_SECRET, RESTORE_SECRET), (Request.USE_SECRET, USE_SECRET))
+    return [
+        button
+        for request, button in offered
+        if is_allowed(request, project) and (request is not Request.VERIFY or settings.VERIFY_CONNECTIONS)
+    ]

@@ -13,7 +13,7 @@ from projects.domain.progress import time_to_run_s
 from projects.domain.states import CredentialsSource, DesiredState
 from projects.models import Project
 from projects.pages import presentation
-from projects.pages.buttons import available_buttons
+from projects.pages.buttons import available_buttons, credential_buttons
 from projects.pages.forms import RevealForm
 from projects.pages.layout import query_string
 from projects.pages.panel_health import panel_warnings
@@ -43,6 +43,7 @@ def project_context(request: HttpRequest, project: Project) -> dict[str, Any]:
         "missing_sandbox": "" if project.sandbox else presentation.explain_missing_sandbox(project),
         "uses_default": bool(project.sandbox and project.sandbox.credentials == CredentialsSource.DEFAULT),
         "buttons": available_buttons(project, request.user),
+        "credential_buttons": credential_buttons(project, request.user),
         "next_action": presentation.next_action(project, request.user),
         "wait": presentation.current_wait(project),
         "step_lines": presentation.step_lines(project),

@@ -20,6 +20,8 @@ from projects.services.forget import list_left, request_forget
 from projects.services.outcome import Outcome
 from projects.services.password_rotation import request_password_rotation
 from projects.services.provisioning import add_project, request_delete, request_provision, request_retry
+from projects.services.replaced_secret import request_restore_secret, request_use_secret
+from projects.services.verification import request_verification
 
 
 @require_http_methods(["GET", "POST"])
@@ -78,6 +80,40 @@ def rotate_password(request: PanelRequest, pk: int) -> HttpResponse:
         "is_unconfirmed": request.method == "POST",
     }
     return render_page(request, "projects/rotate_password.html", context)
+
+
+@require_POST
+@staff_page("provision_project")
+def verify(request: PanelRequest, pk: int) -> HttpResponse:
+    project = get_object_or_404(Project, pk=pk)
+    return _respond(request, project, request_verification(project, actor=request.user.get_username()))
+
+
+@require_http_methods(["GET", "POST"])
+@staff_page("provision_project")
+def restore_secret(request: PanelRequest, pk: int) -> HttpResponse:
+    return _choose_password(request, pk, Request.RESTORE_SECRET)
+
+
+@require_http_methods(["GET", "POST"])
+@staff_page("provision_project")
+def use_secret(request: PanelRequest, pk: int) -> HttpResponse:
+    return _choose_password(request, pk, Request.USE_SECRET)
+
+
+def _choose_password(request: PanelRequest, pk: int, choice: Request) -> HttpResponse:
+    """GET asks for confirmation, or explains the refusal; POST makes the request."""
+    project, restores = get_project(pk), choice is Request.RESTORE_SECRET
+    if request.method == "POST":
+        ask = request_restore_secret if restores else request_use_secret
+        return _respond(request, project, ask(project, actor=request.user.get_username()))
+    context = {
+        "title": f"Secret of {project.name}",
+        "project": project,
+        "refusal": find_refusal(choice, project),
+        "restores": restores,
+    }
+    return render_page(request, "projects/replaced_secret.html", context)
 
 
 @require_http_methods(["GET", "POST"])

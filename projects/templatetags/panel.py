@@ -17,28 +17,11 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from projects.audit.log import describe_entry
+from projects.domain.verification import explain_unverified, relative_text
 from projects.pages import panel_health
 from projects.pages.presentation import PHASE_COLORS
 
 register = template.Library()
-
-_UNITS = ((60, 1, "s"), (3600, 60, "min"), (86_400, 3600, "h"))
-
-
-def relative_text(at: datetime, now: datetime) -> str:
-    """Return the time between the two, such as `34 s ago` or `in 2 min`. panel.js writes the same text."""
-    seconds = round((now - at).total_seconds())
-    distance = abs(seconds)
-    if distance < 1:
-        return "now"
-    for below, size, unit in _UNITS:
-        if distance < below:
-            text = f"{distance // size} {unit}"
-            break
-    else:
-        days = distance // 86_400
-        text = f"{days} day{'' if days == 1 else 's'}"
-    return f"{text} ago" if seconds > 0 else f"in {text}"
 
 
 @register.simple_tag
@@ -53,6 +36,9 @@ def ago(at: datetime | None, empty: str = "–") -> SafeString:
         date_format(local, "DATETIME_FORMAT"),
         relative_text(at, timezone.now()),
     )
+
+
+register.filter("explain_unverified", explain_unverified)
 
 
 @register.filter

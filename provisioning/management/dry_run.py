@@ -1,13 +1,13 @@
 """`--dry-run` and `plan`: what a pass would do now, and what it would do after a request."""
 
 from argparse import ArgumentParser
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 from django.utils import timezone
 
 from projects.domain.request_policy import POLICY, Refusal, Request
-from projects.domain.states import DesiredState
+from projects.domain.states import DesiredState, ReplacementChoice
 from projects.models import Project
 from projects.services.adoption import Adoptable
 from provisioning.decisions.types import Action
@@ -54,20 +54,35 @@ def print_plans_after(
         if refusal:
             refusals.append(refusal.message)
             continue
-        is_retry, is_rotation = request is Request.RETRY, request is Request.ROTATE_PASSWORD
+        is_retry, on_database = request is Request.RETRY, _suppose_on_database(request)
         make_plan = partial(
             plan,
             project,
             timezone.now(),
-            desired=None if is_rotation else POLICY[request].desired or DesiredState(project.desired_state),
+            desired=None if on_database else POLICY[request].desired or DesiredState(project.desired_state),
             delete_adopted=project.delete_adopted if is_retry else delete_adopted,
             is_retry=is_retry,
-            rotates=is_rotation,
+            on_database=on_database,
         )
         planned.append((project, _print_plan(command, project, make_plan, as_json=as_json)))
     _print_obstacles(command, planned)
     if refusals:
         raise command_error(FAILED, "\n".join(refusals))
+
+
+def _suppose_on_database(request: Request) -> Mapping[str, object]:
+    """Return the fields of the database's row that a request sets, if it keeps the project's desired state."""
+    match request:
+        case Request.ROTATE_PASSWORD:
+            return {"rotation_requested_at": timezone.now()}
+        case Request.VERIFY:
+            return {"verification_requested_at": timezone.now()}
+        case Request.RESTORE_SECRET:
+            return {"replacement_choice": ReplacementChoice.RESTORE}
+        case Request.USE_SECRET:
+            return {"replacement_choice": ReplacementChoice.USE}
+        case _:
+            return {}
 
 
 def _print_obstacles(command: PanelCommand, planned: Iterable[tuple[Project, Plan]]) -> None:

@@ -11,7 +11,7 @@ from projects.services.outcome import Outcome
 from provisioning.management.console import FAILED, PanelCommand, command_error
 from provisioning.management.dry_run import add_dry_run_argument, print_plans_after
 from provisioning.management.lookup import find_projects
-from provisioning.management.progress import ProgressTracker
+from provisioning.management.progress import Awaited, ProgressTracker
 from provisioning.management.wait import add_waiting_arguments, wait_or_print
 
 Options = Mapping[str, Any]
@@ -58,6 +58,12 @@ class RequestCommand(PanelCommand):
         """Return messages about requests that were carried out, and had no effect."""
         return []
 
+    def await_requests(
+        self, tracker: ProgressTracker, awaited: Awaited, *, wait: bool, timeout_s: float, as_json: bool
+    ) -> None:
+        """Wait until the requests are carried out, or print them. Raises SystemExit with the exit code."""
+        wait_or_print(self, tracker, awaited, wait=wait, timeout_s=timeout_s, as_json=as_json)
+
     # --- What all of them do -----------------------------------------------------------------------------------------
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -76,7 +82,7 @@ class RequestCommand(PanelCommand):
         awaited = {project.pk: self._awaited_phase(project) for project in projects}
         tracker = ProgressTracker(projects)
         tracker.projects, messages = self._ask_each(projects, options)
-        wait_or_print(self, tracker, awaited, wait=wait, timeout_s=timeout_s, as_json=json)
+        self.await_requests(tracker, awaited, wait=wait, timeout_s=timeout_s, as_json=json)
         if wait:
             messages += self.find_failures(tracker.projects)
         if messages:
@@ -104,3 +110,13 @@ class RequestCommand(PanelCommand):
 
     def _awaited_phase(self, project: Project) -> Phase:
         return _REACHED[POLICY[self.request].desired or DesiredState(project.desired_state)]
+
+
+def last_failures(projects: Sequence[Project], *, done: str, failed: str) -> list[str]:
+    """Return the messages of projects whose latest event of these two reasons is `failed`."""
+    messages = []
+    for project in projects:
+        last = project.events.filter(reason__in=(done, failed)).first()
+        if last is not None and last.reason == failed:
+            messages.append(f"{project.name}: {last.message}")
+    return messages

@@ -44,6 +44,7 @@ def _describe_database(database: DatabaseCluster | None, sandbox: Sandbox | None
         "username": (database.username or None) if database else None,
         "credentials": credentials_of(database, sandbox).value,
         "verified": bool(database and database.is_verified),
+        "last_verified_at": _iso(database.proved_at) if database else None,
     }
 
 

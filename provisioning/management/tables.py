@@ -3,9 +3,11 @@
 from collections.abc import Iterable
 from typing import Any
 
+from django.utils import timezone
 from rich.console import Console
 from rich.table import Table
 
+from projects.domain.verification import describe_proof
 from projects.models import Project
 
 COLUMNS = ("Project", "Phase", "Reason", "Database", "Sandbox", "Message")
@@ -37,11 +39,15 @@ def build_plain_table(projects: Iterable[Project]) -> list[str]:
 def _cells(project: Project) -> tuple[str, str, str, str, str, str]:
     """Return a cell for each of COLUMNS; the reason as in the JSON output."""
     database, sandbox = project.database, project.sandbox
+    proof = describe_proof(database, timezone.now()) if database and database.has_credentials else ""
+    # Where the proof fails, the project's message may say why already.
+    if database and database.verification_note and database.verification_note in project.message:
+        proof = proof.removeprefix(database.verification_note)
     return (
         project.name,
         project.phase,
         project.reason or "-",
         f"{database.host}:{database.port}" if database and database.host else (database.phase if database else "-"),
         sandbox.phase if sandbox else "-",
-        project.message or "-",
+        f"{project.message} {proof}".strip() or "-",
     )

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from copy import copy
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, assert_never
 
 from django.conf import settings
@@ -93,12 +94,13 @@ def plan(
     delete_adopted: bool = False,
     adopted: Adoptable | None = None,
     is_retry: bool = False,
-    rotates: bool = False,
+    on_database: Mapping[str, object] = MappingProxyType({}),
 ) -> Plan:
     """Return the next step of the project's pass, as if the request that the arguments describe had been made.
 
-    `desired`: a request for this state, repeated if `is_retry`; `adopted`: its database; `rotates`: a request to rotate
-    the password. The project may be unsaved. Raises KubeError, UndecidedClusterError and UndecryptableValueError.
+    `desired`: a request for this state, repeated if `is_retry`; `adopted`: its database; `on_database`: what another
+    request sets on the database's row. The project may be unsaved. Raises KubeError, UndecidedClusterError and
+    UndecryptableValueError.
     """
     context = _build_context(project, now)
     if context.project.is_forgotten:
@@ -106,8 +108,8 @@ def plan(
     is_begun = context.project.phase in Phase.in_progress() and desired in (None, context.project.desired_state)
     if desired is not None:
         _suppose(context.project, desired, delete_adopted=delete_adopted, is_retry=is_retry)
-    if rotates and context.database is not None:
-        context.database.rotation_requested_at = now
+    for name, value in on_database.items() if context.database is not None else ():
+        setattr(context.database, name, value)
     if adopted is not None:
         _suppose_adopted(context, adopted)
     decision = observe_and_decide(context, now)
@@ -124,7 +126,7 @@ def plan(
         project.name,
         decision.action.value,
         _describe_action(decision.action, context),
-        decision.project.message if (desired is None and not rotates) or is_begun else "",
+        decision.project.message if (desired is None and not on_database) or is_begun else "",
         objects,
         list(_list_later_steps(decision.action)),
         found,

@@ -132,6 +132,9 @@ ADDRESSES: dict[str, tuple[Request, ...]] = {
     "projects:retry": (post(ACTS_ON_IT, unseen=404),),
     "projects:cancel": (post(ACTS_ON_IT, unseen=404),),
     "projects:rotate_password": (get(ACTS_ON_IT, unseen=404), post(ACTS_ON_IT, unseen=404)),
+    "projects:verify": (post(ACTS_ON_IT, unseen=404),),
+    "projects:restore_secret": (get(ACTS_ON_IT, unseen=404), post(ACTS_ON_IT, unseen=404)),
+    "projects:use_secret": (get(ACTS_ON_IT, unseen=404), post(ACTS_ON_IT, unseen=404)),
     # Running projects can't be forgotten: the page explains the refusal.
     "projects:forget": (get(ACTS_ON_IT, unseen=404), post(ACTS_ON_IT, 200, unseen=404)),
     "projects:delete": (
@@ -182,13 +185,15 @@ ACTIONS: dict[tuple[str, str], Roles] = {
     ("projects.project", "provision_selected"): ACTS_ON_IT,
     ("projects.project", "retry_selected"): ACTS_ON_IT,
     ("projects.project", "cancel_selected"): ACTS_ON_IT,
+    ("projects.project", "verify_selected"): ACTS_ON_IT,
     ("projects.project", "rotate_passwords"): ACTS_ON_IT,
+    ("projects.project", "restore_secrets"): ACTS_ON_IT,
     ("projects.project", "delete_selected_projects"): ACTS_ON_IT,
     ("auth.user", "delete_selected"): ADMINISTERS,
     ("auth.group", "delete_selected"): ADMINISTERS,
 }
 # The row to select, if it is not the project in the URLs.
-ACTION_TARGETS = {"cancel_selected": "waiting"}
+ACTION_TARGETS = {"cancel_selected": "waiting", "restore_secrets": "replaced"}
 
 # --- Commands --------------------------------------------------------------------------------------------------
 
@@ -211,11 +216,14 @@ COMMANDS: dict[str, str] = {
     "plan": "looks",
     "provision": "event",
     "prune_events": "log",
+    "restore_secret": "event",
     "retry": "event",
     "rotate_keys": "log",
     "rotate_password": "event",
     "status": "looks",
     "up": "runs",
+    "use_secret": "event",
+    "verify": "event",
     "watch": "runs",
     "account_unsetmultipleprimaryemails": "cleans",
     "audit": "looks",

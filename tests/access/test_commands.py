@@ -6,6 +6,7 @@ import pwd
 import pytest
 from auditlog.models import LogEntry
 from django.core.management import get_commands, load_command_class
+from django.utils import timezone
 
 from projects.models import Event, Project
 from tests.access.table import COMMANDS
@@ -21,12 +22,23 @@ CHANGES = {
     "delete": ("aaa", "--yes"),
     "forget": ("aaa", "--yes"),
     "rotate_password": ("aaa",),
+    "verify": ("aaa",),
+    "restore_secret": ("aaa",),
+    "use_secret": ("aaa",),
     "credentials": ("aaa", "--reveal", "--reason", "test"),
 }
+
+
+def replaced_project() -> None:
+    provisioned_project(name="aaa").databases.update(secret_replaced_at=timezone.now())
+
+
 STATES = {
     "provision": lambda: ProjectFactory.create(name="aaa"),
     "cancel": lambda: ProjectFactory.create(name="aaa", waiting=True),
     "retry": lambda: ProjectFactory.create(name="aaa", failed=True),
+    "restore_secret": lambda: replaced_project(),
+    "use_secret": lambda: replaced_project(),
     "forget": lambda: ProjectFactory.create(name="aaa", waiting=True, failures=1, reason="ApiServerUnreachable"),
 }
 

@@ -50,11 +50,14 @@ def _cookies_of(user: Any) -> SimpleCookie:
 
 def _rows(owner: Any) -> dict[str, Model]:
     project = provisioned_project(name="of-the-owner", owner=owner)
+    replaced = provisioned_project(name="replaced", owner=owner)
+    replaced.databases.update(secret_replaced_at=timezone.now())
     async_task("provisioning.tasks.reconcile_project", project.pk)
     now = timezone.now()
     done = {"func": "provisioning.tasks.sweep", "started": now, "stopped": now + timedelta(seconds=1)}
     return {
         "project": project,
+        "replaced": replaced,
         "waiting": ProjectFactory.create(waiting=True, owner=owner),
         "database": project.databases.get(),
         "sandbox": project.sandboxes.get(),

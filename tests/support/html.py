@@ -1,6 +1,7 @@
 """Texts and links of a page, without the classes of the theme."""
 
 import re
+from html import unescape
 
 from django.utils.html import strip_tags
 
@@ -16,3 +17,8 @@ def links_of(body: str) -> list[tuple[str, str]]:
     shown = re.sub(r'<(\w+)[^>]*aria-hidden="true"[^>]*>.*?</\1>', "", body, flags=re.DOTALL)
     found = re.findall(r'<a\b[^>]*\shref="([^"]*)"[^>]*>(.*?)</a>', shown, re.DOTALL)
     return [(" ".join(strip_tags(inner).split()), href) for href, inner in found]
+
+
+def text_of(body: str) -> str:
+    """Return the text of a page, with white space as browsers show it."""
+    return " ".join(unescape(strip_tags(body)).split())

@@ -6,9 +6,12 @@ from argparse import ArgumentParser
 from collections.abc import Mapping
 from typing import Any
 
+from django.utils import timezone
+
 from projects.confidential.redaction import MASK, redact
 from projects.domain.connection import Connection
 from projects.domain.states import CredentialsSource
+from projects.domain.verification import describe_proof
 from projects.models import Project
 from projects.services.credentials import reveal_credentials
 from projects.services.outcome import RefusedRequestError
@@ -93,9 +96,9 @@ def _explain_none(project: Project, why: str) -> str:
 
 def _verified(project: Project) -> str:
     database = project.database
-    if database is None or not database.is_verified:
-        return f"no: {(database and database.verification_note) or 'not tried yet'}"
-    return "yes"
+    if database is None:
+        return "no: not tried yet"
+    return f"{'yes' if database.is_verified else 'no'}. {describe_proof(database, timezone.now())}"
 
 
 def _formatted(project: Project, credentials: Connection, format: str) -> str:

@@ -8,7 +8,7 @@ from projects.models import Project
 from projects.services.outcome import Outcome
 from projects.services.password_rotation import find_rotation_refusal, request_password_rotation
 from provisioning.management.console import actor
-from provisioning.management.request_command import Options, RequestCommand
+from provisioning.management.request_command import Options, RequestCommand, last_failures
 
 
 class Command(RequestCommand):
@@ -31,10 +31,4 @@ class Command(RequestCommand):
         return request_password_rotation(project, actor=actor(), with_adopted=options["with_adopted"])
 
     def find_failures(self, projects: Sequence[Project]) -> list[str]:
-        """Return which passwords could not be changed, and why."""
-        messages = []
-        for project in projects:
-            last = project.events.filter(reason__in=("PasswordRotated", "PasswordNotChanged")).first()
-            if last is not None and last.reason == "PasswordNotChanged":
-                messages.append(f"{project.name}: {last.message}")
-        return messages
+        return last_failures(projects, done="PasswordRotated", failed="PasswordNotChanged")

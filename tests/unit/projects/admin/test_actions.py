@@ -121,7 +121,14 @@ def test_bulk_delete_includes_adopted_databases_on_request(admin):
         (("view_project",), set()),
         (
             ("view_project", "provision_project"),
-            {"provision_selected", "retry_selected", "cancel_selected", "rotate_passwords"},
+            {
+                "provision_selected",
+                "retry_selected",
+                "cancel_selected",
+                "verify_selected",
+                "rotate_passwords",
+                "restore_secrets",
+            },
         ),
         (("view_project", "delete_project"), {"delete_selected_projects"}),
     ],
