@@ -32,40 +32,40 @@ def path(place: Place) -> str:
 
 
 class TestCreation:
-    def test_what_is_missing_is_created(self, api: Rest, path: str) -> None:
+    def test_apply_creates_a_missing_object(self, api: Rest, path: str) -> None:
         answer = _apply(api, path, configmap("a", data={"k": "1"}))
         assert answer.status == 201
         assert answer.body["data"] == {"k": "1"}
         assert _managers(answer.body) == {"panel": "Apply"}
         assert _owned(answer.body, "panel") == {"f:data": {"f:k": {}}}
 
-    def test_what_is_there_is_updated(self, api: Rest, path: str) -> None:
+    def test_apply_updates_an_existing_object(self, api: Rest, path: str) -> None:
         _apply(api, path, configmap("a", data={"k": "1"}))
         answer = _apply(api, path, configmap("a", data={"k": "2"}))
         assert (answer.status, answer.body["data"]) == (200, {"k": "2"})
 
-    def test_the_same_again_changes_nothing(self, api: Rest, path: str) -> None:
+    def test_repeated_apply_changes_nothing(self, api: Rest, path: str) -> None:
         first = _apply(api, path, configmap("a", data={"k": "1"})).body
         second = _apply(api, path, configmap("a", data={"k": "1"})).body
         assert first == second
 
-    def test_bodies_may_be_yaml(self, api: Rest, path: str) -> None:
+    def test_apply_accepts_yaml(self, api: Rest, path: str) -> None:
         text = yaml.safe_dump(configmap("a", data={"k": "1"}))
         answer = api.apply(path, text, fieldManager="panel")
         assert (answer.status, answer.body["data"]) == (201, {"k": "1"})
 
-    def test_a_managed_fields_entry(self, api: Rest, path: str) -> None:
+    def test_managed_fields_list_what_was_applied(self, api: Rest, path: str) -> None:
         (entry,) = _apply(api, path, configmap("a", data={"k": "1"})).body["metadata"]["managedFields"]
         assert entry["apiVersion"] == "v1"
         assert entry["fieldsType"] == "FieldsV1"
         assert entry["time"].endswith("Z")
 
-    def test_a_create_is_an_update_of_its_manager(self, api: Rest, place: Place) -> None:
+    def test_create_is_recorded_as_an_update(self, api: Rest, place: Place) -> None:
         stored = api.create(place.core("configmaps"), configmap("a", data={"k": "1"}), fieldManager="someone")
         assert _managers(stored) == {"someone": "Update"}
         assert _owned(stored, "someone") == {"f:data": {".": {}, "f:k": {}}}
 
-    def test_without_a_field_manager_the_user_agent_is_it(self, api: Rest, place: Place) -> None:
+    def test_user_agent_is_the_default_manager(self, api: Rest, place: Place) -> None:
         answer = api.call(
             "POST", place.core("configmaps"), configmap("a", data={"k": "1"}), headers={"User-Agent": "me/1"}
         )
@@ -73,7 +73,7 @@ class TestCreation:
 
 
 class TestConflicts:
-    def test_another_managers_field(self, api: Rest, path: str) -> None:
+    def test_field_of_another_manager_conflicts(self, api: Rest, path: str) -> None:
         _apply(api, path, configmap("a", data={"k": "1"}), "first")
         answer = _apply(api, path, configmap("a", data={"k": "2"}), "second")
         message = 'Apply failed with 1 conflict: conflict with "first": .data.k'
@@ -81,20 +81,20 @@ class TestConflicts:
         assert answer.causes == [Cause("FieldManagerConflict", ".data.k", 'conflict with "first"')]
         assert api.read(path)["data"] == {"k": "1"}
 
-    def test_several_fields(self, api: Rest, path: str) -> None:
+    def test_every_conflicting_field_is_named(self, api: Rest, path: str) -> None:
         _apply(api, path, configmap("a", data={"k": "1", "l": "1"}), "first")
         answer = _apply(api, path, configmap("a", data={"k": "2", "l": "2"}), "second")
         assert answer.message == 'Apply failed with 2 conflicts: conflicts with "first":\n- .data.k\n- .data.l'
         assert [cause.field for cause in answer.causes] == [".data.k", ".data.l"]
 
-    def test_a_field_written_by_an_update(self, api: Rest, path: str) -> None:
+    def test_field_of_an_update_conflicts(self, api: Rest, path: str) -> None:
         _apply(api, path, configmap("a", data={"k": "1"}), "panel")
         api.merge(path, {"data": {"k": "2"}}, fieldManager="kubectl-edit")
         answer = _apply(api, path, configmap("a", data={"k": "3"}), "panel")
         assert (answer.status, answer.reason) == (409, "Conflict")
         assert answer.message == 'Apply failed with 1 conflict: conflict with "kubectl-edit" using v1: .data.k'
 
-    def test_force_takes_the_field(self, api: Rest, path: str) -> None:
+    def test_force_takes_the_field_over(self, api: Rest, path: str) -> None:
         _apply(api, path, configmap("a", data={"k": "1"}), "first")
         answer = _apply(api, path, configmap("a", data={"k": "2"}), "second", force=True)
         assert (answer.status, answer.body["data"]) == (200, {"k": "2"})
@@ -107,13 +107,13 @@ class TestConflicts:
         assert _owned(answer.body, "first") == {"f:data": {"f:l": {}}}
         assert _owned(answer.body, "second") == {"f:data": {"f:k": {}}}
 
-    def test_the_same_value_is_shared(self, api: Rest, path: str) -> None:
+    def test_equal_values_are_owned_together(self, api: Rest, path: str) -> None:
         _apply(api, path, configmap("a", data={"k": "1"}), "first")
         answer = _apply(api, path, configmap("a", data={"k": "1"}), "second")
         assert answer.status == 200
         assert _managers(answer.body) == {"first": "Apply", "second": "Apply"}
 
-    def test_an_update_takes_fields_without_conflict(self, api: Rest, path: str) -> None:
+    def test_update_takes_fields_without_a_conflict(self, api: Rest, path: str) -> None:
         _apply(api, path, configmap("a", data={"k": "1"}), "panel")
         body = api.merge(path, {"data": {"k": "2"}}, fieldManager="other").body
         assert body["data"] == {"k": "2"}
@@ -122,30 +122,30 @@ class TestConflicts:
 
 
 class TestRemoval:
-    def test_a_field_that_is_no_longer_applied_goes(self, api: Rest, path: str) -> None:
+    def test_apply_removes_a_field_that_it_omits(self, api: Rest, path: str) -> None:
         _apply(api, path, configmap("a", data={"k": "1", "l": "1"}))
         assert _apply(api, path, configmap("a", data={"k": "1"})).body["data"] == {"k": "1"}
 
-    def test_a_field_that_another_also_owns_stays(self, api: Rest, path: str) -> None:
+    def test_apply_keeps_an_omitted_field_with_a_second_owner(self, api: Rest, path: str) -> None:
         _apply(api, path, configmap("a", data={"k": "1", "l": "1"}), "first")
         _apply(api, path, configmap("a", data={"l": "1"}), "second")
         answer = _apply(api, path, configmap("a", data={"k": "1"}), "first")
         assert answer.body["data"] == {"k": "1", "l": "1"}
 
-    def test_fields_of_others_stay(self, api: Rest, path: str) -> None:
+    def test_apply_keeps_fields_of_other_managers(self, api: Rest, path: str) -> None:
         _apply(api, path, configmap("a", data={"k": "1"}))
         api.merge(path, {"data": {"theirs": "1"}, "metadata": {"labels": {"theirs": "1"}}}, fieldManager="other")
         answer = _apply(api, path, configmap("a", data={"k": "2"}))
         assert answer.body["data"] == {"k": "2", "theirs": "1"}
         assert answer.body["metadata"]["labels"] == {"theirs": "1"}
 
-    def test_all_fields_gone_leave_the_object(self, api: Rest, path: str) -> None:
+    def test_apply_without_fields_keeps_the_object(self, api: Rest, path: str) -> None:
         _apply(api, path, configmap("a", data={"k": "1"}))
         answer = _apply(api, path, configmap("a"))
         assert answer.status == 200
         assert "data" not in answer.body
 
-    def test_all_labels_and_a_key_go_together(self, api: Rest, path: str) -> None:
+    def test_apply_removes_all_labels_and_a_key_at_once(self, api: Rest, path: str) -> None:
         body = configmap("a", data={"k": "1", "l": "2"})
         body["metadata"]["labels"] = {"x": "y"}
         _apply(api, path, body, "m1")
@@ -155,7 +155,7 @@ class TestRemoval:
         assert "labels" not in answer.body["metadata"]
         assert _owned(answer.body, "m1") == {"f:data": {"f:k": {}}}
 
-    def test_everything_goes_and_the_object_stays(self, api: Rest, path: str) -> None:
+    def test_apply_removes_everything_but_the_object(self, api: Rest, path: str) -> None:
         body = configmap("a", data={"k": "1"})
         body["metadata"] |= {"labels": {"x": "y"}, "annotations": {"a": "b"}}
         before = _apply(api, path, body, "m1").body
@@ -167,7 +167,7 @@ class TestRemoval:
 
 
 class TestStructs:
-    def test_one_that_is_no_longer_applied_goes_with_the_defaults_in_it(self, api: Rest, place: Place) -> None:
+    def test_omitted_struct_is_removed_with_its_defaults(self, api: Rest, place: Place) -> None:
         path = place.apps("statefulsets", "web")
         body = statefulset("web")
         main = body["spec"]["template"]["spec"]["containers"][0]
@@ -180,7 +180,7 @@ class TestStructs:
         (after, *_) = answer.body["spec"]["template"]["spec"]["containers"]
         assert (after["readinessProbe"]["tcpSocket"], "httpGet" in after["readinessProbe"]) == ({"port": 8080}, False)
 
-    def test_one_of_which_another_owns_a_part_stays_with_that(self, api: Rest, place: Place) -> None:
+    def test_omitted_struct_keeps_the_part_of_another_manager(self, api: Rest, place: Place) -> None:
         path = place.apps("statefulsets", "web")
         body = statefulset("web")
         body["spec"]["template"]["spec"]["securityContext"] = {"runAsUser": 7, "runAsNonRoot": True}
@@ -193,7 +193,7 @@ class TestStructs:
 
 
 class TestLists:
-    def test_containers_are_keyed_by_name(self, api: Rest, place: Place) -> None:
+    def test_containers_merge_by_name(self, api: Rest, place: Place) -> None:
         path = place.apps("statefulsets", "web")
         body = statefulset("web")
         answer = _apply(api, path, body)
@@ -203,7 +203,7 @@ class TestLists:
         assert 'k:{"name":"A"}' in owned['k:{"name":"main"}']["f:env"]
         assert 'k:{"containerPort":8080,"protocol":"TCP"}' in owned['k:{"name":"main"}']["f:ports"]
 
-    def test_a_variable_that_is_no_longer_applied_goes(self, api: Rest, place: Place) -> None:
+    def test_omitted_variable_is_removed(self, api: Rest, place: Place) -> None:
         path = place.apps("statefulsets", "web")
         body = statefulset("web")
         _apply(api, path, body)
@@ -211,7 +211,7 @@ class TestLists:
         containers = _apply(api, path, body).body["spec"]["template"]["spec"]["containers"]
         assert containers[0]["env"] == [{"name": "B", "value": "9"}]
 
-    def test_a_container_of_another_stays(self, api: Rest, place: Place) -> None:
+    def test_container_of_another_manager_is_kept(self, api: Rest, place: Place) -> None:
         path = place.apps("statefulsets", "web")
         body = statefulset("web")
         _apply(api, path, body)
@@ -225,7 +225,7 @@ class TestLists:
         containers = _apply(api, path, body).body["spec"]["template"]["spec"]["containers"]
         assert {container["name"] for container in containers} == {"main", "side", "theirs"}
 
-    def test_a_conflict_inside_a_list_names_its_key(self, api: Rest, place: Place) -> None:
+    def test_conflict_in_a_list_names_the_key(self, api: Rest, place: Place) -> None:
         path = place.apps("statefulsets", "web")
         body = statefulset("web")
         _apply(api, path, body, "first")
@@ -234,7 +234,7 @@ class TestLists:
         assert answer.status == 409
         assert [cause.field for cause in answer.causes] == ['.spec.template.spec.containers[name="main"].image']
 
-    def test_finalizers_are_owned_one_by_one(self, api: Rest, path: str) -> None:
+    def test_each_finalizer_has_its_owners(self, api: Rest, path: str) -> None:
         one = {**configmap("a"), "metadata": {"name": "a", "finalizers": ["contract.invalid/one"]}}
         two = {**configmap("a"), "metadata": {"name": "a", "finalizers": ["contract.invalid/two"]}}
         _apply(api, path, one, "first")
@@ -246,7 +246,7 @@ class TestLists:
 
 
 class TestRules:
-    def test_the_field_manager_is_required(self, api: Rest, path: str) -> None:
+    def test_field_manager_is_required(self, api: Rest, path: str) -> None:
         answer = api.apply(path, configmap("a"))
         message = 'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch'
         assert refusal(answer) == (422, "Invalid", message)
@@ -254,44 +254,44 @@ class TestRules:
             Cause("FieldValueRequired", "fieldManager", "Required value: is required for apply patch")
         ]
 
-    def test_force_is_for_apply_only(self, api: Rest, place: Place, path: str) -> None:
+    def test_force_is_refused_except_for_apply(self, api: Rest, place: Place, path: str) -> None:
         api.create(place.core("configmaps"), configmap("a"))
         answer = api.merge(path, {"data": {"k": "1"}}, force=True)
         assert (answer.status, answer.reason) == (422, "Invalid")
         assert [(cause.reason, cause.field) for cause in answer.causes] == [("FieldValueForbidden", "force")]
 
-    def test_managed_fields_must_be_left_out(self, api: Rest, path: str) -> None:
+    def test_managed_fields_are_refused(self, api: Rest, path: str) -> None:
         body = _apply(api, path, configmap("a", data={"k": "1"})).body
         answer = _apply(api, path, body)
         assert refusal(answer) == (400, "BadRequest", "metadata.managedFields must be nil")
 
-    def test_the_kind_must_be_given(self, api: Rest, path: str) -> None:
+    def test_kind_is_required(self, api: Rest, path: str) -> None:
         answer = _apply(api, path, {"metadata": {"name": "a"}, "data": {"k": "1"}})
         assert refusal(answer) == (400, "BadRequest", "invalid object type: /, Kind=")
 
-    def test_another_kind_is_refused(self, api: Rest, path: str) -> None:
+    def test_different_kind_is_refused(self, api: Rest, path: str) -> None:
         answer = _apply(api, path, {**configmap("a"), "kind": "Secret"})
         assert refusal(answer) == (400, "BadRequest", "invalid object type: /v1, Kind=Secret")
 
-    def test_a_wrong_json_type_is_an_error_of_the_server(self, api: Rest, path: str) -> None:
+    def test_wrong_json_type_is_500(self, api: Rest, path: str) -> None:
         answer = _apply(api, path, configmap("a", data={"k": 1}))
         status, reason, message = refusal(answer)
         assert (status, reason) == (500, None)
         assert message.startswith("failed to create typed patch object (")
         assert ".data.k: expected string, got " in message
 
-    def test_the_name_must_match(self, api: Rest, path: str) -> None:
+    def test_different_name_is_refused(self, api: Rest, path: str) -> None:
         answer = _apply(api, path, configmap("b"))
         message = "the name of the object (b) does not match the name on the URL (a)"
         assert refusal(answer) == (400, "BadRequest", message)
 
-    def test_a_uid_of_another_object_is_refused(self, api: Rest, path: str) -> None:
+    def test_uid_of_another_object_is_refused(self, api: Rest, path: str) -> None:
         _apply(api, path, configmap("a", data={"k": "1"}))
         answer = _apply(api, path, {**configmap("a", data={"k": "2"}), "metadata": {"name": "a", "uid": "other"}})
         assert (answer.status, answer.reason) == (422, "Invalid")
         assert {cause.field for cause in answer.causes} == {"metadata.uid"}
 
-    def test_a_uid_keeps_it_from_creating(self, api: Rest, path: str) -> None:
+    def test_apply_with_a_uid_creates_nothing(self, api: Rest, path: str) -> None:
         answer = _apply(api, path, {**configmap("a", data={"k": "2"}), "metadata": {"name": "a", "uid": "gone"}})
         message = (
             'Operation cannot be fulfilled on configmaps "a": '
@@ -300,7 +300,7 @@ class TestRules:
         assert refusal(answer) == (409, "Conflict", message)
         assert api.get(path).status == 404
 
-    def test_an_old_resource_version_is_a_conflict(self, api: Rest, path: str) -> None:
+    def test_old_resource_version_is_a_conflict(self, api: Rest, path: str) -> None:
         _apply(api, path, configmap("a", data={"k": "1"}))
         body = {**configmap("a", data={"k": "2"}), "metadata": {"name": "a", "resourceVersion": "1"}}
         answer = _apply(api, path, body)
@@ -313,12 +313,12 @@ class TestRules:
         assert answer.status == 500
         assert "field not declared in schema" in answer.message
 
-    def test_an_invalid_value_is_422(self, api: Rest, path: str) -> None:
+    def test_invalid_value_is_422(self, api: Rest, path: str) -> None:
         answer = _apply(api, path, configmap("a", data={"bad key": "1"}))
         assert (answer.status, answer.reason) == (422, "Invalid")
         assert [cause.field for cause in answer.causes] == ["data[bad key]"]
 
-    def test_the_status_has_a_manager_of_its_own(self, api: Rest, place: Place) -> None:
+    def test_status_has_separate_managers(self, api: Rest, place: Place) -> None:
         api.create(place.apps("statefulsets"), statefulset("web"), fieldManager="panel")
         body = {
             "apiVersion": "apps/v1",

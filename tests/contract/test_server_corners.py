@@ -13,7 +13,7 @@ BAD = (400, "BadRequest")
 
 
 class TestOptions:
-    def test_the_body_of_a_delete_replaces_its_query(self, api: Rest, place: Place) -> None:
+    def test_body_of_a_delete_replaces_its_query(self, api: Rest, place: Place) -> None:
         """A client that sends DeleteOptions has to put dryRun into them."""
         api.create(place.core("configmaps"), configmap("a"))
         assert api.delete(place.core("configmaps", "a"), {}, dryRun="All").status == 200
@@ -27,19 +27,21 @@ class TestOptions:
             ({"fieldManager": "x" * 129}, INVALID),
         ],
     )
-    def test_of_a_patch(self, api: Rest, place: Place, params: dict[str, str], expected: tuple[int, str]) -> None:
+    def test_invalid_options_of_a_patch_are_refused(
+        self, api: Rest, place: Place, params: dict[str, str], expected: tuple[int, str]
+    ) -> None:
         before = api.create(place.core("configmaps"), configmap("a"))
         answer = api.merge(place.core("configmaps", "a"), {"data": {"k": "v"}}, **params)
         assert (answer.status, answer.reason) == expected
         assert api.read(place.core("configmaps", "a")) == before
 
     @pytest.mark.parametrize("params", [{"limit": ""}, {"limit": "x"}, {"timeoutSeconds": "x"}])
-    def test_of_a_list_that_are_no_numbers(self, api: Rest, place: Place, params: dict[str, str]) -> None:
+    def test_list_options_must_be_numbers(self, api: Rest, place: Place, params: dict[str, str]) -> None:
         answer = api.get(place.core("configmaps"), **params)
         assert (answer.status, answer.reason) == BAD
         assert answer.message.startswith("strconv.ParseInt: parsing ")
 
-    def test_an_empty_propagation_policy_is_none(self, api: Rest, place: Place) -> None:
+    def test_empty_propagation_policy_is_refused(self, api: Rest, place: Place) -> None:
         api.create(place.core("configmaps"), configmap("a"))
         answer = api.delete(place.core("configmaps", "a"), propagationPolicy="")
         assert (answer.status, answer.reason) == INVALID
@@ -48,7 +50,7 @@ class TestOptions:
 
 class TestBodies:
     @pytest.mark.parametrize(("name", "json_type"), [(0, "number"), (False, "bool"), ([], "array"), ({}, "object")])
-    def test_a_name_of_a_wrong_type_is_400(self, api: Rest, place: Place, name: object, json_type: str) -> None:
+    def test_name_of_a_wrong_type_is_400(self, api: Rest, place: Place, name: object, json_type: str) -> None:
         answer = api.post(place.core("configmaps"), {"metadata": {"name": name}})
         assert (answer.status, answer.reason) == BAD
         assert f"json: cannot unmarshal {json_type} into Go struct field ObjectMeta.metadata.name" in answer.message
@@ -59,12 +61,12 @@ class TestBodies:
         assert (answer.status, answer.reason) == BAD
         assert answer.message.endswith("into Go struct field ConfigMap.metadata of type v1.ObjectMeta")
 
-    def test_a_null_quantity_is_zero(self, api: Rest, place: Place) -> None:
+    def test_null_quantity_is_stored_as_zero(self, api: Rest, place: Place) -> None:
         body = changed(statefulset("web"), "spec.template.spec.containers.0.resources", {"requests": {"cpu": None}})
         stored = api.create(place.apps("statefulsets"), body)
         assert stored["spec"]["template"]["spec"]["containers"][0]["resources"] == {"requests": {"cpu": "0"}}
 
-    def test_null_data_of_a_secret_is_empty(self, api: Rest, place: Place) -> None:
+    def test_null_value_of_a_secret_is_stored_as_empty(self, api: Rest, place: Place) -> None:
         stored = api.create(place.core("secrets"), {"metadata": {"name": "s"}, "data": {"k": None}})
         assert stored["data"] == {"k": ""}
 
@@ -90,10 +92,10 @@ class TestBodies:
             holder = holder.get(parent, {})
         assert last not in holder
 
-    def test_a_role_without_rules_has_null_rules(self, api: Rest, place: Place) -> None:
+    def test_role_without_rules_has_null_rules(self, api: Rest, place: Place) -> None:
         assert api.create(place.path("rbac.authorization.k8s.io/v1", "roles"), role("r"))["rules"] is None
 
-    def test_a_claim_is_protected_from_deletion(self, api: Rest, place: Place) -> None:
+    def test_claim_has_a_protecting_finalizer(self, api: Rest, place: Place) -> None:
         stored = api.create(place.core("persistentvolumeclaims"), claim("d"))
         assert stored["metadata"]["finalizers"] == ["kubernetes.io/pvc-protection"]
         answer = api.delete(place.core("persistentvolumeclaims", "d"))
@@ -139,7 +141,7 @@ class TestValues:
             ),
         ],
     )
-    def test_that_are_refused(
+    def test_value_is_refused(
         self,
         api: Rest,
         place: Place,
@@ -163,14 +165,14 @@ class TestValues:
 
 
 class TestPatches:
-    def test_a_patch_that_changes_the_kind_is_422(self, api: Rest, place: Place) -> None:
+    def test_patch_of_the_kind_is_422(self, api: Rest, place: Place) -> None:
         api.create(place.core("configmaps"), configmap("a", data={"k": "v"}))
         operation = {"op": "replace", "path": "/apiVersion", "value": "v2"}
         answer = api.patch(place.core("configmaps", "a"), [operation], JSON_PATCH)
         assert (answer.status, answer.reason) == INVALID
         assert [cause.field for cause in answer.causes] == ["patch"]
 
-    def test_a_put_of_a_scale_needs_its_name(self, api: Rest, place: Place) -> None:
+    def test_put_of_a_scale_needs_its_name(self, api: Rest, place: Place) -> None:
         api.create(place.apps("statefulsets"), statefulset("web"))
         answer = api.put(place.apps("statefulsets", "web", "scale"), {"spec": {"replicas": 1}})
         assert (answer.status, answer.reason) == BAD

@@ -17,7 +17,7 @@ CHANGED_MEANWHILE = "the object has been modified; please apply your changes to 
 
 
 class TestCreate:
-    def test_the_server_fills_the_metadata(self, api: Rest, place: Place) -> None:
+    def test_server_fills_in_the_metadata(self, api: Rest, place: Place) -> None:
         metadata = api.create(place.core("configmaps"), configmap("a", data={"k": "v"}))["metadata"]
         assert metadata["name"] == "a"
         assert metadata["namespace"] == place.name
@@ -27,11 +27,11 @@ class TestCreate:
         assert "generation" not in metadata
         assert "selfLink" not in metadata
 
-    def test_what_was_created_can_be_read(self, api: Rest, place: Place) -> None:
+    def test_created_object_can_be_read(self, api: Rest, place: Place) -> None:
         created = api.create(place.core("configmaps"), configmap("a", data={"k": "v"}))
         assert api.read(place.core("configmaps", "a")) == created
 
-    def test_metadata_of_the_servers_own_is_not_taken_from_the_client(self, api: Rest, place: Place) -> None:
+    def test_server_ignores_its_metadata_in_a_body(self, api: Rest, place: Place) -> None:
         claimed = {
             "name": "a",
             "uid": "mine",
@@ -50,35 +50,35 @@ class TestCreate:
         assert metadata["labels"] == given["labels"]
         assert metadata["annotations"] == given["annotations"]
 
-    def test_a_name_that_exists(self, api: Rest, place: Place) -> None:
+    def test_existing_name_is_refused(self, api: Rest, place: Place) -> None:
         api.create(place.core("configmaps"), configmap("a", data={"k": "first"}))
         answer = api.post(place.core("configmaps"), configmap("a", data={"k": "second"}))
         assert refusal(answer) == (409, "AlreadyExists", 'configmaps "a" already exists')
         assert answer.details == {"name": "a", "kind": "configmaps"}
         assert api.read(place.core("configmaps", "a"))["data"] == {"k": "first"}
 
-    def test_a_name_that_exists_in_a_group(self, api: Rest, place: Place) -> None:
+    def test_refusal_of_an_existing_name_names_the_group(self, api: Rest, place: Place) -> None:
         api.create(place.apps("statefulsets"), statefulset("a"))
         answer = api.post(place.apps("statefulsets"), statefulset("a"))
         assert refusal(answer) == (409, "AlreadyExists", 'statefulsets.apps "a" already exists')
         assert answer.details == {"name": "a", "group": "apps", "kind": "statefulsets"}
 
-    def test_a_generated_name_ends_in_five_characters(self, api: Rest, place: Place) -> None:
+    def test_generated_name_ends_in_five_characters(self, api: Rest, place: Place) -> None:
         made = [api.create(place.core("configmaps"), {"metadata": {"generateName": "gen-"}}) for _ in range(3)]
         names = {item["metadata"]["name"] for item in made}
         assert len(names) == 3
         assert all(re.fullmatch(r"gen-[bcdfghjklmnpqrstvwxz2456789]{5}", name) for name in names)
         assert {item["metadata"]["generateName"] for item in made} == {"gen-"}
 
-    def test_a_given_name_wins_over_a_generated_one(self, api: Rest, place: Place) -> None:
+    def test_given_name_takes_precedence_over_a_generated_one(self, api: Rest, place: Place) -> None:
         made = api.create(place.core("configmaps"), {"metadata": {"name": "given", "generateName": "gen-"}})
         assert made["metadata"]["name"] == "given"
 
-    def test_a_long_generated_prefix_is_cut(self, api: Rest, place: Place) -> None:
+    def test_long_prefix_of_a_generated_name_is_cut(self, api: Rest, place: Place) -> None:
         made = api.create(place.core("configmaps"), {"metadata": {"generateName": "g" * 70}})
         assert len(made["metadata"]["name"]) == 63
 
-    def test_a_resource_version_is_refused(self, api: Rest, place: Place) -> None:
+    def test_create_with_a_resource_version_is_refused(self, api: Rest, place: Place) -> None:
         answer = api.post(place.core("configmaps"), {"metadata": {"name": "a", "resourceVersion": "1"}})
         assert answer.status == 500
         assert answer.message == "resourceVersion should not be set on objects to be created"
@@ -90,7 +90,7 @@ class TestCreate:
         ]
         assert versions == sorted(set(versions))
 
-    def test_a_deleted_name_can_be_used_again_with_another_uid(self, api: Rest, place: Place) -> None:
+    def test_deleted_name_can_be_used_again(self, api: Rest, place: Place) -> None:
         first = api.create(place.core("configmaps"), configmap("a"))
         api.delete(place.core("configmaps", "a"))
         second = api.create(place.core("configmaps"), configmap("a"))
@@ -98,7 +98,7 @@ class TestCreate:
 
 
 class TestReplace:
-    def test_it_replaces_everything(self, api: Rest, place: Place) -> None:
+    def test_put_replaces_everything(self, api: Rest, place: Place) -> None:
         before = api.create(
             place.core("configmaps"),
             {**configmap("a", data={"k": "v"}), "metadata": {"name": "a", "labels": {"x": "1"}}},
@@ -111,7 +111,7 @@ class TestReplace:
         assert answer.body["metadata"]["creationTimestamp"] == before["metadata"]["creationTimestamp"]
         assert answer.body["metadata"]["resourceVersion"] != before["metadata"]["resourceVersion"]
 
-    def test_of_an_old_version_is_a_conflict(self, api: Rest, place: Place) -> None:
+    def test_put_of_an_old_version_is_a_conflict(self, api: Rest, place: Place) -> None:
         old = api.create(place.core("configmaps"), configmap("a", data={"k": "1"}))
         api.merge(place.core("configmaps", "a"), {"data": {"k": "2"}})
         old["data"] = {"k": "3"}
@@ -121,7 +121,7 @@ class TestReplace:
         assert answer.details == {"name": "a", "kind": "configmaps"}
         assert api.read(place.core("configmaps", "a"))["data"] == {"k": "2"}
 
-    def test_of_an_old_version_in_a_group(self, api: Rest, place: Place) -> None:
+    def test_conflict_names_the_group(self, api: Rest, place: Place) -> None:
         api.create(place.apps("statefulsets"), statefulset("a"))
         body = statefulset("a")
         body["metadata"]["resourceVersion"] = "1"
@@ -130,35 +130,35 @@ class TestReplace:
         assert refusal(answer) == (409, "Conflict", expected)
         assert answer.details == {"name": "a", "group": "apps", "kind": "statefulsets"}
 
-    def test_of_the_current_version_succeeds(self, api: Rest, place: Place) -> None:
+    def test_put_of_the_current_version_succeeds(self, api: Rest, place: Place) -> None:
         current = api.create(place.core("configmaps"), configmap("a"))
         current["data"] = {"k": "v"}
         assert api.put(place.core("configmaps", "a"), current).status == 200
 
-    def test_of_another_uid_is_a_conflict(self, api: Rest, place: Place) -> None:
+    def test_put_of_another_uid_is_a_conflict(self, api: Rest, place: Place) -> None:
         api.create(place.core("configmaps"), configmap("a"))
         answer = api.put(place.core("configmaps", "a"), {"metadata": {"name": "a", "uid": "other"}})
         assert (answer.status, answer.reason) == (409, "Conflict")
         assert "Precondition failed: UID in precondition: other, UID in object meta: " in answer.message
 
-    def test_that_changes_nothing_keeps_the_version(self, api: Rest, place: Place) -> None:
+    def test_put_without_a_change_keeps_the_version(self, api: Rest, place: Place) -> None:
         before = api.create(place.core("configmaps"), configmap("a", data={"k": "v"}))
         answer = api.put(place.core("configmaps", "a"), before)
         assert answer.body["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
 
-    def test_without_a_name(self, api: Rest, place: Place) -> None:
+    def test_put_without_a_name_is_refused(self, api: Rest, place: Place) -> None:
         api.create(place.core("configmaps"), configmap("a"))
         answer = api.put(place.core("configmaps", "a"), {"data": {}})
         expected = "the name of the object (a based on URL) was undeterminable: name must be provided"
         assert refusal(answer) == (400, "BadRequest", expected)
 
-    def test_under_another_name(self, api: Rest, place: Place) -> None:
+    def test_put_under_another_name_is_refused(self, api: Rest, place: Place) -> None:
         api.create(place.core("configmaps"), configmap("a"))
         answer = api.put(place.core("configmaps", "a"), configmap("b"))
         expected = "the name of the object (b) does not match the name on the URL (a)"
         assert refusal(answer) == (400, "BadRequest", expected)
 
-    def test_under_another_namespace(self, api: Rest, place: Place) -> None:
+    def test_put_under_another_namespace_is_refused(self, api: Rest, place: Place) -> None:
         api.create(place.core("configmaps"), configmap("a"))
         answer = api.put(place.core("configmaps", "a"), {"metadata": {"name": "a", "namespace": "other"}})
         assert (answer.status, answer.reason) == (400, "BadRequest")
@@ -178,31 +178,31 @@ class TestSecrets:
         assert (answer.status, answer.reason) == (400, "BadRequest")
         assert "illegal base64 data at input byte 3" in answer.message
 
-    def test_string_data_merges_into_what_is_there(self, api: Rest, place: Place) -> None:
+    def test_string_data_merges_into_existing_data(self, api: Rest, place: Place) -> None:
         api.create(place.core("secrets"), {"metadata": {"name": "s"}, "stringData": {"a": "1"}})
         stored = api.merge(place.core("secrets", "s"), {"stringData": {"b": "2"}}).body
         assert sorted(stored["data"]) == ["a", "b"]
 
-    def test_an_immutable_secret_keeps_its_data(self, api: Rest, place: Place) -> None:
+    def test_immutable_secret_keeps_its_data(self, api: Rest, place: Place) -> None:
         api.create(place.core("secrets"), {"metadata": {"name": "s"}, "immutable": True, "data": {"k": "MQ=="}})
         answer = api.merge(place.core("secrets", "s"), {"data": {"k": "Mg=="}})
         assert (answer.status, answer.reason) == (422, "Invalid")
         assert [(cause.reason, cause.field) for cause in answer.causes] == [("FieldValueForbidden", "data")]
         assert answer.causes[0].message == "Forbidden: field is immutable when `immutable` is set"
 
-    def test_the_type_can_not_change(self, api: Rest, place: Place) -> None:
+    def test_type_is_immutable(self, api: Rest, place: Place) -> None:
         api.create(place.core("secrets"), {"metadata": {"name": "s"}})
         answer = api.merge(place.core("secrets", "s"), {"type": "other/type"})
         assert [(cause.reason, cause.field) for cause in answer.causes] == [("FieldValueInvalid", "type")]
 
-    def test_a_basic_auth_secret_needs_a_user_or_a_password(self, api: Rest, place: Place) -> None:
+    def test_basic_auth_secret_needs_a_user_or_a_password(self, api: Rest, place: Place) -> None:
         answer = api.post(place.core("secrets"), {"metadata": {"name": "s"}, "type": "kubernetes.io/basic-auth"})
         assert answer.status == 422
         assert {cause.field for cause in answer.causes} == {"data[username]", "data[password]"}
 
 
 class TestDefaults:
-    def test_of_a_statefulset(self, api: Rest, place: Place) -> None:
+    def test_statefulset_has_defaults(self, api: Rest, place: Place) -> None:
         body = statefulset("web")
         del body["spec"]["replicas"]
         spec = api.create(place.apps("statefulsets"), body, dryRun="All")["spec"]
@@ -212,7 +212,7 @@ class TestDefaults:
         assert spec["revisionHistoryLimit"] == 10
         assert spec["persistentVolumeClaimRetentionPolicy"] == {"whenDeleted": "Retain", "whenScaled": "Retain"}
 
-    def test_of_a_pod_template(self, api: Rest, place: Place) -> None:
+    def test_pod_template_has_defaults(self, api: Rest, place: Place) -> None:
         spec = api.create(place.apps("statefulsets"), statefulset("web"))["spec"]["template"]["spec"]
         assert spec["restartPolicy"] == "Always"
         assert spec["dnsPolicy"] == "ClusterFirst"
@@ -229,13 +229,13 @@ class TestDefaults:
         ("image", "policy"),
         [("main:1", "IfNotPresent"), ("main:latest", "Always"), ("main", "Always"), ("main@sha256:" + "0" * 64, None)],
     )
-    def test_of_the_pull_policy(self, api: Rest, place: Place, image: str, policy: str | None) -> None:
+    def test_pull_policy_depends_on_the_tag(self, api: Rest, place: Place, image: str, policy: str | None) -> None:
         body = statefulset("web")
         body["spec"]["template"]["spec"]["containers"][0]["image"] = image
         container = api.create(place.apps("statefulsets"), body)["spec"]["template"]["spec"]["containers"][0]
         assert container["imagePullPolicy"] == (policy or "IfNotPresent")
 
-    def test_of_probes(self, api: Rest, place: Place) -> None:
+    def test_probes_have_defaults(self, api: Rest, place: Place) -> None:
         body = statefulset("web")
         body["spec"]["template"]["spec"]["containers"][0]["readinessProbe"] = {"httpGet": {"port": "http"}}
         probe = api.create(place.apps("statefulsets"), body)["spec"]["template"]["spec"]["containers"][0][
@@ -249,7 +249,7 @@ class TestDefaults:
             "failureThreshold": 3,
         }
 
-    def test_of_a_service(self, api: Rest, place: Place) -> None:
+    def test_service_has_defaults(self, api: Rest, place: Place) -> None:
         spec = api.create(place.core("services"), service("web"))["spec"]
         assert spec["type"] == "ClusterIP"
         assert spec["sessionAffinity"] == "None"
@@ -259,29 +259,29 @@ class TestDefaults:
         assert spec["internalTrafficPolicy"] == "Cluster"
         assert spec["ports"] == [{"name": "http", "protocol": "TCP", "port": 80, "targetPort": 8080}]
 
-    def test_a_target_port_is_the_port(self, api: Rest, place: Place) -> None:
+    def test_target_port_defaults_to_the_port(self, api: Rest, place: Place) -> None:
         body = service("web")
         body["spec"]["ports"] = [{"port": 80}]
         assert api.create(place.core("services"), body)["spec"]["ports"][0]["targetPort"] == 80
 
-    def test_a_headless_service_gets_no_address(self, api: Rest, place: Place) -> None:
+    def test_headless_service_has_no_address(self, api: Rest, place: Place) -> None:
         body = service("web")
         body["spec"]["clusterIP"] = "None"
         spec = api.create(place.core("services"), body)["spec"]
         assert (spec["clusterIP"], spec["clusterIPs"]) == ("None", ["None"])
 
-    def test_services_get_addresses_of_their_own(self, api: Rest, place: Place) -> None:
+    def test_each_service_has_a_different_address(self, api: Rest, place: Place) -> None:
         addresses = {api.create(place.core("services"), service(name))["spec"]["clusterIP"] for name in ("a", "b", "c")}
         assert len(addresses) == 3
 
-    def test_a_service_keeps_its_address_when_it_is_replaced(self, api: Rest, place: Place) -> None:
+    def test_replaced_service_keeps_its_address(self, api: Rest, place: Place) -> None:
         address = api.create(place.core("services"), service("web"))["spec"]["clusterIP"]
         body = service("web")
         body["spec"]["ports"][0]["port"] = 81
         answer = api.put(place.core("services", "web"), body)
         assert (answer.status, answer.body["spec"]["clusterIP"]) == (200, address)
 
-    def test_of_a_pod(self, api: Rest, place: Place, needs_controllers: None) -> None:
+    def test_pod_has_defaults(self, api: Rest, place: Place, needs_controllers: None) -> None:
         eventually(lambda: api.get(place.core("serviceaccounts", "default")), lambda answer: answer.status == 200)
         stored = api.create(place.core("pods"), pod("p"))
         assert stored["spec"]["serviceAccountName"] == "default"
@@ -289,14 +289,14 @@ class TestDefaults:
         assert stored["status"]["phase"] == "Pending"
         assert stored["status"]["qosClass"] == "BestEffort"
 
-    def test_an_ingress_has_an_empty_status(self, api: Rest, place: Place) -> None:
+    def test_ingress_has_an_empty_status(self, api: Rest, place: Place) -> None:
         stored = api.create(place.path("networking.k8s.io/v1", "ingresses"), ingress("web"))
         assert stored["status"] == {"loadBalancer": {}}
         assert stored["metadata"]["generation"] == 1
 
 
 class TestDelete:
-    def test_it_answers_with_a_status(self, api: Rest, place: Place) -> None:
+    def test_delete_answers_with_a_status(self, api: Rest, place: Place) -> None:
         uid = api.create(place.core("configmaps"), configmap("a"))["metadata"]["uid"]
         answer = api.delete(place.core("configmaps", "a"))
         assert answer.status == 200
@@ -309,7 +309,7 @@ class TestDelete:
         }
         assert api.get(place.core("configmaps", "a")).status == 404
 
-    def test_of_a_statefulset_names_its_group(self, api: Rest, place: Place) -> None:
+    def test_delete_of_a_statefulset_names_its_group(self, api: Rest, place: Place) -> None:
         api.create(place.apps("statefulsets"), statefulset("a"))
         answer = api.delete(place.apps("statefulsets", "a"))
         assert answer.details["group"] == "apps"
@@ -325,14 +325,16 @@ class TestDelete:
             ),
         ],
     )
-    def test_preconditions(self, api: Rest, place: Place, preconditions: Object, complaint: str) -> None:
+    def test_unmet_precondition_is_a_conflict(
+        self, api: Rest, place: Place, preconditions: Object, complaint: str
+    ) -> None:
         api.create(place.core("configmaps"), configmap("a"))
         answer = api.delete(place.core("configmaps", "a"), {"preconditions": preconditions})
         assert (answer.status, answer.reason) == (409, "Conflict")
         assert answer.message.startswith(f'Operation cannot be fulfilled on ConfigMap "a": {complaint}')
         assert api.get(place.core("configmaps", "a")).status == 200
 
-    def test_met_preconditions(self, api: Rest, place: Place) -> None:
+    def test_met_preconditions_allow_the_delete(self, api: Rest, place: Place) -> None:
         metadata = api.create(place.core("configmaps"), configmap("a"))["metadata"]
         preconditions = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
         assert api.delete(place.core("configmaps", "a"), {"preconditions": preconditions}).status == 200

@@ -32,7 +32,7 @@ def maps(place: Place) -> str:
 
 
 class TestFinalizers:
-    def test_the_object_stays_and_says_so(self, api: Rest, maps: str) -> None:
+    def test_finalizer_keeps_a_deleted_object(self, api: Rest, maps: str) -> None:
         created = api.create(maps, _held("a"))
         answer = api.delete(f"{maps}/a")
         assert answer.status == 200
@@ -44,7 +44,7 @@ class TestFinalizers:
         assert metadata["resourceVersion"] != created["metadata"]["resourceVersion"]
         api.merge(f"{maps}/a", {"metadata": {"finalizers": None}})
 
-    def test_the_last_finalizer_lets_it_go(self, api: Rest, maps: str) -> None:
+    def test_removal_of_the_last_finalizer_deletes_the_object(self, api: Rest, maps: str) -> None:
         body = _held("a")
         body["metadata"]["finalizers"].append("contract.invalid/too")
         api.create(maps, body)
@@ -55,7 +55,7 @@ class TestFinalizers:
         assert answer.status == 200
         assert api.get(f"{maps}/a").status == 404
 
-    def test_a_second_delete_changes_nothing(self, api: Rest, maps: str) -> None:
+    def test_second_delete_changes_nothing(self, api: Rest, maps: str) -> None:
         api.create(maps, _held("a"))
         api.delete(f"{maps}/a")
         first = api.read(f"{maps}/a")
@@ -63,7 +63,7 @@ class TestFinalizers:
         assert api.read(f"{maps}/a") == first
         api.merge(f"{maps}/a", {"metadata": {"finalizers": None}})
 
-    def test_none_can_be_added_while_it_goes(self, api: Rest, maps: str) -> None:
+    def test_finalizer_can_not_be_added_during_deletion(self, api: Rest, maps: str) -> None:
         api.create(maps, _held("a"))
         api.delete(f"{maps}/a")
         answer = api.merge(f"{maps}/a", {"metadata": {"finalizers": [HOLD, "contract.invalid/new"]}})
@@ -73,7 +73,7 @@ class TestFinalizers:
         }
         api.merge(f"{maps}/a", {"metadata": {"finalizers": None}})
 
-    def test_its_name_is_taken_until_it_is_gone(self, api: Rest, maps: str) -> None:
+    def test_name_is_in_use_during_deletion(self, api: Rest, maps: str) -> None:
         api.create(maps, _held("a"))
         api.delete(f"{maps}/a")
         answer = api.post(maps, configmap("a"))
@@ -81,13 +81,13 @@ class TestFinalizers:
         assert refusal(answer) == (409, "AlreadyExists", message)
         api.merge(f"{maps}/a", {"metadata": {"finalizers": None}})
 
-    def test_it_can_still_be_changed(self, api: Rest, maps: str) -> None:
+    def test_object_can_change_during_deletion(self, api: Rest, maps: str) -> None:
         api.create(maps, _held("a"))
         api.delete(f"{maps}/a")
         assert api.merge(f"{maps}/a", {"data": {"k": "v"}}).body["data"] == {"k": "v"}
         api.merge(f"{maps}/a", {"metadata": {"finalizers": None}})
 
-    def test_the_watch_tells_modified_then_deleted(self, api: Rest, maps: str) -> None:
+    def test_watch_reports_modified_then_deleted(self, api: Rest, maps: str) -> None:
         version = api.create(maps, _held("a"))["metadata"]["resourceVersion"]
         api.delete(f"{maps}/a")
         api.merge(f"{maps}/a", {"metadata": {"finalizers": None}})
@@ -95,7 +95,7 @@ class TestFinalizers:
         assert [event["type"] for event in events] == ["MODIFIED", "DELETED"]
         assert "deletionTimestamp" in events[0]["object"]["metadata"]
 
-    def test_the_deletion_timestamp_is_not_for_the_client_to_set(self, api: Rest, maps: str) -> None:
+    def test_client_can_not_set_the_deletion_timestamp(self, api: Rest, maps: str) -> None:
         api.create(maps, configmap("a"))
         answer = api.merge(f"{maps}/a", {"metadata": {"deletionTimestamp": "2030-01-01T00:00:00Z"}})
         assert (answer.status, answer.reason) == (422, "Invalid")
@@ -108,14 +108,14 @@ class TestFinalizers:
         ("name", "fields"),
         [("Hold On", {"metadata.finalizers", "metadata.finalizers[0]"}), ("hold", {"metadata.finalizers[0]"})],
     )
-    def test_names_without_a_domain_are_invalid(self, api: Rest, maps: str, name: str, fields: set[str]) -> None:
+    def test_finalizer_without_a_domain_is_invalid(self, api: Rest, maps: str, name: str, fields: set[str]) -> None:
         answer = api.post(maps, {"metadata": {"name": "a", "finalizers": [name]}})
         assert (answer.status, answer.reason) == (422, "Invalid")
         assert {cause.field for cause in answer.causes} == fields
         assert "name is neither a standard finalizer name nor is it fully qualified" in answer.message
 
     @pytest.mark.parametrize("name", ["orphan", "foregroundDeletion", "kubernetes"])
-    def test_standard_names_need_no_domain(self, api: Rest, maps: str, name: str) -> None:
+    def test_standard_finalizer_needs_no_domain(self, api: Rest, maps: str, name: str) -> None:
         stored = api.create(maps, {"metadata": {"name": "a", "finalizers": [name]}})
         assert stored["metadata"]["finalizers"] == [name]
         api.merge(f"{maps}/a", {"metadata": {"finalizers": None}})
@@ -123,13 +123,13 @@ class TestFinalizers:
 
 @pytest.mark.usefixtures("needs_controllers")
 class TestOwners:
-    def test_dependents_go_with_their_owner(self, api: Rest, maps: str) -> None:
+    def test_dependents_are_deleted_with_their_owner(self, api: Rest, maps: str) -> None:
         owner = api.create(maps, configmap("owner"))
         api.create(maps, _owned_by(owner, "dependent"))
         api.delete(f"{maps}/owner")
         gone(api, f"{maps}/dependent")
 
-    def test_by_default_the_owner_goes_first(self, api: Rest, maps: str) -> None:
+    def test_owner_is_deleted_first_by_default(self, api: Rest, maps: str) -> None:
         owner = api.create(maps, configmap("owner"))
         dependent = _owned_by(owner, "dependent")
         dependent["metadata"]["finalizers"] = [HOLD]
@@ -140,21 +140,21 @@ class TestOwners:
         api.merge(f"{maps}/dependent", {"metadata": {"finalizers": None}})
         gone(api, f"{maps}/dependent")
 
-    def test_whole_families_go(self, api: Rest, maps: str) -> None:
+    def test_dependents_of_dependents_are_deleted(self, api: Rest, maps: str) -> None:
         parent = api.create(maps, configmap("parent"))
         child = api.create(maps, _owned_by(parent, "child"))
         api.create(maps, _owned_by(child, "grandchild"))
         api.delete(f"{maps}/parent")
         gone(api, f"{maps}/grandchild")
 
-    def test_orphans_stay_and_forget_their_owner(self, api: Rest, maps: str) -> None:
+    def test_orphans_are_kept_without_their_owner_reference(self, api: Rest, maps: str) -> None:
         owner = api.create(maps, configmap("owner"))
         api.create(maps, _owned_by(owner, "dependent"))
         api.delete(f"{maps}/owner", propagationPolicy="Orphan")
         gone(api, f"{maps}/owner")
         assert "ownerReferences" not in api.read(f"{maps}/dependent")["metadata"]
 
-    def test_in_the_foreground_the_owner_waits_for_blocking_dependents(self, api: Rest, maps: str) -> None:
+    def test_foreground_deletion_waits_for_blocking_dependents(self, api: Rest, maps: str) -> None:
         owner = api.create(maps, configmap("owner"))
         dependent = _owned_by(owner, "dependent", blockOwnerDeletion=True)
         dependent["metadata"]["finalizers"] = [HOLD]
@@ -169,19 +169,19 @@ class TestOwners:
         api.merge(f"{maps}/dependent", {"metadata": {"finalizers": None}})
         gone(api, f"{maps}/owner")
 
-    def test_the_policy_may_stand_in_the_body(self, api: Rest, maps: str) -> None:
+    def test_body_can_have_the_propagation_policy(self, api: Rest, maps: str) -> None:
         owner = api.create(maps, configmap("owner"))
         api.create(maps, _owned_by(owner, "dependent"))
         api.delete(f"{maps}/owner", {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Orphan"})
         gone(api, f"{maps}/owner")
         assert api.get(f"{maps}/dependent").status == 200
 
-    def test_an_owner_that_never_was_takes_its_dependents_along(self, api: Rest, maps: str) -> None:
+    def test_dependents_of_a_missing_owner_are_deleted(self, api: Rest, maps: str) -> None:
         ghost = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "ghost", "uid": "no-such-uid"}}
         api.create(maps, _owned_by(ghost, "dependent"))
         gone(api, f"{maps}/dependent")
 
-    def test_one_owner_of_two_is_enough_to_stay(self, api: Rest, maps: str) -> None:
+    def test_dependent_with_one_remaining_owner_is_kept(self, api: Rest, maps: str) -> None:
         one, two = api.create(maps, configmap("one")), api.create(maps, configmap("two"))
         body = _owned_by(one, "dependent")
         body["metadata"]["ownerReferences"] += _owned_by(two, "x")["metadata"]["ownerReferences"]
@@ -210,7 +210,7 @@ class TestOwnerReferences:
         path = f"metadata.ownerReferences.{field}"
         assert answer.causes == [Cause("FieldValueInvalid", path, f'Invalid value: "": {complaint}')]
 
-    def test_only_one_can_be_the_controller(self, api: Rest, maps: str) -> None:
+    def test_only_one_owner_can_be_the_controller(self, api: Rest, maps: str) -> None:
         references = [
             {"apiVersion": "v1", "kind": "ConfigMap", "name": name, "uid": name, "controller": True} for name in "ab"
         ]
@@ -220,7 +220,7 @@ class TestOwnerReferences:
 
 
 class TestGrace:
-    def test_a_pod_that_was_never_placed_goes_at_once(self, api: Rest, place: Place, needs_controllers: None) -> None:
+    def test_unscheduled_pod_is_deleted_at_once(self, api: Rest, place: Place, needs_controllers: None) -> None:
         api.create(place.core("serviceaccounts"), {"metadata": {"name": "robot"}})
         body = pod("p")
         body["spec"]["serviceAccountName"] = "robot"
@@ -229,7 +229,7 @@ class TestGrace:
         assert answer.status == 200
         assert api.get(place.core("pods", "p")).status == 404
 
-    def test_a_placed_pod_waits_for_its_kubelet(self, api: Rest, place: Place, needs_controllers: None) -> None:
+    def test_scheduled_pod_waits_for_its_kubelet(self, api: Rest, place: Place, needs_controllers: None) -> None:
         api.create(place.core("serviceaccounts"), {"metadata": {"name": "robot"}})
         body = pod("p")
         body["spec"].update({"serviceAccountName": "robot", "nodeName": "no-such-node"})
@@ -244,33 +244,33 @@ class TestGrace:
 
 
 class TestCollections:
-    def test_all_of_a_namespace(self, api: Rest, place: Place) -> None:
+    def test_delete_collection_empties_a_namespace(self, api: Rest, place: Place) -> None:
         for name in "abc":
             api.create(place.core("secrets"), {"metadata": {"name": name}})
         answer = api.delete(place.core("secrets"))
         assert (answer.status, answer.body["kind"]) == (200, "SecretList")
         assert api.get(place.core("secrets")).names == []
 
-    def test_by_label(self, api: Rest, maps: str) -> None:
+    def test_delete_collection_selects_by_label(self, api: Rest, maps: str) -> None:
         api.create(maps, labeled("a", x="1"))
         api.create(maps, labeled("b", x="2"))
         answer = api.delete(maps, labelSelector="x=1")
         assert answer.names == ["a"]
         assert [api.get(f"{maps}/{name}").status for name in "ab"] == [404, 200]
 
-    def test_by_field(self, api: Rest, maps: str) -> None:
+    def test_delete_collection_selects_by_field(self, api: Rest, maps: str) -> None:
         api.create(maps, configmap("a"))
         api.create(maps, configmap("b"))
         api.delete(maps, fieldSelector="metadata.name=a")
         assert [api.get(f"{maps}/{name}").status for name in "ab"] == [404, 200]
 
-    def test_finalizers_hold_here_too(self, api: Rest, maps: str) -> None:
+    def test_delete_collection_keeps_objects_with_finalizers(self, api: Rest, maps: str) -> None:
         api.create(maps, _held("a"))
         api.delete(maps, fieldSelector="metadata.name=a")
         assert "deletionTimestamp" in api.read(f"{maps}/a")["metadata"]
         api.merge(f"{maps}/a", {"metadata": {"finalizers": None}})
 
-    def test_a_dry_run_deletes_nothing(self, api: Rest, place: Place) -> None:
+    def test_dry_run_deletes_nothing(self, api: Rest, place: Place) -> None:
         api.create(place.core("secrets"), {"metadata": {"name": "a"}})
         assert api.delete(place.core("secrets"), dryRun="All").status == 200
         assert api.get(place.core("secrets")).names == ["a"]
@@ -281,20 +281,20 @@ class TestNamespaces:
     def doomed(self, api: Rest) -> str:
         return str(api.create("/api/v1/namespaces", {"metadata": {"generateName": "doomed-"}})["metadata"]["name"])
 
-    def test_of_a_new_one(self, api: Rest, doomed: str) -> None:
+    def test_new_namespace_has_defaults(self, api: Rest, doomed: str) -> None:
         body = api.read(f"/api/v1/namespaces/{doomed}")
         assert body["status"]["phase"] == "Active"
         assert body["spec"] == {"finalizers": ["kubernetes"]}
         assert body["metadata"]["labels"] == {"kubernetes.io/metadata.name": doomed}
         api.delete(f"/api/v1/namespaces/{doomed}")
 
-    def test_deletion_answers_with_the_terminating_namespace(self, api: Rest, doomed: str) -> None:
+    def test_delete_answers_with_the_terminating_namespace(self, api: Rest, doomed: str) -> None:
         answer = api.delete(f"/api/v1/namespaces/{doomed}")
         assert (answer.status, answer.body["kind"]) == (200, "Namespace")
         assert answer.body["status"]["phase"] == "Terminating"
         assert "deletionTimestamp" in answer.body["metadata"]
 
-    def test_creating_in_a_terminating_one_is_forbidden(self, api: Rest, doomed: str) -> None:
+    def test_create_in_a_terminating_namespace_is_forbidden(self, api: Rest, doomed: str) -> None:
         maps = f"/api/v1/namespaces/{doomed}/configmaps"
         api.create(maps, _held("held"))
         api.delete(f"/api/v1/namespaces/{doomed}")
@@ -310,7 +310,7 @@ class TestNamespaces:
         ]
         api.merge(f"{maps}/held", {"metadata": {"finalizers": None}})
 
-    def test_it_takes_its_contents_along(self, api: Rest, doomed: str, needs_controllers: None) -> None:
+    def test_contents_are_deleted_with_the_namespace(self, api: Rest, doomed: str, needs_controllers: None) -> None:
         api.create(f"/api/v1/namespaces/{doomed}/configmaps", configmap("a"))
         api.create(f"/apis/apps/v1/namespaces/{doomed}/statefulsets", statefulset("web"))
         api.delete(f"/api/v1/namespaces/{doomed}")
@@ -318,7 +318,9 @@ class TestNamespaces:
         assert api.get(f"/api/v1/namespaces/{doomed}/configmaps").names == []
         assert api.get(f"/apis/apps/v1/namespaces/{doomed}/statefulsets").names == []
 
-    def test_it_waits_for_finalizers_in_it(self, api: Rest, doomed: str, needs_controllers: None) -> None:
+    def test_namespace_waits_for_finalizers_of_its_contents(
+        self, api: Rest, doomed: str, needs_controllers: None
+    ) -> None:
         maps = f"/api/v1/namespaces/{doomed}/configmaps"
         api.create(maps, _held("held"))
         api.delete(f"/api/v1/namespaces/{doomed}")
@@ -327,22 +329,22 @@ class TestNamespaces:
         api.merge(f"{maps}/held", {"metadata": {"finalizers": None}})
         gone(api, f"/api/v1/namespaces/{doomed}")
 
-    def test_a_new_one_gets_a_service_account(self, api: Rest, doomed: str, needs_controllers: None) -> None:
+    def test_new_namespace_gets_a_service_account(self, api: Rest, doomed: str, needs_controllers: None) -> None:
         path = f"/api/v1/namespaces/{doomed}/serviceaccounts/default"
         eventually(lambda: api.get(path), lambda answer: answer.status == 200)
         api.delete(f"/api/v1/namespaces/{doomed}")
 
-    def test_the_ones_that_are_always_there(self, api: Rest) -> None:
+    def test_system_namespaces_exist(self, api: Rest) -> None:
         assert {"default", "kube-system", "kube-public", "kube-node-lease"} <= set(api.get("/api/v1/namespaces").names)
 
     @pytest.mark.parametrize("name", ["default", "kube-system"])
-    def test_some_can_not_be_deleted(self, api: Rest, name: str) -> None:
+    def test_system_namespaces_can_not_be_deleted(self, api: Rest, name: str) -> None:
         answer = api.delete(f"/api/v1/namespaces/{name}")
         message = f'namespaces "{name}" is forbidden: this namespace may not be deleted'
         assert refusal(answer) == (403, "Forbidden", message)
 
     @pytest.mark.parametrize("name", ["With_Underscore", "a" * 64, "dots.in.it", "-x"])
-    def test_names_are_labels(self, api: Rest, name: str) -> None:
+    def test_name_must_be_a_label(self, api: Rest, name: str) -> None:
         answer = api.post("/api/v1/namespaces", {"metadata": {"name": name}})
         assert (answer.status, answer.reason) == (422, "Invalid")
         assert "metadata.name" in {cause.field for cause in answer.causes}

@@ -17,7 +17,7 @@ def _resources(api: Rest, path: str) -> dict[str, Object]:
     return {resource["name"]: resource for resource in answer.body["resources"]}
 
 
-def test_version_tells_major_minor_and_build(api: Rest) -> None:
+def test_version_has_major_minor_and_build(api: Rest) -> None:
     body = api.get("/version").body
     assert body["major"] == "1"
     assert body["gitVersion"].startswith(f"v1.{body['minor'].rstrip('+')}.")
@@ -26,13 +26,13 @@ def test_version_tells_major_minor_and_build(api: Rest) -> None:
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/healthz"])
-def test_health_endpoints_say_ok_in_plain_text(api: Rest, path: str) -> None:
+def test_health_endpoints_answer_ok_in_plain_text(api: Rest, path: str) -> None:
     answer = api.get(path)
     assert (answer.status, answer.text) == (200, "ok")
     assert answer.headers["Content-Type"].startswith("text/plain")
 
 
-def test_core_versions(api: Rest) -> None:
+def test_core_has_version_v1(api: Rest) -> None:
     body = api.get("/api").body
     assert body["kind"] == "APIVersions"
     assert body["versions"] == ["v1"]
@@ -66,7 +66,7 @@ def test_groups_are_listed_with_their_preferred_version(api: Rest, group: str) -
     assert own_page["preferredVersion"] == v1
 
 
-def test_group_list_is_of_its_kind(api: Rest) -> None:
+def test_group_list_has_its_kind(api: Rest) -> None:
     body = api.get("/apis").body
     assert (body["kind"], body["apiVersion"]) == ("APIGroupList", "v1")
 
@@ -98,7 +98,7 @@ def test_group_list_is_of_its_kind(api: Rest) -> None:
         ("discovery.k8s.io/v1", "endpointslices", "EndpointSlice", "endpointslice", None),
     ],
 )
-def test_namespaced_resources(
+def test_namespaced_resources_are_listed(
     api: Rest, group_version: str, plural: str, kind: str, singular: str, short_names: list[str] | None
 ) -> None:
     path = "/api/v1" if group_version == "v1" else f"/apis/{group_version}"
@@ -122,7 +122,7 @@ def test_namespaced_resources(
         ("/apis/apiextensions.k8s.io/v1", "customresourcedefinitions", "CustomResourceDefinition"),
     ],
 )
-def test_cluster_wide_resources(api: Rest, path: str, plural: str, kind: str) -> None:
+def test_cluster_wide_resources_are_listed(api: Rest, path: str, plural: str, kind: str) -> None:
     resource = _resources(api, path)[plural]
     assert (resource["kind"], resource["namespaced"], resource["verbs"]) == (kind, False, READ_WRITE)
 
@@ -148,18 +148,18 @@ def test_namespaces_have_no_collection_delete(api: Rest) -> None:
         ("/apis/batch/v1", "jobs/status", STATUS_VERBS),
     ],
 )
-def test_subresources(api: Rest, path: str, subresource: str, verbs: list[str]) -> None:
+def test_subresources_are_listed(api: Rest, path: str, subresource: str, verbs: list[str]) -> None:
     resource = _resources(api, path)[subresource]
     assert resource["verbs"] == verbs
     assert resource["singularName"] == ""
 
 
-def test_scale_is_of_another_group(api: Rest) -> None:
+def test_scale_belongs_to_another_group(api: Rest) -> None:
     scale = _resources(api, "/apis/apps/v1")["statefulsets/scale"]
     assert (scale["group"], scale["version"], scale["kind"]) == ("autoscaling", "v1", "Scale")
 
 
-def test_token_request_is_of_another_group(api: Rest) -> None:
+def test_token_request_belongs_to_another_group(api: Rest) -> None:
     token = _resources(api, "/api/v1")["serviceaccounts/token"]
     assert (token["group"], token["version"], token["kind"]) == ("authentication.k8s.io", "v1", "TokenRequest")
 
@@ -192,7 +192,7 @@ class TestOpenApi:
         assert {"api/v1", "apis/apps/v1", "apis/rbac.authorization.k8s.io/v1"} <= paths.keys()
         assert paths["apis/apps/v1"]["serverRelativeURL"].startswith("/openapi/v3/apis/apps/v1?hash=")
 
-    def test_a_patch_takes_the_parameters_that_kubectl_looks_for(self, api: Rest) -> None:
+    def test_patch_has_the_parameters_that_kubectl_needs(self, api: Rest) -> None:
         document = api.get("/openapi/v3/apis/apps/v1").body
         patch = document["paths"]["/apis/apps/v1/namespaces/{namespace}/statefulsets/{name}"]["patch"]
         kind = {"group": "apps", "version": "v1", "kind": "StatefulSet"}
@@ -215,5 +215,5 @@ class TestOpenApi:
         assert (containers["x-kubernetes-list-type"], containers["x-kubernetes-list-map-keys"]) == ("map", ["name"])
         assert containers["x-kubernetes-patch-merge-key"] == "name"
 
-    def test_an_unknown_group_version_is_not_found(self, api: Rest) -> None:
+    def test_unknown_group_version_is_not_found(self, api: Rest) -> None:
         assert api.get("/openapi/v3/apis/nothing.example.invalid/v1").status == 404

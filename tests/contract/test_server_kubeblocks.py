@@ -83,7 +83,7 @@ def _dry_run(api: Rest, place: Place, resource: Resource, sample: Sample, spec: 
 
 @sources
 @pytest.mark.parametrize("sample", samples(), ids=lambda sample: sample.label)
-def test_what_a_panel_writes_is_accepted(
+def test_objects_of_the_panel_are_accepted(
     api: Rest, place: Place, definitions: Definitions, source: Source, sample: Sample
 ) -> None:
     resource = definitions(source, sample.release, sample.plural)
@@ -94,7 +94,7 @@ def test_what_a_panel_writes_is_accepted(
 
 @needs_full
 @pytest.mark.parametrize("sample", samples(), ids=lambda sample: sample.label)
-def test_the_reduced_schemas_accept_nothing_that_the_full_ones_refuse(
+def test_reduced_schemas_accept_nothing_that_full_ones_refuse(
     api: Rest, place: Place, definitions: Definitions, sample: Sample
 ) -> None:
     """Every field of every body, spoiled in every way: what the reduced schema lets through, the full one does too."""
@@ -114,13 +114,13 @@ def test_the_reduced_schemas_accept_nothing_that_the_full_ones_refuse(
 
 @sources
 class TestDiscovery:
-    def test_one_dot_zero_serves_both_versions_and_prefers_v1(self, api: Rest, clusters: Resource) -> None:
+    def test_release_1_0_serves_both_versions_and_prefers_v1(self, api: Rest, clusters: Resource) -> None:
         group = api.read(f"/apis/{clusters.group}")
         assert [version["version"] for version in group["versions"]] == ["v1", "v1alpha1"]
         assert group["preferredVersion"]["version"] == "v1"
 
     @pytest.mark.parametrize("release", ["v0.8.4", "v0.9.5"])
-    def test_releases_before_serve_v1alpha1_only(
+    def test_older_releases_serve_only_v1alpha1(
         self, api: Rest, definitions: Definitions, source: Source, release: Release
     ) -> None:
         resource = definitions(source, release, "clusters")
@@ -140,12 +140,12 @@ class TestDiscovery:
 
 @sources
 class TestClusters:
-    def test_a_new_one_is_of_generation_one_without_status(self, api: Rest, pg1: str) -> None:
+    def test_new_cluster_has_generation_one_and_no_status(self, api: Rest, pg1: str) -> None:
         body = api.read(pg1)
         assert body["metadata"]["generation"] == 1
         assert "phase" not in body.get("status", {})
 
-    def test_a_legacy_body_sent_to_v1_loses_its_fields(self, api: Rest, clusters: Resource, place: Place) -> None:
+    def test_legacy_fields_sent_to_v1_are_dropped(self, api: Rest, clusters: Resource, place: Place) -> None:
         answer = api.post(clusters.path(place), clusters.body("old", CLUSTER_LEGACY))
         assert answer.status == 201
         assert answer.warnings == [
@@ -155,7 +155,7 @@ class TestClusters:
         ]
         assert "clusterDefinitionRef" not in answer.body["spec"]
 
-    def test_strictly_it_is_refused(self, api: Rest, clusters: Resource, place: Place) -> None:
+    def test_strict_validation_refuses_legacy_fields(self, api: Rest, clusters: Resource, place: Place) -> None:
         answer = api.post(clusters.path(place), clusters.body("old", CLUSTER_LEGACY), fieldValidation="Strict")
         message = (
             'Cluster in version "v1" cannot be handled as a Cluster: strict decoding error: '
@@ -173,7 +173,7 @@ class TestClusters:
             ("topology", None, "spec", "Invalid value: topology is required once set"),
         ],
     )
-    def test_what_can_not_change(
+    def test_immutable_fields_are_refused(
         self, api: Rest, pg1: str, field: str, value: str | None, path: str, message: str
     ) -> None:
         answer = api.merge(pg1, {"spec": {field: value}})
@@ -182,14 +182,14 @@ class TestClusters:
             ("FieldValueInvalid", path, message)
         ]
 
-    def test_a_put_without_topology_is_refused(self, api: Rest, pg1: str) -> None:
+    def test_put_without_topology_is_refused(self, api: Rest, pg1: str) -> None:
         body = api.read(pg1)
         del body["spec"]["topology"]
         answer = api.put(pg1, body)
         assert (answer.status, answer.reason) == (422, "Invalid")
         assert answer.message.endswith("spec: Invalid value: topology is required once set")
 
-    def test_termination_policies(self, api: Rest, clusters: Resource, place: Place) -> None:
+    def test_termination_policy_must_be_known(self, api: Rest, clusters: Resource, place: Place) -> None:
         body = clusters.body("x", changed(CLUSTER_V1, "terminationPolicy", "Halt"))
         answer = api.post(clusters.path(place), body)
         assert (answer.status, answer.reason) == (422, "Invalid")
@@ -197,7 +197,7 @@ class TestClusters:
             'Unsupported value: "Halt": supported values: "DoNotTerminate", "Delete", "WipeOut"'
         )
 
-    def test_a_component_can_not_be_named_twice(self, api: Rest, clusters: Resource, place: Place) -> None:
+    def test_component_names_are_unique(self, api: Rest, clusters: Resource, place: Place) -> None:
         twice = [CLUSTER_V1["componentSpecs"][0]] * 2
         answer = api.post(clusters.path(place), clusters.body("x", changed(CLUSTER_V1, "componentSpecs", twice)))
         assert (answer.status, answer.reason) == (422, "Invalid")
@@ -205,37 +205,37 @@ class TestClusters:
             ("spec.componentSpecs", "Invalid value: duplicated component")
         ]
 
-    def test_the_status_of_an_operator(self, api: Rest, pg1: str) -> None:
+    def test_operator_can_write_the_status(self, api: Rest, pg1: str) -> None:
         answer = api.merge(f"{pg1}/status", {"status": RUNNING})
         assert (answer.status, answer.warnings) == (200, [])
         assert answer.body["status"] == RUNNING
         assert answer.body["metadata"]["generation"] == 1
 
-    def test_a_phase_that_does_not_exist(self, api: Rest, pg1: str) -> None:
+    def test_unknown_phase_is_refused(self, api: Rest, pg1: str) -> None:
         answer = api.merge(f"{pg1}/status", {"status": {"phase": "Dancing"}})
         assert (answer.status, answer.reason) == (422, "Invalid")
         assert answer.causes[0].field == "status.phase"
         assert answer.causes[0].reason == "FieldValueNotSupported"
 
-    def test_a_condition_needs_all_its_fields(self, api: Rest, pg1: str) -> None:
+    def test_condition_needs_all_its_fields(self, api: Rest, pg1: str) -> None:
         answer = api.merge(f"{pg1}/status", {"status": {"conditions": [{"type": "Ready", "status": "True"}]}})
         missing = [cause.field for cause in answer.causes if cause.reason == "FieldValueRequired"]
         assert missing == [f"status.conditions[0].{field}" for field in ("lastTransitionTime", "message", "reason")]
 
-    def test_what_the_operator_writes_back_is_a_new_generation(self, api: Rest, pg1: str) -> None:
+    def test_change_by_the_operator_is_a_new_generation(self, api: Rest, pg1: str) -> None:
         operation = {"op": "add", "path": "/spec/componentSpecs/0/componentDef", "value": "postgresql-16-1.0.2"}
         answer = api.patch(pg1, [operation], JSON_PATCH)
         assert (answer.status, answer.body["metadata"]["generation"]) == (200, 2)
         assert answer.body["spec"]["componentSpecs"][0]["serviceVersion"] == "16.4.0"
 
-    def test_a_merge_patch_of_the_components_drops_what_it_leaves_out(self, api: Rest, pg1: str) -> None:
+    def test_merge_patch_replaces_the_list_of_components(self, api: Rest, pg1: str) -> None:
         """Why a panel must not change a running cluster this way."""
         answer = api.merge(pg1, {"spec": {"componentSpecs": [{"name": "postgresql", "replicas": 2}]}})
         assert answer.status == 200
         assert "serviceVersion" not in answer.body["spec"]["componentSpecs"][0]
         assert "volumeClaimTemplates" not in answer.body["spec"]["componentSpecs"][0]
 
-    def test_the_components_have_one_owner(self, api: Rest, clusters: Resource, place: Place) -> None:
+    def test_list_of_components_has_one_owner(self, api: Rest, clusters: Resource, place: Place) -> None:
         """They are an atomic list: an apply of theirs replaces what an operator wrote back, by conflict or by force."""
         path = clusters.path(place, "pg1")
         assert api.apply(path, clusters.body("pg1", CLUSTER_V1), fieldManager="panel").status == 201
@@ -247,11 +247,11 @@ class TestClusters:
         forced = api.apply(path, clusters.body("pg1", CLUSTER_V1), fieldManager="panel", force=True)
         assert "componentDef" not in forced.body["spec"]["componentSpecs"][0]
 
-    def test_no_name_is_too_long_for_the_definition(self, api: Rest, clusters: Resource, place: Place) -> None:
+    def test_definition_limits_no_name(self, api: Rest, clusters: Resource, place: Place) -> None:
         body = clusters.body("p" * 64, CLUSTER_V1)
         assert api.post(clusters.path(place), body, dryRun="All").status == 201
 
-    def test_the_columns_that_people_see(self, api: Rest, pg1: str) -> None:
+    def test_table_has_the_columns_of_the_definition(self, api: Rest, pg1: str) -> None:
         body = api.call("GET", pg1, accept="application/json;as=Table;v=v1;g=meta.k8s.io").body
         columns = ["Name", "CLUSTER-DEFINITION", "TERMINATION-POLICY", "STATUS", "AGE"]
         assert [column["name"] for column in body["columnDefinitions"]] == columns
@@ -261,7 +261,7 @@ class TestClusters:
 @sources
 @pytest.mark.parametrize("release", ["v0.8.4", "v0.9.5"])
 class TestLegacyClusters:
-    def test_the_status_of_an_operator(
+    def test_operator_can_write_the_status(
         self, api: Rest, place: Place, definitions: Definitions, source: Source, release: Release
     ) -> None:
         resource = definitions(source, release, "clusters")
@@ -271,7 +271,7 @@ class TestLegacyClusters:
         assert (answer.status, answer.warnings) == (200, [])
         assert answer.body["status"] == status
 
-    def test_a_v1_body_is_not_understood(
+    def test_body_of_v1_is_refused(
         self, api: Rest, place: Place, definitions: Definitions, source: Source, release: Release
     ) -> None:
         resource = definitions(source, release, "clusters")
@@ -283,7 +283,7 @@ class TestLegacyClusters:
 @sources
 class TestOpsRequests:
     @pytest.mark.parametrize("release", RELEASES)
-    def test_a_phase_of_each_kind(
+    def test_every_phase_is_accepted(
         self, api: Rest, place: Place, definitions: Definitions, source: Source, release: Release
     ) -> None:
         resource = definitions(source, release, "opsrequests")
@@ -295,7 +295,7 @@ class TestOpsRequests:
             assert (answer.status, answer.body["status"]["phase"]) == (200, phase)
 
     @pytest.mark.parametrize("release", RELEASES)
-    def test_an_unknown_type_is_refused(
+    def test_unknown_type_is_refused(
         self, api: Rest, place: Place, definitions: Definitions, source: Source, release: Release
     ) -> None:
         resource = definitions(source, release, "opsrequests")

@@ -45,12 +45,12 @@ class TestJsonPatch:
             ([], {"k": "1", "l": "2"}),
         ],
     )
-    def test_operations(self, api: Rest, path: str, operations: list[Object], data: dict[str, str]) -> None:
+    def test_every_operation_works(self, api: Rest, path: str, operations: list[Object], data: dict[str, str]) -> None:
         answer = api.patch(path, operations, JSON_PATCH)
         assert (answer.status, answer.body["data"]) == (200, data)
         assert api.read(path)["data"] == data
 
-    def test_slashes_are_escaped(self, api: Rest, path: str) -> None:
+    def test_slashes_in_paths_are_escaped(self, api: Rest, path: str) -> None:
         operations = [
             {"op": "add", "path": "/metadata/annotations", "value": {}},
             {"op": "add", "path": "/metadata/annotations/x~1y", "value": "1"},
@@ -68,19 +68,19 @@ class TestJsonPatch:
         ],
         ids=["a test that fails", "remove nothing", "add below nothing", "unknown operation", "move nothing"],
     )
-    def test_that_do_not_apply_are_422(self, api: Rest, path: str, operation: Object) -> None:
+    def test_inapplicable_patch_is_422(self, api: Rest, path: str, operation: Object) -> None:
         before = api.read(path)
         answer = api.patch(path, [{"op": "add", "path": "/data/m", "value": "1"}, operation], JSON_PATCH)
         assert refusal(answer) == (422, "Invalid", IN_ERROR)
         assert api.read(path) == before
 
     @pytest.mark.parametrize("body", [{"op": "test"}, "{nope", '"text"'])
-    def test_that_are_no_list_are_400(self, api: Rest, path: str, body: object) -> None:
+    def test_patch_that_is_not_a_list_is_400(self, api: Rest, path: str, body: object) -> None:
         answer = api.patch(path, body, JSON_PATCH)
         assert (answer.status, answer.reason) == (400, "BadRequest")
         assert answer.message.startswith("error decoding patch: ")
 
-    def test_of_a_list_by_index(self, api: Rest, web: str) -> None:
+    def test_list_items_are_addressed_by_index(self, api: Rest, web: str) -> None:
         operations = [
             {"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "registry.invalid/main:2"},
             {"op": "remove", "path": "/spec/template/spec/containers/0/env/0"},
@@ -90,7 +90,7 @@ class TestJsonPatch:
         assert container["image"] == "registry.invalid/main:2"
         assert container["env"] == [{"name": "B", "value": "2"}, {"name": "Z", "value": "26"}]
 
-    def test_the_resource_version_can_be_tested(self, api: Rest, path: str) -> None:
+    def test_resource_version_can_be_tested(self, api: Rest, path: str) -> None:
         version = api.read(path)["metadata"]["resourceVersion"]
         operations = [
             {"op": "test", "path": "/metadata/resourceVersion", "value": version},
@@ -111,25 +111,25 @@ class TestMergePatch:
             ({}, {"k": "1", "l": "2"}),
         ],
     )
-    def test_fields(self, api: Rest, path: str, patch: Object, data: dict[str, str] | None) -> None:
+    def test_fields_are_set_and_removed(self, api: Rest, path: str, patch: Object, data: dict[str, str] | None) -> None:
         answer = api.merge(path, patch)
         assert (answer.status, answer.body.get("data")) == (200, data)
 
-    def test_that_changes_nothing_keeps_the_version(self, api: Rest, path: str) -> None:
+    def test_patch_without_a_change_keeps_the_version(self, api: Rest, path: str) -> None:
         before = api.read(path)
         assert api.merge(path, {"data": {"k": "1"}}).body == before
 
-    def test_replaces_lists(self, api: Rest, web: str) -> None:
+    def test_lists_are_replaced(self, api: Rest, web: str) -> None:
         patch = {"spec": {"template": {"spec": {"containers": [{"name": "only", "image": "registry.invalid/x:1"}]}}}}
         assert [container["name"] for container in _containers(api.merge(web, patch))] == ["only"]
 
-    def test_of_an_old_version_is_a_conflict(self, api: Rest, path: str) -> None:
+    def test_patch_of_an_old_version_is_a_conflict(self, api: Rest, path: str) -> None:
         answer = api.merge(path, {"metadata": {"resourceVersion": "1"}, "data": {"k": "9"}})
         expected = f'Operation cannot be fulfilled on configmaps "a": {CHANGED_MEANWHILE}'
         assert refusal(answer) == (409, "Conflict", expected)
         assert answer.details == {"name": "a", "kind": "configmaps"}
 
-    def test_of_the_current_version(self, api: Rest, path: str) -> None:
+    def test_patch_of_the_current_version_succeeds(self, api: Rest, path: str) -> None:
         version = api.read(path)["metadata"]["resourceVersion"]
         assert api.merge(path, {"metadata": {"resourceVersion": version}, "data": {"k": "9"}}).status == 200
 
@@ -143,16 +143,16 @@ class TestMergePatch:
             ),
         ],
     )
-    def test_a_rename_is_400(self, api: Rest, path: str, metadata: Object, message: str) -> None:
+    def test_rename_is_400(self, api: Rest, path: str, metadata: Object, message: str) -> None:
         assert refusal(api.merge(path, {"metadata": metadata})) == (400, "BadRequest", message)
 
-    def test_the_uid_is_immutable(self, api: Rest, path: str) -> None:
+    def test_uid_is_immutable(self, api: Rest, path: str) -> None:
         answer = api.merge(path, {"metadata": {"uid": "other"}})
         assert (answer.status, answer.reason) == (422, "Invalid")
         assert {(cause.reason, cause.field) for cause in answer.causes} == {("FieldValueInvalid", "metadata.uid")}
         assert "field is immutable" in answer.message
 
-    def test_a_wrong_json_type_is_422(self, api: Rest, path: str) -> None:
+    def test_wrong_json_type_is_422(self, api: Rest, path: str) -> None:
         """Unlike in a POST: there it is 400."""
         answer = api.merge(path, {"data": {"k": 1}})
         assert (answer.status, answer.reason) == (422, "Invalid")
@@ -162,12 +162,12 @@ class TestMergePatch:
         )
 
     @pytest.mark.parametrize("body", ["[]", "{nope", '"text"'])
-    def test_that_is_no_object_is_400(self, api: Rest, path: str, body: str) -> None:
+    def test_patch_that_is_not_an_object_is_400(self, api: Rest, path: str, body: str) -> None:
         answer = api.merge(path, body)
         assert (answer.status, answer.reason) == (400, "BadRequest")
         assert answer.message.startswith("error decoding patch: ")
 
-    def test_a_service_port_can_change(self, api: Rest, place: Place) -> None:
+    def test_service_port_can_change(self, api: Rest, place: Place) -> None:
         api.create(place.core("services"), service("web"))
         ports = [{"name": "http", "port": 81, "targetPort": 8080}]
         answer = api.merge(place.core("services", "web"), {"spec": {"ports": ports}})
@@ -182,15 +182,15 @@ class TestStrategicMergePatch:
         assert containers[0]["image"] == "registry.invalid/main:1"
         assert {item["name"]: item["value"] for item in containers[0]["env"]} == {"A": "1", "B": "9", "C": "3"}
 
-    def test_a_new_container_is_added(self, api: Rest, web: str) -> None:
+    def test_new_container_is_added(self, api: Rest, web: str) -> None:
         containers = _containers(_strategic(api, web, [{"name": "new", "image": "registry.invalid/new:1"}]))
         assert {container["name"] for container in containers} == {"main", "side", "new"}
 
-    def test_an_element_is_deleted_by_directive(self, api: Rest, web: str) -> None:
+    def test_directive_deletes_an_element(self, api: Rest, web: str) -> None:
         containers = _containers(_strategic(api, web, [{"name": "side", "$patch": "delete"}]))
         assert [container["name"] for container in containers] == ["main"]
 
-    def test_a_list_is_replaced_by_directive(self, api: Rest, web: str) -> None:
+    def test_directive_replaces_a_list(self, api: Rest, web: str) -> None:
         env = [{"$patch": "replace"}, {"name": "Z", "value": "26"}]
         containers = _containers(_strategic(api, web, [{"name": "main", "env": env}]))
         assert containers[0]["env"] == [{"name": "Z", "value": "26"}]
@@ -205,7 +205,7 @@ class TestStrategicMergePatch:
         answer = api.patch(place.core("services", "web"), patch, STRATEGIC_PATCH)
         assert {port["port"] for port in answer.body["spec"]["ports"]} == {80, 81}
 
-    def test_finalizers_are_a_set(self, api: Rest, path: str) -> None:
+    def test_finalizers_merge_as_a_set(self, api: Rest, path: str) -> None:
         api.patch(path, {"metadata": {"finalizers": ["contract.invalid/a"]}}, STRATEGIC_PATCH)
         answer = api.patch(path, {"metadata": {"finalizers": ["contract.invalid/b"]}}, STRATEGIC_PATCH)
         assert sorted(answer.body["metadata"]["finalizers"]) == ["contract.invalid/a", "contract.invalid/b"]
@@ -225,7 +225,7 @@ class TestStrategicMergePatch:
         assert {reference["uid"] for reference in answer.body["metadata"]["ownerReferences"]} == {"one", "two"}
         api.merge(path, {"metadata": {"finalizers": None, "ownerReferences": None}})
 
-    def test_a_wrong_json_type_is_refused(self, api: Rest, path: str) -> None:
+    def test_wrong_json_type_is_refused(self, api: Rest, path: str) -> None:
         answer = api.patch(path, {"data": {"k": 1}}, STRATEGIC_PATCH)
         assert (answer.status, answer.reason) == (422, "Invalid")
         assert [(cause.reason, cause.field) for cause in answer.causes] == [("FieldValueInvalid", "patch")]

@@ -46,7 +46,7 @@ def post(api: Rest, path: str, body: bytes, **params: str) -> Answer:
     return api.call("POST", path, body, content_type=PROTOBUF, params=params)
 
 
-def test_maps_of_texts_and_of_bytes(api: Rest, place: Place) -> None:
+def test_maps_of_texts_and_bytes_are_decoded(api: Rest, place: Place) -> None:
     data: Message = [(2, [(1, "k"), (2, "v")]), (2, [(1, "empty"), (2, "")])]
     answer = post(api, place.core("configmaps"), envelope("v1", "ConfigMap", [(1, metadata("a", x="y")), *data]))
     assert answer.status == 201, answer.text
@@ -57,7 +57,7 @@ def test_maps_of_texts_and_of_bytes(api: Rest, place: Place) -> None:
     assert (answer.status, answer.body["data"]) == (201, {"k": "/wA="})
 
 
-def test_numbers_lists_and_inlined_structs(api: Rest, place: Place) -> None:
+def test_numbers_lists_and_inlined_structs_are_decoded(api: Rest, place: Place) -> None:
     port: Message = [(1, "http"), (2, "TCP"), (3, 80), (4, [(1, 1), (2, 0), (3, "web")]), (5, 0)]
     other: Message = [(1, "other"), (2, "TCP"), (3, 81), (4, [(1, 0), (2, 8081), (3, "")]), (5, 0)]
     spec: Message = [(1, port), (1, other), (2, [(1, "app"), (2, "a")]), (4, "ClusterIP")]
@@ -77,7 +77,7 @@ def test_numbers_lists_and_inlined_structs(api: Rest, place: Place) -> None:
     assert answer.body["spec"]["automountServiceAccountToken"] is False
 
 
-def test_a_pointer_to_zero_is_kept(api: Rest, place: Place) -> None:
+def test_pointer_to_zero_is_kept(api: Rest, place: Place) -> None:
     template: Message = [(1, [(11, [(1, "app"), (2, "a")])]), (2, [(2, [(1, "main"), (2, "x")])])]
     selector: Message = [(1, [(1, "app"), (2, "a")])]
     spec: Message = [(1, 0), (2, selector), (3, template), (5, "a"), (6, ""), (7, b""), (9, 0)]
@@ -88,14 +88,14 @@ def test_a_pointer_to_zero_is_kept(api: Rest, place: Place) -> None:
     assert answer.body["spec"]["podManagementPolicy"] == "OrderedReady"
 
 
-def test_an_access_review(api: Rest) -> None:
+def test_access_review_is_decoded(api: Rest) -> None:
     attributes: Message = [(1, "default"), (2, "get"), (3, ""), (4, "*"), (5, "pods"), (6, ""), (7, "")]
     body = envelope("authorization.k8s.io/v1", "SelfSubjectAccessReview", [(1, b""), (2, [(1, attributes)]), (3, b"")])
     answer = post(api, "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body)
     assert (answer.status, answer.body["status"]["allowed"]) == (201, True), answer.text
 
 
-def test_options_of_a_deletion(api: Rest, place: Place) -> None:
+def test_options_of_a_deletion_are_decoded(api: Rest, place: Place) -> None:
     api.create(place.core("configmaps"), {"metadata": {"name": "a"}})
     options = envelope("v1", "DeleteOptions", [(2, [(1, "another-uid")])])
     answer = api.call("DELETE", place.core("configmaps", "a"), options, content_type=PROTOBUF)
@@ -113,6 +113,6 @@ def test_options_of_a_deletion(api: Rest, place: Place) -> None:
     ],
     ids=["json", "cut number", "cut text", "unknown kind", "cut object"],
 )
-def test_what_does_not_decode_is_refused(api: Rest, place: Place, body: bytes) -> None:
+def test_undecodable_body_is_refused(api: Rest, place: Place, body: bytes) -> None:
     answer = post(api, place.core("configmaps"), body)
     assert (answer.status, answer.reason) == (400, "BadRequest")

@@ -61,7 +61,7 @@ class TestCounts:
             ("count/pods", "pods", pod("a")),
         ],
     )
-    def test_one_more_than_the_limit_is_forbidden(
+    def test_object_above_the_limit_is_forbidden(
         self, api: Rest, place: Place, counted: str, plural: str, body: Object
     ) -> None:
         eventually(lambda: api.get(place.core("serviceaccounts", "default")).status, lambda status: status == 200)
@@ -74,7 +74,7 @@ class TestCounts:
         message = f'{plural} "b" is forbidden: exceeded quota: q, {amounts}'
         assert refusal(answer) == (403, "Forbidden", message)
 
-    def test_a_group_is_part_of_the_name(self, api: Rest, place: Place) -> None:
+    def test_name_of_a_resource_includes_its_group(self, api: Rest, place: Place) -> None:
         limit(api, place, {"count/statefulsets.apps": "0"})
         answer = api.post(place.apps("statefulsets"), statefulset("a"))
         amounts = "requested: count/statefulsets.apps=1, used: count/statefulsets.apps=0, "
@@ -100,7 +100,7 @@ class TestCounts:
         message = f'widgets.{widgets.group} "b" is forbidden: exceeded quota: q, {amounts}'
         assert refusal(answer) == (403, "Forbidden", message)
 
-    def test_an_apply_that_creates_counts(self, api: Rest, place: Place) -> None:
+    def test_apply_that_creates_is_counted(self, api: Rest, place: Place) -> None:
         root = place.core("configmaps", "kube-root-ca.crt")
         eventually(lambda: api.get(root).status, lambda status: status == 200)
         limit(api, place, {"count/configmaps": "1"})
@@ -108,34 +108,34 @@ class TestCounts:
         assert answer.status == 403
         assert answer.body["message"].startswith('configmaps "a" is forbidden: exceeded quota: q, ')
 
-    def test_a_generated_name_is_not_known_yet(self, api: Rest, place: Place) -> None:
+    def test_refusal_names_the_generated_prefix(self, api: Rest, place: Place) -> None:
         limit(api, place, {"secrets": "0"})
         body = {**secret(""), "metadata": {"generateName": "s-"}}
         # A real server may know of the quota a moment later than its status says.
         answer = eventually(lambda: api.post(place.core("secrets"), body), lambda seen: seen.status == 403)
         assert answer.body["message"].startswith('secrets "s-')
 
-    def test_a_resource_that_nobody_serves_is_not_counted(self, api: Rest, place: Place) -> None:
+    def test_unserved_resource_is_not_counted(self, api: Rest, place: Place) -> None:
         hard = {"count/nothings.example.invalid": "0", "count/secrets": "5"}
         api.create(place.core("resourcequotas"), {"metadata": {"name": "q"}, "spec": {"hard": hard}})
         comes_to(api, place.core("resourcequotas", "q"), {"count/secrets": "0"})
 
 
 class TestUsage:
-    def test_the_status_repeats_the_limits(self, api: Rest, place: Place) -> None:
+    def test_status_repeats_the_limits(self, api: Rest, place: Place) -> None:
         path = limit(api, place, {"secrets": "3"})
         body = api.get(path).body
         assert body["status"] == {"hard": {"secrets": "3"}, "used": {"secrets": "0"}}
         (entry,) = [one for one in body["metadata"]["managedFields"] if one.get("subresource") == "status"]
         assert (entry["manager"], entry["operation"]) == ("kube-controller-manager", "Update")
 
-    def test_what_is_there_already_counts(self, api: Rest, place: Place) -> None:
+    def test_existing_objects_are_counted(self, api: Rest, place: Place) -> None:
         for name in ("a", "b"):
             api.create(place.core("secrets"), secret(name))
         path = limit(api, place, {"secrets": "1"})
         assert used(api, path) == {"secrets": "2"}
 
-    def test_a_deletion_makes_room(self, api: Rest, place: Place) -> None:
+    def test_deletion_lowers_the_usage(self, api: Rest, place: Place) -> None:
         path = limit(api, place, {"secrets": "1"})
         api.create(place.core("secrets"), secret("a"))
         api.delete(place.core("secrets", "a"))
@@ -148,7 +148,7 @@ class TestUsage:
         comes_to(api, path, {"secrets": "0", "configmaps": "1"})
         assert api.post(place.core("secrets"), secret("a")).status == 201
 
-    def test_a_dry_run_is_refused_and_not_counted(self, api: Rest, place: Place) -> None:
+    def test_dry_run_is_refused_and_not_counted(self, api: Rest, place: Place) -> None:
         path = limit(api, place, {"secrets": "1"})
         for name in ("a", "b"):
             assert api.post(place.core("secrets"), secret(name), dryRun="All").status == 201
@@ -156,7 +156,7 @@ class TestUsage:
         api.create(place.core("secrets"), secret("a"))
         assert api.post(place.core("secrets"), secret("b"), dryRun="All").status == 403
 
-    def test_an_update_of_what_is_there_is_free(self, api: Rest, place: Place) -> None:
+    def test_update_is_not_counted(self, api: Rest, place: Place) -> None:
         api.create(place.core("secrets"), secret("a"))
         limit(api, place, {"secrets": "1"})
         assert api.merge(place.core("secrets", "a"), {"data": {"k": "dg=="}}).status == 200
@@ -169,7 +169,7 @@ class TestUsage:
             "used: count/secrets=0,secrets=0, limited: count/secrets=0,secrets=0"
         )
 
-    def test_a_removed_quota_limits_nothing(self, api: Rest, place: Place) -> None:
+    def test_removed_quota_limits_nothing(self, api: Rest, place: Place) -> None:
         path = limit(api, place, {"secrets": "0"})
         api.delete(path)
         gone(api, path)
@@ -217,7 +217,7 @@ class TestCompute:
         assert api.post(place.core("pods"), pod("b")).status == 403
         assert used(api, path) == {"pods": "0"}
 
-    def test_an_ended_pod_frees_compute_and_stays_counted(self, api: Rest, place: Place) -> None:
+    def test_ended_pod_frees_compute_and_stays_counted(self, api: Rest, place: Place) -> None:
         path = limit(api, place, {"pods": "1", "count/pods": "9"})
         api.create(place.core("pods"), pod("a"))
         api.merge(place.core("pods", "a", "status"), {"status": {"phase": "Succeeded"}})
@@ -225,7 +225,7 @@ class TestCompute:
 
 
 class TestServicesAndClaims:
-    def test_ports_of_nodes_are_counted_on_updates_too(self, api: Rest, place: Place) -> None:
+    def test_node_ports_are_counted_on_updates(self, api: Rest, place: Place) -> None:
         path = limit(api, place, {"services.nodeports": "0", "services": "5"})
         api.create(place.core("services"), service("a"))
         answer = api.merge(place.core("services", "a"), {"spec": {"type": "NodePort"}})

@@ -47,7 +47,9 @@ class TestRefusals:
             ("GET", "pods/a/log", "get"),
         ],
     )
-    def test_in_a_namespace(self, account: Account, place: Place, verb: Verb, path: str, attempt: str) -> None:
+    def test_refusal_names_verb_resource_and_namespace(
+        self, account: Account, place: Place, verb: Verb, path: str, attempt: str
+    ) -> None:
         answer = account.rest.call(verb, place.core(path), {} if verb in ("POST", "PUT", "PATCH") else None)
         plural, _, rest = path.partition("?")[0].partition("/")
         name, _, subresource = rest.partition("/")
@@ -60,7 +62,7 @@ class TestRefusals:
         assert refusal(answer) == (403, "Forbidden", sentence)
         assert answer.details == ({"name": name, "kind": plural} if name else {"kind": plural})
 
-    def test_of_a_subresource_in_a_group(self, account: Account, place: Place) -> None:
+    def test_refusal_names_subresource_and_group(self, account: Account, place: Place) -> None:
         answer = account.rest.merge(place.apps("statefulsets", "web", "status"), {})
         sentence = (
             f'statefulsets.apps "web" is forbidden: User "{account.user}" cannot patch resource '
@@ -77,16 +79,16 @@ class TestRefusals:
             ("/api/v1/secrets", 'secrets is forbidden: {user} cannot list resource "secrets"'),
         ],
     )
-    def test_at_the_cluster_scope(self, account: Account, path: str, what: str) -> None:
+    def test_refusal_names_the_cluster_scope(self, account: Account, path: str, what: str) -> None:
         sentence = what.format(user=f'User "{account.user}"') + ' in API group "" at the cluster scope'
         assert refusal(account.rest.get(path)) == (403, "Forbidden", sentence)
 
     @pytest.mark.parametrize("path", ["/metrics", "/nope"])
-    def test_of_a_page(self, account: Account, path: str) -> None:
+    def test_refusal_names_the_page(self, account: Account, path: str) -> None:
         sentence = f'forbidden: User "{account.user}" cannot get path "{path}"'
         assert refusal(account.rest.get(path)) == (403, "Forbidden", sentence)
 
-    def test_reading_ones_namespace_takes_a_right(self, account: Account, place: Place) -> None:
+    def test_reading_a_namespace_needs_permission(self, account: Account, place: Place) -> None:
         answer = account.rest.get(f"/api/v1/namespaces/{place.name}")
         sentence = (
             f'namespaces "{place.name}" is forbidden: User "{account.user}" cannot get resource "namespaces" '
@@ -94,16 +96,16 @@ class TestRefusals:
         )
         assert refusal(answer) == (403, "Forbidden", sentence)
 
-    def test_a_refusal_comes_before_a_404(self, account: Account, place: Place) -> None:
+    def test_refusal_comes_before_a_404(self, account: Account, place: Place) -> None:
         assert account.rest.get(place.core("configmaps", "nope")).status == 403
 
     @pytest.mark.parametrize("path", ["/api", "/apis", "/api/v1", "/apis/apps/v1", "/version", "/readyz"])
-    def test_everyone_who_is_known_may_discover(self, account: Account, path: str) -> None:
+    def test_authenticated_users_can_discover(self, account: Account, path: str) -> None:
         assert account.rest.get(path).status == 200
 
 
 class TestGrants:
-    def test_exactly_the_verbs_given(self, api: Rest, place: Place, account: Account) -> None:
+    def test_role_grants_only_its_verbs(self, api: Rest, place: Place, account: Account) -> None:
         _grant(api, place, account, {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list"]})
         api.create(place.core("configmaps"), configmap("a"))
         assert account.rest.get(place.core("configmaps")).status == 200
@@ -112,18 +114,18 @@ class TestGrants:
         assert account.rest.delete(place.core("configmaps", "a")).status == 403
         assert account.rest.get(place.core("secrets")).status == 403
 
-    def test_only_in_the_namespace_of_the_binding(self, api: Rest, place: Place, account: Account) -> None:
+    def test_role_grants_only_in_the_namespace_of_its_binding(self, api: Rest, place: Place, account: Account) -> None:
         _grant(api, place, account, {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list"]})
         assert account.rest.get("/api/v1/namespaces/default/configmaps").status == 403
         assert account.rest.get("/api/v1/configmaps").status == 403
 
-    def test_only_the_named_objects(self, api: Rest, place: Place, account: Account) -> None:
+    def test_role_can_grant_only_named_objects(self, api: Rest, place: Place, account: Account) -> None:
         rule = {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["mine"], "verbs": ["get"]}
         _grant(api, place, account, rule)
         assert account.rest.get(place.core("configmaps", "mine")).status == 404
         assert account.rest.get(place.core("configmaps", "other")).status == 403
 
-    def test_a_subresource_is_a_resource_of_its_own(self, api: Rest, place: Place, account: Account) -> None:
+    def test_subresource_needs_its_own_rule(self, api: Rest, place: Place, account: Account) -> None:
         _grant(api, place, account, {"apiGroups": ["apps"], "resources": ["statefulsets"], "verbs": ["*"]})
         assert account.rest.get(place.apps("statefulsets", "web")).status == 404
         assert account.rest.get(place.apps("statefulsets", "web", "status")).status == 403
@@ -132,30 +134,32 @@ class TestGrants:
     @pytest.mark.parametrize(
         ("resources", "allowed"), [(["*"], True), (["*/status"], True), (["statefulsets/*"], False)]
     )
-    def test_wildcards(self, api: Rest, place: Place, account: Account, resources: list[str], allowed: bool) -> None:
+    def test_wildcards_grant_what_they_match(
+        self, api: Rest, place: Place, account: Account, resources: list[str], allowed: bool
+    ) -> None:
         known = {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list"]}
         _grant(api, place, account, known, {"apiGroups": ["*"], "resources": resources, "verbs": ["*"]})
         status = account.rest.get(place.apps("statefulsets", "web", "status")).status
         assert status == (404 if allowed else 403)
 
-    def test_deleting_a_collection_is_a_verb_of_its_own(self, api: Rest, place: Place, account: Account) -> None:
+    def test_deletion_of_a_collection_needs_its_own_verb(self, api: Rest, place: Place, account: Account) -> None:
         _grant(api, place, account, {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["delete"]})
         assert account.rest.delete(place.core("configmaps", "nope")).status == 404
         assert account.rest.delete(place.core("configmaps")).status == 403
 
-    def test_applying_what_is_missing_takes_create_and_patch(self, api: Rest, place: Place, account: Account) -> None:
+    def test_apply_of_a_missing_object_needs_create_and_patch(self, api: Rest, place: Place, account: Account) -> None:
         _grant(api, place, account, {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["patch"]})
         path = place.core("configmaps", "a")
         answer = account.rest.apply(path, configmap("a"), fieldManager="panel")
         assert (answer.status, answer.reason) == (403, "Forbidden")
         assert 'cannot create resource "configmaps"' in answer.message
 
-    def test_end_with_the_binding(self, api: Rest, place: Place, account: Account) -> None:
+    def test_grant_ends_with_its_binding(self, api: Rest, place: Place, account: Account) -> None:
         _grant(api, place, account, {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list"]})
         api.delete(place.path(RBAC, "rolebindings", "granted"))
         eventually(lambda: account.rest.get(place.core("configmaps")), lambda answer: answer.status == 403)
 
-    def test_of_a_cluster_role_in_one_namespace(self, api: Rest, place: Place, account: Account) -> None:
+    def test_cluster_role_can_be_granted_in_one_namespace(self, api: Rest, place: Place, account: Account) -> None:
         """The ClusterRole `view` is there from the start on any cluster."""
         name = f"contract-{place.name}"
         rule = {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list"]}
@@ -169,7 +173,7 @@ class TestGrants:
         finally:
             api.delete(f"/apis/{RBAC}/clusterroles/{name}")
 
-    def test_of_a_cluster_role_everywhere(self, api: Rest, place: Place, account: Account) -> None:
+    def test_cluster_role_can_be_granted_everywhere(self, api: Rest, place: Place, account: Account) -> None:
         name = f"contract-{place.name}"
         rule = {"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"]}
         binding = {
@@ -196,7 +200,9 @@ class TestGrants:
             },
         ],
     )
-    def test_to_groups_and_users(self, api: Rest, place: Place, account: Account, subject: dict[str, str]) -> None:
+    def test_groups_and_users_can_be_granted_roles(
+        self, api: Rest, place: Place, account: Account, subject: dict[str, str]
+    ) -> None:
         rule = {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list"]}
         api.create(place.path(RBAC, "roles"), role("granted", rule))
         binding = role_binding("granted", place.name, account.name)
@@ -204,7 +210,7 @@ class TestGrants:
         api.create(place.path(RBAC, "rolebindings"), binding)
         eventually(lambda: account.rest.get(place.core("configmaps")), lambda answer: answer.status == 200)
 
-    def test_nobody_gives_what_he_has_not(self, api: Rest, place: Place, account: Account) -> None:
+    def test_users_can_not_grant_more_than_they_have(self, api: Rest, place: Place, account: Account) -> None:
         rule = {"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["roles"], "verbs": ["create"]}
         _grant(api, place, account, rule)
         secrets = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}
@@ -214,11 +220,11 @@ class TestGrants:
 
 
 class TestReviews:
-    def test_of_what_is_not_allowed(self, account: Account, place: Place) -> None:
+    def test_review_of_a_forbidden_request_is_negative(self, account: Account, place: Place) -> None:
         status = _review(account.rest, {"namespace": place.name, "verb": "list", "resource": "configmaps"})
         assert status == {"allowed": False}
 
-    def test_of_what_is_allowed_names_the_binding(self, api: Rest, place: Place, account: Account) -> None:
+    def test_review_of_an_allowed_request_names_the_binding(self, api: Rest, place: Place, account: Account) -> None:
         _grant(api, place, account, {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list"]})
         status = _review(account.rest, {"namespace": place.name, "verb": "list", "resource": "configmaps"})
         reason = (
@@ -227,22 +233,22 @@ class TestReviews:
         )
         assert status == {"allowed": True, "reason": reason}
 
-    def test_of_the_administrator(self, api: Rest, place: Place) -> None:
+    def test_administrator_is_allowed_everything(self, api: Rest, place: Place) -> None:
         status = _review(api, {"namespace": place.name, "verb": "delete", "resource": "secrets"})
         assert status["allowed"] is True
 
-    def test_of_a_page(self, account: Account) -> None:
+    def test_page_can_be_reviewed(self, account: Account) -> None:
         body = {"spec": {"nonResourceAttributes": {"path": "/version", "verb": "get"}}}
         assert account.rest.create(f"{REVIEWS}/selfsubjectaccessreviews", body)["status"]["allowed"] is True
         body = {"spec": {"nonResourceAttributes": {"path": "/metrics", "verb": "get"}}}
         assert account.rest.create(f"{REVIEWS}/selfsubjectaccessreviews", body)["status"]["allowed"] is False
 
-    def test_of_nothing_is_422(self, account: Account) -> None:
+    def test_review_of_nothing_is_422(self, account: Account) -> None:
         answer = account.rest.post(f"{REVIEWS}/selfsubjectaccessreviews", {"spec": {}})
         assert (answer.status, answer.reason) == (422, "Invalid")
         assert [cause.field for cause in answer.causes] == ["spec.resourceAttributes"]
 
-    def test_the_rules_of_oneself(self, api: Rest, place: Place, account: Account) -> None:
+    def test_users_can_review_their_own_rules(self, api: Rest, place: Place, account: Account) -> None:
         _grant(
             api,
             place,
@@ -258,7 +264,7 @@ class TestReviews:
         assert named in status["resourceRules"]
         assert any("/version" in rule["nonResourceURLs"] for rule in status["nonResourceRules"])
 
-    def test_of_someone_else(self, api: Rest, place: Place) -> None:
+    def test_request_of_another_user_can_be_reviewed(self, api: Rest, place: Place) -> None:
         body = {
             "spec": {
                 "user": "nobody-in-particular",
@@ -267,7 +273,7 @@ class TestReviews:
         }
         assert api.create(f"{REVIEWS}/subjectaccessreviews", body)["status"] == {"allowed": False}
 
-    def test_who_am_i(self, account: Account, place: Place) -> None:
+    def test_self_subject_review_names_the_user(self, account: Account, place: Place) -> None:
         info = account.rest.create("/apis/authentication.k8s.io/v1/selfsubjectreviews", {})["status"]["userInfo"]
         assert info["username"] == account.user
         assert info["groups"] == [
@@ -278,7 +284,7 @@ class TestReviews:
 
 
 class TestTokens:
-    def test_a_token_request(self, api: Rest, place: Place) -> None:
+    def test_token_request_returns_a_working_token(self, api: Rest, place: Place) -> None:
         api.create(place.core("serviceaccounts"), {"metadata": {"name": "robot"}})
         path = place.core("serviceaccounts", "robot", "token")
         body = api.create(path, {"spec": {"expirationSeconds": 3600}})
@@ -287,17 +293,17 @@ class TestTokens:
         assert body["status"]["expirationTimestamp"].endswith("Z")
         assert body["spec"]["expirationSeconds"] == 3600
 
-    def test_of_a_missing_account(self, api: Rest, place: Place) -> None:
+    def test_token_of_a_missing_account_is_404(self, api: Rest, place: Place) -> None:
         answer = api.post(place.core("serviceaccounts", "nope", "token"), {})
         assert refusal(answer) == (404, "NotFound", 'serviceaccounts "nope" not found')
 
-    def test_of_less_than_ten_minutes(self, api: Rest, place: Place) -> None:
+    def test_token_of_less_than_ten_minutes_is_refused(self, api: Rest, place: Place) -> None:
         api.create(place.core("serviceaccounts"), {"metadata": {"name": "robot"}})
         answer = api.post(place.core("serviceaccounts", "robot", "token"), {"spec": {"expirationSeconds": 10}})
         assert (answer.status, answer.reason) == (422, "Invalid")
         assert [cause.field for cause in answer.causes] == ["spec.expirationSeconds"]
 
-    def test_a_changed_token_is_401(self, target: Target, account: Account, place: Place) -> None:
+    def test_changed_token_is_401(self, target: Target, account: Account, place: Place) -> None:
         token = account.rest.access.token
         assert token is not None
         header, payload, signature = token.split(".")
@@ -307,33 +313,33 @@ class TestTokens:
         assert refusal(stranger.get(place.core("configmaps"))) == (401, "Unauthorized", "Unauthorized")
         stranger.close()
 
-    def test_end_with_their_account(self, api: Rest, account: Account, place: Place) -> None:
+    def test_token_ends_with_its_account(self, api: Rest, account: Account, place: Place) -> None:
         assert account.rest.get("/api").status == 200
         api.delete(place.core("serviceaccounts", account.name))
         eventually(lambda: account.rest.get("/api"), lambda answer: answer.status == 401)
 
 
 class TestImpersonation:
-    def test_by_the_administrator(self, api: Rest, place: Place, account: Account) -> None:
+    def test_administrator_can_impersonate(self, api: Rest, place: Place, account: Account) -> None:
         answer = api.call("GET", place.core("configmaps"), headers={"Impersonate-User": account.user})
         assert answer.status == 403
         assert f'User "{account.user}" cannot list resource' in answer.message
 
-    def test_by_anyone_else_is_forbidden(self, place: Place, account: Account) -> None:
+    def test_other_users_can_not_impersonate(self, place: Place, account: Account) -> None:
         answer = account.rest.call("GET", place.core("configmaps"), headers={"Impersonate-User": "admin"})
         assert (answer.status, answer.reason) == (403, "Forbidden")
         assert f'User "{account.user}" cannot impersonate' in answer.message
 
 
 class TestRoleObjects:
-    def test_a_binding_keeps_its_role(self, api: Rest, place: Place) -> None:
+    def test_role_of_a_binding_is_immutable(self, api: Rest, place: Place) -> None:
         api.create(place.path(RBAC, "rolebindings"), role_binding("b", place.name, "robot"))
         answer = api.merge(place.path(RBAC, "rolebindings", "b"), {"roleRef": {"name": "other"}})
         assert (answer.status, answer.reason) == (422, "Invalid")
         assert [(cause.reason, cause.field) for cause in answer.causes] == [("FieldValueInvalid", "roleRef")]
         assert answer.message.endswith(": cannot change roleRef")
 
-    def test_a_binding_needs_a_role(self, api: Rest, place: Place) -> None:
+    def test_binding_needs_a_role(self, api: Rest, place: Place) -> None:
         answer = api.post(place.path(RBAC, "rolebindings"), {"metadata": {"name": "b"}})
         assert (answer.status, answer.reason) == (422, "Invalid")
         assert {cause.field for cause in answer.causes} == {"roleRef.kind", "roleRef.name"}
@@ -354,7 +360,7 @@ class TestRoleObjects:
 
 
 class TestTooManyRequests:
-    def test_is_429_in_plain_text_with_a_time_to_wait(self, target: Target, account: Account) -> None:
+    def test_throttled_request_is_429_with_a_time_to_wait(self, target: Target, account: Account) -> None:
         with target.throttle(account.user):
             answer = eventually(lambda: account.rest.get("/version"), lambda answer: answer.status == 429)
             assert answer.headers["Retry-After"].isdigit()

@@ -67,12 +67,12 @@ def _check_causes(answer: Answer, expected: Expected) -> None:
 
 
 @pytest.mark.parametrize(("table", "case"), _cases("refused"))
-def test_a_value_that_is_refused(api: Rest, place: Place, table: str, case: Object) -> None:
+def test_value_is_refused(api: Rest, place: Place, table: str, case: Object) -> None:
     _check_causes(_post_changed(api, place, table, case), [tuple(cause) for cause in case["causes"]])
 
 
 @pytest.mark.parametrize(("table", "case"), _cases("accepted"))
-def test_a_value_that_is_accepted(api: Rest, place: Place, table: str, case: Object) -> None:
+def test_value_is_accepted(api: Rest, place: Place, table: str, case: Object) -> None:
     answer = _post_changed(api, place, table, case)
     assert answer.status == 201, answer.text[:600]
 
@@ -116,9 +116,7 @@ INVALID = "FieldValueInvalid"
         ("data", {"x" * 254: "x"}, [(INVALID, f"data[{'x' * 254}]", 'Invalid value: "xxxx')]),
     ],
 )
-def test_metadata_and_keys_that_are_refused(
-    api: Rest, place: Place, path: str, value: object, causes: Expected
-) -> None:
+def test_metadata_or_key_is_refused(api: Rest, place: Place, path: str, value: object, causes: Expected) -> None:
     _check_causes(api.post(place.core("configmaps"), changed(configmap("a"), path, value), dryRun="All"), causes)
 
 
@@ -136,7 +134,7 @@ def test_metadata_and_keys_that_are_refused(
         ("binaryData", {"k": "MQ=="}),
     ],
 )
-def test_metadata_and_keys_that_are_accepted(api: Rest, place: Place, path: str, value: object) -> None:
+def test_metadata_or_key_is_accepted(api: Rest, place: Place, path: str, value: object) -> None:
     answer = api.post(place.core("configmaps"), changed(configmap("a"), path, value), dryRun="All")
     assert answer.status == 201, answer.text[:600]
 
@@ -162,13 +160,13 @@ def test_metadata_and_keys_that_are_accepted(api: Rest, place: Place, path: str,
         ),
     ],
 )
-def test_values_that_can_not_be_read_are_400(api: Rest, place: Place, path: str, value: object, complaint: str) -> None:
+def test_unreadable_value_is_400(api: Rest, place: Place, path: str, value: object, complaint: str) -> None:
     answer = api.post(place.apps("statefulsets"), changed(statefulset("web"), path, value))
     message = f'StatefulSet in version "v1" cannot be handled as a StatefulSet: {complaint}'
     assert (answer.status, answer.reason, answer.message) == (400, "BadRequest", message)
 
 
-def test_a_lease_needs_microseconds(api: Rest, place: Place) -> None:
+def test_lease_needs_microseconds(api: Rest, place: Place) -> None:
     body = {"metadata": {"name": "l"}, "spec": {**LEASE_SPEC, "renewTime": "2026-01-01T00:00:00Z"}}
     answer = api.post(place.path("coordination.k8s.io/v1", "leases"), body)
     assert (answer.status, answer.reason) == (400, "BadRequest")
@@ -192,7 +190,7 @@ class TestWhatCanNotChange:
         ],
         ids=["serviceName", "podManagementPolicy", "volumeClaimTemplates"],
     )
-    def test_of_a_statefulset(self, api: Rest, place: Place, spec: Object) -> None:
+    def test_most_fields_of_a_statefulset_are_immutable(self, api: Rest, place: Place, spec: Object) -> None:
         api.create(place.apps("statefulsets"), statefulset("web"))
         answer = api.merge(place.apps("statefulsets", "web"), {"spec": spec})
         _check_causes(answer, [("FieldValueForbidden", "spec", STATEFULSET_RULE)])
@@ -208,12 +206,12 @@ class TestWhatCanNotChange:
             {"revisionHistoryLimit": 1},
         ],
     )
-    def test_what_can_of_a_statefulset(self, api: Rest, place: Place, spec: Object) -> None:
+    def test_some_fields_of_a_statefulset_can_change(self, api: Rest, place: Place, spec: Object) -> None:
         api.create(place.apps("statefulsets"), statefulset("web"))
         assert api.merge(place.apps("statefulsets", "web"), {"spec": spec}).body["metadata"]["generation"] == 2
 
     @pytest.mark.parametrize("address", ["10.96.9.9", "None"])
-    def test_a_services_address(self, api: Rest, place: Place, address: str) -> None:
+    def test_address_of_a_service_is_immutable(self, api: Rest, place: Place, address: str) -> None:
         api.create(place.core("services"), service("web"))
         answer = api.merge(place.core("services", "web"), {"spec": {"clusterIP": address}})
         message = f'Invalid value: ["{address}"]: may not change once set'
@@ -222,7 +220,7 @@ class TestWhatCanNotChange:
     @pytest.mark.parametrize(
         "spec", [{"accessModes": ["ReadWriteMany"]}, {"resources": {"requests": {"storage": "2Gi"}}}]
     )
-    def test_an_unbound_claim(self, api: Rest, place: Place, spec: Object) -> None:
+    def test_spec_of_an_unbound_claim_is_immutable(self, api: Rest, place: Place, spec: Object) -> None:
         api.create(place.core("persistentvolumeclaims"), claim("d"))
         answer = api.merge(place.core("persistentvolumeclaims", "d"), {"spec": spec})
         message = "Forbidden: spec is immutable after creation except resources.requests and volumeAttributesClassName"

@@ -17,7 +17,7 @@ class TestRequests:
         expected = f"the API version in the data () does not match the expected API version ({widgets.group}/v1)"
         assert refusal(answer) == (400, "BadRequest", expected)
 
-    def test_another_version(self, api: Rest, widgets: Resource, path: str) -> None:
+    def test_different_version_is_400(self, api: Rest, widgets: Resource, path: str) -> None:
         answer = api.post(path, {**widgets.body("t", {"size": 1}), "apiVersion": f"{widgets.group}/v2"})
         expected = (
             f"the API version in the data ({widgets.group}/v2) "
@@ -25,12 +25,12 @@ class TestRequests:
         )
         assert refusal(answer) == (400, "BadRequest", expected)
 
-    def test_another_kind(self, api: Rest, widgets: Resource, path: str) -> None:
+    def test_different_kind_is_400(self, api: Rest, widgets: Resource, path: str) -> None:
         answer = api.post(path, {**widgets.body("t", {"size": 1}), "kind": "Gadget"})
         assert (answer.status, answer.reason) == (422, "Invalid")
         assert [cause.field for cause in answer.causes] == ["kind"]
 
-    def test_a_strategic_merge_patch_is_415(self, api: Rest, one: str) -> None:
+    def test_strategic_merge_patch_is_415(self, api: Rest, one: str) -> None:
         expected = (
             "the body of the request was in an unknown format - accepted media types include: "
             f"{JSON_PATCH}, application/merge-patch+json, {APPLY_PATCH}"
@@ -38,46 +38,46 @@ class TestRequests:
         answer = api.patch(one, {"spec": {"size": 2}}, STRATEGIC_PATCH)
         assert refusal(answer) == (415, "UnsupportedMediaType", expected)
 
-    def test_a_put_needs_the_resource_version(self, api: Rest, widgets: Resource, one: str) -> None:
+    def test_put_needs_the_resource_version(self, api: Rest, widgets: Resource, one: str) -> None:
         answer = api.put(one, widgets.body("a", {"size": 2}))
         assert (answer.status, answer.reason) == (422, "Invalid")
         assert [(cause.reason, cause.field, cause.message) for cause in answer.causes] == [
             ("FieldValueInvalid", "metadata.resourceVersion", "Invalid value: 0: must be specified for an update")
         ]
 
-    def test_a_put_of_an_old_version_is_a_conflict(self, api: Rest, widgets: Resource, one: str) -> None:
+    def test_put_of_an_old_version_is_a_conflict(self, api: Rest, widgets: Resource, one: str) -> None:
         body = widgets.body("a", {"size": 2})
         body["metadata"]["resourceVersion"] = "1"
         answer = api.put(one, body)
         assert (answer.status, answer.reason) == (409, "Conflict")
         assert answer.details == {"name": "a", "group": widgets.group, "kind": "widgets"}
 
-    def test_a_patch_that_leaves_it_invalid_is_422(self, api: Rest, one: str) -> None:
+    def test_patch_to_an_invalid_object_is_422(self, api: Rest, one: str) -> None:
         answer = api.merge(one, {"spec": {"size": None}})
         assert (answer.status, answer.reason) == (422, "Invalid")
         assert answer.causes[0].field == "spec.size"
         assert api.read(one)["spec"]["size"] == 1
 
-    def test_items_of_a_list_carry_their_kind(self, api: Rest, one: str, path: str) -> None:
+    def test_items_of_a_list_have_their_kind(self, api: Rest, one: str, path: str) -> None:
         body = api.get(path).body
         assert body["kind"] == "WidgetList"
         assert [item["kind"] for item in body["items"]] == ["Widget"]
 
-    def test_a_field_selector_of_the_spec_is_400(self, api: Rest, one: str, path: str) -> None:
+    def test_field_selector_of_the_spec_is_400(self, api: Rest, one: str, path: str) -> None:
         answer = api.get(path, fieldSelector="spec.size=1")
         assert refusal(answer) == (400, "BadRequest", "field label not supported: spec.size")
 
-    def test_a_table_has_the_columns_of_the_definition(self, api: Rest, one: str, path: str) -> None:
+    def test_table_has_the_columns_of_the_definition(self, api: Rest, one: str, path: str) -> None:
         body = api.call("GET", path, accept="application/json;as=Table;v=v1;g=meta.k8s.io").body
         assert [column["name"] for column in body["columnDefinitions"]] == ["Name", "Size"]
         assert [row["cells"] for row in body["rows"]] == [["a", 1]]
 
-    def test_a_watch(self, api: Rest, widgets: Resource, path: str) -> None:
+    def test_watch_sends_a_new_object(self, api: Rest, widgets: Resource, path: str) -> None:
         start = api.get(path).body["metadata"]["resourceVersion"]
         created = api.create(path, widgets.body("a", {"size": 1}))
         assert api.watched(path, 1, resourceVersion=start) == [{"type": "ADDED", "object": created}]
 
-    def test_a_watch_from_long_ago_is_gone(self, api: Rest, widgets: Resource, path: str) -> None:
+    def test_watch_of_an_old_version_is_gone(self, api: Rest, widgets: Resource, path: str) -> None:
         """No server can replay this kind from version 1: it was defined long after."""
         api.create(path, widgets.body("a", {"size": 1}))
         (event,) = api.watched(path, 1, resourceVersion="1")
@@ -89,14 +89,14 @@ class TestRequests:
 
 
 class TestStatus:
-    def test_a_create_drops_it(self, api: Rest, widgets: Resource, path: str) -> None:
+    def test_create_drops_the_status(self, api: Rest, widgets: Resource, path: str) -> None:
         assert "status" not in api.create(path, widgets.body("a", {"size": 1}, status={"phase": "X"}))
 
-    def test_the_main_resource_ignores_it(self, api: Rest, one: str) -> None:
+    def test_main_resource_ignores_the_status(self, api: Rest, one: str) -> None:
         before = api.read(one)
         assert api.merge(one, {"status": {"phase": "X"}}).body == before
 
-    def test_its_patch_changes_nothing_else(self, api: Rest, one: str) -> None:
+    def test_patch_of_the_status_changes_nothing_else(self, api: Rest, one: str) -> None:
         patch = {"status": {"phase": "X"}, "spec": {"size": 8}, "metadata": {"labels": {"x": "1"}}}
         assert api.merge(f"{one}/status", patch).status == 200
         stored = api.read(one)
@@ -105,12 +105,12 @@ class TestStatus:
         assert "labels" not in stored["metadata"]
         assert stored["metadata"]["generation"] == 1
 
-    def test_it_is_validated(self, api: Rest, one: str) -> None:
+    def test_status_is_validated(self, api: Rest, one: str) -> None:
         answer = api.merge(f"{one}/status", {"status": {"phase": 1}})
         assert (answer.status, answer.reason) == (422, "Invalid")
         assert answer.causes[0].field == "status.phase"
 
-    def test_it_is_pruned(self, api: Rest, one: str) -> None:
+    def test_status_is_pruned(self, api: Rest, one: str) -> None:
         answer = api.merge(f"{one}/status", {"status": {"phase": "X", "nope": 1}})
         assert (answer.body["status"], answer.warnings) == ({"phase": "X"}, ['unknown field "status.nope"'])
 
@@ -132,7 +132,7 @@ class TestApply:
         owned = {entry["manager"]: entry["fieldsV1"] for entry in answer.body["metadata"]["managedFields"]}
         assert owned["two"] == {"f:spec": {"f:parts": {'k:{"id":"y"}': {".": {}, "f:id": {}, "f:n": {}}}}}
 
-    def test_a_conflict(self, api: Rest, widgets: Resource, path: str) -> None:
+    def test_field_of_another_manager_conflicts(self, api: Rest, widgets: Resource, path: str) -> None:
         api.apply(f"{path}/a", widgets.body("a", {"size": 1}), fieldManager="one")
         answer = api.apply(f"{path}/a", widgets.body("a", {"size": 2}), fieldManager="two")
         assert refusal(answer) == (409, "Conflict", 'Apply failed with 1 conflict: conflict with "one": .spec.size')
@@ -145,7 +145,7 @@ class TestApply:
             ({"size": 1, "parts": [{"id": "y"}, {"id": "y"}]}, '.spec.parts: duplicate entries for key [id="y"]'),
         ],
     )
-    def test_what_does_not_fit_the_schema_is_500(
+    def test_value_that_does_not_fit_the_schema_is_500(
         self, api: Rest, widgets: Resource, path: str, spec: Object, complaint: str
     ) -> None:
         answer = api.apply(f"{path}/a", widgets.body("a", spec), fieldManager="panel")

@@ -128,7 +128,9 @@ UNCHECKED = (
         ),
     ],
 )
-def test_refuses(api: Rest, widgets: Resource, path: str, spec: object, causes: list[tuple[str, str, str]]) -> None:
+def test_schema_refuses_the_value(
+    api: Rest, widgets: Resource, path: str, spec: object, causes: list[tuple[str, str, str]]
+) -> None:
     answer = api.post(path, widgets.body("t", spec))
     assert (answer.status, answer.reason) == (422, "Invalid"), answer.text[:600]
     assert [(cause.reason, cause.field, cause.message) for cause in answer.causes] == causes
@@ -152,7 +154,7 @@ def test_refuses(api: Rest, widgets: Resource, path: str, spec: object, causes: 
         ({"size": 1, "free": {"any": [1]}}, {"size": 1, "color": "red", "free": {"any": [1]}}),
     ],
 )
-def test_stores(api: Rest, widgets: Resource, path: str, given: Object, stored: Object) -> None:
+def test_schema_stores_the_value(api: Rest, widgets: Resource, path: str, given: Object, stored: Object) -> None:
     assert api.create(path, widgets.body("t", given))["spec"] == stored
 
 
@@ -160,7 +162,7 @@ def test_stores(api: Rest, widgets: Resource, path: str, given: Object, stored: 
     ("spec", "field"),
     [({"size": 1, "nope": 1}, "spec.nope"), ({"size": 1, "parts": [{"id": "a", "z": 1}]}, "spec.parts[0].z")],
 )
-def test_prunes_what_it_does_not_know(api: Rest, widgets: Resource, path: str, spec: Object, field: str) -> None:
+def test_unknown_fields_are_pruned(api: Rest, widgets: Resource, path: str, spec: Object, field: str) -> None:
     answer = api.post(path, widgets.body("t", spec))
     assert (answer.status, answer.warnings) == (201, [f'unknown field "{field}"'])
     assert "nope" not in answer.body["spec"]
@@ -169,7 +171,7 @@ def test_prunes_what_it_does_not_know(api: Rest, widgets: Resource, path: str, s
     assert refusal(strict) == (400, "BadRequest", message)
 
 
-def test_a_rule_over_time(api: Rest, widgets: Resource, one: str) -> None:
+def test_transition_rule_sees_the_old_value(api: Rest, widgets: Resource, one: str) -> None:
     assert api.merge(one, {"spec": {"fixed": "x"}}).status == 200
     answer = api.merge(one, {"spec": {"fixed": "y"}})
     assert (answer.status, answer.reason) == (422, "Invalid")

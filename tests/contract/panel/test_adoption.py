@@ -28,7 +28,7 @@ from tests.support.passes import follow, is_running
 pytestmark = pytest.mark.django_db
 
 
-def test_8_a_database_that_exists_is_used_and_never_deleted_unless_told(cluster, unique_name):
+def test_existing_database_is_used_and_released(cluster, unique_name):
     name = f"{unique_name}-agentruntime-abc123"
     apply_foreign_cluster(name)
     project = follow(start(unique_name, may_adopt=True), is_running)
@@ -44,7 +44,7 @@ def test_8_a_database_that_exists_is_used_and_never_deleted_unless_told(cluster,
     assert PROJECT_ID_LABEL not in left["metadata"].get("labels", {})
 
 
-def test_8_an_adopted_database_is_deleted_when_told_so(cluster, unique_name):
+def test_adopted_database_is_deleted_on_request(cluster, unique_name):
     name = f"{unique_name}-db-abcdefgh"
     apply_foreign_cluster(name, {"project.fullstackagent.io/name": unique_name})
     project = follow(start(unique_name, may_adopt=True), is_running)
@@ -54,7 +54,7 @@ def test_8_an_adopted_database_is_deleted_when_told_so(cluster, unique_name):
     assert steps.administrator.get_or_none(CLUSTERS, "default", name) is None
 
 
-def test_adopting_by_name(cluster, unique_name, provisioned):
+def test_cluster_is_adopted_by_name(cluster, unique_name, provisioned):
     name = f"made-by-hand-{unique_name[-6:]}"
     apply_foreign_cluster(name)
     project = add_project(f"{unique_name}a", actor="tester")
@@ -66,7 +66,7 @@ def test_adopting_by_name(cluster, unique_name, provisioned):
     assert running.database.is_verified
 
 
-def test_ambiguous_clusters_are_not_guessed_between(cluster, unique_name):
+def test_ambiguous_clusters_are_not_adopted(cluster, unique_name):
     for suffix in ("abc123", "def456"):
         apply_foreign_cluster(f"{unique_name}-agentruntime-{suffix}")
     project = follow(start(unique_name), lambda p: p.phase == Phase.FAILED)
@@ -92,9 +92,7 @@ def staff():
     return client
 
 
-def test_what_nobody_owns_is_found_adopted_on_the_page_and_found_again_after_its_release(
-    cluster, unique_name, provisioned
-):
+def test_released_cluster_is_listed_as_unmanaged_again(cluster, unique_name, provisioned):
     name = f"{unique_name}-by-hand"
     apply_foreign_cluster(name, {"project.fullstackagent.io/name": f"{unique_name}s", "team": "web"})
     seen = eventually(look, lambda rows: name in rows and rows[name].has_credentials)
@@ -121,7 +119,7 @@ def test_what_nobody_owns_is_found_adopted_on_the_page_and_found_again_after_its
     assert (back.obstacle, back.claimed_by) == ("", "")
 
 
-def test_clusters_that_cannot_be_adopted_say_why(cluster, set_scenario, unique_name):
+def test_unadoptable_cluster_has_a_reason(cluster, set_scenario, unique_name):
     going, elses, odd = (f"{unique_name}-{what}" for what in ("going", "elses", "odd"))
     set_scenario("slow", Scenario(match=going, slow_delete_s=NEVER))
     apply_foreign_cluster(going)
@@ -141,7 +139,7 @@ def test_clusters_that_cannot_be_adopted_say_why(cluster, set_scenario, unique_n
     eventually(look, lambda rows: going not in rows)
 
 
-def test_a_cluster_that_vanishes_before_it_is_adopted_is_said_not_to_exist(cluster, unique_name):
+def test_missing_cluster_is_reported_during_adoption(cluster, unique_name):
     name = f"{unique_name}-brief"
     apply_foreign_cluster(name)
     project = add_project(unique_name, actor="tester")
@@ -160,7 +158,7 @@ def test_a_cluster_that_vanishes_before_it_is_adopted_is_said_not_to_exist(clust
     assert follow(failed, is_running).database.name == f"{name}r"
 
 
-def test_an_unreachable_cluster_keeps_what_was_seen_and_says_so(cluster, unique_name, use_cluster, tmp_path):
+def test_unreachable_api_server_keeps_the_last_inventory(cluster, unique_name, use_cluster, tmp_path):
     name = f"{unique_name}-kept"
     apply_foreign_cluster(name)
     assert name in look()
@@ -174,7 +172,7 @@ def test_an_unreachable_cluster_keeps_what_was_seen_and_says_so(cluster, unique_
     assert (inventory.is_awaited, inventory.complete_at) == (False, complete_at)
 
 
-def test_one_inventory_at_a_time_and_who_asks_meanwhile_gets_another(cluster):
+def test_request_during_an_inventory_starts_another(cluster):
     now = timezone.now()
     request_inventory(now)
     Inventory.objects.update(running_until=now + timedelta(seconds=60))

@@ -58,7 +58,7 @@ def buttons_of(client, project):
 
 
 @pytest.mark.parametrize(("suffix", "labeled"), [("", False), ("-agentruntime-abc123", False), ("-db-abcdefgh", True)])
-def test_to_own_a_project_of_its_name_takes_no_cluster_over(cluster, unique_name, owner, suffix, labeled):
+def test_project_of_the_same_name_adopts_no_cluster(cluster, unique_name, owner, suffix, labeled):
     theirs = f"{unique_name}{suffix}"
     apply_foreign_cluster(theirs, {LEGACY_PROJECT_LABEL: unique_name} if labeled else {})
     project = add(owner, unique_name)
@@ -77,7 +77,7 @@ def test_to_own_a_project_of_its_name_takes_no_cluster_over(cluster, unique_name
     assert not {PROJECT_ID_LABEL, ORIGIN_LABEL} & labels_of(theirs).keys()
 
 
-def test_who_may_adopt_presses_adopt_and_it_goes_on(cluster, unique_name, owner, operator):
+def test_adopt_button_resumes_the_provisioning(cluster, unique_name, owner, operator):
     apply_foreign_cluster(unique_name)
     project = add(owner, unique_name)
     owner.post(page("provision", project.pk))
@@ -93,7 +93,7 @@ def test_who_may_adopt_presses_adopt_and_it_goes_on(cluster, unique_name, owner,
     assert project.events.filter(message__endswith=" requested the adoption of the existing cluster.").exists()
 
 
-def test_another_one_can_be_adopted_under_clusters_found(cluster, unique_name, owner, operator):
+def test_another_cluster_can_be_adopted_from_the_list(cluster, unique_name, owner, operator):
     chosen = f"{unique_name}-chosen"
     apply_foreign_cluster(unique_name)
     apply_foreign_cluster(chosen)
@@ -106,7 +106,7 @@ def test_another_one_can_be_adopted_under_clusters_found(cluster, unique_name, o
     assert PROJECT_ID_LABEL not in labels_of(unique_name)
 
 
-def test_a_cluster_that_goes_away_is_waited_for_no_longer(cluster, unique_name, owner):
+def test_provisioning_resumes_after_the_cluster_is_deleted(cluster, unique_name, owner):
     apply_foreign_cluster(unique_name)
     project = add(owner, unique_name)
     owner.post(page("provision", project.pk))
@@ -117,7 +117,7 @@ def test_a_cluster_that_goes_away_is_waited_for_no_longer(cluster, unique_name, 
     assert running.database.origin == Origin.CREATED
 
 
-def test_a_database_that_vanished_is_not_replaced_by_a_cluster_of_the_projects_name(cluster, unique_name, owner):
+def test_missing_database_is_not_replaced_by_a_matching_cluster(cluster, unique_name, owner):
     project = add(owner, unique_name)
     owner.post(page("provision", project.pk))
     lost = follow(project, is_running).database.name
@@ -130,7 +130,7 @@ def test_a_database_that_vanished_is_not_replaced_by_a_cluster_of_the_projects_n
     assert PROJECT_ID_LABEL not in labels_of(unique_name)
 
 
-def test_an_owner_deletes_no_adopted_database(cluster, unique_name, owner, operator):
+def test_owner_can_not_delete_an_adopted_database(cluster, unique_name, owner, operator):
     """Someone who may has adopted it for a project of the owner's."""
     apply_foreign_cluster(unique_name)
     project = add(owner, unique_name)
@@ -145,7 +145,7 @@ def test_an_owner_deletes_no_adopted_database(cluster, unique_name, owner, opera
     assert PROJECT_ID_LABEL not in labels_of(unique_name)
 
 
-def test_a_command_adopts_by_name_and_a_plan_says_what_stands_in_the_way(cluster, unique_name, owner):
+def test_command_adopts_by_name_and_plan_reports_obstacles(cluster, unique_name, owner):
     apply_foreign_cluster(unique_name)
     project = add(owner, unique_name)
     assert f"would adopt {unique_name}, a Cluster that exists" in run("provision", unique_name, "--dry-run").out

@@ -71,7 +71,7 @@ def create(rest: Rest, manifest: Object) -> Answer:
     return rest.post(collection_path(manifest), manifest, fieldValidation="Strict")
 
 
-def test_every_manifest_is_created_without_a_warning(rest: Rest, namespaces: dict[str, str]) -> None:
+def test_manifests_are_created_without_warnings(rest: Rest, namespaces: dict[str, str]) -> None:
     manifests = [moved(manifest, namespaces) for manifest in assemble(EXAMPLE) if manifest["kind"] != "Namespace"]
     try:
         for manifest in manifests:
@@ -84,7 +84,7 @@ def test_every_manifest_is_created_without_a_warning(rest: Rest, namespaces: dic
                 rest.delete(f"{collection_path(manifest)}/{manifest['metadata']['name']}")
 
 
-def test_sandboxes_keep_to_the_restricted_standard(rest: Rest, namespaces: dict[str, str]) -> None:
+def test_sandbox_meets_the_restricted_standard(rest: Rest, namespaces: dict[str, str]) -> None:
     """A real server warns of Pods that do not: the namespace of the projects asks it to."""
     spec = SandboxSpec(
         image="registry.invalid/web:1", ports={"app": 3000}, cpu="1", memory="1Gi", storage="1Gi", readiness_path="/"
@@ -100,7 +100,7 @@ def test_sandboxes_keep_to_the_restricted_standard(rest: Rest, namespaces: dict[
         assert answer.warnings == []
 
 
-def test_the_way_to_ask_whether_a_sandbox_is_ready_can_be_changed(rest: Rest, namespaces: dict[str, str]) -> None:
+def test_readiness_probe_can_be_changed(rest: Rest, namespaces: dict[str, str]) -> None:
     """The server keeps what it filled in itself: half an httpGet would stand beside the tcpSocket, and be refused."""
     path = f"/apis/apps/v1/namespaces/{namespaces['databases']}/statefulsets/aaa-sandbox"
     where = ("aaa-sandbox", namespaces["databases"], Owner("aaa", UUID(int=7)))
@@ -112,7 +112,7 @@ def test_the_way_to_ask_whether_a_sandbox_is_ready_can_be_changed(rest: Rest, na
         assert {"httpGet", "tcpSocket"} & set(container["readinessProbe"]) == {handler}
 
 
-def test_a_pod_that_does_not_is_refused_beside_the_panel(
+def test_unrestricted_pod_is_refused_in_the_panels_namespace(
     rest: Rest, namespaces: dict[str, str], panel_cluster: PanelCluster
 ) -> None:
     """So that the tests above can fail where the server knows the standard."""

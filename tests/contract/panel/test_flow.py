@@ -50,7 +50,7 @@ def expire(project):
 # The predecessor's ten tests, with assertions that can fail.
 
 
-def test_create_the_database_and_wait(provisioned):
+def test_database_is_created_and_verified(provisioned):
     database = provisioned.database
     assert database.name.startswith(f"{provisioned.kubernetes_name[:10]}-agentruntime-")
     assert database.phase == Phase.RUNNING
@@ -58,7 +58,7 @@ def test_create_the_database_and_wait(provisioned):
     assert list_clusters("default")
 
 
-def test_create_the_sandbox_with_the_credentials_that_came_back(provisioned):
+def test_sandbox_has_the_captured_credentials(provisioned):
     captured = provisioned.database.connection
     environment = sandbox_environment(provisioned)
     assert {name: environment[name] for name in captured.environment} == captured.environment
@@ -66,7 +66,7 @@ def test_create_the_sandbox_with_the_credentials_that_came_back(provisioned):
         assert session.execute("SELECT current_user").fetchone() == ("postgres",)
 
 
-def test_the_sandbox_becomes_running_and_its_page_shows_the_servers_version(provisioned):
+def test_running_sandbox_shows_the_servers_version(provisioned):
     assert provisioned.sandbox.phase == Phase.RUNNING
     page = requests.get(provisioned.sandbox.urls["app"], timeout=10).text
     with psycopg.connect(provisioned.database.connection.url) as session:
@@ -75,7 +75,7 @@ def test_the_sandbox_becomes_running_and_its_page_shows_the_servers_version(prov
     assert provisioned.database.connection.password not in page
 
 
-def test_read_the_credentials_again_and_get_the_same(provisioned):
+def test_second_pass_reads_the_same_credentials(provisioned):
     before = provisioned.database.connection
     request_provision(provisioned, actor="tester")
     again = follow(provisioned, lambda project: project.is_carried_out)
@@ -83,7 +83,7 @@ def test_read_the_credentials_again_and_get_the_same(provisioned):
     assert again.sandbox.applied_at == provisioned.sandbox.applied_at
 
 
-def test_clean_up_everything(provisioned):
+def test_deletion_removes_everything(provisioned):
     request_delete(provisioned, actor="tester")
     gone = follow(provisioned, lambda project: project.phase == Phase.DELETED)
     client = steps.administrator
@@ -94,13 +94,13 @@ def test_clean_up_everything(provisioned):
     assert not any(row.password for row in DatabaseCluster.objects.filter(project=gone))
 
 
-def test_an_unknown_projects_error_lists_the_clusters(provisioned):
+def test_error_about_an_unknown_project_lists_the_clusters(provisioned):
     assert provisioned.database.name in [cluster.name for cluster in list_clusters("default")]
     found = f"No database cluster found for project zzz (k8s name: zzz). {available_clusters()}"
     assert found in explain_unknown("zzz", "default")
 
 
-def test_listing_and_filtering_clusters(provisioned):
+def test_clusters_are_listed_and_filtered(provisioned):
     names = [cluster.name for cluster in list_clusters("default")]
     assert names.count(provisioned.database.name) == 1
 
@@ -108,7 +108,7 @@ def test_listing_and_filtering_clusters(provisioned):
 # (An existing cluster's credentials, the name table and the connection string's form: test_credentials, test_names.)
 
 
-def test_every_step_is_recorded_in_order(provisioned):
+def test_steps_are_recorded_in_order(provisioned):
     steps = provisioned.steps()
     assert [step.step for step in steps] == list(Step)
     times = [step.at for step in steps]
@@ -126,7 +126,7 @@ def test_command_of_a_sandbox_may_have_any_text(cluster, unique_name, text):
     assert statefulset["spec"]["template"]["spec"]["containers"][0]["command"] == ["serve", text]
 
 
-def test_the_sandboxes_password_is_in_no_pod_template(provisioned):
+def test_pod_template_has_no_password(provisioned):
     statefulset = steps.administrator.get_or_none(STATEFULSET, "default", provisioned.sandbox.name)
     text = json.dumps(statefulset)
     assert provisioned.database.connection.password not in text
@@ -134,7 +134,7 @@ def test_the_sandboxes_password_is_in_no_pod_template(provisioned):
     assert {"DATABASE_URL", "PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE", "PROJECT_NAME"} <= set(names)
 
 
-def test_legacy_kubeblocks_is_written_and_read_in_its_own_way(legacy_panel_cluster, use_cluster, unique_name):
+def test_legacy_kubeblocks_uses_its_own_fields(legacy_panel_cluster, use_cluster, unique_name):
     use_cluster(legacy_panel_cluster.kubeconfig)
     project = follow(start(unique_name), is_running)
     assert project.database.api_version == "apps.kubeblocks.io/v1alpha1"
@@ -142,7 +142,7 @@ def test_legacy_kubeblocks_is_written_and_read_in_its_own_way(legacy_panel_clust
         assert session.execute("SELECT 1").fetchone() == (1,)
 
 
-def test_the_operators_own_fields_are_never_lost(provisioned):
+def test_fields_of_the_operator_are_kept(provisioned):
     cluster = steps.administrator.get_or_none(CLUSTERS, "default", provisioned.database.name)
     run_pass(provisioned.pk)
     again = steps.administrator.get_or_none(CLUSTERS, "default", provisioned.database.name)
@@ -154,7 +154,7 @@ def test_the_operators_own_fields_are_never_lost(provisioned):
 
 
 @pytest.mark.parametrize("secret", ["empty-password", "half", "undefined"])
-def test_1_2_half_a_secret_never_reaches_a_pod_and_heals(set_scenario, unique_name, secret):
+def test_incomplete_secret_is_waited_for(set_scenario, unique_name, secret):
     set_scenario("half", Scenario(match=f"{unique_name}-*", secret=secret))
     project = follow(start(unique_name), lambda p: p.reason == Reason.SECRET_INCOMPLETE)
     assert project.sandbox is None
@@ -163,7 +163,7 @@ def test_1_2_half_a_secret_never_reaches_a_pod_and_heals(set_scenario, unique_na
     assert follow(project, is_running).sandbox.credentials == CredentialsSource.CAPTURED
 
 
-def test_1_a_late_secret_is_waited_for(set_scenario, unique_name):
+def test_late_secret_is_waited_for(set_scenario, unique_name):
     set_scenario("late", Scenario(match=f"{unique_name}-*", secret_after_s=NEVER))
     project = follow(start(unique_name), lambda p: p.reason == Reason.SECRET_MISSING)
     assert (project.phase, project.sandbox) == (Phase.WAITING, None)
@@ -171,7 +171,7 @@ def test_1_a_late_secret_is_waited_for(set_scenario, unique_name):
     follow(project, is_running)
 
 
-def test_5_the_deadline_says_what_was_seen_last_and_heals(set_scenario, unique_name):
+def test_late_database_fails_with_its_last_status_and_recovers(set_scenario, unique_name):
     set_scenario("never", Scenario(match=f"{unique_name}-*", running_after_s=NEVER))
     project = follow(start(unique_name), lambda p: p.database and p.database.observed_phase == "Creating")
     expire(project)
@@ -183,13 +183,13 @@ def test_5_the_deadline_says_what_was_seen_last_and_heals(set_scenario, unique_n
     follow(late, is_running)
 
 
-def test_5_a_refused_spec_shows_the_operators_message(cluster, unique_name, settings):
+def test_refused_spec_shows_the_operators_message(cluster, unique_name, settings):
     settings.POSTGRES_VERSION = "99.9.9"
     project = follow(start(unique_name), lambda p: p.reason == Reason.CLUSTER_REJECTED)
     assert "99.9.9" in project.message
 
 
-def test_6_a_delete_during_a_create_is_not_overwritten(cluster, unique_name):
+def test_delete_during_a_create_is_not_overwritten(cluster, unique_name):
     project = follow(start(unique_name), lambda p: p.database and p.database.applied_at)
     request_delete(project, actor="tester")
     gone = follow(project, lambda p: p.phase == Phase.DELETED)
@@ -198,7 +198,7 @@ def test_6_a_delete_during_a_create_is_not_overwritten(cluster, unique_name):
     assert Project.objects.get(pk=gone.pk).phase == Phase.DELETED
 
 
-def test_8_asking_twice_makes_one(cluster, unique_name):
+def test_two_requests_create_one_cluster(cluster, unique_name):
     project = start(unique_name)
     assert request_provision(project, actor="another").accepted
     follow(project, is_running)
@@ -207,7 +207,7 @@ def test_8_asking_twice_makes_one(cluster, unique_name):
     assert Sandbox.objects.filter(project=project).count() == 1
 
 
-def test_9_an_unreachable_cluster_leaves_the_row_and_says_so(cluster, unique_name, use_cluster, tmp_path):
+def test_unreachable_api_server_keeps_the_row_and_is_reported(cluster, unique_name, use_cluster, tmp_path):
     project = start(unique_name)
     broken = tmp_path / "kubeconfig"
     broken.write_text(cluster.kubeconfig.read_text().replace(cluster.url, "http://127.0.0.1:9"))
@@ -220,7 +220,7 @@ def test_9_an_unreachable_cluster_leaves_the_row_and_says_so(cluster, unique_nam
     follow(project, is_running)
 
 
-def test_10_a_removed_variable_leaves_the_pod(cluster, provisioned):
+def test_removed_variable_is_removed_from_the_pod(cluster, provisioned):
     ProjectVariable.objects.create(project=provisioned, name="EXTRA", value=EncryptedText.of("v1"))
     with_variable = follow(provisioned, is_restarted_since(provisioned))
     assert sandbox_environment(with_variable)["EXTRA"] == "v1"
@@ -230,7 +230,7 @@ def test_10_a_removed_variable_leaves_the_pod(cluster, provisioned):
     assert sandbox_environment(without)["DATABASE_URL"] == without.database.connection.url
 
 
-def test_11_the_password_is_encrypted_at_rest_and_in_no_row_or_event(provisioned):
+def test_password_is_encrypted_and_in_no_event(provisioned):
     from django.db import connection
 
     password = provisioned.database.connection.password
@@ -267,7 +267,7 @@ def test_default_credentials_are_marked_and_replaced(set_scenario, provisioned, 
     assert own.database.connection != settings.DEFAULT_DATABASE
 
 
-def test_without_permission_there_is_no_default_database(set_scenario, provisioned, unique_name, settings):
+def test_default_database_needs_permission(set_scenario, provisioned, unique_name, settings):
     settings.DEFAULT_DATABASE = default_database(provisioned)
     name = f"{unique_name}c"
     set_scenario("late", Scenario(match=f"{name}-*", running_after_s=NEVER))
@@ -277,7 +277,7 @@ def test_without_permission_there_is_no_default_database(set_scenario, provision
     assert late.sandbox is None
 
 
-def test_running_with_nothing_behind_the_service_is_not_believed(set_scenario, unique_name):
+def test_running_cluster_without_a_server_is_not_verified(set_scenario, unique_name):
     set_scenario("hollow", Scenario(match=f"{unique_name}-*", no_endpoints=True))
     project = follow(start(unique_name), lambda p: p.reason == Reason.CONNECTION_REFUSED)
     assert project.sandbox is None
@@ -285,7 +285,7 @@ def test_running_with_nothing_behind_the_service_is_not_believed(set_scenario, u
     follow(project, is_running)
 
 
-def test_a_wrong_password_is_not_believed(cluster, provisioned):
+def test_wrong_password_is_not_verified(cluster, provisioned):
     connection = provisioned.database.connection
     with psycopg.connect(connection.url, autocommit=True) as session:
         session.execute("ALTER ROLE postgres PASSWORD 'changed-behind-the-panels-back'")
@@ -295,7 +295,7 @@ def test_a_wrong_password_is_not_believed(cluster, provisioned):
     assert connection.password not in seen.message
 
 
-def test_an_endpoint_that_the_panel_cannot_reach_is_recorded_as_not_verified(cluster, provisioned, settings):
+def test_unreachable_endpoint_is_not_verified(cluster, provisioned, settings):
     """In a cluster whose DNS the panel doesn't share, the sandbox still gets the real credentials."""
     settings.ENDPOINT_HOSTS = EndpointHosts.parse(["nowhere.invalid"])
     client, database = steps.administrator, provisioned.database
@@ -311,7 +311,7 @@ def test_an_endpoint_that_the_panel_cannot_reach_is_recorded_as_not_verified(clu
     assert sandbox_environment(seen)["PGHOST"] == "nowhere.invalid"
 
 
-def test_a_cluster_deleted_behind_the_panels_back_is_not_silently_replaced(cluster, provisioned):
+def test_deleted_cluster_is_reported_and_replaced_on_retry(cluster, provisioned):
     client = steps.administrator
     client.delete(CLUSTERS, "default", provisioned.database.name)
     gone = follow(provisioned, lambda p: p.reason == Reason.CLUSTER_MISSING)
@@ -322,13 +322,13 @@ def test_a_cluster_deleted_behind_the_panels_back_is_not_silently_replaced(clust
     assert DatabaseCluster.objects.filter(project=gone).count() == 2
 
 
-def test_a_sandbox_deleted_behind_the_panels_back_comes_back(cluster, provisioned):
+def test_deleted_sandbox_is_created_again(cluster, provisioned):
     steps.administrator.delete(STATEFULSET, "default", provisioned.sandbox.name)
     back = follow(provisioned, is_restarted_since(provisioned))
     assert back.sandbox.name == provisioned.sandbox.name
 
 
-def test_the_timeline_tells_the_story(provisioned):
+def test_timeline_has_every_event(provisioned):
     reasons = list(Event.objects.filter(project=provisioned).order_by("at", "pk").values_list("reason", flat=True))
     assert reasons == [
         "Registered",
@@ -341,6 +341,6 @@ def test_the_timeline_tells_the_story(provisioned):
     ]
 
 
-def test_the_project_is_found_in_its_namespace(provisioned):
+def test_project_is_found_in_its_namespace(provisioned):
     assert provisioned.namespace == django_settings.KUBE_NAMESPACE
     assert provisioned.database.namespace == provisioned.namespace

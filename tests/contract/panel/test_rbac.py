@@ -208,7 +208,7 @@ def live_a_whole_life(api: Rest, place: Place, settings: Any, unique_name: str, 
     assert permissions_finding().verdict is Verdict.OK
 
 
-def test_a_whole_life_takes_exactly_the_roles(
+def test_life_of_a_project_uses_exactly_the_roles(
     installation: Installation,
     watcher: tuple[Installation, Kube],
     api: Rest,
@@ -233,7 +233,7 @@ def rules_of(rest: Rest, namespace: str) -> set[Permission]:
     return permissions_of(status["resourceRules"])
 
 
-def test_the_accounts_may_do_nothing_else(
+def test_accounts_have_no_other_permissions(
     access: Access, api: Rest, place: Place, panel_namespace: str, roles: dict[str, Object], installation: Installation
 ) -> None:
     def rules_in(account: str, namespace: str) -> set[Permission]:
@@ -254,7 +254,7 @@ def test_the_accounts_may_do_nothing_else(
     assert WEB not in roles
 
 
-def test_the_doctor_asks_for_what_its_component_uses(
+def test_doctor_checks_the_permissions_of_its_component(
     installation: Installation, watcher: tuple[Installation, Kube], settings: Any
 ) -> None:
     assert permissions_finding().verdict is Verdict.OK
@@ -268,7 +268,7 @@ def test_the_doctor_asks_for_what_its_component_uses(
     ("group", "resource", "verb"),
     [("apps.kubeblocks.io", "clusters", "create"), ("apps.kubeblocks.io", "clusters", "list"), ("", "secrets", "list")],
 )
-def test_a_missing_permission_is_told(
+def test_missing_permission_is_reported(
     installation: Installation, api: Rest, place: Place, unique_name: str, group: str, resource: str, verb: str
 ) -> None:
     """So that the first test would fail if one were missing: the panel can't do without, and says which it is."""

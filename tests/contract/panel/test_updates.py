@@ -21,7 +21,7 @@ def polls(client, project):
     return "every 1500ms" in client.get(reverse("projects:detail", args=[project.pk])).content.decode()
 
 
-def test_a_page_follows_a_change_until_the_sandbox_has_it(cluster, provisioned):
+def test_page_shows_a_change_until_it_is_applied(cluster, provisioned):
     client = Client()
     client.force_login(UserFactory.create(permissions=["view_project"]))
     assert not polls(client, provisioned)
@@ -37,14 +37,14 @@ def test_a_page_follows_a_change_until_the_sandbox_has_it(cluster, provisioned):
     assert not polls(client, settled)
 
 
-def test_a_change_that_concerns_no_sandbox_settles_without_a_roll(cluster, provisioned):
+def test_unrelated_change_does_not_restart_the_sandbox(cluster, provisioned):
     request_update(provisioned, actor="ann", change="changed the description")
     settled = follow(provisioned, lambda project: project.is_carried_out)
     assert (settled.phase, settled.reason) == (Phase.RUNNING, Reason.READY)
     assert settled.sandbox.applied_at == provisioned.sandbox.applied_at
 
 
-def test_a_change_replaces_no_database_that_vanished(cluster, provisioned):
+def test_change_does_not_replace_a_missing_database(cluster, provisioned):
     name = provisioned.database.name
     steps.administrator.delete(CLUSTERS, "default", name)
     eventually(lambda: steps.administrator.get_or_none(CLUSTERS, "default", name), lambda item: item is None)
