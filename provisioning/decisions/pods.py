@@ -35,6 +35,11 @@ _EXITS = {
     139: "it crashed",
     143: "it was asked to stop",
 }
+# What the operator says while a ClusterDefinition is being deleted, or is gone.
+_ADDON_MESSAGE = "the referenced ClusterDefinition is not up to date"
+_REMOVED_ADDON = (
+    "KubeBlocks needs the PostgreSQL addon to delete its Clusters: install the addon again, or cancel its removal."
+)
 _ROLE_LABEL = "kubeblocks.io/role"
 
 
@@ -252,6 +257,14 @@ def latest_warning(events: Iterable[Object]) -> str:
     # These say what a person does about a request of the panel; the event is about one of a controller.
     hint = "" if cause in (Cause.NO_PERMISSION, Cause.UNKNOWN) else explain_cause(cause, message)
     return f"Latest warning{when}: {_sentence(text(event.get('reason'), 100), message, hint)}".strip()
+
+
+def explain_deletion_events(events: Iterable[Object], deleted_at: datetime) -> str:
+    """Return what the events about a Cluster say since its deletion was requested; "" if nothing."""
+    since = deleted_at.isoformat()
+    warning = latest_warning(event for event in events if _time_of(event) >= since)
+    hint = _REMOVED_ADDON if _ADDON_MESSAGE in warning else ""
+    return f"{warning} {hint}".strip()
 
 
 def _time_of(event: Object) -> str:

@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Any
 
 from projects.domain.states import Reason
+from provisioning.decisions.cluster_state import explain_kept, explain_stopped, is_rolled_out, is_stopped
 from provisioning.objects.names import ENVIRONMENT_ANNOTATION, project_id_of
 from provisioning.objects.readers import (
     MOST_LISTED,
@@ -30,12 +31,14 @@ class State(Enum):
     WAITING = "waiting"
     READY = "ready"
     FAILED = "failed"
+    STOPPED = "stopped"
     DELETING = "deleting"
 
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """The state of one object. `message`: a sentence for people; `phase`: the object's own status.phase."""
+    """The state of one object. `message`: a sentence for people; `phase`: the object's own status.phase; `is_changing`:
+    KubeBlocks changes a Cluster that may serve all the while."""
 
     state: State
     reason: Reason
@@ -46,6 +49,7 @@ class Readiness:
     generation: int = 0
     observed_generation: int = 0
     environment_digest: str = ""
+    is_changing: bool = False
 
 
 def failed_condition(status: Mapping[str, Any]) -> str:
@@ -60,7 +64,8 @@ def judge_cluster(cluster: Object | None) -> Readiness:
 
     status.phase decides, not the condition `Ready`, which is sticky in 1.0.2. No phase is terminal: Failed and Abnormal
     change back on recovery, so they are failures only once the caller's deadline has passed. An empty phase with a
-    failed `ProvisioningStarted` condition means that KubeBlocks rejected the spec; it retries forever.
+    failed `ProvisioningStarted` condition means that KubeBlocks rejected the spec; it retries forever. A Cluster that
+    somebody stopped is STOPPED at once, whatever its phase.
     """
     if cluster is None:
         return Readiness(State.ABSENT, Reason.CLUSTER_MISSING, "The Cluster does not exist.")
@@ -69,7 +74,7 @@ def judge_cluster(cluster: Object | None) -> Readiness:
     condition = failed_condition(status)
     generation, observed = number(metadata.get("generation")), number(status.get("observedGeneration"))
 
-    def judged(state: State, reason: Reason, message: str) -> Readiness:
+    def judged(state: State, reason: Reason, message: str, *, is_changing: bool = False) -> Readiness:
         return Readiness(
             state,
             reason,
@@ -79,6 +84,7 @@ def judge_cluster(cluster: Object | None) -> Readiness:
             uid=uid_of(cluster),
             generation=generation,
             observed_generation=observed,
+            is_changing=is_changing,
         )
 
     if metadata.get("deletionTimestamp"):
@@ -88,16 +94,23 @@ def judge_cluster(cluster: Object | None) -> Readiness:
         return judged(
             State.DELETING,
             Reason.CLUSTER_DELETING,
-            f"The Cluster is terminating since {text(metadata.get('deletionTimestamp'))}. Finalizers: {finalizers}.",
+            f"The Cluster is terminating since {text(metadata.get('deletionTimestamp'))}. "
+            f"{explain_kept(cluster) or f'Finalizers: {finalizers}.'}",
         )
+    if is_stopped(cluster):
+        return judged(State.STOPPED, Reason.DATABASE_STOPPED, explain_stopped(cluster))
     seen = f"phase {phase or 'not set'}" + (f"; {condition}" if condition else "")
     match phase:
         case "Running":
-            if observed and observed < generation:
-                return judged(
-                    State.WAITING, Reason.CLUSTER_NOT_RUNNING, "The database is running; a change is in progress."
-                )
+            if not is_rolled_out(cluster):
+                said = "The database is running; a change is in progress."
+                return judged(State.WAITING, Reason.CLUSTER_NOT_RUNNING, said, is_changing=True)
             return judged(State.READY, Reason.READY, "The database is running.")
+        case "Updating":
+            said = f"KubeBlocks is changing the database: {seen}."
+            return judged(State.WAITING, Reason.CLUSTER_NOT_RUNNING, said, is_changing=True)
+        case "Stopped" | "Stopping":
+            return judged(State.WAITING, Reason.CLUSTER_NOT_RUNNING, f"The database is starting again: {seen}.")
         case "Failed" | "Abnormal":
             return judged(State.FAILED, Reason.CLUSTER_FAILED, f"KubeBlocks reports {seen}.")
         case "" if condition.startswith("ProvisioningStarted"):

@@ -24,14 +24,18 @@ def decide_removal(desired: Desired, observed: Observed, now: datetime) -> Decis
         return Decision(Action.RELEASE_CLUSTER, going, Requeue.POLL, going, going)
     if not doomed:
         return _decide_end(desired)
+    obstacles = " ".join(dict.fromkeys(item.obstacle for item in doomed if item.obstacle))
     if is_past(deadline, now):
+        why = obstacles or "Probably a finalizer or a stopped operator holds them: look at both."
         late = (
-            f"Not deleted within {desired.timeout_s} s: {_name(doomed)}. Probably a finalizer or a stopped operator "
-            "holds them: look at both. Still monitoring. Retry requests the deletion again; Forget leaves the objects "
-            "in the cluster."
+            f"Not deleted within {desired.timeout_s} s: {_name(doomed)}. {why} Still monitoring. Retry requests "
+            "the deletion again; Forget leaves the objects in the cluster."
         )
         failed = Status(Phase.FAILED, Reason.DEADLINE_EXCEEDED, late, deadline)
         return Decision(None, failed, Requeue.FAILED, failed, failed)
+    if obstacles:
+        blocked = Status(Phase.DELETING, Reason.DELETION_BLOCKED, f"{going.message} {obstacles}", deadline)
+        return Decision(None, blocked, Requeue.POLL, blocked, blocked)
     return Decision(None, going, Requeue.POLL, going, going)
 
 

@@ -9,7 +9,7 @@ from typing import assert_never
 
 from projects.domain.states import CredentialsSource, DesiredState, Origin, Phase, Reason, ReplacementChoice
 from provisioning.decisions.proofs import explain_replaced
-from provisioning.decisions.readiness import State, explain_deadline, is_past
+from provisioning.decisions.readiness import Readiness, State, explain_deadline, is_past
 from provisioning.decisions.removal import decide_removal
 from provisioning.decisions.types import (
     Action,
@@ -28,6 +28,8 @@ from provisioning.objects.diff import summarize
 
 # A database that neither answers nor refuses for this long is probably behind a network policy that excludes the panel.
 UNANSWERED_GRACE = timedelta(seconds=15)
+# A Cluster is Running before it says that its spec is rolled out for at most 1 s.
+ROLL_OUT_GRACE = timedelta(seconds=15)
 _MEND_REJECTED = (
     "They come from the database's Secret: probably the password was changed in only one of the two places. The "
     "sandbox's open connections continue; it can't open new ones. Set the Secret's password with psql in the "
@@ -83,7 +85,9 @@ def _decide_running(desired: Desired, observed: Observed, now: datetime) -> Deci
     step = _decide_database(desired, desired.database, observed, now)
     is_usable = step.status.phase is Phase.RUNNING and step.action is None
     if is_usable:
-        return _decide_sandbox(desired, observed, step.status, now)
+        decision = _decide_sandbox(desired, observed, step.status, now)
+        is_changing = observed.cluster.is_changing and decision.requeue is Requeue.SETTLED
+        return replace(decision, requeue=Requeue.WATCHED) if is_changing else decision
     is_late = step.status.phase is Phase.FAILED
     if is_late and step.action is None and desired.is_default_available and not _has_captured(desired.sandbox):
         return _decide_default_sandbox(desired, observed, step, now)
@@ -130,20 +134,33 @@ def _decide_database(desired: Desired, database: DesiredDatabase, observed: Obse
         )
         return _DatabaseStep(None, Status(Phase.FAILED, Reason.CLUSTER_NOT_OURS, message), Requeue.FAILED)
     if cluster.state is State.DELETING:
-        return wait(Reason.CLUSTER_DELETING, cluster.message)
+        return wait(cluster.reason, cluster.message)
     if database.origin is Origin.ADOPTED and (cluster.owner is None or not database.is_applied):
         status = Status(Phase.CREATING, Reason.REQUESTED, f"Adopting the Cluster {database.name}.")
         return _DatabaseStep(Action.ADOPT_CLUSTER, status)
     if is_unapplied or (cluster.owner is None and database.origin is Origin.CREATED):
         status = Status(Phase.CREATING, Reason.REQUESTED, f"Applying the Cluster {database.name}.")
         return _DatabaseStep(Action.APPLY_CLUSTER, status)
-    if cluster.state is not State.READY:
+    if cluster.state is State.STOPPED:
+        # No deadline: it waits for a person.
+        return _DatabaseStep(None, Status(Phase.FAILED, cluster.reason, cluster.message), Requeue.FAILED)
+    if cluster.is_changing and observed.serves:
+        return _DatabaseStep(None, Status(Phase.RUNNING, Reason.READY, f"{cluster.message} The database serves."))
+    if cluster.state is not State.READY and not _is_believed(desired, database, cluster, now):
         return wait(cluster.reason, cluster.message)
     if database.is_rotating:
         # Before the Secret is compared: until the rotation is done, it may hold the old password or the new one.
         changing = Status(Phase.RUNNING, Reason.REQUESTED, "Rotating the database password.")
         return _DatabaseStep(Action.ROTATE_PASSWORD, changing)
     return _decide_credentials(desired, database, observed, now)
+
+
+def _is_believed(desired: Desired, database: DesiredDatabase, cluster: Readiness, now: datetime) -> bool:
+    """Whether a Cluster counts as Running although it does not say that its spec is rolled out: no version of
+    KubeBlocks takes that long, so this one probably never says it."""
+    if cluster.phase != "Running" or cluster.observed_generation < cluster.generation or database.deadline is None:
+        return False
+    return now - (database.deadline - timedelta(seconds=desired.timeout_s)) > ROLL_OUT_GRACE
 
 
 def _decide_vanished(desired: Desired, database: DesiredDatabase, now: datetime) -> _DatabaseStep:

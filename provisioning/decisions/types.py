@@ -142,6 +142,7 @@ class Remaining:
 
     `is_kept`: a Cluster that is released, not deleted. `is_ours`: the panel deletes it; another object is deleted by
     the controller that created it. `uid`: which object this is, so that a later one of the same name is not deleted.
+    `obstacle`: why its deletion makes no progress, as sentences; "" if nothing says so.
     """
 
     label: str
@@ -149,6 +150,7 @@ class Remaining:
     is_kept: bool = False
     is_ours: bool = True
     uid: str = ""
+    obstacle: str = ""
 
     @property
     def is_deletable(self) -> bool:
@@ -176,6 +178,7 @@ class Observed:
     `existing`: only where the project has no database row. `verification`: of the credentials in the Secret, else of
     the captured ones; None if the panel did not connect. `captured_verification`: of the captured ones, where the
     Secret's replaced them.
+    `serves`: the panel connected to a database that KubeBlocks is changing.
     `digest` and `default_digest`: of the sandbox's environment with the captured and with the default credentials.
     """
 
@@ -189,6 +192,7 @@ class Observed:
     sandbox_note: str = ""
     digest: str = ""
     default_digest: str = ""
+    serves: bool = False
     drift: tuple[Difference, ...] = ()
     remaining: tuple[Remaining, ...] = ()
 

@@ -19,6 +19,7 @@ from projects.domain.namespaces import allowed_namespaces
 from projects.models import Project
 from projects.services.key_rotation import count_readable_secrets
 from provisioning import heartbeats
+from provisioning.decisions.cluster_state import explain_unattended, is_unattended
 from provisioning.kube.client import Kube, connect, disconnect
 from provisioning.kube.errors import KubeError, NotConfiguredError, RefusedError, UnreachableError
 from provisioning.kube.kinds import CLUSTER_GROUP, Kind, cluster_kind
@@ -27,6 +28,7 @@ from provisioning.management.console import explain_database_error
 from provisioning.management.findings import Finding, Verdict, failed, ok, warning
 from provisioning.management.hints import how_to_start
 from provisioning.management.next_provisioning import examine_next_provisioning
+from provisioning.objects.readers import Object
 from provisioning.objects.refusals import Cause
 from provisioning.proxy_reports import read_unreadable
 from provisioning.reconcile.sandbox_spec import build_spec
@@ -175,8 +177,9 @@ def _examine_cluster() -> Iterator[Finding]:
         # What it would write, the watcher's account may not.
         if settings.PANEL_COMPONENT != "watcher":
             yield from examine_next_provisioning(kube, cluster, settings.KUBE_NAMESPACE, build_spec(Project()))
-        count = len(kube.list_objects(cluster, settings.KUBE_NAMESPACE))
-        yield ok("clusters", f"Clusters in namespace {settings.KUBE_NAMESPACE}: {count}.")
+        clusters = kube.list_objects(cluster, settings.KUBE_NAMESPACE)
+        yield ok("clusters", f"Clusters in namespace {settings.KUBE_NAMESPACE}: {len(clusters)}.")
+        yield from _examine_operator(clusters)
     except NotConfiguredError as error:
         yield failed("configuration", str(error))
     except RefusedError as error:
@@ -193,6 +196,16 @@ def _examine_cluster() -> Iterator[Finding]:
         yield failed("api server", f"{error}{remedy}")
     except KubeError as error:
         yield failed("api server", str(error))
+
+
+def _examine_operator(clusters: list[Object]) -> Iterator[Finding]:
+    """Whether KubeBlocks' operator looks at the Clusters. Without any, nothing can be said."""
+    now = timezone.now()
+    unattended = [cluster for cluster in clusters if is_unattended(cluster, now)]
+    if unattended:
+        yield failed("operator", explain_unattended(unattended[0], now))
+    elif clusters:
+        yield ok("operator", "KubeBlocks' operator has looked at every Cluster.")
 
 
 def _examine_permissions(kube: Kube, cluster: Kind) -> Finding:

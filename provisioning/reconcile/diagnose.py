@@ -6,8 +6,15 @@ from datetime import datetime, timedelta
 from django.conf import settings
 
 from projects.models import DatabaseCluster, Sandbox
+from provisioning.decisions.cluster_state import (
+    OPERATOR_PATIENCE,
+    explain_kept,
+    explain_unattended,
+    is_unattended,
+)
 from provisioning.decisions.pods import (
     explain_claim,
+    explain_deletion_events,
     explain_missing_role,
     find_culprit,
     find_unbound_claim,
@@ -19,7 +26,7 @@ from provisioning.kube.errors import RefusedError
 from provisioning.kube.kinds import EVENT, POD, PVC, Kind
 from provisioning.objects.credentials import component_of
 from provisioning.objects.names import INSTANCE_LABEL
-from provisioning.objects.readers import Object, metadata_of, text
+from provisioning.objects.readers import Object, metadata_of, moment, text
 from provisioning.reconcile.context import PassContext
 
 # A Pod that is ready within these times is not looked at.
@@ -46,6 +53,23 @@ def explain_database(context: PassContext, database: DatabaseCluster, cluster: R
     # KubeBlocks' Component and its InstanceSet have the same name.
     owners = [f"{name}-{component_of(context.snapshot.cluster)}", name]
     return _explain(kube, namespace, pods, owners, now, is_named=True) or explain_missing_role(pods)
+
+
+def explain_held_deletion(kube: Kube, cluster: Object, now: datetime) -> str:
+    """Return why a Cluster whose deletion was requested is still there; "" while it isn't late, and if nothing says
+    why. Raises KubeError."""
+    deleted_at = moment(metadata_of(cluster).get("deletionTimestamp"))
+    if deleted_at is None:
+        return ""
+    if kept := explain_kept(cluster):
+        return kept
+    if is_unattended(cluster, now):
+        return explain_unattended(cluster, now)
+    if now - deleted_at <= OPERATOR_PATIENCE:
+        return ""
+    namespace, name = (text(metadata_of(cluster).get(key), 253) for key in ("namespace", "name"))
+    events = _list(kube, EVENT, namespace, fields=f"involvedObject.name={name}")
+    return explain_deletion_events(events, deleted_at)
 
 
 def _is_late(database: DatabaseCluster, now: datetime) -> bool:

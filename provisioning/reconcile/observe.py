@@ -12,6 +12,7 @@ from projects.domain.connection import Connection
 from projects.domain.states import Origin, Phase, Reason
 from projects.models import DatabaseCluster, Project, Sandbox
 from provisioning import heartbeats
+from provisioning.decisions.cluster_state import explain_unattended, is_unattended
 from provisioning.decisions.proofs import compare_credentials, is_proof_due
 from provisioning.decisions.readiness import Readiness, State, judge_cluster, judge_sandbox
 from provisioning.decisions.types import CREDENTIALS_UNREAD, ExistingDatabase, Observed, ObservedCredentials
@@ -97,10 +98,7 @@ def observe_running(context: PassContext, database: DatabaseCluster, now: dateti
         snapshot.cluster = context.kube.get_or_none(cluster_api(context, database), database.namespace, database.name)
         snapshot.is_cluster_known = True
     cluster = judge_cluster(snapshot.cluster) if snapshot.is_cluster_known else _as_captured(project, database)
-    if snapshot.database_note is None:
-        snapshot.database_note = explain_database(context, database, cluster, now)
-    if snapshot.database_note:
-        cluster = replace(cluster, message=f"{cluster.message} {snapshot.database_note}")
+    cluster = _explain_cluster(context, database, cluster, now)
     captured = database.connection
     credentials: ObservedCredentials | Missing = CREDENTIALS_UNREAD
     in_force = captured
@@ -120,6 +118,7 @@ def observe_running(context: PassContext, database: DatabaseCluster, now: dateti
     default, spec = default_connection(project), build_spec(project, sandbox)
     return Observed(
         cluster=cluster,
+        serves=_serves(context, database, cluster, captured),
         credentials=credentials,
         verification=proof.verification if proof else None,
         verification_note=proof.note if proof else "",
@@ -129,6 +128,34 @@ def observe_running(context: PassContext, database: DatabaseCluster, now: dateti
         digest=digest_of(variables, captured, spec) if captured else "",
         default_digest=digest_of(variables, default, spec) if default else "",
     )
+
+
+def _explain_cluster(context: PassContext, database: DatabaseCluster, cluster: Readiness, now: datetime) -> Readiness:
+    """Return what was judged with its cause, if it is late or if no operator looks at it. Raises KubeError."""
+    snapshot = context.snapshot
+    if snapshot.cluster is not None and is_unattended(snapshot.cluster, now):
+        message = explain_unattended(snapshot.cluster, now)
+        return replace(cluster, reason=Reason.OPERATOR_NOT_RUNNING, message=message)
+    if snapshot.database_note is None:
+        snapshot.database_note = explain_database(context, database, cluster, now)
+    if not snapshot.database_note:
+        return cluster
+    return replace(cluster, message=f"{cluster.message} {snapshot.database_note}")
+
+
+def _serves(context: PassContext, database: DatabaseCluster, cluster: Readiness, captured: Connection | None) -> bool:
+    """Whether a database that KubeBlocks is changing accepts connections with its captured credentials."""
+    is_ours = cluster.owner == str(context.project.uid) and database.running_at is not None
+    if not (cluster.is_changing and is_ours and captured and settings.VERIFY_CONNECTIONS):
+        return False
+    proofs = context.snapshot.proofs
+    if captured not in proofs:
+        proof = Proof(*verify_connection(captured), timezone.now())
+        # Only a success is recorded: that a database which restarts refuses connections says nothing of its password.
+        if not proof.is_verified:
+            return False
+        proofs[captured] = proof
+    return proofs[captured].is_verified
 
 
 def compare_with_secret(

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from django.db import transaction
+from django.utils import timezone
 
 from projects.confidential.encrypted_fields import EncryptedText
 from projects.domain.states import DesiredState, Origin, Reason
@@ -28,6 +29,7 @@ from provisioning.objects.names import (
 from provisioning.objects.readers import Object, created_at, labels_of, metadata_of, text, uid_of
 from provisioning.objects.refusals import Cause
 from provisioning.reconcile.context import PassContext, Snapshot
+from provisioning.reconcile.diagnose import explain_held_deletion
 from provisioning.reconcile.rotate_password import finish_rotation
 
 _OWNED_KINDS = (STATEFULSET, POD, SERVICE, SECRET, PVC, INGRESS)
@@ -122,7 +124,8 @@ def _observe_clusters(
     for item in clusters:
         name = _name_of(item)
         is_kept = _stays(project, item, rows.get(name, []))
-        _add(remaining, kind, namespace, item, is_kept=is_kept)
+        obstacle = "" if is_kept else explain_held_deletion(kube, item, timezone.now())
+        _add(remaining, kind, namespace, item, is_kept=is_kept, obstacle=obstacle)
         doomed_names = doomed_names - {name} if is_kept else doomed_names | {name}
     return doomed_names
 
@@ -209,12 +212,15 @@ def _add(
     *,
     is_kept: bool = False,
     is_ours: bool = True,
+    obstacle: str = "",
 ) -> None:
     name = _name_of(item)
     is_deleting = bool(metadata_of(item).get("deletionTimestamp"))
     # A Pod is deleted with its StatefulSet.
     is_ours = is_ours and kind is not POD
-    remaining[kind, namespace, name] = Remaining(f"{kind.name} {name}", is_deleting, is_kept, is_ours, uid=uid_of(item))
+    remaining[kind, namespace, name] = Remaining(
+        f"{kind.name} {name}", is_deleting, is_kept, is_ours, uid=uid_of(item), obstacle=obstacle
+    )
 
 
 def delete_objects(context: PassContext) -> None:

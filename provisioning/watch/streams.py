@@ -22,7 +22,7 @@ from provisioning.kube.errors import KubeError, WatchExpiredError
 from provisioning.kube.kinds import SECRET, STATEFULSET, Kind, cluster_kind
 from provisioning.models import ClusterChange
 from provisioning.objects.names import INSTANCE_LABEL, PROJECT_ID_LABEL, as_uid, project_id_of
-from provisioning.objects.readers import Object, labels_of, metadata_of, text
+from provisioning.objects.readers import Object, labels_of, mapping, metadata_of, text
 from provisioning.watch.status_relay import StatusRelay
 
 logger = logging.getLogger(__name__)
@@ -31,6 +31,7 @@ _WATCH_TIMEOUT_S = 240
 # A watch may lose an event; the next list finds it.
 RELIST_EVERY_S = 600.0
 _LONGEST_BACKOFF_S = 15.0
+_CREATION = ("", "Creating")
 CLUSTERS, SECRETS = "clusters", "secrets"
 # One list at a time: its pages are most of the watcher's memory.
 _LISTING = threading.Lock()
@@ -76,8 +77,18 @@ def _instance(item: Object) -> str:
 
 
 def _cluster_fingerprint(item: Object) -> str:
+    """While a Cluster is created, its phase changes nothing: the relay copies the messages. Afterwards it does."""
     seen = judge_cluster(item)
-    return f"{seen.state.value} {seen.message if seen.state is State.FAILED else ''}".strip()
+    match seen.state:
+        case State.FAILED:
+            told = seen.message
+        case State.WAITING | State.STOPPED if seen.phase not in _CREATION:
+            told = seen.phase
+        case State.DELETING:
+            told = text(mapping(item.get("spec")).get("terminationPolicy"), 30)
+        case _:
+            told = ""
+    return f"{seen.state.value} {told}".strip()
 
 
 def _secret_fingerprint(item: Object) -> str:

@@ -9,6 +9,14 @@ from hypothesis import strategies as st
 
 from projects.confidential.redaction import one_line
 from projects.domain.connection import Connection, parse_url
+from provisioning.decisions.cluster_state import (
+    explain_kept,
+    explain_stopped,
+    explain_unattended,
+    is_rolled_out,
+    is_stopped,
+    is_unattended,
+)
 from provisioning.decisions.pods import (
     explain_claim,
     explain_missing_role,
@@ -76,6 +84,9 @@ def test_one_line_keeps_ordinary_text():
 @given(CLUSTERS)
 def test_any_cluster_is_judged(cluster):
     assert_storable(judge_cluster(cluster))
+    is_stopped(cluster), is_rolled_out(cluster), is_unattended(cluster, NOW)
+    for text in (explain_stopped(cluster), explain_unattended(cluster, NOW), explain_kept(cluster)):
+        assert_presentable(text, 1500)
     assert_presentable(component_of(cluster), 500)
     read_existing_cluster(cluster)
     facts = read_facts(cluster)

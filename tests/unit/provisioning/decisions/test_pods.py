@@ -6,6 +6,7 @@ import pytest
 
 from provisioning.decisions.pods import (
     explain_claim,
+    explain_deletion_events,
     explain_missing_role,
     explain_pod,
     find_culprit,
@@ -247,3 +248,11 @@ def test_latest_warning_counts():
     assert "newer" in latest_warning([newer, older, normal, timeless])
     assert latest_warning([normal]) == ""
     assert latest_warning([timeless]) == "Latest warning: FailedCreate: timeless."
+
+
+def test_removed_addon_holds_a_deletion_up():
+    said = "the referenced ClusterDefinition is not up to date: postgresql"
+    before, after = event(said, seconds=-60, reason="Old"), event(said, seconds=5, reason="New")
+    assert "install the addon again" in explain_deletion_events([before, after], NOW)
+    assert explain_deletion_events([before], NOW) == ""
+    assert "install the addon" not in explain_deletion_events([event("another thing")], NOW)

@@ -7,7 +7,7 @@ import pytest
 
 from projects.domain.states import CredentialsSource, DesiredState, Origin, Phase, Reason
 from provisioning.decisions.readiness import Readiness, State
-from provisioning.decisions.running import decide
+from provisioning.decisions.running import ROLL_OUT_GRACE, decide
 from provisioning.decisions.types import (
     Action,
     Desired,
@@ -293,3 +293,55 @@ def test_running_project_of_a_forbidden_namespace_is_still_observed():
     assert (decision.action, decision.project.phase) == (None, Phase.RUNNING)
     credentials = running(ObservedCredentials.CHANGED, sandbox=UP)
     assert decide(desired(VERIFIED, SANDBOX, forbidden="x"), credentials, NOW).action is Action.CAPTURE_CREDENTIALS
+
+
+STOPPED = replace(RUNNING, state=State.STOPPED, reason=Reason.DATABASE_STOPPED, message="The database is stopped.")
+CHANGING = replace(CREATING, phase="Updating", message="KubeBlocks is changing it.", is_changing=True)
+
+
+@pytest.mark.parametrize(
+    "database", [APPLIED, replace(VERIFIED, deadline=EARLIER), replace(APPLIED, origin=Origin.ADOPTED)]
+)
+def test_stopped_database_waits_for_a_person_without_a_deadline(database):
+    decision = decide(desired(database, SANDBOX), Observed(STOPPED, sandbox=UP), NOW)
+    assert (decision.action, decision.project.phase) == (None, Phase.FAILED)
+    assert (decision.project.reason, decision.project.message) == (Reason.DATABASE_STOPPED, "The database is stopped.")
+    assert decision.database is not None
+    assert decision.database.deadline is None
+
+
+def test_stopped_cluster_is_adopted_first():
+    adopting = replace(NEW, origin=Origin.ADOPTED)
+    assert decide(desired(adopting), Observed(replace(STOPPED, owner=None)), NOW).action is Action.ADOPT_CLUSTER
+
+
+def test_database_that_serves_while_it_grows_stays_running():
+    served = Observed(CHANGING, digest="digest", sandbox=UP, serves=True)
+    decision = decide(desired(VERIFIED, SANDBOX), served, NOW)
+    assert (decision.project.phase, decision.project.reason) == (Phase.RUNNING, Reason.READY)
+    assert decision.database is not None
+    assert "The database serves." in decision.database.message
+    assert decision.requeue is Requeue.WATCHED
+    refusing = decide(desired(VERIFIED, SANDBOX), replace(served, serves=False), NOW)
+    assert (refusing.project.phase, refusing.project.reason) == (Phase.WAITING, Reason.CLUSTER_NOT_RUNNING)
+
+
+def test_running_without_a_sign_of_the_roll_out_is_believed_after_a_while():
+    handing_on = replace(CHANGING, phase="Running", generation=2, observed_generation=2)
+    waited = replace(VERIFIED, deadline=NOW + timedelta(seconds=120) - ROLL_OUT_GRACE)
+    seen = Observed(handing_on, ObservedCredentials.SAME, digest="digest", sandbox=UP)
+    assert decide(desired(waited, SANDBOX), seen, NOW).project.phase is Phase.WAITING
+    assert decide(desired(waited, SANDBOX), seen, NOW + timedelta(seconds=1)).project.phase is Phase.RUNNING
+    behind = replace(seen, cluster=replace(handing_on, observed_generation=1))
+    assert decide(desired(waited, SANDBOX), behind, NOW + timedelta(seconds=1)).project.phase is Phase.WAITING
+
+
+def test_deletion_that_something_holds_up_says_what():
+    held = Remaining("Cluster pg1", is_deleting=True, obstacle="Its terminationPolicy keeps it.")
+    removing = Desired("me", DesiredState.DELETED, 120, deletion_deadline=LATER)
+    decision = decide(removing, Observed(ABSENT, remaining=(held,)), NOW)
+    assert (decision.project.phase, decision.project.reason) == (Phase.DELETING, Reason.DELETION_BLOCKED)
+    assert decision.project.message == "Deleting Cluster pg1. Its terminationPolicy keeps it."
+    late = decide(replace(removing, deletion_deadline=EARLIER), Observed(ABSENT, remaining=(held,)), NOW)
+    assert "Its terminationPolicy keeps it." in late.project.message
+    assert "Probably a finalizer" not in late.project.message
