@@ -16,6 +16,7 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from projects.admin.base import ReadOnlyAdmin
 from projects.domain import permissions
+from projects.domain.naming import legacy_name
 from projects.models import FoundCluster, Inventory, Orphan, Project, read_inventory
 from projects.pages.forms import ProjectNameField
 from projects.pages.guards import strict_policy
@@ -52,7 +53,9 @@ class AdoptForm(forms.Form):
     def __init__(self, *args: Any, cluster: FoundCluster, may_add: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         projects = projects_for_adoption(Adoptable.of(cluster))
-        suggested = projects.filter(kubernetes_name=cluster.hint).first() if cluster.hint else None
+        # The predecessor's Clusters have its name of the project, which may differ from the Kubernetes name.
+        named = (one for one in projects if cluster.hint in (one.kubernetes_name, legacy_name(one.name)))
+        suggested = next(named, None) if cluster.hint else None
         choice = self.fields["project"]
         assert isinstance(choice, forms.ModelChoiceField)  # noqa: S101 - declared above  # nosec B101
         choice.queryset = projects

@@ -6,6 +6,7 @@ import unicodedata
 MAX_NAME_LENGTH = 60
 # The predecessor cut names here, and its objects still carry the cut names.
 MAX_KUBERNETES_NAME_LENGTH = 20
+_SEPARATORS = re.compile(r"[\s_.-]+")
 _NOT_KUBERNETES = re.compile(r"[^a-z0-9-]")
 _NOT_IN_NAMES = re.compile(r"[^\w .-]")
 
@@ -21,10 +22,13 @@ def legacy_name(name: str) -> str:
 
 
 def kubernetes_name(name: str) -> str:
-    """Return the RFC 1035 label of a project's name: like `legacy_name`, with accents folded, hyphens trimmed, and `p-`
-    before a leading digit. Raises InvalidNameError if nothing is left."""
+    """Return the RFC 1035 label of a project's name: `Shop API` → `shop-api`. Accents are folded, separators become
+    hyphens, and a leading digit gets the prefix `p-`. Cut to 20. Raises InvalidNameError if nothing is left.
+
+    The predecessor dropped separators (`legacy_name`). Projects keep the label that they were added with.
+    """
     folded = unicodedata.normalize("NFKD", name)
-    label = _NOT_KUBERNETES.sub("", folded.lower()).strip("-")
+    label = _NOT_KUBERNETES.sub("", _SEPARATORS.sub("-", folded.lower())).strip("-")
     if label[:1].isdigit():
         label = f"p-{label}"
     label = label[:MAX_KUBERNETES_NAME_LENGTH].rstrip("-")

@@ -40,6 +40,11 @@ class ProjectQuerySet(models.QuerySet["Project"]):
         """Return the projects that the user may see: see `permissions.visible`."""
         return cast("ProjectQuerySet", permissions.visible(self, user, owner="owner"))
 
+    def with_name_of(self, name: str, kubernetes_name: str) -> "Project | None":
+        """Return the project that has one of these names. The name is compared regardless of case: older projects got
+        another Kubernetes name for the same name."""
+        return self.filter(name__iexact=name).first() or self.filter(kubernetes_name=kubernetes_name).first()
+
     def for_pass(self) -> "ProjectQuerySet":
         """Fetch what a pass reads of the project, and whether it `has_variables`."""
         variables = ProjectVariable.objects.filter(project=models.OuterRef("pk"))
@@ -149,7 +154,7 @@ class Project(ProjectLifecycle, Observation):
                 self.kubernetes_name = naming.kubernetes_name(self.name)
             except naming.InvalidNameError:
                 return  # the field's own validator says so already
-            taken = Project.objects.filter(kubernetes_name=self.kubernetes_name).first()
+            taken = Project.objects.with_name_of(self.name, self.kubernetes_name)
             if taken:
                 raise ValidationError({"name": taken.explain_taken(self.name)})
         if not self.namespace:

@@ -32,7 +32,7 @@ def add_project(name: str, *, actor: str, **fields: object) -> Project:
             project.save(force_insert=True)
             record_event(project, actor=actor, reason="Registered", message=f"{actor} added the project.")
     except IntegrityError:
-        taken = Project.objects.filter(kubernetes_name=project.kubernetes_name).first()
+        taken = Project.objects.with_name_of(project.name, project.kubernetes_name)
         if taken is None:
             raise
         raise ValidationError({"name": taken.explain_taken(project.name)}) from None

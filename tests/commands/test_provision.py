@@ -37,10 +37,10 @@ def test_new_project_is_added_and_enqueued() -> None:
     ran = run("provision", "Web Shop")
     project = Project.objects.get()
     assert ran.code == 0
-    assert (project.name, project.kubernetes_name, project.owner) == ("Web Shop", "webshop", None)
+    assert (project.name, project.kubernetes_name, project.owner) == ("Web Shop", "web-shop", None)
     assert (project.desired_state, project.phase) == (DesiredState.RUNNING, Phase.WAITING)
     assert OrmQ.objects.count() == 1
-    assert "Added the project Web Shop (webshop in Kubernetes)." in ran.out
+    assert "Added the project Web Shop (web-shop in Kubernetes)." in ran.out
     actors = set(Event.objects.values_list("actor", flat=True))
     assert len(actors) == 1
     assert actors.pop().startswith("command line (")
@@ -64,10 +64,10 @@ def test_invalid_name_requests_nothing(name: str, said: str) -> None:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("names", [("A A", "aa"), ("aa", "a.a"), ("taken", "Ta Ken")])
+@pytest.mark.parametrize("names", [("A A", "a-a"), ("a-a", "a.a"), ("ta-ken", "Ta Ken")])
 def test_names_with_one_kubernetes_name_are_refused(names: tuple[str, str]) -> None:
-    if names[0] == "taken":
-        ProjectFactory(name="taken")
+    if names[0] == "ta-ken":
+        ProjectFactory(name="ta-ken")
         names = (names[1], "another")
     before = Project.objects.count()
     ran = run("provision", *names)

@@ -38,7 +38,7 @@ def test_status_lists_projects_except_deleted_ones() -> None:
 def test_status_finds_projects_by_both_names() -> None:
     ProjectFactory(name="Web Shop", running=True)
     ProjectFactory(name="gone", deleted=True)
-    ran = run("status", "webshop", "Web Shop", "gone", "--json")
+    ran = run("status", "web-shop", "Web Shop", "gone", "--json")
     assert [(line["project"], line["phase"]) for line in map(json.loads, ran.lines)] == [
         ("Web Shop", "Running"),
         ("gone", "Deleted"),

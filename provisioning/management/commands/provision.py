@@ -64,7 +64,7 @@ def _check_names(names: Sequence[str]) -> tuple[dict[str, Project], list[str]]:
             errors.append(f"'{name}' and '{labels[label]}' are both '{label}' in Kubernetes. Choose another name.")
             continue
         labels[label] = name
-        existing = Project.objects.filter(kubernetes_name=label).first()
+        existing = Project.objects.with_name_of(name, label)
         if existing is None:
             continue
         if existing.name != name:

@@ -130,7 +130,7 @@ def test_add_form_saves_the_project_and_its_variables(admin):
     )
     assert response.status_code == 302, response.context["errors"]
     project = Project.objects.get()
-    assert (project.name, project.kubernetes_name, project.namespace) == ("Web Shop", "webshop", "default")
+    assert (project.name, project.kubernetes_name, project.namespace) == ("Web Shop", "web-shop", "default")
     assert project.variables.get().value.reveal() == PASSWORD
     assert [event.reason for event in project.events.all()] == ["Registered"]
     assert PASSWORD not in "".join(Event.objects.values_list("message", flat=True))
@@ -168,7 +168,7 @@ def test_name_taken_between_check_and_insert_shows_an_error(admin):
     def look_too_early(execute, sql, params, many, context):
         if sql.startswith('INSERT INTO "projects_project"'):
             inserts.append(sql)
-        if not inserts and sql.startswith("SELECT") and '"kubernetes_name" = ' in sql:
+        if not inserts and sql.startswith("SELECT") and " WHERE " in sql:
             params = tuple("not-there-yet" if value == "aaa" else value for value in params)
         return execute(sql, params, many, context)
 

@@ -201,7 +201,7 @@ INVALID_NAMES = [
     ("-aaa", "has to start with a letter or a digit"),
     ("Taken!", "characters that can&#x27;t be used: !"),
     ("TAKEN", "is &#x27;taken&#x27; in Kubernetes, and so is the project &#x27;taken&#x27;"),
-    ("ta_ken", "Choose another name."),
+    ("taken_", "Choose another name."),
 ]
 
 
@@ -221,7 +221,7 @@ def test_user_owns_the_project_they_add():
     response = client.post(page("add"), {"name": "  Web   Shop ", "description": "Checkout", "namespace": ""})
     project = Project.objects.get()
     assert response.headers["Location"] == page("detail", project.pk)
-    assert (project.name, project.kubernetes_name, project.namespace) == ("Web Shop", "webshop", "default")
+    assert (project.name, project.kubernetes_name, project.namespace) == ("Web Shop", "web-shop", "default")
     assert project.owner is not None
     assert project.owner.username == "maria"
     event = project.events.get()

@@ -23,16 +23,19 @@ UID = uuid.UUID("11111111-2222-3333-4444-555555555555")
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        # The predecessor's table.
         ("My-Project", "my-project"),
-        ("Test_Project_123", "testproject123"),
+        ("Shop API", "shop-api"),
+        ("Test_Project_123", "test-project-123"),
+        ("v2.1 beta", "v2-1-beta"),
+        ("a - b _ c", "a-b-c"),
+        ("x" * 19 + " y", "x" * 19),
         ("special!@#$%chars", "specialchars"),
         ("aaa", "aaa"),
         # Where the predecessor's were no names at all.
         ("-lead-and-trail-", "lead-and-trail"),
         ("a-very-long-project-name-indeed", "a-very-long-project"),
-        ("Café Zürich", "cafezurich"),
-        ("2026 budget", "p-2026budget"),
+        ("Café Zürich", "cafe-zurich"),
+        ("2026 budget", "p-2026-budget"),
     ],
 )
 def test_kubernetes_name(name, expected):
@@ -44,6 +47,11 @@ def test_kubernetes_name(name, expected):
 def test_legacy_name_is_cut():
     assert legacy_name("a-very-long-project-name-indeed") == "a-very-long-project-"
     assert legacy_name("проект") == ""
+
+
+def test_legacy_name_drops_separators():
+    assert legacy_name("Test_Project_123") == "testproject123"
+    assert legacy_name("Shop API") == "shopapi"
 
 
 @pytest.mark.parametrize(
