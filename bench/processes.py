@@ -196,7 +196,7 @@ class Panel:
             **environment,
         }
         if cluster is not None:
-            self.environment |= {"KUBECONFIG": str(cluster.kubeconfig), "ENDPOINT_HOSTS": "127.0.0.1"}
+            self.environment |= {"KUBECONFIG": str(cluster.kubeconfig), "ENDPOINT_HOSTS": "127.0.0.1,127.0.0.2"}
 
     def __enter__(self) -> "Panel":
         try:

@@ -133,7 +133,10 @@ DATABASE_SSLMODE = choice(env, "DATABASE_SSLMODE", default="prefer", allowed=SSL
 DATABASE_SSLROOTCERT = file_path(env, "DATABASE_SSLROOTCERT")
 DATABASE_CLIENT_ENVIRONMENT = {"PGREQUIREAUTH": DATABASE_REQUIRE_AUTH, "PGSSLMODE": DATABASE_SSLMODE}
 # Hosts that the endpoint annotation of a Service may name. Else anyone who can patch Services could redirect passwords.
-ENDPOINT_HOSTS = endpoint_hosts(env, "ENDPOINT_HOSTS", default=["127.0.0.1"] if EMBEDDED_CLUSTER else [])
+# The embedded cluster serves databases on the first address and sandboxes on one of the others.
+ENDPOINT_HOSTS = endpoint_hosts(
+    env, "ENDPOINT_HOSTS", default=["127.0.0.1", "127.0.0.2", "::1"] if EMBEDDED_CLUSTER else []
+)
 SANDBOX_IMAGE = image(env, "SANDBOX_IMAGE", default="ghcr.io/fullstackagent/fullstack-web-runtime:latest")
 SANDBOX_PORTS = ports(env, "SANDBOX_PORTS", default="app:3000")
 SANDBOX_READINESS_PATH = http_path(env, "SANDBOX_READINESS_PATH", default="/healthz" if EMBEDDED_CLUSTER else "")

@@ -96,9 +96,7 @@ class Running:
 def _lock(state_dir: Path) -> IO[str]:
     """Lock the state directory for this process until the file is closed."""
     try:
-        state_dir.mkdir(parents=True, exist_ok=True)
-        # PostgreSQL runs as another user than root, which has to reach its data but not list this directory.
-        state_dir.chmod(0o711)
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle = (state_dir / "lock").open("a+")
     except OSError as error:
         raise ClusterError(
@@ -207,6 +205,7 @@ async def run_cluster(
                     ),
                     stop_event=stop_event,
                     on_ready=announce,
+                    pod_logs=server.pod_logs,
                 )
         finally:
             await server.stop()

@@ -6,7 +6,7 @@ Set `with_statefulsets` only for the embedded server: a real control plane has i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +16,10 @@ from devcluster.client.client import KubeClient
 from devcluster.controllers.kubeblocks.operator import KubeBlocksStandIn, Timing
 from devcluster.controllers.stateful_sets import StatefulSetController
 from devcluster.node.kubelet import Kubelet
+from devcluster.node.ports import choose_sandbox_host
 from devcluster.node.postgres import PostgresServers
 from devcluster.node.processes import Children
+from devcluster.node.tenants import Tenants
 
 STAND_INS = ("kubeblocks", "statefulsets", "kubelet")
 
@@ -44,22 +46,26 @@ async def run_stand_ins(
     *,
     stop_event: asyncio.Event,
     on_ready: Callable[[str], Awaitable[None]],
+    pod_logs: MutableMapping[str, Path] | None = None,
 ) -> None:
     """Run until `stop_event` is set, then end all processes.
 
     `connect(name)` returns the client of each of STAND_INS. `on_ready(problem)` is called after the first list of all
-    resources. `problem` is a sentence if this machine can't run PostgreSQL, else "".
+    resources. `problem` is a sentence if this machine can't run PostgreSQL, else "". `pod_logs` gets the log file of
+    each Pod, by the Pod's uid. OSError if the state directory can't be used.
     """
     async with AsyncExitStack() as stack:
+        tenants = Tenants(options.state_dir)
+        await asyncio.to_thread(tenants.open)
         children = Children()
-        await children.open()
+        await children.open(tenants.end_command())
         stack.push_async_callback(children.close)
         clients = {name: await stack.enter_async_context(connect(name)) for name in STAND_INS}
         postgres: PostgresServers | None = None
         if options.postgres == "real":
-            postgres = PostgresServers(options.state_dir, children, on_exit=lambda name: operator.server_exited(name))
+            postgres = PostgresServers(tenants, children, on_exit=lambda name: operator.server_exited(name))
             await postgres.open()
-            stack.push_async_callback(_close_servers, postgres, is_ephemeral=options.is_ephemeral)
+            stack.push_async_callback(_close_servers, postgres, tenants, is_ephemeral=options.is_ephemeral)
         operator = KubeBlocksStandIn(
             clients["kubeblocks"], postgres, options.timing, has_all_objects=options.postgres == "real"
         )
@@ -70,7 +76,9 @@ async def run_stand_ins(
             kubelet = Kubelet(
                 clients["kubelet"],
                 children,
-                options.state_dir,
+                tenants,
+                {} if pod_logs is None else pod_logs,
+                host=choose_sandbox_host(),
                 mode=options.sandboxes,
                 ready_after_s=options.ready_after_s,
             )
@@ -79,10 +87,10 @@ async def run_stand_ins(
         await _run_parts(parts, stop_event, lambda: on_ready(postgres.unavailable if postgres else ""))
 
 
-async def _close_servers(postgres: PostgresServers, *, is_ephemeral: bool) -> None:
+async def _close_servers(postgres: PostgresServers, tenants: Tenants, *, is_ephemeral: bool) -> None:
     await postgres.close()
     if is_ephemeral:
-        postgres.discard()
+        tenants.discard()
 
 
 async def _run_parts(

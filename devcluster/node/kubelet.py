@@ -1,20 +1,23 @@
 """A stand-in for the kubelet and the scheduler: runs the panel's Pods as local processes, or simulates them.
 
 It runs only Pods with the label `app.kubernetes.io/managed-by: controlpanel`. The process is sandbox_app.py, whatever
-image the Pod names, with exactly the environment of the Pod and a port on 127.0.0.1. Services that select such a Pod
-get annotations with the address of each port. Simulated Pods run nothing, become Ready after a delay, and are annotated
-as simulated.
+image the Pod names, with exactly the environment of the Pod, a user of its own and a port on 127.0.0.2. Services that
+select such a Pod get annotations with the address of each port. Simulated Pods run nothing, become Ready after a delay,
+and are annotated as simulated.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import shutil
 import signal
 import sys
+import tempfile
 import time
+from collections.abc import MutableMapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,24 +25,28 @@ from typing import Literal
 
 import aiohttp
 
+from devcluster.apiserver.http.certificates import write_private
 from devcluster.client.client import CONFIG_MAPS, PODS, SECRETS, SERVICES, ApiError, KubeClient, NotFoundError, Object
 from devcluster.client.reflector import Key, Reflector, Workqueue, key_of
 from devcluster.node.pod_environment import MissingSourceError, resolve_environment
 from devcluster.node.pod_status import NODE, ContainerView, build_status
-from devcluster.node.ports import LOOPBACK, choose_port, is_free
+from devcluster.node.ports import choose_port, is_free, join_address
+from devcluster.node.private_files import make_private
 from devcluster.node.probes import follow_readiness
 from devcluster.node.processes import Child, Children, end_stray
 from devcluster.node.registration import Node
+from devcluster.node.tenants import Tenant, Tenants
 
 log = logging.getLogger(__name__)
 
 SELECTOR = "app.kubernetes.io/managed-by=controlpanel"
 ENDPOINT_ANNOTATION = "controlpanel.fullstackagent.io/endpoint."
 SIMULATED_ANNOTATION = "devcluster/simulated"
-# The embedded API server reads the log of a Pod from this file.
-LOG_ANNOTATION = "devcluster/log-file"
 PORTS = range(11000, 21000)
-SOURCE_ROOT = Path(__file__).resolve().parents[2]
+STARTER = Path(__file__).with_name("sandbox_start.py")
+# Of a previous run, this version's or that of 0.1.0.
+STRAYS = (str(STARTER), "devcluster.node.sandbox_app")
+TENANT_PREFIX = "pod/"
 # The real kubelet waits 10 s to 5 min before a restart.
 FIRST_BACK_OFF_S, MAX_BACK_OFF_S = 2.0, 30.0
 
@@ -52,6 +59,7 @@ class _Run:
 
     uid: str
     folder: Path
+    tenant: Tenant | None = None
     child: Child | None = None
     port: int = 0
     is_ready: bool = False
@@ -67,14 +75,27 @@ class _Run:
 
 
 class Kubelet:
-    """Runs the Pods of an API server. `state_dir` contains a directory with home and log of each Pod."""
+    """Runs the Pods of an API server on the address `host`. Each is a tenant, with a directory for its home and log.
+
+    `pod_logs` gets the log file of each Pod that runs, by the Pod's uid.
+    """
 
     def __init__(
-        self, client: KubeClient, children: Children, state_dir: Path, *, mode: Mode, ready_after_s: float
+        self,
+        client: KubeClient,
+        children: Children,
+        tenants: Tenants,
+        pod_logs: MutableMapping[str, Path],
+        *,
+        host: str,
+        mode: Mode,
+        ready_after_s: float,
     ) -> None:
         self._client = client
         self._children = children
-        self._root = state_dir / "sandboxes"
+        self._tenants = tenants
+        self._pod_logs = pod_logs
+        self._host = host
         self._mode = mode
         self._ready_after_s = ready_after_s
         self._runs: dict[Key, _Run] = {}
@@ -88,18 +109,21 @@ class Kubelet:
 
     async def run(self) -> None:
         """Run until cancelled. `close()` or `Children.close()` end the processes."""
-        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
         await self._end_strays()
         async with aiohttp.ClientSession(trust_env=False) as self._probe_session, asyncio.TaskGroup() as group:
             group.create_task(self._node.run())
             group.create_task(self._pods.run())
             await self._pods.synced.wait()
-            self._forget_others()
+            await self._forget_others()
             group.create_task(self._services.run())
             group.create_task(self.queue.run())
             group.create_task(self._service_queue.run())
             await self._services.synced.wait()
             self.ready.set()
+
+    @property
+    def _root(self) -> Path:
+        return self._tenants.sandboxes
 
     async def close(self) -> None:
         """End all processes."""
@@ -107,15 +131,18 @@ class Kubelet:
 
     async def _end_strays(self) -> None:
         for note in self._root.glob("*/pid"):
-            with contextlib.suppress(OSError, ValueError):
-                await end_stray(int(note.read_text()), belongs_to="devcluster.node.sandbox_app", grace_s=1.0)
+            for command in STRAYS:
+                with contextlib.suppress(OSError, ValueError):
+                    await end_stray(int(note.read_text()), belongs_to=command, grace_s=1.0)
             note.unlink(missing_ok=True)
 
-    def _forget_others(self) -> None:
+    async def _forget_others(self) -> None:
         keep = {_folder_name(pod) for pod in self._pods}
         for folder in self._root.iterdir():
             if folder.name not in keep:
-                shutil.rmtree(folder, ignore_errors=True)
+                await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        owners = {TENANT_PREFIX + pod["metadata"]["uid"] for pod in self._pods}
+        await asyncio.to_thread(self._tenants.retain, TENANT_PREFIX, owners)
 
     def _pod_changed(self, key: Key, old: Object | None, new: Object | None) -> None:
         self.queue.add(key)
@@ -220,23 +247,41 @@ class Kubelet:
             run.problem = str(error)
             return 1.0
         run.problem = ""
-        await self._annotate_pod(pod, LOG_ANNOTATION, str(run.folder / "sandbox.log"))
-        self._start(key, pod, run, environment)
+        try:
+            if run.tenant is None:
+                run.tenant = self._tenants.of(TENANT_PREFIX + run.uid)
+            elif not await self._tenants.end(run.tenant):
+                run.problem = "a process of the last container can't be killed"
+                return 5.0
+            await self._start(key, pod, run, run.tenant, environment)
+        except OSError as error:
+            run.problem = f"the container can't be started: {error}"
+            return 5.0
         return None
 
-    def _start(self, key: Key, pod: Object, run: _Run, environment: dict[str, str]) -> None:
-        home = run.folder / "home"
-        home.mkdir(parents=True, exist_ok=True)
+    async def _start(self, key: Key, pod: Object, run: _Run, tenant: Tenant, environment: dict[str, str]) -> None:
+        home, log = run.folder / "home", run.folder / "sandbox.log"
+        make_private(run.folder, passable=tenant.uid is not None)
+        make_private(home, passable=False)
+        await asyncio.to_thread(tenant.give, home)
         run.port = self._port(run)
-        # Variables that an image sets, then those of the Pod.
+        # Variables that an image sets, then those of the Pod. The interpreter reads them after it has dropped its
+        # rights; it starts with none of them.
         image = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(home), "LANG": "C.UTF-8"}
-        child = self._children.start(
-            [sys.executable, "-m", "devcluster.node.sandbox_app", "--listen", f"{LOOPBACK}:{run.port}"],
-            env={**image, **environment},
-            cwd=SOURCE_ROOT,
-            log=run.folder / "sandbox.log",
-        )
-        (run.folder / "pid").write_text(str(child.pid))
+        rights = [] if tenant.uid is None else ["--uid", str(tenant.uid)]
+        listen = join_address(self._host, run.port)
+        with tempfile.TemporaryFile(dir=run.folder) as data:
+            data.write(json.dumps({**image, **environment}).encode())
+            data.seek(0)
+            child = self._children.start(
+                [sys.executable, "-I", str(STARTER), "--listen", listen, "--home", str(home), *rights],
+                env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"},
+                cwd=Path("/"),
+                log=log,
+                stdin=data,
+            )
+        self._pod_logs[run.uid] = log
+        write_private(run.folder / "pid", str(child.pid).encode())
         run.child, run.started_at, run.is_ready = child, _now(), False
 
         def report(is_ready: bool) -> None:
@@ -247,7 +292,7 @@ class Kubelet:
         if self._probe_session is None:
             raise RuntimeError("The kubelet starts processes only while it runs.")
         probe = pod["spec"]["containers"][0].get("readinessProbe")
-        run.probing = asyncio.create_task(follow_readiness(self._probe_session, probe, run.port, report))
+        run.probing = asyncio.create_task(follow_readiness(self._probe_session, probe, self._host, run.port, report))
         policy = pod["spec"].get("restartPolicy") or "Always"
         child.exited.add_done_callback(lambda _: self._exited(key, run, child, policy))
         self._wake_services(key.namespace)
@@ -256,10 +301,10 @@ class Kubelet:
         """Return the last port of the Pod if it is free, or another free port."""
         note = run.folder / "port"
         with contextlib.suppress(OSError, ValueError):
-            if is_free(port := int(note.read_text())):
+            if is_free(port := int(note.read_text()), self._host):
                 return port
-        port = choose_port(PORTS, {other.port for other in self._runs.values()})
-        note.write_text(str(port))
+        port = choose_port(PORTS, {other.port for other in self._runs.values()}, self._host)
+        write_private(note, str(port).encode())
         return port
 
     def _exited(self, key: Key, run: _Run, child: Child, policy: str) -> None:
@@ -287,7 +332,11 @@ class Kubelet:
     async def _end(self, key: Key, run: _Run, *, grace_s: float) -> None:
         self._runs.pop(key, None)
         await self._stop(run, grace_s=grace_s)
+        has_ended = run.tenant is None or await self._tenants.end(run.tenant)
+        self._pod_logs.pop(run.uid, None)
         await asyncio.to_thread(shutil.rmtree, run.folder, ignore_errors=True)
+        if has_ended and run.tenant is not None:
+            self._tenants.release(run.tenant)
         self._wake_services(key.namespace)
 
     # --- status and annotations ---
@@ -317,7 +366,7 @@ class Kubelet:
 
     async def _write_status(self, pod: Object, run: _Run) -> None:
         old = pod.get("status") or {}
-        status = build_status(pod, self._view(run), _now())
+        status = build_status(pod, self._view(run), self._host, _now())
         if any(old.get(name) != value for name, value in status.items()):
             namespace, name = key_of(pod)
             with contextlib.suppress(NotFoundError):
@@ -354,7 +403,7 @@ class Kubelet:
             labels = pod["metadata"].get("labels") or {}
             if all(labels.get(name) == value for name, value in selector.items()):
                 found.append((not run.is_ready, key.name, run.port))
-        return f"{LOOPBACK}:{min(found)[2]}" if found else None
+        return join_address(self._host, min(found)[2]) if found else None
 
 
 def _folder_name(pod: Object) -> str:

@@ -8,7 +8,7 @@ from typing import Literal
 from devcluster.client.client import Object
 
 NODE = "devcluster"
-POD_IP = "127.0.0.1"
+NODE_IP = "127.0.0.1"
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class ContainerView:
     last_finished_at: str = ""
 
 
-def build_status(pod: Object, view: ContainerView, now: str) -> Object:
-    """Return phase, conditions and containerStatuses. Unchanged conditions keep their times."""
+def build_status(pod: Object, view: ContainerView, pod_ip: str, now: str) -> Object:
+    """Return phase, addresses, conditions and containerStatuses. Unchanged conditions keep their times."""
     old = pod.get("status") or {}
     names = [container["name"] for container in pod["spec"]["containers"]]
     unready = f"containers with unready status: [{' '.join(names)}]"
@@ -47,9 +47,9 @@ def build_status(pod: Object, view: ContainerView, now: str) -> Object:
     return {
         "phase": phase,
         "conditions": conditions,
-        "hostIP": POD_IP,
-        "podIP": POD_IP,
-        "podIPs": [{"ip": POD_IP}],
+        "hostIP": NODE_IP,
+        "podIP": pod_ip,
+        "podIPs": [{"ip": pod_ip}],
         "startTime": old.get("startTime") or now,
         "qosClass": old.get("qosClass") or "Burstable",
         "containerStatuses": [_container_status(container, view) for container in pod["spec"]["containers"]],

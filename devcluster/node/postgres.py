@@ -14,16 +14,15 @@ import hashlib
 import hmac
 import json
 import logging
-import os
 import secrets
 import shutil
 import signal
 import string
-import tempfile
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from devcluster.apiserver.http.certificates import write_private
 from devcluster.node.ports import choose_port, is_free
 from devcluster.node.postgres_binaries import (
     SUPERUSER,
@@ -32,7 +31,9 @@ from devcluster.node.postgres_binaries import (
     find_binaries,
     make_template,
 )
+from devcluster.node.private_files import change_owner, make_private, read_regular
 from devcluster.node.processes import Child, Children, RunAs, end_stray
+from devcluster.node.tenants import Tenant, Tenants
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +42,7 @@ READY_TIMEOUT_S = 30.0
 STOP_GRACE_S = 2.0
 # Below the ephemeral ports of Linux, so that outgoing connections do not occupy them.
 PORTS = range(21000, 31000)
-TEMPORARY_PREFIX = "controlpanel-postgres-"
-OWNER_NOTE = "state-directory"
+TENANT_PREFIX = "postgres/"
 
 
 @dataclass
@@ -51,6 +51,7 @@ class _Instance:
     folder: Path
     port: int
     password: str
+    tenant: Tenant
     is_known: bool = False
     child: Child | None = None
     is_answering: bool = False
@@ -65,26 +66,28 @@ class _Instance:
         return self.child is not None and self.child.is_running
 
     def save(self) -> None:
-        path = self.folder / "instance.json"
-        path.touch(mode=0o600)
-        path.write_text(json.dumps({"port": self.port, "password": self.password, "is_known": self.is_known}))
+        saved = {"port": self.port, "password": self.password, "is_known": self.is_known}
+        write_private(self.folder / "instance.json", json.dumps(saved).encode())
 
 
 class PostgresServers:
     """The servers of an embedded cluster, by instance name (letters, digits, `-`, `_` and `.`)."""
 
-    def __init__(self, state_dir: Path, children: Children, *, on_exit: Callable[[str], None]) -> None:
-        """`on_exit(name)` is called when a server ends unexpectedly."""
-        self._state_dir = state_dir
+    def __init__(self, tenants: Tenants, children: Children, *, on_exit: Callable[[str], None]) -> None:
+        """`on_exit(name)` is called when a server ends unexpectedly. Each server is a tenant."""
+        self._tenants = tenants
         self._children = children
         self._on_exit = on_exit
         self._run_as = RunAs.unprivileged()
         self._instances: dict[str, _Instance] = {}
         self._starts = asyncio.Semaphore(STARTS_AT_ONCE)
         self._binaries: Binaries | None = None
-        self._root = state_dir
-        self._template = state_dir
+        self._template = tenants.databases
         self.unavailable = ""
+
+    @property
+    def _root(self) -> Path:
+        return self._tenants.databases
 
     async def open(self) -> None:
         """Find binaries, create the template, and end servers of a previous run that was killed.
@@ -92,42 +95,24 @@ class PostgresServers:
         If this machine can't run PostgreSQL, `unavailable` is a sentence that says why, and every start raises it.
         """
         try:
+            self._check_user()
             self._binaries = await asyncio.to_thread(find_binaries, self._run_as)
-            self._root = await asyncio.to_thread(self._reachable_root)
             await self._end_strays()
             self._template = await asyncio.to_thread(make_template, self._root, self._binaries, self._run_as)
         except PostgresUnavailableError as error:
             self.unavailable = str(error)
             log.warning("%s", error)
 
-    def _reachable_root(self) -> Path:
-        """Return a directory for data that the servers' user can reach. Its path is kept in the state directory."""
-        wanted = self._state_dir / "postgres"
-        note = self._state_dir / "postgres-location"
-        if note.exists():
-            recorded = Path(note.read_text().strip())
-            if recorded.is_dir() and recorded.stat().st_uid == os.geteuid():
-                return recorded
-        _remove_forsaken()
-        wanted.mkdir(mode=0o711, parents=True, exist_ok=True)
-        if self._run_as.run(["test", "-x", str(wanted)]).returncode == 0:
-            return wanted
-        # The state directory is below a directory that only its owner can enter, such as /root.
-        elsewhere = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX))
-        elsewhere.chmod(0o711)
-        (elsewhere / OWNER_NOTE).write_text(str(self._state_dir))
-        if self._run_as.run(["test", "-x", str(elsewhere)]).returncode != 0:
-            raise PostgresUnavailableError(
-                f"PostgreSQL must not run as root, and user id {self._run_as.uid} can reach neither {wanted} nor "
-                f"{elsewhere}. Choose a state directory that all users can enter."
-            )
-        note.write_text(f"{elsewhere}\n")
-        return elsewhere
+    def _check_user(self) -> None:
+        if self._tenants.problem:
+            raise PostgresUnavailableError(self._tenants.problem)
+        if self._run_as.uid is not None and not self._tenants.has_uids:
+            raise PostgresUnavailableError(f"PostgreSQL must not run as root, and {self._tenants.shared_reason}.")
 
     async def _end_strays(self) -> None:
         for pid_file in self._root.glob("*/data/postmaster.pid"):
             with contextlib.suppress(OSError, ValueError, IndexError):
-                pid = int(pid_file.read_text().splitlines()[0])
+                pid = int(read_regular(pid_file).splitlines()[0])
                 if await end_stray(pid, belongs_to=str(pid_file.parent), number=signal.SIGQUIT):
                     log.info("Ended a PostgreSQL server of a previous run (process %d).", pid)
 
@@ -164,13 +149,14 @@ class PostgresServers:
         return known
 
     def _load(self, name: str) -> _Instance:
-        folder = self._root / name
-        folder.mkdir(mode=0o711, exist_ok=True)
+        folder, tenant = self._root / name, self._tenants.of(TENANT_PREFIX + name)
+        make_private(folder, passable=tenant.uid is not None)
         try:
             saved = json.loads((folder / "instance.json").read_text())
-            return _Instance(name, folder, int(saved["port"]), str(saved["password"]), bool(saved.get("is_known")))
+            is_known = bool(saved.get("is_known"))
+            return _Instance(name, folder, int(saved["port"]), str(saved["password"]), tenant, is_known)
         except (OSError, ValueError, KeyError):
-            instance = _Instance(name, folder, self._free_port(), new_password())
+            instance = _Instance(name, folder, self._free_port(), new_password(), tenant)
             instance.save()
             return instance
 
@@ -191,17 +177,22 @@ class PostgresServers:
                 if password and password != instance.password and not instance.data.exists():
                     instance.password = password
                     instance.save()
+                if instance.data.exists():  # processes of an earlier server may still use it
+                    await self._tenants.end(instance.tenant)
                 await asyncio.to_thread(self._ensure_data, instance)
                 await self._start(instance)
 
     def _ensure_data(self, instance: _Instance) -> None:
         if instance.data.exists():
+            instance.tenant.give(instance.data)
             return
         draft = instance.folder / "data.draft"
         shutil.rmtree(draft, ignore_errors=True)
         copied = RunAs().run(["cp", "-a", str(self._template), str(draft)])
         if copied.returncode != 0:
             raise OSError(f"The data of {instance.name} cannot be copied: {copied.stderr.strip()[-200:]}")
+        if self._run_as.uid is not None:  # postgres --single needs a user with a name
+            change_owner(draft, 0, self._run_as.uid)
         assert self._binaries is not None  # noqa: S101 - _instance() has checked it  # nosec B101
         statement = f"ALTER ROLE {SUPERUSER} PASSWORD '{_scram_verifier(instance.password)}';\n"
         single = self._run_as.run(
@@ -209,6 +200,7 @@ class PostgresServers:
         )
         if single.returncode != 0 or "ERROR" in single.stderr:
             raise OSError(f"The password of {instance.name} cannot be set: {single.stderr.strip()[-200:]}")
+        instance.tenant.give(draft)
         draft.rename(instance.data)
 
     async def _start(self, instance: _Instance) -> None:
@@ -219,11 +211,12 @@ class PostgresServers:
         (instance.data / "postmaster.pid").unlink(missing_ok=True)
         instance.is_answering = False
         child = self._children.start(
-            [self._binaries.path("postgres"), "-D", str(instance.data), "-p", str(instance.port)],
+            instance.tenant.command(
+                [self._binaries.path("postgres"), "-D", str(instance.data), "-p", str(instance.port)]
+            ),
             env={"PATH": str(self._binaries.folder), "LC_ALL": "C", "TZ": "UTC"},
             cwd=instance.folder,
             log=instance.folder / "postgres.log",
-            run_as=self._run_as,
             stop_signal=signal.SIGINT,
         )
         instance.child = child
@@ -253,7 +246,8 @@ class PostgresServers:
             async with instance.lock:
                 await self._stop(instance, signal.SIGINT)
 
-    async def _stop(self, instance: _Instance, number: int) -> None:
+    async def _stop(self, instance: _Instance, number: int) -> bool:
+        """Stop the server and all that it has started; return whether no process is left."""
         child, instance.child, instance.is_answering = instance.child, None, False
         if child is not None and child.is_running:
             child.send(number)
@@ -261,6 +255,7 @@ class PostgresServers:
                 async with asyncio.timeout(STOP_GRACE_S):
                     await asyncio.shield(child.exited)
             await child.stop(signal.SIGQUIT, grace_s=STOP_GRACE_S)
+        return await self._tenants.end(instance.tenant)
 
     async def remove(self, name: str) -> None:
         """Stop the server and delete its data, if there is any."""
@@ -269,8 +264,11 @@ class PostgresServers:
         instance = self._instances.get(name)
         if instance is not None:
             async with instance.lock:
-                await self._stop(instance, signal.SIGQUIT)
+                has_ended = await self._stop(instance, signal.SIGQUIT)
                 self._instances.pop(name, None)
+                await asyncio.to_thread(shutil.rmtree, instance.folder, ignore_errors=True)
+                if has_ended:
+                    self._tenants.release(instance.tenant)
         await asyncio.to_thread(shutil.rmtree, self._root / name, ignore_errors=True)
 
     async def remove_except(self, names: Collection[str]) -> None:
@@ -280,29 +278,18 @@ class PostgresServers:
         for note in self._root.glob("*/instance.json"):
             if note.parent.name not in names:
                 await self.remove(note.parent.name)
-
-    def discard(self) -> None:
-        """Delete all data. The servers have to be stopped."""
-        if self._root != self._state_dir:
-            shutil.rmtree(self._root, ignore_errors=True)
+        owners = {TENANT_PREFIX + name for name in names}
+        await asyncio.to_thread(self._tenants.retain, TENANT_PREFIX, owners)
 
     async def close(self) -> None:
         """Stop all servers concurrently."""
         await asyncio.gather(*(self.stop(name) for name in list(self._instances)))
 
 
-def _remove_forsaken() -> None:
-    """Remove data in the system's temporary directory whose state directory no longer exists."""
-    for note in Path(tempfile.gettempdir()).glob(f"{TEMPORARY_PREFIX}*/{OWNER_NOTE}"):
-        with contextlib.suppress(OSError):
-            if note.stat().st_uid == os.geteuid() and not Path(note.read_text()).exists():
-                shutil.rmtree(note.parent, ignore_errors=True)
-
-
 def _says_ready(data: Path) -> bool:
     """Return whether the eighth line of the postmaster's lock file is "ready", as pg_ctl does."""
     try:
-        lines = (data / "postmaster.pid").read_text().splitlines()
+        lines = read_regular(data / "postmaster.pid").splitlines()
     except OSError:
         return False
     return len(lines) >= 8 and lines[7].strip() == "ready"

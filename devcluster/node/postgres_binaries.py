@@ -11,11 +11,12 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from devcluster.node.private_files import change_owner
 from devcluster.node.processes import RunAs
 
 SUPERUSER = "postgres"
 # Increase it when the template changes, so that old templates are not used.
-RECIPE = "2"
+RECIPE = "3"
 SETTINGS = """
 listen_addresses = '127.0.0.1'
 unix_socket_directories = ''
@@ -85,7 +86,7 @@ def _copied_to_reach(folder: Path) -> Path:
     cache = (
         Path(tempfile.gettempdir()) / f"controlpanel-pginstall-{hashlib.sha256(str(install).encode()).hexdigest()[:12]}"
     )
-    if cache.is_dir() and cache.stat().st_uid == os.geteuid():
+    if cache.is_dir() and not cache.is_symlink() and cache.stat().st_uid == os.geteuid():
         return cache / install.parent.name / install.name / "bin"
     draft = Path(tempfile.mkdtemp(prefix="controlpanel-pginstall-"))
     draft.chmod(0o755)
@@ -116,12 +117,17 @@ def find_binaries(run_as: RunAs) -> Binaries:
 
 
 def make_template(root: Path, binaries: Binaries, run_as: RunAs) -> Path:
-    """Return the template data directory. Runs initdb the first time, which takes a few seconds. Blocks."""
+    """Return the template data directory, which belongs to this process's user, so that no server can write it.
+
+    Runs initdb as `run_as` the first time, which takes a few seconds. Blocks.
+    """
     template = (
         root / f"template-{binaries.version}-{hashlib.sha256((RECIPE + SETTINGS + HBA).encode()).hexdigest()[:8]}"
     )
     if template.exists():
         return template
+    for older in root.glob("template-*"):
+        shutil.rmtree(older, ignore_errors=True)
     draft = root / "template.draft"
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(mode=0o700)
@@ -141,5 +147,7 @@ def make_template(root: Path, binaries: Binaries, run_as: RunAs) -> Path:
     (draft / "pg_hba.conf").write_text(HBA)
     # A quarter of the data is unused write-ahead log. Copies are faster without it; a failure does no harm.
     run_as.run([binaries.path("pg_resetwal"), "-D", str(draft)])
+    if run_as.uid is not None:
+        change_owner(draft, run_as.uid, os.geteuid())
     draft.rename(template)
     return template

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import aiohttp
 
 from devcluster.client.client import Object
-from devcluster.node.ports import LOOPBACK
+from devcluster.node.ports import join_address
 
 log = logging.getLogger(__name__)
 
@@ -17,12 +17,12 @@ log = logging.getLogger(__name__)
 FIRST_PERIOD_S = 0.25
 
 
-async def probe_once(session: aiohttp.ClientSession, probe: Object, port: int) -> bool:
-    """Return whether the process on `port` passes. Every port of the container maps to it; exec probes always pass."""
+async def probe_once(session: aiohttp.ClientSession, probe: Object, host: str, port: int) -> bool:
+    """Return whether the process passes. Every port of the container maps to `port`; exec probes always pass."""
     timeout_s = float(probe.get("timeoutSeconds") or 1)
     if http := probe.get("httpGet"):
         headers = {header["name"]: header["value"] for header in http.get("httpHeaders") or []}
-        url = f"http://{LOOPBACK}:{port}/{(http.get('path') or '/').lstrip('/')}"
+        url = f"http://{join_address(host, port)}/{(http.get('path') or '/').lstrip('/')}"
         try:
             async with session.get(
                 url, headers=headers, timeout=aiohttp.ClientTimeout(total=timeout_s), allow_redirects=False
@@ -33,7 +33,7 @@ async def probe_once(session: aiohttp.ClientSession, probe: Object, port: int) -
     if "tcpSocket" in probe:
         try:
             async with asyncio.timeout(timeout_s):
-                _, writer = await asyncio.open_connection(LOOPBACK, port)
+                _, writer = await asyncio.open_connection(host, port)
         except (TimeoutError, OSError):
             return False
         writer.close()
@@ -42,7 +42,7 @@ async def probe_once(session: aiohttp.ClientSession, probe: Object, port: int) -
 
 
 async def follow_readiness(
-    session: aiohttp.ClientSession, probe: Object | None, port: int, report: Callable[[bool], None]
+    session: aiohttp.ClientSession, probe: Object | None, host: str, port: int, report: Callable[[bool], None]
 ) -> None:
     """Probe until cancelled and `report` every change. A container without a probe is ready immediately."""
     if not probe:
@@ -55,7 +55,7 @@ async def follow_readiness(
     has_failed = False
     while True:
         try:
-            passed = await probe_once(session, probe, port)
+            passed = await probe_once(session, probe, host, port)
         except Exception:
             passed = False
             if not has_failed:

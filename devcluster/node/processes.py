@@ -11,6 +11,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
+
+from devcluster.node.private_files import open_log
 
 LOG_LIMIT_BYTES = 1_000_000
 NOBODY = 65534
@@ -25,7 +28,11 @@ class RunAs:
 
     @classmethod
     def unprivileged(cls) -> RunAs:
-        """Return the user nobody if this process runs as root, which PostgreSQL refuses; else the current user."""
+        """Return the user nobody if this process runs as root, which PostgreSQL refuses; else the current user.
+
+        It is for programs that work on data before a tenant has it, such as initdb, which needs an entry in
+        /etc/passwd.
+        """
         return cls(NOBODY, NOBODY) if os.geteuid() == 0 else cls()
 
     def run(self, argv: Sequence[str], *, stdin: str = "", timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
@@ -81,9 +88,10 @@ class Children:
         self._reaper: subprocess.Popen[bytes] | None = None
         self._polls: set[asyncio.Task[None]] = set()
 
-    async def open(self) -> None:
+    async def open(self, last_command: Sequence[str] = ()) -> None:
+        """Start the reaper, which runs `last_command` after everything has ended."""
         self._reaper = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(Path(__file__).with_name("reaper.py"))],
+            [sys.executable, "-I", "-S", str(Path(__file__).with_name("reaper.py")), *last_command],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             cwd="/",
@@ -98,26 +106,26 @@ class Children:
         env: Mapping[str, str],
         cwd: Path,
         log: Path,
-        run_as: RunAs | None = None,
+        stdin: IO[bytes] | None = None,
         stop_signal: int = signal.SIGTERM,
     ) -> Child:
-        """Start a child in a new session, with its output appended to `log` (at most 1 MB). OSError if it can't be
-        started."""
-        run_as = run_as or RunAs()
-        too_long = log.exists() and log.stat().st_size > LOG_LIMIT_BYTES
-        with log.open("wb" if too_long else "ab") as output:
+        """Start a child in a new session, with its output appended to `log` (emptied first if it has more than 1 MB).
+
+        OSError if it can't be started.
+        """
+        output = open_log(log, LOG_LIMIT_BYTES)
+        try:
             popen = subprocess.Popen(
                 argv,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL if stdin is None else stdin,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=cwd,
                 env=dict(env),
                 start_new_session=True,
-                user=run_as.uid,
-                group=run_as.gid,
-                extra_groups=None if run_as.uid is None else [],
             )
+        finally:
+            os.close(output)
         self._tell_reaper(f"+{popen.pid} {int(stop_signal)}\n")
         child = Child(popen)
         self._running[popen.pid] = child
@@ -136,6 +144,9 @@ class Children:
         def collect() -> None:
             loop.remove_reader(descriptor)
             os.close(descriptor)
+            # The child leads its process group, whose id can't be given again before wait().
+            with contextlib.suppress(OSError):
+                os.killpg(popen.pid, signal.SIGKILL)
             self._collected(child, popen.wait())
 
         loop.add_reader(descriptor, collect)

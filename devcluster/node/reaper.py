@@ -2,8 +2,9 @@
 
 It is a separate process that uses only the standard library. It reads lines from standard input: `+PID SIGNAL` adds a
 child, `-PID` removes one. At the end of the input, the parent has ended: every child gets its signal, and SIGKILL after
-GRACE_S. Unlike PR_SET_PDEATHSIG, this works on every Unix, needs no code between fork and exec, and does not depend on
-the thread that started the child.
+GRACE_S. Its arguments, if there are any, are a command that it runs last: it ends all that the children have started.
+Unlike PR_SET_PDEATHSIG, this works on every Unix, needs no code between fork and exec, and does not depend on the
+thread that started the child.
 """
 
 from __future__ import annotations
@@ -48,3 +49,5 @@ if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     watch()
+    if command := sys.argv[1:]:
+        os.execv(command[0], command)  # noqa: S606 - from the parent, without a shell  # nosec B606

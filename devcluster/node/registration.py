@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from devcluster.client.client import LEASES, NODES, ConflictError, KubeClient, Object
 from devcluster.client.reflector import PASSING_ERRORS
-from devcluster.node.pod_status import NODE, POD_IP
+from devcluster.node.pod_status import NODE, NODE_IP
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class Node:
             }
             status: Object = {
                 "conditions": [condition],
-                "addresses": [{"type": "InternalIP", "address": POD_IP}, {"type": "Hostname", "address": NODE}],
+                "addresses": [{"type": "InternalIP", "address": NODE_IP}, {"type": "Hostname", "address": NODE}],
                 "capacity": {"cpu": "8", "memory": "32Gi", "pods": "5000"},
                 "allocatable": {"cpu": "8", "memory": "32Gi", "pods": "5000"},
             }

@@ -1,16 +1,15 @@
 """The application in sandboxes of the embedded cluster: a web server that uses its DATABASE_URL.
 
 `/` shows facts about the database, `/healthz` is 200 if `SELECT 1` succeeds and 503 with the reason otherwise, and
-`/env` lists the names of environment variables. No page shows the password. It is started as `python -m
-devcluster.node.sandbox_app --listen HOST:PORT` with the environment of the Pod. The exit code is 2 if DATABASE_URL is
-missing or invalid.
+`/env` lists the names of environment variables. No page shows the password. sandbox_start.py runs it with the
+environment of the Pod.
 """
 
 from __future__ import annotations
 
-import argparse
 import html
 import os
+import socket
 import sys
 import threading
 import time
@@ -136,6 +135,7 @@ class SandboxServer(ThreadingHTTPServer):
     request_queue_size = 64
 
     def __init__(self, address: tuple[str, int], database: Database, project: str) -> None:
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         super().__init__(address, Handler)
         self.database = database
         self.project = project
@@ -194,10 +194,9 @@ class Handler(BaseHTTPRequestHandler):
             sys.stderr.write(f"{self.log_date_time_string()} {format % args}\n")
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description="What a sandbox of the embedded cluster runs.")
-    parser.add_argument("--listen", required=True, metavar="HOST:PORT")
-    host, _, port = parser.parse_args().listen.rpartition(":")
+def main(listen: str) -> int:
+    """Serve on `listen` (HOST:PORT, an IPv6 address in brackets). Return 2 if DATABASE_URL is missing or invalid."""
+    host, _, port = listen.rpartition(":")
     url = os.environ.get("DATABASE_URL", "")
     if not url:
         sys.stderr.write("DATABASE_URL is not set: a sandbox cannot run without its database's address.\n")
@@ -207,12 +206,9 @@ def main() -> int:
     except ValueError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    server = SandboxServer((host, int(port)), database, os.environ.get("PROJECT_NAME") or "this project")
-    sys.stderr.write(f"Listening on {host}:{port}; the database is {database.address}.\n")
+    address = (host.strip("[]"), int(port))
+    server = SandboxServer(address, database, os.environ.get("PROJECT_NAME") or "this project")
+    sys.stderr.write(f"Listening on {listen}; the database is {database.address}.\n")
     sys.stderr.flush()
     server.serve_forever()
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

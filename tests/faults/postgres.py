@@ -16,6 +16,7 @@ from psycopg import sql
 
 from devcluster.node.ports import choose_port
 from devcluster.node.postgres_binaries import SUPERUSER, find_binaries, make_template
+from devcluster.node.private_files import change_owner
 from devcluster.node.processes import RunAs
 
 HOST = "127.0.0.1"
@@ -34,6 +35,8 @@ class Postgres:
         self._folder = Path(tempfile.mkdtemp(prefix="faults-postgres-"))
         self._folder.chmod(0o711)
         self._data = make_template(self._folder, self._binaries, self._run_as)
+        if self._run_as.uid is not None:
+            change_owner(self._data, os.geteuid(), self._run_as.uid)
         self._password = secrets.token_hex(16)
         self.port = choose_port(_PORTS, set())
         command = [self._binaries.path("postgres"), "--single", "-D", str(self._data), "postgres"]

@@ -151,7 +151,7 @@ def staged(seed: int, *, is_on_postgres: bool, planted: str = "") -> Iterator[St
             os.environ.update(
                 STATE_DIR=str(directory / "state"),
                 KUBECONFIG=str(cluster.kubeconfig),
-                ENDPOINT_HOSTS="127.0.0.1",
+                ENDPOINT_HOSTS="127.0.0.1,127.0.0.2",
                 ADMIN_PASSWORD="faults-canary-password",
                 DJANGO_SETTINGS_MODULE="controlpanel.settings",
             )

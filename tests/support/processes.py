@@ -36,7 +36,7 @@ class Panel:
 
     def __init__(self, state_dir: Path, kubeconfig: Path | None = None, **environment: str) -> None:
         self.state_dir = state_dir
-        where = {} if kubeconfig is None else {"KUBECONFIG": str(kubeconfig), "ENDPOINT_HOSTS": "127.0.0.1"}
+        where = {} if kubeconfig is None else {"KUBECONFIG": str(kubeconfig), "ENDPOINT_HOSTS": "127.0.0.1,127.0.0.2"}
         self.environment = hermetic_environment(state_dir, **where, **environment)
         self._children: list[subprocess.Popen[bytes]] = []
         state_dir.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from devcluster.apiserver.auth.identity import Authenticator
 from devcluster.apiserver.auth.rbac import Authorizer
@@ -25,3 +27,5 @@ class Backend:
     authorizer: Authorizer
     faults: Faults
     request_counts: RequestCounts
+    pod_logs: Mapping[str, Path]
+    """The log file of each Pod that has one, by the Pod's uid. No object names a path."""

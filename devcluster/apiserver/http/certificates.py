@@ -63,6 +63,7 @@ class Certificates:
 
         OSError if the directory can't be written."""
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._directory.chmod(0o700)
         authority = self._read("ca")
         if authority is None or not authority.lasts(now, RENEW_AUTHORITY_DAYS):
             authority = _build_authority(now)

@@ -69,6 +69,8 @@ class ApiServer:
         """
         self.faults = Faults()
         self.request_counts = RequestCounts()
+        self.pod_logs: dict[str, Path] = {}
+        """The log file of each Pod that has one, by the Pod's uid. The kubelet fills it."""
         self.registry = Registry()
         self.store = Store(state_dir / "objects.sqlite3")
         self.lifecycle = Lifecycle(self.store, self.registry)
@@ -92,6 +94,7 @@ class ApiServer:
             authorizer=self._authorizer,
             faults=self.faults,
             request_counts=self.request_counts,
+            pod_logs=self.pod_logs,
         )
         self._handlers = Handlers(backend, kubernetes_version)
         self._runner: web.AppRunner | None = None
@@ -100,6 +103,7 @@ class ApiServer:
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> int:
         """Start serving and return the port. OSError if it is in use, sqlite3.Error if the state is damaged."""
         self._state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._state_dir.chmod(0o700)
         self.store.open()
         try:
             bootstrap.install_crds(self.operations, self.registry, self._crd_paths)

@@ -24,8 +24,6 @@ from devcluster.apiserver.storage.records import Record
 from devcluster.apiserver.writes.options import Patch, Target, WriteOptions
 from devcluster.apiserver.writes.patching import json_patch, merge_patch
 
-LOG_ANNOTATION = "devcluster/log-file"
-"""Annotation of Pods by the kubelet stand-in: the path of the log file."""
 LOG_LIMIT = 1024 * 1024
 FOLLOW_EVERY_S = 0.3
 MIN_TOKEN_S, DEFAULT_TOKEN_S, MAX_TOKEN_S = 600, 3600, 2**32
@@ -120,7 +118,7 @@ async def _answer_log(backend: Backend, call: Call, record: Record) -> web.Strea
     the Pod is gone.
     """
     pod = record.parse()
-    path = (pod["metadata"].get("annotations") or {}).get(LOG_ANNOTATION)
+    path = backend.pod_logs.get(record.uid)
     container = call.query.get("container", "")
     names = [one["name"] for one in pod["spec"]["containers"]]
     if container and container not in names:
@@ -130,11 +128,11 @@ async def _answer_log(backend: Backend, call: Call, record: Record) -> web.Strea
             f'container "{container or names[0]}" in pod "{record.name}" is waiting to start: ContainerCreating'
         )
     size, text = await asyncio.to_thread(
-        _read_tail, Path(path), call.query.get("tailLines", ""), call.query.get("limitBytes", "")
+        _read_tail, path, call.query.get("tailLines", ""), call.query.get("limitBytes", "")
     )
     if not is_true(call.query, "follow"):
         return web.Response(body=text, content_type="text/plain")
-    return await _follow_log(backend, call, record, Path(path), size, text)
+    return await _follow_log(backend, call, record, path, size, text)
 
 
 async def _follow_log(

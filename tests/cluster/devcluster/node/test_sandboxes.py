@@ -4,6 +4,7 @@ import base64
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -104,9 +105,19 @@ def fetch(api: Api, name: str, path: str = "/") -> tuple[int, str]:
     return answer.status, answer.text
 
 
+def tenants_root(api: Api) -> Path:
+    """The directory with the tenants' data: the state directory, or another one if they can't enter that."""
+    state_dir = api.cluster.options.state_dir
+    note = state_dir / "postgres-location"
+    return Path(note.read_text().strip()) if note.exists() else state_dir
+
+
+def folder_of(api: Api, name: str) -> Path:
+    return next((tenants_root(api) / "sandboxes").glob(f"default_{name}-0_*"))
+
+
 def process_of(api: Api, name: str) -> int:
-    folder = next((api.cluster.options.state_dir / "sandboxes").glob(f"default_{name}-0_*"))
-    return int((folder / "pid").read_text())
+    return int((folder_of(api, name) / "pid").read_text())
 
 
 def test_sandbox_connects_to_its_database(api, database_url):
@@ -131,12 +142,11 @@ def test_process_has_only_the_environment_of_the_pod(api, database_url):
     ]
     create_sandbox(api, "env", env=variables, envFrom=[{"secretRef": {"name": "env-env"}}])
     wait_ready(api, "env")
-    with open(f"/proc/{process_of(api, 'env')}/environ", "rb") as file:  # noqa: PTH123 - not a file of ours
-        pairs = dict(pair.split("=", 1) for pair in file.read().decode().split("\0") if pair)
-    assert set(pairs) - {"PATH", "HOME", "LANG"} == {"DATABASE_URL", "EXTRA", "HOST_PART", "COMPOSED", "POD"}
-    assert pairs["COMPOSED"] == "https://db.example/$(UNKNOWN)/$(HOST_PART)"
-    assert (pairs["POD"], pairs["EXTRA"]) == ("env-0", "from the secret")
-    assert fetch(api, "env", "/env")[1].split() == sorted(pairs)
+    names = fetch(api, "env", "/env")[1].split()
+    assert set(names) - {"PATH", "HOME", "LANG"} == {"DATABASE_URL", "EXTRA", "HOST_PART", "COMPOSED", "POD"}
+    # The environment with which the interpreter started has nothing of the Pod.
+    started = Path(f"/proc/{process_of(api, 'env')}/environ").read_text().split("\0")
+    assert {pair.partition("=")[0] for pair in started if pair} == {"PATH", "LANG"}
 
 
 def test_missing_secret_is_reported_like_the_kubelet(api, database_url):
@@ -175,8 +185,7 @@ def test_container_that_exits_at_once_backs_off(api):
         lambda seen: seen.get("state", {}).get("waiting", {}).get("reason") == "CrashLoopBackOff",
     )
     assert state["restartCount"] >= 1
-    log = api.cluster.options.state_dir / "sandboxes"
-    assert "DATABASE_URL is not of the form" in next(log.glob("default_loop-0_*/sandbox.log")).read_text()
+    assert "DATABASE_URL is not of the form" in (folder_of(api, "loop") / "sandbox.log").read_text()
     api.delete(APPS, "statefulsets", "loop")
 
 

@@ -1,0 +1,191 @@
+"""Users and directories of tenants: the sandboxes and the PostgreSQL servers of an embedded cluster.
+
+As root, each tenant has its own uid (uids.py), and its directory belongs to that uid. Otherwise all tenants run as the
+user of this process, who can read everything that belongs to the cluster; `shared_reason` then says why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from devcluster.apiserver.http.certificates import write_private
+from devcluster.node.private_files import change_owner, make_private, tighten
+from devcluster.node.processes import RunAs
+from devcluster.node.tenant_process import running_in
+from devcluster.node.uids import NoUidsError, Uids, open_uids
+
+log = logging.getLogger(__name__)
+
+# An interpreter that no variable, directory or package of others has a say in.
+_PYTHON = (sys.executable, "-I", "-S", str(Path(__file__).with_name("tenant_process.py")))
+TEMPORARY_PREFIX = "controlpanel-postgres-"
+OWNER_NOTE = "state-directory"
+
+
+class UnreachableError(Exception):
+    """No directory can be reached by the tenants' users. The message says what to do."""
+
+
+@dataclass(frozen=True)
+class Tenant:
+    """The user of a tenant: a uid of its own, or None for the user of this process."""
+
+    owner: str
+    uid: int | None
+
+    def command(self, program: Sequence[str]) -> list[str]:
+        """Return the command that runs `program` with the rights of the tenant only."""
+        rights = [] if self.uid is None else ["--uid", str(self.uid)]
+        return [*_PYTHON, "exec", *rights, "--", *program]
+
+    def give(self, directory: Path) -> None:
+        """Make the directory and all that its owner has in it the tenant's, closed to other users. Blocks."""
+        directory.chmod(0o700)
+        if self.uid is not None and (old := directory.lstat().st_uid) != self.uid:
+            change_owner(directory, old, self.uid)
+
+
+class Tenants:
+    """The tenants of a state directory."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._state_dir = state_dir
+        self._uids: Uids | None = None
+        self._ending = threading.Lock()
+        self.shared_reason = ""
+        self.problem = ""
+        """Why no directory can be reached by the tenants; "" if one can."""
+        self.databases = state_dir / "postgres"
+        self.sandboxes = state_dir / "sandboxes"
+        self.is_elsewhere = False
+
+    def open(self) -> None:
+        """Choose users and directories, and end processes of a run that was killed. Blocks. OSError if the state
+        directory can't be written."""
+        try:
+            self._uids = open_uids(self._state_dir)
+        except NoUidsError as error:
+            self.shared_reason = str(error)
+        if self._uids is not None:
+            self._end(self._uids.block)
+        has_uids = self._uids is not None
+        make_private(self._state_dir, passable=has_uids)
+        tighten(self._state_dir, passable=has_uids)
+        for directory in (self.databases, self.sandboxes):
+            make_private(directory, passable=has_uids)
+        if self._uids is not None and not self._can_enter(self.databases, self._uids.guard):
+            try:
+                self._move(self._uids)
+            except UnreachableError as error:
+                self.problem = str(error)
+
+    @property
+    def has_uids(self) -> bool:
+        return self._uids is not None
+
+    def of(self, owner: str) -> Tenant:
+        """Return the tenant of an owner, such as "pod/UID". OSError if its uid can't be saved, or none is left."""
+        if self._uids is None:
+            return Tenant(owner, None)
+        return Tenant(owner, self._uids.of(owner))
+
+    # --- directories ---
+
+    @staticmethod
+    def _can_enter(directory: Path, uid: int) -> bool:
+        return RunAs(uid, uid).run(["test", "-x", str(directory)]).returncode == 0
+
+    def _move(self, uids: Uids) -> None:
+        """Use a directory outside the state directory, which is below one that only its owner can enter (/root). Its
+        path is kept in the state directory. Raises UnreachableError."""
+        note = self._state_dir / "postgres-location"
+        elsewhere: Path | None = None
+        with contextlib.suppress(OSError):
+            recorded = Path(note.read_text().strip())
+            holder = (recorded / OWNER_NOTE).read_text()
+            # The state directory may have been renamed, but a copy of it must not share the data.
+            if _is_ours(recorded) and (holder == str(self._state_dir) or not Path(holder).exists()):
+                elsewhere = recorded
+                write_private(elsewhere / OWNER_NOTE, str(self._state_dir).encode())
+        if elsewhere is None:
+            _remove_forsaken()
+            elsewhere = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX))
+            write_private(elsewhere / OWNER_NOTE, str(self._state_dir).encode())
+            write_private(note, f"{elsewhere}\n".encode())
+        make_private(elsewhere, passable=True)
+        if not self._can_enter(elsewhere, uids.guard):
+            raise UnreachableError(
+                f"Databases and sandboxes run as users of their own, who can enter neither {self._state_dir} nor "
+                f"{elsewhere}. Choose a state directory that all users can enter."
+            )
+        tighten(elsewhere, passable=True)
+        self.databases, self.sandboxes, self.is_elsewhere = elsewhere, elsewhere / "sandboxes", True
+        make_private(self.sandboxes, passable=True)
+        make_private(self._state_dir, passable=False)
+
+    def discard(self) -> None:
+        """Delete all databases. The servers have to be stopped."""
+        shutil.rmtree(self.databases, ignore_errors=True)
+
+    # --- processes ---
+
+    async def end(self, tenant: Tenant) -> bool:
+        """Kill every process of a tenant, also those that left its session, and return whether none is left.
+
+        Without uids nothing tells a tenant's processes from others: none is killed, and the answer is True.
+        """
+        if tenant.uid is None or await asyncio.to_thread(self._end, range(tenant.uid, tenant.uid + 1)):
+            return True
+        log.warning("A process of %s (user %d) can't be killed; its user stays reserved.", tenant.owner, tenant.uid)
+        return False
+
+    def release(self, tenant: Tenant) -> None:
+        """Forget a tenant. Its processes must have ended, and its files must be gone."""
+        if self._uids is not None:
+            self._uids.release(tenant.owner)
+
+    def retain(self, prefix: str, owners: Collection[str]) -> None:
+        """Forget the owners with this prefix that are not in `owners`, unless one of their processes lives. Blocks."""
+        if self._uids is not None:
+            alive = set(running_in(self._uids.block).values())
+            for owner, uid in self._uids.owners().items():
+                if owner.startswith(prefix) and owner not in owners and uid not in alive:
+                    self._uids.release(owner)
+
+    def end_command(self) -> list[str]:
+        """Return the command that ends the processes of all tenants; [] without uids."""
+        return self._end_command(self._uids.block) if self._uids else []
+
+    def _end_command(self, uids: range) -> list[str]:
+        guard = str(self._uids.guard if self._uids else 0)
+        return [*_PYTHON, "end", "--uids", f"{uids.start}-{uids.stop - 1}", "--guard", guard]
+
+    def _end(self, uids: range) -> bool:
+        with self._ending:
+            ended = subprocess.run(
+                self._end_command(uids), cwd="/", env={"PATH": os.defpath}, stdin=subprocess.DEVNULL, check=False
+            )
+        return ended.returncode == 0
+
+
+def _is_ours(directory: Path) -> bool:
+    return directory.is_dir() and not directory.is_symlink() and directory.lstat().st_uid == os.geteuid()
+
+
+def _remove_forsaken() -> None:
+    """Remove data in the system's temporary directory whose state directory no longer exists."""
+    for note in Path(tempfile.gettempdir()).glob(f"{TEMPORARY_PREFIX}*/{OWNER_NOTE}"):
+        with contextlib.suppress(OSError):
+            if _is_ours(note.parent) and not Path(note.read_text()).exists():
+                shutil.rmtree(note.parent, ignore_errors=True)
