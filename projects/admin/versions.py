@@ -242,7 +242,7 @@ class VersionedAdmin(_Admin):
         return [VersionedInline(inline, request, row) for inline in self.get_inline_instances(request, row)]
 
     def _offer_to_add(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Answer the form of an object that was deleted meanwhile with the form that adds one, filled in as it was."""
+        """Answer the form of an object that was deleted since then with the form that adds one, with the same input."""
         name = self.opts.verbose_name
         messages.warning(
             request,

@@ -29,7 +29,7 @@ _CLUSTER_FIELDS: Mapping[str, type] = {
     "certificate-authority": str,
     "certificate-authority-data": str,
     "proxy-url": str,
-    "disable-compression": bool,  # answers are asked for uncompressed anyway
+    "disable-compression": bool,  # the panel never requests compressed answers
     "extensions": list,
 }
 _USER_FIELDS: Mapping[str, type] = {

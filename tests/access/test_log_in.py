@@ -104,7 +104,7 @@ def test_forged_header_does_not_evade_the_lock(maria, settings):
         ("203.0.113.7, ", 1, "10.0.0.1"),
     ],
 )
-def test_client_address(forwarded_for, proxies, address):
+def test_address_comes_from_the_outermost_trusted_proxy(forwarded_for, proxies, address):
     assert client_address("10.0.0.1", forwarded_for, proxies) == address
 
 

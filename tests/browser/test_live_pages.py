@@ -98,10 +98,10 @@ def test_settled_page_shows_requests_of_others_and_keeps_input(panel: Page) -> N
     reason = panel.get_by_label("Reason for revealing the password")
     reason.fill("half a rea")
     Project.objects.filter(pk=project.pk).update(
-        phase=Phase.DELETING, desired_state=DesiredState.DELETED, message="Somebody else deletes it."
+        phase=Phase.DELETING, desired_state=DesiredState.DELETED, message="Another user deletes it."
     )
     panel.clock.fast_forward(16_000)
-    expect(panel.locator("#project-status")).to_contain_text("Somebody else deletes it.")
+    expect(panel.locator("#project-status")).to_contain_text("Another user deletes it.")
     expect(reason).to_have_value("half a rea")
     expect(reason).to_be_focused()
 
@@ -115,12 +115,12 @@ def test_hidden_tab_polls_again_when_shown(panel: Page) -> None:
     panel.evaluate(show, True)
     asked: list[str] = []
     panel.on("request", lambda request: asked.append(request.url))
-    Project.objects.filter(pk=project.pk).update(message="Changed meanwhile.")
+    Project.objects.filter(pk=project.pk).update(message="Changed by a pass.")
     panel.clock.fast_forward(60_000)
     panel.wait_for_timeout(500)
     assert asked == []
     panel.evaluate(show, False)
-    expect(panel.locator("#project-status")).to_contain_text("Changed meanwhile.")
+    expect(panel.locator("#project-status")).to_contain_text("Changed by a pass.")
 
 
 def test_refresh_keeps_input_and_focus(panel: Page) -> None:
@@ -129,8 +129,8 @@ def test_refresh_keeps_input_and_focus(panel: Page) -> None:
     open_project(panel, project)
     reason = panel.get_by_label("Reason for revealing the password")
     reason.fill("half a rea")
-    EventFactory.create(project=project, message="Something happened meanwhile.")
-    expect(panel.locator("#events")).to_contain_text("Something happened meanwhile.")
+    EventFactory.create(project=project, message="Another event.")
+    expect(panel.locator("#events")).to_contain_text("Another event.")
     expect(reason).to_have_value("half a rea")
     expect(reason).to_be_focused()
 

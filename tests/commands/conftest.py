@@ -63,12 +63,12 @@ def _listens(port: int) -> bool:
 
 @pytest.fixture
 def program(migrated_state: Path, tmp_path: Path, repository: Path) -> Program:
-    """Run `manage.py …` as a program, on a panel of its own without queue, watcher and cluster."""
+    """Run `manage.py …` as a program, on a separate panel without queue, watcher and cluster."""
     state_dir = tmp_path / "state"
     shutil.copytree(migrated_state, state_dir)
 
     def run_program(*arguments: str, terminal: int | None = None, **environment: str) -> Ran:
-        """`terminal`: file descriptor of what stands in for all three streams; then nothing is captured."""
+        """`terminal`: file descriptor that replaces all three streams; then no output is captured."""
         ended = subprocess.run(
             [sys.executable, str(repository / "manage.py"), *arguments],
             cwd=tmp_path,
@@ -93,7 +93,7 @@ def said() -> list[str]:
 
 @pytest.fixture
 def supervisor(tmp_path: Path, said: list[str]) -> Iterator[Supervisor]:
-    """A supervisor of a directory of its own, whose "part" and "queue" end with the test."""
+    """A supervisor of a separate directory. Its "part" and "queue" end with the test."""
     made = Supervisor(tmp_path / "state", dict(os.environ), tmp_path, said.append)
     made.prepare()
     yield made

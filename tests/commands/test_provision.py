@@ -162,7 +162,7 @@ def test_missing_queue_is_reported(settings: LazySettings, is_embedded: bool, re
 
 
 @contextmanager
-def meanwhile(work: Callable[[], None]) -> Iterator[None]:
+def in_background(work: Callable[[], None]) -> Iterator[None]:
     """Run `work` in another thread, as a queue's worker would; its error fails the test."""
     errors: list[Exception] = []
 
@@ -210,7 +210,7 @@ def test_wait_prints_each_step_once() -> None:
         SandboxFactory(project=project, applied_at=now, ready_at=now)
         carry_out(project, Phase.RUNNING, Reason.READY, "All is up.")
 
-    with meanwhile(bring_up):
+    with in_background(bring_up):
         ran = run("provision", "aaa", "--wait", "--timeout-s", "20")
     assert ran.code == 0
     for step in ("Requested", "Cluster applied", "Database running", "Connection verified", "Sandbox ready"):
@@ -223,7 +223,7 @@ def test_wait_prints_each_step_once() -> None:
     ("reason", "code"), [(Reason.CLUSTER_REJECTED, 1), (Reason.DEADLINE_EXCEEDED, 3)], ids=["failed", "too late"]
 )
 def test_failure_ends_the_wait(reason: Reason, code: int) -> None:
-    with meanwhile(lambda: carry_out(await_project("aaa"), Phase.FAILED, reason, "It did not work.")):
+    with in_background(lambda: carry_out(await_project("aaa"), Phase.FAILED, reason, "It did not work.")):
         ran = run("provision", "aaa", "--wait", "--json", "--timeout-s", "20")
     assert ran.code == code
     assert json.loads(ran.out)["message"] == "It did not work."

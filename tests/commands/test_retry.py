@@ -11,7 +11,7 @@ from django_q.models import OrmQ
 from projects.domain.states import DesiredState, Phase, Reason
 from projects.models import Project
 from provisioning import heartbeats
-from tests.commands.test_provision import carry_out, meanwhile
+from tests.commands.test_provision import carry_out, in_background
 from tests.factories import ProjectFactory
 from tests.support.commands import run
 
@@ -68,7 +68,7 @@ def test_wait_ends_when_all_projects_are_as_requested() -> None:
                 time.sleep(0.02)
             carry_out(Project.objects.get(pk=project.pk), phase, Reason.READY, "Done.")
 
-    with meanwhile(work):
+    with in_background(work):
         ran = run("retry", "up", "down", "--wait", "--timeout-s", "20")
     assert ran.code == 0
     assert {"up: Running. Done.", "down: Deleted. Done."} <= set(ran.lines)

@@ -100,12 +100,12 @@ def upgraded(old_state: Path) -> Path:
     return old_state
 
 
-def test_the_data_holds_a_project_in_every_phase() -> None:
+def test_data_has_a_project_in_every_phase() -> None:
     phases = {project["phase"] for project in EXPECTED["projects"].values()}
     assert phases == {"New", "Waiting", "Creating", "Running", "Failed", "Deleting", "Deleted"}
 
 
-def test_everything_is_read_as_it_was_written(upgraded: Path) -> None:
+def test_upgrade_keeps_every_value(upgraded: Path) -> None:
     assert json.loads(shell(ROOT, upgraded, READ)) == EXPECTED
 
 
@@ -116,7 +116,7 @@ def test_pages_show_it_and_people_log_in(upgraded: Path) -> None:
     assert can_log_in == "True"
 
 
-def test_commands_read_it(upgraded: Path) -> None:
+def test_commands_read_the_upgraded_state(upgraded: Path) -> None:
     done = manage(upgraded, "status", "--json")
     assert done.returncode == 0, done.stderr
     listed = {line["project"]: line["phase"] for line in map(json.loads, done.stdout.splitlines())}
@@ -130,7 +130,7 @@ def test_commands_read_it(upgraded: Path) -> None:
     assert all(json.loads(line)["at"] for line in audit.stdout.splitlines())
 
 
-def test_the_doctor_finds_the_database_and_its_secrets_in_order(upgraded: Path) -> None:
+def test_doctor_accepts_the_upgraded_database(upgraded: Path) -> None:
     lines = map(json.loads, manage(upgraded, "doctor", "--json").stdout.splitlines())
     found = {line["check"]: line for line in lines}
     assert found["database"]["result"] == found["stored secrets"]["result"] == found["encryption"]["result"] == "ok"
@@ -144,7 +144,7 @@ def test_names_of_deleted_projects_stay_taken(upgraded: Path) -> None:
         assert name in done.stderr
 
 
-def test_before_it_is_upgraded_the_doctor_says_so(old_state: Path) -> None:
+def test_doctor_reports_a_database_that_is_not_upgraded(old_state: Path) -> None:
     found = json.loads(manage(old_state, "doctor", "--json").stdout.splitlines()[3])
     assert (found["check"], found["result"]) == ("database", "failed")
     assert "migrations are not applied" in found["message"]
@@ -165,7 +165,7 @@ NEWER = [("projects", "0999_backups"), ("provisioning", "0999_pools"), ("django_
 
 
 @pytest.mark.parametrize(("app", "name"), NEWER)
-def test_a_database_of_a_newer_version_is_a_failure_everywhere(upgraded: Path, app: str, name: str) -> None:
+def test_database_of_a_newer_version_is_refused_everywhere(upgraded: Path, app: str, name: str) -> None:
     mark_applied(upgraded, app, name)
     said = f"The database is newer than this version of the panel: 1 of its migrations are unknown here ({app}.{name})."
     doctor = manage(upgraded, "doctor", "--json")

@@ -43,7 +43,7 @@ def test_verification_is_refused_where_the_panel_does_not_connect(settings):
     assert "VERIFY_CONNECTIONS is false" in ran.err
 
 
-def test_verification_that_nobody_makes_times_out():
+def test_verification_without_a_worker_times_out():
     set_proof()
     ran = run("verify", "shop", "--wait", "--timeout-s", "0.3")
     assert ran.code == 3

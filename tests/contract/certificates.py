@@ -1,4 +1,4 @@
-"""Throw-away certificates and keys for a control plane on loopback."""
+"""Temporary certificates and keys for a control plane on loopback."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Certificates:
 
 
 def write_certificates(directory: Path) -> Certificates:
-    """Make a CA, a server certificate for loopback that it signed, and a key that signs service account tokens."""
+    """Create a CA, a server certificate for loopback that it signs, and a key that signs service account tokens."""
     ca_key, server_key = _new_key(), _new_key()
     ca = _certificate("contract-ca", ca_key, issuer="contract-ca", issuer_key=ca_key, is_ca=True)
     server = _certificate("kube-apiserver", server_key, issuer="contract-ca", issuer_key=ca_key, is_ca=False)

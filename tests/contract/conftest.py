@@ -1,4 +1,4 @@
-"""Fixtures of the contract: one target a run, one namespace a test."""
+"""Fixtures of the contract: one target per run, one namespace per test."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tests.support.rest import Access, Answer, Rest
 T = TypeVar("T")
 
 EFFECT_DEADLINE_S = 120.0
-"""Garbage collection on a real server takes a second or two, and far longer behind a few hundred namespaces."""
+"""Garbage collection on a real server takes 1–2 s, and much longer while hundreds of namespaces are deleted."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """A namespace of the test's own, and the paths in it."""
+    """The namespace of one test, and the paths in it."""
 
     name: str
 
@@ -38,7 +38,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Account:
-    """A ServiceAccount that may do nothing yet, and its requests."""
+    """A ServiceAccount without permissions, and a client that uses it."""
 
     name: str
     user: str
@@ -53,7 +53,7 @@ def target() -> Iterator[Target]:
 
 @pytest.fixture(scope="session")
 def api(target: Target) -> Iterator[Rest]:
-    """Requests of the administrator."""
+    """A client with the permissions of an administrator."""
     rest = Rest(target.access)
     yield rest
     rest.close()
@@ -61,7 +61,7 @@ def api(target: Target) -> Iterator[Rest]:
 
 @pytest.fixture
 def anonymous(target: Target) -> Iterator[Rest]:
-    """Requests that carry no identity."""
+    """A client without credentials."""
     rest = Rest(Access(target.access.url, ca_file=target.access.ca_file, verify=target.access.verify))
     yield rest
     rest.close()
@@ -69,7 +69,7 @@ def anonymous(target: Target) -> Iterator[Rest]:
 
 @pytest.fixture
 def place(api: Rest) -> Iterator[Place]:
-    """A fresh namespace; its deletion is asked for, not waited for."""
+    """A new namespace. Its deletion is requested after the test, without waiting for it."""
     namespace = api.create("/api/v1/namespaces", {"metadata": {"generateName": "contract-"}})
     name = namespace["metadata"]["name"]
     yield Place(name)
@@ -78,7 +78,7 @@ def place(api: Rest) -> Iterator[Place]:
 
 @pytest.fixture
 def account(target: Target, api: Rest, place: Place) -> Iterator[Account]:
-    """A ServiceAccount of the test's namespace, without any right."""
+    """A ServiceAccount in the test's namespace, without permissions."""
     api.create(place.core("serviceaccounts"), {"metadata": {"name": "robot"}})
     request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}
     token = api.create(place.core("serviceaccounts", "robot", "token"), request)["status"]["token"]
@@ -90,13 +90,13 @@ def account(target: Target, api: Rest, place: Place) -> Iterator[Account]:
 
 @pytest.fixture
 def needs_controllers(target: Target) -> None:
-    """Skip where nothing collects garbage: a control plane without kube-controller-manager."""
+    """Skip the test on a control plane without kube-controller-manager, which has no garbage collection."""
     if not target.has_controllers:
         pytest.skip(f"{target.name} has no controller manager")
 
 
 def eventually(observe: Callable[[], T], accept: Callable[[T], bool], *, timeout_s: float = EFFECT_DEADLINE_S) -> T:
-    """Look until `accept` likes what `observe` returns, and return it; fail with the last sight after the deadline."""
+    """Call `observe` until `accept` is true for its result; return it. Fail with the last result after the deadline."""
     deadline = time.monotonic() + timeout_s
     while True:
         seen = observe()

@@ -1,7 +1,7 @@
-"""A real Kubernetes control plane on loopback: etcd, kube-apiserver and, where it is there, kube-controller-manager.
+"""A real Kubernetes control plane on loopback: etcd, kube-apiserver and, if available, kube-controller-manager.
 
-`ControlPlane` starts them from a directory of binaries (what envtest calls KUBEBUILDER_ASSETS) with certificates,
-tokens and service account keys of its own, in a temporary directory that goes away with it. There are no nodes: Pods
+`ControlPlane` starts them from a directory of binaries (KUBEBUILDER_ASSETS of envtest) with new certificates,
+tokens and service account keys in a temporary directory, which `stop()` removes. There are no nodes: Pods
 stay Pending unless a stand-in for the kubelet runs.
 """
 
@@ -30,7 +30,7 @@ PR_SET_PDEATHSIG = 1
 
 
 class ControlPlaneError(Exception):
-    """The control plane did not start; the text is for people and names the log to read."""
+    """The control plane did not start. The message names the log to read."""
 
 
 class ControlPlane:
@@ -72,7 +72,7 @@ class ControlPlane:
         return self.directory / "kubeconfig"
 
     def start(self) -> None:
-        """Start everything and return when /readyz says ok. Raises ControlPlaneError; nothing is left running then."""
+        """Start all processes and wait until /readyz answers ok. Raises ControlPlaneError, and stops them first."""
         for binary in ("etcd", "kube-apiserver"):
             if not _is_executable(self.assets / binary):
                 raise ControlPlaneError(
@@ -169,7 +169,7 @@ class ControlPlane:
                 )
 
     def _last_words(self) -> str:
-        """The last error line of each log: the directory is gone when people read the message."""
+        """Return the last error line of each log. The directory is removed before anyone reads the message."""
         words = []
         for log in sorted(self.directory.glob("*.log")):
             lines = log.read_text(errors="replace").strip().splitlines()
@@ -233,7 +233,7 @@ def _controllers_arguments(
 
 
 def _free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago, all held at once so that they differ."""
+    """Return different ports that are free now."""
     holders = [socket.socket() for _ in range(count)]
     try:
         for holder in holders:
@@ -249,7 +249,7 @@ def _is_executable(path: Path) -> bool:
 
 
 def _death_signal_setter() -> Callable[[], None] | None:
-    """On Linux, make a child die with us even when we are killed; elsewhere `stop()` has to do."""
+    """On Linux, end the child when this process is killed. Elsewhere, only `stop()` ends it."""
     try:
         prctl = ctypes.CDLL(None).prctl
     except (AttributeError, OSError):

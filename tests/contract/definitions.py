@@ -1,4 +1,4 @@
-"""CustomResourceDefinitions for tests: installed under a group of their own, so that no cluster's own are touched."""
+"""CustomResourceDefinitions for tests, in groups that no other definition of the cluster uses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 @dataclass(frozen=True)
 class Resource:
-    """A custom resource as it was installed."""
+    """An installed custom resource."""
 
     group: str
     versions: tuple[str, ...]
@@ -37,7 +37,7 @@ class Resource:
 
 @contextmanager
 def installed(api: Rest, definition: Object) -> Iterator[Resource]:
-    """Install a definition, wait until every version is served and listed, and remove it (and its objects) in the end.
+    """Install a definition, wait until every version is served and listed, and remove it with its objects at the end.
 
     A real API server serves a resource some time before its discovery documents have it: two controllers.
     """
@@ -65,7 +65,7 @@ def _is_served(api: Rest, resource: Resource, version: str) -> bool:
 
 
 def regrouped(definition: Object, group: str) -> Object:
-    """The same definition under another group: schema and names as they are, no webhook, nothing of a status."""
+    """Return the definition for another group, without its webhook and its status."""
     copied = copy.deepcopy(definition)
     copied["spec"]["group"] = group
     copied["metadata"] = {"name": f"{copied['spec']['names']['plural']}.{group}"}

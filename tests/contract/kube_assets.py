@@ -1,9 +1,9 @@
 """Builds a real Kubernetes control plane for developers: etcd, kube-apiserver and kube-controller-manager.
 
 Everything comes from Go modules (`k8s.io/kubernetes` and `go.etcd.io/etcd/server/v3`), verified by Go's checksum
-database, into `${XDG_CACHE_HOME:-~/.cache}/controlpanel/kube-assets/VERSION`. A finished directory is left alone, so
-the command may run any number of times. Run it as `python -m tests.contract.kube_assets`; `--print-directory` only
-tells where the binaries are (exit code 1 where they are not all there).
+database, into `${XDG_CACHE_HOME:-~/.cache}/controlpanel/kube-assets/VERSION`. A complete directory is not built
+again. Run it as `python -m tests.contract.kube_assets`. `--print-directory` only prints the directory of the binaries
+(exit code 1 if one is missing).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ KUBERNETES_VERSION = "v1.36.3"
 STAGING_VERSION = KUBERNETES_VERSION.replace("v1.", "v0.", 1)
 REQUIRED_GO = (1, 26)
 REQUIRED_DISK_BYTES = 7 * 1024**3
-"""Module cache, build cache and the binaries of one build took 3.9 GiB; the rest is air."""
+"""Module cache, build cache and the binaries of one build took 3.9 GiB; the rest is a reserve."""
 
 BINARIES = ("etcd", "kube-apiserver", "kube-controller-manager")
 PACKAGES = {
@@ -51,11 +51,11 @@ NETWORK_SIGNS = ("dial tcp", "no such host", "i/o timeout", "TLS handshake", "co
 
 
 class AssetsUnavailableError(Exception):
-    """The control plane can't be built here; the text is one sentence for people."""
+    """The control plane can't be built on this machine. The message says why in one sentence."""
 
 
 def assets_directory() -> Path:
-    """Where the binaries of the pinned version belong, whether they are there or not."""
+    """Return the directory of the binaries of the pinned version. It may not exist yet."""
     cache_home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(cache_home) / "controlpanel" / "kube-assets" / KUBERNETES_VERSION
 
@@ -65,7 +65,7 @@ def is_complete(directory: Path) -> bool:
 
 
 def build_assets(directory: Path) -> None:
-    """Fill `directory` with the three binaries; a binary that is there already is not built again.
+    """Fill `directory` with the three binaries; an existing binary is not built again.
 
     Raises AssetsUnavailableError where Go, the network or disk space is missing. Another build of the same directory
     that runs at the same time is waited for.
@@ -146,7 +146,7 @@ def _build_binary(go: str, workshop: Path, name: str) -> None:
 
 
 def _linker_flags() -> str:
-    """Stamp the version that /version tells, as the release build does; strip symbols, which halves the binaries."""
+    """Set the version that /version reports, as the release build does; strip symbols, which halves the binaries."""
     _, minor, _ = KUBERNETES_VERSION.split(".")
     stamps = {
         "gitVersion": KUBERNETES_VERSION,

@@ -1,4 +1,4 @@
-"""KubeBlocks bodies that a panel writes, per release, and ways to get them wrong."""
+"""KubeBlocks objects that the panel writes, for each release, and invalid variants of them."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _operations(release: Release) -> dict[str, Object]:
 
 
 def samples() -> list[Sample]:
-    """One of each body for each release."""
+    """Return each object for each release."""
     found: list[Sample] = []
     for release in RELEASES:
         if release in LEGACY:
@@ -100,7 +100,7 @@ def samples() -> list[Sample]:
 
 
 ANY: list[object] = ["", "x", "Upper_", "x" * 100, "-", 0, -1, 1.5, True, None, [], {}, ["x"], {"x": "y"}, GONE]
-"""Put in the place of each field, one at a time. Whether that is right or wrong is for the schemas to say."""
+"""Values that replace each field, one at a time. Some are valid for some fields."""
 
 TELLING: dict[str, list[object]] = {
     "terminationPolicy": ["DoNotTerminate", "Halt", "Delete", "WipeOut", "Sometimes"],
@@ -118,11 +118,11 @@ TELLING: dict[str, list[object]] = {
     "accessModes": [["ReadWriteOnce"], ["ReadOnlyMany", "ReadWriteOnce"]],
     "componentName": ["postgresql", "a.b", "a" * 64],
 }
-"""Further values for fields of these names: the ones around the limits."""
+"""More values for fields of these names: those near the limits."""
 
 
 def mutations(spec: object, path: str = "") -> list[tuple[str, object]]:
-    """Every field of `spec`, each with every value to try in its place, as (dotted path, value)."""
+    """Yield each field of `spec` with each value to try in its place, as (dotted path, value)."""
     found: list[tuple[str, object]] = []
     children = spec.items() if isinstance(spec, dict) else enumerate(spec) if isinstance(spec, list) else ()
     for key, child in children:

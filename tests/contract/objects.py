@@ -1,4 +1,4 @@
-"""Bodies that the contract sends: small, valid, and varied by `changed`."""
+"""Small valid objects that the contract sends. `changed` returns variants of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def labeled(name: str, **labels: str) -> Object:
 
 
 def statefulset(name: str) -> Object:
-    """No replicas, so that no controller writes to it after it has seen it once."""
+    """Return a StatefulSet without replicas, which controllers update only once."""
     return {
         "apiVersion": "apps/v1",
         "kind": "StatefulSet",
@@ -102,11 +102,11 @@ def role_binding(name: str, namespace: str, account: str) -> Object:
 
 
 GONE: Any = object()
-"""Given to `changed` as a value: remove the field."""
+"""A value for `changed` that removes the field."""
 
 
 def changed(body: Object, path: str, value: object) -> Object:
-    """A copy of `body` with the field at a dotted path set, or removed for GONE; numbers index lists."""
+    """Return a copy of `body` with the field at a dotted path set, or removed for GONE. Numbers index lists."""
     copied = copy.deepcopy(body)
     *parents, last = [int(part) if part.isdigit() else part for part in path.split(".")]
     holder: Any = copied

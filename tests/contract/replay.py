@@ -1,6 +1,6 @@
 """Sends the same spoiled requests to the embedded cluster and to a real API server, and prints where they differ.
 
-The suite holds what is known; this finds what is not. Every field of a valid object of each built-in kind that matters
+It finds differences that the suite does not cover yet. Every field of a valid object of each built-in kind that matters
 is replaced, one at a time, by the values of `kubeblocks.mutations`, as a dry run. Run it as `make replay-contract`, or
 for some kinds only as `make replay-contract ARGS='services ingresses'`.
 """
@@ -78,7 +78,7 @@ def _difference(ours: Answer, theirs: Answer) -> str | None:
 
 
 def _comparable(answer: Answer) -> str:
-    """An object without what each server makes up by itself."""
+    """Return an object without the values that each server generates."""
 
     def stripped(value: object) -> object:
         if isinstance(value, dict):

@@ -1,6 +1,6 @@
-"""What the contract runs on: the embedded cluster, any cluster with a kubeconfig, or a control plane from binaries.
+"""API servers for the contract: the embedded cluster, a cluster with a kubeconfig, or a control plane from binaries.
 
-The suite sees only `Target`. Which one it gets is decided by the environment, in `open_target`.
+The suite uses only `Target`. `open_target` chooses one by the environment.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.support.rest import Access
 
 @dataclass(frozen=True)
 class Target:
-    """One API server, as its administrator (group system:masters) reaches it."""
+    """One API server, with the access of an administrator (group system:masters)."""
 
     name: str
     access: Access
@@ -32,7 +32,7 @@ class Target:
 
 @contextmanager
 def open_target() -> Iterator[Target]:
-    """Start or reach what CONTRACT_KUBECONFIG, else KUBEBUILDER_ASSETS name; by default the embedded cluster."""
+    """Start or connect to the server of CONTRACT_KUBECONFIG or KUBEBUILDER_ASSETS; by default, the embedded cluster."""
     kubeconfig = os.environ.get("CONTRACT_KUBECONFIG")
     assets = os.environ.get("KUBEBUILDER_ASSETS")
     if kubeconfig:

@@ -1,4 +1,4 @@
-"""Corners that a replay of several thousand spoiled requests on both servers turned up."""
+"""Unusual requests in which the servers once differed, found by `make replay-contract`."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ class TestValues:
         assert [cause.field for cause in answer.causes] == [field]
 
     def test_claim_templates_come_before_volumes(self, api: Rest, place: Place) -> None:
-        """They are volumes of the Pods, and so an index in an error counts them."""
+        """They are volumes of the Pods, so the index in an error includes them."""
         body = changed(statefulset("x"), "spec.volumeClaimTemplates", [claim("data")])
         body["spec"]["template"]["spec"]["volumes"] = [{"name": "Upper_", "emptyDir": {}}]
         answer = api.post(place.apps("statefulsets"), body)

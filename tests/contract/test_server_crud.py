@@ -1,4 +1,4 @@
-"""Create, read, replace and delete, and what the server itself writes into an object."""
+"""Create, read, replace and delete, and the fields that the server fills in."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.rest import Object, Rest, refusal
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 SECOND = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
-CHANGED_MEANWHILE = "the object has been modified; please apply your changes to the latest version and try again"
+OUTDATED = "the object has been modified; please apply your changes to the latest version and try again"
 
 
 class TestCreate:
@@ -116,7 +116,7 @@ class TestReplace:
         api.merge(place.core("configmaps", "a"), {"data": {"k": "2"}})
         old["data"] = {"k": "3"}
         answer = api.put(place.core("configmaps", "a"), old)
-        expected = f'Operation cannot be fulfilled on configmaps "a": {CHANGED_MEANWHILE}'
+        expected = f'Operation cannot be fulfilled on configmaps "a": {OUTDATED}'
         assert refusal(answer) == (409, "Conflict", expected)
         assert answer.details == {"name": "a", "kind": "configmaps"}
         assert api.read(place.core("configmaps", "a"))["data"] == {"k": "2"}
@@ -126,7 +126,7 @@ class TestReplace:
         body = statefulset("a")
         body["metadata"]["resourceVersion"] = "1"
         answer = api.put(place.apps("statefulsets", "a"), body)
-        expected = f'Operation cannot be fulfilled on statefulsets.apps "a": {CHANGED_MEANWHILE}'
+        expected = f'Operation cannot be fulfilled on statefulsets.apps "a": {OUTDATED}'
         assert refusal(answer) == (409, "Conflict", expected)
         assert answer.details == {"name": "a", "group": "apps", "kind": "statefulsets"}
 

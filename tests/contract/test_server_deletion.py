@@ -1,4 +1,4 @@
-"""Deletion: finalizers, owners, propagation, collections, and namespaces on their way out."""
+"""Deletion: finalizers, owners, propagation, collections and namespaces."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a client learns about the server before it asks for objects."""
+"""Discovery: version, health, groups, resources and OpenAPI documents."""
 
 from __future__ import annotations
 

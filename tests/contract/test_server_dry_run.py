@@ -1,4 +1,4 @@
-"""Dry runs, and how strictly unknown and repeated fields are taken."""
+"""Dry runs, and the validation of unknown and repeated fields."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the server refuses: status, reason, message and details of what a client has to tell apart."""
+"""Refusals: the status, reason, message and details that clients distinguish."""
 
 from __future__ import annotations
 

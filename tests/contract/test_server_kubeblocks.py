@@ -1,6 +1,6 @@
-"""What a server makes of KubeBlocks objects: by the reduced schemas, and by the full ones that KUBEBLOCKS_CRDS names.
+"""KubeBlocks objects on a server, with the reduced schemas and with the full ones of KUBEBLOCKS_CRDS.
 
-Each definition is installed under a group of its own, so that every release can be looked at on one server.
+Each definition is installed in a separate group, so that one server can have all releases.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ RUNNING = {
 
 @pytest.fixture(scope="session")
 def definitions(api: Rest) -> Iterator[Definitions]:
-    """Gives a KubeBlocks resource by source, release and plural, installed at its first use."""
+    """Return a KubeBlocks resource by source, release and plural. It is installed at its first use."""
     known: dict[tuple[str, str, str], Resource] = {}
 
     with ExitStack() as stack:
@@ -69,13 +69,13 @@ def clusters(source: Source, definitions: Definitions) -> Resource:
 
 @pytest.fixture
 def pg1(api: Rest, clusters: Resource, place: Place) -> str:
-    """The path of a v1 Cluster."""
+    """Create a v1 Cluster; return its path."""
     api.create(clusters.path(place), clusters.body("pg1", CLUSTER_V1), fieldValidation="Strict")
     return clusters.path(place, "pg1")
 
 
 def _dry_run(api: Rest, place: Place, resource: Resource, sample: Sample, spec: Object) -> Answer:
-    """A strict create that is not carried out."""
+    """Send a dry run of a create with strict validation."""
     path = resource.path(place, version=sample.version)
     body = resource.body("pg1", spec, version=sample.version)
     return api.post(path, body, dryRun="All", fieldValidation="Strict")
@@ -97,7 +97,7 @@ def test_objects_of_the_panel_are_accepted(
 def test_reduced_schemas_accept_nothing_that_full_ones_refuse(
     api: Rest, place: Place, definitions: Definitions, sample: Sample
 ) -> None:
-    """Every field of every body, spoiled in every way: what the reduced schema lets through, the full one does too."""
+    """For each field of each object and each value: what the reduced schema accepts, the full one accepts too."""
     reduced = definitions("reduced", sample.release, sample.plural)
     full = definitions("full", sample.release, sample.plural)
     verdicts: Counter[bool] = Counter()
@@ -229,14 +229,14 @@ class TestClusters:
         assert answer.body["spec"]["componentSpecs"][0]["serviceVersion"] == "16.4.0"
 
     def test_merge_patch_replaces_the_list_of_components(self, api: Rest, pg1: str) -> None:
-        """Why a panel must not change a running cluster this way."""
+        """The panel must not change a running Cluster this way."""
         answer = api.merge(pg1, {"spec": {"componentSpecs": [{"name": "postgresql", "replicas": 2}]}})
         assert answer.status == 200
         assert "serviceVersion" not in answer.body["spec"]["componentSpecs"][0]
         assert "volumeClaimTemplates" not in answer.body["spec"]["componentSpecs"][0]
 
     def test_list_of_components_has_one_owner(self, api: Rest, clusters: Resource, place: Place) -> None:
-        """They are an atomic list: an apply of theirs replaces what an operator wrote back, by conflict or by force."""
+        """The list is atomic: to apply it again conflicts with what the operator wrote, or replaces that by force."""
         path = clusters.path(place, "pg1")
         assert api.apply(path, clusters.body("pg1", CLUSTER_V1), fieldManager="panel").status == 201
         operation = {"op": "add", "path": "/spec/componentSpecs/0/componentDef", "value": "postgresql-16-1.0.2"}

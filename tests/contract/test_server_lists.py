@@ -9,12 +9,12 @@ from tests.contract.objects import configmap, labeled, pod
 from tests.support.rest import Rest, refusal
 
 SCOPED = "contract"
-"""Every object of a list test carries this label: other writers (kube-root-ca.crt) stay out of the way."""
+"""Every object of a list test has this label, which excludes others such as kube-root-ca.crt."""
 
 
 @pytest.fixture
 def five(api: Rest, place: Place) -> str:
-    """c0 to c4, with labels n and parity; returns their collection's path."""
+    """Create c0 to c4, with labels n and parity; return the path of their collection."""
     path = place.core("secrets")
     for number in range(5):
         body = labeled(f"c{number}", n=str(number), parity="odd" if number % 2 else "even", **{SCOPED: "yes"})

@@ -1,4 +1,4 @@
-"""The patch types: JSON patch, merge patch and strategic merge patch (server-side apply has a file of its own)."""
+"""The patch types: JSON, merge and strategic merge (test_server_apply.py covers server-side apply)."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from tests.contract.objects import configmap, pod, service, statefulset
 from tests.support.rest import JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, Answer, Object, Rest, refusal
 
 IN_ERROR = "the server rejected our request due to an error in our request"
-CHANGED_MEANWHILE = "the object has been modified; please apply your changes to the latest version and try again"
+OUTDATED = "the object has been modified; please apply your changes to the latest version and try again"
 
 
 @pytest.fixture
 def path(api: Rest, place: Place) -> str:
-    """The path of a ConfigMap `a` with data k and l."""
+    """Create the ConfigMap `a` with data k and l; return its path."""
     api.create(place.core("configmaps"), configmap("a", data={"k": "1", "l": "2"}))
     return place.core("configmaps", "a")
 
 
 @pytest.fixture
 def web(api: Rest, place: Place) -> str:
-    """The path of a StatefulSet `web` without replicas."""
+    """Create the StatefulSet `web` without replicas; return its path."""
     api.create(place.apps("statefulsets"), statefulset("web"))
     return place.apps("statefulsets", "web")
 
@@ -125,7 +125,7 @@ class TestMergePatch:
 
     def test_patch_of_an_old_version_is_a_conflict(self, api: Rest, path: str) -> None:
         answer = api.merge(path, {"metadata": {"resourceVersion": "1"}, "data": {"k": "9"}})
-        expected = f'Operation cannot be fulfilled on configmaps "a": {CHANGED_MEANWHILE}'
+        expected = f'Operation cannot be fulfilled on configmaps "a": {OUTDATED}'
         assert refusal(answer) == (409, "Conflict", expected)
         assert answer.details == {"name": "a", "kind": "configmaps"}
 
@@ -153,7 +153,7 @@ class TestMergePatch:
         assert "field is immutable" in answer.message
 
     def test_wrong_json_type_is_422(self, api: Rest, path: str) -> None:
-        """Unlike in a POST: there it is 400."""
+        """In a POST, it is 400."""
         answer = api.merge(path, {"data": {"k": 1}})
         assert (answer.status, answer.reason) == (422, "Invalid")
         assert [(cause.reason, cause.field) for cause in answer.causes] == [("FieldValueInvalid", "patch")]

@@ -12,7 +12,7 @@ Message = list[tuple[int, "int | str | bytes | Message"]]
 
 
 def encode(message: Message) -> bytes:
-    """Field numbers with numbers, texts, bytes or messages, in the protobuf wire format."""
+    """Encode fields (number, value) in the protobuf wire format."""
     return b"".join(_field(number, value) for number, value in message)
 
 
@@ -36,7 +36,7 @@ def envelope(api_version: str, kind: str, message: Message) -> bytes:
 
 
 def metadata(name: str, **labels: str) -> Message:
-    """ObjectMeta, with the empty fields that Go's encoder writes."""
+    """Return an ObjectMeta with the empty fields that Go's encoder writes."""
     empty: Message = [(2, ""), (3, ""), (4, ""), (5, ""), (6, ""), (7, 0), (8, b"")]
     pairs: Message = [(11, [(1, key), (2, value)]) for key, value in labels.items()]
     return [(1, name), *empty, *pairs]

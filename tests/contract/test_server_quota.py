@@ -86,7 +86,7 @@ class TestCounts:
         path = place.core("resourcequotas", "q")
 
         def limit_again() -> Object | None:
-            """A quota from before its resource was discovered is counted minutes later: replace it."""
+            """A quota that is older than the discovery of its resource is counted minutes later, so create it again."""
             api.delete(path)
             api.post(place.core("resourcequotas"), {"metadata": {"name": "q"}, "spec": {"hard": {name: "1"}}})
             time.sleep(1)
@@ -111,7 +111,7 @@ class TestCounts:
     def test_refusal_names_the_generated_prefix(self, api: Rest, place: Place) -> None:
         limit(api, place, {"secrets": "0"})
         body = {**secret(""), "metadata": {"generateName": "s-"}}
-        # A real server may know of the quota a moment later than its status says.
+        # A real server may enforce the quota a moment after its status says so.
         answer = eventually(lambda: api.post(place.core("secrets"), body), lambda seen: seen.status == 403)
         assert answer.body["message"].startswith('secrets "s-')
 

@@ -1,4 +1,4 @@
-"""Who may do what: refusals, reviews, tokens, and Roles that take effect."""
+"""Authorization: refusals, reviews, tokens, impersonation and Roles."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RBAC = "rbac.authorization.k8s.io/v1"
 
 
 def _grant(api: Rest, place: Place, account: Account, *rules: Object) -> None:
-    """Give `account` exactly `rules` in its namespace, and wait until the server goes by them."""
+    """Give `account` exactly `rules` in its namespace, and wait until they take effect."""
     api.create(place.path(RBAC, "roles"), role("granted", *rules))
     api.create(place.path(RBAC, "rolebindings"), role_binding("granted", place.name, account.name))
     wanted = {"namespace": place.name, "verb": rules[0]["verbs"][0], "resource": rules[0]["resources"][0]}
@@ -160,7 +160,7 @@ class TestGrants:
         eventually(lambda: account.rest.get(place.core("configmaps")), lambda answer: answer.status == 403)
 
     def test_cluster_role_can_be_granted_in_one_namespace(self, api: Rest, place: Place, account: Account) -> None:
-        """The ClusterRole `view` is there from the start on any cluster."""
+        """Every cluster has the ClusterRole `view`."""
         name = f"contract-{place.name}"
         rule = {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list"]}
         api.create(f"/apis/{RBAC}/clusterroles", {"metadata": {"name": name}, "rules": [rule]})

@@ -1,4 +1,4 @@
-"""The status and scale subresources, and which writes count as a new generation."""
+"""The status and scale subresources, and which writes increment the generation."""
 
 from __future__ import annotations
 

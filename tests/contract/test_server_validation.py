@@ -1,4 +1,4 @@
-"""What the server refuses in built-in objects: every cause, in the server's order, from tables read off a real one."""
+"""Validation of built-in objects: all causes in order, compared with tables recorded from a real server."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Expected = list[tuple[str, str, str]]
 
 
 def _cases(part: str) -> list[Any]:
-    """Table name and case, for each case of `part` (refused or accepted) in the tables."""
+    """Return table name and case for each case of `part` (refused or accepted) in the tables."""
     found = []
     for name in TABLES:
         table = yaml.safe_load((Path(__file__).parent / "refusals" / f"{name}.yaml").read_text())

@@ -1,4 +1,4 @@
-"""Watches: what they replay, what they tell, how they end, and when they are Gone."""
+"""Watches: replay, events, bookmarks, selectors and ends."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ class TestBookmarks:
         assert "sendInitialEvents" in {cause.field for cause in answer.causes}
 
     def test_bookmark_arrives_before_the_end(self, api: Rest, path: str) -> None:
-        """A server sends one about a second before its timeout, so that the next watch starts from there."""
+        """A server sends one about a second before its timeout, from which the next watch continues."""
         with api.watch(path, timeout_s=4, resourceVersion=_version(api, path), allowWatchBookmarks="true") as events:
             kinds = {event["type"] for event in events}
         assert kinds == {"BOOKMARK"}

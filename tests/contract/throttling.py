@@ -1,4 +1,4 @@
-"""Makes an API server answer one user with 429: by priority and fairness where it is real, else by a fault."""
+"""Makes an API server answer one user with 429: a real one by priority and fairness, the embedded one by a fault."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ RBAC = "/apis/rbac.authorization.k8s.io/v1"
 
 class Throttle(Protocol):
     def __call__(self, user: str) -> AbstractContextManager[None]:
-        """While the context is open, requests of `user` are answered with 429, sooner or later after its start."""
+        """Within the context, requests of `user` are answered with 429, soon after its start."""
 
 
 def fault_throttle(access: Access) -> Throttle:
-    """For the embedded server, which answers 429 by a fault rule."""
+    """Throttle the embedded server with a fault rule."""
 
     @contextmanager
     def throttle(user: str) -> Iterator[None]:
@@ -37,7 +37,7 @@ def fault_throttle(access: Access) -> Throttle:
 
 
 def flow_schema_throttle(access: Access) -> Throttle:
-    """For a real server: a priority level without seats for `user` and for an occupant, who keeps it busy.
+    """Throttle a real server: `user` shares a priority level without seats with an occupant, who keeps it busy.
 
     A level always lets one request through when none is running, however few seats it has, so there has to be one:
     a list at a resource version of the future, which the server holds for three seconds.
@@ -81,7 +81,7 @@ def _occupy(access: Access, over: threading.Event) -> None:
 
 
 def _objects(user: str) -> list[tuple[str, Object]]:
-    """What throttles `user`, as (collection, body) in order of creation."""
+    """Return the objects that throttle `user`, as (collection, body), in order of creation."""
     limit = {
         "nominalConcurrencyShares": 0,
         "lendablePercent": 0,

@@ -55,8 +55,8 @@ def _run_processes(runs: int, seed: int, report: Path, only: str = "") -> tuple[
     except ValueError:
         return [], 0, [*sentences, told, f"The runs with real processes ended with code {ended.returncode}."]
     if summary["hung"]:
-        _say(f"A hanging queue was mended within {summary['slowest_mend_s']} s.")
-    _say(f"Strikes by the step that a project was at: {json.dumps(summary['struck'])}")
+        _say(f"A hanging queue was restarted within {summary['slowest_mend_s']} s.")
+    _say(f"Faults by the step of the project: {json.dumps(summary['struck'])}")
     return summary["kinds"], summary["runs"], sentences
 
 

@@ -278,7 +278,7 @@ BUGS = (
     ),
     Bug(
         "a new password is reverted without the lease",
-        "lease lost while a new password is proved in vain",
+        "lease lost during a failed proof of a new password",
         (
             Edit(
                 rotate_password._set_password,

@@ -47,7 +47,7 @@ def check_settled(evidence: Evidence) -> list[str]:
     ]
 
 
-# --- objects, read for themselves: the panel's own judgment is what is being checked --------------------------------
+# --- objects, read independently of the panel, whose judgment is checked --------------------------------
 
 
 def _name(item: Json) -> str:
@@ -114,7 +114,7 @@ def _one_of_each(evidence: Evidence) -> Iterator[str]:
                 yield f"{project.name} has {count} live {what} rows."
         queued = evidence.queued[project.pk]
         if queued > evidence.most_tasks:
-            yield f"{project.name} has {queued} tasks in the queue: requests do not collapse into one."
+            yield f"{project.name} has {queued} tasks in the queue instead of one."
 
 
 def _every_object_has_a_row(evidence: Evidence) -> Iterator[str]:
@@ -126,7 +126,7 @@ def _every_object_has_a_row(evidence: Evidence) -> Iterator[str]:
             if not uid or uid in evidence.strangers or _was_left(evidence, item):
                 continue
             if uid not in uids:
-                yield f"{plural}/{_name(item)} is labeled as of the project {uid}, which has no row."
+                yield f"{plural}/{_name(item)} has the label of the project {uid}, which has no row."
             elif _name(item) not in {row.name for row in rows.get(uids[uid].pk, ())}:
                 yield f"{plural}/{_name(item)} of {uids[uid].name} has no row."
 
@@ -135,11 +135,11 @@ def _nothing_adopted_is_deleted(evidence: Evidence) -> Iterator[str]:
     for one in evidence.kept:
         item = _find(evidence, "clusters", one.namespace, one.name)
         if item is None or item["metadata"]["uid"] != one.uid:
-            yield f"The Cluster {one.name}, which the panel did not make, was deleted."
+            yield f"The Cluster {one.name}, which the panel did not create, was deleted."
         elif _is_going(item):
-            yield f"The Cluster {one.name}, which the panel did not make, is being deleted."
+            yield f"The Cluster {one.name}, which the panel did not create, is being deleted."
         elif one.owner and _label(item, _PROJECT_ID) != one.owner:
-            yield f"The label of {one.name}, which is a stranger's, was changed."
+            yield f"The label of {one.name}, which belongs to another panel, was changed."
 
 
 def _nothing_is_adopted_unasked(evidence: Evidence) -> Iterator[str]:
@@ -153,7 +153,7 @@ def _nothing_is_adopted_unasked(evidence: Evidence) -> Iterator[str]:
         )
         for row in evidence.databases.get(project.pk, ()):
             if row.origin == Origin.ADOPTED and (row.namespace, row.name) in theirs and not is_asked_for:
-                yield f"{project.name} has taken {row.name} over, and nobody who may adopt has asked for anything."
+                yield f"{project.name} has adopted {row.name} without a request of a user who may adopt."
 
 
 def _every_row_says_why(evidence: Evidence) -> Iterator[str]:
@@ -161,12 +161,12 @@ def _every_row_says_why(evidence: Evidence) -> Iterator[str]:
         live = [*evidence.databases.get(project.pk, ()), *evidence.sandboxes.get(project.pk, ())]
         for row in [project, *(row for row in live if row.retired_at is None)]:
             if row.phase not in Phase.values or row.reason not in Reason.values:
-                yield f"{row} is {row.phase!r} for the reason {row.reason!r}: no such words."
+                yield f"{row} has the unknown phase {row.phase!r} or reason {row.reason!r}."
             elif not row.message.strip() and row.phase != Phase.NEW:
                 yield f"{row} is {row.phase} ({row.reason}) and has no message."
         for event in evidence.events.get(project.pk, ()):
             if event.reason == Reason.INTERNAL_ERROR and not evidence.may_have_internal_errors:
-                yield f"A pass of {project.name} failed without knowing why: {event.message}"
+                yield f"A pass of {project.name} failed for an unknown reason: {event.message}"
             if not (event.reason and event.message.strip() and event.actor):
                 yield f"An event of {project.name} lacks its reason, message or actor: {event.reason!r}."
 
@@ -181,7 +181,7 @@ def _nothing_waits_for_nothing(evidence: Evidence) -> Iterator[str]:
         if is_at_rest or project.next_pass_at is not None or has_lease:
             continue
         if project.queued_at is None and project.pk not in evidence.queued:
-            yield f"{project.name} is {project.phase} and nothing will ever look at it again."
+            yield f"{project.name} is {project.phase}, and no pass will run for it again."
 
 
 def _nothing_is_made_up(evidence: Evidence) -> Iterator[str]:
@@ -190,13 +190,13 @@ def _nothing_is_made_up(evidence: Evidence) -> Iterator[str]:
         database, sandbox = _live(evidence.databases, project), _live_sandbox(evidence, project)
         captured = database.connection if database else None
         if captured is not None and captured.password not in evidence.passwords:
-            yield f"{project.name} has captured a password that no Secret ever had."
+            yield f"{project.name} has captured a password that was in no Secret."
         if project.phase == Phase.RUNNING and (sandbox is None or sandbox.name not in evidence.were_ready):
-            yield f"{project.name} says Running, and its sandbox was never ready."
+            yield f"{project.name} is Running, but its sandbox was never ready."
         if project.phase == Phase.DELETED and project.next_pass_at is None and not _is_forgotten(project):
             for plural in evidence.objects:
                 if left := [_name(one) for one in _of(evidence, plural, project) if not _was_left(evidence, one)]:
-                    yield f"{project.name} is deleted, nobody looks again, and there is {plural}/{', '.join(left)}."
+                    yield f"{project.name} is deleted and no pass is due, but it still has {plural}/{', '.join(left)}."
 
 
 def _is_forgotten(project: Project) -> bool:
@@ -227,7 +227,7 @@ def _no_secret_is_written(evidence: Evidence) -> Iterator[str]:
         forms = {secret, quote(secret, safe=""), base64.b64encode(secret.encode()).decode()}
         for where, text in evidence.texts.items():
             if any(form in text for form in forms):
-                yield f"A password stands in {where}."
+                yield f"There is a password in {where}."
 
 
 # --- settled -----------------------------------------------------------------------------------------------------
@@ -236,9 +236,9 @@ def _no_secret_is_written(evidence: Evidence) -> Iterator[str]:
 def _everything_is_settled(evidence: Evidence) -> Iterator[str]:
     for project in evidence.projects:
         if project.phase not in Phase.settled() or project.observed_generation < project.wanted_generation:
-            yield f"{project.name} has not come to rest: {project.phase}, {project.reason}: {project.message}"
+            yield f"{project.name} has not settled: {project.phase}, {project.reason}: {project.message}"
         if project.lease_until is not None and project.lease_until <= evidence.now:
-            yield f"{project.name} has a lease that ran out and that nobody took."
+            yield f"{project.name} has an expired lease that no pass has taken."
 
 
 def _no_object_outlives_its_row(evidence: Evidence) -> Iterator[str]:
@@ -251,7 +251,7 @@ def _no_object_outlives_its_row(evidence: Evidence) -> Iterator[str]:
                 continue
             if _is_forgotten(project):
                 if plural in ("clusters", "statefulsets") and _name(item) not in project.message:
-                    yield f"{plural}/{_name(item)} is left of {project.name}, which does not say so."
+                    yield f"{plural}/{_name(item)} is left of {project.name}, and no record says so."
                 continue
             if project.phase == Phase.DELETED:
                 yield f"{plural}/{_name(item)} is left of {project.name}, which is deleted."
@@ -298,12 +298,12 @@ def _rows_agree_with_the_cluster(evidence: Evidence) -> Iterator[str]:
             case Phase.FAILED if project.desired_state == DesiredState.RUNNING:
                 needs_choice = project.reason == Reason.CLUSTER_AMBIGUOUS
                 if not needs_choice and not list(_amiss(evidence, project, database, sandbox)):
-                    yield f"{project.name} says Failed ({project.message}), but everything of it is in order."
+                    yield f"{project.name} is Failed ({project.message}), but its objects are in order."
             case Phase.FAILED:
                 if not any(_of(evidence, plural, project) for plural in evidence.objects) and not any(
                     _leftovers(evidence, project)
                 ):
-                    yield f"{project.name} says that its deletion failed, but nothing of it is left."
+                    yield f"{project.name} reports a failed deletion, but none of its objects is left."
             case Phase.NEW | Phase.DELETED:
                 if database or sandbox:
                     yield f"{project.name} is {project.phase} and has a live database or sandbox row."
@@ -321,10 +321,10 @@ def _forgotten_manifests(
     made = {("Cluster", database.name)} if database and database.origin == Origin.CREATED else set()
     made |= {("StatefulSet", sandbox.name), ("Secret", f"{sandbox.name}-env")} if sandbox else set()
     for kind, name in sorted(made - known):
-        yield f"{project.name} runs, and how the {kind} {name} was made is not remembered."
+        yield f"{project.name} runs, but the manifest of the {kind} {name} is not stored."
     for kind, name in sorted(known):
         if kind == "Cluster" and ("Cluster", name) not in made:
-            yield f"{project.name} remembers the Cluster {name}, which it has not made."
+            yield f"{project.name} has a manifest of the Cluster {name}, which it did not create."
 
 
 def _amiss(
@@ -336,10 +336,10 @@ def _amiss(
         return
     cluster = _find(evidence, "clusters", database.namespace, database.name)
     if cluster is None or _is_going(cluster):
-        yield f"the Cluster {database.name} is gone or going"
+        yield f"the Cluster {database.name} is missing or being deleted"
         return
     if _label(cluster, _PROJECT_ID) != str(project.uid):
-        yield f"the Cluster {database.name} is not labeled as its own"
+        yield f"the Cluster {database.name} does not have the project's labels"
     elif _label(cluster, _ORIGIN) != database.origin:
         yield f"the Cluster {database.name} is labeled {_label(cluster, _ORIGIN)!r}, its row says {database.origin}"
     if (cluster.get("status") or {}).get("phase") != "Running":
@@ -356,7 +356,7 @@ def _amiss(
 def _amiss_in_sandbox(evidence: Evidence, project: Project, sandbox: Sandbox, url: str) -> Iterator[str]:
     statefulset = _find(evidence, "statefulsets", sandbox.namespace, sandbox.name)
     if statefulset is None or _is_going(statefulset) or _label(statefulset, _PROJECT_ID) != str(project.uid):
-        yield f"the StatefulSet {sandbox.name} is gone, going or not its own"
+        yield f"the StatefulSet {sandbox.name} is missing, being deleted or another project's"
         return
     status = statefulset.get("status") or {}
     generation = statefulset["metadata"].get("generation", 0)

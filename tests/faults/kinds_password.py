@@ -110,22 +110,24 @@ def pressed(run: Run) -> None:
 def overtaken(run: Run) -> None:
     """The worker stalls, and another worker runs a pass of the project."""
     _begin(run)
-    run.gate.at_connection(run.rng.randint(0, _CONNECTIONS), lambda: _do_meanwhile(run), after=run.rng.random() < 0.5)
+    run.gate.at_connection(
+        run.rng.randint(0, _CONNECTIONS), lambda: _run_other_worker(run), after=run.rng.random() < 0.5
+    )
 
 
-@kind("lease lost while a new password is proved in vain")
+@kind("lease lost during a failed proof of a new password")
 def overtaken_in_vain(run: Run) -> None:
     """The worker's proof fails long after another worker has finished the rotation."""
     _begin(run)
 
     def fail_late() -> None:
-        _do_meanwhile(run)
+        _run_other_worker(run)
         raise psycopg.OperationalError("sorry, too many clients already")
 
     run.gate.at_connection(_PROOF, fail_late, after=False)
 
 
-def _do_meanwhile(run: Run) -> None:
+def _run_other_worker(run: Run) -> None:
     """Let another worker run the pass while this one stalls."""
     run.clock.advance(run.rng.uniform(46, 120))
     for project in run.projects:
@@ -149,7 +151,7 @@ def refused(run: Run) -> EndFault:
     if is_killed:
         run.gate.at_connection(_PROOF, run.gate.kill, after=False)
     # Longer than the lease of the killed worker.
-    _try_again_meanwhile(run, run.rng.randint(6, 9) if is_killed else run.rng.randint(0, 4))
+    _retry_during_the_fault(run, run.rng.randint(6, 9) if is_killed else run.rng.randint(0, 4))
     return end
 
 
@@ -165,11 +167,11 @@ def server_killed(run: Run) -> EndFault:
 
     end = _in_the_middle(run, strike)
     # Long enough for the panel to retry while the server is down.
-    _try_again_meanwhile(run, run.rng.randint(0, 4))
+    _retry_during_the_fault(run, run.rng.randint(0, 4))
     return end
 
 
-def _try_again_meanwhile(run: Run, times: int) -> None:
+def _retry_during_the_fault(run: Run, times: int) -> None:
     """Let the panel work for a number of rounds, ten seconds apart, while the fault lasts."""
     for _ in range(times):
         run.sweep()

@@ -140,7 +140,7 @@ def password_out_of_reach(run: Run) -> None:
 
 @kind("a variable whose value is a word of the log")
 def word_of_the_log(run: Run) -> None:
-    """A user gives variables the values that stand in the records of other projects, to hide them there."""
+    """A user sets variables to values of other projects' records, so that these are masked."""
     tenant = run.projects[0]
     for word in ("agentruntime", "StatefulSet", "Provisioning"):
         run.people.change_variable(tenant, word)

@@ -137,7 +137,7 @@ def _check_end(stage: Stage) -> None:
     texts = read_database() | {path.name: path.read_text(errors="replace") for path in logs}
     for where, text in texts.items():
         if any(password in text for password in stage.passwords):
-            stage.violations.append(f"A password stands in {where}.")
+            stage.violations.append(f"There is a password in {where}.")
     _keep_evidence(stage, before)
 
 

@@ -11,7 +11,7 @@ from tests.faults.moments import STEPS, missed_steps
 
 IDLE = "idle worker next in line killed"
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="What a process waits for stands in /proc.")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc shows what a process waits for.")
 
 
 def kill_the_idle_worker(repository, *arguments):

@@ -48,7 +48,7 @@ def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
 
 @pytest.fixture
 def port(tmp_path: Path):
-    """Start the panel's web server on a port of its own."""
+    """Start the panel's web server on a free port."""
     number, environment = free_port(), hermetic_environment(tmp_path)
     subprocess.run([sys.executable, str(ROOT / "manage.py"), "migrate", "-v0"], env=environment, check=True)
     arguments = [sys.executable, "-m", "controlpanel.serve", "--port", str(number), "--threads", "2"]

@@ -1,4 +1,4 @@
-"""`manage.py up` when its terminal closes, or when nobody reads what it prints."""
+"""`manage.py up` when its terminal closes, or its output is not read."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ START_TIMEOUT_S, STOP_TIMEOUT_S = 90.0, 20.0
 def up(
     tmp_path: Path, repository: Path, ignored: tuple[signal.Signals, ...], **more: str
 ) -> Iterator[tuple[int, "subprocess.Popen[str]"]]:
-    """Start the panel for a cluster that nobody answers for, with these signals ignored by its parent."""
+    """Start the panel for an unreachable cluster, by a parent that ignores these signals."""
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.write_text(build_kubeconfig("http://127.0.0.1:9", "token"))
     port = free_port()
@@ -73,7 +73,7 @@ def test_panel_under_nohup_survives_its_terminal(tmp_path: Path, repository: Pat
         assert process.stdout.readline()
         process.stdout.close()
         await_served(port)
-        # The terminal closes, and somebody presses Ctrl-C for what runs in the foreground.
+        # The terminal closes, and Ctrl-C is pressed for the processes in the foreground.
         for number in (signal.SIGHUP, signal.SIGINT):
             process.send_signal(number)
         with pytest.raises(subprocess.TimeoutExpired):
@@ -84,7 +84,7 @@ def test_panel_under_nohup_survives_its_terminal(tmp_path: Path, repository: Pat
         assert not is_served(port)
 
 
-def test_without_nohup_it_ends_with_its_terminal(tmp_path: Path, repository: Path) -> None:
+def test_panel_without_nohup_ends_with_its_terminal(tmp_path: Path, repository: Path) -> None:
     with up(tmp_path, repository, ()) as (port, process):
         await_served(port)
         process.send_signal(signal.SIGHUP)

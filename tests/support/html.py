@@ -7,7 +7,7 @@ from django.utils.html import strip_tags
 
 
 def texts_of(body: str, attribute: str) -> list[str]:
-    """Return the texts of the elements with this attribute, in order. They contain no element of their own kind."""
+    """Return the texts of the elements with this attribute, in order. These elements are not nested."""
     found = re.findall(rf"<(\w+)\b[^>]*\s{attribute}\b[^>]*>(.*?)</\1>", body, re.DOTALL)
     return [" ".join(strip_tags(inner).split()) for _, inner in found]
 

@@ -176,7 +176,7 @@ class KubeBlocksStandIn:
             return await self._bring_forward(cluster, memory, self._scenarios.of(*key))
         except NotFoundError:
             if self.clusters.get(key) is None:
-                return None  # it went away meanwhile
+                return None  # deleted since the last read
             raise
 
     async def _bring_forward(self, cluster: Object, memory: Memory, scenario: Scenario) -> float | None:
@@ -363,7 +363,7 @@ class KubeBlocksStandIn:
     # --- for OpsRequests ---
 
     async def begin_restart(self, cluster: Object) -> None:
-        """Restart the server of a legacy Cluster, whose spec has no sign of it. Meanwhile it is Updating."""
+        """Restart the server of a legacy Cluster, whose spec has no sign of it. It is Updating until then."""
         memory = self._remember(cluster)
         memory.updating_until, memory.needs_restart = time.time() + UPDATE_S, True
         self.queue.add(key_of(cluster))

@@ -72,7 +72,7 @@ class Placement:
                 memory.component = await self._patch(COMPONENTS, memory.component, patch)
             if status := component_status(memory.component, phase, hold_of(cluster), _now()):
                 memory.component = await self._write_status(COMPONENTS, memory.component, status)
-        except NotFoundError:  # somebody has removed it; the next reconciliation looks
+        except NotFoundError:  # it was removed; the next reconciliation looks again
             memory.component = memory.instance_set = None
 
     async def _follow_instance_set(self, cluster: Object, memory: Memory, *, is_ready: bool) -> None:

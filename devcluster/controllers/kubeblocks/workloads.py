@@ -33,7 +33,7 @@ def component_spec(cluster: Object, definition: str) -> Object:
 
 
 def build_component(cluster: Object, definition: str) -> Object:
-    """Return the Component as it is created: the finalizer and the label of its own controller come later."""
+    """Return the Component as it is created: its controller adds the finalizer and the label later."""
     metadata = cluster["metadata"]
     return {
         "metadata": {
@@ -106,7 +106,7 @@ def _pods(cluster: Object) -> list[str]:
 
 
 def build_instance_set(owners: Owners) -> Object:
-    """Return the InstanceSet as it is created: the finalizer of its own controller comes later."""
+    """Return the InstanceSet as it is created: its controller adds the finalizer later."""
     cluster, component = owners.cluster, component_of(owners.cluster)
     return {
         "metadata": {

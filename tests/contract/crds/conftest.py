@@ -1,4 +1,4 @@
-"""A custom resource with one of everything in its schema, in a group of its own."""
+"""A custom resource, in a group that only the tests use, whose schema has one field of each type."""
 
 from __future__ import annotations
 
@@ -84,6 +84,6 @@ def path(widgets: Resource, place: Place) -> str:
 
 @pytest.fixture
 def one(api: Rest, widgets: Resource, path: str) -> str:
-    """The path of a Widget `a` of size 1."""
+    """Create the Widget `a` of size 1; return its path."""
     api.create(path, widgets.body("a", {"size": 1}))
     return f"{path}/a"

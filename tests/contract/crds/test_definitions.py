@@ -1,4 +1,4 @@
-"""Definitions of custom resources: how they are discovered, what they tell, and what they take along."""
+"""Definitions of custom resources: discovery, status, defaults and removal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the schema of a definition refuses, prunes and fills in; and its CEL rules."""
+"""The schema of a definition: validation, pruning, defaults and CEL rules."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ QUEUE, WATCHER, WEB = "controlpanel-queue", "controlpanel-watcher", "controlpane
 
 
 def deployed(file: str, namespaces: dict[str, str]) -> list[Object]:
-    """The documents of a file of deploy/base, moved to other namespaces."""
+    """Return the documents of a file of deploy/base, for other namespaces."""
 
     def move(value: Any) -> Any:
         match value:

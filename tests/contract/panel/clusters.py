@@ -27,7 +27,7 @@ RUNNING_AFTER_S, SECRET_AFTER_S = 0.2, 0.1
 
 
 class PanelCluster(Protocol):
-    """A cluster with KubeBlocks, or what stands in for it."""
+    """A cluster with KubeBlocks or its stand-in."""
 
     @property
     def kubeconfig(self) -> Path: ...
@@ -93,13 +93,13 @@ class StandInCluster:
             except NotFoundError:
                 if scenario:
                     await client.create(CONFIG_MAPS, {"metadata": {"name": CONFIG_MAP}, "data": data}, NAMESPACE)
-        # The stand-in learns of it by its watch.
+        # The stand-in receives it through its watch.
         await asyncio.sleep(0.3)
 
 
 @contextmanager
 def open_cluster(state_dir: Path, kubeblocks: KubeblocksVersion) -> Iterator[PanelCluster]:
-    """Start or reach what the environment names (as targets.py does), with that release of KubeBlocks."""
+    """Start or connect to the target of the environment (as targets.py does), with a release of KubeBlocks."""
     kubeconfig, assets = os.environ.get("CONTRACT_KUBECONFIG"), os.environ.get("KUBEBUILDER_ASSETS")
     with contextlib.ExitStack() as stack:
         if kubeconfig:

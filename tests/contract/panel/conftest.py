@@ -31,7 +31,7 @@ def legacy_panel_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
 
 @pytest.fixture
 def scenarios() -> list[str]:
-    """Names of the scenarios that a test has set, to be removed after it."""
+    """Names of the scenarios that a test has set. They are removed after it."""
     return []
 
 
@@ -42,7 +42,7 @@ def access(panel_cluster: PanelCluster, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture(scope="session")
 def api(access: Access) -> Iterator[Rest]:
-    """Requests of the administrator."""
+    """A client with the permissions of an administrator."""
     rest = Rest(access)
     yield rest
     rest.close()
@@ -50,7 +50,7 @@ def api(access: Access) -> Iterator[Rest]:
 
 @pytest.fixture(scope="session")
 def account_kubeconfig(panel_cluster: PanelCluster, api: Rest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A kubeconfig of the panel's ServiceAccount, with the rights of deploy/ in the namespace `default`."""
+    """A kubeconfig of the panel's ServiceAccount, with the Roles of deploy/ in the namespace `default`."""
     namespace = api.create("/api/v1/namespaces", {"metadata": {"generateName": "contract-account-"}})
     panel = namespace["metadata"]["name"]
     install(api, panel, "default")
@@ -66,11 +66,11 @@ def account_kubeconfig(panel_cluster: PanelCluster, api: Rest, tmp_path_factory:
 def cluster(
     panel_cluster: PanelCluster, account_kubeconfig: Path, use_cluster, settings, scenarios: list[str]
 ) -> Iterator[PanelCluster]:
-    """The contract's cluster, as the panel's ServiceAccount sees it, in its usual mood after each test."""
+    """The contract's cluster, for the panel's ServiceAccount. After each test, its scenarios are removed."""
     settings.KUBECONFIG = str(panel_cluster.kubeconfig)
     steps.administrator = Kube(load_access())
     use_cluster(account_kubeconfig)
-    # A Role takes a moment until every part of a real server goes by it.
+    # On a real server, a new Role takes effect after a moment.
     eventually(lambda: connect().may("list", POD, "default"), bool)
     yield panel_cluster
     for name in scenarios:
@@ -79,7 +79,7 @@ def cluster(
 
 @pytest.fixture
 def set_scenario(cluster: PanelCluster, scenarios: list[str]):
-    """Make the KubeBlocks stand-in late, wrong or stuck for the Clusters that match, until the end of the test."""
+    """Set a scenario of the KubeBlocks stand-in for matching Clusters, until the end of the test."""
 
     def set_it(name, scenario):
         scenarios.append(name)

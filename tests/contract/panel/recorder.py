@@ -1,4 +1,4 @@
-"""A proxy on loopback before an API server that notes what is asked of it, and by which verb and resource."""
+"""A proxy on loopback before an API server. It records the verb and the resource of each request."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DROPPED = {"connection", "transfer-encoding", "content-length", "host", "conten
 
 @dataclass(frozen=True)
 class Request:
-    """One answered request. `verb`, `group`, `resource` are what authorization goes by."""
+    """One answered request. Authorization uses `verb`, `group` and `resource`."""
 
     verb: str
     group: str
@@ -33,7 +33,7 @@ class Request:
 
     @property
     def permissions(self) -> set[Permission]:
-        """What its sender must be allowed: an apply that created its object takes two verbs."""
+        """The permissions that the request needs: an apply that creates its object needs two verbs."""
         created = {"create"} if self.method == "PATCH" and self.status == 201 else set()
         return {(self.group, self.resource, verb) for verb in {self.verb, *created}}
 
@@ -56,7 +56,7 @@ class Recorder:
 
 @contextmanager
 def recording(access: Access) -> Iterator[Recorder]:
-    """Serve on a free port, over plain HTTP, what the API server at `access.url` answers; who asks is passed on."""
+    """Forward requests on a free port, over plain HTTP, to the API server at `access.url`, with their credentials."""
     pool = urllib3.PoolManager(
         retries=False, maxsize=16, timeout=urllib3.Timeout(connect=5, read=300), ssl_context=access.ssl_context()
     )
@@ -85,7 +85,7 @@ def recording(access: Access) -> Iterator[Recorder]:
                         self.wfile.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
                 self.wfile.write(b"0\r\n\r\n")
             except (OSError, urllib3.exceptions.HTTPError):
-                pass  # either side went away in the middle of a watch
+                pass  # one side closed the connection during a watch
             finally:
                 response.close()
                 response.release_conn()
@@ -100,7 +100,7 @@ def recording(access: Access) -> Iterator[Recorder]:
                 recorder.requests.append(Request(info.verb, info.group, resource, info.namespace, self.command, status))
 
         def log_message(self, format: str, *args: object) -> None:
-            """Say nothing: headers carry tokens."""
+            """Log nothing: headers contain tokens."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True

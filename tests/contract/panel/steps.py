@@ -1,4 +1,4 @@
-"""What the tests of the panel's flows do again and again."""
+"""Steps that the tests of the panel's flows share."""
 
 from typing import cast
 
@@ -10,7 +10,7 @@ from provisioning.objects.manifests import CLUSTER_V1
 from tests.support.standin_api import cluster_spec
 
 CLUSTERS = cluster_kind(CLUSTER_V1)
-# What a test does itself, behind the panel's back, it does as the administrator; set by the fixture `cluster`.
+# The client for changes that a test makes outside the panel. The fixture `cluster` sets it.
 administrator = cast(Kube, None)
 
 
@@ -21,7 +21,7 @@ def start(name, *, may_adopt=False, **fields):
 
 
 def apply_foreign_cluster(name, labels=None):
-    """Make a Cluster as somebody else would."""
+    """Create a Cluster that does not belong to the panel."""
     manifest = {
         "apiVersion": CLUSTER_V1,
         "kind": "Cluster",

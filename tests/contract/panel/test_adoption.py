@@ -1,4 +1,4 @@
-"""Adoption, end to end on any API server: what is found, taken over, released, and what is left alone."""
+"""Adoption from end to end on any API server: the inventory, adopted and released Clusters, and refusals."""
 
 from datetime import timedelta
 from uuid import uuid4
@@ -33,7 +33,7 @@ def test_existing_database_is_used_and_released(cluster, unique_name):
     apply_foreign_cluster(name)
     project = follow(start(unique_name, may_adopt=True), is_running)
     assert (project.database.name, project.database.origin) == (name, Origin.ADOPTED)
-    # Somebody has put the project's label on what belongs to the database.
+    # A user has put the project's label on the database's Secret.
     secret = f"{name}-postgresql-account-postgres"
     steps.administrator.merge(SECRET, "default", secret, {"metadata": {"labels": {PROJECT_ID_LABEL: str(project.uid)}}})
     request_delete(project, actor="tester")
@@ -80,7 +80,7 @@ def test_ambiguous_clusters_are_not_adopted(cluster, unique_name):
 
 
 def look():
-    """Take an inventory, as the queue would; return its rows by name."""
+    """Take an inventory, as the queue does; return its rows by name."""
     request_inventory(timezone.now())
     tasks.take_inventory()
     return {row.name: row for row in FoundCluster.objects.all()}
@@ -152,7 +152,7 @@ def test_missing_cluster_is_reported_during_adoption(cluster, unique_name):
     failed = follow(project, lambda p: p.is_carried_out)
     assert failed.reason == Reason.CLUSTER_MISSING
     assert DatabaseCluster.objects.get(project=project).name == name
-    # Another one heals it.
+    # The next inventory succeeds.
     apply_foreign_cluster(f"{name}r")
     assert request_adopt(failed, f"{name}r", actor="tester").accepted
     assert follow(failed, is_running).database.name == f"{name}r"
@@ -179,7 +179,7 @@ def test_request_during_an_inventory_starts_another(cluster):
     tasks.take_inventory()
     inventory = Inventory.objects.get()
     assert (inventory.looked_at, inventory.queued_at) == (None, None)
-    # The one that ran began before somebody asked again: it leaves another task behind.
+    # The running inventory began before the second request, so it enqueues another task.
     Inventory.objects.update(running_until=None, requested_at=now + timedelta(seconds=60))
     OrmQ.objects.all().delete()
     take_inventory(now)

@@ -1,4 +1,4 @@
-"""A Cluster that only its name or the predecessor's label makes a project's: whose word has it taken over."""
+"""Clusters that match a project by name or legacy label only: which users' requests adopt them."""
 
 import pytest
 from django.test import Client
@@ -27,7 +27,7 @@ def browser_of(**fields):
 
 @pytest.fixture
 def owner():
-    """Someone who may add projects, and do with their own what owners may."""
+    """A user who can add projects and has the permissions of an owner."""
     return browser_of(permissions=["add_project"])
 
 
@@ -83,7 +83,7 @@ def test_adopt_button_resumes_the_provisioning(cluster, unique_name, owner, oper
     owner.post(page("provision", project.pk))
     refused = follow(project, needs_adoption)
     assert buttons_of(operator, refused) == ["Adopt", "Retry", "Cancel provisioning", "Delete"]
-    # Whoever retries everything that has failed has not chosen this.
+    # A retry of all failed projects does not choose to adopt.
     operator.post(page("retry", project.pk))
     follow(project, lambda p: needs_adoption(p) and p.is_carried_out)
     operator.post(page("provision", project.pk))
@@ -131,7 +131,7 @@ def test_missing_database_is_not_replaced_by_a_matching_cluster(cluster, unique_
 
 
 def test_owner_can_not_delete_an_adopted_database(cluster, unique_name, owner, operator):
-    """Someone who may has adopted it for a project of the owner's."""
+    """A user with the permission adopted it for the owner's project."""
     apply_foreign_cluster(unique_name)
     project = add(owner, unique_name)
     operator.post(page("provision", project.pk))

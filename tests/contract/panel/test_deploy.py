@@ -1,4 +1,4 @@
-"""deploy/ as an API server takes it: created for real, strictly validated, without a single warning."""
+"""The manifests of deploy/ on an API server: they are created with strict validation and without warnings."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def rest(panel_cluster: PanelCluster, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture
 def namespaces(rest: Rest) -> Iterator[dict[str, str]]:
-    """Namespaces of the test's own in the place of those in deploy/, with the same labels."""
+    """New namespaces with the labels of those in deploy/."""
     names: dict[str, str] = {}
     for manifest in assemble(EXAMPLE):
         if manifest["kind"] == "Namespace":
@@ -54,7 +54,7 @@ def moved(manifest: Object, namespaces: dict[str, str]) -> Object:
         if "namespace" in place:
             place["namespace"] = namespaces[place["namespace"]]
     if "namespace" not in manifest["metadata"]:
-        # Objects of the whole cluster would collide with those of another run.
+        # Cluster-wide objects would conflict with those of another run.
         copied["metadata"]["name"] += f"-{namespaces['controlpanel']}"
     return dict(copied)
 
@@ -85,7 +85,7 @@ def test_manifests_are_created_without_warnings(rest: Rest, namespaces: dict[str
 
 
 def test_sandbox_meets_the_restricted_standard(rest: Rest, namespaces: dict[str, str]) -> None:
-    """A real server warns of Pods that do not: the namespace of the projects asks it to."""
+    """A real server warns about other Pods, as the labels of the namespace request."""
     spec = SandboxSpec(
         image="registry.invalid/web:1", ports={"app": 3000}, cpu="1", memory="1Gi", storage="1Gi", readiness_path="/"
     )
@@ -101,7 +101,7 @@ def test_sandbox_meets_the_restricted_standard(rest: Rest, namespaces: dict[str,
 
 
 def test_readiness_probe_can_be_changed(rest: Rest, namespaces: dict[str, str]) -> None:
-    """The server keeps what it filled in itself: half an httpGet would stand beside the tcpSocket, and be refused."""
+    """The server keeps its defaults: a part of httpGet would remain beside tcpSocket, which is refused."""
     path = f"/apis/apps/v1/namespaces/{namespaces['databases']}/statefulsets/aaa-sandbox"
     where = ("aaa-sandbox", namespaces["databases"], Owner("aaa", UUID(int=7)))
     for readiness_path, handler in (("/ready", "httpGet"), ("", "tcpSocket"), ("/ready", "httpGet")):
@@ -115,7 +115,7 @@ def test_readiness_probe_can_be_changed(rest: Rest, namespaces: dict[str, str]) 
 def test_unrestricted_pod_is_refused_in_the_panels_namespace(
     rest: Rest, namespaces: dict[str, str], panel_cluster: PanelCluster
 ) -> None:
-    """So that the tests above can fail where the server knows the standard."""
+    """Shows that the tests above can fail on a server that enforces the standard."""
     if isinstance(panel_cluster, EmbeddedCluster):
         pytest.skip("The embedded API server does not enforce Pod security standards.")
     pod = {

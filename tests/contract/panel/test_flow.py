@@ -1,4 +1,4 @@
-"""The panel contract: the main job end to end, on any API server, with real PostgreSQL and real sandboxes."""
+"""The panel contract: the life of a project on any API server, with real PostgreSQL and real sandboxes."""
 
 import base64
 import json
@@ -47,7 +47,7 @@ def expire(project):
     Sandbox.objects.filter(project=project).update(deadline=past)
 
 
-# The predecessor's ten tests, with assertions that can fail.
+# The ten flows that the predecessor tested.
 
 
 def test_database_is_created_and_verified(provisioned):
@@ -150,7 +150,7 @@ def test_fields_of_the_operator_are_kept(provisioned):
     assert again["spec"]["componentSpecs"][0].get("componentDef")
 
 
-# Each of the predecessor's failures that lies in the flow (its numbers).
+# Failures that the predecessor had in these flows.
 
 
 @pytest.mark.parametrize("secret", ["empty-password", "half", "undefined"])
@@ -240,7 +240,7 @@ def test_password_is_encrypted_and_in_no_event(provisioned):
             assert password not in repr(cursor.fetchall()), table
 
 
-# Fallbacks, and what else may happen behind the panel's back.
+# The default database, and changes outside the panel.
 
 
 def default_database(project):

@@ -1,4 +1,4 @@
-"""The queue and the watcher as their ServiceAccounts: the Roles in deploy/ hold what a life takes, and no more."""
+"""The queue and the watcher with their ServiceAccounts: the Roles in deploy/ grant exactly what they need."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 
 REVIEWS = "/apis/authorization.k8s.io/v1"
 DEADLINE_S = 60.0
-# What doctor asks about itself with; Kubernetes grants it to every account.
+# Doctor uses it to check permissions. Kubernetes grants it to every account.
 REVIEW_PERMISSION: Permission = ("authorization.k8s.io", "selfsubjectaccessreviews", "create")
 
 
 @dataclass
 class Installation:
-    """One of the panel's accounts and its Role, as deploy/ has them, in namespaces of the test's own."""
+    """One of the panel's accounts and its Role from deploy/, in namespaces of the test."""
 
     role: Object
     recorder: Recorder
@@ -109,7 +109,7 @@ def installation(
         settings.KUBE_NAMESPACE, settings.PANEL_COMPONENT = place.name, "queue"
         token = token_of(api, panel_namespace, QUEUE)
         use_cluster(write_account(tmp_path / "queue", {"server": recorder.url}, token))
-        # A Role takes a moment until every part of a real server goes by it.
+        # On a real server, a new Role takes effect after a moment.
         eventually(lambda: connect().may("list", POD, place.name), bool)
         eventually(lambda: watcher[1].may("watch", SECRET, place.name), bool)
         yield Installation(roles[QUEUE], recorder)
@@ -140,14 +140,14 @@ def queued(project: Project) -> bool:
 
 
 def drift(api: Rest, place: Place, project: Project) -> Project:
-    """Delete the sandbox's StatefulSet behind the panel's back; the watcher wakes a pass, which makes it again."""
+    """Delete the sandbox's StatefulSet outside the panel. The watcher enqueues a pass, which creates it again."""
     assert project.sandbox is not None
     before = project.sandbox.applied_at
     Project.objects.filter(pk=project.pk).update(queued_at=None)
     api.delete(place.apps("statefulsets", project.sandbox.name))
     eventually(lambda: queued(project), bool)
     seen = follow(project, lambda p: bool(p.sandbox and p.sandbox.applied_at != before), DEADLINE_S)
-    # Whoever waits longer than usual is told why: the Pod is looked at.
+    # During a long wait, the panel reads the Pod to say why.
     Sandbox.objects.filter(project=seen).update(applied_at=timezone.now() - timedelta(seconds=60))
     return follow(seen, is_running, DEADLINE_S)
 
@@ -181,10 +181,10 @@ def permissions_finding() -> Finding:
 
 
 def live_a_whole_life(api: Rest, place: Place, settings: Any, unique_name: str, watcher: Kube) -> None:
-    """Everything that the panel does in a cluster: provision, watch, mend, adopt, release, delete, diagnose."""
+    """Covers all that the panel does in a cluster: provision, watch, revert drift, adopt, release, delete, diagnose."""
     made = follow(start(f"{unique_name}a"), is_running, DEADLINE_S)
     assert made.sandbox is not None
-    # Its Secret is KubeBlocks', and the panel writes into it.
+    # The panel writes the new password into the Secret of KubeBlocks.
     assert request_password_rotation(made, actor="tester").accepted
     made = follow(made, lambda p: is_running(p) and p.events.filter(reason="PasswordRotated").exists(), DEADLINE_S)
     with watching(watcher):
@@ -271,7 +271,7 @@ def test_doctor_checks_the_permissions_of_its_component(
 def test_missing_permission_is_reported(
     installation: Installation, api: Rest, place: Place, unique_name: str, group: str, resource: str, verb: str
 ) -> None:
-    """So that the first test would fail if one were missing: the panel can't do without, and says which it is."""
+    """Shows that the first test fails if a permission is missing: the panel reports which one."""
     role = copy.deepcopy(installation.role)
     for rule in role["rules"]:
         if rule["apiGroups"] == [group] and rule["resources"] == [resource]:

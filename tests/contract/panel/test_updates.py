@@ -1,4 +1,4 @@
-"""A change to a running project: its page follows the roll, and a change asks for no new database."""
+"""Changes of a running project: its page shows the restart, and no change creates a database."""
 
 import pytest
 from django.test import Client

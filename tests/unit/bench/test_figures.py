@@ -19,7 +19,7 @@ def test_percentile_needs_a_value():
 
 
 @pytest.mark.parametrize("exponent", [0.0, 1.0, 2.0])
-def test_exponent_of_growth(exponent):
+def test_exponent_is_fitted(exponent):
     points = [(n, 3 * n**exponent) for n in (100, 1000, 10_000)]
     assert fit_exponent(points) == pytest.approx(exponent)
 

@@ -299,7 +299,7 @@ def test_parameters_of_the_database_url_are_not_lost(tmp_path):
     assert (lite["OPTIONS"]["timeout"], lite["OPTIONS"]["transaction_mode"]) == (7, "IMMEDIATE")
 
 
-def test_with_pooled_transactions_nothing_outlives_one(tmp_path):
+def test_transaction_pooling_disables_prepared_statements(tmp_path):
     url = "postgresql://u:p@h/d?connect_timeout=3"
     pooled = read_settings(tmp_path, DATABASE_URL=url, DATABASE_POOLING="transaction")["DATABASES"]["default"]
     assert pooled["DISABLE_SERVER_SIDE_CURSORS"] is True

@@ -149,7 +149,7 @@ class TestFaults:
         assert "young" not in names
         assert "young" in [one["metadata"]["name"] for one in api.send("GET", CONFIGMAPS)["items"]]
 
-    def test_watch_is_gone(self, api: ServerApi) -> None:
+    def test_watch_answers_gone(self, api: ServerApi) -> None:
         api.send("POST", FAULTS, {"kind": "watch-gone", "count": 1})
         (event,) = api.events(CONFIGMAPS)
         assert (event["type"], event["object"]["reason"]) == ("ERROR", "Expired")

@@ -270,7 +270,7 @@ def test_volume_is_expanded(api):
     )
 
 
-def test_legacy_kubeblocks(tmp_path):
+def test_legacy_cluster_runs(tmp_path):
     options = Options(
         state_dir=tmp_path / "old", kubeblocks="v0.9.5", running_after_s=0, secret_after_s=0, is_ephemeral=True
     )

@@ -1,6 +1,6 @@
 """Concurrent requests lock a project's rows in one order, and the earlier request wins.
 
-On PostgreSQL, where rows have locks of their own: on SQLite a transaction that writes waits for the other's end.
+On PostgreSQL, which locks rows: on SQLite, a transaction that writes waits until the other ends.
 """
 
 import os
@@ -28,8 +28,8 @@ on_postgresql = pytest.mark.skipif(connection.vendor != "postgresql", reason="Ru
 
 
 @pytest.mark.skipif(connection.vendor == "postgresql", reason="The others are run as they are.")
-def test_on_postgresql(repository: Path) -> None:
-    """Run the other tests of this file on a server of their own."""
+def test_tests_pass_on_postgresql(repository: Path) -> None:
+    """Run the other tests of this file on a separate server."""
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__],
         cwd=repository,
@@ -41,7 +41,7 @@ def test_on_postgresql(repository: Path) -> None:
 
 
 class Forgetting(threading.Thread):
-    """Somebody has the panel forget the project."""
+    """A user forgets the project."""
 
     def __init__(self, project: Project) -> None:
         super().__init__(daemon=True)
@@ -60,12 +60,12 @@ class Forgetting(threading.Thread):
         """Start; return once it is done, or waits for a row that this connection's transaction has locked."""
         self.start()
         until_s = time.monotonic() + 30
-        while self.is_alive() and not _somebody_waits():
+        while self.is_alive() and not _is_lock_awaited():
             assert time.monotonic() < until_s, "neither done nor waiting"
             time.sleep(0.01)
 
 
-def _somebody_waits() -> bool:
+def _is_lock_awaited() -> bool:
     with connection.cursor() as cursor:
         cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
         return bool(cursor.fetchone()[0])

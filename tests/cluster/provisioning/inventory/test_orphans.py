@@ -55,7 +55,7 @@ def test_objects_of_a_forgotten_project_can_be_deleted(provisioned):
 
 
 def test_objects_in_a_former_namespace_are_listed(cluster, unique_name):
-    """As an effect that came late leaves it: in a namespace that nobody else would be looked for in."""
+    """As a late effect leaves it, in a namespace without other projects."""
     client = connect()
     make_namespace(unique_name)
     project = ProjectFactory.create(name=unique_name, namespace=unique_name, deleted=True)

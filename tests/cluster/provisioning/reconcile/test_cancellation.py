@@ -351,7 +351,7 @@ def test_project_that_never_ran_is_deleted_without_a_cluster(settings, tmp_path)
 
 @pytest.mark.parametrize("request_end", [request_delete, request_cancel])
 def test_ended_project_settles_without_a_cluster(cluster, unique_name, use_cluster, tmp_path, request_end):
-    """It is looked at once more, for what a late effect may have left; nobody can press anything about that."""
+    """One more pass looks for objects of a late effect. No button is offered for it."""
     project = add_project(unique_name, actor="tester")
     request_provision(project, actor="tester")
     run_pass(project.pk)

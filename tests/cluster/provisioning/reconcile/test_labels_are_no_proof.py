@@ -1,4 +1,4 @@
-"""Objects that somebody labeled as a project's are neither captured nor deleted, changed or released with it."""
+"""Objects that only have a project's label are neither captured, changed, deleted nor released with it."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ def cluster_called(name):
 
 @pytest.fixture
 def victim(provisioned):
-    """A running project, whose Cluster somebody gives another project's labels."""
+    """A running project whose Cluster has the labels of another project."""
     return provisioned
 
 
@@ -81,7 +81,7 @@ def test_labeled_cluster_without_a_row_needs_permission_to_adopt(cluster, unique
 
 
 def test_new_cluster_of_the_same_name_is_another_one(provisioned):
-    """Somebody deletes the project's Cluster and makes another under its name, with all of its labels."""
+    """A user deletes the project's Cluster and creates another with its name and labels."""
     name, client = provisioned.database.name, connect()
     before = cluster_called(name)
     password = provisioned.database.connection.password

@@ -1,4 +1,4 @@
-"""A database whose Cluster somebody deleted."""
+"""Databases whose Cluster was deleted outside the panel."""
 
 import time
 

@@ -44,7 +44,7 @@ def test_rotation_replaces_the_password_everywhere(provisioned):
     events = list(project.events.order_by("pk").values_list("reason", "actor"))
     assert ("PasswordRotationRequested", "maria") in events
     assert ("PasswordRotated", "panel") in events
-    # Its own change of the Secret is not taken for somebody else's.
+    # The panel recognizes that it changed the Secret.
     assert next(event for event in events if event[0] == "CredentialsCaptured") == ("CredentialsCaptured", "panel")
     assert [reason for reason, _ in events].count("CredentialsCaptured") == 1
     assert all(new not in event.message for event in project.events.all())
@@ -141,7 +141,7 @@ def end_lease(project: Project, *, left: timedelta = timedelta(0)) -> None:
 
 
 def test_pass_without_a_lease_reverts_nothing(provisioned):
-    """Its proof comes to nothing and takes so long that another pass carries the change out meanwhile."""
+    """Its proof fails, and takes so long that another pass completes the rotation before."""
     old = provisioned.database.connection.url
     assert request_password_rotation(provisioned, actor="maria").accepted
 
@@ -159,7 +159,7 @@ def test_pass_without_a_lease_reverts_nothing(provisioned):
 
 @pytest.mark.parametrize("number", [2, 3])
 def test_pass_stops_before_its_lease_expires(provisioned, monkeypatch, number):
-    """Before the server has the new password, and between that and taking it back: nobody else is there yet."""
+    """Before the server has the new password, and before it is reverted: no other pass has begun."""
     old = provisioned.database.connection.url
     assert request_password_rotation(provisioned, actor="maria").accepted
     clock = timezone.now
@@ -184,7 +184,7 @@ def test_pass_stops_before_its_lease_expires(provisioned, monkeypatch, number):
 @pytest.mark.parametrize("number", [1, 2])
 def test_delayed_statement_of_an_overtaken_pass_is_void(provisioned, monkeypatch, number):
     """The pass stalls between its look at the lease and what it tells the server: the new password, the old one again.
-    Meanwhile others carry this change out, and the next one."""
+    Other passes complete this rotation and the next one before it continues."""
     old = provisioned.database.connection.url
     monkeypatch.setattr(rotate_password, "_MOST_IDLE_MS", 500)
     assert request_password_rotation(provisioned, actor="maria").accepted

@@ -65,7 +65,7 @@ def is_there(kind: Kind, name: str) -> bool:
 
 @pytest.mark.parametrize("deletes_adopted", [False, True])
 def test_cluster_labeled_by_hand_is_left_alone(provisioned, unique_name, deletes_adopted):
-    """The project's label and no row: anyone who may write Clusters can put it on somebody else's."""
+    """It has the project's label but no row: anyone who may write Clusters can label others' Clusters."""
     theirs, ours = f"{unique_name}-theirs", provisioned.database.name
     apply_theirs(theirs, **{PROJECT_ID_LABEL: str(provisioned.uid)})
     request_delete(provisioned, actor="tester", delete_adopted=deletes_adopted)

@@ -102,7 +102,7 @@ def test_unsupported_rule_is_an_error(rule: str) -> None:
         ("c=", False),
     ],
 )
-def test_label_selectors(selector: str, matches: bool) -> None:
+def test_label_selector_matches(selector: str, matches: bool) -> None:
     assert labels_match(parse_label_selector(selector), {"a": "1", "n": "5"}) is matches
 
 

@@ -60,7 +60,7 @@ STOPPED = {"component": {"stop": True}}
         (a_cluster("Creating", clusterDef="mysql"), seen(60), DEFAULT, ""),
     ],
 )
-def test_phase(cluster, observed, scenario, phase):
+def test_phase_follows_the_scenario(cluster, observed, scenario, phase):
     assert decide(cluster, observed, scenario).phase == phase
 
 

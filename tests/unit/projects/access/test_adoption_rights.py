@@ -63,7 +63,7 @@ def test_request_stores_whether_its_user_may_adopt(permissions, adopting, _delet
     assert (project.desired_state, project.adopts_by_name) == (DesiredState.RUNNING, adopting)
 
 
-def test_commands_may_adopt():
+def test_commands_can_adopt():
     assert run("provision", "aaa").code == 0
     assert Project.objects.get(name="aaa").adopts_by_name
 
@@ -81,7 +81,7 @@ def test_retry_adopts_only_if_both_requests_may(before, asking):
 
 @pytest.mark.parametrize("press", ["retry", "retry_selected"])
 @pytest.mark.parametrize(("permissions", "adopting", "_deleting"), RIGHTS)
-def test_retry_drops_the_right_of_users_who_may_not_adopt(permissions, adopting, _deleting, press):
+def test_retry_by_a_user_without_permission_no_longer_adopts(permissions, adopting, _deleting, press):
     _, client, project = owning(*permissions, failed=True, adopts_by_name=True)
     if press == "retry":
         client.post(page("retry", project.pk))

@@ -68,7 +68,7 @@ def test_user_with_one_more_permission_can_not_be_edited(editor):
     assert change(client_of(editor), other).status_code == 403
 
 
-def test_bulk_deletion_leaves_users_who_may_more(editor):
+def test_bulk_deletion_keeps_users_with_more_permissions(editor):
     other = UserFactory.create(username="other", groups=["Administrator"])
     data = {"action": "delete_selected", "_selected_action": [other.pk], "post": "yes"}
     client_of(editor).post(reverse("admin:auth_user_changelist"), data)

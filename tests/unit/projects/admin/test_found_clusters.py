@@ -129,7 +129,7 @@ def test_viewer_can_not_adopt():
 # --- Adopting --------------------------------------------------------------------------------------------------
 
 
-def test_existing_project_adopts():
+def test_existing_project_adopts_the_cluster():
     project, cluster = ProjectFactory.create(name="aaa"), found()
     response = adopt(log_in(*MAY_ADOPT), cluster, project=project.pk)
     assert response.headers["Location"] == project.get_absolute_url()

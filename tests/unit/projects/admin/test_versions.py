@@ -201,7 +201,7 @@ def test_second_save_of_a_group_is_refused(admin: Client):
     assert group.name == "team"
 
 
-def test_template_deleted_meanwhile_can_be_added_as_it_was_entered(admin: Client):
+def test_form_of_a_deleted_template_keeps_its_input(admin: Client):
     template = SandboxTemplate.objects.create(**VALUES)
     url = reverse("admin:projects_sandboxtemplate_change", args=[template.pk])
     version = opened(admin, url)
@@ -212,7 +212,7 @@ def test_template_deleted_meanwhile_can_be_added_as_it_was_entered(admin: Client
     assert {name: form.initial[name] for name in (*VALUES, "description")} == {**VALUES, "description": "a, b & c"}
 
 
-def test_group_deleted_meanwhile_keeps_its_permissions(admin: Client):
+def test_form_of_a_deleted_group_keeps_its_permissions(admin: Client):
     group, permission = Group.objects.create(name="team"), Permission.objects.get(codename="view_project")
     url = reverse("admin:auth_group_change", args=[group.pk])
     version = opened(admin, url)

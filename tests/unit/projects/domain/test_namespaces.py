@@ -55,7 +55,7 @@ def test_command_and_service_refuse(settings):
     assert add_project("bbb", actor="me").namespace == "default"
 
 
-def test_adoption_refuses(settings):
+def test_adoption_is_refused_in_other_namespaces(settings):
     cluster = Adoptable("kube-system", "pg", "uid", "apps.kubeblocks.io/v1")
     with pytest.raises(ValidationError, match="not allowed for projects"):
         request_adopt_for_new("aaa", cluster, actor="me")
@@ -64,7 +64,7 @@ def test_adoption_refuses(settings):
     assert (outcome.accepted, outcome.reason) == (False, "NamespaceNotAllowed")
 
 
-def test_adoption_page_says_it(admin: Client):
+def test_adoption_page_explains_the_refusal(admin: Client):
     cluster = FoundCluster.objects.create(
         namespace="kube-system", name="pg", uid="u", api_version="apps.kubeblocks.io/v1", seen_at="2026-11-29T00:00Z"
     )
@@ -95,7 +95,7 @@ def test_such_a_project_can_be_looked_at_edited_and_deleted(admin: Client):
     assert find_refusal(Request.RETRY, project) is None, "a deletion is repeated"
 
 
-def test_failed_command_says_it_before_anything_is_done():
+def test_command_is_refused_before_it_changes_anything():
     ProjectFactory.create(name="aaa", namespace="kube-system")
     with pytest.raises(CommandError, match="not allowed for projects"):
         call_command("provision", "aaa", stdout=StringIO())

@@ -47,7 +47,7 @@ def from_postgresql(sqlstate: str, kind: type[Error] = OperationalError) -> Erro
         ("XX001", InternalError, "damaged"),
     ],
 )
-def test_sqlstate_decides(sqlstate, kind, word):
+def test_sqlstate_determines_the_remedy(sqlstate, kind, word):
     assert word in explain_unusable(from_postgresql(sqlstate, kind))
 
 

@@ -16,7 +16,7 @@ from tests.support.pages import log_in, page
 
 pytestmark = pytest.mark.django_db
 
-ANEW = {Step.CREDENTIALS_CAPTURED, Step.CONNECTION_VERIFIED, Step.SANDBOX_APPLIED, Step.SANDBOX_READY}
+REPEATED = {Step.CREDENTIALS_CAPTURED, Step.CONNECTION_VERIFIED, Step.SANDBOX_APPLIED, Step.SANDBOX_READY}
 
 
 def durations(project: Project) -> dict[Step, float | None]:
@@ -25,7 +25,7 @@ def durations(project: Project) -> dict[Step, float | None]:
 
 
 def change_password(project: Project) -> None:
-    """Leave the rows as a change of the password does: what was reached before is reached anew."""
+    """Leave the rows as a password rotation does: these steps are reached again."""
     now = timezone.now()
     DatabaseCluster.objects.filter(project=project).update(captured_at=now, verified_at=now)
     Sandbox.objects.filter(project=project).update(applied_at=now, ready_at=now + timedelta(seconds=4))
@@ -47,7 +47,7 @@ def test_steps_repeated_by_a_password_change_have_no_duration():
     project = provisioned_project()
     change_password(project)
     took = durations(project)
-    assert {step for step in took if took[step] is None} == {Step.REQUESTED, *ANEW}
+    assert {step for step in took if took[step] is None} == {Step.REQUESTED, *REPEATED}
     page_of_it = log_in("view_project").get(page("detail", project.pk)).content.decode()
     assert "Total</span><strong>14 s</strong>" in page_of_it
     assert " min" not in page_of_it.split('id="steps-title"')[1].split("panel-total")[0].replace("min ago", "")

@@ -44,7 +44,7 @@ def test_failed_proof_is_never_called_verified(client):
     assert (step.at, step.note) == (None, note)
 
 
-def test_nothing_is_called_verified_while_a_password_is_changed(client):
+def test_credentials_are_not_verified_during_a_rotation(client):
     project = with_database(rotation_requested_at=timezone.now(), rotation_begun_at=timezone.now())
     response = client.get(page("detail", project.pk)).content.decode()
     assert "Not verified while the password is being changed." in text_of(response)
@@ -52,7 +52,7 @@ def test_nothing_is_called_verified_while_a_password_is_changed(client):
     assert not Project.objects.get(pk=project.pk).database.is_verified
 
 
-def test_verify_is_offered_to_those_who_may_and_where_the_panel_connects(client, settings):
+def test_verify_needs_permission_and_verified_connections(client, settings):
     project = with_database()
     assert f'action="{page("verify", project.pk)}"' in client.get(page("detail", project.pk)).content.decode()
     client.post(page("verify", project.pk))

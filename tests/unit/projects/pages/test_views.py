@@ -299,7 +299,7 @@ def test_search_and_phase_filter():
     assert names("?q=%00%27%22%3Cscript%3E") == []
 
 
-def test_empty_states():
+def test_empty_lists_are_explained():
     client = log_in("view_project", "add_project")
     body = client.get(page("list")).content.decode()
     assert 'data-empty="all"' in body

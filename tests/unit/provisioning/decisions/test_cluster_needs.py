@@ -86,7 +86,7 @@ def test_shortage_is_reported_with_its_figures(hard, used, said):
         {"metadata": {}, "spec": None, "status": []},
     ],
 )
-def test_no_shortage(item):
+def test_sufficient_quota_is_no_shortage(item):
     assert find_shortages([item], DEMAND) == []
 
 
@@ -103,7 +103,7 @@ DEFAULT = {"annotations": {"storageclass.kubernetes.io/is-default-class": "true"
         ([], "", "No StorageClass is the default. There is none."),
     ],
 )
-def test_storage_classes(classes, wanted, said):
+def test_missing_storage_class_is_reported(classes, wanted, said):
     assert find_missing_class(classes, wanted).startswith(said) if said else not find_missing_class(classes, wanted)
 
 

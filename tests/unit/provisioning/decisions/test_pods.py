@@ -177,7 +177,7 @@ def test_pod_on_its_way_is_not_explained(item):
     assert explain_pod(item, NOW) == ""
 
 
-def test_culprit_is_the_pod_that_says_why():
+def test_culprit_is_the_pod_with_an_explanation():
     ready, silent = pod("web-0", conditions=[READY]), pod("web-1")
     telling = pod("web-2", containers=[waiting("ErrImagePull", "denied")])
     found = find_culprit([ready, silent, telling], NOW)

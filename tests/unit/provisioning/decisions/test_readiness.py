@@ -36,7 +36,7 @@ PRECHECK = {"type": "ProvisioningStarted", "status": "False", "reason": "PreChec
         (cluster("Running", deletionTimestamp="2026-11-22T15:00:00Z"), State.DELETING, Reason.CLUSTER_DELETING),
     ],
 )
-def test_cluster(item, state, reason):
+def test_state_of_a_cluster_has_a_reason(item, state, reason):
     seen = judge_cluster(item)
     assert (seen.state, seen.reason) == (state, reason)
     assert seen.message
@@ -89,7 +89,7 @@ def statefulset(*, ready, updated, generation=1, observed=1, current="a", update
         (statefulset(ready=1, updated=1, update="b"), State.READY),
     ],
 )
-def test_sandbox(item, state):
+def test_sandbox_is_judged_by_its_statefulset(item, state):
     assert judge_sandbox(item).state is state
 
 

@@ -159,7 +159,7 @@ def test_missing_database_with_data_is_replaced_only_on_request():
 
 @pytest.mark.parametrize("may_replace", [True, False])
 def test_missing_cluster_to_adopt_is_not_reported_as_lost(may_replace):
-    """A Cluster that somebody named is not replaced. One that the panel found is looked for again."""
+    """A Cluster that a user named is not replaced. One that the panel found is looked for again."""
     named = DesiredDatabase("made-by-hand", Origin.ADOPTED, object_uid="uid")
     decision = decide(desired(named, is_new_intent=True, may_replace=may_replace), Observed(ABSENT), NOW)
     assert (decision.action, decision.project.phase) == (None, Phase.FAILED)

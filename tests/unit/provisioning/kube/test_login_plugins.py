@@ -24,7 +24,7 @@ HANGS = {
     "itself": "import time; time.sleep(600)",
     "with children": f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {CHILD!r}, sys.argv[1]]);"
     "time.sleep(600)",
-    "with a child in a session of its own": "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', "
+    "with a child in another session": "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', "
     f"{CHILD!r}, sys.argv[1]], start_new_session=True); time.sleep(600)",
     "deaf to SIGTERM": "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)",
     "after its answer": CREDENTIAL + "import time; time.sleep(600)",

@@ -16,7 +16,7 @@ def test_proxy_of_the_environment_is_used(configure, proxy, monkeypatch, variabl
 
 
 @pytest.mark.parametrize("exempt", [NAME, ".cluster.test", "cluster.test", "*", f"other.test,{NAME}"])
-def test_no_proxy_is_respected(configure, proxy, monkeypatch, exempt):
+def test_no_proxy_variable_is_respected(configure, proxy, monkeypatch, exempt):
     monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy.address}")
     monkeypatch.setenv("NO_PROXY", exempt)
     configure({"server": f"https://{NAME}:6443"})

@@ -13,7 +13,7 @@ from tests.unit.provisioning.kube.tls_servers import NOW, Authority, api_server
 
 @pytest.fixture
 def impatient(monkeypatch):
-    """Token files are read anew for each request."""
+    """Token files are read again for each request."""
     monkeypatch.setattr(config, "REREAD_EVERY_S", 0.0)
 
 

@@ -74,7 +74,7 @@ def _general_name(name: str) -> x509.GeneralName:
 
 @dataclass
 class ApiStub:
-    """Answers /version to whoever may come in; `tokens` None lets everyone in. `seen` has who came."""
+    """Answers /version to authenticated requests, to all if `tokens` is None. `seen` has the clients."""
 
     port: int = 0
     tokens: set[str] | None = None

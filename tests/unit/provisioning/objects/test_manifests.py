@@ -74,7 +74,7 @@ def test_pod_is_restricted():
 
 
 @pytest.mark.parametrize(("path", "probe"), [("", "tcpSocket"), ("/ready", "httpGet")])
-def test_readiness_probe(path, probe):
+def test_readiness_probe_depends_on_the_path(path, probe):
     container = statefulset(replace(SPEC, readiness_path=path))["template"]["spec"]["containers"][0]
     assert container["readinessProbe"][probe]["port"] == "app"
 

@@ -38,7 +38,7 @@ UID = uuid.UUID("11111111-2222-3333-4444-555555555555")
         ("2026 budget", "p-2026-budget"),
     ],
 )
-def test_kubernetes_name(name, expected):
+def test_kubernetes_name_is_derived_from_the_name(name, expected):
     assert kubernetes_name(name) == expected
     assert re.fullmatch(r"[a-z]([a-z0-9-]*[a-z0-9])?", expected)
     assert len(expected) <= 20

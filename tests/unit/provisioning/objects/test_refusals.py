@@ -281,5 +281,5 @@ def test_any_status_has_a_cause(value):
 
 @examples(80)
 @given(texts())
-def test_only_what_an_api_server_writes_names_a_cause(text):
+def test_text_of_other_sources_has_no_known_cause(text):
     assert judge_message(text) in (Cause.UNKNOWN, Cause.ADMISSION)
