@@ -20,8 +20,8 @@ def password_data(password: str) -> dict[str, str]:
 
 
 def find_source(cluster: Mapping[str, Any] | None) -> str:
-    """Return the Secret (`namespace/name`, or `name` in the Cluster's namespace) from which KubeBlocks takes the
-    password by the Cluster's spec; "" for none.
+    """Return the Secret from which KubeBlocks takes the password by the Cluster's spec; "" for none: `namespace/name`,
+    or `name` in the Cluster's namespace, with the key if that is not `password`.
 
     KubeBlocks 1.0 keeps the password in an existing account's Secret, unless the account has such a `secretRef`: then
     it copies the referenced password when it next reconciles the component.
@@ -31,7 +31,9 @@ def find_source(cluster: Mapping[str, Any] | None) -> str:
             reference = mapping(account.get("secretRef"))
             if account.get("name") == ACCOUNT and reference:
                 name, namespace = text(reference.get("name")), text(reference.get("namespace"))
-                return f"{namespace}/{name}".lstrip("/") if name else "that its spec names"
+                key = text(reference.get("password"), 253) or "password"
+                said = f"{namespace}/{name}".lstrip("/") if name else "that its spec names"
+                return said if key == "password" else f"{said} (key {key})"
     return ""
 
 

@@ -60,6 +60,7 @@ def spec(**account):
 def test_source_of_a_copied_password_is_recognized():
     assert find_source(spec(secretRef={"name": "theirs"})) == "theirs"
     assert find_source(spec(secretRef={"name": "theirs", "namespace": "vault"})) == "vault/theirs"
+    assert find_source(spec(secretRef={"name": "theirs", "password": "pg"})) == "theirs (key pg)"
     assert find_source(spec(secretRef={"key": "x"})) == "that its spec names"
     assert find_source(spec()) == ""
     assert find_source({"spec": {"componentSpecs": [{"systemAccounts": [{"name": "x", "secretRef": {}}]}]}}) == ""
