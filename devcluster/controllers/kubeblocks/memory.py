@@ -25,6 +25,7 @@ class Memory:
     newest: Object | None = None
     start: asyncio.Task[None] | None = None
     start_error: str = ""
+    start_after: float = 0.0
     down_since: float | None = None
     updating_until: float = 0.0
     rolled_out: Object | None = None

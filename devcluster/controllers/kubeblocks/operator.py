@@ -204,8 +204,8 @@ class KubeBlocksStandIn:
             waits.append(UNBOUND_S)
         if decision.phase == "Running" and observed.server not in ("answering", "absent"):
             waits.append(0.5)
-        elif observed.server == "failed":
-            waits.append(RETRY_START_S)
+        if observed.server == "failed":
+            waits.append(max(memory.start_after - time.time(), 0.01) if memory.start_error else RETRY_START_S)
         return min((wait for wait in waits if wait is not None), default=None)
 
     def _observe(self, cluster: Object, memory: Memory) -> Observed:
@@ -258,7 +258,7 @@ class KubeBlocksStandIn:
         if memory.needs_restart and not memory.is_starting:
             memory.needs_restart = False
             await postgres.stop(name)
-        if not memory.is_starting and not postgres.is_answering(name):
+        if not memory.is_starting and not postgres.is_answering(name) and time.time() >= memory.start_after:
             password = self._accounts.password_of(cluster)
             memory.start = asyncio.create_task(self._start_server(key_of(cluster), name, memory, password))
 
@@ -274,6 +274,7 @@ class KubeBlocksStandIn:
         except Exception as error:
             memory.start_error = f"PostgreSQL could not be started: {type(error).__name__}."
             log.exception("The PostgreSQL of %s/%s could not be started.", *key)
+        memory.start_after = time.time() + RETRY_START_S if memory.start_error else 0.0
         self.queue.add(key)
 
     async def _complete(self, cluster: Object, memory: Memory, decision: Decision) -> Object:

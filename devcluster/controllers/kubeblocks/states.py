@@ -213,7 +213,7 @@ def _phase(cluster: Object, observed: Observed, scenario: Scenario, before: str,
     if observed.is_updating and not is_new:
         return "Updating", ""
     if not is_due or not observed.is_bound:
-        return "Creating" if is_new else "Updating", observed.server_error
+        return ("Creating", observed.server_error) if is_new else ("Updating", "")
     if observed.server == "answering" or scenario.no_endpoints:
         return "Running", ""
     if observed.server == "failed" and observed.down_s >= FAILED_AFTER_S:
@@ -222,4 +222,4 @@ def _phase(cluster: Object, observed: Observed, scenario: Scenario, before: str,
         return "Creating", observed.server_error
     if before == "Running" and observed.down_s < DOWN_TOLERANCE_S:
         return before, ""
-    return ("Failed" if before == "Failed" else "Updating"), observed.server_error
+    return ("Failed" if before == "Failed" else "Updating"), ""

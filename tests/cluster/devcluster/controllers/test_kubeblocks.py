@@ -1,11 +1,13 @@
 """The KubeBlocks stand-in, with a real PostgreSQL for each Cluster."""
 
+import base64
 import math
 import os
 import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -292,3 +294,105 @@ def test_legacy_cluster_runs(tmp_path):
         url = f"postgresql://postgres:{secret['password']}@{endpoint}/postgres"
         with psycopg.connect(url) as connection:
             assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def account_secret(api: Api, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = api.get(CORE, "secrets", f"{name}-postgresql-account-postgres") or {}
+    return found
+
+
+def test_deleted_secret_hangs_and_comes_back_with_another_password(api):
+    api.create_cluster("lost-secret")
+    api.wait_phase("lost-secret", "Running")
+    url, before = api.database_url("lost-secret"), account_secret(api, "lost-secret")
+    secret = before["metadata"]["name"]
+    api.delete(CORE, "secrets", secret)
+    held = account_secret(api, "lost-secret")
+    assert held["metadata"]["deletionTimestamp"]
+    assert held["metadata"]["finalizers"] == ["component.kubeblocks.io/finalizer"]
+    assert held["data"] == before["data"]
+    api.patch(CORE, "secrets", secret, {"metadata": {"finalizers": None}})
+    again = wait_for(
+        lambda: account_secret(api, "lost-secret"),
+        lambda seen: seen and seen["metadata"]["uid"] != before["metadata"]["uid"],
+    )
+    assert again["data"]["password"] != before["data"]["password"]
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        api.query("lost-secret", "SELECT 1")
+    password = base64.b64decode(again["data"]["password"]).decode()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"ALTER ROLE postgres PASSWORD '{password}'".encode())
+    assert api.query("lost-secret", "SELECT 1") == 1
+
+
+def test_changed_secret_changes_nothing_in_the_server(api):
+    api.create_cluster("changed-secret")
+    api.wait_phase("changed-secret", "Running")
+    url = api.database_url("changed-secret")
+    other = {"password": base64.b64encode(b"another").decode()}
+    api.patch(CORE, "secrets", "changed-secret-postgresql-account-postgres", {"data": other})
+    assert api.operate("again-1", "Restart", "changed-secret", restart=[{"componentName": "postgresql"}]) == "Succeed"
+    assert api.secret("changed-secret-postgresql-account-postgres") == {"username": "postgres", "password": "another"}
+    with psycopg.connect(url) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_new_data_has_the_password_of_a_secret_that_exists(api):
+    metadata = {"name": "early-postgresql-account-postgres", "labels": {"app.kubernetes.io/managed-by": "kubeblocks"}}
+    data = {"username": "postgres", "password": "from-elsewhere"}
+    api.create(CORE, "secrets", "Secret", {"metadata": metadata, "stringData": data})
+    api.create_cluster("early")
+    api.wait_phase("early", "Running")
+    assert api.secret(metadata["name"]) == data
+    assert api.query("early", "SELECT 1") == 1
+
+
+def test_secret_of_another_account_comes_back(api):
+    api.create_cluster("accounts")
+    api.wait_phase("accounts", "Running")
+    name = "accounts-postgresql-account-kbadmin"
+    before = wait_for(lambda: api.secret(name), bool)
+    api.delete(CORE, "secrets", name)
+    api.patch(CORE, "secrets", name, {"metadata": {"finalizers": None}})
+    assert wait_for(lambda: api.secret(name), bool) != before
+
+
+def test_deletion_leaves_what_only_has_the_labels(api):
+    api.create_cluster("neighbor")
+    api.wait_phase("neighbor", "Running")
+    labels = account_secret(api, "neighbor")["metadata"]["labels"]
+    theirs = {"metadata": {"name": "helm-release", "labels": labels}, "stringData": {"a": "b"}}
+    api.create(CORE, "secrets", "Secret", theirs)
+    api.delete(CLUSTERS, "clusters", "neighbor")
+    api.wait_phase("neighbor", "gone")
+    assert [s["metadata"]["name"] for s in api.get(CORE, "secrets")["items"] if "release" in s["metadata"]["name"]]
+    assert not [s for s in api.get(CORE, "secrets")["items"] if s["metadata"]["name"].startswith("neighbor")]
+
+
+def test_unbound_claim_is_bound_once_its_class_exists(api):
+    claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    templates = [{"name": "data", "spec": {**claim, "storageClassName": "later"}}]
+    api.create_cluster("unbound", component={"volumeClaimTemplates": templates})
+    found = wait_for(lambda: api.get(CORE, "persistentvolumeclaims", "data-unbound-postgresql-0"), bool)
+    assert found["status"] == {"phase": "Pending"}
+    storage = {"metadata": {"name": "later"}, "provisioner": "test"}
+    body = {"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", **storage}
+    api.call("POST", "/apis/storage.k8s.io/v1/storageclasses", body)
+    api.wait_phase("unbound", "Running")
+
+
+def test_simulated_cluster_has_the_objects_that_a_panel_reads(tmp_path):
+    options = Options(
+        state_dir=tmp_path / "simulated", running_after_s=0, secret_after_s=0, postgres="none", sandboxes="none"
+    )
+    with EmbeddedCluster(options) as cluster:
+        api = Api(cluster)
+        api.create_cluster("plain")
+        api.wait_phase("plain", "Running")
+        assert [item["metadata"]["name"] for item in api.get(CORE, "secrets")["items"]] == [
+            "plain-postgresql-account-postgres"
+        ]
+        assert api.get(CLUSTERS, "components")["items"] == []
+        api.delete(CLUSTERS, "clusters", "plain")
+        api.wait_phase("plain", "gone")
+        assert api.get(CORE, "secrets")["items"] == []

@@ -1,14 +1,24 @@
 """The stand-in makes the writes that the real KubeBlocks 1.0.2 was recorded to make for the same requests."""
 
+import base64
 import contextlib
-from collections.abc import Iterator
+import math
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from devcluster.cluster import EmbeddedCluster, Options
-from tests.support.recordings import Comparison, Write, namespace_of, recorded_writes, until, writes_of
-from tests.support.standin_api import CLUSTERS, CORE, administrator_of
+from devcluster.controllers.kubeblocks.objects import ACCOUNTS
+from devcluster.controllers.scenarios import NEVER, Failure, Scenario
+from tests.support.recordings import Comparison, namespace_of, recorded_writes, until, writes_of
+from tests.support.standin_api import CLUSTERS, CORE, ENDPOINT, administrator_of
 from tests.support.waiting import wait_for
 
 WORKLOADS = "/apis/workloads.kubeblocks.io/v1"
@@ -24,38 +34,64 @@ PATHS = {
 }
 
 
+class Writes:
+    """What is written of one kind, from now on."""
+
+    def __init__(self, cluster: EmbeddedCluster, kind: str) -> None:
+        self.events: list[Any] = []
+        self._kind = kind
+        self._rest = administrator_of(cluster)
+        version = self._rest.read(PATHS[kind])["metadata"]["resourceVersion"]
+        threading.Thread(target=self._follow, args=(version,), daemon=True).start()
+
+    def _follow(self, version: str) -> None:
+        with (
+            contextlib.suppress(Exception),  # the watch ends with the cluster
+            self._rest.watch(PATHS[self._kind], resourceVersion=version, timeout_s=100) as events,
+        ):
+            for event in events:
+                event["object"].setdefault("kind", self._kind)
+                self.events.append(event)
+
+
 class Replay:
     """One embedded cluster, and what has been written since the test began."""
 
     def __init__(self, cluster: EmbeddedCluster) -> None:
-        self.cluster, self.rest = cluster, administrator_of(cluster)
-        self._since = {kind: self._version(path) for kind, path in PATHS.items()}
-
-    def _version(self, path: str) -> str:
-        return str(self.rest.read(path)["metadata"]["resourceVersion"])
+        self.rest = administrator_of(cluster)
+        self._writes = {kind: Writes(cluster, kind) for kind in PATHS}
 
     def create_cluster(self, name: str) -> None:
         """Send what was sent to the real API server."""
         namespace = namespace_of(name)
         if self.rest.get(f"{CORE}/namespaces/{namespace}").status == 404:
             self.rest.create(f"{CORE}/namespaces", _namespace(namespace))
-        spec = recorded(RECORDED, "Cluster", name)[0]["spec"]
+        spec = COMPARISON.changes(RECORDED, "Cluster", name)[0]["spec"]
         metadata = {"name": name, "namespace": namespace}
         body = {"apiVersion": "apps.kubeblocks.io/v1", "kind": "Cluster", "metadata": metadata, "spec": spec}
         self.rest.create(self.path("Cluster", name).rpartition("/")[0], body)
+
+    def clear(self) -> None:
+        """Delete the Clusters, so that their names are free for the next test."""
+        for item in self.rest.read(PATHS["Cluster"])["items"]:
+            metadata = item["metadata"]
+            path = f"{CLUSTERS}/namespaces/{metadata['namespace']}/clusters/{metadata['name']}"
+            self.rest.delete(path)
+            wait_for(partial(self.rest.get, path), lambda answer: answer.status == 404, timeout_s=20)
+
+    def delete_cluster(self, name: str) -> None:
+        self.rest.send("DELETE", self.path("Cluster", name))
 
     def path(self, kind: str, name: str) -> str:
         group, _, plural = PATHS[kind].rpartition("/")
         return f"{group}/namespaces/{namespace_of(name)}/{plural}/{name}"
 
     def played(self, kind: str, name: str) -> list[Any]:
-        events = self.rest.events(PATHS[kind], resourceVersion=self._since[kind], timeout_s=1)
-        for event in events:
-            event["object"].setdefault("kind", kind)
-        return COMPARISON.changes(writes_of(events), kind, name)
+        return COMPARISON.changes(writes_of(self._writes[kind].events), kind, name)
 
-    def wait_for(self, kind: str, name: str, expected: list[Any]) -> list[Any]:
-        """Return the writes once there are as many as expected; those until then if there never are."""
+    def compare(self, kind: str, name: str, before: float = math.inf) -> None:
+        """Wait for as many writes as were recorded before that moment, and compare them."""
+        expected = COMPARISON.changes(until(RECORDED, before), kind, name)
         seen: list[Any] = []
 
         def look() -> list[Any]:
@@ -63,16 +99,33 @@ class Replay:
             return seen
 
         with contextlib.suppress(AssertionError):
-            wait_for(look, lambda found: len(found) >= len(expected), timeout_s=8)
-        return seen
+            wait_for(look, lambda found: len(found) >= len(expected), timeout_s=20)
+        assert seen == expected, f"writes of {kind} {name}"
+
+    def created(self) -> list[tuple[str, str]]:
+        """Return kind and name of all objects in the order of their creation."""
+        events = [event for writes in self._writes.values() for event in writes.events if event["type"] == "ADDED"]
+        objects = [event["object"] for event in events]
+        objects.sort(key=lambda item: int(item["metadata"]["resourceVersion"]))
+        return [(item["kind"], item["metadata"]["name"]) for item in objects]
+
+    def data_of(self, name: str) -> Path:
+        """Return the data directory of a running database."""
+        with psycopg.connect(self.url_of(name)) as connection:
+            row = connection.execute("SHOW data_directory").fetchone()
+        assert row is not None
+        return Path(row[0])
+
+    def url_of(self, name: str) -> str:
+        secret = self.rest.read(self.path("Secret", name).replace(f"/{name}", f"/{name}-postgresql-account-postgres"))
+        service = self.rest.read(self.path("Service", name).replace(f"/{name}", f"/{name}-postgresql-postgresql"))
+        password = base64.b64decode(secret["data"]["password"]).decode()
+        endpoint = service["metadata"]["annotations"][ENDPOINT]
+        return f"postgresql://postgres:{password}@{endpoint}/postgres?connect_timeout=3"
 
 
 def _namespace(name: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
-
-
-def recorded(writes: list[Write], kind: str, name: str, before: float = float("inf")) -> list[Any]:
-    return COMPARISON.changes(until(writes, before), kind, name)
 
 
 @pytest.fixture(scope="module")
@@ -88,26 +141,48 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedCluste
 def replay(cluster: EmbeddedCluster) -> Iterator[Replay]:
     replay = Replay(cluster)
     yield replay
+    replay.clear()
     replay.rest.close()
+
+
+@pytest.fixture
+def set_scenario(cluster: EmbeddedCluster) -> Iterator[Callable[[str, Scenario | None], None]]:
+    names: list[str] = []
+
+    def set_it(name: str, scenario: Scenario | None) -> None:
+        names.append(name)
+        cluster.set_scenario(name, scenario)
+
+    yield set_it
+    for name in names:
+        cluster.set_scenario(name, None)
 
 
 CREATED = {
     "gamma-agentruntime-eq3etk": 370.0,
-    "hand1": 1640.0,
+    "hand1": 500.0,
     "xi-agentruntime-1qt0hz": 1760.0,
+}
+CREATED_AND_DELETED = {
     "n30xxxxxxxxxxxxxxxxxxxxxxxxxxx": 1700.0,
     "n41xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx": 1700.0,
     "n42xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx": 1700.0,
     "zero": 1970.0,
     "bad-vol": 1970.0,
     "bad-sc": 1970.0,
+    "badver": 1970.0,
+    "bad-cd": 1970.0,
+    "bad-topo": 1970.0,
+    "bad-comp": 1970.0,
+    "bad-def": 1970.0,
 }
+# In the order of their creation.
 OBJECTS = (
     ("Cluster", "pg1"),
     ("Component", "pg1-postgresql"),
-    ("InstanceSet", "pg1-postgresql"),
-    *(("Secret", f"pg1-postgresql-account-{account}") for account in ("kbadmin", "kbmonitoring", "postgres")),
+    *(("Secret", f"pg1-postgresql-account-{account}") for account in ACCOUNTS),
     ("Service", "pg1-postgresql-postgresql"),
+    ("InstanceSet", "pg1-postgresql"),
     ("Service", "pg1-postgresql-headless"),
     ("PersistentVolumeClaim", "data-pg1-postgresql-0"),
 )
@@ -115,13 +190,60 @@ OBJECTS = (
 
 @pytest.mark.parametrize("name", CREATED)
 def test_creation_makes_the_recorded_writes(replay, name):
-    expected = recorded(RECORDED, "Cluster", name, CREATED[name])
     replay.create_cluster(name)
-    assert replay.wait_for("Cluster", name, expected) == expected
+    replay.compare("Cluster", name, CREATED[name])
+
+
+@pytest.mark.parametrize("name", CREATED_AND_DELETED)
+def test_creation_or_refusal_and_deletion_make_the_recorded_writes(replay, name):
+    replay.create_cluster(name)
+    replay.compare("Cluster", name, CREATED_AND_DELETED[name])
+    replay.delete_cluster(name)
+    replay.compare("Cluster", name)
 
 
 def test_creation_makes_the_recorded_objects(replay):
     replay.create_cluster("pg1")
     for kind, name in OBJECTS:
-        expected = recorded(RECORDED, kind, name, 370.0)
-        assert replay.wait_for(kind, name, expected) == expected, (kind, name)
+        replay.compare(kind, name, 370.0)
+    assert replay.created() == list(OBJECTS)
+
+
+def test_refused_cluster_goes_on_once_the_addon_is_back(replay, set_scenario):
+    name = "nu-agentruntime-7sgn7c"
+    not_ready = "the referenced ClusterDefinition is not up to date: postgresql"
+    set_scenario("addon", Scenario(match=name, stuck="empty", message=not_ready))
+    replay.create_cluster(name)
+    replay.compare("Cluster", name, 1460.0)
+    set_scenario("addon", Scenario(match=name, stuck="empty"))
+    replay.compare("Cluster", name, 1475.0)
+    set_scenario("addon", None)
+    replay.compare("Cluster", name, 1500.0)
+
+
+def test_failure_and_recovery_make_the_recorded_writes(replay, set_scenario):
+    name = "theta-agentruntime-2b3jzz"
+    set_scenario("theta", Scenario(match=name, running_after_s=NEVER))
+    replay.create_cluster(name)
+    replay.compare("Cluster", name, 1190.0)
+    set_scenario("theta", Scenario(match=name, fail=Failure()))
+    replay.compare("Cluster", name, 1200.0)
+    set_scenario("theta", None)
+    replay.compare("Cluster", name, 1300.0)
+    replay.delete_cluster(name)
+    replay.compare("Cluster", name)
+
+
+def test_lost_pod_makes_the_recorded_writes(replay):
+    """The Pod of pg1 was away for 4 s. Here, the server can't start again for a moment."""
+    replay.create_cluster("pg1")
+    replay.compare("Cluster", "pg1", 370.0)
+    folder = replay.data_of("pg1")
+    control, away = folder / "global" / "pg_control", folder / "pg_control.away"
+    process = int((folder / "postmaster.pid").read_text().splitlines()[0])
+    control.rename(away)
+    os.kill(process, signal.SIGKILL)
+    replay.compare("Cluster", "pg1", 380.0)
+    away.rename(control)
+    for kind, name in (("Cluster", "pg1"), ("Component", "pg1-postgresql"), ("InstanceSet", "pg1-postgresql")):
+        replay.compare(kind, name)
