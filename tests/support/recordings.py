@@ -132,14 +132,27 @@ class Comparison:
     def load(cls) -> "Comparison":
         return cls(tuple(yaml.safe_load((FOLDER / "tolerances.yaml").read_text())))
 
+    def values(self, writes: Iterable[Write], kind: str, name: str, path: str) -> list[Any]:
+        """Return the values that a field of an object has had; None while there is none."""
+        state: Object = {}
+        values: list[Any] = [None]
+        for write in writes:
+            if (write.kind, write.name) == (kind, name) and write.change is not None:
+                state = _merge(state, write.change)
+                if _find(state, path) != values[-1]:
+                    values.append(_find(state, path))
+        return values
+
     def changes(self, writes: Iterable[Write], kind: str, name: str) -> list[Object | None]:
         """Return what the writes of one object change, without what is not compared."""
         rules = [rule for rule in self.rules if rule["kind"] == kind and rule.get("name", name) == name]
         state: Object = {}
         compared: Object = {}
+        before: Object = {}
+        is_joined = False
         changes: list[Object | None] = []
         for write in writes:
-            if (write.kind, write.name) != (kind, name):
+            if (write.kind, write.name) != (kind, name) or any(_is_within(write, rule) for rule in rules):
                 continue
             if write.change is None:
                 changes.append(None)
@@ -148,12 +161,22 @@ class Comparison:
             if any(_has(state, rule["skip"]) for rule in rules if "skip" in rule):
                 continue
             kept = state
+            is_joined, was_joined = any(_has(state, rule["join"]) for rule in rules if "join" in rule), is_joined
+            if is_joined and was_joined:
+                changes.pop()
+                compared = before
             for path in [path for rule in rules for path in rule.get("ignore", ())]:
                 kept = _without(kept, _split(path))
+            before = compared
             if change := _diff(compared, kept):
                 changes.append(change)
             compared = kept
         return [compared] if any(rule.get("together") for rule in rules) else changes
+
+
+def _is_within(write: Write, rule: Object) -> bool:
+    start, end = rule.get("without", (0.0, 0.0))
+    return bool(start < write.t < end)
 
 
 def _split(path: str) -> list[str]:

@@ -140,6 +140,7 @@ class KubeBlocksStandIn:
 
     def _cluster_changed(self, key: Key, old: Object | None, new: Object | None) -> None:
         self.queue.add(key)
+        self.operations.cluster_changed(key)
         if new is None and old is not None:
             self._memory.pop(old["metadata"]["uid"], None)
 

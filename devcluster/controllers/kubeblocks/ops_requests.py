@@ -1,7 +1,7 @@
 """OpsRequests of the KubeBlocks stand-in: Start, Stop, Restart, and changes of resources, replicas and volumes.
 
-Phases are Pending, Creating, Running and Succeed. As in KubeBlocks, an impossible request is accepted and then Failed.
-A request in the wrong phase of its Cluster fails after `preConditionDeadlineSeconds`.
+As in KubeBlocks, an impossible request is accepted and then Failed, and requests of one Cluster wait for each other. A
+request in the wrong phase of its Cluster fails after `preConditionDeadlineSeconds`, and holds the queue until then.
 """
 
 from __future__ import annotations
@@ -13,21 +13,16 @@ from typing import Protocol
 
 from devcluster.client.client import KubeClient, NotFoundError, Object, Resource
 from devcluster.client.reflector import PASSING_ERRORS, Key, Reflector, Workqueue, key_of
+from devcluster.controllers.kubeblocks import ops_status
+from devcluster.controllers.kubeblocks.ops_changes import ALLOWED, kind_of, patch_of, refusal_of, target_of
+from devcluster.controllers.kubeblocks.ops_queue import QUEUE_ANNOTATION, annotation, enter, is_waiting, leave, queue_of
+from devcluster.controllers.kubeblocks.states import is_current
 
 GROUPS = ("operations.kubeblocks.io", "apps.kubeblocks.io")
 TERMINAL = ("Succeed", "Failed", "Cancelled", "Aborted")
-REPLICAS_ANNOTATION = "kubeblocks-stand-in/replicas-before-stop"
-# Phases of the Cluster in which a request of the type can start.
-ALLOWED = {
-    "Start": ("Stopped",),
-    "Stop": ("Running", "Failed", "Abnormal", "Updating"),
-    "Restart": ("Running", "Failed", "Abnormal", "Updating"),
-    "VerticalScaling": ("Running", "Failed", "Abnormal", "Updating"),
-    "HorizontalScaling": ("Running", "Failed", "Abnormal", "Updating"),
-    "VolumeExpansion": ("Running", "Failed", "Abnormal", "Updating"),
-}
-
-RESTARTING = ("Restart", "VerticalScaling")
+OPS_FINALIZER = "opsrequest.kubeblocks.io/finalizer"
+QUEUE_END_ANNOTATION = "operations.kubeblocks.io/queue-end-time"
+LOOK_AGAIN_S = 0.25
 
 
 class ClusterSide(Protocol):
@@ -63,7 +58,15 @@ class OpsRequests:
     def of(self, cluster: Key) -> list[Object]:
         """Return the OpsRequests of a Cluster."""
         found = self._requests or ()
-        return [item for item in found if key_of(item).namespace == cluster.namespace and _target(item) == cluster.name]
+        return [
+            item for item in found if key_of(item).namespace == cluster.namespace and target_of(item) == cluster.name
+        ]
+
+    def cluster_changed(self, cluster: Key) -> None:
+        """Look at the requests of a Cluster that have not ended."""
+        for item in self.of(cluster):
+            if (item.get("status") or {}).get("phase") not in TERMINAL:
+                self._queue.add(key_of(item))
 
     async def _served_group(self) -> str | None:
         with contextlib.suppress(*PASSING_ERRORS):
@@ -73,140 +76,142 @@ class OpsRequests:
         return None
 
     async def _reconcile(self, key: Key) -> float | None:
-        request = self._requests.get(key) if self._requests else None
-        if request is None or request["metadata"].get("deletionTimestamp"):
+        request = await self._client.get_or_none(self.resource, key.name, key.namespace)
+        if request is None:
             return None
         phase = (request.get("status") or {}).get("phase") or ""
+        name = target_of(request)
+        found = await self._client.get_or_none(self._clusters.resource, name, key.namespace) if name else None
+        cluster = {"apiVersion": self._clusters.resource.api_version, "kind": "Cluster", **found} if found else None
+        if request["metadata"].get("deletionTimestamp") and phase != "Running":
+            return await self._release(request, cluster)
         if phase in TERMINAL:
             return None
-        name = _target(request)
-        try:
-            cluster = await self._client.get(self._clusters.resource, name, key.namespace) if name else None
-        except NotFoundError:
-            cluster = None
         if cluster is None:
-            return await self._set_phase(request, "Failed", f'Cluster "{name}" not found')
-        cluster = {"apiVersion": self._clusters.resource.api_version, "kind": "Cluster", **cluster}
-        if phase == "Running":
-            return await self._await_done(request, cluster)
-        return await self._begin(request, cluster, phase)
-
-    async def _begin(self, request: Object, cluster: Object, phase: str) -> float | None:
-        kind = request["spec"].get("type") or ""
-        if kind not in ALLOWED:
-            return await self._set_phase(request, "Failed", f"OpsRequest type {kind} is not served by the stand-in")
-        cluster_phase = (cluster.get("status") or {}).get("phase") or ""
-        if cluster_phase not in ALLOWED[kind]:
-            patience_s = request["spec"].get("preConditionDeadlineSeconds") or 0
-            created = datetime.fromisoformat(request["metadata"]["creationTimestamp"])
-            if (datetime.now(UTC) - created).total_seconds() > patience_s:
-                text = f"OpsRequest.spec.type={kind} is forbidden when Cluster.status.phase={cluster_phase}"
-                return await self._set_phase(request, "Failed", text)
-            if phase != "Pending":
-                await self._set_phase(request, "Pending", "waiting for the cluster")
-            return 0.5
+            text = f"spec.clusterName {name} is not found"
+            await self._write(request, ops_status.failed(request, text, _now(), reason="ClusterNotFound"))
+            return None
+        if cluster["metadata"].get("deletionTimestamp"):
+            return None  # the deletion of the Cluster removes it
         if phase == "":
-            return await self._set_phase(request, "Creating", "")
-        try:
-            await self._perform(request["spec"], kind, cluster)
-        except (KeyError, TypeError, ValueError) as error:
-            return await self._set_phase(request, "Failed", f"{kind} cannot be done: {error}")
-        return await self._set_phase(request, "Running", "")
-
-    async def _perform(self, spec: Object, kind: str, cluster: Object) -> None:
-        """Apply the request to the spec of the Cluster. KeyError, TypeError or ValueError if that is impossible."""
-        if kind == "Restart":
-            await self._clusters.begin_restart(cluster)
-            return
-        components = cluster["spec"]["componentSpecs"]
-        annotations: Object = {}
-        for component in components:
-            if kind in ("Start", "Stop"):
-                annotations |= _set_stopped(cluster, component, is_stopped=kind == "Stop")
-        if kind == "VerticalScaling":
-            for change in spec["verticalScaling"]:
-                component = _component(components, change["componentName"])
-                resources = {key: change[key] for key in ("limits", "requests") if change.get(key)}
-                component["resources"] = {**(component.get("resources") or {}), **resources}
-        elif kind == "HorizontalScaling":
-            for change in spec["horizontalScaling"]:
-                component = _component(components, change["componentName"])
-                component["replicas"] = _wanted_replicas(component, change)
-        elif kind == "VolumeExpansion":
-            for change in spec["volumeExpansion"]:
-                component = _component(components, change["componentName"])
-                for volume in change["volumeClaimTemplates"]:
-                    template = _component(component["volumeClaimTemplates"], volume["name"])
-                    template["spec"]["resources"]["requests"]["storage"] = volume["storage"]
-        metadata = {"resourceVersion": cluster["metadata"]["resourceVersion"], "annotations": annotations}
-        patch = {"metadata": metadata, "spec": {"componentSpecs": components}}
-        name, namespace = cluster["metadata"]["name"], cluster["metadata"]["namespace"]
-        await self._client.merge_patch(self._clusters.resource, name, namespace, patch)
-        if kind == "VerticalScaling":
-            await self._clusters.begin_restart(cluster)
-
-    async def _await_done(self, request: Object, cluster: Object) -> float | None:
-        if request["spec"]["type"] in RESTARTING and self._clusters.is_restarting(cluster):
-            return 0.25  # the phase may still be the one from before the restart
-        status = cluster.get("status") or {}
-        wanted = "Stopped" if request["spec"]["type"] == "Stop" else "Running"
-        if status.get("phase") == wanted and status.get("observedGeneration") == cluster["metadata"]["generation"]:
-            return await self._set_phase(request, "Succeed", "")
-        return 0.25
-
-    async def _set_phase(self, request: Object, phase: str, message: str) -> float | None:
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        old = request.get("status") or {}
-        status: Object = {"phase": phase, "progress": "1/1" if phase == "Succeed" else "0/1"}
+            request = await self._accept(request, cluster)
+            phase = "Pending"
+        if phase == "Pending":
+            return await self._begin(request, cluster)
         if phase == "Creating":
-            status["startTimestamp"] = now
-        if phase in TERMINAL:
-            status["completionTimestamp"] = now
-        if message or phase == "Succeed":
-            condition = {
-                "type": "Failed" if phase == "Failed" else "WaitForProgressing" if phase == "Pending" else "Succeed",
-                "status": "True",
-                "reason": "OpsRequestFailed" if phase == "Failed" else f"OpsRequest{phase}",
-                "message": message or f"Successfully processed the OpsRequest: {request['metadata']['name']}",
-                "lastTransitionTime": now,
-            }
-            status["conditions"] = [*(old.get("conditions") or []), condition]
+            return await self._perform(request, cluster)
+        return await self._await_done(request, cluster)
+
+    async def _accept(self, request: Object, cluster: Object) -> Object:
         metadata = request["metadata"]
-        await self._client.patch_status(self.resource, metadata["name"], metadata["namespace"], status)
+        finalizers = metadata.get("finalizers") or []
+        if OPS_FINALIZER not in finalizers:
+            request = await self._patch(request, {"finalizers": [*finalizers, OPS_FINALIZER]})
+        owner = {
+            "apiVersion": cluster["apiVersion"],
+            "kind": cluster["kind"],
+            "name": cluster["metadata"]["name"],
+            "uid": cluster["metadata"]["uid"],
+        }
+        labels = {"app.kubernetes.io/instance": owner["name"], "operations.kubeblocks.io/ops-type": kind_of(request)}
+        known = request["metadata"].get("labels") or {}
+        if not labels.items() <= known.items():
+            request = await self._patch(request, {"labels": labels, "ownerReferences": [owner]})
+        return await self._write(request, ops_status.pending(request, _now()))
+
+    async def _begin(self, request: Object, cluster: Object) -> float | None:
+        if refusal := refusal_of(request, cluster):
+            await self._write(request, ops_status.failed(request, refusal, _now()))
+            return None
+        queue = enter(cluster, request)
+        if queue is not None:
+            cluster = await self._write_queue(cluster, queue)
+        if is_waiting(queue_of(cluster), request["metadata"]["name"]):
+            return None  # a change of the Cluster brings it back
+        allowed, phase = ALLOWED[kind_of(request)], (cluster.get("status") or {}).get("phase") or ""
+        if allowed is not None and phase not in allowed:
+            return await self._wait_or_fail(request, cluster, phase)
+        request = await self._write(request, ops_status.creating(request, cluster, _now()))
+        return await self._perform(request, cluster)
+
+    async def _wait_or_fail(self, request: Object, cluster: Object, phase: str) -> float | None:
+        """Wait for another phase of the Cluster until the deadline of the request, then fail."""
+        patience_s = request["spec"].get("preConditionDeadlineSeconds") or 0
+        annotations = request["metadata"].get("annotations") or {}
+        if patience_s and QUEUE_END_ANNOTATION not in annotations:
+            request = await self._patch(request, {"annotations": {QUEUE_END_ANNOTATION: _now()}})
+            annotations = request["metadata"]["annotations"]
+        if patience_s:
+            since = datetime.fromisoformat(annotations[QUEUE_END_ANNOTATION])
+            left_s = patience_s - (datetime.now(UTC) - since).total_seconds()
+            if left_s > 0:
+                return float(min(left_s, 0.5))
+        await self._leave_queue(cluster, request)
+        text = f"OpsRequest.spec.type={kind_of(request)} is forbidden when Cluster.status.phase={phase}"
+        await self._write(request, ops_status.failed(request, text, _now()))
         return None
 
+    async def _perform(self, request: Object, cluster: Object) -> float | None:
+        metadata = cluster["metadata"]
+        patch = patch_of(request, cluster)
+        if patch:
+            patch["metadata"]["resourceVersion"] = metadata["resourceVersion"]
+            changed = await self._client.merge_patch(
+                self._clusters.resource, metadata["name"], metadata["namespace"], patch
+            )
+            cluster = {**cluster, **changed}
+        if not is_current(cluster) and kind_of(request) in ("Restart", "VerticalScaling"):
+            await self._clusters.begin_restart(cluster)
+        request = await self._write(request, ops_status.running(request, cluster))
+        return await self._await_done(request, cluster)
 
-def _target(request: Object) -> str:
-    """Return the name of the Cluster that the request is for."""
-    spec = request.get("spec") or {}
-    return str(spec.get("clusterName") or spec.get("clusterRef") or "")
+    async def _await_done(self, request: Object, cluster: Object) -> float | None:
+        while True:
+            is_restarting = not is_current(cluster) and self._clusters.is_restarting(cluster)
+            status = ops_status.next_progress(request, cluster, _now(), is_restarting=is_restarting)
+            if status is None:
+                break
+            request = await self._write(request, status)
+        if not ops_status.is_done(request):
+            return LOOK_AGAIN_S
+        await self._leave_queue(cluster, request)
+        await self._write(request, ops_status.succeeded(request, _now()))
+        return None
+
+    async def _release(self, request: Object, cluster: Object | None) -> float | None:
+        """Let a deleted request go."""
+        if cluster is not None:
+            await self._leave_queue(cluster, request)
+        finalizers = request["metadata"].get("finalizers") or []
+        rest = [name for name in finalizers if name != OPS_FINALIZER]
+        if rest != finalizers:
+            with contextlib.suppress(NotFoundError):
+                await self._patch(request, {"finalizers": rest or None})
+        return None
+
+    async def _leave_queue(self, cluster: Object, request: Object) -> None:
+        queue = leave(cluster, request["metadata"]["name"])
+        if queue is not None:
+            await self._write_queue(cluster, queue)
+
+    async def _write_queue(self, cluster: Object, queue: list[Object]) -> Object:
+        """Write the annotation of the Cluster that was read, so that no other request's entry is lost."""
+        metadata = cluster["metadata"]
+        annotations = {QUEUE_ANNOTATION: annotation(queue)}
+        patch = {"metadata": {"annotations": annotations, "resourceVersion": metadata["resourceVersion"]}}
+        changed = await self._client.merge_patch(
+            self._clusters.resource, metadata["name"], metadata["namespace"], patch
+        )
+        return {**cluster, **changed}
+
+    async def _patch(self, request: Object, metadata: Object) -> Object:
+        name, namespace = request["metadata"]["name"], request["metadata"]["namespace"]
+        return await self._client.merge_patch(self.resource, name, namespace, {"metadata": metadata})
+
+    async def _write(self, request: Object, status: Object) -> Object:
+        metadata = request["metadata"]
+        return await self._client.replace_status(self.resource, metadata["name"], metadata["namespace"], status)
 
 
-def _component(items: list[Object], name: str) -> Object:
-    for item in items:
-        if item.get("name") == name:
-            return item
-    raise ValueError(f'"{name}" not found')
-
-
-def _wanted_replicas(component: Object, change: Object) -> int:
-    now = int(component.get("replicas") or 1)
-    out = (change.get("scaleOut") or {}).get("replicaChanges") or 0
-    away = (change.get("scaleIn") or {}).get("replicaChanges") or 0
-    wanted = int(change["replicas"]) if "replicas" in change else now + out - away
-    if wanted < 1:
-        raise ValueError(f"{now} replicas cannot become {wanted}")
-    return wanted
-
-
-def _set_stopped(cluster: Object, component: Object, *, is_stopped: bool) -> Object:
-    """Stop or start the component; return annotations. 1.0 has a field for it; 0.8 and 0.9 scale to 0 replicas."""
-    if cluster["apiVersion"].endswith("/v1"):
-        component.pop("stop", None)
-        if is_stopped:
-            component["stop"] = True
-        return {}
-    known = cluster["metadata"].get("annotations") or {}
-    before = component.get("replicas") or 1
-    component["replicas"] = 0 if is_stopped else int(known.get(REPLICAS_ANNOTATION) or 1)
-    return {REPLICAS_ANNOTATION: str(before) if is_stopped else None}
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

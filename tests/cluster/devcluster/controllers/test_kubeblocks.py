@@ -254,7 +254,10 @@ def test_stop_start_and_restart_affect_the_server(api):
 def test_operation_in_the_wrong_phase_fails(api):
     api.create_cluster("awake")
     api.wait_phase("awake", "Running")
-    assert api.operate("start-2", "Start", "awake") == "Failed"
+    assert api.operate("start-2", "Start", "awake") == "Succeed"
+    assert api.operate("stop-3", "Stop", "awake") == "Succeed"
+    assert api.operate("restart-2", "Restart", "awake", restart=[{"componentName": "postgresql"}]) == "Failed"
+    assert api.operate("start-3", "Start", "awake") == "Succeed"
     assert api.operate("stop-2", "Stop", "no-such-cluster") == "Failed"
     scaling = [{"componentName": "postgresql", "scaleIn": {"replicaChanges": 3}}]
     assert api.operate("scale-1", "HorizontalScaling", "awake", horizontalScaling=scaling) == "Failed"

@@ -18,7 +18,7 @@ from devcluster.cluster import EmbeddedCluster, Options
 from devcluster.controllers.kubeblocks.objects import ACCOUNTS
 from devcluster.controllers.scenarios import NEVER, Failure, Scenario
 from tests.support.recordings import Comparison, namespace_of, recorded_writes, until, writes_of
-from tests.support.standin_api import CLUSTERS, CORE, ENDPOINT, administrator_of
+from tests.support.standin_api import CLUSTERS, CORE, ENDPOINT, OPERATIONS, administrator_of
 from tests.support.waiting import wait_for
 
 WORKLOADS = "/apis/workloads.kubeblocks.io/v1"
@@ -31,7 +31,9 @@ PATHS = {
     "Secret": f"{CORE}/secrets",
     "Service": f"{CORE}/services",
     "PersistentVolumeClaim": f"{CORE}/persistentvolumeclaims",
+    "OpsRequest": f"{OPERATIONS}/opsrequests",
 }
+QUEUE = "metadata.annotations.kubeblocks.io/ops-request"
 
 
 class Writes:
@@ -79,8 +81,8 @@ class Replay:
             self.rest.delete(path)
             wait_for(partial(self.rest.get, path), lambda answer: answer.status == 404, timeout_s=20)
 
-    def delete_cluster(self, name: str) -> None:
-        self.rest.send("DELETE", self.path("Cluster", name))
+    def delete(self, kind: str, name: str) -> None:
+        self.rest.send("DELETE", self.path(kind, name))
 
     def path(self, kind: str, name: str) -> str:
         group, _, plural = PATHS[kind].rpartition("/")
@@ -101,6 +103,26 @@ class Replay:
         with contextlib.suppress(AssertionError):
             wait_for(look, lambda found: len(found) >= len(expected), timeout_s=20)
         assert seen == expected, f"writes of {kind} {name}"
+
+    def compare_queue(self, name: str, before: float = math.inf) -> None:
+        """Like `compare`, for the queue of OpsRequests of a Cluster."""
+        expected = COMPARISON.values(until(RECORDED, before), "Cluster", name, QUEUE)
+        seen: list[Any] = []
+
+        def look() -> list[Any]:
+            seen[:] = COMPARISON.values(writes_of(self._writes["Cluster"].events), "Cluster", name, QUEUE)
+            return seen
+
+        with contextlib.suppress(AssertionError):
+            wait_for(look, lambda found: len(found) >= len(expected), timeout_s=20)
+        assert seen == expected, f"queue of Cluster {name}"
+
+    def operate(self, name: str, **changes: Any) -> None:
+        """Send the recorded OpsRequest, with changes of its spec."""
+        spec = next(w.change["spec"] for w in RECORDED if (w.kind, w.name) == ("OpsRequest", name) and w.change)
+        metadata = {"name": name, "namespace": namespace_of(name)}
+        body = {"kind": "OpsRequest", "apiVersion": "operations.kubeblocks.io/v1alpha1", "metadata": metadata}
+        self.rest.create(self.path("OpsRequest", name).rpartition("/")[0], {**body, "spec": {**spec, **changes}})
 
     def created(self) -> list[tuple[str, str]]:
         """Return kind and name of all objects in the order of their creation."""
@@ -198,7 +220,7 @@ def test_creation_makes_the_recorded_writes(replay, name):
 def test_creation_or_refusal_and_deletion_make_the_recorded_writes(replay, name):
     replay.create_cluster(name)
     replay.compare("Cluster", name, CREATED_AND_DELETED[name])
-    replay.delete_cluster(name)
+    replay.delete("Cluster", name)
     replay.compare("Cluster", name)
 
 
@@ -230,7 +252,7 @@ def test_failure_and_recovery_make_the_recorded_writes(replay, set_scenario):
     replay.compare("Cluster", name, 1200.0)
     set_scenario("theta", None)
     replay.compare("Cluster", name, 1300.0)
-    replay.delete_cluster(name)
+    replay.delete("Cluster", name)
     replay.compare("Cluster", name)
 
 
@@ -247,3 +269,58 @@ def test_lost_pod_makes_the_recorded_writes(replay):
     away.rename(control)
     for kind, name in (("Cluster", "pg1"), ("Component", "pg1-postgresql"), ("InstanceSet", "pg1-postgresql")):
         replay.compare(kind, name)
+
+
+def moment(name: str) -> float:
+    """Return when an OpsRequest was recorded to be created."""
+    return next(write.t for write in RECORDED if (write.kind, write.name) == ("OpsRequest", name))
+
+
+GAMMA = "gamma-agentruntime-eq3etk"
+# Sent while an earlier one of the Cluster ran or waited.
+AT_ONCE = ("q2", "x-restart-stopped-wait", "x-stop-stopped", "x-ve-stopped", "x-start3")
+
+
+def test_stop_start_and_queued_operations_make_the_recorded_writes(replay):
+    """Everything that was sent to one Cluster until its deletion, with what had to wait and what was refused."""
+    replay.create_cluster(GAMMA)
+    requests = [w.name for w in RECORDED if w.kind == "OpsRequest" and w.change and _is_creation(w.change, GAMMA)]
+    assert len(requests) > 12
+    for name in requests:
+        replay.compare_queue(GAMMA, moment(name))
+        if name not in AT_ONCE:
+            replay.compare("Cluster", GAMMA, moment(name))
+        changes = {"preConditionDeadlineSeconds": 3} if name == "x-restart-stopped-wait" else {}
+        replay.operate(name, **changes)
+    replay.delete("OpsRequest", "x-badvol")  # it runs, and its finalizer holds it
+    replay.compare("Cluster", GAMMA, 1385.0)
+    replay.compare_queue(GAMMA, 1385.0)
+    for name in requests:
+        replay.compare("OpsRequest", name, 1385.0)
+    replay.delete("Cluster", GAMMA)
+    replay.compare("Cluster", GAMMA)
+    for name in requests:
+        replay.compare("OpsRequest", name)
+
+
+def _is_creation(change: dict[str, Any], cluster: str) -> bool:
+    return bool(change.get("spec", {}).get("clusterName") == cluster)
+
+
+@pytest.mark.parametrize("name", ["x-notfound"])
+def test_operation_without_a_cluster_makes_the_recorded_writes(replay, name):
+    replay.operate(name)
+    replay.compare("OpsRequest", name, 900.0)
+
+
+def test_scaling_makes_the_recorded_writes(replay):
+    """HorizontalScaling succeeds before the Cluster is Running again."""
+    replay.create_cluster("hand1")
+    for name in ("hstop", "hstart", "hs1", "hs2"):
+        replay.compare("Cluster", "hand1", moment(name))
+        replay.compare_queue("hand1", moment(name))
+        replay.operate(name)
+    replay.compare("Cluster", "hand1")
+    replay.compare_queue("hand1")
+    for name in ("hstop", "hstart", "hs1", "hs2"):
+        replay.compare("OpsRequest", name)
