@@ -20,6 +20,18 @@ class ProcessLease(models.Model):
         return f"{self.name} held by {self.holder or 'nobody'}"
 
 
+class ClusterIdentity(models.Model):
+    """The UID of a namespace of the cluster that the state belongs to: `kube-system`, and the projects' namespace for
+    accounts that can't read the former."""
+
+    namespace = models.CharField(max_length=63, primary_key=True)
+    uid = models.CharField(max_length=100)
+    recorded_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return f"{self.namespace} is {self.uid}"
+
+
 class ClusterChange(models.Model):
     """The last change of a Cluster that the watcher has seen: of its Secret, or from ready to another state. Passes
     read again what they had found before it."""

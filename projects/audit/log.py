@@ -55,6 +55,7 @@ ACTIONS = (
     "KeysRotated",
     "EventsPruned",
     "StateImported",
+    "ClusterAccepted",
     "LoggedIn",
     "LoggedOut",
     "LogInFailed",

@@ -71,6 +71,7 @@ class Reason(models.TextChoices):
     CONFLICT = "Conflict"
     LOGIN_FAILED = "LoginPluginFailed", "Login plugin failed"
     KUBEBLOCKS_MISSING = "KubeBlocksMissing", "KubeBlocks missing"
+    OTHER_CLUSTER = "OtherCluster"
     NAMESPACE_MISSING = "NamespaceMissing"
     NAMESPACE_TERMINATING = "NamespaceTerminating"
     NAMESPACE_NOT_ALLOWED = "NamespaceNotAllowed"
@@ -102,6 +103,7 @@ class Reason(models.TextChoices):
         """Reasons that rarely go away on their own: a user has to do what the message says."""
         return frozenset(
             {
+                cls.OTHER_CLUSTER,
                 cls.NAMESPACE_MISSING,
                 cls.NAMESPACE_TERMINATING,
                 cls.NAMESPACE_NOT_ALLOWED,

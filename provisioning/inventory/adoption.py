@@ -8,8 +8,8 @@ from projects.models import Project
 from projects.services import adoption
 from projects.services.adoption import Adoptable
 from projects.services.outcome import Outcome
+from provisioning.identity import connect_to_own_cluster
 from provisioning.inventory.clusters import explain_obstacle, find_claimant, read_facts
-from provisioning.kube.client import connect
 from provisioning.kube.errors import KubeError
 from provisioning.kube.kinds import cluster_kind
 from provisioning.objects.names import ExistingCluster, explain_not_found, name_some, read_existing_cluster
@@ -17,7 +17,7 @@ from provisioning.objects.names import ExistingCluster, explain_not_found, name_
 
 def list_clusters(namespace: str) -> list[ExistingCluster]:
     """Return the KubeBlocks Clusters of a namespace. Raises KubeError."""
-    kube = connect()
+    kube = connect_to_own_cluster()
     kind = cluster_kind(kube.cluster_api_version())
     return [read_existing_cluster(item) for item in kube.list_objects(kind, namespace)]
 
@@ -62,7 +62,7 @@ def find_adoptable(project: Project, cluster_name: str) -> Adoptable | Outcome:
             "A cluster's name has at most 63 lower-case letters, digits, hyphens and dots. Use the name of an existing "
             "cluster.",
         )
-    kube = connect()
+    kube = connect_to_own_cluster()
     kind = cluster_kind(kube.cluster_api_version())
     cluster = kube.get_or_none(kind, project.namespace, cluster_name)
     if cluster is None:

@@ -16,8 +16,9 @@ from projects.domain.states import DesiredState, Phase, Reason
 from projects.models import DatabaseCluster, FoundCluster, Inventory, Orphan, Project, Sandbox
 from projects.services.inventory import request_inventory
 from projects.services.queue import enqueue_passes_by_uid
+from provisioning.identity import connect_to_own_cluster
 from provisioning.inventory.orphans import look_for_orphans
-from provisioning.kube.client import Kube, connect, disconnect
+from provisioning.kube.client import Kube, disconnect
 from provisioning.kube.errors import KubeError, RefusedError
 from provisioning.kube.kinds import SECRET, cluster_kind
 from provisioning.objects.credentials import choose_secret, component_of, is_complete
@@ -175,7 +176,7 @@ def _look(now: datetime) -> str:
     namespaces = watched_namespaces()
     FoundCluster.objects.exclude(namespace__in=namespaces).delete()
     try:
-        kube = connect()
+        kube = connect_to_own_cluster()
         kind = cluster_kind(kube.cluster_api_version())
     except KubeError as error:
         disconnect()

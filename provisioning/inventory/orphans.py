@@ -13,7 +13,8 @@ from projects.audit.log import record_action
 from projects.domain.states import Level, Phase, Reason
 from projects.models import DatabaseCluster, Orphan, OrphanAction, Project, Sandbox
 from projects.services.events import record_event
-from provisioning.kube.client import Kube, connect, disconnect
+from provisioning.identity import connect_to_own_cluster
+from provisioning.kube.client import Kube, disconnect
 from provisioning.kube.errors import KubeError
 from provisioning.kube.kinds import INGRESS, PVC, SECRET, SERVICE, STATEFULSET, cluster_kind
 from provisioning.objects.diff import conceal, find_drift
@@ -250,7 +251,7 @@ def end_orphan(pk: int, now: datetime) -> None:
 
 def _end(orphan: Orphan, now: datetime) -> str:
     """Check again, act, and return what was done. Raises KubeError."""
-    kube = connect()
+    kube = connect_to_own_cluster()
     kinds = {kind.name: kind for kind in (*KINDS, cluster_kind(kube.cluster_api_version()))}
     kind = kinds[orphan.kind]
     items = kube.list_objects(kind, orphan.namespace, labels=PROJECT_ID_LABEL)

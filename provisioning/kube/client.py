@@ -162,7 +162,9 @@ class Kube:
         except RefusedError as error:
             return error.cause is not Cause.NOT_API_SERVER
 
-    def _request_named(self, method: str, kind: Kind, namespace: str, name: str, **options: Any) -> Mapping[str, Any]:
+    def _request_named(
+        self, method: str, kind: Kind, namespace: str | None, name: str, **options: Any
+    ) -> Mapping[str, Any]:
         """Return the object of that name from the response. Raises KubeError."""
         answer = self._request(method, kind.path(namespace, name), **options)
         try:
@@ -172,7 +174,7 @@ class Kube:
 
     # --- reading -----------------------------------------------------------------------------------------------
 
-    def get_or_none(self, kind: Kind, namespace: str, name: str) -> Mapping[str, Any] | None:
+    def get_or_none(self, kind: Kind, namespace: str | None, name: str) -> Mapping[str, Any] | None:
         """Return the object, or None if it doesn't exist. Raises KubeError."""
         try:
             return self._request_named("GET", kind, namespace, name)

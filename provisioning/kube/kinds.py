@@ -30,6 +30,7 @@ class Kind:
 
 SECRET = Kind("v1", "secrets", "Secret")
 SERVICE = Kind("v1", "services", "Service")
+NAMESPACE = Kind("v1", "namespaces", "Namespace")
 POD = Kind("v1", "pods", "Pod")
 PVC = Kind("v1", "persistentvolumeclaims", "PersistentVolumeClaim")
 EVENT = Kind("v1", "events", "Event")

@@ -1,6 +1,17 @@
 """Verbs that the panel uses in the namespaces of its projects. deploy/base/role.yaml grants exactly these."""
 
-from provisioning.kube.kinds import EVENT, INGRESS, POD, PVC, RESOURCE_QUOTA, SECRET, SERVICE, STATEFULSET, Kind
+from provisioning.kube.kinds import (
+    EVENT,
+    INGRESS,
+    NAMESPACE,
+    POD,
+    PVC,
+    RESOURCE_QUOTA,
+    SECRET,
+    SERVICE,
+    STATEFULSET,
+    Kind,
+)
 
 Permissions = dict[Kind, frozenset[str]]
 
@@ -23,9 +34,10 @@ def needed_permissions(cluster: Kind, component: str = "") -> Permissions:
         PVC: frozenset({"delete", "list"}),
         POD: frozenset({"list"}),
         EVENT: frozenset({"list"}),
+        NAMESPACE: frozenset({"get"}),
         RESOURCE_QUOTA: frozenset({"list"}),
     }
-    watcher: Permissions = dict.fromkeys((cluster, SECRET, STATEFULSET), _WATCHED)
+    watcher: Permissions = dict.fromkeys((cluster, SECRET, STATEFULSET), _WATCHED) | {NAMESPACE: frozenset({"get"})}
     match component:
         case "queue":
             return queue

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from typing import assert_never
 
 from cryptography.fernet import InvalidToken
 from django.conf import settings
@@ -19,7 +20,9 @@ from projects.domain.namespaces import allowed_namespaces
 from projects.models import Project
 from projects.services.key_rotation import count_readable_secrets
 from provisioning import heartbeats
+from provisioning.decisions.cluster_identity import Identity, explain_other
 from provisioning.decisions.cluster_state import explain_unattended, is_unattended
+from provisioning.identity import look
 from provisioning.kube.client import Kube, connect, disconnect
 from provisioning.kube.errors import KubeError, NotConfiguredError, RefusedError, UnreachableError
 from provisioning.kube.kinds import CLUSTER_GROUP, Kind, cluster_kind
@@ -168,9 +171,13 @@ def _examine_cluster() -> Iterator[Finding]:
     try:
         kube = connect()
         which = "the embedded cluster" if settings.EMBEDDED_CLUSTER else f"the cluster at {kube.host}"
-        identity = f" It acts as {one_line(kube.acts_as, 100)}, as the kubeconfig says (`as`)." if kube.acts_as else ""
-        yield ok("configuration", f"The panel uses {which}, namespace {settings.KUBE_NAMESPACE}.{identity}")
+        acts_as = f" It acts as {one_line(kube.acts_as, 100)}, as the kubeconfig says (`as`)." if kube.acts_as else ""
+        yield ok("configuration", f"The panel uses {which}, namespace {settings.KUBE_NAMESPACE}.{acts_as}")
         yield ok("api server", f"{kube.host} answers; Kubernetes {kube.version()}.")
+        identity = _examine_identity(kube)
+        yield identity
+        if identity.verdict is Verdict.FAILED:
+            return
         cluster = cluster_kind(kube.cluster_api_version())
         yield ok("kubeblocks", f"The API server serves {cluster.api_version}.")
         yield _examine_permissions(kube, cluster)
@@ -206,6 +213,27 @@ def _examine_operator(clusters: list[Object]) -> Iterator[Finding]:
         yield failed("operator", explain_unattended(unattended[0], now))
     elif clusters:
         yield ok("operator", "KubeBlocks' operator has looked at every Cluster.")
+
+
+def _examine_identity(kube: Kube) -> Finding:
+    """Say whether this is the cluster that the state belongs to, and by which namespace that was told."""
+    judgment, recorded, seen = look(kube)
+    told = f"by the UID of the namespace {judgment.namespace}"
+    match judgment.identity:
+        case Identity.OTHER:
+            return failed("cluster identity", explain_other(judgment, recorded, seen, kube.host))
+        case Identity.UNKNOWN:
+            return warning(
+                "cluster identity",
+                "Unknown: the panel's account may get neither the namespace kube-system nor that of projects, so "
+                "another cluster would not be noticed. docs/deploy.md describes how to allow it.",
+            )
+        case Identity.NEW:
+            return ok("cluster identity", f"No cluster is recorded yet. The first pass records this one, {told}.")
+        case Identity.OWN:
+            return ok("cluster identity", f"The panel's state belongs to this cluster, {told}.")
+        case _:
+            assert_never(judgment.identity)
 
 
 def _examine_permissions(kube: Kube, cluster: Kind) -> Finding:

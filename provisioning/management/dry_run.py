@@ -11,7 +11,7 @@ from projects.domain.states import DesiredState, ReplacementChoice
 from projects.models import Project
 from projects.services.adoption import Adoptable
 from provisioning.decisions.types import Action
-from provisioning.kube.client import connect
+from provisioning.identity import connect_to_own_cluster
 from provisioning.kube.errors import KubeError
 from provisioning.kube.kinds import cluster_kind
 from provisioning.management.console import FAILED, PanelCommand, command_error
@@ -90,7 +90,7 @@ def _print_obstacles(command: PanelCommand, planned: Iterable[tuple[Project, Pla
     creating = [project for project, first in planned if first.action == Action.APPLY_CLUSTER.value]
     for namespace, project in {project.namespace: project for project in creating}.items():
         try:
-            kube = connect()
+            kube = connect_to_own_cluster()
             cluster = cluster_kind(kube.cluster_api_version())
             findings = list(examine_next_provisioning(kube, cluster, namespace, build_spec(project)))
         except KubeError as error:

@@ -14,7 +14,8 @@ from projects.domain.states import Level, Origin
 from projects.models import DatabaseCluster, Event, LastAppliedManifest, Project, Sandbox
 from projects.services.events import record_event
 from provisioning.decisions.types import ExistingDatabase, ObservedCredentials, Remaining, Verification
-from provisioning.kube.client import Kube, connect
+from provisioning.identity import connect_to_own_cluster
+from provisioning.kube.client import Kube
 from provisioning.kube.kinds import Kind
 from provisioning.objects.diff import Difference, conceal
 from provisioning.objects.manifests import Owner
@@ -113,8 +114,9 @@ class PassContext:
 
     @property
     def kube(self) -> Kube:
-        """The client, connected by the first request: not every pass makes one. Raises NotConfiguredError."""
-        return connect()
+        """The client, connected by the first request: not every pass makes one. Raises KubeError, also for another
+        cluster than the state belongs to."""
+        return connect_to_own_cluster()
 
     @property
     def owner(self) -> Owner:

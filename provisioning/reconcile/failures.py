@@ -7,6 +7,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from projects.confidential.encrypted_fields import UndecryptableValueError
 from projects.domain.states import Reason
+from provisioning.identity import OtherClusterError
 from provisioning.kube.client import disconnect
 from provisioning.kube.errors import KubeError, LoginFailedError, RefusedError
 from provisioning.kube.kinds import CLUSTER_GROUP
@@ -34,6 +35,9 @@ def explain_failure(error: Exception) -> PassFailure:
             return PassFailure(Reason.CLUSTER_AMBIGUOUS, str(error), is_final=True)
         case AdoptionNeededError():
             return PassFailure(Reason.ADOPTION_NEEDED, str(error), is_final=True)
+        case OtherClusterError():
+            disconnect()  # the kubeconfig may be corrected by now
+            return PassFailure(Reason.OTHER_CLUSTER, str(error))
         case RefusedError():
             return _explain_refusal(error)
         case LoginFailedError():

@@ -16,6 +16,7 @@ from provisioning.decisions.cluster_state import explain_unattended, is_unattend
 from provisioning.decisions.proofs import compare_credentials, is_proof_due
 from provisioning.decisions.readiness import Readiness, State, judge_cluster, judge_sandbox
 from provisioning.decisions.types import CREDENTIALS_UNREAD, ExistingDatabase, Observed, ObservedCredentials
+from provisioning.identity import prove_own_cluster
 from provisioning.kube.kinds import SECRET, SERVICE, STATEFULSET, Kind, cluster_kind
 from provisioning.models import ClusterChange
 from provisioning.objects.credentials import (
@@ -97,6 +98,9 @@ def observe_running(context: PassContext, database: DatabaseCluster, now: dateti
     if not snapshot.is_cluster_known and not is_unchanged:
         snapshot.cluster = context.kube.get_or_none(cluster_api(context, database), database.namespace, database.name)
         snapshot.is_cluster_known = True
+        if snapshot.cluster is None and database.applied_at is not None:
+            # Everything is missing in another cluster.
+            prove_own_cluster(context.kube, is_fresh=True)
     cluster = judge_cluster(snapshot.cluster) if snapshot.is_cluster_known else _as_captured(project, database)
     cluster = _explain_cluster(context, database, cluster, now)
     captured = database.connection

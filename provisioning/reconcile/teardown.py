@@ -14,6 +14,7 @@ from projects.models import DatabaseCluster, Project, ProjectVariable, Sandbox
 from projects.services.resources import retire_resources
 from provisioning.decisions.readiness import judge_cluster
 from provisioning.decisions.types import Observed, Remaining
+from provisioning.identity import prove_own_cluster
 from provisioning.kube.client import Kube
 from provisioning.kube.errors import RefusedError
 from provisioning.kube.kinds import INGRESS, POD, PVC, SECRET, SERVICE, STATEFULSET, Kind, cluster_kind
@@ -48,6 +49,9 @@ def observe_remaining(context: PassContext) -> Observed:
     namespaces = {row.namespace for row in (*project.databases.all(), *sandboxes)}
     remaining: dict[tuple[Kind, str, str], Remaining] = {}
     snapshot.foreign = []
+    if namespaces:
+        # Nothing is left in another cluster.
+        prove_own_cluster(context.kube, is_fresh=True)
     for namespace in sorted(namespaces):
         _observe_namespace(context, namespace, sandboxes, remaining)
     snapshot.remaining = {

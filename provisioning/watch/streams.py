@@ -17,6 +17,7 @@ from projects.domain.states import DesiredState, Phase
 from projects.models import DatabaseCluster, Project
 from projects.services.queue import enqueue_passes_by_uid
 from provisioning.decisions.readiness import State, judge_cluster, judge_sandbox
+from provisioning.identity import prove_own_cluster
 from provisioning.kube.client import Kube, WatchEvent, connect, disconnect
 from provisioning.kube.errors import KubeError, WatchExpiredError
 from provisioning.kube.kinds import SECRET, STATEFULSET, Kind, cluster_kind
@@ -197,6 +198,7 @@ class Stream:
     def _follow(self) -> None:
         """List, then watch until the next list is due or the stream is interrupted."""
         kube = self._kube = self._connect()
+        prove_own_cluster(kube, is_fresh=True)
         kind = self.watched.kind(kube)
         version = ""
 

@@ -201,6 +201,7 @@ ACTION_TARGETS = {"cancel_selected": "waiting", "restore_secrets": "replaced"}
 # value is where the user is recorded: "event" in the project's events, "log" in the audit log. Commands that only look,
 # run a component or clean up record nothing.
 COMMANDS: dict[str, str] = {
+    "accept_cluster": "log",
     "adopt": "event",
     "alive": "looks",
     "cancel": "event",

@@ -304,10 +304,19 @@ def test_roles_have_no_wildcard_and_no_cluster_scope():
         assert (subject["name"], subject["namespace"]) == (account["name"], account["namespace"])
 
 
+def test_accounts_may_get_no_other_namespace_than_kube_system():
+    role = find(EXAMPLE, "ClusterRole", "controlpanel-identity")
+    (rule,) = role["rules"]
+    assert (rule["resources"], rule["resourceNames"], rule["verbs"]) == (["namespaces"], ["kube-system"], ["get"])
+    subjects = find(EXAMPLE, "ClusterRoleBinding", "controlpanel-identity")["subjects"]
+    assert [subject["name"] for subject in subjects] == ["controlpanel-queue", "controlpanel-watcher"]
+    assert len([item for item in EXAMPLE if item["kind"] == "ClusterRole"]) == 2
+
+
 def test_doctor_gets_exactly_its_cluster_wide_permissions():
     """The dry runs and the doctor may list these kinds, none of which holds a secret."""
-    (role,) = [item for item in EXAMPLE if item["kind"] == "ClusterRole"]
-    (binding,) = [item for item in EXAMPLE if item["kind"] == "ClusterRoleBinding"]
+    role = find(EXAMPLE, "ClusterRole", "controlpanel-diagnosis")
+    binding = find(EXAMPLE, "ClusterRoleBinding", "controlpanel-diagnosis")
     assert {verb for rule in role["rules"] for verb in rule["verbs"]} == {"list"}
     listed = {(group, plural) for rule in role["rules"] for group in rule["apiGroups"] for plural in rule["resources"]}
     assert listed == {(kind.group, kind.plural) for kind in CLUSTER_WIDE}
