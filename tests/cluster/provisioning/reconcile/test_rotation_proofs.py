@@ -110,6 +110,7 @@ def test_refusal_quotes_no_password(provisioned, cluster):
     assert request_password_rotation(provisioned, actor="maria").accepted
     cluster.faults.add("status", verb="patch", resource="secrets", count=2, status=503)
     run_pass(provisioned.pk)
+    cluster.faults.clear()
     pending = DatabaseCluster.objects.get(project=provisioned).pending_password.reveal()
     patch_secret(cluster, provisioned, {"immutable": True})
     project = follow(provisioned, is_settled)
