@@ -102,6 +102,7 @@ def test_json_is_the_only_line_on_stdout() -> None:
     line = json.loads(ran.out)
     assert list(line) == ["project", "phase", "reason", "message", "database", "sandbox", "drift", "steps"]
     assert line["project"] == "shop"
+    assert line["database"].pop("last_verified_at").endswith("Z")
     assert line["database"] == {
         "cluster": "shop-agentruntime-abc123",
         "namespace": "default",
