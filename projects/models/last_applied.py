@@ -16,6 +16,8 @@ class LastAppliedManifest(models.Model):
     # As the API server answered; empty while the answer is unknown, and in rows of version 0.1.0.
     object_uid = models.CharField(max_length=64, blank=True)
     manifest: "models.JSONField[dict[str, Any], dict[str, Any]]" = models.JSONField()
+    # What admission changed of it, as the API server answered: [path, digest of the value].
+    admitted: "models.JSONField[list[list[str]], list[list[str]]]" = models.JSONField(default=list, blank=True)
     applied_at = models.DateTimeField()
 
     class Meta:

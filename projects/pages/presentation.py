@@ -101,6 +101,8 @@ def next_action(project: Project, user: Person) -> NextAction | None:
     match project.phase:
         case Phase.WAITING | Phase.CREATING if is_progressing(project, timezone.now()) and _may_recover(project):
             return NextAction("none", "Waiting in case it recovers. This page updates automatically.")
+        case Phase.CREATING if project.reason == Reason.DRIFTED and project.drift and may_provision:
+            return NextAction("edit", "Undo the change in the cluster, or set the drift policy to Revert under Edit.")
         case _ if is_progressing(project, timezone.now()):
             return NextAction("none", "No action needed. This page updates automatically.")
         case Phase.NEW if not may_provision:

@@ -147,7 +147,9 @@ def _decide_database(desired: Desired, database: DesiredDatabase, observed: Obse
     if cluster.is_changing and observed.serves:
         return _DatabaseStep(None, Status(Phase.RUNNING, Reason.READY, f"{cluster.message} The database serves."))
     if cluster.state is not State.READY and not _is_believed(desired, database, cluster, now):
-        return wait(cluster.reason, cluster.message)
+        drift = _explain_drift(desired, observed, "Cluster")
+        cause = f" Changed outside the panel: {drift}" if drift else ""
+        return wait(cluster.reason, cluster.message + cause)
     if database.is_rotating:
         # Before the Secret is compared: until the rotation is done, it may hold the old password or the new one.
         changing = Status(Phase.RUNNING, Reason.REQUESTED, "Rotating the database password.")
@@ -296,15 +298,24 @@ def _decide_sandbox(desired: Desired, observed: Observed, database: Status, now:
 
 def _build_drift_status(desired: Desired, observed: Observed) -> Status:
     """The project runs, but its objects differ from what was applied."""
+    return Status(
+        Phase.RUNNING, Reason.DRIFTED, f"Running, but changed outside the panel: {_explain_drift(desired, observed)}"
+    )
+
+
+def _explain_drift(desired: Desired, observed: Observed, *kinds: str) -> str:
+    """Return the differences of objects of these kinds (of all without any), and why they stay; "" if there are
+    none."""
+    drift = [item for item in observed.drift if not kinds or item.kind in kinds]
+    if not drift:
+        return ""
     if desired.drift_response.is_contested:
         why = "The panel reverted this several times, and it changed again. Find out what changes it."
     elif desired.drift_response.reverts:
-        why = " ".join(dict.fromkeys(item.obstacle for item in observed.drift))
+        why = " ".join(dict.fromkeys(item.obstacle for item in drift if item.obstacle))
     else:
         why = "The drift policy is Report only."
-    return Status(
-        Phase.RUNNING, Reason.DRIFTED, f"Running, but changed outside the panel: {summarize(observed.drift)}. {why}"
-    )
+    return f"{summarize(drift)}. {why}".strip()
 
 
 def _decide_default_sandbox(desired: Desired, observed: Observed, step: _DatabaseStep, now: datetime) -> Decision:
@@ -339,11 +350,14 @@ def _sandbox_status(desired: Desired, observed: Observed, now: datetime) -> tupl
     if observed.sandbox is not None and observed.sandbox.state is State.READY:
         return Status(Phase.RUNNING, Reason.SANDBOX_READY, observed.sandbox.message), Requeue.SETTLED
     message = observed.sandbox.message if observed.sandbox else "The sandbox has no status yet."
-    message = f"{message} {observed.sandbox_note}".strip()
+    drift = _explain_drift(desired, observed, "StatefulSet", "Secret")
+    reason = Reason.DRIFTED if drift else Reason.SANDBOX_NOT_READY
+    cause = f"Changed outside the panel: {drift}" if drift else ""
+    message = " ".join(filter(None, (message, cause, observed.sandbox_note)))
     deadline = desired.sandbox.deadline if desired.sandbox else None
     if deadline is None or desired.is_new_intent:
         deadline = now + timedelta(seconds=desired.timeout_s)
     if not is_past(deadline, now):
-        return Status(Phase.CREATING, Reason.SANDBOX_NOT_READY, message, deadline), Requeue.WATCHED
+        return Status(Phase.CREATING, reason, message, deadline), Requeue.WATCHED
     late = explain_deadline(desired.timeout_s, "The sandbox", message)
     return Status(Phase.FAILED, Reason.DEADLINE_EXCEEDED, late, deadline), Requeue.FAILED

@@ -17,7 +17,7 @@ from provisioning.identity import connect_to_own_cluster
 from provisioning.kube.client import Kube, disconnect
 from provisioning.kube.errors import KubeError
 from provisioning.kube.kinds import INGRESS, PVC, SECRET, SERVICE, STATEFULSET, cluster_kind
-from provisioning.objects.diff import conceal, find_drift
+from provisioning.objects.diff import conceal, drop_admitted, find_drift
 from provisioning.objects.names import (
     INSTANCE_LABEL,
     PROJECT_ID_LABEL,
@@ -214,7 +214,10 @@ def _find_drifted(listed: Mapping[str, list[Object]], namespace: str) -> set[str
     )
     drifted = set()
     for project in at_rest.filter(applied__namespace=namespace).distinct().prefetch_related("applied"):
-        if any(find_drift(sent.manifest, live.get((sent.kind, sent.name))) for sent in project.applied.all()):
+        if any(
+            drop_admitted(find_drift(sent.manifest, live.get((sent.kind, sent.name))), sent.admitted)
+            for sent in project.applied.all()
+        ):
             drifted.add(str(project.uid))
     return drifted
 

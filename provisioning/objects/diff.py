@@ -5,10 +5,12 @@ Secrets are compared by keyed digests and never shown.
 """
 
 import hmac
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from hashlib import sha256
 from typing import Any
 
 from projects.confidential.redaction import redact
@@ -32,13 +34,15 @@ _SUFFIXES = {
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A field that differs. `obstacle` says why the panel can't revert it; "" if it can."""
+    """A field that differs. `mark`: a digest of the live value, of which `live` shows only a part. `obstacle` says why
+    the panel can't revert it; "" if it can."""
 
     kind: str
     name: str
     path: str
     applied: str
     live: str
+    mark: str = ""
     obstacle: str = ""
 
     @property
@@ -79,14 +83,19 @@ def find_drift(applied: Object, live: Object | None) -> list[Difference]:
             found += _compare_part(kind, name, applied[part], live.get(part), part)
     if kind == "Secret":
         extra = sorted(set(mapping(live.get("data"))) - set(mapping(applied.get("data"))))
-        found += [Difference(kind, name, f"data.{key}", "none", "a value that was not applied") for key in extra]
+        found += [
+            Difference(kind, name, f"data.{key}", "none", "a value that was not applied", _mark(live["data"][key]))
+            for key in extra
+        ]
     return found
 
 
 def _compare_part(kind: str, name: str, sent: Any, there: Any, path: str) -> list[Difference]:
     is_secret = kind == "Secret" and path == "data"
     return [
-        Difference(kind, name, at, "a value" if is_secret else _show(a), _show_secret(b) if is_secret else _show(b))
+        Difference(
+            kind, name, at, "a value" if is_secret else _show(a), _show_secret(b) if is_secret else _show(b), _mark(b)
+        )
         for at, a, b in _compare(sent, there, path)
     ]
 
@@ -153,14 +162,32 @@ def _show_secret(value: Any) -> str:
     return GONE if value is None else "another value"
 
 
+def _mark(value: Any) -> str:
+    """Return a digest of a value as it was compared: of a Secret, that is a keyed digest."""
+    return sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:_DIGEST_LENGTH]
+
+
+def list_admitted(applied: Object, answer: Object) -> list[list[str]]:
+    """Return what admission changed of a manifest, as [path, mark], by the API server's answer to its application: a
+    registry mirror's image, for example. Both must be concealed."""
+    return [[item.path, item.mark] for item in find_drift(applied, answer)]
+
+
+def drop_admitted(found: list[Difference], admitted: object) -> list[Difference]:
+    """Return the differences but those that admission made when the manifest was applied. `admitted`: of
+    `list_admitted`, as it was stored."""
+    known = {(item[0], item[1]) for item in admitted} if isinstance(admitted, list) else set()
+    return [item for item in found if (item.path, item.mark) not in known]
+
+
 def keep_revertible(found: list[Difference], after: list[Difference]) -> list[Difference]:
     """Return the differences that applying the manifest again would revert. `after`: those that remain after a dry run
     of that.
 
     Fields that an admission webhook rewrites each time, or that the API server writes differently, are not drift.
     """
-    echoed = {(item.path, item.live) for item in after}
-    return [item for item in found if (item.path, item.live) not in echoed]
+    echoed = {(item.path, item.mark) for item in after}
+    return [item for item in found if (item.path, item.mark) not in echoed]
 
 
 def mark_unrevertible(found: list[Difference]) -> list[Difference]:

@@ -12,6 +12,7 @@ from provisioning.decisions.readiness import judge_cluster
 from provisioning.decisions.types import ExistingDatabase
 from provisioning.objects import manifests
 from provisioning.objects.credentials import Missing
+from provisioning.objects.diff import list_admitted
 from provisioning.objects.endpoints import annotated_endpoint
 from provisioning.objects.names import ORIGIN_LABEL, build_database_name, claim_labels
 from provisioning.objects.readers import text, uid_of
@@ -60,6 +61,8 @@ def apply_cluster(context: PassContext, database: DatabaseCluster, now: datetime
         context.remember_applied([manifest], now)
         context.store()
         snapshot.cluster = context.kube.apply(manifest, "clusters", force=False)
+        if list_admitted(manifest, snapshot.cluster):
+            context.remember_applied([manifest], now, [snapshot.cluster])
     _record_cluster(context, database, api_version, "ClusterApplied", f"Applied the Cluster {database.name}.", now)
 
 

@@ -17,7 +17,7 @@ from provisioning.decisions.types import ExistingDatabase, ObservedCredentials, 
 from provisioning.identity import connect_to_own_cluster
 from provisioning.kube.client import Kube
 from provisioning.kube.kinds import Kind
-from provisioning.objects.diff import Difference, conceal
+from provisioning.objects.diff import Difference, conceal, list_admitted
 from provisioning.objects.manifests import Owner
 from provisioning.objects.readers import Object, metadata_of, text, uid_of
 from provisioning.reconcile.lease import Lease
@@ -153,29 +153,36 @@ class PassContext:
 
     def remember_applied(self, manifests: Iterable[Object], now: datetime, answers: Iterable[Object] = ()) -> None:
         """Record manifests as they are sent, to find drift later, with keyed digests in place of a Secret's values.
-        `answers`: the API server's answers in the same order, for the uids of the objects."""
-        self.applied += [
-            LastAppliedManifest(
-                project=self.project,
-                kind=text(manifest.get("kind")),
-                namespace=text(metadata_of(manifest).get("namespace")),
-                name=text(metadata_of(manifest).get("name")),
-                object_uid=uid_of(answer),
-                manifest=conceal(manifest, settings.SECRET_KEY),
-                applied_at=now,
+        `answers`: the API server's answers in the same order, for the uids of the objects and for what admission made
+        of them."""
+        for manifest, answer in zip_longest(manifests, answers):
+            concealed = conceal(manifest, settings.SECRET_KEY)
+            self.applied.append(
+                LastAppliedManifest(
+                    project=self.project,
+                    kind=text(manifest.get("kind")),
+                    namespace=text(metadata_of(manifest).get("namespace")),
+                    name=text(metadata_of(manifest).get("name")),
+                    object_uid=uid_of(answer),
+                    manifest=concealed,
+                    admitted=_list_admitted(concealed, answer),
+                    applied_at=now,
+                )
             )
-            for manifest, answer in zip_longest(manifests, answers)
-        ]
 
-    def remember_uid(self, applied: LastAppliedManifest, uid: str) -> None:
-        """Record that an object which was applied before was created again."""
+    def remember_answer(self, applied: LastAppliedManifest, answer: Object) -> None:
+        """Record the answer to a manifest that was applied again, if it is another object or other than before."""
+        admitted = _list_admitted(applied.manifest, answer)
+        if (applied.object_uid, applied.admitted) == (uid_of(answer), admitted):
+            return
         again = LastAppliedManifest(
             project=self.project,
             kind=applied.kind,
             namespace=applied.namespace,
             name=applied.name,
-            object_uid=uid,
+            object_uid=uid_of(answer),
             manifest=applied.manifest,
+            admitted=admitted,
             applied_at=applied.applied_at,
         )
         self.applied.append(again)
@@ -217,7 +224,7 @@ class PassContext:
                 applied,
                 update_conflicts=True,
                 unique_fields=["namespace", "kind", "name"],
-                update_fields=["project", "object_uid", "manifest", "applied_at"],
+                update_fields=["project", "object_uid", "manifest", "admitted", "applied_at"],
             )
         if events:
             Event.objects.bulk_create(events)
@@ -227,6 +234,12 @@ class PassContext:
         gone keeps its manifest, so its drift is still found."""
         manifests = LastAppliedManifest.objects.filter(project=self.project, kind="Cluster")
         manifests.exclude(name=row.name if row.origin == Origin.CREATED else "").delete()
+
+
+def _list_admitted(concealed: Object, answer: Object | None) -> list[list[str]]:
+    if answer is None:
+        return []
+    return list_admitted(concealed, conceal({**answer, "kind": concealed.get("kind")}, settings.SECRET_KEY))
 
 
 def build_context(lease: Lease) -> PassContext:

@@ -16,6 +16,7 @@ from provisioning.objects import manifests
 from provisioning.objects.diff import (
     Difference,
     conceal,
+    drop_admitted,
     find_drift,
     keep_revertible,
     mark_refused,
@@ -24,12 +25,15 @@ from provisioning.objects.diff import (
 )
 from provisioning.objects.names import INSTANCE_LABEL
 from provisioning.objects.readers import Object, labels_of, mapping, metadata_of, text, uid_of
+from provisioning.objects.refusals import Cause
 from provisioning.reconcile.context import PassContext
 from provisioning.reconcile.observe import project_environment, sandbox_environment
 
 REVERTED = "DriftMended"
 # Drift that was reverted this many times lately is contested: it would come back again.
 _MOST_REVERTED = 3
+# A sandbox is usually ready by then.
+_PATIENCE = timedelta(seconds=8)
 _CONTESTED_FOR = timedelta(hours=1)
 
 
@@ -54,12 +58,14 @@ def is_checkup(project: Project) -> bool:
     )
 
 
-def observe_drift(context: PassContext, database: DatabaseCluster) -> tuple[Difference, ...]:
+def observe_drift(context: PassContext, database: DatabaseCluster, now: datetime) -> tuple[Difference, ...]:
     """Return what differs from what was applied; compared once a pass. Raises KubeError.
 
     Nothing is compared while a project is being provisioned, as what was applied a moment ago is compared when the
-    project is settled. Every pass reads the Cluster and the StatefulSet; the rest costs a checkup two requests, or
-    three with Ingresses. A difference counts if a dry run of applying the manifest again would revert it.
+    project is settled; a sandbox that is late may be so because of a change. Every pass reads the Cluster and the
+    StatefulSet; the rest costs a checkup two requests, or three with Ingresses. What admission made of a manifest is
+    no difference. Another one counts if a dry run of applying the manifest again would revert it, or if the API server
+    can't tell.
     """
     project, sandbox, snapshot = context.project, context.sandbox, context.snapshot
     if snapshot.drift is not None:
@@ -67,7 +73,8 @@ def observe_drift(context: PassContext, database: DatabaseCluster) -> tuple[Diff
     connection = database.connection
     if sandbox is None or connection is None or sandbox.credentials != CredentialsSource.CAPTURED:
         return ()
-    if project.phase in Phase.in_progress() and not project.drift:
+    is_late = sandbox.applied_at is not None and now - sandbox.applied_at > _PATIENCE
+    if project.phase in Phase.in_progress() and not project.drift and not is_late:
         return ()
     names = {database.name, sandbox.name, manifests.environment_secret_name(sandbox.name)}
     found: list[Difference] = []
@@ -77,7 +84,7 @@ def observe_drift(context: PassContext, database: DatabaseCluster) -> tuple[Diff
         if applied.name not in names and applied.kind != INGRESS.name:
             continue
         is_known, live = _observe_applied(context, applied, sandbox, is_complete=is_complete)
-        differences = find_drift(applied.manifest, live) if is_known else []
+        differences = drop_admitted(find_drift(applied.manifest, live), applied.admitted) if is_known else []
         if differences and _is_another(applied, live):
             said = "another object has taken its name, and the panel changes only what it created"
             differences = mark_refused(differences, said)
@@ -136,6 +143,8 @@ def _confirm(
     try:
         answer = _apply_again(context, sandbox, connection, manifest, live, is_dry_run=True)
     except RefusedError as error:
+        if error.cause is Cause.NO_DRY_RUN:
+            return found  # reverting shows what admission makes of the manifest, and that is remembered
         said = f"the API server refuses it ({error.code})." if manifest.get("kind") == "Secret" else str(error)
         return mark_refused(found, said)
     dry_run = conceal({**answer, "kind": manifest.get("kind")}, settings.SECRET_KEY)
@@ -187,8 +196,7 @@ def revert_drift(context: PassContext, connection: Connection, now: datetime) ->
             raise error.without_quote(f"The API server refused the Secret {applied.name}.") from None
         if applied.kind == STATEFULSET.name:
             snapshot.statefulset = answer
-        if applied.object_uid != uid_of(answer):
-            context.remember_uid(applied, uid_of(answer))  # it was deleted, and was created again
+        context.remember_answer(applied, answer)
     snapshot.forget_sandbox()
     snapshot.drift = remaining
     # The pod may restart, and gets time for that.

@@ -98,7 +98,7 @@ def _observe(context: PassContext, now: datetime) -> Observed:
             if database is None:
                 return observe_existing_database(context)
             observed = observe_running(context, database, now)
-            return replace(observed, drift=observe_drift(context, database)) if observed.sandbox else observed
+            return replace(observed, drift=observe_drift(context, database, now)) if observed.sandbox else observed
         case DesiredState.REGISTERED | DesiredState.DELETED:
             return observe_remaining(context)
         case _ as unknown:

@@ -13,6 +13,7 @@ from provisioning.decisions.types import (
     Desired,
     DesiredDatabase,
     DesiredSandbox,
+    DriftResponse,
     ExistingDatabase,
     Observed,
     ObservedCredentials,
@@ -21,6 +22,7 @@ from provisioning.decisions.types import (
     Verification,
 )
 from provisioning.objects.credentials import Missing
+from provisioning.objects.diff import Difference
 
 NOW = datetime(2026, 11, 22, 15, 0, tzinfo=UTC)
 LATER, EARLIER = NOW + timedelta(seconds=60), NOW - timedelta(seconds=1)
@@ -345,3 +347,37 @@ def test_deletion_that_something_holds_up_says_what():
     late = decide(replace(removing, deletion_deadline=EARLIER), Observed(ABSENT, remaining=(held,)), NOW)
     assert "Its terminationPolicy keeps it." in late.project.message
     assert "Probably a finalizer" not in late.project.message
+
+
+SCALED = Difference("StatefulSet", "aaa-sandbox-1", "spec.replicas", "1", "0")
+NO_REPLICAS = Difference("Cluster", "aaa", "spec.componentSpecs[postgresql].replicas", "1", "0", obstacle="Sent once.")
+
+
+@pytest.mark.parametrize(
+    ("response", "why"),
+    [
+        (DriftResponse(reverts=False), "The drift policy is Report only."),
+        (DriftResponse(reverts=False, is_contested=True), "reverted this several times"),
+    ],
+)
+def test_drift_is_named_where_it_keeps_the_sandbox_from_being_ready(response, why):
+    seen = running(sandbox=COMING, sandbox_note="There is no Pod yet.", drift=(SCALED,))
+    decision = decide(desired(VERIFIED, SANDBOX, drift_response=response), seen, NOW)
+    assert (decision.project.phase, decision.project.reason) == (Phase.CREATING, Reason.DRIFTED)
+    assert "spec.replicas: applied 1, now 0" in decision.project.message
+    assert why in decision.project.message
+    late = decide(desired(VERIFIED, replace(SANDBOX, deadline=EARLIER), drift_response=response), seen, NOW)
+    assert (late.project.phase, late.project.reason) == (Phase.FAILED, Reason.DEADLINE_EXCEEDED)
+    assert "spec.replicas: applied 1, now 0" in late.project.message
+
+
+def test_drift_of_another_object_is_not_the_cause():
+    seen = running(sandbox=COMING, drift=(NO_REPLICAS,))
+    decision = decide(desired(VERIFIED, SANDBOX), seen, NOW)
+    assert (decision.project.reason, decision.project.message) == (Reason.SANDBOX_NOT_READY, "0 of 1.")
+
+
+def test_drift_of_the_cluster_is_named_where_the_database_does_not_run():
+    seen = Observed(CREATING, sandbox=UP, drift=(NO_REPLICAS,))
+    decision = decide(desired(VERIFIED, SANDBOX), seen, NOW)
+    assert "componentSpecs[postgresql].replicas: applied 1, now 0. Sent once." in decision.project.message

@@ -6,7 +6,15 @@ from typing import Any
 import pytest
 
 from provisioning.objects import manifests
-from provisioning.objects.diff import GONE, conceal, find_drift, keep_revertible, mark_unrevertible
+from provisioning.objects.diff import (
+    GONE,
+    conceal,
+    drop_admitted,
+    find_drift,
+    keep_revertible,
+    list_admitted,
+    mark_unrevertible,
+)
 from tests.unit.provisioning.objects.test_manifests import OWNER, SPEC
 
 STATEFULSET = manifests.build_statefulset("s", "ns", OWNER, SPEC, variables=["A"], digest="d")
@@ -103,3 +111,34 @@ def test_only_labels_of_a_cluster_are_reverted():
     label, policy = mark_unrevertible(find_drift(applied, live))
     assert (label.is_revertible, policy.is_revertible) == (True, False)
     assert "OpsRequest" in policy.obstacle
+
+
+LONG = "registry.example.com/" + "a" * 100
+
+
+def image(value):
+    return changed(STATEFULSET, *CONTAINER, "image", to=value)
+
+
+def test_what_admission_made_is_no_drift_and_a_later_change_is():
+    admitted = list_admitted(STATEFULSET, image(LONG))
+    assert drop_admitted(find_drift(STATEFULSET, image(LONG)), admitted) == []
+    for other in (f"{LONG}-other", SPEC.image + "-other"):
+        assert len(drop_admitted(find_drift(STATEFULSET, image(other)), admitted)) == 1
+    more = changed(image(LONG), "spec", "replicas", to=0)
+    assert [item.path for item in drop_admitted(find_drift(STATEFULSET, more), admitted)] == ["spec.replicas"]
+
+
+def test_admitted_values_of_a_secret_are_digests():
+    plain = manifests.build_environment_secret("s", "ns", OWNER, {"A": "hunter2"})
+    answer = conceal(changed(plain, "data", "A", to="aW5qZWN0ZWQ="), "key")
+    admitted = list_admitted(conceal(plain, "key"), answer)
+    assert drop_admitted(find_drift(conceal(plain, "key"), answer), admitted) == []
+    other = conceal(changed(plain, "data", "A", to="b3RoZXI="), "key")
+    assert len(drop_admitted(find_drift(conceal(plain, "key"), other), admitted)) == 1
+    assert "aW5qZWN0ZWQ" not in str(admitted)
+
+
+@pytest.mark.parametrize("stored", [[], None])
+def test_row_of_an_older_version_admits_nothing(stored):
+    assert len(drop_admitted(find_drift(STATEFULSET, image("evil")), stored)) == 1
