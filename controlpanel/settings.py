@@ -45,7 +45,13 @@ from controlpanel.environment import (
     whole_number,
     yes_or_no,
 )
-from projects.confidential.key_files import check_encryption_keys, private_file, read_encryption_keys, read_or_create
+from projects.confidential.key_files import (
+    check_encryption_keys,
+    close_state_directory,
+    private_file,
+    read_encryption_keys,
+    read_or_create,
+)
 from projects.confidential.redaction import remember
 from projects.domain.connection import Connection
 
@@ -57,6 +63,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 
 # --- State: database, keys, embedded cluster, logs -------------------------------------------------------------
 STATE_DIR = directory(env, "STATE_DIR", default=BASE_DIR / "var")
+close_state_directory(STATE_DIR)
 
 SECRET_KEY = secret(env, "SECRET_KEY") or read_or_create(STATE_DIR / "secret_key", "django")
 # The first key encrypts, all of them decrypt. If unset, they come from the file, which is read again when it changes.

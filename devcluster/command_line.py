@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Mapping
@@ -106,6 +107,7 @@ def serve(options: Options, *, write: Callable[[str], object], warn: Callable[[s
 
     Once it serves, `write` receives its address and kubeconfig, and `warn` a sentence if PostgreSQL is missing.
     """
+    os.umask(0o077)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(options, write, warn))
 

@@ -95,6 +95,8 @@ def _copied_to_reach(folder: Path) -> Path:
     libraries = install.parent.with_name(f"{install.parent.name}.libs")
     if libraries.is_dir():
         shutil.copytree(libraries, draft / libraries.name)
+    # Directories in between are new, and a umask applies to them and applied to the installation.
+    RunAs().run(["chmod", "-R", "a+rX", str(draft)])
     draft.rename(cache)
     return cache / install.parent.name / install.name / "bin"
 

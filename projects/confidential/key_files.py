@@ -1,13 +1,18 @@
-"""Key files that the panel creates if the environment provides no keys."""
+"""Files that only their owner can read: keys that the panel creates if the environment provides none, logs, records."""
 
+import contextlib
 import fcntl
 import os
 import secrets
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
 from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
+
+# Each of them shows that a directory is the panel's.
+_STATE_FILES = ("secret_key", "encryption_key", "panel.sqlite3")
 
 
 def private_file(path: Path) -> Path:
@@ -20,6 +25,38 @@ def private_file(path: Path) -> Path:
         hint = "Point STATE_DIR at a directory that this user may write to."
         raise ImproperlyConfigured(f"The file {path} can't be used: {error.strerror}. {hint}") from None
     return path
+
+
+def private_directory(directory: Path) -> None:
+    """Create a directory that only its owner can enter, and take the rights of others from one that an earlier version
+    created, with its files. A directory of another user is left alone. OSError."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if directory.stat().st_uid != os.geteuid():
+        return
+    directory.chmod(0o700)
+    for path in directory.iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            status = path.lstat()
+            if stat.S_ISREG(status.st_mode) and status.st_mode & 0o077 and status.st_uid == os.geteuid():
+                path.chmod(0o600)
+
+
+def close_state_directory(directory: Path) -> None:
+    """Create the panel's state directory, or take other users' rights to list it and write to it.
+
+    A directory that the panel hasn't used before is left alone: it may be one that others share. Users may pass through
+    it if they could before, or if root creates it: databases of the embedded cluster run as users of their own. Never
+    raises: whoever needs a file there reports a problem.
+    """
+    passable = 0o711 if os.geteuid() == 0 else 0o700
+    with contextlib.suppress(OSError):
+        if not directory.exists():
+            directory.mkdir(mode=0o700, parents=True)
+            directory.chmod(passable)
+        elif any((directory / name).exists() for name in _STATE_FILES):
+            status = directory.stat()
+            if status.st_uid == os.geteuid() and not status.st_mode & stat.S_ISVTX:
+                directory.chmod(stat.S_IMODE(status.st_mode) & passable | 0o700)
 
 
 def read_or_create(path: Path, generate: str) -> str:

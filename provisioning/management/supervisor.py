@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from projects.confidential.key_files import private_directory
+
 _FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 0.5, 30.0
 # After this uptime a start was successful, and the next failure counts as the first.
 _STEADY_AFTER_S = 60.0
@@ -73,7 +75,7 @@ class Supervisor:
         """
         try:
             for directory in (self._run_dir, self._log_dir):
-                directory.mkdir(parents=True, exist_ok=True)
+                private_directory(directory)
             for record in sorted(self._run_dir.glob("*.json")):
                 if end_leftovers(record):
                     self.say(f"Ended a process that an earlier start of the panel left running ({record.stem}).")
@@ -219,7 +221,7 @@ def lock(path: Path, holder: str) -> Iterator[None]:
     Raises SupervisorError, with the text that its holder wrote into it, if another process holds it.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        private_directory(path.parent)
         file = path.open("a+")
     except OSError as error:
         raise SupervisorError(

@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import sqlite3
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -158,7 +159,8 @@ def test_first_start_use_and_restart(panel: Panel) -> None:
         "captured",
         True,
     )
-    assert requests.get(demo["sandbox"]["urls"]["app"], timeout=20).status_code == 200
+    check_that_sandbox_gets_no_cookie(panel, given[1], demo["sandbox"]["urls"]["app"])
+    assert open_to_others(panel.state_dir) == []
     assert panel.manage("doctor").code == 0
     unknown = panel.manage("status", "nobody")
     assert unknown.code == 1
@@ -230,6 +232,27 @@ def test_first_start_use_and_restart(panel: Panel) -> None:
     family = panel.descendants()
     assert panel.stop(signal.SIGTERM) == 0
     wait_until_gone(family, timeout_s=5)
+
+
+def check_that_sandbox_gets_no_cookie(panel: Panel, password: str, url: str) -> None:
+    """Cookies ignore ports: what a browser sends to the panel, it sends to each server on the panel's address."""
+    browser = WebSession(panel.url)
+    browser.log_in("admin", password)
+    answer = browser.visit(url)
+    assert answer.status_code == 200
+    assert "Cookie" not in answer.request.headers
+    assert f"panel_session_{panel.port}" in browser.cookies_for(url.replace("127.0.0.2", "127.0.0.1"))
+    browser.close()
+
+
+def open_to_others(directory: Path) -> list[tuple[str, str]]:
+    """Return what other users could read, list or write, with its mode; passing through a directory is no right."""
+    found = []
+    for path in (directory, *directory.rglob("*")):
+        status = path.lstat()
+        if not stat.S_ISLNK(status.st_mode) and status.st_mode & (0o066 if path.is_dir() else 0o077):
+            found.append((str(path), oct(status.st_mode)))
+    return found
 
 
 def is_healthy(panel: Panel) -> bool:

@@ -19,6 +19,14 @@ class WebSession:
     def get(self, path: str) -> requests.Response:
         return self._session.get(self.base + path, timeout=TIMEOUT_S)
 
+    def visit(self, url: str) -> requests.Response:
+        """GET any URL, as by following a link of the panel; `request` of the answer has what was sent."""
+        return self._session.get(url, timeout=TIMEOUT_S)
+
+    def cookies_for(self, url: str) -> str:
+        """Return the cookies that a browser would send to a URL; "" for none."""
+        return str(self._session.prepare_request(requests.Request("GET", url)).headers.get("Cookie") or "")
+
     def send(self, path: str, fields: dict[str, str]) -> requests.Response:
         """POST a form with the CSRF token that an earlier page has set."""
         token = next(value for name, value in self._session.cookies.items() if "csrf" in name)

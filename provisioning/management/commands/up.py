@@ -77,6 +77,8 @@ class Command(PanelCommand):
             if options[f"{moment}_after_s"] is not None
         ]
         self.signals = 0
+        # Logs, records and what else this process and its children create are for their owner only.
+        os.umask(0o077)
         check_port(port)
         check_kubeconfig()
         if settings.EMBEDDED_CLUSTER:
