@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
@@ -11,6 +10,7 @@ import pytest
 
 from tests.contract.targets import Target, open_target
 from tests.support.rest import Access, Answer, Rest
+from tests.support.waiting import wait_for
 
 T = TypeVar("T")
 
@@ -96,15 +96,8 @@ def needs_controllers(target: Target) -> None:
 
 
 def eventually(observe: Callable[[], T], accept: Callable[[T], bool], *, timeout_s: float = EFFECT_DEADLINE_S) -> T:
-    """Call `observe` until `accept` is true for its result; return it. Fail with the last result after the deadline."""
-    deadline = time.monotonic() + timeout_s
-    while True:
-        seen = observe()
-        if accept(seen):
-            return seen
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not so after {timeout_s:.0f} s; last seen: {str(seen)[:600]}")
-        time.sleep(0.05)
+    """Wait as long as an effect may take on a real server: see `wait_for`."""
+    return wait_for(observe, accept, timeout_s=timeout_s)
 
 
 def gone(api: Rest, path: str) -> Answer:

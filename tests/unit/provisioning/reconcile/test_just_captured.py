@@ -17,16 +17,9 @@ from provisioning.objects.names import PROJECT_ID_LABEL
 from provisioning.reconcile.observe import is_just_captured
 from provisioning.watch.streams import WATCHED_KINDS, Stream
 from tests.factories import DatabaseFactory, ProjectFactory, SandboxFactory
+from tests.unit.provisioning.watched_clusters import cluster
 
 pytestmark = pytest.mark.django_db
-
-
-def cluster(name, phase, message=""):
-    conditions = [{"type": "ReplicasReady", "status": "False", "message": message}] if message else []
-    return {
-        "metadata": {"name": name, "namespace": "default", "generation": 1},
-        "status": {"phase": phase, "observedGeneration": 1, "conditions": conditions},
-    }
 
 
 def let_watcher_lead(now, since):

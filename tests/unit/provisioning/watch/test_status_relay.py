@@ -8,16 +8,9 @@ from projects.domain.states import Reason
 from projects.models import Project
 from provisioning.watch.status_relay import StatusRelay
 from tests.factories import DatabaseFactory
+from tests.unit.provisioning.watched_clusters import cluster
 
 pytestmark = pytest.mark.django_db
-
-
-def cluster(name, phase, message=""):
-    conditions = [{"type": "ReplicasReady", "status": "False", "message": message}] if message else []
-    return {
-        "metadata": {"name": name, "namespace": "default", "generation": 1},
-        "status": {"phase": phase, "observedGeneration": 1, "conditions": conditions},
-    }
 
 
 def waiting_database():
