@@ -1,18 +1,19 @@
 """Judges whether a cluster has what the next project needs: storage classes, versions, room in quotas. Pure: objects
 of the API server in, sentences out."""
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 
 from provisioning.objects.diff import parse_quantity
-from provisioning.objects.manifests import CLUSTER_V1, DatabaseSpec, SandboxSpec
+from provisioning.objects.manifests import CLUSTER_V1, SANDBOX_REQUESTS, DatabaseSpec, SandboxSpec
 from provisioning.objects.readers import Object, annotations_of, mapping, metadata_of, objects, text
 
 _DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 _DEFAULT_REPOSITORY = "dataprotection.kubeblocks.io/is-default-repo"
 ADDON = "postgresql"
-# What every sandbox requests, whatever its limits: provisioning/objects/manifests.py.
-_SANDBOX_REQUESTS = {"cpu": "50m", "memory": "64Mi"}
+TOPOLOGY = "replication"
 
 Demand = Mapping[str, Decimal]
 
@@ -36,7 +37,7 @@ def build_demand(database: DatabaseSpec, sandbox: SandboxSpec) -> Demand:
         ("memory", database.memory, sandbox.memory),
     ):
         demand[f"limits.{resource}"] = _sum(of_database, of_sandbox)
-        demand[f"requests.{resource}"] = demand[resource] = _sum(of_database, _SANDBOX_REQUESTS[resource])
+        demand[f"requests.{resource}"] = demand[resource] = _sum(of_database, SANDBOX_REQUESTS[resource])
     demand["requests.storage"] = _sum(database.storage, sandbox.storage)
     for name, amounts in storage.items():
         if name:
@@ -122,9 +123,92 @@ def find_missing_definition(definitions: Iterable[Object], api_version: str) -> 
     if _is_unavailable(found[0]):
         return f"The ClusterDefinition {ADDON} is not available: look at `kubectl describe clusterdefinition {ADDON}`."
     topologies = [topology.get("name") for topology in objects(mapping(found[0].get("spec")).get("topologies"))]
-    if api_version == CLUSTER_V1 and "replication" not in topologies:
-        return f"The ClusterDefinition {ADDON} has no topology `replication`: upgrade the addon."
+    if api_version == CLUSTER_V1 and TOPOLOGY not in topologies:
+        return f"The ClusterDefinition {ADDON} has no topology `{TOPOLOGY}`: upgrade the addon."
     return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Addon:
+    """The addon's objects as listed: ClusterDefinitions, ComponentDefinitions and ComponentVersions."""
+
+    definitions: Sequence[Object]
+    component_definitions: Sequence[Object]
+    component_versions: Sequence[Object]
+
+    def fitting(self, wanted: str) -> dict[str, Object] | None:
+        """Return the ComponentDefinitions that run this version of PostgreSQL in the topology that the panel uses, by
+        name; None where the topology or the ComponentVersion doesn't say which."""
+        taken = [
+            text(component.get("compDef"), 100)
+            for definition in self.definitions
+            if metadata_of(definition).get("name") == ADDON
+            for topology in objects(mapping(definition.get("spec")).get("topologies"))
+            if topology.get("name") == TOPOLOGY
+            for component in objects(topology.get("components"))
+        ]
+        compatible = [pattern for item in self.component_versions for pattern in _compatible_patterns(item, wanted)]
+        if not taken or not compatible:
+            return None
+        names = {text(metadata_of(item).get("name"), 253): item for item in self.component_definitions}
+        return {name: item for name, item in names.items() if _matches(name, taken) and _matches(name, compatible)}
+
+
+def find_missing_component(addon: Addon, wanted: str) -> str:
+    """Return why KubeBlocks 1.x finds no ComponentDefinition for this version of PostgreSQL, "" if it finds one and
+    where that can't be told."""
+    fitting = addon.fitting(wanted)
+    if fitting is None:
+        return ""
+    if not fitting:
+        names = sorted(text(metadata_of(item).get("name"), 253) for item in addon.component_definitions)
+        there = ", ".join(names[:6]) or "none"
+        return f"No ComponentDefinition fits PostgreSQL {wanted}. There are: {there}. Repair or upgrade the addon."
+    if all(_is_unavailable(item) for item in fitting.values()):
+        name = min(fitting)
+        return (
+            f"The ComponentDefinition {name} is not available: look at `kubectl describe componentdefinition {name}`."
+        )
+    return ""
+
+
+def _compatible_patterns(component_version: Object, wanted: str) -> list[str]:
+    """Return the names or beginnings of names of the ComponentDefinitions that run the version."""
+    spec = mapping(component_version.get("spec"))
+    if metadata_of(component_version).get("name") != ADDON:
+        return []
+    releases = {
+        release.get("name") for release in objects(spec.get("releases")) if release.get("serviceVersion") == wanted
+    }
+    found = []
+    for rule in objects(spec.get("compatibilityRules")):
+        if releases & {*_texts(rule.get("releases"))}:
+            found += _texts(rule.get("compDefs"))
+    return found
+
+
+def _texts(value: object) -> list[str]:
+    return [item[:100] for item in value if isinstance(item, str)] if isinstance(value, list) else []
+
+
+def _matches(name: str, patterns: Iterable[str]) -> bool:
+    """Whether a name is, or begins with, one of the patterns. What else a regular expression says is taken as a match:
+    the patterns are KubeBlocks' to interpret."""
+    for pattern in patterns:
+        bare = pattern.removeprefix("^").removesuffix("$")
+        literal = re.match(r"[a-z0-9.-]*", bare)
+        if literal and name.startswith(literal[0].rstrip(".") if literal[0] != bare else bare):
+            return True
+    return False
+
+
+def pods_of_components(component_definitions: Mapping[str, Object]) -> dict[str, Object]:
+    """Return the Pod specs in ComponentDefinitions, by name."""
+    return {
+        name: runtime
+        for name, item in sorted(component_definitions.items())
+        if (runtime := mapping(mapping(item.get("spec")).get("runtime")))
+    }
 
 
 def _is_unavailable(item: Object) -> bool:

@@ -3,6 +3,7 @@
 from provisioning.kube.kinds import (
     EVENT,
     INGRESS,
+    LIMIT_RANGE,
     NAMESPACE,
     POD,
     PVC,
@@ -36,6 +37,7 @@ def needed_permissions(cluster: Kind, component: str = "") -> Permissions:
         EVENT: frozenset({"list"}),
         NAMESPACE: frozenset({"get"}),
         RESOURCE_QUOTA: frozenset({"list"}),
+        LIMIT_RANGE: frozenset({"list"}),
     }
     watcher: Permissions = dict.fromkeys((cluster, SECRET, STATEFULSET), _WATCHED) | {NAMESPACE: frozenset({"get"})}
     match component:

@@ -30,7 +30,7 @@ from provisioning.kube.permissions import needed_permissions
 from provisioning.management.console import explain_database_error
 from provisioning.management.findings import Finding, Verdict, failed, ok, warning
 from provisioning.management.hints import how_to_start
-from provisioning.management.next_provisioning import examine_next_provisioning
+from provisioning.management.next_provisioning import examine_further_namespace, examine_next_provisioning
 from provisioning.objects.readers import Object
 from provisioning.objects.refusals import Cause
 from provisioning.proxy_reports import read_unreadable
@@ -184,6 +184,9 @@ def _examine_cluster() -> Iterator[Finding]:
         # What it would write, the watcher's account may not.
         if settings.PANEL_COMPONENT != "watcher":
             yield from examine_next_provisioning(kube, cluster, settings.KUBE_NAMESPACE, build_spec(Project()))
+            for namespace in allowed_namespaces():
+                if namespace != settings.KUBE_NAMESPACE:
+                    yield from examine_further_namespace(kube, cluster, namespace, build_spec(Project()))
         clusters = kube.list_objects(cluster, settings.KUBE_NAMESPACE)
         yield ok("clusters", f"Clusters in namespace {settings.KUBE_NAMESPACE}: {len(clusters)}.")
         yield from _examine_operator(clusters)

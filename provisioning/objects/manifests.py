@@ -16,6 +16,10 @@ CLUSTER_V1 = "apps.kubeblocks.io/v1"
 CLUSTER_V1ALPHA1 = "apps.kubeblocks.io/v1alpha1"
 
 
+# What every sandbox requests, whatever its limits.
+SANDBOX_REQUESTS: Mapping[str, str] = {"cpu": "50m", "memory": "64Mi"}
+
+
 @dataclass(frozen=True, slots=True)
 class Owner:
     """The project that an object belongs to."""
@@ -173,6 +177,14 @@ def _build_ingress(name: str, namespace: str, owner: Owner, spec: SandboxSpec, p
     return {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": metadata, "spec": body}
 
 
+def sandbox_pod(spec: SandboxSpec) -> Manifest:
+    """Return the spec of a sandbox's Pod, as far as admission looks at it."""
+    owner = Owner("any", UUID(int=0))
+    statefulset = build_statefulset("any", "any", owner, spec, variables=[], digest="")
+    pod: Manifest = statefulset["spec"]["template"]["spec"]
+    return pod
+
+
 def build_statefulset(
     name: str, namespace: str, owner: Owner, spec: SandboxSpec, *, variables: list[str], digest: str
 ) -> Manifest:
@@ -193,7 +205,7 @@ def build_statefulset(
             for variable in sorted(variables)
         ],
         "resources": {
-            "requests": {"cpu": "50m", "memory": "64Mi"},
+            "requests": dict(SANDBOX_REQUESTS),
             "limits": {"cpu": spec.cpu, "memory": spec.memory},
         },
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},

@@ -25,7 +25,10 @@ DEFINITIONS = (
     (APPS, "v1", "ComponentVersion"),
     (APPS, "v1alpha1", "ClusterVersion"),
     (DATA, "v1alpha1", "BackupRepo"),
+    (APPS, "v1", "ComponentDefinition"),
 )
+ENFORCE = "pod-security.kubernetes.io/enforce"
+SERVED = "postgresql-16-1.0.2"
 
 
 def definition(group, version, kind):
@@ -61,14 +64,24 @@ def server(tmp_path_factory):
 @pytest.fixture
 def api(server, tmp_path, use_cluster, settings):
     """The server with everything that a project needs, and the panel on it; what a test adds goes with it."""
-    settings.EMBEDDED_CLUSTER = False
+    settings.EMBEDDED_CLUSTER, settings.SANDBOX_IMAGE = False, "127.0.0.1:1/app:1"
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.write_text(build_kubeconfig(server.access.url, ADMIN_TOKEN))
     use_cluster(kubeconfig)
-    definition, component_version, _, repository = DEFINITIONS
+    definition, component_version, _, repository, component = DEFINITIONS
     there = {
-        definition: named("postgresql", spec={"topologies": [{"name": "replication"}]}),
-        component_version: named("postgresql", spec={"releases": [{"serviceVersion": "16.4.0"}]}),
+        definition: named(
+            "postgresql",
+            spec={"topologies": [{"name": "replication", "components": [{"compDef": "postgresql-"}]}]},
+        ),
+        component_version: named(
+            "postgresql",
+            spec={
+                "releases": [{"name": "16.4.0-1.0.2", "serviceVersion": "16.4.0"}],
+                "compatibilityRules": [{"releases": ["16.4.0-1.0.2"], "compDefs": ["^postgresql-16.*$"]}],
+            },
+        ),
+        component: named(SERVED, spec={"runtime": {"containers": [{"name": "postgresql"}]}}),
         repository: named("s3"),
         ("storage.k8s.io", "v1", "StorageClass"): named(
             "standard", annotations=DEFAULT, provisioner="example.com/disk"
@@ -77,7 +90,9 @@ def api(server, tmp_path, use_cluster, settings):
     for (group, version, kind), item in there.items():
         server.create(path_of(group, version, kind), {"apiVersion": f"{group}/{version}", "kind": kind, **item})
     yield server
-    for path in [*(path_of(*each) for each in there), "/api/v1/namespaces/default/resourcequotas"]:
+    namespaced = [f"/api/v1/namespaces/default/{plural}" for plural in ("resourcequotas", "limitranges")]
+    server.merge("/api/v1/namespaces/default", {"metadata": {"labels": {ENFORCE: None}}})
+    for path in [*(path_of(*each) for each in there), *namespaced]:
         for item in server.get(path).body.get("items") or []:
             server.delete(f"{path}/{item['metadata']['name']}")
 
@@ -92,7 +107,7 @@ def found():
 
 def test_complete_cluster_passes(api):
     findings = found()
-    for subject in ("clock", "namespace", "quota", "storage", "version", "backups"):
+    for subject in ("clock", "namespace", "quota", "limits", "storage", "version", "pod security", "backups"):
         assert findings[subject].verdict is Verdict.OK, findings[subject]
     assert "None of the BackupRepos (s3) is the default" in findings["backups"].message
 
@@ -106,6 +121,11 @@ def test_checks_leave_no_object(api):
 def quota(api, **hard):
     path = "/api/v1/namespaces/default/resourcequotas"
     api.create(path, {"metadata": {"name": "limits"}, "spec": {"hard": hard}})
+
+
+def limit_range(api, **limit):
+    path = "/api/v1/namespaces/default/limitranges"
+    api.create(path, {"metadata": {"name": "limits"}, "spec": {"limits": [limit]}})
 
 
 MISSING = {
@@ -144,6 +164,28 @@ MISSING = {
         "version",
         "There is no ClusterDefinition postgresql",
     ),
+    "component definition": (
+        lambda api, settings: api.delete(f"{path_of(*DEFINITIONS[4])}/{SERVED}"),
+        "version",
+        "No ComponentDefinition fits PostgreSQL 16.4.0",
+    ),
+    "limits of containers": (
+        lambda api, settings: limit_range(api, type="Container", max={"memory": "256Mi"}),
+        "limits",
+        "The LimitRange limits: a database has limits.memory",
+    ),
+    "limits of volumes": (
+        lambda api, settings: limit_range(api, type="PersistentVolumeClaim", max={"storage": "1Mi"}),
+        "limits",
+        "the volume of a database has storage",
+    ),
+    "pod security of databases": (
+        lambda api, settings: api.merge(
+            "/api/v1/namespaces/default", {"metadata": {"labels": {ENFORCE: "restricted"}}}
+        ),
+        "pod security",
+        f"refuses the Pods of the ComponentDefinition {SERVED}: allowPrivilegeEscalation isn't false",
+    ),
     "room for pods": (lambda api, settings: quota(api, pods="1"), "quota", "limits leaves 1 of 1 pods"),
     "room for memory": (
         lambda api, settings: quota(api, **{"limits.memory": "512Mi"}),
@@ -165,7 +207,10 @@ def test_missing_requirement_is_a_failure_with_a_remedy(api, settings, name):
 def test_dry_run_of_provision_reports_the_same(api, settings):
     ran = run("provision", "new-one", "--dry-run")
     assert ran.code == 0
-    assert "No problems found in namespace default (clock, namespace, quota, storage, version, backups)." in ran.err
+    assert [
+        line.partition(":")[2].partition(":")[0] for line in ran.err.splitlines() if line.startswith("warning")
+    ] == [" image"]
+    assert "failed:" not in ran.err
     settings.POSTGRES_VERSION = "17.2.0"
     quota(api, pods="1")
     ran = run("provision", "new-one", "another", "--dry-run", "--json")
@@ -180,9 +225,10 @@ def test_unreadable_requirement_is_reported(api, tmp_path, use_cluster):
     kubeconfig.write_text(build_kubeconfig(api.access.url, NOBODY_TOKEN))
     use_cluster(kubeconfig)
     findings = found()
-    for subject in ("quota", "storage", "version"):
+    for subject in ("quota", "limits", "storage", "version", "backups"):
         assert findings[subject].verdict is Verdict.WARNING
-        assert "may not list" in findings[subject].message
+        assert findings[subject].message.startswith("Unknown: no right to list ")
+    assert findings["pod security"].message == "Unknown: no right to get the namespace default."
     assert findings["namespace"].verdict is Verdict.FAILED
     assert "would be refused" in findings["namespace"].message
 
@@ -239,3 +285,11 @@ def test_embedded_cluster_needs_no_classes_and_versions(api, settings):
     settings.EMBEDDED_CLUSTER = True
     assert not {"storage", "version", "backups"} & found().keys()
     assert isinstance(api.server, ApiServer)
+
+
+def test_further_allowed_namespaces_are_examined(api, settings):
+    settings.ALLOWED_NAMESPACES = ["nowhere"]
+    finding = found()["namespace of nowhere"]
+    assert finding.verdict is Verdict.FAILED
+    assert "The namespace nowhere does not exist. Create it" in finding.message
+    assert found()["namespace"].verdict is Verdict.OK
