@@ -1,7 +1,7 @@
 """Projects and the variables of their sandboxes: what users ask for, and the schedule of passes."""
 
 import uuid
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -104,6 +104,10 @@ class Project(ProjectLifecycle, Observation):
     # What differed from the last applied manifests at the last complete check.
     drift: "models.JSONField[list[dict[str, str]], list[dict[str, str]]]" = models.JSONField(
         default=list, blank=True, editable=False
+    )
+    # How often and for how long it was not ready lately: provisioning/decisions/interruptions.py.
+    interruptions: "models.JSONField[dict[str, Any], dict[str, Any]]" = models.JSONField(
+        default=dict, blank=True, editable=False
     )
     delete_adopted = models.BooleanField(default=False, editable=False)
     deletion_deadline = models.DateTimeField(null=True, editable=False)

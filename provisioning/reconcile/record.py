@@ -1,16 +1,23 @@
 """What a pass writes: statuses, steps that were reached, events, and when the next pass runs."""
 
 import random
+from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import NamedTuple, assert_never
+from typing import Any, NamedTuple, assert_never
 
 from django.conf import settings
 from django.db import transaction
 
-from projects.domain.states import Level, Phase, Reason
+from projects.domain.states import DesiredState, Level, Phase, Reason
 from projects.models import DatabaseCluster, Project
 from projects.services.events import record_event
 from provisioning import heartbeats
+from provisioning.decisions.interruptions import (
+    close_interruption,
+    count_failure,
+    open_interruption,
+    tell_rest,
+)
 from provisioning.decisions.readiness import State, explain_deadline, is_past, judge_cluster, judge_sandbox
 from provisioning.decisions.types import Decision, ObservedCredentials, Requeue
 from provisioning.objects.diff import describe
@@ -65,9 +72,10 @@ def _write(
     context: PassContext, values: dict[str, object], decision: Decision, now: datetime, before: Phase
 ) -> PassResult:
     project = context.project
-    is_changed = any(getattr(project, name) != value for name, value in values.items())
     after = decision.project.phase
-    is_news = after is not before and after in (Phase.FAILED, Phase.RUNNING)
+    is_recovery = _note_interruption(context, values, decision, now, before)
+    is_changed = any(getattr(project, name) != value for name, value in values.items())
+    is_news = after is not before and after in (Phase.FAILED, Phase.RUNNING) and not is_recovery
     is_news = is_news or (decision.project.reason is Reason.DRIFTED and project.drift != values.get("drift", []))
     for row, status in ((context.database, decision.database), (context.sandbox, decision.sandbox)):
         if row is not None and status is not None:
@@ -80,6 +88,33 @@ def _write(
     if is_changed or not context.is_stored:
         return PassResult(following, context.store_last(following, **(values if is_changed else {})))
     return PassResult(following)
+
+
+def _note_interruption(
+    context: PassContext, values: dict[str, object], decision: Decision, now: datetime, before: Phase
+) -> bool:
+    """Follow how often and for how long a running project is not ready, with events; return whether an interruption
+    has ended."""
+    project, after = context.project, decision.project.phase
+    state: Mapping[str, Any] = project.interruptions
+    told: list[str] = []
+    is_over = False
+    if project.desired_state != DesiredState.RUNNING:
+        state = {}
+    elif after is Phase.RUNNING:
+        is_over = before is not Phase.RUNNING and bool(state.get("open"))
+        state, closing = close_interruption(state, now)
+        state, told = tell_rest(state, now)
+        told += [closing] if closing else []
+    elif before is Phase.RUNNING and project.observed_generation >= project.wanted_generation:
+        # A restart that this pass has begun is no interruption: it has its own event.
+        is_restart = context.sandbox is not None and context.sandbox.ready_at is None
+        if not is_restart:
+            state = open_interruption(state, decision.project.reason, decision.project.message, now)
+    for message in told:
+        context.note("Recovered", message, level=Level.WARNING)
+    values["interruptions"] = state
+    return is_over
 
 
 def note_progress(context: PassContext, decision: Decision, now: datetime) -> None:
@@ -213,16 +248,21 @@ def record_failure(
         values: dict[str, object] = {"phase": phase, "reason": reason, "message": message, "failures": failures}
         if phase is Phase.FAILED:
             values["observed_generation"] = project.wanted_generation
+        is_news, more = project.reason != reason, ""
+        if is_news and phase is Phase.RUNNING:
+            # Of a kind of failure that comes and goes, not each is told.
+            values["interruptions"], said = count_failure(project.interruptions, reason, now)
+            is_news, more = said is not None, said or ""
         lease.write(**values)
         if context is not None:
             context.write_changes()
-        if project.reason != reason:
+        if is_news:
             record_event(
                 project,
                 actor=PANEL,
                 by_panel=True,
                 reason=reason,
-                message=failure.message,
+                message=f"{failure.message} {more}".strip(),
                 level=Level.WARNING,
                 at=now,
             )
