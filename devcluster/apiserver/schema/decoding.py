@@ -243,23 +243,36 @@ def drop_empty_metadata(metadata: JsonObject) -> None:
             del metadata[name]
 
 
-def omit_empty(body: JsonObject, node: Node) -> JsonObject:
-    """Return a built-in object without its empty optional lists and maps, as Go's omitempty does. Keeps structs."""
-    kept: JsonObject = {}
+_NULL_LISTS = {"Role": ("rules",), "ClusterRole": ("rules",)}
+"""Optional lists without omitempty in Go, by the struct: an empty one is null."""
+
+
+def omit_empty(body: JsonObject, node: Node, *, in_lists: bool = True) -> JsonObject:
+    """Return a built-in object without its empty optional lists and maps, as Go's omitempty does. Keeps structs.
+
+    Without `in_lists`, lists that have one owner as a whole stay as they are: in them, an empty list differs from none.
+    """
+    nulls = _NULL_LISTS.get(node.type_name, ())
+    kept: JsonObject = {name: None for name in nulls if not body.get(name)}
     for name, value in body.items():
         child = node.properties.get(name)
         if child is None:
             kept[name] = value
+        elif name in nulls and not value:
+            if not in_lists:
+                kept[name] = value
         elif not isinstance(value, (dict, list)):
             if value or value is None or not _is_dropped(name, value, node):
                 kept[name] = value
         elif not value and name not in node.required and (child.kind == "array" or child.additional is not None):
             continue
+        elif not in_lists and child.kind == "array" and child.list_type == "atomic":
+            kept[name] = value
         elif isinstance(value, dict) and child.properties:
-            kept[name] = omit_empty(value, child)
+            kept[name] = omit_empty(value, child, in_lists=in_lists)
         elif isinstance(value, list) and child.items is not None and child.items.properties:
             items = child.items
-            kept[name] = [omit_empty(one, items) if isinstance(one, dict) else one for one in value]
+            kept[name] = [omit_empty(one, items, in_lists=in_lists) if isinstance(one, dict) else one for one in value]
         else:
             kept[name] = value
     return kept

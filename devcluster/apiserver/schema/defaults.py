@@ -112,6 +112,7 @@ def _secret(body: JsonObject) -> None:
 
 def _service(body: JsonObject) -> None:
     spec = body.setdefault("spec", {})
+    body.setdefault("status", {}).setdefault("loadBalancer", {})
     set_default(spec, "sessionAffinity", "None")
     set_default(spec, "type", "ClusterIP")
     for port in spec.get("ports") or ():
@@ -120,10 +121,14 @@ def _service(body: JsonObject) -> None:
             port["targetPort"] = port.get("port", 0)
         if port.get("nodePort") == 0:
             del port["nodePort"]
-    if spec["type"] != "ExternalName":
-        set_default(spec, "internalTrafficPolicy", "Cluster")
-    if spec.get("sessionAffinity") == "ClientIP":
-        set_default(spec.setdefault("sessionAffinityConfig", {}).setdefault("clientIP", {}), "timeoutSeconds", 10_800)
+    if spec["type"] in {"NodePort", "LoadBalancer", "ClusterIP"} and spec.get("internalTrafficPolicy") is None:
+        spec["internalTrafficPolicy"] = "Cluster"
+    if spec["sessionAffinity"] == "None":
+        spec.pop("sessionAffinityConfig", None)
+    elif spec["sessionAffinity"] == "ClientIP":
+        config = spec.get("sessionAffinityConfig") or {}
+        if (config.get("clientIP") or {}).get("timeoutSeconds") is None:
+            spec["sessionAffinityConfig"] = {"clientIP": {"timeoutSeconds": 10_800}}
     if spec["type"] in {"NodePort", "LoadBalancer"}:
         set_default(spec, "externalTrafficPolicy", "Cluster")
     if spec["type"] == "LoadBalancer":
@@ -253,9 +258,15 @@ def _cron_job(body: JsonObject) -> None:
                 fill_pod_spec(inner["template"]["spec"])
 
 
+def _own_claim(body: JsonObject) -> None:
+    set_default(body.setdefault("status", {}), "phase", "Pending")
+    _claim(body)
+
+
 def _claim(body: JsonObject) -> None:
     spec = body.setdefault("spec", {})
-    set_default(spec, "volumeMode", "Filesystem")
+    if spec.get("volumeMode") is None:
+        spec["volumeMode"] = "Filesystem"
     set_default(spec, "resources", {})
 
 
@@ -300,11 +311,6 @@ def _role_binding(body: JsonObject) -> None:
     for subject in body.get("subjects") or ():
         if subject.get("kind") in {"User", "Group"}:
             set_default(subject, "apiGroup", "rbac.authorization.k8s.io")
-
-
-def _role(body: JsonObject) -> None:
-    if not body.get("rules"):
-        body["rules"] = None
 
 
 def _storage_class(body: JsonObject) -> None:
@@ -358,15 +364,13 @@ _DEFAULTS: dict[str, Callable[[JsonObject], None]] = {
     "daemonsets.apps": _daemon_set,
     "jobs.batch": _job,
     "cronjobs.batch": _cron_job,
-    "persistentvolumeclaims": _claim,
+    "persistentvolumeclaims": _own_claim,
     "persistentvolumes": _volume,
     "networkpolicies.networking.k8s.io": _network_policy,
     "endpoints": _endpoints,
     "endpointslices.discovery.k8s.io": _endpoint_slice,
     "rolebindings.rbac.authorization.k8s.io": _role_binding,
     "clusterrolebindings.rbac.authorization.k8s.io": _role_binding,
-    "roles.rbac.authorization.k8s.io": _role,
-    "clusterroles.rbac.authorization.k8s.io": _role,
     "storageclasses.storage.k8s.io": _storage_class,
     "horizontalpodautoscalers.autoscaling": _autoscaler,
     "events": _event,

@@ -57,6 +57,8 @@ _WITHOUT_GENERATION = {
     "volumeattributesclasses", "componentstatuses",
 }  # fmt: skip
 _CREATED_BY_UPDATE = {
+    "services",
+    "runtimeclasses",
     "leases",
     "events",
     "roles",

@@ -20,8 +20,8 @@ def first_fault(value: Any, node: Node, path: str, *, secret: bool = False) -> s
 
     None if there is none. `secret`: the message contains no values.
     """
-    if value is None or node.kind == "any":
-        return None
+    if value is None or node.kind in {"any", "int-or-string", "quantity"}:
+        return None  # with the last two, structured-merge-diff takes any value
     if node.kind == "object":
         return _object_fault(value, node, path, secret)
     if node.kind == "array":

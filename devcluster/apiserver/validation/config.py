@@ -121,10 +121,11 @@ def check_claim_spec(spec: JsonObject, field: str) -> list[Cause]:
     modes = spec.get("accessModes") or []
     if not modes:
         causes.append(cause_required(f"{field}.accessModes", "at least 1 access mode is required"))
+    causes += names.check_label_selector(spec.get("selector"), f"{field}.selector")
     causes += [
         cause_not_supported(f"{field}.accessModes", mode, _ACCESS_MODES) for mode in modes if mode not in _ACCESS_MODES
     ]
-    if "ReadWriteOncePod" in modes and len(modes) > 1:
+    if "ReadWriteOncePod" in modes and any(one in _ACCESS_MODES[:-1] for one in modes):
         causes.append(cause_forbidden(f"{field}.accessModes", "may not use ReadWriteOncePod with other access modes"))
     storage = ((spec.get("resources") or {}).get("requests") or {}).get("storage")
     if storage is None:
@@ -142,33 +143,59 @@ def check_claim_spec(spec: JsonObject, field: str) -> list[Cause]:
 
 
 def check_claim_update(body: JsonObject, live: JsonObject) -> list[Cause]:
-    """Return the causes of an update. Only a bound claim may grow, and volumeName may be set once."""
+    """Return the causes of an update. Only a bound claim may grow; volumeName and the class may be set once."""
     new, old = dict(body.get("spec") or {}), dict(live.get("spec") or {})
-    if not old.get("volumeName"):
-        new.pop("volumeName", None)
-    if not old.get("storageClassName"):
-        new.pop("storageClassName", None)
-        old.pop("storageClassName", None)
-    bound = (live.get("status") or {}).get("phase") == "Bound"
     wanted, had = _storage_of(new), _storage_of(old)
-    if bound and new.get("resources") != old.get("resources"):
-        if wanted is not None and had is not None and wanted < had:
-            return [cause_forbidden("spec.resources.requests.storage", "field can not be less than status.capacity")]
-        new["resources"] = old.get("resources")
-    if new != old:
-        return [
-            cause_forbidden(
-                "spec",
-                "spec is immutable after creation except resources.requests and volumeAttributesClassName for "
-                "bound claims",
-            )
-        ]
-    return []
+    if not old.get("volumeName"):
+        old.pop("volumeName", None)
+        new.pop("volumeName", None)
+    if old.get("storageClassName") is None and new.get("storageClassName") is not None:
+        new.pop("storageClassName")
+    if (live.get("status") or {}).get("phase") == "Bound" and (new.get("resources") or {}).get("requests"):
+        requests = {**new["resources"]["requests"], "storage": old["resources"]["requests"]["storage"]}
+        new["resources"] = {**new["resources"], "requests": requests}
+    causes: list[Cause] = []
+    if _meaning(new) != _meaning(old):
+        detail = (
+            "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
+        )
+        causes.append(cause_forbidden("spec", detail))
+    if wanted < had and wanted <= _capacity_of(live):
+        causes.append(cause_forbidden("spec.resources.requests.storage", "field can not be less than status.capacity"))
+    mode = (body.get("spec") or {}).get("volumeMode")
+    if mode != (live.get("spec") or {}).get("volumeMode"):
+        causes.append(cause_invalid("volumeMode", mode, "field is immutable"))
+    return causes
 
 
-def _storage_of(spec: JsonObject) -> Fraction | None:
+def _meaning(spec: JsonObject) -> JsonObject:
+    """Return the spec with amounts as numbers and without empty parts, which mean nothing."""
+    resources = spec.get("resources") or {}
+    amounts = {
+        part: {name: value_of(amount) for name, amount in (resources.get(part) or {}).items()}
+        for part in ("requests", "limits")
+    }
+    return {name: value for name, value in spec.items() if value not in ([],)} | {"resources": amounts}
+
+
+def _capacity_of(claim: JsonObject) -> Fraction:
+    text = ((claim.get("status") or {}).get("capacity") or {}).get("storage")
+    return Fraction(0) if text is None else value_of(text)
+
+
+def check_claim_status(body: JsonObject) -> list[Cause]:
+    causes: list[Cause] = []
+    if not (body.get("spec") or {}).get("accessModes"):
+        causes.append(cause_required("Spec.accessModes"))
+    for name, amount in ((body.get("status") or {}).get("capacity") or {}).items():
+        if value_of(amount) < 0:
+            causes.append(cause_invalid(f"status.capacity[{name}]", amount, "must be a valid resource quantity"))
+    return causes
+
+
+def _storage_of(spec: JsonObject) -> Fraction:
     text = ((spec.get("resources") or {}).get("requests") or {}).get("storage")
-    return None if text is None else value_of(text)
+    return Fraction(0) if text is None else value_of(text)
 
 
 def check_storage_class_update(body: JsonObject, live: JsonObject) -> list[Cause]:

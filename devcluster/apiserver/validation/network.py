@@ -21,6 +21,7 @@ _SERVICE_TYPES = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"]
 _PATH_TYPES = ["Exact", "ImplementationSpecific", "Prefix"]
 _BAD_IN_PATHS = ("//", "/./", "/../", "%2f", "%2F")
 SERVICE_RANGE = ipaddress.ip_network("10.96.0.0/16")
+_MAX_AFFINITY_S = 86_400
 NODE_PORTS = range(30_000, 32_768)
 
 
@@ -42,9 +43,34 @@ def check_service(body: JsonObject) -> list[Cause]:
     causes += names.check_labels(spec.get("selector"), "spec.selector")
     if spec.get("sessionAffinity") not in {"None", "ClientIP"}:
         causes.append(cause_not_supported("spec.sessionAffinity", spec.get("sessionAffinity"), ["ClientIP", "None"]))
+    causes += _check_affinity(spec)
+    if spec.get("allocateLoadBalancerNodePorts") is not None and kind != "LoadBalancer":
+        detail = "may only be used when `type` is 'LoadBalancer'"
+        causes.append(cause_forbidden("spec.allocateLoadBalancerNodePorts", detail))
+    if spec.get("internalTrafficPolicy") not in {None, "Cluster", "Local"}:
+        causes.append(
+            cause_not_supported("spec.internalTrafficPolicy", spec["internalTrafficPolicy"], ["Cluster", "Local"])
+        )
     if kind not in _SERVICE_TYPES:
         causes.append(cause_not_supported("spec.type", kind, _SERVICE_TYPES))
     return causes + _check_cluster_ips(spec)
+
+
+def _check_affinity(spec: JsonObject) -> list[Cause]:
+    seconds = ((spec.get("sessionAffinityConfig") or {}).get("clientIP") or {}).get("timeoutSeconds")
+    if spec.get("sessionAffinity") != "ClientIP" or seconds is None or 0 < seconds <= _MAX_AFFINITY_S:
+        return []
+    field = "spec.sessionAffinityConfig.clientIP.timeoutSeconds"
+    return [cause_invalid(field, seconds, f"must be greater than 0 and less than {_MAX_AFFINITY_S}")]
+
+
+def check_service_status(body: JsonObject) -> list[Cause]:
+    ingress = ((body.get("status") or {}).get("loadBalancer") or {}).get("ingress")
+    if not ingress or (body.get("spec") or {}).get("type") == "LoadBalancer":
+        return []
+    return [
+        cause_forbidden("status.loadBalancer.ingress", "may only be used when `spec.type` is 'LoadBalancer'"),
+    ]
 
 
 def _check_cluster_ips(spec: JsonObject) -> list[Cause]:
@@ -86,6 +112,9 @@ def _check_service_ports(ports: list[JsonObject], kind: str | None) -> list[Caus
         if protocol not in _PROTOCOLS:
             causes.append(cause_not_supported(f"{where}.protocol", protocol, _PROTOCOLS))
         causes += check_port_or_name(port.get("targetPort", number), f"{where}.targetPort")
+        if port.get("appProtocol") is not None:
+            text = port["appProtocol"]
+            causes += [cause_invalid(f"{where}.appProtocol", text, fault) for fault in names.qualified_faults(text)]
         if port.get("nodePort") and kind == "ClusterIP":
             causes.append(cause_forbidden(f"{where}.nodePort", "may not be used when `type` is 'ClusterIP'"))
         elif port.get("nodePort") and port["nodePort"] not in NODE_PORTS:
@@ -226,15 +255,31 @@ def _check_backend(backend: JsonObject, field: str) -> list[Cause]:
     return causes
 
 
+def _parse_cidr(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    try:
+        return ipaddress.ip_network(text, strict=False) if "/" in text else None
+    except ValueError:
+        return None
+
+
+_CIDR_TEXT = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
+
+
 def _check_block(block: JsonObject, field: str) -> list[Cause]:
     cidr = block.get("cidr") or ""
     if not cidr:
         return [cause_required(f"{field}.cidr")]
-    try:
-        ipaddress.ip_network(cidr, strict=False)
-    except ValueError:
-        return [cause_invalid(f"{field}.cidr", cidr, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)")]
-    return []
+    whole = _parse_cidr(cidr)
+    if whole is None:
+        return [cause_invalid(f"{field}.cidr", cidr, _CIDR_TEXT)]
+    causes: list[Cause] = []
+    for index, text in enumerate(block.get("except") or ()):
+        where, part = f"{field}.except[{index}]", _parse_cidr(text)
+        if part is None:
+            causes.append(cause_invalid(where, text, _CIDR_TEXT))
+        elif part.version != whole.version or part.prefixlen <= whole.prefixlen or part[0] not in whole:
+            causes.append(cause_invalid(where, text, "must be a strict subset of `cidr`"))
+    return causes
 
 
 def check_network_policy(body: JsonObject) -> list[Cause]:
@@ -244,24 +289,47 @@ def check_network_policy(body: JsonObject) -> list[Cause]:
         for index, rule in enumerate(spec.get(kind) or ()):
             where = f"spec.{kind}[{index}]"
             for position, port in enumerate((rule or {}).get("ports") or ()):
-                if port.get("protocol") not in _PROTOCOLS:
-                    causes.append(
-                        cause_not_supported(f"{where}.ports[{position}].protocol", port.get("protocol"), _PROTOCOLS)
-                    )
-                if port.get("port") is not None:
-                    causes += check_port_or_name(port["port"], f"{where}.ports[{position}].port")
+                causes += _check_policy_port(port, f"{where}.ports[{position}]")
             for position, peer in enumerate((rule or {}).get(peers) or ()):
-                if not peer:
-                    causes.append(cause_required(f"{where}.{peers}[{position}]", "must specify a peer"))
-                elif "ipBlock" in peer and len(peer) == 1:
-                    causes += _check_block(peer["ipBlock"], f"{where}.{peers}[{position}].ipBlock")
-                elif "ipBlock" in peer:
-                    causes.append(
-                        cause_forbidden(f"{where}.{peers}[{position}]", "may not specify both ipBlock and another peer")
-                    )
+                causes += _check_peer(peer, f"{where}.{peers}[{position}]")
+    types = spec.get("policyTypes") or []
+    if len(types) > 2:
+        return [*causes, cause_invalid("spec.policyTypes", types, "may not specify more than two policyTypes")]
     causes += [
         cause_not_supported(f"spec.policyTypes[{index}]", one, ["Ingress", "Egress"])
-        for index, one in enumerate(spec.get("policyTypes") or ())
+        for index, one in enumerate(types)
         if one not in {"Ingress", "Egress"}
     ]
+    return causes
+
+
+def _check_policy_port(port: JsonObject, field: str) -> list[Cause]:
+    causes: list[Cause] = []
+    if port.get("protocol") not in _PROTOCOLS:
+        causes.append(cause_not_supported(f"{field}.protocol", port.get("protocol"), _PROTOCOLS))
+    number, end = port.get("port"), port.get("endPort")
+    if number is not None:
+        causes += check_port_or_name(number, f"{field}.port")
+    if end is None:
+        return causes
+    if not isinstance(number, int):
+        what = "specified" if number is None else "numeric"
+        return [*causes, cause_invalid(f"{field}.endPort", end, f"may not be specified when `port` is not {what}")]
+    if end < number:
+        causes.append(cause_invalid(f"{field}.endPort", number, "must be greater than or equal to `port`"))
+    return causes + [cause_invalid(f"{field}.endPort", end, fault) for fault in names.port_faults(end)]
+
+
+def _check_peer(peer: JsonObject, field: str) -> list[Cause]:
+    causes: list[Cause] = []
+    given = [name for name in ("podSelector", "namespaceSelector", "ipBlock") if peer.get(name) is not None]
+    for name in given:
+        if name == "ipBlock":
+            causes += _check_block(peer[name], f"{field}.{name}")
+        else:
+            causes += names.check_label_selector(peer[name], f"{field}.{name}")
+    if not given:
+        causes.append(cause_required(field, "must specify a peer"))
+    elif len(given) > 1 and "ipBlock" in given:
+        causes.append(cause_forbidden(field, "may not specify both ipBlock and another peer"))
     return causes

@@ -22,7 +22,7 @@ _TOTAL_ANNOTATION_BYTES = 256 * 1024
 _STANDARD_FINALIZERS = {"kubernetes", "orphan", "foregroundDeletion"}
 _FREELY_NAMED = {"events", "poddisruptionbudgets.policy"}
 """Kinds whose names the real server does not validate."""
-_CHECKED_ONCE = {"deployments.apps", "networkpolicies.networking.k8s.io", "resourcequotas"}
+_CHECKED_ONCE = {"deployments.apps", "networkpolicies.networking.k8s.io", "resourcequotas", "services"}
 """Kinds whose own checks of an update don't include those of a create's metadata."""
 _LABEL_NAMED = {"namespaces", "services", "statefulsets.apps"}
 
@@ -68,6 +68,8 @@ _UPDATE: dict[str, Callable[[JsonObject, JsonObject], list[Cause]]] = {
 _STATUS: dict[str, Callable[[JsonObject], list[Cause]]] = {
     "statefulsets.apps": workloads.check_stateful_set_status,
     "namespaces": config.check_namespace_status,
+    "services": network.check_service_status,
+    "persistentvolumeclaims": config.check_claim_status,
 }
 
 

@@ -163,6 +163,7 @@ class Collector:
         if left:
             body["metadata"]["finalizers"] = left
             self.store.put(key[0], body)
+            self.lifecycle.push(key)  # one of those left may be for the collector, too
             return
         body["metadata"].pop("finalizers", None)
         if self.lifecycle.is_released(kind, body):

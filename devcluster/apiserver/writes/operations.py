@@ -177,7 +177,7 @@ class Operations:
     def _apply(self, target: Target, record: Record | None, config: JsonObject, options: WriteOptions) -> Written:
         kind = target.kind
         admission.check_apply(config, target.name, target.namespace, kind)
-        if record is None and target.subresource:
+        if record is None and target.subresource and not kind.creates_on_update:
             raise errors.not_found(kind.group, kind.plural, target.name)
         live = None if record is None else present(record.parse(), kind)
         uid = config.get("metadata", {}).get("uid")

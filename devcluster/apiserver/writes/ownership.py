@@ -187,7 +187,7 @@ def record_update(live: JsonObject, changed: JsonObject, kind: ResourceType, man
     if not entries and live["metadata"].get("uid"):
         return
     node = kind.node
-    new = decoding.omit_empty(changed, node) if kind.builtin else changed
+    new = decoding.omit_empty(changed, node, in_lists=False) if kind.builtin else changed
     try:
         typed_values.check_typed(new, node)
         typed_values.check_typed(live, node)

@@ -28,6 +28,8 @@ class Normalizer:
     def object(self, value: Any) -> Any:
         """Return an object, list or event in comparable form."""
         if isinstance(value, dict):
+            if "accessModes" in value.get("spec", ()) or value.get("kind") == "PersistentVolumeClaim":
+                value = {**value, "metadata": {**value["metadata"], "resourceVersion": ""}}
             found = {name: self._field(name, one) for name, one in value.items()}
             if "generateName" in value and str(value.get("name", "")).startswith(str(value["generateName"])):
                 found["name"] = self._number("name", value["name"])
@@ -43,10 +45,12 @@ class Normalizer:
             return self._number("version", value)
         if name in _TIMES and isinstance(value, str):
             return "time"
+        if name == "rules":
+            return self.object(value or None)
         if name == "managedFields" and isinstance(value, list):
             return sorted((self.object(one) for one in value), key=lambda one: json.dumps(one, sort_keys=True))
         if name == "clusterIP" and isinstance(value, str) and _ADDRESS.match(value):
-            return self._number("address", value)
+            return "address"
         if name == "clusterIPs" and isinstance(value, list):
             return [self._field("clusterIP", one) for one in value]
         if name in {"nodePort", "healthCheckNodePort"} and value in _NODE_PORTS:

@@ -36,7 +36,7 @@ class Generator:
         length = self._chance.randint(SHORTEST, LONGEST)
         first = [self._create(self._kinds[0], "a")] if self._chance.random() < 0.5 else []
         steps = [*first, *(self._step() for _ in range(length))]
-        if self._chance.random() < 0.15:
+        if self._chance.random() < 0.15 and not self._kinds[0].is_protected:
             steps.append(Step("watch", self._kinds[0].plural))
         return steps
 
@@ -84,7 +84,8 @@ class Generator:
     # Values
 
     def _fields(self, kind: Kind) -> Sequence[Field]:
-        return METADATA if self._chance.random() < 0.3 else kind.fields or METADATA
+        metadata = [one for one in METADATA if not (kind.is_protected and "finalizers" in one.path)]
+        return metadata if self._chance.random() < 0.3 else kind.fields or metadata
 
     def _value(self, field: Field) -> Any:
         chance = self._chance
@@ -158,6 +159,8 @@ class Generator:
             path = "/" + field.path.replace("+", "-")
             operation = chance.choices(["add", "replace", "remove", "test"], [6, 3, 3, 1])[0]
             value = self._value(field)
+            if operation == "test" and isinstance(value, list) and None in value:
+                operation = "add"
             if operation == "remove" or value == GONE:
                 operations.append({"op": "remove", "path": path})
             else:
@@ -216,7 +219,7 @@ class Generator:
         if chance.random() < 0.3:
             options["propagationPolicy"] = chance.choice(["Background", "Foreground", "Orphan", "Sideways"])
         if chance.random() < 0.25:
-            which = chance.choice(["uid", "resourceVersion"])
+            which = "uid" if kind.is_protected else chance.choice(["uid", "resourceVersion"])
             right = f"$uid:{kind.plural}/{name}" if which == "uid" else f"$version:{kind.plural}/{name}"
             wrong = "11111111-0000-0000-0000-000000000000" if which == "uid" else f"$first-version:{kind.plural}/{name}"
             options["preconditions"] = {which: chance.choice([right, wrong])}

@@ -29,7 +29,7 @@ from tests.support.rest import (
 LAST = "zz-last"
 """Name of the object that ends a watch."""
 SEQUENCE_DEADLINE_S = 60.0
-SETTLE_DEADLINE_S = 20.0
+SETTLE_DEADLINE_S = 8.0
 _PATCHES = {
     "apply": APPLY_PATCH, "json-patch": JSON_PATCH, "merge-patch": MERGE_PATCH, "strategic-patch": STRATEGIC_PATCH,
 }  # fmt: skip

@@ -2,10 +2,20 @@
 
 from tests.contract.differential.vocabulary.core import CORE_KINDS
 from tests.contract.differential.vocabulary.fields import Field, Kind
+from tests.contract.differential.vocabulary.storage import STORAGE_KINDS
+from tests.contract.differential.vocabulary.workloads import WORKLOAD_KINDS
 
-KINDS: dict[str, Kind] = {kind.plural: kind for kind in CORE_KINDS}
+KINDS: dict[str, Kind] = {kind.plural: kind for kind in (*CORE_KINDS, *STORAGE_KINDS, *WORKLOAD_KINDS)}
 
-SUBJECTS = ("configmaps", "secrets", "serviceaccounts")
+SUBJECTS = (
+    "configmaps",
+    "secrets",
+    "serviceaccounts",
+    "services",
+    "persistentvolumeclaims",
+    "networkpolicies",
+    "roles",
+)
 """Kinds that sequences are about. The others appear as companions only."""
 
 __all__ = ["KINDS", "SUBJECTS", "Field", "Kind"]

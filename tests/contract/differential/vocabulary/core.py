@@ -35,13 +35,17 @@ SECRETS = Kind(
             "type",
             ["Opaque", "Opaque", "", "example.com/own", "kubernetes.io/basic-auth"],
             [
-                "kubernetes.io/tls", "kubernetes.io/dockerconfigjson", "kubernetes.io/ssh-auth",
-                "kubernetes.io/dockercfg", None, 1,
+                "kubernetes.io/tls",
+                "kubernetes.io/dockerconfigjson",
+                "kubernetes.io/ssh-auth",
+                "kubernetes.io/dockercfg",
+                None,
+                1,
             ],
         ),
         Field("immutable", [False, False, False, True], ["yes", None]),
     ),
-)  # fmt: skip
+)
 SERVICE_ACCOUNTS = Kind(
     "serviceaccounts",
     "v1",

@@ -29,6 +29,8 @@ class Kind:
     status: tuple[Field, ...] = ()
     has_scale: bool = False
     is_custom: bool = False
+    is_protected: bool = False
+    """Whether a controller adds a finalizer again when it is removed."""
     companions: tuple[str, ...] = field(default=())
     """Kinds that a sequence about this kind writes too."""
 
@@ -42,7 +44,7 @@ class Kind:
         return {"apiVersion": self.group_version, "kind": self.kind}
 
 
-METADATA = (
+METADATA: tuple[Field, ...] = (
     Field("metadata/labels/x", ["1", "2", ""], ["-bad", "a b", 5, None]),
     Field("metadata/labels/example.com~1y", ["1", "2"], ["x" * 64]),
     Field("metadata/labels", [{"x": "1"}, {"z": "3"}, {}], ["text", None, {"-": "1"}, []]),
