@@ -4,7 +4,7 @@ import logging
 
 
 class RefusalFilter(logging.Filter):
-    """Replaces the traceback of a 4xx response by the exception's message."""
+    """Replaces the traceback of a 4xx response with the exception's message."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         status = getattr(record, "status_code", None)

@@ -1,7 +1,7 @@
 """A stand-in for the kubelet and the scheduler: runs the panel's Pods as local processes, or simulates them.
 
 It runs only Pods with the label `app.kubernetes.io/managed-by: controlpanel`. The process is sandbox_app.py, whatever
-image the Pod names, with exactly the environment of the Pod, a user of its own and a port on 127.0.0.2. Services that
+image the Pod names, with exactly the environment of the Pod, a separate user and a port on 127.0.0.2. Services that
 select such a Pod get annotations with the address of each port. Simulated Pods run nothing, become Ready after a delay,
 and are annotated as simulated.
 """

@@ -21,7 +21,7 @@ class MissingSourceError(Exception):
 
 
 def expand(value: str, known: Mapping[str, str]) -> str:
-    """Replace `$(NAME)` by the value of an earlier variable, if there is one, and `$$` by `$`."""
+    """Replace `$(NAME)` with the value of an earlier variable, if there is one, and `$$` by `$`."""
 
     def replace(match: re.Match[str]) -> str:
         name = match.group(1)

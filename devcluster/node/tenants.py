@@ -39,7 +39,7 @@ class UnreachableError(Exception):
 
 @dataclass(frozen=True)
 class Tenant:
-    """The user of a tenant: a uid of its own, or None for the user of this process."""
+    """The user of a tenant: a separate uid, or None for the user of this process."""
 
     owner: str
     uid: int | None
@@ -126,7 +126,7 @@ class Tenants:
         make_private(elsewhere, passable=True)
         if not self._can_enter(elsewhere, uids.guard):
             raise UnreachableError(
-                f"Databases and sandboxes run as users of their own, who can enter neither {self._state_dir} nor "
+                f"Databases and sandboxes run as separate users, which have no access to {self._state_dir} and "
                 f"{elsewhere}. Choose a state directory that all users can enter."
             )
         tighten(elsewhere, passable=True)

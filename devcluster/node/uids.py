@@ -30,7 +30,7 @@ RANGES = ((range(1_900_000_000, 2_100_000_000), 10_000), (range(20_000, 60_000),
 
 
 class NoUidsError(Exception):
-    """This process can't give tenants users of their own. The message says why."""
+    """This process can't give tenants separate users. The message says why."""
 
 
 @dataclass

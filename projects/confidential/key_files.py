@@ -45,7 +45,7 @@ def close_state_directory(directory: Path) -> None:
     """Create the panel's state directory, or take other users' rights to list it and write to it.
 
     A directory that the panel hasn't used before is left alone: it may be one that others share. Users may pass through
-    it if they could before, or if root creates it: databases of the embedded cluster run as users of their own. Never
+    it if they could before, or if root creates it: databases of the embedded cluster run as separate users. Never
     raises: whoever needs a file there reports a problem.
     """
     passable = 0o711 if os.geteuid() == 0 else 0o700

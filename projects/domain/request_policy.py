@@ -106,7 +106,7 @@ _NOT_RUNNING = Refusal(
 )
 _NO_CREDENTIALS = Refusal(
     "NoCredentials",
-    "{name} has no credentials of its own yet, so there is no password to rotate. Ask the panel's owner to change the "
+    "{name} has no credentials yet, so there is no password to rotate. Ask the panel's owner to change the "
     "password of the default database.",
 )
 _NOTHING_TO_VERIFY = Refusal(

@@ -130,8 +130,8 @@ def _explain_node(pod: Object | None, status: Mapping[str, Any], now: datetime |
     held = metadata_of(pod).get("finalizers")
     if isinstance(held, list) and held:
         names = ", ".join(filter(None, (text(one, 100) for one in held[:3])))
-        return f"The Pod is being deleted since {text(deleting)}, and finalizers hold it: {names}."
-    return f"The Pod should be gone since {text(deleting)}, but its node has not confirmed that. {lost}"
+        return f"The Pod has been terminating since {text(deleting)}, and finalizers hold it: {names}."
+    return f"The Pod should have been gone since {text(deleting)}, but its node has not confirmed that. {lost}"
 
 
 def _gates(pod: Object | None) -> list[Mapping[str, Any]]:

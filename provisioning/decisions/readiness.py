@@ -94,7 +94,7 @@ def judge_cluster(cluster: Object | None) -> Readiness:
         return judged(
             State.DELETING,
             Reason.CLUSTER_DELETING,
-            f"The Cluster is terminating since {text(metadata.get('deletionTimestamp'))}. "
+            f"The Cluster has been terminating since {text(metadata.get('deletionTimestamp'))}. "
             f"{explain_kept(cluster) or f'Finalizers: {finalizers}.'}",
         )
     if is_stopped(cluster):

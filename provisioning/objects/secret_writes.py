@@ -56,15 +56,15 @@ def find_obstacle(secret: Object) -> str:
     name, namespace = text(metadata.get("name"), 253), text(metadata.get("namespace"), 63)
     if metadata.get("deletionTimestamp"):
         return (
-            f"the Secret {name} is being deleted since {text(metadata.get('deletionTimestamp'))}. A finalizer "
-            f"holds it. Remove its finalizers (`kubectl -n {namespace} patch secret {name} --type=merge -p "
+            f"the Secret {name} has been marked for deletion since {text(metadata.get('deletionTimestamp'))}. A "
+            f"finalizer holds it. Remove its finalizers (`kubectl -n {namespace} patch secret {name} --type=merge -p "
             '\'{"metadata":{"finalizers":null}}\'`): KubeBlocks creates it again with a random password. Then choose '
             "“Write the password back” or run `manage.py restore_secret`, and rotate again"
         )
     if secret.get("immutable") is True:
         return (
             f"the Secret {name} is immutable, as KubeBlocks up to 0.9.3 creates it, so no password can be written to "
-            "it. Replace it by a copy that is not: "
+            "it. Replace it with a copy that is not immutable: "
             f"`kubectl -n {namespace} get secret {name} -o json | jq 'del(.immutable, .metadata.uid, "
             ".metadata.resourceVersion, .metadata.finalizers)' | kubectl replace --force -f -`. If that waits, remove "
             "the finalizers of the old one. Then try again"

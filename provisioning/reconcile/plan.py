@@ -146,7 +146,7 @@ def _describe_action(action: Action, context: PassContext) -> str:
         case Action.ADOPT_CLUSTER:
             return f"adopt {database}, a Cluster that exists: only its labels would change"
         case Action.REPLACE_DATABASE:
-            return f"replace the Cluster {database}, which is gone, by a new one"
+            return f"replace the Cluster {database}, which is gone, with a new one"
         case Action.CAPTURE_CREDENTIALS:
             return f"capture the credentials of {database}"
         case Action.RESTORE_SECRET:

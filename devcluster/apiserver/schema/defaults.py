@@ -11,7 +11,7 @@ from devcluster.apiserver.schema.resources import ResourceType
 
 
 def reset_for_create(kind: ResourceType, body: JsonObject) -> None:
-    """Replace the status in the body of a create by the initial status of the kind."""
+    """Replace the status in the body of a create with the initial status of the kind."""
     if kind.has_status:
         body.pop("status", None)
     if not kind.builtin:

@@ -32,7 +32,7 @@ from tests.support.standin_api import APPS, CLUSTERS, CORE, Api, administrator_o
 from tests.support.waiting import wait_for
 
 NOBODY = 65534
-needs_uids = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give tenants users of their own")
+needs_uids = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give tenants separate users")
 
 
 def quick(state_dir: Path, **changes: Any) -> Options:

@@ -65,7 +65,7 @@ def test_secret_that_is_being_deleted_refuses_the_rotation(provisioned, cluster)
     rest = administrator_of(cluster)
     rest.send("DELETE", f"{SECRETS}/{secret_of(provisioned)['metadata']['name']}")
     rest.close()
-    check_refused(provisioned, "is being deleted since")
+    check_refused(provisioned, "has been marked for deletion since")
     patch_secret(cluster, provisioned, {"metadata": {"finalizers": None}})
 
 

@@ -8,7 +8,7 @@ import pytest
 from devcluster.node.private_files import change_owner, open_log, read_regular, tighten
 
 NOBODY = 65534
-needs_uids = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give tenants users of their own")
+needs_uids = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give tenants separate users")
 
 
 @pytest.mark.parametrize("name", ["pipe", "link", "directory"])

@@ -13,7 +13,7 @@ import pytest
 from devcluster.node import tenant_process
 from devcluster.node.uids import NoUidsError, Uids, open_uids
 
-needs_uids = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give tenants users of their own")
+needs_uids = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give tenants separate users")
 SCRIPT = Path(tenant_process.__file__)
 
 

@@ -135,7 +135,7 @@ CASES = {
     "being replaced": (pod(deletionTimestamp="2026-11-29T12:00:10Z"), "is created again when it is gone"),
     "stuck terminating": (
         pod(deletionTimestamp="2026-11-29T11:00:00Z", containers=[UP], conditions=[READY]),
-        "should be gone since 2026-11-29T11:00:00Z",
+        "should have been gone since 2026-11-29T11:00:00Z",
     ),
     "held by a finalizer": (
         pod(deletionTimestamp="2026-11-29T11:00:00Z", finalizers=["example.com/hold"]),

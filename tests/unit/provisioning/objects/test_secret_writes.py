@@ -21,7 +21,7 @@ FIELDS: dict[str, object] = {"f:data": {"f:password": {}}}
         ({"immutable": True}, ["is immutable", "0.9.3", "kubectl replace --force"]),
         (
             {"metadata": {"deletionTimestamp": "2026-11-29T10:00:00Z", "finalizers": ["a.b/c"]}},
-            ["is being deleted since 2026-11-29T10:00:00Z", "restore_secret"],
+            ["has been marked for deletion since 2026-11-29T10:00:00Z", "restore_secret"],
         ),
         ({"metadata": {"ownerReferences": [EXTERNAL]}}, ["ExternalSecret from-vault"]),
         (
