@@ -10,6 +10,8 @@ def encoded(**values: str) -> dict[str, str]:
     return {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
 
 
+# Of a namespace, by which a cluster is known.
+NAMESPACE_UID = "0a1b2c3d-0000-4000-8000-000000000003"
 CLUSTER_UID = "0a1b2c3d-0000-4000-8000-000000000001"
 
 

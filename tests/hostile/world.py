@@ -36,6 +36,8 @@ class World:
         parts = address.path.strip("/").split("/")
         if parts == ["apis", "apps.kubeblocks.io"]:
             return {"versions": [{"groupVersion": "apps.kubeblocks.io/v1"}]}
+        if parts[:-1] == ["api", "v1", "namespaces"]:
+            return {"metadata": {"name": parts[-1], "uid": answers.NAMESPACE_UID}}
         named = len(parts) > 2 and parts[-2] in ("clusters", "secrets", "services", "statefulsets", "ingresses")
         plural = parts[-2] if named else parts[-1]
         if method == "PATCH":
