@@ -7,7 +7,7 @@ from projects.domain.connection import Connection
 from provisioning.decisions.types import ObservedCredentials, Verification
 
 _UNPROVED_CANDIDATE = (
-    "The sandbox keeps the password that was verified. If the server has the password of the Secret, choose “Use the "
+    "The sandbox keeps the previous password. If the server has the password of the Secret, choose “Use the "
     "Secret's password” (`manage.py use_secret`). If not, choose “Write the password back” (`manage.py "
     "restore_secret`)."
 )

@@ -18,7 +18,7 @@ from projects.confidential.encrypted_fields import EncryptedText
 from projects.confidential.redaction import redact
 from projects.models import DatabaseCluster
 from projects.services.queue import enqueue_pass
-from provisioning.decisions import removal, running
+from provisioning.decisions import proofs, removal, running
 from provisioning.decisions.types import Remaining
 from provisioning.inventory import orphans
 from provisioning.kube.client import Kube
@@ -300,6 +300,28 @@ BUGS = (
                 rotate_password._change_on_server,
                 "if _is_another_in_force(context, database, current, pending):",
                 "if True:",
+            ),
+        ),
+    ),
+    Bug(
+        "a rotation begins without a proof that it can be completed",
+        "account Secret made immutable",
+        (
+            Edit(
+                rotate_password._change_on_server,
+                "_prove_later_steps(context, database, current, pending)",
+                "pass",
+            ),
+        ),
+    ),
+    Bug(
+        "an unproved password replaces a proved one",
+        "Secret replaced with another password by the operator",
+        (
+            Edit(
+                proofs.compare_credentials,
+                "is_at_stake = was_proved or (is_other_secret and not verifies)",
+                "is_at_stake = False",
             ),
         ),
     ),

@@ -348,9 +348,18 @@ def _amiss(
     captured = database.connection
     if not (_decode(secret, "username") and _decode(secret, "password")):
         yield f"the credential Secret of {database.name} is missing or not complete"
-    elif captured is None or captured.password != _decode(secret, "password"):
+    elif captured is None or (
+        captured.password != _decode(secret, "password") and not _is_candidate(project, database)
+    ):
         yield f"the captured credentials of {database.name} are not those of its Secret"
     yield from _amiss_in_sandbox(evidence, project, sandbox, "" if captured is None else captured.url)
+
+
+def _is_candidate(project: Project, database: DatabaseCluster) -> bool:
+    """Whether the project says that its Secret has a password that replaced the captured one. Only a password that was
+    proved, or whose Secret is another one by now, may be kept over the Secret's."""
+    may_keep = database.proved_at is not None or bool(database.secret_uid)
+    return project.reason == Reason.SECRET_REPLACED and database.has_replaced_secret and may_keep
 
 
 def _amiss_in_sandbox(evidence: Evidence, project: Project, sandbox: Sandbox, url: str) -> Iterator[str]:

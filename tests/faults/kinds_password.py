@@ -2,35 +2,53 @@
 have the same password.
 """
 
+import base64
 from collections.abc import Callable
 from functools import partial
 
 import psycopg
 from django.conf import settings
 
+from projects.models import DatabaseCluster
+from projects.services.replaced_secret import request_restore_secret
+from provisioning.decisions.types import Verification
 from provisioning.reconcile.loop import run_pass
+from provisioning.reconcile.verify import verify_connection
 from tests.faults import kinds_database
 from tests.faults.evidence import find_wrong_passwords
 from tests.faults.kinds import kind
+from tests.faults.operator import secret_name
 from tests.faults.postgres import shared
 from tests.faults.run import EndFault, Run
 
 # Numbers of connections, requests and statements of a rotation.
-_CONNECTIONS, _REQUESTS, _STATEMENTS = 3, 12, 60
+_CONNECTIONS, _REQUESTS, _STATEMENTS = 3, 18, 60
 # Number of connections before the one that proves the new password of the first rotation.
 _PROOF = 2
 
 
-def _begin(run: Run) -> None:
-    """Bring all projects to a state in which their passwords can be rotated, and request that."""
+def _provision(run: Run) -> None:
+    """Bring all projects to a state in which their passwords can be rotated."""
     run.operator.serve(shared())
     run.checks.append(lambda: find_wrong_passwords(project.pk for project in run.projects))
     settings.VERIFY_CONNECTIONS = True
     for project in run.projects:
         run.people.provision(project)
     run.settle()
+
+
+def _begin(run: Run) -> None:
+    """Provision all projects, and request a rotation of each password."""
+    _provision(run)
     for project in run.projects:
         run.people.change_password(project)
+
+
+def _live(run: Run) -> list[DatabaseCluster]:
+    """Return the databases with captured credentials."""
+    ids = [project.pk for project in run.projects]
+    rows = DatabaseCluster.objects.filter(project__in=ids, retired_at=None).exclude(captured_at=None)
+    return [row for row in rows if run.api.get("secrets", secret_name(row.name)) is not None]
 
 
 def _somewhere(run: Run, hook: Callable[[], object]) -> None:
@@ -177,3 +195,69 @@ def _retry_during_the_fault(run: Run, times: int) -> None:
         run.sweep()
         run.worker.run_all()
         run.clock.advance(10)
+
+
+@kind("account Secret made immutable")
+def immutable(run: Run) -> None:
+    """KubeBlocks up to 0.9.3 makes the Secrets immutable: before the rotation, or between its proof and its write. The
+    Secrets stay so.
+    """
+    _provision(run)
+    databases = _live(run)
+
+    def make() -> None:
+        for row in databases:
+            if run.api.get("secrets", secret_name(row.name)) is not None:
+                run.api.patch("secrets", secret_name(row.name), {"immutable": True})
+
+    if run.rng.random() < 0.5:
+        make()
+        stored = {row.name: shared().verifier(row.username) for row in databases}
+        run.checks.append(lambda: _find_changes(databases, stored))
+    else:
+        run.gate.at_connection(run.rng.randint(1, _CONNECTIONS), make, after=run.rng.random() < 0.5)
+    for project in run.projects:
+        run.people.change_password(project)
+
+
+def _find_changes(databases: list[DatabaseCluster], stored: dict[str, str]) -> list[str]:
+    """Return a sentence for each password that was changed on the server although no Secret can take another one."""
+    return [
+        f"The password of {row.name} was changed on its server, and its Secret is immutable."
+        for row in databases
+        if shared().verifier(row.username) != stored[row.name]
+    ]
+
+
+@kind("Secret replaced with another password by the operator")
+def replaced(run: Run) -> None:
+    """A user deletes the Secrets, and KubeBlocks creates them again with passwords that the server does not have. The
+    panel may connect or not; a user may write the proved passwords back.
+    """
+    _provision(run)
+    run.checks.append(lambda: _find_thrown_away(run))
+    settings.VERIFY_CONNECTIONS = run.rng.random() < 0.6
+    for row in _live(run):
+        _replace(run, row)
+    if run.rng.random() < 0.4:
+        run.settle()
+        for project in run.projects:
+            run.people.ask(request_restore_secret, project)
+
+
+def _replace(run: Run, row: DatabaseCluster) -> None:
+    secret = run.api.get("secrets", secret_name(row.name))
+    assert secret is not None
+    password = base64.b64encode(run.operator.new_password().encode()).decode()
+    run.api.delete("secrets", secret_name(row.name))
+    metadata = {"name": secret_name(row.name), "labels": secret["metadata"]["labels"]}
+    run.api.create("secrets", {"metadata": metadata, "data": {**secret["data"], "password": password}})
+
+
+def _find_thrown_away(run: Run) -> list[str]:
+    """Return a sentence for each database whose server does not accept the captured password."""
+    return [
+        f"The password of {row.name} that was proved is no longer stored."
+        for row in _live(run)
+        if row.connection is None or verify_connection(row.connection)[0] is not Verification.VERIFIED
+    ]

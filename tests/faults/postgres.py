@@ -100,6 +100,12 @@ class Postgres:
                 sql.SQL(f"{verb} ROLE {{}} LOGIN PASSWORD {{}}").format(sql.Identifier(role), sql.Literal(password))
             )
 
+    def verifier(self, role: str) -> str:
+        """Return what the server stores of the role's password: it changes with every change of the password."""
+        with psycopg.Connection.connect(self.url) as session:
+            row = session.execute("SELECT rolpassword FROM pg_authid WHERE rolname = %s", [role]).fetchone()
+        return str(row[0]) if row else ""
+
     def take_passwords(self, *, takes: bool) -> None:
         """Let all passwords except the superuser's expire, or accept them again. A wrong password gets the same
         answer.

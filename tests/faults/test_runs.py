@@ -26,6 +26,8 @@ KINDS = [
     "orphans ended while something strikes",
     "worker killed in the middle of a change of password",
     "database's server killed in the middle of a change of password",
+    "account Secret made immutable",
+    "Secret replaced with another password by the operator",
 ]
 
 
