@@ -2,20 +2,18 @@
 
 from typing import Any
 
-from django.db.models import Count, Q
+from django.db.models import Count
 from django.http import HttpRequest
 from django.urls import reverse
 
 from projects.domain import permissions
-from projects.domain.states import CredentialsSource, Phase, Reason
-from projects.models import Event, Project, Sandbox
+from projects.domain.states import Phase
+from projects.models import Event, Project
 from projects.pages.list import UNSETTLED
 from projects.pages.presentation import event_level
 
 _ATTENTION_SHOWN = 6
 _EVENTS_SHOWN = 8
-# A single failed pass is retried within seconds and needs no attention.
-_FAILURES_SHOWN_FROM = 2
 
 
 def is_among_projects(request: HttpRequest) -> bool:
@@ -29,9 +27,8 @@ def add_dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, An
     counts: dict[str, int] = dict(visible.order_by().values_list("phase").annotate(Count("pk")))
     present = visible.present().select_related("owner")
     failed = present.filter(phase=Phase.FAILED)
-    is_troubled = Q(failures__gte=_FAILURES_SHOWN_FROM) | Q(reason=Reason.DRIFTED)
-    sandboxes = Sandbox.objects.filter(retired_at=None, credentials=CredentialsSource.DEFAULT).select_related("project")
-    on_default = permissions.visible(sandboxes, request.user, owner="project__owner")
+    attention = visible.needing_attention().select_related("owner").exclude(phase=Phase.FAILED)
+    on_default = attention.on_default_database()
     events = permissions.visible(Event.objects.select_related("project"), request.user, owner="project__owner")
     list_url = reverse("projects:list")
     context |= {
@@ -47,7 +44,7 @@ def add_dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, An
         ],
         "failed": failed[:_ATTENTION_SHOWN],
         "failed_count": counts.get(Phase.FAILED, 0),
-        "troubled": present.exclude(phase__in=[Phase.FAILED, Phase.NEW]).filter(is_troubled)[:_ATTENTION_SHOWN],
+        "troubled": attention.exclude(pk__in=on_default.values("pk"))[:_ATTENTION_SHOWN],
         "on_default": on_default[:_ATTENTION_SHOWN],
         "recent_events": [(event, event_level(event)) for event in events[:_EVENTS_SHOWN]],
         "sees_all": permissions.may(request.user, "view_project"),

@@ -17,12 +17,14 @@ from projects.domain.connection import ENVIRONMENT_NAMES
 from projects.domain.lifecycle import ProjectLifecycle
 from projects.domain.namespaces import allowed_namespaces, explain_forbidden
 from projects.domain.progress import ReachedStep, reached_steps
-from projects.domain.states import DesiredState, DriftPolicy, Phase, Reason
+from projects.domain.states import CredentialsSource, DesiredState, DriftPolicy, Phase, Reason
 from projects.models.observation import Observation
 from projects.models.resources import DatabaseCluster, Sandbox
 from projects.models.sandbox_template import SandboxTemplate
 from projects.models.validators import validate_name, validate_namespace
 
+# A single failed pass is retried within seconds and needs no attention.
+_FAILURES_NOTED = 2
 _Resource = TypeVar("_Resource", DatabaseCluster, Sandbox)
 
 
@@ -45,6 +47,18 @@ class ProjectQuerySet(models.QuerySet["Project"]):
         another Kubernetes name for the same name."""
         return self.filter(name__iexact=name).first() or self.filter(kubernetes_name=kubernetes_name).first()
 
+    def needing_attention(self) -> "ProjectQuerySet":
+        """Return the projects of which a user should know: failed, hindered repeatedly or until somebody acts, drifted,
+        or running with the default credentials."""
+        reasons = [*Reason.needs_person(), Reason.INTERNAL_ERROR, Reason.DRIFTED]
+        is_troubled = models.Q(failures__gte=_FAILURES_NOTED) | models.Q(reason__in=reasons)
+        is_troubled |= models.Q(phase=Phase.FAILED) | models.Q(models.Exists(_default_sandboxes()))
+        return self.present().exclude(phase=Phase.NEW).filter(is_troubled)
+
+    def on_default_database(self) -> "ProjectQuerySet":
+        """Return the projects whose sandbox uses the default database."""
+        return self.filter(models.Exists(_default_sandboxes()))
+
     def for_pass(self) -> "ProjectQuerySet":
         """Fetch what a pass reads of the project, and whether it `has_variables`."""
         variables = ProjectVariable.objects.filter(project=models.OuterRef("pk"))
@@ -56,6 +70,11 @@ class ProjectQuerySet(models.QuerySet["Project"]):
             models.Prefetch("databases", DatabaseCluster.objects.filter(retired_at=None), "live_databases"),
             models.Prefetch("sandboxes", Sandbox.objects.filter(retired_at=None), "live_sandboxes"),
         )
+
+
+def _default_sandboxes() -> models.QuerySet[Sandbox]:
+    """Return the live sandboxes of the outer project that use the default database."""
+    return Sandbox.objects.filter(project=models.OuterRef("pk"), retired_at=None, credentials=CredentialsSource.DEFAULT)
 
 
 class Project(ProjectLifecycle, Observation):

@@ -12,6 +12,7 @@ def describe_project(project: Project) -> dict[str, object]:
     Every key is always present, and every step is listed, with `at` null until it is reached."""
     return {
         "project": project.name,
+        "owner": project.owner.get_username() if project.owner else None,
         "phase": project.phase,
         "reason": project.reason,
         "message": project.message,

@@ -10,10 +10,10 @@ import pytest
 from django.conf import LazySettings
 
 from projects.domain.connection import Connection
-from projects.domain.states import DesiredState, Level, Phase
+from projects.domain.states import DesiredState, Level, Phase, Reason
 from projects.models import Event, Project
 from provisioning import heartbeats
-from tests.factories import PASSWORD, DatabaseFactory, ProjectFactory, SandboxFactory, provisioned_project
+from tests.factories import PASSWORD, DatabaseFactory, ProjectFactory, SandboxFactory, UserFactory, provisioned_project
 from tests.support.commands import Program, run
 
 URL = Connection("10.0.0.7", 5432, "postgres", "postgres", PASSWORD).url
@@ -43,6 +43,48 @@ def test_status_finds_projects_by_both_names() -> None:
         ("Web Shop", "Running"),
         ("gone", "Deleted"),
     ]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        (("--owner", "ann"), ["late", "shop"]),
+        (("--owner", ""), ["idle", "moved", "stopped"]),
+        (("--phase", "Failed"), ["late"]),
+        (("--phase", "New", "--phase", "Deleted"), ["gone", "idle"]),
+        (("--attention",), ["late", "moved", "stopped"]),
+        (("--attention", "--owner", "ann"), ["late"]),
+        (("shop", "late", "--attention"), ["late"]),
+    ],
+)
+def test_status_shows_what_matches_all_filters(filters: tuple[str, ...], expected: list[str]) -> None:
+    ann = UserFactory(username="ann")
+    provisioned_project(name="shop", owner=ann)
+    ProjectFactory(name="late", failed=True, owner=ann)
+    ProjectFactory(name="moved", running=True, reason=Reason.DRIFTED, owner=None)
+    ProjectFactory(name="stopped", waiting=True, reason=Reason.DATABASE_STOPPED, owner=None)
+    ProjectFactory(name="idle", owner=None)
+    ProjectFactory(name="gone", deleted=True, owner=None)
+    ran = run("status", *filters, "--json")
+    assert ran.code == 0
+    assert [json.loads(line)["project"] for line in ran.lines] == expected
+
+
+@pytest.mark.django_db
+def test_status_names_the_owner() -> None:
+    ProjectFactory(name="idle", owner=None)
+    provisioned_project(name="shop", owner=UserFactory(username="ann"))
+    assert [json.loads(line)["owner"] for line in run("status", "--json").lines] == [None, "ann"]
+
+
+@pytest.mark.django_db
+def test_status_says_that_nothing_matches() -> None:
+    ProjectFactory(name="idle")
+    ran = run("status", "--attention")
+    assert "No project matches." in ran.out + ran.err
+    ran = run("status", "--owner", "nobody")
+    assert (ran.code, ran.err) == (2, "There is no user nobody. Check the spelling of --owner.\n")
 
 
 @pytest.mark.django_db
