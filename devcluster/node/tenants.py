@@ -27,7 +27,7 @@ from devcluster.node.uids import NoUidsError, Uids, open_uids
 
 log = logging.getLogger(__name__)
 
-# An interpreter that no variable, directory or package of others has a say in.
+# An interpreter that other users' variables, directories and packages don't affect.
 _PYTHON = (sys.executable, "-I", "-S", str(Path(__file__).with_name("tenant_process.py")))
 TEMPORARY_PREFIX = "controlpanel-postgres-"
 OWNER_NOTE = "state-directory"

@@ -207,7 +207,7 @@ class ProjectAdmin(PanelModelAdmin):
         project: Project | None = super().lock_row(request, object_id)
         is_ended = project is not None and project.desired_state == DesiredState.DELETED
         if is_ended and permissions.may(request.user, "change_project", project):
-            raise PermissionDenied(f"{project} is deleted or being deleted. It can't be changed any more.")
+            raise PermissionDenied(f"{project} is deleted or being deleted. It can't be changed anymore.")
         return project
 
     def save_model(self, request: HttpRequest, obj: Project, form: ModelForm[Project], change: bool) -> None:

@@ -23,7 +23,7 @@ class Stage(Enum):
     DELETING = "deleting"
     DELETED = "deleted"
     FORGOTTEN = "forgotten"
-    """Deleted without its objects: no pass looks at them any more."""
+    """Deleted without its objects: no pass looks at them anymore."""
 
 
 class LiveDatabase(Protocol):

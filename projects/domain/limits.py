@@ -1,4 +1,4 @@
-"""Bounds of what people may enter, shared by forms, models and the requests that carry them."""
+"""Limits of user input that forms, models and requests share."""
 
 # Inline forms on one page, such as the variables of a project. Each takes 1 to 10 ms to render.
 MOST_FORMS = 200

@@ -113,7 +113,7 @@ _NOTHING_TO_VERIFY = Refusal(
     "NoCredentials",
     "{name} has no captured credentials, so there is nothing to verify. Press Provision or Retry first.",
 )
-_PASSWORD_NOT_USED = Refusal("Deleting", "{name} is being removed, so its password is not needed any more.")
+_PASSWORD_NOT_USED = Refusal("Deleting", "{name} is being removed, so its password is not needed anymore.")
 _SECRET_IN_ORDER = Refusal(
     "SecretInOrder",
     "The Secret of {name} has the password that the panel uses, as far as is known. Press Verify to look again.",

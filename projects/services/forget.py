@@ -62,7 +62,7 @@ class LeftObject:
 
 def explain_left(project: Project) -> str:
     """Return, in sentences, what forgetting the project leaves in the cluster: by its rows, and by the last status of a
-    late deletion, which can name objects that no row has any more."""
+    late deletion, which can name objects that no row has anymore."""
     left = ", ".join(str(item) for item in list_left(project))
     message = f"Left behind, as last known: {left}." if left else "As far as is known, it had nothing in the cluster."
     is_late = project.is_being_removed and project.phase == Phase.FAILED

@@ -111,7 +111,7 @@ def _explain_node(pod: Object | None, status: Mapping[str, Any], now: datetime |
     """A Pod whose node is lost, and a Pod that is being deleted."""
     node = text(mapping(mapping(pod).get("spec")).get("nodeName"), 253) or "its node"
     lost = (
-        f"The node {node} does not report any more, so it is probably down or cut off. Start it again, or delete the "
+        f"The node {node} no longer reports, so it is probably down or cut off. Start it again, or delete the "
         f"node (`kubectl delete node {node}`), so that the Pod is created on another one."
     )
     containers = objects(status.get("containerStatuses"))

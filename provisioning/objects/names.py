@@ -195,7 +195,7 @@ def explain_not_found(project: str, kubernetes_name: str, available: Iterable[st
 
 
 def name_some(names: Iterable[str], most: int = 6) -> str:
-    """Return the first names, sorted, and how many more there are; "none" if there is none."""
+    """Return the first names, sorted, and the number of others; "none" if there is none."""
     ordered = sorted(names)
     more = f" and {len(ordered) - most} more" if len(ordered) > most else ""
     return (", ".join(ordered[:most]) or "none") + more

@@ -21,7 +21,7 @@ def restore_secret(context: PassContext, database: DatabaseCluster, now: datetim
     found = observe_connection(context, database)
     secret = choose_secret(snapshot.secrets or [], database.name, component_of(snapshot.cluster))
     if captured is None or secret is None or isinstance(found, Missing):
-        _refuse(context, database, "the Secret has no credentials any more")
+        _refuse(context, database, "the Secret no longer has credentials")
         return
     proof = snapshot.proofs.get(captured)
     if proof is not None and proof.verification is Verification.REJECTED:

@@ -71,7 +71,7 @@ class _InterruptedError(Exception):
 
 def rotate_password(context: PassContext, database: DatabaseCluster, now: datetime) -> None:
     """Take the next step of a rotation. Raises KubeError, RotationDelayedError, LeaseLostError."""
-    # If the current password can't be decrypted any more, the server may have the new one already.
+    # If the current password can't be decrypted anymore, the server may have the new one already.
     current = database.connection or database.pending_connection
     if current is None:
         _abandon(context, database, "the panel does not know the current password")

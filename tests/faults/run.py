@@ -36,7 +36,7 @@ from tests.support.rest import Object
 _STEPS = 50
 _LONGEST_STRIKE = 12
 _SETTLING_ROUNDS = 300
-# Longer than the longest back-off and the longest interval between two checks: later, no project settles any more.
+# Longer than the longest back-off and the longest interval between two checks: later, no project settles anymore.
 _SETTLING_S = 900.0
 _REQUEST_TIMEOUT_S = 0.15
 

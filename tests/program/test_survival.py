@@ -1,4 +1,4 @@
-"""The panel's processes are killed at random moments: every project is Running in the end, once."""
+"""The panel's processes are killed at random moments: in the end, every project is Running, with one database each."""
 
 import contextlib
 import random

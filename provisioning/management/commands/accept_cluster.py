@@ -18,13 +18,13 @@ from provisioning.objects.readers import uid_of
 class Command(PanelCommand):
     help = (
         "Record that the panel's state belongs to the cluster of KUBECONFIG from now on, for example after its objects "
-        "were moved there. Passes then judge what is missing in it as deleted. Without --yes the command says what "
+        "were moved there. Passes then treat objects that it lacks as deleted. Without --yes, the command says what "
         "would happen and exits with code 2."
     )
     examples = ("accept_cluster", "accept_cluster --yes")
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--yes", action="store_true", help="record this cluster; the present record is lost")
+        parser.add_argument("--yes", action="store_true", help="record this cluster in place of the current one")
         add_dry_run_argument(parser)
 
     def handle(self, *, yes: bool, dry_run: bool, **options: Any) -> None:

@@ -126,7 +126,7 @@ def killed_after_its_request(project: Project, cluster: Any) -> None:
 
 
 def loses_its_answer(project: Project, cluster: Any) -> None:
-    """The API server carries the request out, also when it is sent again, and its answers are lost."""
+    """The API server executes the request and its repetition, but the answers are lost."""
     cluster.faults.add("reset-after", verb="patch", resource="clusters", user="admin", count=2)
     run_pass(project.pk)
 

@@ -134,7 +134,7 @@ def test_object_with_another_managed_by_label_is_deleted(provisioned, kind):
 
 @pytest.mark.parametrize("is_labeled", [False, True])
 def test_first_choice_of_an_adoption_is_released(cluster, unique_name, is_labeled):
-    """A pass has no time to take it over, or labels it and can't store that any more: people choose another one."""
+    """A pass has no time to take it over, or labels it and can't store that anymore: people choose another one."""
     first, chosen = f"{unique_name}-first", f"{unique_name}-chosen"
     apply_theirs(first)
     apply_theirs(chosen)

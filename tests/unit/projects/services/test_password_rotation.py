@@ -63,7 +63,7 @@ def test_database_adopted_in_the_meantime_needs_a_confirmation(project, admin):
     adopted: list[int] = []
 
     def adopt(execute, statement, *arguments):
-        """Have it become an adopted one right behind the view's first look at it."""
+        """Make it an adopted database right after the view has first read it."""
         answer = execute(statement, *arguments)
         if not adopted and 'FROM "projects_databasecluster"' in statement:
             adopted.append(DatabaseCluster.objects.update(origin=Origin.ADOPTED))

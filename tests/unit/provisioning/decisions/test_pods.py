@@ -122,15 +122,15 @@ CASES = {
     ),
     "preempted": (pod(phase="Failed", reason="Preempting", message="for another"), "Preempting: for another."),
     "node shut down": (pod(phase="Failed", reason="Terminated", message="node shutdown"), "Terminated: node shutdown."),
-    "node lost, by reason": (pod(reason="NodeLost", containers=[UP]), "The node node-1 does not report any more"),
-    "node lost, by phase": (pod(phase="Unknown"), "The node node-1 does not report any more"),
+    "node lost, by reason": (pod(reason="NodeLost", containers=[UP]), "The node node-1 no longer reports"),
+    "node lost, by phase": (pod(phase="Unknown"), "The node node-1 no longer reports"),
     "node lost, by contradiction": (
         pod(containers=[UP], conditions=[unready()]),
-        "The node node-1 does not report any more",
+        "The node node-1 no longer reports",
     ),
     "node lost, by the node controller": (
         pod(containers=[UP], conditions=[unready("Unknown")]),
-        "The node node-1 does not report any more",
+        "The node node-1 no longer reports",
     ),
     "being replaced": (pod(deletionTimestamp="2026-11-29T12:00:10Z"), "is created again when it is gone"),
     "stuck terminating": (
