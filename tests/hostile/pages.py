@@ -77,7 +77,9 @@ class _Reader(HTMLParser):
             form.fields[self._named].append(given.get("value", ""))
         elif tag == "textarea":
             self._named, self._text = name, []
-            form.typed.add(name)
+            # A secret is never sent back.
+            if "panel-secret" not in given.get("class", "").split():
+                form.typed.add(name)
         elif name and tag == "input" and (kind not in ("checkbox", "radio") or "checked" in given):
             form.fields.setdefault(name, []).append(given.get("value", ""))
             if kind in _TYPED:
