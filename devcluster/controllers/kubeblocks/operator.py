@@ -315,6 +315,8 @@ class KubeBlocksStandIn:
                 await self._placement.follow(cluster, memory, phase)
             cluster = await self._client.replace_status(self.resource, metadata["name"], metadata["namespace"], status)
             memory.newest = cluster
+            if cluster.get("status") == before:
+                break  # the API server doesn't keep what is written
         if decision.phase == "Running" and (cluster.get("status") or {}).get("phase") == "Running":
             await self._placement.follow(cluster, memory, "Running")  # the accounts are provisioned after Running
         return cluster

@@ -160,18 +160,21 @@ class OpsRequests:
                 self._clusters.resource, metadata["name"], metadata["namespace"], patch
             )
             cluster = {**cluster, **changed}
-        if not is_current(cluster) and kind_of(request) in ("Restart", "VerticalScaling"):
+        if _is_seen_by_restart(request, cluster):
             await self._clusters.begin_restart(cluster)
         request = await self._write(request, ops_status.running(request, cluster))
         return await self._await_done(request, cluster)
 
     async def _await_done(self, request: Object, cluster: Object) -> float | None:
         while True:
-            is_restarting = not is_current(cluster) and self._clusters.is_restarting(cluster)
+            is_restarting = _is_seen_by_restart(request, cluster) and self._clusters.is_restarting(cluster)
             status = ops_status.next_progress(request, cluster, _now(), is_restarting=is_restarting)
             if status is None:
                 break
+            before = request["status"]
             request = await self._write(request, status)
+            if request["status"] == before:
+                break  # the API server doesn't keep what is written, as those of KubeBlocks 0.9
         if not ops_status.is_done(request):
             return LOOK_AGAIN_S
         await self._leave_queue(cluster, request)
@@ -211,6 +214,11 @@ class OpsRequests:
     async def _write(self, request: Object, status: Object) -> Object:
         metadata = request["metadata"]
         return await self._client.replace_status(self.resource, metadata["name"], metadata["namespace"], status)
+
+
+def _is_seen_by_restart(request: Object, cluster: Object) -> bool:
+    """Return whether only the server shows that the request is carried out: legacy statuses have no `upToDate`."""
+    return not is_current(cluster) and kind_of(request) in ("Restart", "VerticalScaling")
 
 
 def _now() -> str:

@@ -126,14 +126,16 @@ def next_progress(request: Object, cluster: Object, now: str, *, is_restarting: 
         return {**status, "components": components, "progress": f"{done}/{total}"}
 
     if old is None:
-        is_new = bool(keys) and status["clusterGeneration"] == cluster["metadata"]["generation"] and is_finished
-        details = [
-            _detail(request, name, key, "Succeed" if is_new else "Pending", now, is_removed=is_removed) for key in keys
-        ]
+        # With nothing to do, or if the API server doesn't keep details, as those of KubeBlocks 0.9.
+        generation = cluster["metadata"]["generation"]
+        is_new = is_finished and status.get("clusterGeneration", generation) == generation
+        is_new = is_new and (bool(keys) or kind_of(request) != "VolumeExpansion")
+        stage = "Succeed" if is_new else "Pending"
+        details = [_detail(request, name, key, stage, now, is_removed=is_removed) for key in keys]
         return written({**phase, "progressDetails": details} if keys else {}, total if is_new else 0)
     if not keys:
         return None
-    details = copy.deepcopy(old["progressDetails"])
+    details = copy.deepcopy(old.get("progressDetails") or [])
     if phase and phase["phase"] != old["phase"] and seen.get("phase") in ("Stopping", "Starting", "Updating"):
         return written({**old, **phase}, _done(details))
     has_begun = is_finished or seen.get("phase") in ("Stopping", "Starting", "Updating")

@@ -87,7 +87,10 @@ class Placement:
             status = next_instance_set_status(memory.instance_set, cluster, is_ready=is_ready, now=_now())
             if status is None:
                 return
+            before = memory.instance_set.get("status")
             memory.instance_set = await self._write_status(INSTANCE_SETS, memory.instance_set, status)
+            if memory.instance_set.get("status") == before:
+                return  # the API server doesn't keep what is written
 
     async def place(self, cluster: Object, memory: Memory, endpoint: str, *, is_serving: bool) -> None:
         """Write what has changed since the last call."""

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -297,6 +298,21 @@ def test_legacy_cluster_runs(tmp_path):
         url = f"postgresql://postgres:{secret['password']}@{endpoint}/postgres"
         with psycopg.connect(url) as connection:
             assert connection.execute("SELECT 1").fetchone() == (1,)
+        requests: list[tuple[str, dict[str, Any]]] = [
+            ("Restart", {"restart": [{"componentName": "postgresql"}]}),
+            ("HorizontalScaling", {"horizontalScaling": [{"componentName": "postgresql", "replicas": 2}]}),
+            ("Stop", {}),
+            ("Start", {}),
+        ]
+        for kind, spec in requests:
+            name = kind.lower()
+            body = {"metadata": {"name": name}, "spec": {"clusterName": "old", "type": kind, **spec}}
+            api.create(LEGACY_CLUSTERS, "opsrequests", "OpsRequest", body)
+            wait_for(
+                partial(api.get, LEGACY_CLUSTERS, "opsrequests", name),
+                lambda seen: seen.get("status", {}).get("phase") == "Succeed",
+            )
+        api.wait_phase("old", "Running", prefix=LEGACY_CLUSTERS)
 
 
 def account_secret(api: Api, name: str) -> dict[str, Any]:

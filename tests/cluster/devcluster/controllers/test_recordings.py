@@ -63,11 +63,16 @@ class Replay:
         self.rest = administrator_of(cluster)
         self._writes = {kind: Writes(cluster, kind) for kind in PATHS}
 
-    def create_cluster(self, name: str) -> None:
-        """Send what was sent to the real API server."""
+    def _namespace_for(self, name: str) -> str:
         namespace = namespace_of(name)
         if self.rest.get(f"{CORE}/namespaces/{namespace}").status == 404:
-            self.rest.create(f"{CORE}/namespaces", _namespace(namespace))
+            body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
+            self.rest.create(f"{CORE}/namespaces", body)
+        return namespace
+
+    def create_cluster(self, name: str) -> None:
+        """Send what was sent to the real API server."""
+        namespace = self._namespace_for(name)
         spec = COMPARISON.changes(RECORDED, "Cluster", name)[0]["spec"]
         metadata = {"name": name, "namespace": namespace}
         body = {"apiVersion": "apps.kubeblocks.io/v1", "kind": "Cluster", "metadata": metadata, "spec": spec}
@@ -120,7 +125,7 @@ class Replay:
     def operate(self, name: str, **changes: Any) -> None:
         """Send the recorded OpsRequest, with changes of its spec."""
         spec = next(w.change["spec"] for w in RECORDED if (w.kind, w.name) == ("OpsRequest", name) and w.change)
-        metadata = {"name": name, "namespace": namespace_of(name)}
+        metadata = {"name": name, "namespace": self._namespace_for(name)}
         body = {"kind": "OpsRequest", "apiVersion": "operations.kubeblocks.io/v1alpha1", "metadata": metadata}
         self.rest.create(self.path("OpsRequest", name).rpartition("/")[0], {**body, "spec": {**spec, **changes}})
 
@@ -144,10 +149,6 @@ class Replay:
         password = base64.b64decode(secret["data"]["password"]).decode()
         endpoint = service["metadata"]["annotations"][ENDPOINT]
         return f"postgresql://postgres:{password}@{endpoint}/postgres?connect_timeout=3"
-
-
-def _namespace(name: str) -> dict[str, Any]:
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
 
 
 @pytest.fixture(scope="module")

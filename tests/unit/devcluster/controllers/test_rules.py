@@ -3,15 +3,16 @@
 import asyncio
 import base64
 import math
+import random
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from devcluster.controllers.kubeblocks.objects import Owners, build_secret, build_service
-from devcluster.controllers.kubeblocks.states import Observed, decide, refusal_of
+from devcluster.controllers.kubeblocks.states import Observed, ServerState, decide, refusal_of
 from devcluster.controllers.kubeblocks.status import next_status
-from devcluster.controllers.scenarios import DEFAULT, NEVER, Failure, Scenario, Scenarios, parse_scenario
+from devcluster.controllers.scenarios import DEFAULT, NEVER, Failure, Phase, Scenario, Scenarios, parse_scenario
 from devcluster.node.pod_environment import MissingSourceError, expand, resolve_environment
 from tests.support.standin_api import cluster_spec
 
@@ -253,3 +254,25 @@ def test_optional_sources_may_be_missing():
     reference = {"name": "x", "key": "k", "optional": True}
     variables = [{"name": "A", "valueFrom": {"secretKeyRef": reference}}, {"name": "B", "value": "b"}]
     assert resolve({"env": variables, "envFrom": [{"secretRef": {"name": "x", "optional": True}}]}) == {"B": "b"}
+
+
+def test_every_sequence_of_decisions_comes_to_rest():
+    draw = random.Random(1)
+    stuck = [Scenario(stuck=phase, message=text) for phase in (*get_args(Phase), "empty") for text in ("", "why")]
+    failing = [Scenario(fail=Failure(0, phase)) for phase in ("Failed", "Abnormal")]
+    scenarios = [*[DEFAULT] * 12, *stuck, *failing, Scenario(no_endpoints=True), Scenario(running_after_s=NEVER)]
+    components = [{}, {}, {"stop": True}, {"replicas": 0}, {"replicas": 3}, {"name": "other"}]
+    for _ in range(300):
+        cluster = a_cluster()
+        for _ in range(8):
+            cluster["metadata"]["generation"] += draw.choice((0, 0, 1))
+            cluster["spec"] = cluster_spec(component=draw.choice(components))
+            observed = seen(
+                draw.choice((0, 5)),
+                draw.choice(get_args(ServerState)),
+                down_s=draw.choice((0, 2, 20)),
+                is_updating=draw.random() < 0.3,
+                is_placed=draw.random() < 0.8,
+                is_bound=draw.random() < 0.8,
+            )
+            statuses(cluster, observed, draw.choice(scenarios))
