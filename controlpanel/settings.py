@@ -144,6 +144,8 @@ DATABASE_CLIENT_ENVIRONMENT = {"PGREQUIREAUTH": DATABASE_REQUIRE_AUTH, "PGSSLMOD
 ENDPOINT_HOSTS = endpoint_hosts(
     env, "ENDPOINT_HOSTS", default=["127.0.0.1", "127.0.0.2", "::1"] if EMBEDDED_CLUSTER else []
 )
+# Without root, the embedded cluster runs everything as the panel's user: projects of superusers only, or of all users.
+DEVCLUSTER_SHARED_UID = choice(env, "DEVCLUSTER_SHARED_UID", default="refuse", allowed=("refuse", "allow"))
 SANDBOX_IMAGE = image(env, "SANDBOX_IMAGE", default="ghcr.io/fullstackagent/fullstack-web-runtime:latest")
 SANDBOX_PORTS = ports(env, "SANDBOX_PORTS", default="app:3000")
 SANDBOX_READINESS_PATH = http_path(env, "SANDBOX_READINESS_PATH", default="/healthz" if EMBEDDED_CLUSTER else "")

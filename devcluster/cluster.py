@@ -35,6 +35,7 @@ from devcluster.client.local import LocalClient
 from devcluster.controllers.kubeblocks.operator import Timing
 from devcluster.controllers.scenarios import CONFIG_MAP, NAMESPACE, Scenario
 from devcluster.node.ports import LOOPBACK, is_free
+from devcluster.node.tenants import Refuse
 from devcluster.stand_ins import STAND_INS, StandInOptions, run_stand_ins
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ class Options:
     `port` 0 takes the last port, or a free one. `running_after_s` and `secret_after_s` count from the creation of a
     Cluster. `postgres` "none": Clusters become Running without a server. `sandboxes` "simulated": Pods run nothing and
     become Ready after `ready_after_s`; "none": no Pod is run. `is_ephemeral` removes the databases at the end.
+    `refuse` is asked where tenants share a user, with the labels of a Pod or Cluster, and returns why it must not run.
     """
 
     state_dir: Path
@@ -64,6 +66,7 @@ class Options:
     sandboxes: Literal["process", "simulated", "none"] = "process"
     ready_after_s: float = 0.5
     is_ephemeral: bool = False
+    refuse: Refuse | None = None
 
     @property
     def kubeconfig(self) -> Path:
@@ -219,6 +222,7 @@ def _stand_in_options(options: Options) -> StandInOptions:
         sandboxes=options.sandboxes,
         ready_after_s=options.ready_after_s,
         is_ephemeral=options.is_ephemeral,
+        refuse=options.refuse,
     )
 
 

@@ -19,7 +19,7 @@ from devcluster.node.kubelet import Kubelet
 from devcluster.node.ports import choose_sandbox_host
 from devcluster.node.postgres import PostgresServers
 from devcluster.node.processes import Children
-from devcluster.node.tenants import Tenants
+from devcluster.node.tenants import Refuse, Tenants
 
 STAND_INS = ("kubeblocks", "statefulsets", "kubelet")
 
@@ -38,6 +38,7 @@ class StandInOptions:
     ready_after_s: float = 0.5
     is_ephemeral: bool = False
     with_statefulsets: bool = True
+    refuse: Refuse | None = None
 
 
 async def run_stand_ins(
@@ -51,11 +52,11 @@ async def run_stand_ins(
     """Run until `stop_event` is set, then end all processes.
 
     `connect(name)` returns the client of each of STAND_INS. `on_ready(problem)` is called after the first list of all
-    resources. `problem` is a sentence if this machine can't run PostgreSQL, else "". `pod_logs` gets the log file of
-    each Pod, by the Pod's uid. OSError if the state directory can't be used.
+    resources. `problem` says, in sentences, that this machine can't run PostgreSQL or that tenants share a user; else
+    it is "". `pod_logs` gets the log file of each Pod, by the Pod's uid. OSError if the state directory can't be used.
     """
     async with AsyncExitStack() as stack:
-        tenants = Tenants(options.state_dir)
+        tenants = Tenants(options.state_dir, options.refuse)
         await asyncio.to_thread(tenants.open)
         children = Children()
         await children.open(tenants.end_command())
@@ -84,7 +85,8 @@ async def run_stand_ins(
             )
             stack.push_async_callback(kubelet.close)
             parts.append(kubelet)
-        await _run_parts(parts, stop_event, lambda: on_ready(postgres.unavailable if postgres else ""))
+        problems = [postgres.unavailable if postgres else "", tenants.explain_shared_user()]
+        await _run_parts(parts, stop_event, lambda: on_ready("\n".join(filter(None, problems))))
 
 
 async def _close_servers(postgres: PostgresServers, tenants: Tenants, *, is_ephemeral: bool) -> None:

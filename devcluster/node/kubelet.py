@@ -47,6 +47,7 @@ STARTER = Path(__file__).with_name("sandbox_start.py")
 # Of a previous run, this version's or that of 0.1.0.
 STRAYS = (str(STARTER), "devcluster.node.sandbox_app")
 TENANT_PREFIX = "pod/"
+REFUSED_AGAIN_S = 5.0
 # The real kubelet waits 10 s to 5 min before a restart.
 FIRST_BACK_OFF_S, MAX_BACK_OFF_S = 2.0, 30.0
 
@@ -241,6 +242,9 @@ class Kubelet:
             return None
         if (left_s := run.due_at - time.time()) > 0:
             return left_s
+        if refused := await self._tenants.refusal(pod["metadata"].get("labels") or {}):
+            run.problem = refused
+            return REFUSED_AGAIN_S
         try:
             environment = await self._environment(pod)
         except MissingSourceError as error:

@@ -18,7 +18,7 @@ import secrets
 import shutil
 import signal
 import string
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -163,13 +163,16 @@ class PostgresServers:
     def _free_port(self) -> int:
         return choose_port(PORTS, {instance.port for instance in self._instances.values()})
 
-    async def ensure_running(self, name: str, password: str = "") -> None:
+    async def ensure_running(self, name: str, password: str = "", labels: Mapping[str, str] | None = None) -> None:
         """Create the data of the instance if necessary, start it, and wait until it accepts connections.
 
-        New data gets `password` ("": the one of the instance). Data that exists keeps its own.
-        Raises PostgresUnavailableError or OSError, with the end of its log, if it does not start.
+        New data gets `password` ("": the one of the instance). Data that exists keeps its own. `labels` are those of
+        its Cluster. Raises PostgresUnavailableError if the Cluster must not run here, and that or OSError, with the end
+        of the log, if the server does not start.
         """
         instance = self._instance(name)
+        if refused := await self._tenants.refusal(labels or {}):
+            raise PostgresUnavailableError(refused)
         async with instance.lock:
             if self.is_answering(name):
                 return

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +31,10 @@ log = logging.getLogger(__name__)
 _PYTHON = (sys.executable, "-I", "-S", str(Path(__file__).with_name("tenant_process.py")))
 TEMPORARY_PREFIX = "controlpanel-postgres-"
 OWNER_NOTE = "state-directory"
+
+
+Refuse = Callable[[Mapping[str, str]], str]
+"""Returns why an object with these labels must not run where tenants share a user; "" if it may. It may block."""
 
 
 class UnreachableError(Exception):
@@ -59,8 +63,10 @@ class Tenant:
 class Tenants:
     """The tenants of a state directory."""
 
-    def __init__(self, state_dir: Path) -> None:
+    def __init__(self, state_dir: Path, refuse: Refuse | None = None) -> None:
+        """`refuse` None: where tenants share a user, everything runs."""
         self._state_dir = state_dir
+        self._refuse = refuse
         self._uids: Uids | None = None
         self._ending = threading.Lock()
         self.shared_reason = ""
@@ -99,6 +105,21 @@ class Tenants:
         if self._uids is None:
             return Tenant(owner, None)
         return Tenant(owner, self._uids.of(owner))
+
+    async def refusal(self, labels: Mapping[str, str]) -> str:
+        """Return why an object with these labels must not run; "" if it may. With uids everything may."""
+        if self._uids is not None or self._refuse is None:
+            return ""
+        return await asyncio.to_thread(self._refuse, labels)
+
+    def explain_shared_user(self) -> str:
+        """Return a sentence about tenants that share a user; "" if each has its own."""
+        if self._uids is not None:
+            return ""
+        return (
+            f"All sandboxes and databases run as the user of this process ({os.geteuid()}), because "
+            f"{self.shared_reason}. Each of them can read what that user can read."
+        )
 
     # --- directories ---
 

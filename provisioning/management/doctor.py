@@ -31,6 +31,7 @@ from provisioning.management.console import explain_database_error
 from provisioning.management.findings import Finding, Verdict, failed, ok, warning
 from provisioning.management.hints import how_to_start
 from provisioning.management.next_provisioning import examine_further_namespace, examine_next_provisioning
+from provisioning.management.shared_user import explain_shared_user, is_shared
 from provisioning.objects.readers import Object
 from provisioning.objects.refusals import Cause
 from provisioning.proxy_reports import read_unreadable
@@ -66,6 +67,9 @@ def _examine_settings() -> Iterator[Finding]:
         yield warning("state", f"{where}. Free some space, or databases of the embedded cluster will stop.")
     else:
         yield ok("state", f"{where}.")
+    if is_shared():
+        is_allowed = settings.DEVCLUSTER_SHARED_UID == "allow"
+        yield (warning if is_allowed else ok)("embedded cluster", explain_shared_user())
     if settings.DEBUG:
         yield warning("settings", "DEBUG is on, so error pages show internals. Unset DEBUG.")
     elif not settings.HTTPS and not set(settings.ALLOWED_HOSTS) <= {"localhost", "127.0.0.1", "[::1]"}:

@@ -261,13 +261,14 @@ class KubeBlocksStandIn:
             await postgres.stop(name)
         if not memory.is_starting and not postgres.is_answering(name) and time.time() >= memory.start_after:
             password = self._accounts.password_of(cluster)
-            memory.start = asyncio.create_task(self._start_server(key_of(cluster), name, memory, password))
+            labels = cluster["metadata"].get("labels") or {}
+            memory.start = asyncio.create_task(self._start_server(key_of(cluster), name, memory, password, labels))
 
-    async def _start_server(self, key: Key, name: str, memory: Memory, password: str) -> None:
+    async def _start_server(self, key: Key, name: str, memory: Memory, password: str, labels: dict[str, str]) -> None:
         if self._postgres is None:
             return
         try:
-            await self._postgres.ensure_running(name, password)
+            await self._postgres.ensure_running(name, password, labels)
             memory.start_error = ""
         except (PostgresUnavailableError, OSError) as error:
             memory.start_error = str(error)

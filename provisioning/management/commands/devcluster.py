@@ -3,6 +3,8 @@
 import logging
 import sys
 from argparse import ArgumentParser
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from django.conf import settings
 
 from provisioning.management.console import FAILED, PanelCommand, command_error
 from provisioning.management.prerequisites import EMBEDDED_CLUSTER_MISSING, check_embedded_cluster
+from provisioning.management.shared_user import answer_embedded_cluster
 
 
 class Command(PanelCommand):
@@ -39,9 +42,14 @@ class Command(PanelCommand):
         if options["verbosity"] > 1:
             logging.getLogger("devcluster").setLevel(logging.INFO)
         try:
-            command_line.serve(command_line.build_options(options), write=self._write, warn=self.stderr.write)
+            chosen = replace(command_line.build_options(options), refuse=self._refuse)
+            command_line.serve(chosen, write=self._write, warn=self.stderr.write)
         except ClusterError as error:
             raise command_error(FAILED, str(error)) from error
+
+    @property
+    def _refuse(self) -> Callable[[Mapping[str, str]], str] | None:
+        return None if settings.DEVCLUSTER_SHARED_UID == "allow" else answer_embedded_cluster
 
     def _write(self, text: str) -> None:
         self.stdout.write(text)

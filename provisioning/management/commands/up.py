@@ -17,6 +17,7 @@ from projects.services.provisioning import add_project, request_provision
 from provisioning.management.console import DONE, FAILED, PanelCommand, command_error, explain_invalid
 from provisioning.management.prerequisites import check_address, check_embedded_cluster, check_kubeconfig, check_port
 from provisioning.management.progress import ProgressTracker
+from provisioning.management.shared_user import explain_shared_user, is_shared
 from provisioning.management.startup import (
     SAMPLE,
     HealthProbe,
@@ -138,6 +139,8 @@ class Command(PanelCommand):
         before = file_version(settings.EMBEDDED_KUBECONFIG)
         if settings.EMBEDDED_CLUSTER:
             self._print("Starting the embedded cluster …")
+            if is_shared():
+                self._print(explain_shared_user())
             supervisor.start(embedded_cluster(self.delays))
         prepare_database()
         is_first = is_first_start()

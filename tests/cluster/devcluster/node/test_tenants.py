@@ -1,12 +1,13 @@
 """Attacks by tenants of the embedded cluster: on root, on each other, and on what is left of them."""
 
+import asyncio
 import json
 import os
 import shutil
 import stat
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,13 @@ import pytest
 from psycopg import sql
 
 from devcluster.cluster import EmbeddedCluster, Options
+from devcluster.node import tenants
 from devcluster.node.private_files import change_owner
 from devcluster.node.tenant_process import running_in
+from devcluster.node.tenants import Tenants
+from devcluster.node.uids import NoUidsError
 from tests.cluster.devcluster.node.test_sandboxes import (
+    container_status,
     create_sandbox,
     create_secret,
     fetch,
@@ -324,3 +329,45 @@ def test_two_clusters_share_no_user(api, tmp_path):
         other = Api(cluster)
         base = json.loads((other.cluster.options.state_dir / "uids.json").read_text())["base"]
     assert base != json.loads((api.cluster.options.state_dir / "uids.json").read_text())["base"]
+
+
+@pytest.fixture
+def without_uids(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for a user who isn't root."""
+
+    def refuse(state_dir: Path) -> None:
+        raise NoUidsError("this process doesn't run as root")
+
+    monkeypatch.setattr(tenants, "open_uids", refuse)
+
+
+def test_pods_of_other_people_are_refused_where_the_user_is_shared(tmp_path, without_uids):
+    def refuse(labels: Mapping[str, str]) -> str:
+        return "not on a shared user" if labels["app.kubernetes.io/instance"] == "others" else ""
+
+    with EmbeddedCluster(quick(tmp_path, postgres="none", refuse=refuse)) as cluster:
+        api = Api(cluster)
+        assert "Each of them can read what that user can read" in cluster.running.problem
+        for name in ("own", "others"):
+            create_secret(api, name, DATABASE_URL="postgresql://u:p@127.0.0.1:9/d")
+            create_sandbox(api, name)
+        waiting = wait_for(
+            lambda: container_status(api, "others-0").get("state", {}).get("waiting", {}),
+            lambda seen: seen.get("message"),
+        )
+        assert waiting == {"reason": "CreateContainerConfigError", "message": "not on a shared user"}
+        wait_for(lambda: container_status(api, "own-0").get("state", {}), lambda seen: "running" in seen)
+        assert list((tenants_root(api) / "sandboxes").glob("default_others-0_*")) == []
+
+
+def test_database_of_other_people_does_not_start_where_the_user_is_shared(tmp_path, without_uids):
+    sharing = Tenants(tmp_path, lambda labels: "not on a shared user" if labels else "")
+    sharing.open()
+    assert asyncio.run(sharing.refusal({"project": "others"})) == "not on a shared user"
+    assert asyncio.run(sharing.refusal({})) == ""
+
+
+@needs_uids
+def test_root_without_the_right_to_change_users_runs_no_database(tmp_path, without_uids):
+    with EmbeddedCluster(quick(tmp_path)) as cluster:
+        assert cluster.running.problem.startswith("PostgreSQL must not run as root, and this process doesn't")
