@@ -9,7 +9,7 @@ from django.utils import timezone
 from projects.domain.permissions import Person, may, may_delete_adopted
 from projects.domain.progress import ReachedStep
 from projects.domain.request_policy import Request, find_refusal
-from projects.domain.states import CredentialsSource, DesiredState, Level, Origin, Phase, Reason
+from projects.domain.states import CredentialsSource, DesiredState, DriftPolicy, Level, Origin, Phase, Reason
 from projects.models import DatabaseCluster, Event, Project, Sandbox
 
 # Label colors of the admin's theme.
@@ -101,6 +101,8 @@ def next_action(project: Project, user: Person) -> NextAction | None:
     match project.phase:
         case Phase.WAITING | Phase.CREATING if is_progressing(project, timezone.now()) and _may_recover(project):
             return NextAction("none", "Waiting in case it recovers. This page updates automatically.")
+        case Phase.CREATING if project.reason == Reason.DRIFTED and project.drift and _reverts(project):
+            return NextAction("fix", "Stop what changes it, and undo the change in the cluster.")
         case Phase.CREATING if project.reason == Reason.DRIFTED and project.drift and may_provision:
             return NextAction("edit", "Undo the change in the cluster, or set the drift policy to Revert under Edit.")
         case _ if is_progressing(project, timezone.now()):
@@ -109,6 +111,8 @@ def next_action(project: Project, user: Person) -> NextAction | None:
             return NextAction("ask", "The owner or an Operator can provision this project.")
         case Phase.NEW:
             return NextAction("provision", "Provision the project to create its database and sandbox.")
+        case Phase.FAILED if project.reason == Reason.DATABASE_STOPPED:
+            return NextAction("fix", "Start the database. The panel keeps checking and continues automatically.")
         case Phase.FAILED if needs_person:
             return NextAction("fix-and-retry", "Fix the problem above, then retry.")
         case Phase.WAITING | Phase.CREATING | Phase.DELETING | Phase.RUNNING if needs_person:
@@ -139,6 +143,10 @@ def next_action(project: Project, user: Person) -> NextAction | None:
             return NextAction("none", "History is kept. The name can't be reused.")
         case _:
             return None
+
+
+def _reverts(project: Project) -> bool:
+    return (project.drift_policy or settings.DRIFT_POLICY) == DriftPolicy.MEND
 
 
 def _may_recover(project: Project) -> bool:

@@ -120,7 +120,8 @@ def explain_kept(cluster: Object) -> str:
     if not metadata.get("deletionTimestamp") or policy != KEPT_POLICY:
         return ""
     name, namespace = text(metadata.get("name"), 253), text(metadata.get("namespace"), 63)
+    patch = '{"spec":{"terminationPolicy":"Delete"}}'
     return (
-        f"Its terminationPolicy is {KEPT_POLICY}, so KubeBlocks keeps it running. To delete it with its data: `kubectl "
-        f'-n {namespace} patch cluster {name} --type merge -p \'{{"spec":{{"terminationPolicy":"Delete"}}}}\'`.'
+        f"The terminationPolicy of the Cluster {name} is {KEPT_POLICY}, so KubeBlocks keeps it running. To delete it "
+        f"with its data: `kubectl -n {namespace} patch cluster {name} --type merge -p '{patch}'`."
     )

@@ -34,7 +34,8 @@ def decide_removal(desired: Desired, observed: Observed, now: datetime) -> Decis
         failed = Status(Phase.FAILED, Reason.DEADLINE_EXCEEDED, late, deadline)
         return Decision(None, failed, Requeue.FAILED, failed, failed)
     if obstacles:
-        blocked = Status(Phase.DELETING, Reason.DELETION_BLOCKED, f"{going.message} {obstacles}", deadline)
+        message = f"{obstacles} Still to be deleted: {_name(doomed)}."
+        blocked = Status(Phase.DELETING, Reason.DELETION_BLOCKED, message, deadline)
         return Decision(None, blocked, Requeue.POLL, blocked, blocked)
     return Decision(None, going, Requeue.POLL, going, going)
 

@@ -45,8 +45,9 @@ def test_lost_answer_creates_no_second_cluster(cluster, unique_name):
     assert DatabaseCluster.objects.filter(project=project).count() == 1
 
 
-def test_missing_namespace_is_reported_once_and_recovers(cluster, unique_name):
+def test_missing_namespace_is_reported_once_and_recovers(cluster, unique_name, settings):
     namespace = f"later-{unique_name}"
+    settings.ALLOWED_NAMESPACES = [namespace]
     project = add_project(unique_name, actor="tester", namespace=namespace)
     request_provision(project, actor="tester")
     for _ in range(4):
@@ -61,8 +62,9 @@ def test_missing_namespace_is_reported_once_and_recovers(cluster, unique_name):
     follow(project, is_running)
 
 
-def test_full_quota_is_no_missing_permission(cluster, unique_name):
+def test_full_quota_is_no_missing_permission(cluster, unique_name, settings):
     namespace = f"small-{unique_name}"
+    settings.ALLOWED_NAMESPACES = [namespace]
     make_namespace(namespace)
     quota = Kind("v1", "resourcequotas", "ResourceQuota")
     body = {"metadata": {"name": "small"}, "spec": {"hard": {"count/clusters.apps.kubeblocks.io": "0"}}}
@@ -76,8 +78,9 @@ def test_full_quota_is_no_missing_permission(cluster, unique_name):
     follow(project, is_running)
 
 
-def test_namespace_that_is_being_deleted_is_named(cluster, unique_name):
+def test_namespace_that_is_being_deleted_is_named(cluster, unique_name, settings):
     namespace = f"going-{unique_name}"
+    settings.ALLOWED_NAMESPACES = [namespace]
     make_namespace(namespace)
     held = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "held", "finalizers": ["example.com/wait"]}}
     config_maps = Kind("v1", "configmaps", "ConfigMap")
@@ -91,7 +94,8 @@ def test_namespace_that_is_being_deleted_is_named(cluster, unique_name):
     connect().merge(config_maps, namespace, "held", {"metadata": {"finalizers": None}})
 
 
-def test_failure_after_the_deadline_is_reported_once(cluster, unique_name):
+def test_failure_after_the_deadline_is_reported_once(cluster, unique_name, settings):
+    settings.ALLOWED_NAMESPACES = [f"never-{unique_name}"]
     project = add_project(unique_name, actor="tester", namespace=f"never-{unique_name}")
     request_provision(project, actor="tester")
     Project.objects.filter(pk=project.pk).update(requested_at=timezone.now() - timedelta(hours=1))

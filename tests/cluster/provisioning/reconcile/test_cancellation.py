@@ -333,7 +333,8 @@ def test_forget_works_with_an_expired_token(provisioned, cluster):
     assert request_forget(project, actor="tester").accepted
 
 
-def test_project_in_a_missing_namespace_can_be_deleted(cluster, unique_name):
+def test_project_in_a_missing_namespace_can_be_deleted(cluster, unique_name, settings):
+    settings.ALLOWED_NAMESPACES = [f"gone-{unique_name}"]
     project = add_project(unique_name, actor="tester", namespace=f"gone-{unique_name}")
     request_provision(project, actor="tester")
     project = follow(project, lambda p: p.reason == Reason.NAMESPACE_MISSING)

@@ -71,7 +71,7 @@ def test_policy_that_keeps_the_database_is_named(provisioned):
     change(CLUSTERS, name, {"spec": {"terminationPolicy": "DoNotTerminate"}})
     request_delete(provisioned, actor="tester")
     project = follow(provisioned, lambda p: p.reason == Reason.DELETION_BLOCKED)
-    assert "terminationPolicy is DoNotTerminate" in project.message
+    assert project.message.startswith(f"The terminationPolicy of the Cluster {name} is DoNotTerminate")
     change(CLUSTERS, name, {"spec": {"terminationPolicy": "Delete"}})
     follow(project, is_deleted)
 

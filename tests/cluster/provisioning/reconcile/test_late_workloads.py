@@ -72,8 +72,9 @@ def test_sandbox_without_its_secret_is_explained(provisioned):
     assert environment_secret_name(name) in project.message
 
 
-def test_sandbox_without_a_pod_is_explained_by_the_events_of_its_statefulset(cluster, unique_name):
+def test_sandbox_without_a_pod_is_explained_by_the_events_of_its_statefulset(cluster, unique_name, settings):
     namespace = f"full-{unique_name}"
+    settings.ALLOWED_NAMESPACES = [namespace]
     make_namespace(namespace)
     project = add_project(unique_name, actor="tester", namespace=namespace)
     request_provision(project, actor="tester")

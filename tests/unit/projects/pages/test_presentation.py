@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.html import escape
 
 from projects.domain.request_policy import Request, find_refusal
-from projects.domain.states import DesiredState, Level, Origin, Phase, Reason, Step
+from projects.domain.states import DesiredState, DriftPolicy, Level, Origin, Phase, Reason, Step
 from projects.models import DatabaseCluster, Project, Sandbox
 from projects.pages.presentation import event_level
 from projects.templatetags.panel import breakable, inline_code
@@ -104,7 +104,18 @@ def test_delete_page_of_a_forgotten_project_points_to_its_remaining_objects():
 def test_problem_that_needs_a_person_asks_for_a_fix(phase, reason):
     project = ProjectFactory.create(wanted=True, phase=phase, reason=reason, message="Create the namespace `nowhere`.")
     body = log_in("view_project").get(page("detail", project.pk)).content.decode()
-    assert f'data-next-action="{"fix-and-retry" if phase is Phase.FAILED else "fix"}"' in body
+    # A database that is started again needs no request.
+    is_retried = phase is Phase.FAILED and reason != Reason.DATABASE_STOPPED
+    assert f'data-next-action="{"fix-and-retry" if is_retried else "fix"}"' in body
+
+
+@pytest.mark.parametrize(("policy", "action"), [("", "fix"), (DriftPolicy.MEND, "fix"), (DriftPolicy.REPORT, "edit")])
+def test_drift_that_keeps_a_sandbox_down_asks_for_an_end_of_it(policy, action):
+    drift = [{"object": "StatefulSet s", "path": "spec.replicas", "applied": "1", "live": "0", "obstacle": ""}]
+    state = {"phase": Phase.CREATING, "reason": Reason.DRIFTED, "drift": drift, "drift_policy": policy}
+    project = ProjectFactory.create(wanted=True, **state)
+    body = log_in("view_project", "provision_project").get(page("detail", project.pk)).content.decode()
+    assert f'data-next-action="{action}"' in body
 
 
 def test_progress_needs_no_action():

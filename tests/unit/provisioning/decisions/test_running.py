@@ -343,7 +343,7 @@ def test_deletion_that_something_holds_up_says_what():
     removing = Desired("me", DesiredState.DELETED, 120, deletion_deadline=LATER)
     decision = decide(removing, Observed(ABSENT, remaining=(held,)), NOW)
     assert (decision.project.phase, decision.project.reason) == (Phase.DELETING, Reason.DELETION_BLOCKED)
-    assert decision.project.message == "Deleting Cluster pg1. Its terminationPolicy keeps it."
+    assert decision.project.message == "Its terminationPolicy keeps it. Still to be deleted: Cluster pg1."
     late = decide(replace(removing, deletion_deadline=EARLIER), Observed(ABSENT, remaining=(held,)), NOW)
     assert "Its terminationPolicy keeps it." in late.project.message
     assert "Probably a finalizer" not in late.project.message
