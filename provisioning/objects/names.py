@@ -1,5 +1,6 @@
 """Names and labels of objects in the cluster, and which existing Cluster belongs to a project. Pure."""
 
+import re
 import secrets
 import string
 from collections.abc import Iterable, Mapping
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from projects.domain.naming import MAX_KUBERNETES_NAME_LENGTH, legacy_name
-from provisioning.objects.readers import Object, labels_of, mapping, metadata_of, text, uid_of
+from provisioning.objects.readers import Object, labels_of, mapping, metadata_of, objects, text, uid_of
 
 MANAGER = "controlpanel"
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
@@ -71,6 +72,18 @@ def is_panel_made(labels: Mapping[str, str], *, is_cluster: bool) -> bool:
     """Whether an object's own labels say that the panel created it. The project label alone doesn't, because people
     copy it. A Cluster needs the origin label, which distinguishes it from an adopted one."""
     return labels.get(ORIGIN_LABEL) == "created" if is_cluster else labels.get(MANAGED_BY_LABEL) == MANAGER
+
+
+def is_derived(item: Object, cluster: str) -> bool:
+    """Whether a Secret or PersistentVolumeClaim with KubeBlocks' labels goes with the Cluster of that name: KubeBlocks
+    owns it, or it has a name that KubeBlocks gives. Labels alone are no proof, since they are copied with an object."""
+    for owner in objects(metadata_of(item).get("ownerReferences")):
+        if text(owner.get("apiVersion")).partition("/")[0].endswith("kubeblocks.io"):
+            return True
+    name, of = text(metadata_of(item).get("name"), 253), re.escape(cluster)
+    # {cluster}-{component}-account-{account}, {cluster}-conn-credential, {volume}-{cluster}-{component}-{ordinal}
+    known = rf"{of}-(?:[a-z0-9-]+-account-[a-z0-9]+|conn-credential)|[a-z0-9-]+-{of}-[a-z0-9-]+-[0-9]+"
+    return bool(cluster) and re.fullmatch(known, name) is not None
 
 
 def as_uid(label: str | None) -> UUID | None:

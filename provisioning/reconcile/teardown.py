@@ -24,6 +24,7 @@ from provisioning.objects.names import (
     ORIGIN_LABEL,
     PROJECT_ID_LABEL,
     RELEASED_LABELS,
+    is_derived,
     is_panel_made,
     project_id_of,
 )
@@ -82,13 +83,16 @@ def _observe_namespace(
     for item in _list_certificate_secrets(context, sandboxes, namespace):
         _add(remaining, SECRET, namespace, item)
     if doomed_names:
-        # Helm and others use the instance label as well; the objects of KubeBlocks also have its managed-by label.
+        # Helm and others use the instance label as well, and labels can be copied.
         derived = f"{INSTANCE_LABEL} in ({','.join(sorted(doomed_names))}),{MANAGED_BY_LABEL}=kubeblocks"
         for kind in (SECRET, PVC):
             for item in kube.list_objects(kind, namespace, labels=derived):
                 is_anothers = project_id_of(labels_of(item)) not in (None, str(project.uid))
-                is_derived = labels_of(item).get(INSTANCE_LABEL, "") in _name_of(item)
-                if is_derived and not is_anothers and (kind, namespace, _name_of(item)) not in remaining:
+                if (
+                    is_derived(item, labels_of(item).get(INSTANCE_LABEL, ""))
+                    and not is_anothers
+                    and (kind, namespace, _name_of(item)) not in remaining
+                ):
                     _add(remaining, kind, namespace, item, is_ours=False)
 
 

@@ -8,11 +8,12 @@ from projects.domain.states import Origin, Reason
 from projects.models import DatabaseCluster
 from projects.services.provisioning import add_project, request_delete, request_provision, request_retry
 from provisioning.kube.client import connect
-from provisioning.kube.kinds import INGRESS, PVC, SECRET, SERVICE, STATEFULSET, cluster_kind
-from provisioning.objects.names import INSTANCE_LABEL, ORIGIN_LABEL, PROJECT_ID_LABEL, owner_labels
+from provisioning.kube.kinds import INGRESS, PVC, SECRET, SERVICE, STATEFULSET, Kind, cluster_kind
+from provisioning.objects.names import INSTANCE_LABEL, MANAGED_BY_LABEL, ORIGIN_LABEL, PROJECT_ID_LABEL, owner_labels
 from provisioning.objects.readers import labels_of, uid_of
 from provisioning.reconcile.loop import run_pass
 from tests.support.passes import follow, is_running
+from tests.support.standin_api import OPERATIONS, Api
 
 pytestmark = pytest.mark.django_db
 CLUSTERS = cluster_kind("apps.kubeblocks.io/v1")
@@ -175,3 +176,50 @@ def test_helm_objects_with_the_same_label_delay_no_deletion(provisioned):
     request_delete(provisioned, actor="ada")
     follow(provisioned, is_deleted)
     assert client.get_or_none(SECRET, "default", f"release-helm-{provisioned.pk}") is not None
+
+
+def test_objects_that_only_look_derived_delay_no_deletion(provisioned):
+    """A Helm release that is called like the Cluster, and copies that a person made with all labels."""
+    client, name = connect(), provisioned.database.name
+    claim: Any = {"spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}
+    helm, copied = (
+        {MANAGED_BY_LABEL: "Helm", INSTANCE_LABEL: name},
+        {MANAGED_BY_LABEL: "kubeblocks", INSTANCE_LABEL: name},
+    )
+    others: list[tuple[str, str, str, dict[str, str], dict[str, object]]] = [
+        ("Secret", "secrets", f"sh.helm.release.v1.{name}.v1", helm, {}),
+        ("PersistentVolumeClaim", "persistentvolumeclaims", f"data-{name}-redis-0", helm, claim),
+        ("Secret", "secrets", f"{name}-postgresql-account-postgres-copy", copied, {}),
+        ("PersistentVolumeClaim", "persistentvolumeclaims", f"{name}-dump", copied, claim),
+        ("ConfigMap", "configmaps", f"{name}-notes", copied, {}),
+        ("Service", "services", f"{name}-public", copied, {"spec": {"ports": [{"port": 5432}]}}),
+    ]
+    for kind, plural, of_name, labels, more in others:
+        metadata = {"name": of_name, "namespace": "default", "labels": labels}
+        client.apply({"apiVersion": "v1", "kind": kind, "metadata": metadata, **more}, plural)
+    request_delete(provisioned, actor="ada")
+    follow(provisioned, is_deleted)
+    assert client.get_or_none(SECRET, "default", f"sh.helm.release.v1.{name}.v1") is not None
+    for kind, plural, of_name, *_ in others:
+        client.delete(Kind("v1", plural, kind), "default", of_name)
+
+
+@pytest.mark.parametrize("plural", ["backups", "opsrequests"])
+def test_operations_and_backups_of_a_cluster_delay_no_deletion(provisioned, cluster, plural):
+    """A Backup outlives its Cluster; an OpsRequest that somebody holds by a finalizer is not waited for."""
+    api, name = Api(cluster), provisioned.database.name
+    group, kind, spec = {
+        "backups": (
+            "/apis/dataprotection.kubeblocks.io/v1alpha1",
+            "Backup",
+            {"backupMethod": "pg-basebackup", "backupPolicyName": f"{name}-postgresql-backup-policy"},
+        ),
+        "opsrequests": (OPERATIONS, "OpsRequest", {"clusterName": name, "type": "Restart"}),
+    }[plural]
+    labels = {MANAGED_BY_LABEL: "kubeblocks", INSTANCE_LABEL: name}
+    metadata = {"name": f"{name}-kept", "labels": labels, "finalizers": ["test.io/keep"]}
+    assert api.create(group, plural, kind, {"metadata": metadata, "spec": spec}) is not None
+    request_delete(provisioned, actor="ada")
+    follow(provisioned, is_deleted)
+    api.patch(group, plural, f"{name}-kept", {"metadata": {"finalizers": None}})
+    api.delete(group, plural, f"{name}-kept")

@@ -15,6 +15,7 @@ from provisioning.objects.names import (
     build_sandbox_name,
     explain_not_found,
     find_existing_cluster,
+    is_derived,
 )
 
 UID = uuid.UUID("11111111-2222-3333-4444-555555555555")
@@ -159,3 +160,25 @@ def test_message_for_an_unknown_project():
     many = explain_not_found("aaa", "aaa", (f"c{number:03}" for number in reversed(range(1000))))
     assert many.endswith("Available clusters: c000, c001, c002, c003, c004, c005 and 994 more")
     assert explain_not_found("aaa", "aaa", []).endswith("Available clusters: none")
+
+
+KUBEBLOCKS_OWNER = {"apiVersion": "apps.kubeblocks.io/v1", "kind": "Component", "name": "pg1-postgresql"}
+
+
+@pytest.mark.parametrize(
+    ("name", "owners", "expected"),
+    [
+        ("pg1-postgresql-account-postgres", [], True),
+        ("pg1-conn-credential", [], True),
+        ("data-pg1-postgresql-0", [], True),
+        ("pg1-postgresql-tls-certs", [KUBEBLOCKS_OWNER], True),
+        # Copies of a person, and objects of a Helm release that is called like the Cluster.
+        ("pg1-postgresql-account-postgres-copy", [], False),
+        ("backup-of-pg1-conn-credential", [], False),
+        ("sh.helm.release.v1.pg1.v1", [], False),
+        ("data-pg1-redis", [{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "pg1-redis"}], False),
+        ("pg10-postgresql-account-postgres", [], False),
+    ],
+)
+def test_objects_that_go_with_a_cluster_are_recognized(name, owners, expected):
+    assert is_derived({"metadata": {"name": name, "ownerReferences": owners}}, "pg1") is expected
