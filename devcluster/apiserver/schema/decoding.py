@@ -113,9 +113,10 @@ class DecodeError(Exception):
 class Decoder:
     """Decodes one body and collects its unknown and repeated fields."""
 
-    def __init__(self, *, defaults: bool = True) -> None:
+    def __init__(self, *, keeps_nulls: bool = False) -> None:
+        """`keeps_nulls`: leave nulls in a custom resource, for validation to refuse, as in the result of an apply."""
         self.complaints: list[str] = []
-        self._defaults = defaults
+        self._keeps_nulls = keeps_nulls
 
     def builtin(self, value: Any, node: Node, path: str, owner: str) -> Any:
         """Decode one value of a built-in kind. `owner` is the Go struct that contains the field, for messages."""
@@ -178,9 +179,11 @@ class Decoder:
                     self.complaints.append(f'unknown field "{inner}"')
                 continue
             if one is None and not child.nullable and child.kind != "any":
+                if self._keeps_nulls and not child.has_default:
+                    decoded[name] = None
                 continue
             decoded[name] = self.custom(one, child, inner)
-        for name, child in node.properties.items() if self._defaults else ():
+        for name, child in node.properties.items():
             if child.has_default and name not in decoded:
                 decoded[name] = self.custom(copy.deepcopy(child.default), child, f"{path}.{name}")
         return decoded
@@ -192,15 +195,14 @@ class Decoder:
 
 
 def decode_object(
-    body: JsonObject, kind: ResourceType, mode: str, warnings: list[str], *, defaults: bool = True
+    body: JsonObject, kind: ResourceType, mode: str, warnings: list[str], *, keeps_nulls: bool = False
 ) -> JsonObject:
     """Return the typed object. DecodeError if the body does not fit the type.
 
     `mode` is fieldValidation: Strict refuses unknown and repeated fields, Warn adds to `warnings`, Ignore drops them.
-    `defaults`: set the defaults of a custom resource's schema. False for an applied configuration, which owns only the
-    fields that it names.
+    `keeps_nulls`: see Decoder.
     """
-    decoder = Decoder(defaults=defaults)
+    decoder = Decoder(keeps_nulls=keeps_nulls)
     body.setdefault("metadata", {})
     if kind.builtin:
         decoded: JsonObject = decoder.builtin(body, kind.node, "", kind.kind)

@@ -15,17 +15,19 @@ _EXPECTED = {
 }  # fmt: skip
 
 
-def first_fault(value: Any, node: Node, path: str, *, secret: bool = False) -> str | None:
+def first_fault(
+    value: Any, node: Node, path: str, *, secret: bool = False, allows_duplicates: bool = False
+) -> str | None:
     """Return the first type error with the message of structured-merge-diff (`.data.k: expected string, got …`).
 
-    None if there is none. `secret`: the message contains no values.
+    None if there is none. `secret`: the message contains no values. `allows_duplicates`: keys of lists may repeat.
     """
     if value is None or node.kind in {"any", "int-or-string", "quantity"}:
         return None  # with the last two, structured-merge-diff takes any value
     if node.kind == "object":
-        return _object_fault(value, node, path, secret)
+        return _object_fault(value, node, path, secret, allows_duplicates)
     if node.kind == "array":
-        return _array_fault(value, node, path, secret)
+        return _array_fault(value, node, path, secret, allows_duplicates)
     if _is_scalar_of(value, node.kind):
         return None
     expected = _EXPECTED.get(node.kind, "scalar")
@@ -64,7 +66,7 @@ def _kind_of(value: Any) -> str:
             return "map"
 
 
-def _object_fault(value: Any, node: Node, path: str, secret: bool) -> str | None:
+def _object_fault(value: Any, node: Node, path: str, secret: bool, allows_duplicates: bool) -> str | None:
     if not isinstance(value, dict):
         return f"{path}: expected map, got {'<redacted>' if secret else f'&{{{go_text(value)}}}'}"
     for name, one in value.items():
@@ -74,13 +76,13 @@ def _object_fault(value: Any, node: Node, path: str, secret: bool) -> str | None
             if node.preserve_unknown or (node.embedded and name in {"apiVersion", "kind", "metadata"}):
                 continue
             return f"{inner}: field not declared in schema"
-        fault = first_fault(one, child, inner, secret=secret)
+        fault = first_fault(one, child, inner, secret=secret, allows_duplicates=allows_duplicates)
         if fault is not None:
             return fault
     return None
 
 
-def _array_fault(value: Any, node: Node, path: str, secret: bool) -> str | None:
+def _array_fault(value: Any, node: Node, path: str, secret: bool, allows_duplicates: bool) -> str | None:
     if not isinstance(value, list):
         return f"{path}: expected list, got {'<redacted>' if secret else f'&{{{go_text(value)}}}'}"
     seen: set[str] = set()
@@ -92,11 +94,11 @@ def _array_fault(value: Any, node: Node, path: str, secret: bool) -> str | None:
             except UntypedError as error:
                 return f"{path}: element {index}: {error}"
             where = f"{path}{element_text(element)}"
-            if element in seen:
+            if element in seen and not allows_duplicates:
                 return f"{path}: duplicate entries for key {element_text(element)}"
             seen.add(element)
         if node.items is not None:
-            fault = first_fault(one, node.items, where, secret=secret)
+            fault = first_fault(one, node.items, where, secret=secret, allows_duplicates=allows_duplicates)
             if fault is not None:
                 return fault
     return None

@@ -65,10 +65,16 @@ def _has_cel(node: Node) -> bool:
 
 
 def _check_value(value: Any, node: Node, path: str, causes: list[Cause]) -> None:
+    if value is None and (node.nullable or node.kind == "any"):
+        return
+    _check_by_type(value, node, path, causes)
+    _check_enum(value, node.rules or {}, path, causes)
+
+
+def _check_by_type(value: Any, node: Node, path: str, causes: list[Cause]) -> None:
     rules = node.rules or {}
     if value is None:
-        if not node.nullable and node.kind != "any":
-            causes.append(_type_cause(path, "null", node.kind))
+        causes.append(_type_cause(path, "null", node.kind))
         return
     match node.kind:
         case "object":
@@ -105,19 +111,32 @@ def _check_value(value: Any, node: Node, path: str, causes: list[Cause]) -> None
         case "int-or-string":
             if isinstance(value, bool) or not isinstance(value, (int, str)):
                 causes.append(_type_cause(path, _json_type(value), "integer,string"))
+                if rules.get("anyOf"):
+                    causes.append(_nowhere(f'"{path}" must validate at least one schema (anyOf)'))
                 return
             if isinstance(value, str):
                 _check_string(value, rules, path, causes)
         case _:
             pass
+
+
+def _check_enum(value: Any, rules: JsonObject, path: str, causes: list[Cause]) -> None:
     enum = rules.get("enum")
     if enum is not None and value not in enum:
         causes.append(cause_not_supported(path, value, [str(one) for one in enum]))
-    causes += [
-        cause_not_supported(path, value, [str(one) for one in junction["enum"]])
-        for junction in rules.get("allOf") or ()
-        if "enum" in junction and value not in junction["enum"]
-    ]
+    junctions = [one for one in rules.get("allOf") or () if "enum" in one]
+    failed = [one["enum"] for one in junctions if value not in one["enum"]]
+    for index, allowed in enumerate(failed):
+        if allowed not in failed[:index]:  # the real server drops repeated texts
+            causes.append(cause_not_supported(path, value, [str(one) for one in allowed]))
+    if failed:
+        detail = "must validate all the schemas (allOf)." + (" None validated" if len(failed) == len(junctions) else "")
+        causes.append(_nowhere(f'"{path}" {detail}'))
+
+
+def _nowhere(text: str) -> Cause:
+    """Return a cause without a field, as for schemas that are combined."""
+    return {"reason": "FieldValueInvalid", "message": f'Invalid value: "": {text}', "field": "<nil>"}
 
 
 def _check_object(value: JsonObject, node: Node, path: str, causes: list[Cause]) -> None:

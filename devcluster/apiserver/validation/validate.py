@@ -113,7 +113,7 @@ def _check_metadata(kind: ResourceType, metadata: JsonObject) -> list[Cause]:
         ]
         causes = generated + causes
     causes += names.check_labels(metadata.get("labels"), "metadata.labels")
-    return causes + _check_shared_metadata(metadata)
+    return causes + _check_shared_metadata(kind, metadata)
 
 
 def _name_faults(kind: ResourceType, name: str) -> list[str]:
@@ -126,8 +126,9 @@ def _name_faults(kind: ResourceType, name: str) -> list[str]:
     return names.subdomain_faults(name)
 
 
-def _check_shared_metadata(metadata: JsonObject) -> list[Cause]:
-    return _check_annotations(metadata) + _check_owners(metadata) + _check_finalizers(metadata)
+def _check_shared_metadata(kind: ResourceType, metadata: JsonObject) -> list[Cause]:
+    finalizers = _check_finalizers(metadata, is_builtin=kind.builtin)
+    return _check_annotations(metadata) + _check_owners(metadata) + finalizers
 
 
 def _check_annotations(metadata: JsonObject) -> list[Cause]:
@@ -166,13 +167,13 @@ def _check_owners(metadata: JsonObject) -> list[Cause]:
     return causes
 
 
-def _check_finalizers(metadata: JsonObject) -> list[Cause]:
+def _check_finalizers(metadata: JsonObject, *, is_builtin: bool) -> list[Cause]:
     causes: list[Cause] = []
     for index, finalizer in enumerate(metadata.get("finalizers") or ()):
         causes += [
             cause_invalid("metadata.finalizers", finalizer, fault) for fault in names.qualified_faults(finalizer)
         ]
-        if "/" not in finalizer and finalizer not in _STANDARD_FINALIZERS:
+        if is_builtin and "/" not in finalizer and finalizer not in _STANDARD_FINALIZERS:
             causes.append(
                 cause_invalid(
                     f"metadata.finalizers[{index}]",
@@ -186,7 +187,7 @@ def _check_finalizers(metadata: JsonObject) -> list[Cause]:
 def _check_metadata_update(kind: ResourceType, new: JsonObject, old: JsonObject, subresource: str) -> list[Cause]:
     """Return the causes as often as the real server reports them: each of its layers checks metadata again."""
     common = names.check_labels(new.get("labels"), "metadata.labels") + _check_annotations(new) + _check_owners(new)
-    full = common + _check_finalizers(new)
+    full = common + _check_finalizers(new, is_builtin=kind.builtin)
     added = [one for one in new.get("finalizers") or () if one not in (old.get("finalizers") or ())]
     update = list(common)
     if "deletionTimestamp" in old and added:

@@ -128,7 +128,7 @@ def decode(body: JsonObject, kind: ResourceType, options: WriteOptions) -> JsonO
 def decode_merged(merged: JsonObject, kind: ResourceType) -> JsonObject:
     """Decode the result of an apply. ApiError 500 for values that the type check of the configuration lets through."""
     try:
-        return decoding.decode_object(merged, kind, "Ignore", [])
+        return decoding.decode_object(merged, kind, "Ignore", [], keeps_nulls=True)
     except decoding.DecodeError as error:
         raise errors.failure(500, f"failed to convert new object to proper version: {error.text}") from None
 

@@ -294,7 +294,7 @@ class Operations:
             if not patched and not kind.builtin:
                 raise errors.invalid(
                     kind.group,
-                    kind.kind,
+                    kind.plural,
                     name,
                     [errors.cause_invalid("metadata.resourceVersion", 0, "must be specified for an update")],
                 )

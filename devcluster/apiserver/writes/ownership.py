@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from devcluster.apiserver.errors import ApiError, JsonObject, failure
-from devcluster.apiserver.schema import decoding, typed_values
+from devcluster.apiserver.schema import decoding, type_check, typed_values
 from devcluster.apiserver.schema.resources import ResourceType
 from devcluster.apiserver.schema.typed_values import Comparison, Fields, Path, UntypedError
 from devcluster.apiserver.schema.types import Node
@@ -188,6 +188,8 @@ def record_update(live: JsonObject, changed: JsonObject, kind: ResourceType, man
         return
     node = kind.node
     new = decoding.omit_empty(changed, node, in_lists=False) if kind.builtin else changed
+    if not kind.builtin and type_check.first_fault(new, node, "", allows_duplicates=True) is not None:
+        return
     try:
         typed_values.check_typed(new, node)
         typed_values.check_typed(live, node)

@@ -28,7 +28,7 @@ class Normalizer:
     def object(self, value: Any) -> Any:
         """Return an object, list or event in comparable form."""
         if isinstance(value, dict):
-            if "accessModes" in value.get("spec", ()) or value.get("kind") == "PersistentVolumeClaim":
+            if "metadata" in value and _is_claim(value):
                 value = {**value, "metadata": {**value["metadata"], "resourceVersion": ""}}
             found = {name: self._field(name, one) for name, one in value.items()}
             if "generateName" in value and str(value.get("name", "")).startswith(str(value["generateName"])):
@@ -75,6 +75,11 @@ class Normalizer:
             "about": [details.get("group"), details.get("kind"), details.get("name")],
             "causes": sorted([cause.reason, cause.field] for cause in answer.causes),
         }
+
+
+def _is_claim(value: Any) -> bool:
+    spec = value.get("spec")
+    return value.get("kind") == "PersistentVolumeClaim" or (isinstance(spec, dict) and "accessModes" in spec)
 
 
 def _is_of_controllers(item: Any) -> bool:

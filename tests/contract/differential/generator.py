@@ -104,11 +104,21 @@ class Generator:
                 edits.append([field.path, copy.deepcopy(chance.choice(WRONG))])
             else:
                 edits.append([field.path, self._value(field)])
-        return [one for one in edits if not (one[1] is None and one[0].startswith(("data/", "binaryData/")))]
+        return [one for one in edits if not self._is_excluded(kind, *one)]
+
+    @staticmethod
+    def _is_excluded(kind: Kind, path: str, value: Any) -> bool:
+        """Return whether an edit is among the exclusions."""
+        if value is None and path.startswith(("data/", "binaryData/")):
+            return True
+        is_amount = path.endswith(("storage", "cpu", "memory"))
+        if kind.is_custom and isinstance(value, bool) and is_amount:
+            return True
+        return kind.is_custom and (value == 1.5 or (path.startswith("metadata/") and value in (None, [], {})))
 
     def _body(self, kind: Kind, name: str, most: int) -> dict[str, Any]:
         body = {**kind.typed, "metadata": {"name": name}, **copy.deepcopy(kind.base)}
-        return edited(body, self._edits(kind, most))  # type: ignore[no-any-return]
+        return _tidy(kind, edited(body, self._edits(kind, most)))
 
     def _params(self) -> dict[str, str]:
         chance = self._chance
@@ -139,13 +149,14 @@ class Generator:
         body = self._body(kind, name, 4)
         if chance.random() < 0.4:
             for _ in range(chance.randint(1, 3)):
-                self._drop_any(body, kind)
+                self._drop_any(body)
+            body = _tidy(kind, body)
         params = {**self._params(), "fieldManager": chance.choice(MANAGERS)}
         if chance.random() < 0.4:
             params["force"] = "true"
         return Step("apply", kind.plural, name, body=body, params=params)
 
-    def _drop_any(self, body: dict[str, Any], kind: Kind) -> None:
+    def _drop_any(self, body: dict[str, Any]) -> None:
         """Remove a random field, at any depth."""
         paths = [path for path in paths_of(body) if path not in {"apiVersion", "kind", "metadata", "metadata/name"}]
         if paths:
@@ -161,6 +172,8 @@ class Generator:
             value = self._value(field)
             if operation == "test" and isinstance(value, list) and None in value:
                 operation = "add"
+            if self._is_excluded(kind, field.path, value):
+                continue
             if operation == "remove" or value == GONE:
                 operations.append({"op": "remove", "path": path})
             else:
@@ -236,6 +249,13 @@ class Generator:
         if chance.random() < 0.3:
             return {"fieldSelector": chance.choice(["metadata.name=a", "metadata.name!=a", "spec.none=1"])}
         return {}
+
+
+def _tidy(kind: Kind, body: dict[str, Any]) -> dict[str, Any]:
+    """Return a custom resource without empty fields of its metadata, which are among the exclusions."""
+    if kind.is_custom and isinstance(body.get("metadata"), dict):
+        body["metadata"] = {name: one for name, one in body["metadata"].items() if one not in (None, [], {})}
+    return body
 
 
 def paths_of(value: Any, path: str = "") -> list[str]:

@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import urllib3
@@ -16,6 +17,7 @@ from tests.contract.differential.compare import Normalizer, differences
 from tests.contract.differential.exclusions import EXCLUSIONS
 from tests.contract.differential.steps import Step, edited
 from tests.contract.differential.vocabulary import KINDS, Kind
+from tests.contract.differential.vocabulary.custom import DEFINITIONS, definitions
 from tests.support.rest import (
     APPLY_PATCH,
     JSON_PATCH,
@@ -148,7 +150,10 @@ class Pair:
     _turn: int = 0
 
     def prepare(self, namespaces: Sequence[str]) -> None:
-        """Create the namespaces and wait for what controllers put into each."""
+        """Install the definitions, create the namespaces, and wait for what controllers put into each."""
+        for rest in (self.embedded, self.real):
+            for definition in definitions():
+                rest.create(DEFINITIONS, definition)
         for name in namespaces:
             for rest in (self.embedded, self.real):
                 rest.create("/api/v1/namespaces", {"metadata": {"name": name}})
@@ -157,6 +162,10 @@ class Pair:
             for path in ("serviceaccounts/default", "configmaps/kube-root-ca.crt"):
                 for rest in (self.embedded, self.real):
                     _await_object(rest, f"/api/v1/namespaces/{name}/{path}")
+        for kind in KINDS.values():
+            for rest in (self.embedded, self.real):
+                _await_object(rest, kind.path(namespaces[0]))
+        _await_collector(self.real, namespaces[0])
 
     def run(self, steps: Sequence[Step]) -> tuple[int, Difference | None, list[dict[str, Any]]]:
         """Send a sequence to both servers. Return the number of requests, the first difference and the real answers."""
@@ -275,18 +284,34 @@ def _settled_part(item: Object) -> tuple[str, Object]:
     }
 
 
+def _await_collector(rest: Rest, namespace: str) -> None:
+    """Wait until garbage collection knows the custom resources: it looks for new ones twice a minute."""
+    for kind in KINDS.values():
+        if kind.is_custom:
+            path = kind.path(namespace, LAST)
+            rest.create(kind.path(namespace), {**kind.typed, "metadata": {"name": LAST}, **kind.base})
+            rest.delete(path, {"propagationPolicy": "Orphan"})
+            _await(partial(_is_gone, rest, path), f"the end of {path}", deadline_s=90.0)
+
+
+def _is_gone(rest: Rest, path: str) -> bool:
+    return rest.get(path).status == 404
+
+
 def _await_object(rest: Rest, path: str) -> None:
     _await(lambda: rest.get(path).status == 200, path)
 
 
-def _await(is_so: Callable[[], bool], what: str, *, is_fatal: bool = True) -> None:
+def _await(
+    is_so: Callable[[], bool], what: str, *, is_fatal: bool = True, deadline_s: float = SETTLE_DEADLINE_S
+) -> None:
     """Wait until something is so, or without `is_fatal` for a while. Raises StuckError."""
-    deadline = time.monotonic() + SETTLE_DEADLINE_S
+    deadline = time.monotonic() + deadline_s
     pause = 0.002
     while not is_so():
         if time.monotonic() > deadline:
             if not is_fatal:
                 return
-            raise StuckError(f"after {SETTLE_DEADLINE_S:.0f} s there is still no sign of {what}")
+            raise StuckError(f"after {deadline_s:.0f} s there is still no sign of {what}")
         time.sleep(pause)
         pause = min(pause * 2, 0.2)
