@@ -20,6 +20,7 @@ from provisioning.kube.errors import RefusedError
 from provisioning.kube.kinds import SERVICE, Kind
 from provisioning.objects import manifests
 from provisioning.objects.names import PROJECT_ID_LABEL
+from provisioning.objects.refusals import Cause
 from tests.factories import DatabaseFactory, ProjectFactory, provisioned_project
 from tests.support.cluster_objects import CLUSTERS, change, make_namespace
 from tests.support.commands import run
@@ -77,7 +78,7 @@ def test_forbidden_namespace_is_reported_only_if_objects_were_left(cluster, monk
 
     def list_objects(kind: Kind, namespace: str, **more: Any) -> Any:
         if namespace == "closed":
-            raise RefusedError(403, "Forbidden", "clusters is forbidden")
+            raise RefusedError(403, "Forbidden", "clusters is forbidden", cause=Cause.NO_PERMISSION)
         return listed(kind, namespace, **more)
 
     monkeypatch.setattr(client, "list_objects", list_objects)
