@@ -70,14 +70,12 @@ class Deletion:
         for request in operations:
             await self._remove(resource, request)
         if memory.component is not None:
-            metadata = memory.component["metadata"]
-            if not metadata.get("deletionTimestamp"):
-                await self._client.delete(COMPONENTS, metadata["name"], metadata["namespace"])
+            await self._mark(COMPONENTS, memory.component)
 
     async def finish(self, cluster: Object, memory: Memory) -> None:
         """Delete everything else, the Component last."""
         if memory.instance_set is not None:
-            await self._remove(INSTANCE_SETS, memory.instance_set)
+            await self._mark(INSTANCE_SETS, memory.instance_set)
         if not is_current(cluster):
             await self._remove_labeled(cluster)
             return
@@ -93,6 +91,8 @@ class Deletion:
         await self._remove_owned(SERVICES, services[:1], uids)
         for claim in claims:
             await self._client.delete(CLAIMS, claim["metadata"]["name"], namespace)
+        if memory.instance_set is not None:
+            await self._strip(INSTANCE_SETS, memory.instance_set)
         await self._remove_owned(SECRETS, secrets, uids)
         await self._remove_owned(SERVICES, services[1:], uids)
         await self._client.delete(ENDPOINT_SLICES, slice_name, namespace)
@@ -114,10 +114,14 @@ class Deletion:
                 await self._client.delete(resource, item["metadata"]["name"], namespace)
 
     async def _remove(self, resource: Resource, item: Object) -> None:
+        await self._mark(resource, item)
+        await self._strip(resource, item)
+
+    async def _mark(self, resource: Resource, item: Object) -> None:
+        """Delete an object; its finalizers hold it."""
         metadata = item["metadata"]
         if not metadata.get("deletionTimestamp"):
             await self._client.delete(resource, metadata["name"], metadata["namespace"])
-        await self._strip(resource, item)
 
     async def _strip(self, resource: Resource, item: Object) -> None:
         """Take KubeBlocks' finalizers off. Those of others stay, and hold the object."""

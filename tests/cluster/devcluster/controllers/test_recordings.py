@@ -136,6 +136,13 @@ class Replay:
         objects.sort(key=lambda item: int(item["metadata"]["resourceVersion"]))
         return [(item["kind"], item["metadata"]["name"]) for item in objects]
 
+    def ended(self) -> list[tuple[str, str]]:
+        """Return kind and name of all objects that are gone, in that order."""
+        events = [event for writes in self._writes.values() for event in writes.events if event["type"] == "DELETED"]
+        objects = [event["object"] for event in events]
+        objects.sort(key=lambda item: int(item["metadata"]["resourceVersion"]))
+        return [(item["kind"], item["metadata"]["name"]) for item in objects]
+
     def data_of(self, name: str) -> Path:
         """Return the data directory of a running database."""
         with psycopg.connect(self.url_of(name)) as connection:
@@ -325,3 +332,16 @@ def test_scaling_makes_the_recorded_writes(replay):
     replay.compare_queue("hand1")
     for name in ("hstop", "hstart", "hs1", "hs2"):
         replay.compare("OpsRequest", name)
+
+
+def test_deletion_has_the_order_of_the_operator(replay):
+    """Seen with the operator, from its first look: there is no recording of every object."""
+    replay.create_cluster("pg1")
+    replay.compare("Cluster", "pg1", 370.0)
+    replay.delete("Cluster", "pg1")
+    wait_for(lambda: replay.ended(), lambda seen: ("Cluster", "pg1") in seen)
+    order = list(dict.fromkeys(kind for kind, _ in replay.ended()))
+    assert order == ["Service", "PersistentVolumeClaim", "InstanceSet", "Secret", "Component", "Cluster"]
+    assert len([1 for kind, _ in replay.ended() if kind == "Secret"]) == len(ACCOUNTS)
+    services = [name for kind, name in replay.ended() if kind == "Service"]
+    assert services == ["pg1-postgresql-headless", "pg1-postgresql-postgresql"]
