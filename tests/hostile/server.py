@@ -1,12 +1,13 @@
 """A server on loopback that sends the bytes that a test chooses, valid HTTP or not."""
 
 import json
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from tests.support.serving import serving
 
 # The answer, whole or in parts; it ends where the panel closes the connection.
 Bytes = bytes | Iterable[bytes]
@@ -62,13 +63,8 @@ def hostile_server() -> Iterator[HostileServer]:
 
     server = Server(("127.0.0.1", 0), Handler)
     stub = HostileServer(f"http://127.0.0.1:{server.server_address[1]}")
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    with serving(server):
         yield stub
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 def http(body: bytes, status: int = 200, headers: str = "") -> bytes:

@@ -1,7 +1,6 @@
 """A server in front of an API server that does what admission webhooks do to applied objects."""
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ import urllib3
 
 from tests.hostile.answers import refusal
 from tests.support.rest import Access
+from tests.support.serving import serving
 
 Mutation = Callable[[dict[str, Any], bool], None]
 _DROPPED = {"host", "connection", "transfer-encoding", "content-length", "keep-alive", "accept-encoding"}
@@ -64,17 +64,11 @@ def admitting(access: Access, admission: Admission) -> Iterator[Admission]:
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:
-            """Say nothing: headers carry tokens."""
+            """Log nothing: headers contain tokens."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     admission.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, name="admission", daemon=True)
-    thread.start()
-    try:
+    with serving(server):
         yield admission
-    finally:
-        server.shutdown()
-        thread.join(10)
-        server.server_close()
-        pool.clear()
+    pool.clear()

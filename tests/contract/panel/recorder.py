@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ import urllib3
 
 from devcluster.apiserver.auth.request_info import parse_request
 from tests.support.rest import Access
+from tests.support.serving import serving
 
 Permission = tuple[str, str, str]
 """(API group, resource or resource/subresource, verb), as the rules of a Role have them."""
@@ -105,12 +105,6 @@ def recording(access: Access) -> Iterator[Recorder]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     recorder = Recorder(f"http://127.0.0.1:{server.server_port}")
-    thread = threading.Thread(target=server.serve_forever, name="recorder", daemon=True)
-    thread.start()
-    try:
+    with serving(server):
         yield recorder
-    finally:
-        server.shutdown()
-        thread.join(10)
-        server.server_close()
-        pool.clear()
+    pool.clear()

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import version
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.support.processes import hermetic_environment
+from tests.support.serving import serving
 
 HOLE: dict[str, Any] = {
     "id": "GHSA-aaaa-bbbb-cccc",
@@ -53,11 +53,8 @@ class CleanSource(Source):
 
 @pytest.fixture
 def source(request: pytest.FixtureRequest) -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), request.param)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/v1/query"
-    server.shutdown()
-    server.server_close()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), request.param)) as server:
+        yield f"http://127.0.0.1:{server.server_port}/v1/query"
 
 
 def audit(repository: Path, tmp_path: Path, source: str) -> subprocess.CompletedProcess[str]:

@@ -7,7 +7,6 @@ import json
 import select
 import socket
 import ssl
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tests.hostile import answers
+from tests.support.serving import serving
 
 NOW = datetime.datetime.now(datetime.UTC)
 DAY = datetime.timedelta(days=1)
@@ -149,15 +149,8 @@ def _serving(handler: type[BaseHTTPRequestHandler], context: ssl.SSLContext | No
         def handle_error(self, request, client_address) -> None:
             """Clients that end a handshake are what is tested."""
 
-    server = Server(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    try:
+    with serving(Server(("127.0.0.1", 0), handler)) as server:
         yield server.server_port
-    finally:
-        server.shutdown()
-        thread.join(5)
-        server.server_close()
 
 
 @dataclass

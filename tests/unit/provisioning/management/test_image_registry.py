@@ -1,6 +1,5 @@
 """The check of a sandbox's image, against stub registries."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -10,6 +9,7 @@ import pytest
 from provisioning.management import image_registry
 from provisioning.management.findings import Verdict
 from provisioning.management.image_registry import examine_image, manifest_url
+from tests.support.serving import serving
 
 
 @pytest.mark.parametrize(
@@ -37,14 +37,8 @@ def registry(status: int) -> Iterator[int]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with serving(HTTPServer(("127.0.0.1", 0), Handler)) as server:
         yield server.server_port
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 @pytest.mark.parametrize(

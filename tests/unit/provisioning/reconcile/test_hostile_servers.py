@@ -3,13 +3,14 @@
 import contextlib
 import socketserver
 import struct
-import threading
+from contextlib import ExitStack
 
 import pytest
 
 from projects.domain.connection import Connection
 from provisioning.decisions.types import Verification
 from provisioning.reconcile.verify import verify_connection
+from tests.support.serving import serving
 
 PASSWORD = "the-superuser's-password"
 _NO_TLS = b"N"
@@ -50,19 +51,9 @@ class _Session(socketserver.BaseRequestHandler):
 
 @pytest.fixture
 def impostor():
-    """Start a server that answers as told; return a function that gives it."""
-    servers = []
-
-    def start(answer):
-        server = Impostor(answer)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        servers.append(server)
-        return server
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+    """Return a function that starts a server with an answer."""
+    with ExitStack() as servers:
+        yield lambda answer: servers.enter_context(serving(Impostor(answer)))
 
 
 def connection_to(server):
