@@ -40,17 +40,18 @@ def test_tests_pass_on_postgresql(repository: Path) -> None:
     assert ran.returncode == 0, ran.stdout[-4000:] + ran.stderr[-2000:]
 
 
-class Forgetting(threading.Thread):
-    """A user forgets the project."""
+class Meanwhile(threading.Thread):
+    """What another user does at the same time."""
 
-    def __init__(self, project: Project) -> None:
+    def __init__(self, act: Callable[[], object]) -> None:
         super().__init__(daemon=True)
-        self._project = project
+        self._act = act
+        self.result: object = None
         self.error: Exception | None = None
 
     def run(self) -> None:
         try:
-            request_forget(self._project, actor="bob")
+            self.result = self._act()
         except Exception as error:  # noqa: BLE001 - the test tells of it
             self.error = error
         finally:
@@ -94,7 +95,7 @@ def unreachable(transactional_db) -> Project:
 @on_postgresql
 def test_forget_clears_a_variable_that_is_being_saved(unreachable):
     variable = VariableFactory.create(project=unreachable, name="TOKEN_A")
-    forgetting = Forgetting(unreachable)
+    forgetting = Meanwhile(lambda: request_forget(unreachable, actor="bob"))
 
     def forget_after(execute, statement, *arguments):
         answer = execute(statement, *arguments)
@@ -111,7 +112,7 @@ def test_forget_clears_a_variable_that_is_being_saved(unreachable):
 
 @on_postgresql
 def test_forget_clears_a_variable_that_is_being_added(unreachable):
-    forgetting = Forgetting(unreachable)
+    forgetting = Meanwhile(lambda: request_forget(unreachable, actor="bob"))
 
     def forget_before(execute, statement, *arguments):
         if statement.startswith('INSERT INTO "projects_projectvariable"'):
@@ -123,3 +124,24 @@ def test_forget_clears_a_variable_that_is_being_added(unreachable):
     assert (status, forgetting.error) == (302, None)
     assert Project.objects.get().phase == Phase.DELETED
     assert not ProjectVariable.objects.get().value
+
+
+@on_postgresql
+def test_second_of_two_simultaneous_saves_is_refused(unreachable):
+    clients = [Client(), Client()]
+    for client in clients:
+        client.force_login(UserFactory.create(is_superuser=True))
+    url = reverse("admin:projects_project_change", args=[unreachable.pk])
+    data = {**opened(clients[0], url), **variable_rows(unreachable)}
+    second = Meanwhile(lambda: clients[1].post(url, {**data, "description": "second"}).status_code)
+
+    def save_before(execute, statement, *arguments):
+        if statement.startswith('UPDATE "projects_project"') and second.ident is None:
+            second.go_as_far_as_it_can()
+        return execute(statement, *arguments)
+
+    with connection.execute_wrapper(save_before):
+        first = clients[0].post(url, {**data, "description": "first"}).status_code
+    second.join(30)
+    assert (first, second.result, second.error) == (302, 200, None)
+    assert Project.objects.get().description == "first"
