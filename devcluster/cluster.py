@@ -61,7 +61,7 @@ class Options:
     port: int = 0
     kubeblocks: KubeblocksVersion = "v1.0.2"
     running_after_s: float = 4.0
-    secret_after_s: float = 2.0
+    secret_after_s: float = 0.5
     postgres: Literal["real", "none"] = "real"
     sandboxes: Literal["process", "simulated", "none"] = "process"
     ready_after_s: float = 0.5

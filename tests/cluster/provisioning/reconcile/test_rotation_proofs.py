@@ -83,7 +83,7 @@ def test_secret_of_another_controller_refuses_the_rotation(provisioned, cluster)
         assert request_password_rotation(provisioned, actor="maria").accepted
         run_pass(provisioned.pk)
         message = provisioned.events.get(reason="PasswordNotChanged").message
-        assert "from-vault" in message or "is being deleted" in message
+        assert "from-vault" in message or "marked for deletion" in message
         assert connects(provisioned.database.connection.url)
     finally:
         patch_secret(cluster, provisioned, {"metadata": {"ownerReferences": None, "finalizers": None}})
