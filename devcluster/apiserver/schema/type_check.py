@@ -22,8 +22,8 @@ def first_fault(
 
     None if there is none. `secret`: the message contains no values. `allows_duplicates`: keys of lists may repeat.
     """
-    if value is None or node.kind in {"any", "int-or-string", "quantity"}:
-        return None  # with the last two, structured-merge-diff takes any value
+    if value is None or node.kind in {"any", "int-or-string"}:
+        return None  # structured-merge-diff takes any value
     if node.kind == "object":
         return _object_fault(value, node, path, secret, allows_duplicates)
     if node.kind == "array":
@@ -46,6 +46,8 @@ def _is_scalar_of(value: Any, kind: str) -> bool:
             return isinstance(value, (int, float)) and not isinstance(value, bool)
         case "boolean":
             return isinstance(value, bool)
+        case "quantity":
+            return isinstance(value, (int, float, str, bool))
         case _:
             return isinstance(value, (int, float, str)) and not isinstance(value, bool)
 

@@ -19,13 +19,14 @@ from pathlib import Path
 
 from tests.contract.controlplane import ControlPlane
 from tests.contract.differential.generator import sequence
-from tests.contract.differential.servers import Difference, Pair, StuckError
+from tests.contract.differential.servers import Difference, Pair, StuckError, replay
 from tests.contract.differential.shrink import shrink
-from tests.contract.differential.steps import Step, to_json
+from tests.contract.differential.steps import Step, from_json, to_json
 from tests.contract.differential.vocabulary import KINDS, SUBJECTS
 from tests.support.api_server import running
 from tests.support.rest import Access, Rest
 
+RECORDED = Path(__file__).with_name("recorded.json")
 NAMESPACES = tuple(f"differential-{number}" for number in range(8))
 CONTROLLERS = (
     "garbage-collector-controller", "namespace-controller", "resourcequota-controller",
@@ -81,6 +82,14 @@ def compare(
     return found
 
 
+def record(rest: Rest) -> None:
+    """Write what a server answers to the saved sequences into their file."""
+    saved = json.loads(RECORDED.read_text())
+    for one in saved:
+        one["answers"] = replay(rest, NAMESPACES[0], from_json(one["steps"]))
+    RECORDED.write_text(json.dumps(saved, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+
+
 def _report(pair: Pair, number: int, steps: list[Step], difference: Difference) -> None:
     def again(candidate: Sequence[Step]) -> Difference | None:
         try:
@@ -110,11 +119,15 @@ def main() -> int:
     parser.add_argument("--kinds", nargs="*", default=list(SUBJECTS), help=f"of {', '.join(KINDS)}")
     parser.add_argument("--most", type=int, default=20, help="stop after so many kinds of difference")
     parser.add_argument("--seconds", type=float, default=3600, help="stop after this time")
+    parser.add_argument("--record", action="store_true", help="only record the real answers to the saved sequences")
     options = parser.parse_args()
     logging.basicConfig(stream=sys.stdout, format="%(message)s")
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     numbers = range(options.start, options.start + options.sequences)
     with open_pair(Path(os.environ["KUBEBUILDER_ASSETS"])) as pair:
+        if options.record:
+            record(pair.real)
+            return 0
         found = compare(pair, options.seed, numbers, options.kinds, most=options.most, deadline_s=options.seconds)
     for signature, count in found.most_common():
         _say(f"{count:5} {' '.join(signature)}")

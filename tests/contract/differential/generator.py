@@ -112,7 +112,7 @@ class Generator:
         if value is None and path.startswith(("data/", "binaryData/")):
             return True
         is_amount = path.endswith(("storage", "cpu", "memory"))
-        if kind.is_custom and isinstance(value, bool) and is_amount:
+        if kind.is_custom and isinstance(value, bool | list | dict) and is_amount:
             return True
         return kind.is_custom and (value == 1.5 or (path.startswith("metadata/") and value in (None, [], {})))
 

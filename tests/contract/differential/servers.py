@@ -221,17 +221,16 @@ class Pair:
             self._await_same_lists(ours, theirs, quotas)
 
     def _await_same_lists(self, ours: Session, theirs: Session, kind: Kind) -> None:
+        is_quota = kind.plural == "resourcequotas"
+
         def is_same() -> bool:
-            lists = []
-            for session in (ours, theirs):
-                items = session.rest.read(kind.path(session.namespace))["items"]
-                lists.append([_settled_part(item) for item in items])
-            if kind.plural == "resourcequotas" and any(
-                (item[1].get("spec") or {}).get("hard") and not (item[1].get("status") or {}).get("hard")
-                for item in lists[1]
+            lists = [session.rest.read(kind.path(session.namespace))["items"] for session in (ours, theirs)]
+            if is_quota and any(
+                (item["spec"].get("hard") or {}) != (item["status"].get("hard") or {}) for item in lists[1]
             ):
                 return False
-            return lists[0] == lists[1]
+            mine, other = ([_settled_part(item, is_quota=is_quota) for item in items] for items in lists)
+            return mine == other
 
         _await(is_same, f"the same {kind.plural} on both servers", is_fatal=False)
 
@@ -239,12 +238,7 @@ class Pair:
         """Delete what the sequence has made; without waiting, for the next sequence has another namespace."""
         for rest in (self.embedded, self.real):
             for plural in _in_order(self._clean[namespace]):
-                kind = KINDS[plural]
-                for item in _items(rest, kind, namespace):
-                    path = kind.path(namespace, item["metadata"]["name"])
-                    if item["metadata"].get("finalizers"):
-                        rest.merge(path, {"metadata": {"finalizers": None}})
-                    rest.delete(path, {"propagationPolicy": "Background", "gracePeriodSeconds": 0})
+                _remove_items(rest, KINDS[plural], namespace)
 
     def _await_empty(self, namespace: str) -> None:
         for rest in (self.embedded, self.real):
@@ -263,6 +257,28 @@ class Pair:
         self._clean[namespace] = set()
 
 
+def replay(rest: Rest, namespace: str, steps: Sequence[Step]) -> list[dict[str, Any]]:
+    """Send a sequence to one server. Return its answers in comparable form, and remove what it has made."""
+    session = Session(rest, namespace)
+    answers = [session.normalizer.answer(session.send(step)) for step in steps]
+    for plural in {step.plural for step in steps}:
+        _remove_items(rest, KINDS[plural], namespace)
+        _await(partial(_has_none, rest, KINDS[plural], namespace), f"the end of {plural} in {namespace}")
+    return answers
+
+
+def _has_none(rest: Rest, kind: Kind, namespace: str) -> bool:
+    return not _items(rest, kind, namespace)
+
+
+def _remove_items(rest: Rest, kind: Kind, namespace: str) -> None:
+    for item in _items(rest, kind, namespace):
+        path = kind.path(namespace, item["metadata"]["name"])
+        if item["metadata"].get("finalizers"):
+            rest.merge(path, {"metadata": {"finalizers": None}})
+        rest.delete(path, {"propagationPolicy": "Background", "gracePeriodSeconds": 0})
+
+
 def _in_order(plurals: set[str]) -> list[str]:
     """Quotas first, because they count what goes."""
     return sorted(plurals, key=lambda plural: (plural != "resourcequotas", plural))
@@ -273,14 +289,13 @@ def _items(rest: Rest, kind: Kind, namespace: str) -> list[Object]:
     return [item for item in rest.read(kind.path(namespace))["items"] if item["metadata"]["name"] not in own]
 
 
-def _settled_part(item: Object) -> tuple[str, Object]:
+def _settled_part(item: Object, *, is_quota: bool) -> tuple[str, Object]:
     metadata = item["metadata"]
     name = metadata["name"] if "generateName" not in metadata else metadata["generateName"]
     return name, {
         "finalizers": metadata.get("finalizers"),
         "deleted": "deletionTimestamp" in metadata,
-        "spec": item.get("spec") if item.get("spec", {}).get("hard") else None,
-        "status": item.get("status") if item.get("spec", {}).get("hard") else None,
+        "quota": [item.get("spec"), item.get("status")] if is_quota else None,
     }
 
 

@@ -16,6 +16,7 @@ SUBJECTS = (
     "persistentvolumeclaims",
     "networkpolicies",
     "roles",
+    "resourcequotas",
     "clusters",
     "opsrequests",
     "backups",

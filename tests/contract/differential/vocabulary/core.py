@@ -65,7 +65,7 @@ RESOURCE_QUOTAS = Kind(
     "ResourceQuota",
     {"spec": {"hard": {"configmaps": "3"}}},
     (
-        Field("spec/hard/configmaps", ["2", "3", "5"], ["1.5", "-1", "many", None]),
+        Field("spec/hard/configmaps", ["2", "3", "5"], ["-1", "many", None]),
         Field("spec/hard/secrets", ["1", "3"], ["x"]),
         Field("spec/hard/count~1services", ["1", "2"]),
         Field("spec/hard/pods", ["0", "1", 4]),

@@ -14,9 +14,9 @@ RELEASE = "v1.0.2"
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 
-def definitions() -> list[Object]:
-    """Return the definitions to install, without conversion webhooks."""
-    directory = Path(os.environ.get("KUBEBLOCKS_CRDS") or REDUCED) / RELEASE
+def definitions(source: Path | None = None) -> list[Object]:
+    """Return the definitions to install, without conversion webhooks: by default those of KUBEBLOCKS_CRDS, if any."""
+    directory = (source or Path(os.environ.get("KUBEBLOCKS_CRDS") or REDUCED)) / RELEASE
     return [regrouped(one, one["spec"]["group"]) for one in read_definitions(directory).values()]
 
 
