@@ -15,7 +15,7 @@ from provisioning.objects.names import PROJECT_ID_LABEL, as_uid
 
 
 def is_shared() -> bool:
-    """Whether the embedded cluster that this user starts can't give sandboxes and databases users of their own."""
+    """Whether the embedded cluster that this user starts can't give sandboxes and databases separate users."""
     return settings.EMBEDDED_CLUSTER and os.geteuid() != 0
 
 
@@ -35,7 +35,7 @@ def explain_shared_user() -> str:
 def explain_refusal(labels: Mapping[str, str]) -> str:
     """Return why the Pod or Cluster with these labels must not run where users are shared; "" if it may.
 
-    An object that no project has was created by somebody with rights in the cluster, and runs.
+    An object of no project was created by a user with permissions in the cluster, and runs.
     """
     uid = as_uid(labels.get(PROJECT_ID_LABEL))
     try:
