@@ -10,6 +10,7 @@ from devcluster.apiserver import errors
 from devcluster.apiserver.errors import JsonObject
 from devcluster.apiserver.schema import decoding, type_check
 from devcluster.apiserver.schema.go_values import go_kind, go_text
+from devcluster.apiserver.schema.quantities import value_of
 from devcluster.apiserver.schema.resources import ResourceType, builtin_resources
 from devcluster.apiserver.storage.store import Store
 from devcluster.apiserver.validation.network import NODE_PORTS
@@ -176,6 +177,23 @@ _GO_NAMES = {
 def intent_of(body: JsonObject) -> JsonObject:
     """Return the fields whose changes increase `metadata.generation`: all but metadata and status."""
     return {name: value for name, value in body.items() if name not in {"metadata", "status", "apiVersion", "kind"}}
+
+
+def check_expansion(kind: ResourceType, body: JsonObject, live: JsonObject, store: Store) -> None:
+    """Raise ApiError 403 if a claim grows whose StorageClass does not allow it."""
+    if kind.table != "persistentvolumeclaims":
+        return
+    sizes = [((one["spec"].get("resources") or {}).get("requests") or {}).get("storage", "0") for one in (body, live)]
+    if value_of(sizes[0]) <= value_of(sizes[1]):
+        return
+    classes = {one["spec"].get("storageClassName") or "" for one in (body, live)}
+    found = store.get("storageclasses.storage.k8s.io", "", classes.pop()) if len(classes) == 1 else None
+    if found is None or not found.parse().get("allowVolumeExpansion"):
+        why = (
+            "only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support "
+            "resize"
+        )
+        raise errors.forbidden("", kind.plural, body["metadata"]["name"], why)
 
 
 def fill_from_others(kind: ResourceType, body: JsonObject, store: Store) -> None:

@@ -250,6 +250,8 @@ class Operations:
         causes = validate.validate_update(kind, changed, live, target.subresource)
         if causes:
             raise errors.invalid(kind.group, kind.kind, target.name, causes)
+        if not target.subresource:
+            admission.check_expansion(kind, changed, live, self.store)
         charges = quota.check(self.store, kind, changed, live, target.subresource)
         if kind.builtin:
             changed = decoding.omit_empty(changed, kind.node)
