@@ -16,6 +16,7 @@ import logging
 import secrets
 import sqlite3
 import ssl
+import stat
 import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -100,6 +101,11 @@ def _lock(state_dir: Path) -> IO[str]:
     """Lock the state directory for this process until the file is closed."""
     try:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if state_dir.stat().st_mode & stat.S_ISVTX:
+            raise ClusterError(
+                f"All users may write to {state_dir}, so it can't be the state directory. Choose another."
+            )
+        state_dir.chmod(0o700)
         handle = (state_dir / "lock").open("a+")
     except OSError as error:
         raise ClusterError(

@@ -271,8 +271,9 @@ class KubeBlocksStandIn:
             await self._postgres.ensure_running(name, password, labels)
             memory.start_error = ""
         except (PostgresUnavailableError, OSError) as error:
+            if memory.start_error != str(error):  # it is tried again every few seconds
+                log.warning("%s", error)
             memory.start_error = str(error)
-            log.warning("%s", error)
         except Exception as error:
             memory.start_error = f"PostgreSQL could not be started: {type(error).__name__}."
             log.exception("The PostgreSQL of %s/%s could not be started.", *key)

@@ -209,3 +209,11 @@ def test_twenty_databases_start_together(tmp_path):
             api.wait_phase(name, "Running", timeout_s=30)
         assert time.monotonic() - began < 30
         assert len({api.query(name, "SELECT inet_server_port()") for name in names}) == 20
+
+
+def test_directory_that_all_users_share_is_no_state_directory(tmp_path):
+    tmp_path.chmod(0o1777)
+    with pytest.raises(ClusterError, match="All users may write to"):
+        EmbeddedCluster(quick(tmp_path)).start()
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o1777
+    tmp_path.chmod(0o700)
