@@ -100,7 +100,7 @@ def test_json_is_the_only_line_on_stdout() -> None:
     provisioned_project(name="shop")
     ran = run("provision", "shop", "--json")
     line = json.loads(ran.out)
-    assert list(line) == ["project", "phase", "reason", "message", "database", "sandbox", "drift", "steps"]
+    assert list(line) == ["project", "owner", "phase", "reason", "message", "database", "sandbox", "drift", "steps"]
     assert line["project"] == "shop"
     assert line["database"].pop("last_verified_at").endswith("Z")
     assert line["database"] == {
