@@ -184,9 +184,10 @@ def fail_in_every_way(panel: Panel, cluster: EmbeddedCluster, browser: Browser, 
     # The failed pass could not release its lease, which would expire 45 s later.
     execute(panel, "UPDATE projects_project SET lease_until = NULL, lease_token = NULL")
     browser.post(f"/projects/{project}/provision/")
-    panel.wait_until(lambda: "ConnectionNotVerified" in reasons(panel), "wrong credentials are told", 40)
+    with_reason = "SELECT count(*) FROM projects_project WHERE reason = '{}'"
+    panel.wait_until(lambda: panel.count(with_reason.format("SecretReplaced")) == 1, "wrong credentials are told", 40)
     write_password(cluster, account_secret(database_name(panel)), PASSWORD)
-    panel.wait_until(lambda: panel.running() == 1, "Running again", 60)
+    panel.wait_until(lambda: panel.count(with_reason.format("Ready")) == 1, "in order again", 60)
 
 
 def database_name(panel: Panel) -> str:
