@@ -96,6 +96,10 @@ _DROPPED_ZEROS = {
 """Optional numbers and booleans that are no pointers in Go: zeros are dropped."""
 
 
+_NOTHING = Node("string")
+"""The type of items in a list where the schema has none: objects lose all their fields."""
+
+
 class DecodeError(Exception):
     """The message of Go's decoder, without the prefix that names the kind.
 
@@ -160,10 +164,11 @@ class Decoder:
 
     def custom(self, value: Any, node: Node, path: str) -> Any:
         """Prune one value of a custom resource and set defaults. Wrong types pass; validation reports them."""
-        if isinstance(value, dict) and node.kind == "object":
+        if isinstance(value, dict) and (node.kind == "object" or not node.preserve_unknown):
             return self._custom_object(value, node, path)
-        if isinstance(value, list) and node.kind == "array" and node.items is not None:
-            return [self.custom(one, node.items, f"{path}[{index}]") for index, one in enumerate(value)]
+        if isinstance(value, list) and not (node.items is None and node.preserve_unknown):
+            items = node.items or _NOTHING
+            return [self.custom(one, items, f"{path}[{index}]") for index, one in enumerate(value)]
         return value
 
     def _custom_object(self, value: JsonObject, node: Node, path: str) -> JsonObject:
