@@ -86,8 +86,8 @@ class VersionedForm(_Form):
         self.differences = tuple(found)
         if found:
             raise ValidationError(
-                f"{capfirst(self.instance._meta.verbose_name)} was changed after this form was opened. Nothing is "
-                "saved. Compare the values.",
+                f"The {self.instance._meta.verbose_name} was changed after this form was opened. Nothing is saved. "
+                "Compare the values above.",
                 code="changed_meanwhile",
             )
         return cleaned

@@ -152,7 +152,8 @@ class Watcher:
         return bool(self._streams) and all(stream.is_in_step for stream, _ in self._streams.values())
 
     def _error(self) -> str:
-        return next((stream.error for stream, _ in self._streams.values() if stream.error), "")
+        silence = self._probe.silence() if self._probe is not None else ""
+        return silence or next((stream.error for stream, _ in self._streams.values() if stream.error), "")
 
 
 def read_stream_stats(streams: Iterable[Stream]) -> dict[str, dict[str, object]]:
