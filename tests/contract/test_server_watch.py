@@ -165,7 +165,7 @@ class TestBookmarks:
 
     def test_bookmark_arrives_before_the_end(self, api: Rest, path: str) -> None:
         """A server sends one about a second before its timeout, from which the next watch continues."""
-        with api.watch(path, timeout_s=4, resourceVersion=_version(api, path), allowWatchBookmarks="true") as events:
+        with api.watch(path, timeout_s=8, resourceVersion=_version(api, path), allowWatchBookmarks="true") as events:
             kinds = {event["type"] for event in events}
         assert kinds == {"BOOKMARK"}
 
