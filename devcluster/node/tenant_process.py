@@ -1,7 +1,7 @@
 """Drops the rights of a process before a tenant's program runs in it, and ends every process of a tenant.
 
 It is a script that uses only the standard library and starts with `python -I -S` and an environment that no tenant has
-written. `tenant_process.py exec [--uid N] -- PROGRAM …` becomes the program, and `tenant_process.py end --uids A-B
+written. `tenant_process.py exec [--uid N] -- PROGRAM …` becomes the program, and `tenant_process.py end --uids A-B,C
 --guard M` ends the processes of these users. sandbox_start.py calls `drop_rights` itself, because it can't execute the
 interpreter again after the drop: only root may be able to reach it.
 """
@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 # Enough for a PostgreSQL server and for the application in a sandbox; a fork bomb ends there. Files are limited so that
@@ -88,8 +89,8 @@ def kill_all(uid: int, guard: int) -> None:
         os.kill(-1, signal.SIGKILL)
 
 
-def running_in(uids: range) -> dict[int, int]:
-    """Return the process ids with a real, effective, saved or file-system uid in the range, and that uid.
+def running_in(uids: Collection[int]) -> dict[int, int]:
+    """Return the process ids with a real, effective, saved or file-system uid among these, and that uid.
 
     Zombies don't count.
     """
@@ -112,7 +113,7 @@ def running_in(uids: range) -> dict[int, int]:
     return found
 
 
-def end_all(uids: range, guard: int) -> bool:
+def end_all(uids: Collection[int], guard: int) -> bool:
     """Kill every process of the users, and return whether none is left. Two calls at once would kill each other's
     children, because both use the guard."""
     targets = set(uids) if len(uids) == 1 else set(running_in(uids).values())
@@ -136,7 +137,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("action", choices=["exec", "end"])
     parser.add_argument("--uid", type=int)
-    parser.add_argument("--uids", metavar="FIRST-LAST")
+    parser.add_argument("--uids", metavar="FIRST-LAST,…")
     parser.add_argument("--guard", type=int)
     arguments, program = sys.argv[1:], []
     if "--" in arguments:
@@ -144,10 +145,11 @@ def main() -> int:
         arguments, program = arguments[:end], arguments[end + 1 :]
     chosen = parser.parse_args(arguments)
     if chosen.action == "end":
-        first, last = map(int, chosen.uids.split("-"))
-        if min(first, chosen.guard) < 1:
+        spans = [span.partition("-") for span in chosen.uids.split(",")]
+        uids = {uid for first, _, last in spans for uid in range(int(first), int(last or first) + 1)}
+        if min(*uids, chosen.guard) < 1:
             parser.error("root is no tenant")
-        return 0 if end_all(range(first, last + 1), chosen.guard) else 1
+        return 0 if end_all(uids, chosen.guard) else 1
     try:
         drop_rights(chosen.uid)
         os.execv(program[0], program)  # noqa: S606 - a program of this machine, without a shell  # nosec B606

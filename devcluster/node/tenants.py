@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from devcluster.apiserver.http.certificates import write_private
@@ -60,6 +60,14 @@ class Tenant:
             change_owner(directory, old, self.uid)
 
 
+@dataclass
+class _Ending:
+    """Users whose processes one command ends, and those of them that still have a process afterwards."""
+
+    uids: set[int] = field(default_factory=set)
+    left: set[int] | None = None
+
+
 class Tenants:
     """The tenants of a state directory."""
 
@@ -69,6 +77,8 @@ class Tenants:
         self._refuse = refuse
         self._uids: Uids | None = None
         self._ending = threading.Lock()
+        self._asking = threading.Lock()
+        self._next = _Ending()
         self.shared_reason = ""
         self.problem = ""
         """Why no directory can be reached by the tenants; "" if one can."""
@@ -84,7 +94,7 @@ class Tenants:
         except NoUidsError as error:
             self.shared_reason = str(error)
         if self._uids is not None:
-            self._end(self._uids.block)
+            self._run_end(self.end_command())
         has_uids = self._uids is not None
         make_private(self._state_dir, passable=has_uids)
         tighten(self._state_dir, passable=has_uids)
@@ -166,7 +176,12 @@ class Tenants:
 
         Without uids nothing tells a tenant's processes from others: none is killed, and the answer is True.
         """
-        if tenant.uid is None or await asyncio.to_thread(self._end, range(tenant.uid, tenant.uid + 1)):
+        if tenant.uid is None:
+            return True
+        with self._asking:
+            ending = self._next
+            ending.uids.add(tenant.uid)
+        if tenant.uid not in await asyncio.to_thread(self._end, ending):
             return True
         log.warning("A process of %s (user %d) can't be killed; its user stays reserved.", tenant.owner, tenant.uid)
         return False
@@ -186,18 +201,29 @@ class Tenants:
 
     def end_command(self) -> list[str]:
         """Return the command that ends the processes of all tenants; [] without uids."""
-        return self._end_command(self._uids.block) if self._uids else []
+        if self._uids is None:
+            return []
+        block = self._uids.block
+        return self._end_command(f"{block.start}-{block.stop - 1}")
 
-    def _end_command(self, uids: range) -> list[str]:
-        guard = str(self._uids.guard if self._uids else 0)
-        return [*_PYTHON, "end", "--uids", f"{uids.start}-{uids.stop - 1}", "--guard", guard]
+    def _end_command(self, uids: str) -> list[str]:
+        return [*_PYTHON, "end", "--uids", uids, "--guard", str(self._uids.guard if self._uids else 0)]
 
-    def _end(self, uids: range) -> bool:
-        with self._ending:
-            ended = subprocess.run(
-                self._end_command(uids), cwd="/", env={"PATH": os.defpath}, stdin=subprocess.DEVNULL, check=False
-            )
+    @staticmethod
+    def _run_end(command: list[str]) -> bool:
+        ended = subprocess.run(command, cwd="/", env={"PATH": os.defpath}, stdin=subprocess.DEVNULL, check=False)
         return ended.returncode == 0
+
+    def _end(self, ending: _Ending) -> set[int]:
+        """Kill the processes of the users, and return those who still have one. Only one command may run at a time.
+        All who ask meanwhile share the next one: a command for each would take minutes on a busy machine."""
+        with self._ending:
+            if ending.left is None:
+                with self._asking:
+                    self._next = _Ending()
+                has_ended = self._run_end(self._end_command(",".join(map(str, sorted(ending.uids)))))
+                ending.left = set() if has_ended else set(running_in(ending.uids).values())
+            return ending.left
 
 
 def _is_ours(directory: Path) -> bool:

@@ -95,6 +95,12 @@ class KubeBlocksStandIn:
         self.clusters = Reflector(self._client, self.resource, on_change=self._cluster_changed)
         self._placement = Placement(self._client, has_workloads=self._has_all_objects and await self._has_workloads())
         self._deletion = Deletion(self._client, self._placement, self._accounts)
+        try:
+            await self._run_parts()
+        finally:
+            await self._give_up_starts()
+
+    async def _run_parts(self) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._rules.run())
             group.create_task(self._accounts.secrets.run())
@@ -106,6 +112,13 @@ class KubeBlocksStandIn:
             group.create_task(self.queue.run())
             group.create_task(self.operations.run())
             self.ready.set()
+
+    async def _give_up_starts(self) -> None:
+        """Cancel starts of servers. Each holds the lock of its server, so stopping the servers would wait for all."""
+        starts = [memory.start for memory in self._memory.values() if memory.start is not None]
+        for start in starts:
+            start.cancel()
+        await asyncio.gather(*starts, return_exceptions=True)
 
     async def _served_version(self) -> str | None:
         with contextlib.suppress(*PASSING_ERRORS):

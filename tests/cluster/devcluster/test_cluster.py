@@ -14,10 +14,16 @@ import psycopg
 import pytest
 
 from devcluster.cluster import ClusterError, EmbeddedCluster, Options
-from devcluster.node import postgres_binaries
+from devcluster.node import postgres, postgres_binaries
 from devcluster.node.ports import is_free
 from devcluster.node.processes import command_line_of
-from tests.cluster.devcluster.node.test_sandboxes import container_status, create_sandbox, process_of, wait_ready
+from tests.cluster.devcluster.node.test_sandboxes import (
+    container_status,
+    create_sandbox,
+    process_of,
+    tenants_root,
+    wait_ready,
+)
 from tests.support.kubeconfig import load_kubeconfig
 from tests.support.rest import Rest
 from tests.support.standin_api import Api
@@ -76,6 +82,20 @@ def test_restart_keeps_address_credentials_and_data(tmp_path):
 
         wait_for(note, lambda seen: seen == "still here")
         assert api.phase("kept") == "Running"
+
+
+def test_stop_waits_for_no_database_that_starts(tmp_path, monkeypatch):
+    started: set[Path] = set()
+    monkeypatch.setattr(postgres, "_says_ready", lambda data: started.add(data))
+    with EmbeddedCluster(quick(tmp_path, is_ephemeral=True)) as cluster:
+        api = Api(cluster)
+        wanted = postgres.STARTS_AT_ONCE + 2
+        for number in range(wanted):
+            api.create_cluster(f"slow-{number}")
+        wait_for(lambda: len(list(tenants_root(api).rglob("instance.json"))), lambda seen: seen == wanted)
+        wait_for(lambda: len(started), lambda seen: seen == postgres.STARTS_AT_ONCE)
+        before = time.monotonic()
+    assert time.monotonic() - before < postgres.READY_TIMEOUT_S / 2
 
 
 def test_restart_starts_the_sandboxes(tmp_path):

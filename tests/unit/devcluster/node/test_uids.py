@@ -1,16 +1,19 @@
 """Users of tenants: stable, never shared, and kept apart between state directories."""
 
+import asyncio
 import json
 import os
 import shutil
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from devcluster.node import tenant_process
+from devcluster.node.tenants import Tenants
 from devcluster.node.uids import NoUidsError, Uids, open_uids
 
 needs_uids = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give tenants separate users")
@@ -138,6 +141,64 @@ def test_no_process_forks_away_from_its_end():
     for process in running:
         process.wait(5)
     assert tenant_process.running_in(users) == {}
+
+
+@needs_uids
+def test_one_command_ends_the_processes_of_several_users():
+    owners = [1_900_000_011, 1_900_000_013, 1_900_000_016]
+    running = [subprocess.Popen(["/bin/sleep", "100"], user=uid, group=uid, extra_groups=[]) for uid in owners]
+    command = [sys.executable, "-I", "-S", str(SCRIPT), "end", "--uids", "1900000011,1900000015-1900000016"]
+    assert subprocess.run([*command, "--guard", "1900000019"], check=False).returncode == 0
+    running[0].wait(5)
+    running[2].wait(5)
+    assert running[1].poll() is None
+    running[1].kill()
+    running[1].wait(5)
+
+
+@needs_uids
+def test_tenants_that_end_at_the_same_time_share_a_command(tmp_path, monkeypatch):
+    tenants = Tenants(tmp_path)
+    tenants.open()
+    several = [tenants.of(f"pod/{number}") for number in range(40)]
+    commands: list[list[str]] = []
+    first_runs, may_end = threading.Event(), threading.Event()
+
+    def run(command: list[str]) -> bool:
+        commands.append(command)
+        first_runs.set()
+        return may_end.wait(10)
+
+    monkeypatch.setattr(Tenants, "_run_end", staticmethod(run))
+
+    async def end_all() -> list[bool]:
+        first = asyncio.create_task(tenants.end(several[0]))
+        await asyncio.to_thread(first_runs.wait, 10)
+        others = [asyncio.create_task(tenants.end(tenant)) for tenant in several[1:]]
+        await asyncio.sleep(0)
+        may_end.set()
+        return await asyncio.gather(first, *others)
+
+    assert all(asyncio.run(end_all()))
+    ended = [command[command.index("--uids") + 1].split(",") for command in commands]
+    assert ended == [[str(several[0].uid)], [str(tenant.uid) for tenant in several[1:]]]
+
+
+@needs_uids
+def test_tenant_whose_process_is_left_is_told_apart(tmp_path, monkeypatch):
+    tenants = Tenants(tmp_path)
+    tenants.open()
+    ended, stuck = tenants.of("pod/ended"), tenants.of("pod/stuck")
+    monkeypatch.setattr(Tenants, "_run_end", staticmethod(lambda command: False))
+    assert stuck.uid is not None
+    left = subprocess.Popen(["/bin/sleep", "100"], user=stuck.uid, group=stuck.uid, extra_groups=[])
+
+    async def end_both() -> tuple[bool, bool]:
+        return await asyncio.gather(tenants.end(ended), tenants.end(stuck))
+
+    assert asyncio.run(end_both()) == (True, False)
+    left.kill()
+    left.wait(5)
 
 
 @pytest.mark.parametrize("arguments", [["--uids", "0-0", "--guard", "5"], ["--uids", "5-6", "--guard", "0"]])
