@@ -9,6 +9,8 @@ from provisioning.kube.errors import KubeError
 from provisioning.kube.kinds import SECRET
 from provisioning.watch.server_probe import SILENCE_LIMIT_S, ServerProbe
 from tests.hostile.server import http, http_json
+from tests.support.kubeconfig import write_kubeconfig
+from tests.support.processes import free_port
 from tests.support.waiting import wait_for
 
 VERSION = http_json({"gitVersion": "v1.36.3"})
@@ -35,17 +37,45 @@ def test_any_answer_of_the_server_ends_the_silence(hostile, probe, answer):
 
 
 @pytest.mark.parametrize(
-    "answer",
-    [b"", http(b"<h1>Bad Gateway</h1>", 502), http(b"", 503), http(b"", 504), http(b"<h1>Welcome</h1>")],
+    ("answer", "words"),
+    [
+        (b"", "can't be reached: the connection broke"),
+        (http(b"<h1>Bad Gateway</h1>", 502), "answered 502"),
+        (http(b"", 503), "answered 503"),
+        (http(b"", 504), "answered 504"),
+        (http(b"<h1>Welcome</h1>"), "is not JSON"),
+    ],
     ids=["nothing", "502", "503", "504", "a page"],
 )
-def test_answer_of_a_proxy_does_not_end_the_silence(hostile, probe, answer):
+def test_answer_of_a_proxy_does_not_end_the_silence_and_is_the_cause(hostile, probe, answer, words):
     hostile.respond = lambda method, path, body: answer
     probe.ask()
     assert probe.silence() == ""
     make_silent(probe)
     probe.ask()
-    assert f"The API server {hostile.url} has not answered" in probe.silence()
+    assert words in probe.silence()
+    assert "hangs" not in probe.silence()
+    hostile.respond = lambda method, path, body: VERSION
+    probe.ask()
+    assert probe.silence() == ""
+
+
+def test_server_that_is_down_is_not_said_to_hang(use_cluster, tmp_path):
+    address = f"http://127.0.0.1:{free_port()}"
+    use_cluster(write_kubeconfig(tmp_path / "kubeconfig", {"server": address}, {"token": "canary-token"}))
+    probe = ServerProbe(threading.Event())
+    make_silent(probe)
+    probe.ask()
+    assert probe.silence().startswith(f"The API server {address} can't be reached: nothing accepts connections there")
+
+
+def test_missing_kubeconfig_is_not_said_to_be_a_silent_server(use_cluster, tmp_path):
+    use_cluster(tmp_path / "missing")
+    probe = ServerProbe(threading.Event())
+    make_silent(probe)
+    probe.ask()
+    assert "API server" not in probe.silence()
+    assert "missing" in probe.silence()
 
 
 def test_watch_that_waits_for_an_event_ends_at_once(hostile):
