@@ -49,8 +49,8 @@ def record(context: PassContext, decision: Decision, now: datetime) -> PassResul
     """
     project, before = context.project, Phase(context.project.phase)
     note_progress(context, decision, now)
-    if context.database is not None:
-        # One proof for each request. Credentials that are not verified are proved by every pass.
+    is_proved_later = settings.VERIFY_CONNECTIONS and project.desired_state == DesiredState.RUNNING
+    if context.database is not None and not is_proved_later:
         context.set(context.database, verification_requested_at=None)
     values: dict[str, object] = {
         "phase": decision.project.phase,
@@ -146,6 +146,8 @@ def _note_credentials(context: PassContext, database: DatabaseCluster, decision:
     proof = snapshot.proofs.get(database.connection) if snapshot.proofs and database.connection else None
     if proof is not None:
         _note_verification(context, database, proof)
+        # One proof for each request, which waits while the database can't be asked.
+        context.set(database, verification_requested_at=None)
     is_replaced = snapshot.credentials is ObservedCredentials.REPLACED
     if is_replaced and not database.has_replaced_secret and decision.database is not None:
         context.note(

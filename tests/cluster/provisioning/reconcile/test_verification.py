@@ -7,6 +7,7 @@ import psycopg
 import pytest
 from django.utils import timezone
 
+from devcluster.controllers.scenarios import Scenario
 from projects.domain.states import Phase, Reason
 from projects.models import DatabaseCluster, Project
 from projects.services.verification import request_verification
@@ -91,6 +92,17 @@ def test_proof_that_succeeds_changes_the_time_alone(provisioned):
     assert project.database.verified_at == before.verified_at
     assert project.sandbox.applied_at == provisioned.sandbox.applied_at
     assert project.events.count() == events + 1  # the request
+
+
+def test_request_waits_until_the_database_can_be_asked(provisioned, cluster):
+    cluster.set_scenario("changing", Scenario(match=provisioned.database.name, stuck="Updating"))
+    project = follow(provisioned, lambda project: project.database.observed_phase == "Updating")
+    with change_on_server(project):
+        assert request_verification(project, actor="maria").accepted
+        assert look(project).database.verification_requested_at is not None
+        cluster.set_scenario("changing", None)
+        project = follow(project, lambda project: project.database.verification_requested_at is None)
+    assert not project.database.is_verified
 
 
 def test_settled_project_is_not_proved_by_every_pass(provisioned):
