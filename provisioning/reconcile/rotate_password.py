@@ -356,6 +356,7 @@ def _abandon(context: PassContext, database: DatabaseCluster, why: str) -> None:
         rotation_requested_at=None,
         rotation_begun_at=None,
         verified_at=None,
+        verification_note="" if database.verification_note == _IN_PROGRESS else database.verification_note,
     )
     context.snapshot.forget_credentials()
 

@@ -41,8 +41,8 @@ def check_refused(project: Project, words: str) -> Project:
     """Ask for a rotation, which is refused before anything is changed."""
     url, stored, secret = assert_one_truth(project), stored_on_server(project), secret_of(project)
     assert request_password_rotation(project, actor="maria").accepted
-    run_pass(project.pk)
-    project = Project.objects.with_resources().get(pk=project.pk)
+    # A Cluster whose spec was changed is updated first.
+    project = follow(project, lambda project: project.events.filter(reason="PasswordNotChanged").exists())
     assert words in project.events.get(reason="PasswordNotChanged").message
     assert stored_on_server(project) == stored
     assert secret_of(project)["metadata"]["resourceVersion"] == secret["metadata"]["resourceVersion"]
@@ -141,6 +141,15 @@ def test_begun_rotation_whose_secret_became_immutable_is_reverted(provisioned, c
     message = project.events.get(reason="PasswordNotChanged").message
     assert "immutable" in message
     assert "The previous password is in force again" in message
+
+
+def test_abandoned_change_is_no_longer_said_to_go_on(provisioned, cluster, monkeypatch, settings):
+    begin_change_and_die(provisioned, monkeypatch)
+    patch_secret(cluster, provisioned, {"immutable": True})
+    settings.VERIFY_CONNECTIONS = False
+    project = follow(provisioned, is_settled)
+    assert project.events.filter(reason="PasswordNotChanged").exists()
+    assert project.database.verification_note == ""
 
 
 def test_stuck_rotation_says_the_way_out(provisioned, cluster, monkeypatch):
