@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import shutil
 import signal
 import sys
 import tempfile
@@ -31,7 +30,7 @@ from devcluster.client.reflector import Key, Reflector, Workqueue, key_of
 from devcluster.node.pod_environment import MissingSourceError, resolve_environment
 from devcluster.node.pod_status import NODE, ContainerView, build_status
 from devcluster.node.ports import choose_port, is_free, join_address
-from devcluster.node.private_files import make_private
+from devcluster.node.private_files import make_private, remove_tree
 from devcluster.node.probes import follow_readiness
 from devcluster.node.processes import Child, Children, end_stray
 from devcluster.node.registration import Node
@@ -141,7 +140,7 @@ class Kubelet:
         keep = {_folder_name(pod) for pod in self._pods}
         for folder in self._root.iterdir():
             if folder.name not in keep:
-                await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+                await asyncio.to_thread(remove_tree, folder)
         owners = {TENANT_PREFIX + pod["metadata"]["uid"] for pod in self._pods}
         await asyncio.to_thread(self._tenants.retain, TENANT_PREFIX, owners)
 
@@ -338,7 +337,7 @@ class Kubelet:
         await self._stop(run, grace_s=grace_s)
         has_ended = run.tenant is None or await self._tenants.end(run.tenant)
         self._pod_logs.pop(run.uid, None)
-        await asyncio.to_thread(shutil.rmtree, run.folder, ignore_errors=True)
+        await asyncio.to_thread(remove_tree, run.folder)
         if has_ended and run.tenant is not None:
             self._tenants.release(run.tenant)
         self._wake_services(key.namespace)

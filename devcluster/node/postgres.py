@@ -31,7 +31,7 @@ from devcluster.node.postgres_binaries import (
     find_binaries,
     make_template,
 )
-from devcluster.node.private_files import change_owner, make_private, read_regular
+from devcluster.node.private_files import change_owner, make_private, read_end, read_regular, remove_tree
 from devcluster.node.processes import Child, Children, RunAs, end_stray
 from devcluster.node.tenants import Tenant, Tenants
 
@@ -229,7 +229,7 @@ class PostgresServers:
             if not child.is_running or loop.time() > deadline:
                 instance.child = None
                 await child.stop(signal.SIGQUIT, grace_s=STOP_GRACE_S)
-                tail = (instance.folder / "postgres.log").read_text(errors="replace")[-300:]
+                tail = read_end(instance.folder / "postgres.log", 300)
                 raise OSError(f"PostgreSQL of {instance.name} did not start. The end of its log: {tail}")
             await asyncio.sleep(0.02)
         instance.is_answering = True
@@ -269,10 +269,10 @@ class PostgresServers:
             async with instance.lock:
                 has_ended = await self._stop(instance, signal.SIGQUIT)
                 self._instances.pop(name, None)
-                await asyncio.to_thread(shutil.rmtree, instance.folder, ignore_errors=True)
+                await asyncio.to_thread(remove_tree, instance.folder)
                 if has_ended:
                     self._tenants.release(instance.tenant)
-        await asyncio.to_thread(shutil.rmtree, self._root / name, ignore_errors=True)
+        await asyncio.to_thread(remove_tree, self._root / name)
 
     async def remove_except(self, names: Collection[str]) -> None:
         """Delete the data of every instance whose name is not among `names`."""

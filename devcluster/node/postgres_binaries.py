@@ -86,8 +86,9 @@ def _copied_to_reach(folder: Path) -> Path:
     cache = (
         Path(tempfile.gettempdir()) / f"controlpanel-pginstall-{hashlib.sha256(str(install).encode()).hexdigest()[:12]}"
     )
-    if cache.is_dir() and not cache.is_symlink() and cache.stat().st_uid == os.geteuid():
-        return cache / install.parent.name / install.name / "bin"
+    inside = Path(install.parent.name, install.name, "bin")
+    if _is_ours(cache):
+        return cache / inside
     draft = Path(tempfile.mkdtemp(prefix="controlpanel-pginstall-"))
     draft.chmod(0o755)
     shutil.copytree(install, draft / install.parent.name / install.name, symlinks=True)
@@ -97,8 +98,17 @@ def _copied_to_reach(folder: Path) -> Path:
         shutil.copytree(libraries, draft / libraries.name)
     # Directories in between are new, and a umask applies to them and applied to the installation.
     RunAs().run(["chmod", "-R", "a+rX", str(draft)])
-    draft.rename(cache)
-    return cache / install.parent.name / install.name / "bin"
+    try:
+        draft.rename(cache)
+    except OSError:
+        if not _is_ours(cache):  # another user has something there
+            return draft / inside
+        shutil.rmtree(draft, ignore_errors=True)  # another cluster was faster
+    return cache / inside
+
+
+def _is_ours(directory: Path) -> bool:
+    return directory.is_dir() and not directory.is_symlink() and directory.stat().st_uid == os.geteuid()
 
 
 def find_binaries(run_as: RunAs) -> Binaries:

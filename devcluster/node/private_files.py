@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import subprocess
 from pathlib import Path
 
 _NO_WAIT = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -19,6 +20,13 @@ def read_regular(path: Path, limit: int = 65_536) -> str:
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(f"{path} is not a regular file")
+        return file.read(limit).decode(errors="replace")
+
+
+def read_end(path: Path, limit: int) -> str:
+    """Return the end of a log, which a tenant may have made gigabytes long."""
+    with path.open("rb") as file:
+        file.seek(max(file.seek(0, os.SEEK_END) - limit, 0))
         return file.read(limit).decode(errors="replace")
 
 
@@ -38,6 +46,14 @@ def make_private(directory: Path, *, passable: bool) -> None:
     """Create a directory that only its owner can list and write; others can pass through it if `passable`."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     directory.chmod(0o711 if passable else 0o700)
+
+
+def remove_tree(directory: Path) -> None:
+    """Remove a directory with all that a tenant has made in it, as far as possible. No link is followed. Blocks.
+
+    shutil.rmtree ends with a RecursionError where directories are nested too deep.
+    """
+    subprocess.run(["rm", "-rf", "--", str(directory)], stdin=subprocess.DEVNULL, capture_output=True, check=False)
 
 
 def change_owner(tree: Path, old: int, new: int) -> None:

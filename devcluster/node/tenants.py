@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from devcluster.apiserver.http.certificates import write_private
-from devcluster.node.private_files import change_owner, make_private, tighten
+from devcluster.node.private_files import change_owner, make_private, remove_tree, tighten
 from devcluster.node.processes import RunAs
 from devcluster.node.tenant_process import running_in
 from devcluster.node.uids import NoUidsError, Uids, open_uids
@@ -167,7 +166,7 @@ class Tenants:
 
     def discard(self) -> None:
         """Delete all databases. The servers have to be stopped."""
-        shutil.rmtree(self.databases, ignore_errors=True)
+        remove_tree(self.databases)
 
     # --- processes ---
 
@@ -235,4 +234,4 @@ def _remove_forsaken() -> None:
     for note in Path(tempfile.gettempdir()).glob(f"{TEMPORARY_PREFIX}*/{OWNER_NOTE}"):
         with contextlib.suppress(OSError):
             if _is_ours(note.parent) and not Path(note.read_text()).exists():
-                shutil.rmtree(note.parent, ignore_errors=True)
+                remove_tree(note.parent)

@@ -2,10 +2,13 @@
 
 import os
 import stat
+import tempfile
+from pathlib import Path
 
 import pytest
 
-from devcluster.node.private_files import change_owner, open_log, read_regular, tighten
+from devcluster.node import postgres_binaries
+from devcluster.node.private_files import change_owner, open_log, read_end, read_regular, remove_tree, tighten
 
 NOBODY = 65534
 needs_uids = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give tenants separate users")
@@ -34,6 +37,53 @@ def test_log_is_private_and_bounded_and_no_link(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "log")
     with pytest.raises(OSError, match="symbolic"):
         open_log(tmp_path / "link", 5)
+
+
+def test_only_the_end_of_a_log_is_read(tmp_path):
+    (tmp_path / "log").write_text("the end")
+    assert read_end(tmp_path / "log", 300) == "the end"
+    assert read_end(tmp_path / "log", 3) == "end"
+    (tmp_path / "log").write_text("")
+    assert read_end(tmp_path / "log", 3) == ""
+
+
+def test_tree_of_any_depth_is_removed_without_following_links(tmp_path):
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "file").touch()
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tree / "link").symlink_to(tmp_path / "kept")
+    inside = os.open(tree, os.O_RDONLY)
+    for _ in range(3000):
+        os.mkdir("d", dir_fd=inside)
+        deeper = os.open("d", os.O_RDONLY, dir_fd=inside)
+        os.close(inside)
+        inside = deeper
+    os.close(inside)
+    remove_tree(tree)
+    assert not tree.exists()
+    assert (tmp_path / "kept" / "file").exists()
+
+
+@pytest.mark.parametrize("rival", ["another cluster", "another user"])
+def test_programs_are_copied_although_another_takes_the_place(tmp_path, monkeypatch, rival):
+    binaries = tmp_path / "package" / "pginstall" / "bin"
+    binaries.mkdir(parents=True)
+    (binaries / "postgres").touch()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    rename = Path.rename
+
+    def rename_late(draft: Path, cache: Path) -> Path:
+        if rival == "another user":
+            cache.touch()
+        else:
+            (cache / "package" / "pginstall" / "bin").mkdir(parents=True)
+            (cache / "package" / "pginstall" / "bin" / "postgres").touch()
+        return rename(draft, cache)
+
+    monkeypatch.setattr(Path, "rename", rename_late)
+    assert (postgres_binaries._copied_to_reach(binaries) / "postgres").exists()
+    assert len([path for path in tmp_path.glob("controlpanel-pginstall-*") if path.is_dir()]) == 1
 
 
 @pytest.mark.parametrize(("passable", "folder_mode"), [(True, 0o711), (False, 0o700)])
