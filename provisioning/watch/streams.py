@@ -24,6 +24,7 @@ from provisioning.kube.kinds import SECRET, STATEFULSET, Kind, cluster_kind
 from provisioning.models import ClusterChange
 from provisioning.objects.names import INSTANCE_LABEL, PROJECT_ID_LABEL, as_uid, project_id_of
 from provisioning.objects.readers import Object, labels_of, mapping, metadata_of, text
+from provisioning.watch.server_probe import SILENCE_LIMIT_S
 from provisioning.watch.status_relay import StatusRelay
 
 logger = logging.getLogger(__name__)
@@ -172,6 +173,7 @@ class Stream:
         self.is_in_step = False
         self.stats = StreamStats()
         self._kube: Kube | None = None
+        self._listed_at_s = 0.0
         self._fingerprints: dict[str, str] | None = None
 
     def run(self) -> None:
@@ -209,6 +211,7 @@ class Stream:
 
         with _LISTING:
             self.compare(pages())
+        self._listed_at_s = time.monotonic()
         self.is_in_step, self.error = True, ""
         self.stats.note(is_event=False, took_s=0.0)
         relist_at = time.monotonic() + RELIST_EVERY_S
@@ -230,8 +233,9 @@ class Stream:
                     return
 
     def interrupt(self, error: str) -> None:
-        """End the watch of a server that doesn't answer. The stream lists again as soon as it does."""
-        if self.is_in_step:
+        """End the watch of a server that doesn't answer. The stream lists again as soon as it does: a recent list shows
+        that it answers again, which the probe may learn seconds later."""
+        if self.is_in_step and time.monotonic() - self._listed_at_s > SILENCE_LIMIT_S:
             self.is_in_step, self.error = False, error
             if self._kube is not None:
                 self._kube.end_watches()

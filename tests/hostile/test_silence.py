@@ -1,6 +1,7 @@
 """An API server that stops answering while its connections stay open."""
 
 import threading
+import time
 
 import pytest
 
@@ -8,6 +9,7 @@ from provisioning.kube.client import connect
 from provisioning.kube.errors import KubeError
 from provisioning.kube.kinds import SECRET
 from provisioning.watch.server_probe import SILENCE_LIMIT_S, ServerProbe
+from provisioning.watch.streams import WATCHED_KINDS, Stream
 from tests.hostile.server import http, http_json
 from tests.support.kubeconfig import write_kubeconfig
 from tests.support.processes import free_port
@@ -76,6 +78,17 @@ def test_missing_kubeconfig_is_not_said_to_be_a_silent_server(use_cluster, tmp_p
     probe.ask()
     assert "API server" not in probe.silence()
     assert "missing" in probe.silence()
+
+
+def test_stream_that_has_just_listed_is_not_interrupted():
+    """After a hang, a list may succeed before the probe asks again. Lists must not be repeated until it does."""
+    stream = Stream(WATCHED_KINDS[0], "default", threading.Event())
+    stream.is_in_step, stream._listed_at_s = True, time.monotonic()
+    stream.interrupt("silent")
+    assert (stream.is_in_step, stream.error) == (True, "")
+    stream._listed_at_s -= SILENCE_LIMIT_S + 1
+    stream.interrupt("silent")
+    assert (stream.is_in_step, stream.error) == (False, "silent")
 
 
 def test_watch_that_waits_for_an_event_ends_at_once(hostile):
