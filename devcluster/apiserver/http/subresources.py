@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from aiohttp import web
 
@@ -17,12 +15,12 @@ from devcluster.apiserver.auth.request_info import is_true
 from devcluster.apiserver.errors import JsonObject
 from devcluster.apiserver.http import bodies
 from devcluster.apiserver.http.backend import Backend
-from devcluster.apiserver.http.calls import Call, build_delete_options, default_manager, parse_fault_body, respond
+from devcluster.apiserver.http.calls import Call, build_delete_options, build_write_options, parse_fault_body, respond
 from devcluster.apiserver.schema.go_values import go_kind
 from devcluster.apiserver.schema.resources import ResourceType
 from devcluster.apiserver.storage.records import Record
-from devcluster.apiserver.writes.options import Patch, Target, WriteOptions
-from devcluster.apiserver.writes.patching import json_patch, merge_patch
+from devcluster.apiserver.writes import scale
+from devcluster.apiserver.writes.options import Patch, Target
 
 LOG_LIMIT = 1024 * 1024
 FOLLOW_EVERY_S = 0.3
@@ -183,70 +181,20 @@ def _read_tail(path: Path, tail_lines: str, limit_bytes: str) -> tuple[int, byte
 
 
 async def _answer_scale(backend: Backend, call: Call, kind: ResourceType, record: Record) -> web.StreamResponse:
-    body = record.parse()
-    scale = _scale_of(body)
+    live = record.parse()
     if call.info.verb == "get":
-        return respond(scale)
+        return respond(scale.scale_of(live))
     raw = await bodies.read_bytes(call.request)
     media_type = bodies.media_type_of(call.request)
+    options = build_write_options(call)
+    target = Target(kind, record.namespace, record.name)
     if call.info.verb == "update":
         wanted = bodies.parse_object(raw, media_type)
-        version = (wanted.get("metadata") or {}).get("resourceVersion")
-        if version and version != body["metadata"]["resourceVersion"]:
-            raise errors.conflict(kind.group, kind.plural, record.name, errors.STALE_WRITE)
-        name = (wanted.get("metadata") or {}).get("name") or ""
-        if not name:
-            raise errors.bad_request(
-                f"the name of the object ({record.name} based on URL) was undeterminable: name must be provided"
-            )
-        if name != record.name:
-            raise errors.bad_request(
-                f"the name of the object ({name}) does not match the name on the URL ({record.name})"
-            )
-        replicas = (wanted.get("spec") or {}).get("replicas", 0)
+        written = backend.operations.update_scale(target, record, wanted, options)
     else:
-        parsed = bodies.parse_json(raw)
-        wanted = (
-            json_patch(scale, parsed) if media_type == "application/json-patch+json" else merge_patch(scale, parsed)
-        )
-        replicas = (wanted.get("spec") or {}).get("replicas", 0)
-    if isinstance(replicas, bool) or not isinstance(replicas, int):
-        text = f"json: cannot unmarshal {go_kind(replicas)} into Go struct field ScaleSpec.spec.replicas of type int32"
-        if call.info.verb == "patch":
-            raise errors.invalid_patch(json.dumps(wanted, separators=(",", ":")), text)
-        raise errors.bad_request(f'Scale in version "v1" cannot be handled as a Scale: {text}')
-    if replicas < 0:
-        raise errors.invalid(
-            "autoscaling",
-            "Scale",
-            record.name,
-            [errors.cause_invalid("spec.replicas", replicas, "must be greater than or equal to 0")],
-        )
-    manager = call.query.get("fieldManager") or default_manager(call.request)
-    options = WriteOptions(call.identity.user, manager, dry_run=call.query.get("dryRun") == "All")
-    target = Target(kind, record.namespace, record.name)
-    written = backend.operations.patch(
-        target, Patch("application/merge-patch+json", {"spec": {"replicas": replicas}}), options
-    )
+        written = backend.operations.patch_scale(target, record, Patch(media_type, bodies.parse_json(raw)), options)
     await backend.store.committed()
-    return respond(_scale_of(written.body))
-
-
-def _scale_of(body: JsonObject) -> JsonObject:
-    metadata = body["metadata"]
-    spec, status = body.get("spec") or {}, body.get("status") or {}
-    kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
-    selector: Any = (spec.get("selector") or {}).get("matchLabels") or {}
-    return {
-        "kind": "Scale",
-        "apiVersion": "autoscaling/v1",
-        "metadata": {name: metadata[name] for name in kept if name in metadata},
-        "spec": {"replicas": spec.get("replicas", 1)} if spec.get("replicas", 1) else {},
-        "status": {
-            "replicas": status.get("replicas", 0),
-            "selector": ",".join(f"{name}={value}" for name, value in sorted(selector.items())),
-        },
-    }
+    return respond(scale.scale_of(written.body), warnings=options.warnings)
 
 
 # /devcluster

@@ -81,19 +81,6 @@ _NAMED_TYPES = {
     ("StatefulSetPersistentVolumeClaimRetentionPolicy", "whenDeleted"): "v1.PersistentVolumeClaimRetentionPolicyType",
     ("StatefulSetPersistentVolumeClaimRetentionPolicy", "whenScaled"): "v1.PersistentVolumeClaimRetentionPolicyType",
 }
-_POINTERS = {
-    "storageClassName", "ingressClassName", "volumeMode", "volumeAttributesClassName", "appProtocol", "pathType",
-    "loadBalancerClass", "runtimeClassName", "localhostProfile", "ipFamilyPolicy", "internalTrafficPolicy", "type",
-    "holderIdentity", "preferredHolder", "strategy", "nodeName", "zone", "hostname", "reportingComponent",
-    "reportingInstance", "reclaimPolicy", "volumeBindingMode", "completionMode", "managedBy", "timeZone",
-    "setHostnameAsFQDN", "service", "timestamp", "protocol", "serviceName",
-}  # fmt: skip
-"""Optional strings that are pointers in Go: empty ones are kept."""
-_DROPPED_ZEROS = {
-    "hostNetwork", "hostPID", "hostIPC", "stdin", "stdinOnce", "tty", "paused", "publishNotReadyAddresses", "readOnly",
-    "hostPort", "initialDelaySeconds", "minReadySeconds",
-}  # fmt: skip
-"""Optional numbers and booleans that are no pointers in Go: zeros are dropped."""
 
 
 _NOTHING = Node("string")
@@ -269,7 +256,7 @@ def omit_empty(body: JsonObject, node: Node, *, in_lists: bool = True) -> JsonOb
             if not in_lists:
                 kept[name] = value
         elif not isinstance(value, (dict, list)):
-            if value or value is None or not _is_dropped(name, value, node):
+            if value or value is None or name not in node.omitted:
                 kept[name] = value
         elif not value and name not in node.required and (child.kind == "array" or child.additional is not None):
             continue
@@ -283,16 +270,6 @@ def omit_empty(body: JsonObject, node: Node, *, in_lists: bool = True) -> JsonOb
         else:
             kept[name] = value
     return kept
-
-
-def _is_dropped(name: str, zero: Any, node: Node) -> bool:
-    if name in node.required:
-        return False
-    if zero == "":
-        if node.type_name == "PodSpec" and name in {"hostname", "nodeName"}:
-            return True
-        return name not in _POINTERS and not node.type_name.startswith(("Typed", "EndpointPort"))
-    return name in _DROPPED_ZEROS
 
 
 def _decode_scalar(value: Any, node: Node, path: str, owner: str) -> Any:

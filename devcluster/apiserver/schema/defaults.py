@@ -6,7 +6,7 @@ import base64
 from collections.abc import Callable
 
 from devcluster.apiserver.errors import JsonObject
-from devcluster.apiserver.schema.pod_defaults import fill_pod_spec, pod_qos, set_default
+from devcluster.apiserver.schema.pod_defaults import fill_own_containers, fill_pod_spec, pod_qos, set_default
 from devcluster.apiserver.schema.resources import ResourceType
 
 
@@ -152,31 +152,36 @@ def _pod(body: JsonObject) -> None:
     spec = body.setdefault("spec", {})
     set_default(spec, "enableServiceLinks", True)
     fill_pod_spec(spec)
+    fill_own_containers(spec)
 
 
 def _template(spec: JsonObject) -> None:
-    template = spec.get("template")
-    if isinstance(template, dict):
-        template.setdefault("metadata", {})
-        if isinstance(template.get("spec"), dict):
-            fill_pod_spec(template["spec"])
+    template = spec.setdefault("template", {})
+    template.setdefault("metadata", {})
+    fill_pod_spec(template.setdefault("spec", {}))
 
 
 def _stateful_set(body: JsonObject) -> None:
     spec = body.setdefault("spec", {})
     set_default(spec, "podManagementPolicy", "OrderedReady")
     strategy = spec.setdefault("updateStrategy", {})
-    set_default(strategy, "type", "RollingUpdate")
-    if strategy["type"] == "RollingUpdate":
-        rolling = strategy.setdefault("rollingUpdate", {})
-        set_default(rolling, "partition", 0)
+    if not strategy.get("type"):
+        strategy["type"] = "RollingUpdate"
+        strategy.setdefault("rollingUpdate", {})
+    if strategy["type"] == "RollingUpdate" and "rollingUpdate" in strategy:
+        set_default(strategy["rollingUpdate"], "partition", 0)
     set_default(spec, "replicas", 1)
     set_default(spec, "revisionHistoryLimit", 10)
     retention = spec.setdefault("persistentVolumeClaimRetentionPolicy", {})
     set_default(retention, "whenDeleted", "Retain")
     set_default(retention, "whenScaled", "Retain")
     set_default(spec, "serviceName", "")
+    if "ordinals" in spec:
+        spec["ordinals"].setdefault("start", 0)
     _template(spec)
+    status = body.setdefault("status", {})
+    set_default(status, "replicas", 0)
+    set_default(status, "availableReplicas", 0)
     for claim in spec.get("volumeClaimTemplates") or ():
         claim["apiVersion"], claim["kind"] = "v1", "PersistentVolumeClaim"
         claim.setdefault("metadata", {})

@@ -1,9 +1,11 @@
-"""Generate `builtin_types.json`, the built-in API, from the OpenAPI document of Kubernetes.
+"""Generate `builtin_types.json`, the built-in API, from the OpenAPI document and the Go types of Kubernetes.
 
-    python -m devcluster.apiserver.schema.generate_types api/openapi-spec/swagger.json
+    python -m devcluster.apiserver.schema.generate_types api/openapi-spec/swagger.json TYPES.go…
 
 The document is part of the Go module k8s.io/kubernetes (Apache-2.0). The table has field names, types, required fields,
-list keys and verbs, but no descriptions.
+list keys and verbs, but no descriptions. The `types.go` files are `GROUP/VERSION/types.go` of k8s.io/api,
+`pkg/apis/meta/v1/types.go` of k8s.io/apimachinery and `pkg/apis/apiextensions/v1/types*.go` of
+k8s.io/apiextensions-apiserver: they say which scalars lose a zero in JSON.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,11 @@ _PATH = re.compile(
     r"^/(?:api|apis/(?P<group>[^/]+))/(?P<version>[^/]+)(?P<namespaced>/namespaces/\{namespace\})?"
     r"/(?P<plural>[a-z]+)(?P<named>/\{name\})?(?:/(?P<subresource>[a-z]+))?$"
 )
+_STRUCT = re.compile(r"^type (?P<name>\w+) struct \{\n(?P<fields>.*?)^\}", re.MULTILINE | re.DOTALL)
+_GO_FIELD = re.compile(r"^\t(?:\w+\s+)?(?P<type>[\w.*\[\]]+)\s+`json:\"(?P<name>\w*),(?P<options>\w+)", re.MULTILINE)
+_SCALAR_KINDS = {"string", "int32", "integer", "number", "boolean"}
+_WITHOUT_RESOURCE = ["autoscaling.v1.Scale"]
+"""Types of subresources."""
 _VERBS = {"list", "post", "get", "put", "patch", "delete", "deletecollection"}
 _VERB_NAMES = {"post": "create", "put": "update"}
 
@@ -42,7 +50,7 @@ def build_tables(swagger: dict[str, Any]) -> dict[str, Any]:
     """Return {"resources": [...], "types": {...}} of every stable (v1, v2) group version."""
     resources = _collect_resources(swagger)
     types: dict[str, Any] = {}
-    wanted = [one["type"] for one in resources.values()]
+    wanted = [*(one["type"] for one in resources.values()), *_WITHOUT_RESOURCE]
     names = {short_name(reference): reference for reference in swagger["definitions"]}
     while wanted:
         name = wanted.pop()
@@ -51,6 +59,37 @@ def build_tables(swagger: dict[str, Any]) -> dict[str, Any]:
         types[name], referenced = _reduce(names[name], swagger["definitions"])
         wanted += referenced
     return {"resources": sorted(resources.values(), key=_resource_order), "types": dict(sorted(types.items()))}
+
+
+def read_go_types(files: Iterable[Path]) -> dict[str, dict[str, str]]:
+    """Return the fields with `omitempty` of each struct, by its short name: {JSON name: Go type}."""
+    found: dict[str, dict[str, str]] = {}
+    embedded: dict[str, list[str]] = {}
+    for file in files:
+        package = ".".join(file.parts[-3:-1])
+        for struct in _STRUCT.finditer(file.read_text()):
+            name = f"{package}.{struct['name']}"
+            fields = list(_GO_FIELD.finditer(struct["fields"]))
+            found[name] = {one["name"]: one["type"] for one in fields if one["options"] == "omitempty"}
+            embedded[name] = [f"{package}.{one['type']}" for one in fields if one["options"] == "inline"]
+    for name, inner in embedded.items():
+        for one in inner:
+            found[name] |= found.get(one, {})
+    return found
+
+
+def add_omitted(types: dict[str, Any], go_types: dict[str, dict[str, str]]) -> None:
+    """Add to each type the scalars whose zero JSON leaves out: those with `omitempty` that are no pointers."""
+    for name, definition in types.items():
+        if isinstance(definition, dict):
+            properties = definition.get("properties", {})
+            omitted = [
+                one
+                for one, go_type in go_types.get(name, {}).items()
+                if not go_type.startswith("*") and str(properties.get(one)) in _SCALAR_KINDS
+            ]
+            if omitted:
+                definition["omit"] = sorted(omitted)
 
 
 def _resource_order(resource: dict[str, Any]) -> tuple[str, str, str]:
@@ -160,10 +199,11 @@ def _reduce_list(schema: dict[str, Any], referenced: list[str]) -> dict[str, Any
 
 
 def main() -> int:
-    if len(sys.argv) != 2:
-        sys.stderr.write("usage: python -m devcluster.apiserver.schema.generate_types SWAGGER.json\n")
+    if len(sys.argv) < 3:
+        sys.stderr.write("usage: python -m devcluster.apiserver.schema.generate_types SWAGGER.json TYPES.go…\n")
         return 2
     tables = build_tables(json.loads(Path(sys.argv[1]).read_text()))
+    add_omitted(tables["types"], read_go_types(Path(one) for one in sys.argv[2:]))
     OUTPUT.write_text(json.dumps(tables, separators=(",", ":"), sort_keys=True) + "\n")
     return 0
 

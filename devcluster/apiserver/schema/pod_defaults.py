@@ -33,12 +33,26 @@ def fill_pod_spec(spec: JsonObject) -> None:
         spec["serviceAccountName"] = spec["serviceAccount"]
     for name in ("containers", "initContainers"):
         for container in spec.get(name) or ():
-            _fill_container(container, spec)
+            _fill_container(container)
     for volume in spec.get("volumes") or ():
         _fill_volume(volume)
 
 
-def _fill_container(container: JsonObject, spec: JsonObject) -> None:
+def fill_own_containers(spec: JsonObject) -> None:
+    """Set the defaults that containers of a Pod have and those of a template don't."""
+    for container in [*(spec.get("containers") or ()), *(spec.get("initContainers") or ())]:
+        limits = container["resources"].get("limits")
+        if limits:
+            requests = container["resources"].setdefault("requests", {})
+            for name, amount in limits.items():
+                requests.setdefault(name, amount)
+        if spec.get("hostNetwork"):
+            for port in container.get("ports") or ():
+                if not port.get("hostPort"):
+                    port["hostPort"] = port.get("containerPort", 0)
+
+
+def _fill_container(container: JsonObject) -> None:
     image = container.get("image") or ""
     if not container.get("imagePullPolicy"):
         untagged = image.rpartition("/")[2]
@@ -48,21 +62,12 @@ def _fill_container(container: JsonObject, spec: JsonObject) -> None:
     set_default(container, "terminationMessagePath", "/dev/termination-log")
     set_default(container, "terminationMessagePolicy", "File")
     container.setdefault("resources", {})
-    limits = container["resources"].get("limits")
-    if limits:
-        requests = container["resources"].setdefault("requests", {})
-        for name, amount in limits.items():
-            requests.setdefault(name, amount)
     for port in container.get("ports") or ():
         set_default(port, "protocol", "TCP")
-        if spec.get("hostNetwork"):
-            set_default(port, "hostPort", port.get("containerPort"))
     for variable in container.get("env") or ():
         field = (variable.get("valueFrom") or {}).get("fieldRef")
         if isinstance(field, dict):
             set_default(field, "apiVersion", "v1")
-        if variable.get("value") == "":
-            del variable["value"]
     for name in ("livenessProbe", "readinessProbe", "startupProbe"):
         if isinstance(container.get(name), dict):
             _fill_probe(container[name])

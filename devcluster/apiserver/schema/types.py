@@ -40,6 +40,8 @@ class Node:
     rules: JsonObject | None = None
     """The OpenAPI schema of a custom resource, for value rules (enum, pattern, minimum, CEL …)."""
     int_bits: int = 64
+    omitted: frozenset[str] = frozenset()
+    """Scalars of a built-in struct that are no pointers in Go: JSON leaves out their zeros."""
     type_name: str = ""
     """Name of a built-in struct in Go, for messages."""
 
@@ -115,6 +117,7 @@ class TypeTable:
             "object",
             required=tuple(definition.get("required", ())),
             atomic=bool(definition.get("atomic")),
+            omitted=frozenset(definition.get("omit", ())),
             type_name=name.rpartition(".")[2],
         )
         self._nodes[name] = node  # before its properties: types may refer to themselves
@@ -157,5 +160,6 @@ class TypeTable:
             required=target.required,
             atomic=bool(spec.get("atomic", target.atomic)),
             preserve_unknown=target.preserve_unknown,
+            omitted=target.omitted,
             type_name=target.type_name,
         )

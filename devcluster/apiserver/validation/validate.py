@@ -22,8 +22,12 @@ _TOTAL_ANNOTATION_BYTES = 256 * 1024
 _STANDARD_FINALIZERS = {"kubernetes", "orphan", "foregroundDeletion"}
 _FREELY_NAMED = {"events", "poddisruptionbudgets.policy"}
 """Kinds whose names the real server does not validate."""
-_CHECKED_ONCE = {"deployments.apps", "networkpolicies.networking.k8s.io", "resourcequotas", "services"}
+_CHECKED_ONCE = {
+    "deployments.apps", "networkpolicies.networking.k8s.io", "resourcequotas", "services", "statefulsets.apps",
+}  # fmt: skip
 """Kinds whose own checks of an update don't include those of a create's metadata."""
+_UPDATED_OTHERWISE = {"pods", "statefulsets.apps"}
+"""Kinds whose check of an update stands for itself: that of a create is no part of it."""
 _LABEL_NAMED = {"namespaces", "services", "statefulsets.apps"}
 
 _CREATE: dict[str, Callable[[JsonObject], list[Cause]]] = {
@@ -68,6 +72,7 @@ _UPDATE: dict[str, Callable[[JsonObject, JsonObject], list[Cause]]] = {
 _STATUS: dict[str, Callable[[JsonObject], list[Cause]]] = {
     "statefulsets.apps": workloads.check_stateful_set_status,
     "namespaces": config.check_namespace_status,
+    "deployments.apps": workloads.check_deployment_status,
     "services": network.check_service_status,
     "persistentvolumeclaims": config.check_claim_status,
 }
@@ -91,7 +96,7 @@ def validate_update(kind: ResourceType, body: JsonObject, live: JsonObject, subr
         check_status = _STATUS.get(kind.table)
         return causes + (check_status(body) if check_status is not None and subresource == "status" else [])
     check, compare = _CREATE.get(kind.table), _UPDATE.get(kind.table)
-    if check is not None and kind.table != "pods":
+    if check is not None and kind.table not in _UPDATED_OTHERWISE:
         causes += check(body)
     if compare is not None:
         causes += compare(body, live)

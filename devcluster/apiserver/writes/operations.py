@@ -13,7 +13,7 @@ from devcluster.apiserver.schema.resources import Registry, ResourceType
 from devcluster.apiserver.storage.records import Record
 from devcluster.apiserver.storage.store import Store
 from devcluster.apiserver.validation import validate
-from devcluster.apiserver.writes import admission, ownership, quota, warnings
+from devcluster.apiserver.writes import admission, ownership, quota, scale, warnings
 from devcluster.apiserver.writes.deletion import Lifecycle
 from devcluster.apiserver.writes.objects import generate_name, is_same, match_namespace, metadata_of, now_text, present
 from devcluster.apiserver.writes.options import Patch, Target, WriteOptions
@@ -137,14 +137,7 @@ class Operations:
         admission.check_type(body, kind)
         metadata = metadata_of(body, kind)
         match_namespace(metadata, kind, target.namespace)
-        if metadata.get("name", "") == "":
-            raise errors.bad_request(
-                f"the name of the object ({target.name} based on URL) was undeterminable: name must be provided"
-            )
-        if metadata["name"] != target.name:
-            raise errors.bad_request(
-                f"the name of the object ({metadata['name']}) does not match the name on the URL ({target.name})"
-            )
+        _check_name(metadata, target)
         record = self.store.get(kind.table, target.namespace, target.name)
         if record is None:
             if kind.creates_on_update and not target.subresource:
@@ -153,6 +146,33 @@ class Operations:
             raise errors.not_found(kind.group, kind.plural, target.name)
         body = admission.decode(body, kind, options)
         return self._replace(target, record, body, options)
+
+    def update_scale(self, target: Target, record: Record, body: JsonObject, options: WriteOptions) -> Written:
+        """Replace the scale of a workload."""
+        admission.check_type(body, scale.SCALE)
+        metadata = metadata_of(body, scale.SCALE)
+        match_namespace(metadata, scale.SCALE, target.namespace)
+        _check_name(metadata, target)
+        return self._scale(target, record, admission.decode(body, scale.SCALE, options), options)
+
+    def patch_scale(self, target: Target, record: Record, patch: Patch, options: WriteOptions) -> Written:
+        """Patch the scale of a workload. An apply counts as a merge patch."""
+        live = scale.owned_scale_of(present(record.parse(), target.kind))
+        is_list = patch.media_type == "application/json-patch+json"
+        changed = json_patch(live, patch.body) if is_list else merge_patch(live, patch.body)
+        admission.check_patched(changed, live, scale.SCALE)
+        changed = admission.decode_patched(changed, scale.SCALE, options, patch.body, strategic=False)
+        return self._scale(target, record, changed, options, patched=True)
+
+    def _scale(
+        self, target: Target, record: Record, changed: JsonObject, options: WriteOptions, *, patched: bool = False
+    ) -> Written:
+        live = present(record.parse(), target.kind)
+        changed.setdefault("spec", {})
+        manager = _manager(scale.SCALE, "scale", options)
+        ownership.record_update(scale.owned_scale_of(live), changed, scale.SCALE, manager)
+        scale.check_scale(target.kind, changed, live)
+        return self._replace(target, record, scale.scaled(live, changed), options, patched=patched, applied=True)
 
     def patch(self, target: Target, patch: Patch, options: WriteOptions) -> Written:
         kind = target.kind
@@ -246,16 +266,16 @@ class Operations:
             defaults.fill_service_addresses(changed["spec"])
             self.addresses.allocate_ports(changed["spec"])
         decoding.drop_empty_metadata(metadata)
-        self._set_generation(kind, live, changed)
+        if kind.builtin:
+            changed = decoding.omit_empty(changed, kind.node)
+            metadata = changed["metadata"]
+        self._set_generation(target, live, changed)
         causes = validate.validate_update(kind, changed, live, target.subresource)
         if causes:
             raise errors.invalid(kind.group, kind.kind, target.name, causes)
         if not target.subresource:
             admission.check_expansion(kind, changed, live, self.store)
         charges = quota.check(self.store, kind, changed, live, target.subresource)
-        if kind.builtin:
-            changed = decoding.omit_empty(changed, kind.node)
-            metadata = changed["metadata"]
         if is_same(changed, live):
             return Written(live)
         if options.dry_run:
@@ -306,11 +326,15 @@ class Operations:
         if version != old["resourceVersion"]:
             raise errors.conflict(kind.group, kind.plural, name, errors.STALE_WRITE)
 
-    def _set_generation(self, kind: ResourceType, live: JsonObject, changed: JsonObject) -> None:
+    def _set_generation(self, target: Target, live: JsonObject, changed: JsonObject) -> None:
+        kind = target.kind
         if not kind.has_generation:
             return
         generation = live["metadata"].get("generation", 1)
-        if admission.intent_of(live) != admission.intent_of(changed):
+        is_changed = admission.intent_of(live) != admission.intent_of(changed)
+        if kind.table == "deployments.apps" and not target.subresource:
+            is_changed |= live["metadata"].get("annotations") != changed["metadata"].get("annotations")
+        if is_changed:
             generation += 1
         changed["metadata"]["generation"] = generation
 
@@ -336,6 +360,18 @@ class Operations:
         else:
             self.store.put(kind.table, body)
         self.lifecycle.note_written(kind, body)
+
+
+def _check_name(metadata: JsonObject, target: Target) -> None:
+    """Raise ApiError 400 unless the metadata has the name of the URL."""
+    if metadata.get("name", "") == "":
+        raise errors.bad_request(
+            f"the name of the object ({target.name} based on URL) was undeterminable: name must be provided"
+        )
+    if metadata["name"] != target.name:
+        raise errors.bad_request(
+            f"the name of the object ({metadata['name']}) does not match the name on the URL ({target.name})"
+        )
 
 
 def _manager(kind: ResourceType, subresource: str, options: WriteOptions, name: str = "") -> ownership.Manager:

@@ -127,8 +127,8 @@ def from_fields_v1(level: JsonObject, path: Path = ()) -> Fields:
 
 
 def read_entries(body: JsonObject) -> list[ManagedEntry]:
-    """Return the entries of an object; none if one of them is invalid."""
-    entries: list[ManagedEntry] = []
+    """Return the entries of an object; none if one is invalid. Of several with one identity, the last counts."""
+    entries: dict[tuple[str, str, str, str], ManagedEntry] = {}
     for one in (body.get("metadata") or {}).get("managedFields") or ():
         if (
             not isinstance(one, dict)
@@ -137,17 +137,16 @@ def read_entries(body: JsonObject) -> list[ManagedEntry]:
             or one.get("fieldsType") != "FieldsV1"
         ):
             return []
-        entries.append(
-            ManagedEntry(
-                one.get("manager", ""),
-                one["operation"],
-                one["apiVersion"],
-                one.get("subresource", ""),
-                one.get("time", ""),
-                from_fields_v1(one.get("fieldsV1") or {}),
-            )
+        entry = ManagedEntry(
+            one.get("manager", ""),
+            one["operation"],
+            one["apiVersion"],
+            one.get("subresource", ""),
+            one.get("time", ""),
+            from_fields_v1(one.get("fieldsV1") or {}),
         )
-    return entries
+        entries[entry.identity] = entry
+    return list(entries.values())
 
 
 def write_entries(body: JsonObject, entries: list[ManagedEntry]) -> None:
