@@ -182,6 +182,7 @@ def _stateful_set(body: JsonObject) -> None:
     status = body.setdefault("status", {})
     set_default(status, "replicas", 0)
     set_default(status, "availableReplicas", 0)
+    _fill_conditions(status, ("lastTransitionTime",))
     for claim in spec.get("volumeClaimTemplates") or ():
         claim["apiVersion"], claim["kind"] = "v1", "PersistentVolumeClaim"
         claim.setdefault("metadata", {})
@@ -201,6 +202,14 @@ def _deployment(body: JsonObject) -> None:
     set_default(spec, "revisionHistoryLimit", 10)
     set_default(spec, "progressDeadlineSeconds", 600)
     _template(spec)
+    _fill_conditions(body.get("status") or {}, ("lastUpdateTime", "lastTransitionTime"))
+
+
+def _fill_conditions(status: JsonObject, times: tuple[str, ...]) -> None:
+    """Set the fields that each condition has in JSON: its type and status, and null for a time that is not known."""
+    for condition in status.get("conditions") or ():
+        for name, empty in (*dict.fromkeys(times).items(), ("status", ""), ("type", "")):
+            condition.setdefault(name, empty)
 
 
 def _replica_set(body: JsonObject) -> None:

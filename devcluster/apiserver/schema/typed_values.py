@@ -386,6 +386,6 @@ def empty_object(node: Node, *, is_kind: bool = True) -> dict[str, Any]:
     for name, child in node.properties.items():
         if name in names and child.kind == "object":
             empty[name] = empty_object(child, is_kind=False)
-        elif name in node.required or name == "rules":
+        elif name in node.required or name in {"rules", "serviceName"}:
             empty[name] = {"string": "", "integer": 0, "boolean": False}.get(child.kind)
     return empty

@@ -266,9 +266,8 @@ class Operations:
             defaults.fill_service_addresses(changed["spec"])
             self.addresses.allocate_ports(changed["spec"])
         decoding.drop_empty_metadata(metadata)
-        if kind.builtin:
+        if kind.builtin and kind.has_generation:  # immutable data without a generation tells an empty map from none
             changed = decoding.omit_empty(changed, kind.node)
-            metadata = changed["metadata"]
         self._set_generation(target, live, changed)
         causes = validate.validate_update(kind, changed, live, target.subresource)
         if causes:
@@ -276,6 +275,9 @@ class Operations:
         if not target.subresource:
             admission.check_expansion(kind, changed, live, self.store)
         charges = quota.check(self.store, kind, changed, live, target.subresource)
+        if kind.builtin:
+            changed = decoding.omit_empty(changed, kind.node)
+        metadata = changed["metadata"]
         if is_same(changed, live):
             return Written(live)
         if options.dry_run:

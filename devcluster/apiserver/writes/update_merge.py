@@ -41,15 +41,13 @@ def merge_for_update(kind: ResourceType, live: JsonObject, body: JsonObject, sub
 def _metadata_on_status(kind: ResourceType, live: JsonObject, body: JsonObject) -> JsonObject:
     """Return the metadata after an update of /status.
 
-    Labels and annotations can change, except in the groups apps, networking and policy; finalizers can't for Pods.
+    The owners of a Pod and the labels of a Deployment can't change.
     """
     metadata = dict(body["metadata"])
     old = live["metadata"]
-    if kind.table in {"pods"}:
-        for name in ("ownerReferences",):
-            metadata.pop(name, None)
-            if name in old:
-                metadata[name] = old[name]
+    kept = {"pods": "ownerReferences", "deployments.apps": "labels"}.get(kind.table)
+    if kept is not None:
+        _copy_or_drop(metadata, old, kept)
     return metadata
 
 

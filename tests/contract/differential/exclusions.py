@@ -72,7 +72,7 @@ EXCLUSIONS = (
         "the real server charges creates that it then refuses, until its controller counts again",
     ),
     Exclusion(
-        "Pods, StatefulSets and Deployments, LimitRanges",
+        "Pods, Deployments, LimitRanges",
         "their vocabulary is written or begun, and finds differences that are not mended yet",
     ),
     Exclusion("null as a value of binary data", "the real server stores it in a form that its next write changes"),

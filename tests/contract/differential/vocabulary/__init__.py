@@ -17,6 +17,7 @@ SUBJECTS = (
     "networkpolicies",
     "roles",
     "resourcequotas",
+    "statefulsets",
     "clusters",
     "opsrequests",
     "backups",
