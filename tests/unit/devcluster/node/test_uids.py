@@ -193,12 +193,14 @@ def test_tenant_whose_process_is_left_is_told_apart(tmp_path, monkeypatch):
     assert stuck.uid is not None
     left = subprocess.Popen(["/bin/sleep", "100"], user=stuck.uid, group=stuck.uid, extra_groups=[])
 
-    async def end_both() -> tuple[bool, bool]:
+    async def end_both() -> list[bool]:
         return await asyncio.gather(tenants.end(ended), tenants.end(stuck))
 
-    assert asyncio.run(end_both()) == (True, False)
-    left.kill()
-    left.wait(5)
+    try:
+        assert asyncio.run(end_both()) == [True, False]
+    finally:
+        left.kill()
+        left.wait(5)
 
 
 @pytest.mark.parametrize("arguments", [["--uids", "0-0", "--guard", "5"], ["--uids", "5-6", "--guard", "0"]])
