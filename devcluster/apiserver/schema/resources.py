@@ -125,6 +125,12 @@ class ResourceType:
         return not self.builtin or self.plural not in _WITHOUT_GENERATION
 
     @property
+    def ignores_empty(self) -> bool:
+        """Whether a write that only adds or removes empty values leaves the generation as it is. The strategies of
+        workloads compare semantically, that of NetworkPolicies and the immutable data of other kinds do not."""
+        return self.builtin and self.has_generation and self.plural != "networkpolicies"
+
+    @property
     def creates_on_update(self) -> bool:
         return self.builtin and self.plural in _CREATED_BY_UPDATE
 

@@ -266,7 +266,7 @@ class Operations:
             defaults.fill_service_addresses(changed["spec"])
             self.addresses.allocate_ports(changed["spec"])
         decoding.drop_empty_metadata(metadata)
-        if kind.builtin and kind.has_generation:  # immutable data without a generation tells an empty map from none
+        if kind.ignores_empty:
             changed = decoding.omit_empty(changed, kind.node)
         self._set_generation(target, live, changed)
         causes = validate.validate_update(kind, changed, live, target.subresource)
