@@ -201,7 +201,7 @@ def _check_strategy(strategy: JsonObject) -> list[Cause]:
         case "Recreate":
             detail = "may not be specified when strategy `type` is 'Recreate'"
             return [] if rolling is None else [cause_forbidden(field, detail)]
-        case "RollingUpdate":
+        case "RollingUpdate" if rolling is not None:  # by its default
             unavailable, surge = rolling["maxUnavailable"], rolling["maxSurge"]
             causes = _check_share(unavailable, f"{field}.maxUnavailable")
             causes += [one for one in _check_share(surge, f"{field}.maxSurge") if "100%" not in one["message"]]

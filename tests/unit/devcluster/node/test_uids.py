@@ -194,7 +194,7 @@ def test_tenant_whose_process_is_left_is_told_apart(tmp_path, monkeypatch):
     left = subprocess.Popen(["/bin/sleep", "100"], user=stuck.uid, group=stuck.uid, extra_groups=[])
 
     async def end_both() -> list[bool]:
-        return await asyncio.gather(tenants.end(ended), tenants.end(stuck))
+        return list(await asyncio.gather(tenants.end(ended), tenants.end(stuck)))
 
     try:
         assert asyncio.run(end_both()) == [True, False]
