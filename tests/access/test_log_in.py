@@ -12,7 +12,7 @@ from django.utils.html import escape
 
 from controlpanel.http.client_address import ClientAddressMiddleware, client_address
 from tests.factories import UserFactory
-from tests.support.pages import page
+from tests.support.pages import edit, page
 
 LOGIN = "/admin/login/"
 
@@ -164,7 +164,7 @@ def test_group_without_staff_status_gets_a_warning(admin, maria):
     address = reverse("admin:auth_user_change", args=[maria.pk])
     assert "Required to log in" in admin.get(address).content.decode()
     data = {"username": "maria", "is_active": "on", "groups": [Group.objects.get(name="Viewer").pk]}
-    listed = admin.post(address, data, follow=True).content.decode()
+    listed = edit(admin, address, data, follow=True).content.decode()
     assert "maria can&#x27;t log in yet: staff status is off." in listed
     assert "Viewer" in listed
-    assert "staff status is off" not in admin.post(address, {**data, "is_staff": "on"}, follow=True).content.decode()
+    assert "staff status is off" not in edit(admin, address, {**data, "is_staff": "on"}, follow=True).content.decode()

@@ -18,6 +18,7 @@ from projects.confidential.encrypted_fields import EncryptedText
 from projects.confidential.redaction import redact
 from projects.models import DatabaseCluster
 from projects.services.queue import enqueue_pass
+from provisioning import identity
 from provisioning.decisions import proofs, removal, running
 from provisioning.decisions.types import Remaining
 from provisioning.inventory import orphans
@@ -142,6 +143,7 @@ BUGS = (
                 "except RefusedError as error:",
                 _ABSENT,
             ),
+            Edit(identity.prove_own_cluster, "not is_fresh and now_s", "True or now_s"),
         ),
         seed=6,
     ),
@@ -169,7 +171,11 @@ BUGS = (
     Bug(
         "a Cluster labeled by hand is deleted with the project",
         "Cluster made from the manifest of a project's",
-        (Edit(teardown._is_kept, "return Origin.CREATED not in origins", "return False"),),
+        (
+            Edit(teardown._is_cluster_of, "if uid not in known and (known or not is_answer_lost):", "if False:"),
+            Edit(teardown._is_cluster_of, _OTHERS, "others = DatabaseCluster.objects.none()"),
+            Edit(teardown._is_kept, "return Origin.CREATED not in origins", "return False"),
+        ),
     ),
     Bug(
         "a project is Running before its sandbox is ready",

@@ -265,7 +265,14 @@ def test_operation_in_the_wrong_phase_fails(api):
 
 
 def test_volume_is_expanded(api):
-    api.create_cluster("grower")
+    storage_class = {"metadata": {"name": "growing"}, "provisioner": "example.com/disk", "allowVolumeExpansion": True}
+    api.call("POST", "/apis/storage.k8s.io/v1/storageclasses", storage_class)
+    spec = {
+        "storageClassName": "growing",
+        "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": "1Gi"}},
+    }
+    api.create_cluster("grower", component={"volumeClaimTemplates": [{"name": "data", "spec": spec}]})
     api.wait_phase("grower", "Running")
     volumes = [{"componentName": "postgresql", "volumeClaimTemplates": [{"name": "data", "storage": "2Gi"}]}]
     assert api.operate("expand-1", "VolumeExpansion", "grower", volumeExpansion=volumes) == "Succeed"

@@ -1,6 +1,5 @@
 """Attacks by tenants of the embedded cluster: on root, on each other, and on what is left of them."""
 
-import asyncio
 import json
 import os
 import shutil
@@ -32,6 +31,7 @@ from tests.cluster.devcluster.node.test_sandboxes import (
     tenants_root,
     wait_ready,
 )
+from tests.support.event_loop import run_in_loop
 from tests.support.rest import RefusedError
 from tests.support.standin_api import APPS, CLUSTERS, CORE, Api, administrator_of
 from tests.support.waiting import wait_for
@@ -363,8 +363,8 @@ def test_pods_of_other_people_are_refused_where_the_user_is_shared(tmp_path, wit
 def test_database_of_other_people_does_not_start_where_the_user_is_shared(tmp_path, without_uids):
     sharing = Tenants(tmp_path, lambda labels: "not on a shared user" if labels else "")
     sharing.open()
-    assert asyncio.run(sharing.refusal({"project": "others"})) == "not on a shared user"
-    assert asyncio.run(sharing.refusal({})) == ""
+    assert run_in_loop(lambda: sharing.refusal({"project": "others"})) == "not on a shared user"
+    assert run_in_loop(lambda: sharing.refusal({})) == ""
 
 
 @needs_uids

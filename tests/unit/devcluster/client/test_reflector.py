@@ -2,12 +2,12 @@
 
 import asyncio
 import logging
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from devcluster.client import reflector
 from devcluster.client.reflector import Key, Workqueue
+from tests.support.event_loop import run_in_loop
 
 BAD, GOOD = Key("default", "bad"), Key("default", "good")
 
@@ -19,7 +19,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run_until(queue: Workqueue, keys: list[Key], event: asyncio.Event) -> None:
-    """Run the queue until the event, in a thread: browser tests leave a running loop in the main one."""
+    """Run the queue until the event."""
 
     async def run() -> None:
         task = asyncio.create_task(queue.run())
@@ -28,8 +28,7 @@ def run_until(queue: Workqueue, keys: list[Key], event: asyncio.Event) -> None:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
-    with ThreadPoolExecutor(1) as threads:
-        threads.submit(lambda: asyncio.run(run())).result()
+    run_in_loop(run)
 
 
 @pytest.mark.usefixtures("quick")

@@ -15,6 +15,7 @@ import pytest
 from devcluster.node import tenant_process
 from devcluster.node.tenants import Tenants
 from devcluster.node.uids import NoUidsError, Uids, open_uids
+from tests.support.event_loop import run_in_loop
 
 needs_uids = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give tenants separate users")
 SCRIPT = Path(tenant_process.__file__)
@@ -179,7 +180,7 @@ def test_tenants_that_end_at_the_same_time_share_a_command(tmp_path, monkeypatch
         may_end.set()
         return await asyncio.gather(first, *others)
 
-    assert all(asyncio.run(end_all()))
+    assert all(run_in_loop(end_all))
     ended = [command[command.index("--uids") + 1].split(",") for command in commands]
     assert ended == [[str(several[0].uid)], [str(tenant.uid) for tenant in several[1:]]]
 
@@ -197,7 +198,7 @@ def test_tenant_whose_process_is_left_is_told_apart(tmp_path, monkeypatch):
         return list(await asyncio.gather(tenants.end(ended), tenants.end(stuck)))
 
     try:
-        assert asyncio.run(end_both()) == [True, False]
+        assert run_in_loop(end_both) == [True, False]
     finally:
         left.kill()
         left.wait(5)
