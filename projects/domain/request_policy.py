@@ -131,14 +131,18 @@ def _check_namespace(project: ProjectLifecycle) -> Refusal | None:
     return Refusal("NamespaceNotAllowed", f"{{name}}: {forbidden} Press Delete to delete it.") if forbidden else None
 
 
+def _has_credentials(project: ProjectLifecycle) -> bool:
+    return project.database is not None and project.database.has_credentials
+
+
 def _check_credentials(project: ProjectLifecycle) -> Refusal | None:
     if refusal := _check_namespace(project):
         return refusal
-    return None if project.database is not None and project.database.has_credentials else _NO_CREDENTIALS
+    return None if _has_credentials(project) else _NO_CREDENTIALS
 
 
 def _check_verifiable(project: ProjectLifecycle) -> Refusal | None:
-    return None if project.database is not None and project.database.has_credentials else _NOTHING_TO_VERIFY
+    return None if _has_credentials(project) else _NOTHING_TO_VERIFY
 
 
 def _check_replaced(project: ProjectLifecycle) -> Refusal | None:
