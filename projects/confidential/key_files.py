@@ -46,7 +46,7 @@ def close_state_directory(directory: Path) -> None:
 
     A directory that the panel hasn't used before is left alone: it may be one that others share. Users may pass through
     it if they could before, or if root creates it: databases of the embedded cluster run as separate users. Never
-    raises: whoever needs a file there reports a problem.
+    raises: the code that needs a file there reports a problem.
     """
     passable = 0o711 if os.geteuid() == 0 else 0o700
     with contextlib.suppress(OSError):

@@ -1,6 +1,6 @@
 """The queue of OpsRequests in the annotation of a Cluster. Pure.
 
-All types wait for each other, except that each VolumeExpansion waits for those of its own type only.
+Requests of all types wait for each other. A VolumeExpansion waits for other VolumeExpansions only.
 """
 
 from __future__ import annotations
